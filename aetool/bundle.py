@@ -1,0 +1,350 @@
+"""What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
+
+import json
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from aetool.errors import BundleError
+from aetool.storage import is_plain_relative, publish_directory, read_inside, sha256
+
+FORMAT_VERSION = "1.0"
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
+MAX_MANIFEST_BYTES = 64 << 20
+MAX_FILE_BYTES = 2 << 30  # protobuf's own limit for one message
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    name: str
+    """Column name, as in the training table."""
+    unit: str = ""
+    """Unit of measure, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    sha256: str
+    """Hex digest of the content."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One precision of all graphs."""
+
+    files: Mapping[str, str]
+    """Graph name -> path inside the bundle."""
+    threshold: float
+    """Highest score that still counts as normal, in this precision."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured when the variant was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of manifest.json."""
+
+    name: str
+    id: str
+    """sha256 of what decides the outputs: weights, statistics, features, threshold, opset."""
+    created: str
+    """ISO 8601, UTC."""
+    tools: Mapping[str, str]
+    """Package -> version that made the bundle."""
+    features: tuple[Feature, ...]
+    """Columns of the input in order, in raw units."""
+    embedding_dim: int
+    opset: int
+    ir_version: int
+    score: Mapping[str, Any]
+    """How the score is defined."""
+    threshold: Mapping[str, Any]
+    """How the threshold of the fp32 variant was chosen."""
+    variants: Mapping[str, Variant]
+    """Precision -> graphs; "fp32" is always there."""
+    provenance: Mapping[str, Any]
+    """Training configuration, seed, data fingerprint."""
+    files: Mapping[str, FileRecord]
+    """Every file of the bundle but the manifest itself."""
+    format_version: str = FORMAT_VERSION
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def to_json(self) -> str:
+        content = asdict(self)
+        content = {"format_version": content.pop("format_version"), **content.pop("unknown"), **content}
+        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Manifest":
+        """Parse and validate.
+
+        Raises:
+            BundleError: not a manifest, or one that this version cannot read.
+        """
+        try:
+            content = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
+        fields = _Fields(content, where)
+        _require_version(fields.take("format_version", str), where)
+        manifest = cls(
+            format_version=fields.take("format_version", str),
+            name=fields.take("name", str),
+            id=fields.take("id", str),
+            created=fields.take("created", str),
+            tools=fields.mapping("tools", str),
+            features=tuple(
+                Feature(entry.take("name", str), entry.take("unit", str)) for entry in fields.list("features")
+            ),
+            embedding_dim=fields.count("embedding_dim"),
+            opset=fields.count("opset"),
+            ir_version=fields.count("ir_version"),
+            score=fields.take("score", dict),
+            threshold=fields.take("threshold", dict),
+            variants={
+                precision: Variant(
+                    files=entry.mapping("files", str),
+                    threshold=entry.finite("threshold"),
+                    figures=entry.take("figures", dict),
+                )
+                for precision, entry in fields.children("variants")
+            },
+            provenance=fields.take("provenance", dict),
+            files={
+                name: FileRecord(entry.take("sha256", str), entry.take("size", int))
+                for name, entry in fields.children("files")
+            },
+            unknown=fields.rest(),
+        )
+        manifest._validate(where)
+        return manifest
+
+    def _validate(self, where: str) -> None:
+        names = self.feature_names
+        if not names or len(set(names)) != len(names):
+            raise BundleError(
+                f"{where}: features must be one or more distinct names, found {len(names)} names, "
+                f"{len(set(names))} distinct; export the bundle again"
+            )
+        if "fp32" not in self.variants:
+            raise BundleError(
+                f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export it again"
+            )
+        for name in self.files:
+            if not is_plain_relative(name) or name == MANIFEST:
+                raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
+        for precision, variant in self.variants.items():
+            for graph, name in variant.files.items():
+                if graph not in GRAPHS or name not in self.files:
+                    raise BundleError(
+                        f"{where}: variant {precision!r} names graph {graph!r} in {name!r}, which the "
+                        f"manifest does not list under files; export the bundle again"
+                    )
+
+
+class Bundle:
+    """A bundle on the disk, opened: its manifest is valid, its files are checked as they are read."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Bundle":
+        """Read and validate the manifest of the bundle at `path`.
+
+        Raises:
+            BundleError: there is no bundle, or not one that this version can read.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            found = "a file" if path.exists() else "nothing"
+            raise BundleError(
+                f"{path}: a bundle directory was expected, found {found}; make one with aetool export"
+            )
+        text = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
+        return cls(path, Manifest.from_json(text, str(path / MANIFEST)))
+
+    def read(self, name: str) -> bytes:
+        """The content of one file, exactly as it was published.
+
+        Raises:
+            BundleError: missing, truncated, changed, or not listed in the manifest.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
+        data = _read(self.path, name, MAX_FILE_BYTES)
+        if len(data) != record.size:
+            raise BundleError(
+                f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
+                "truncated or replaced, fetch or export the bundle again"
+            )
+        digest = sha256(data)
+        if digest != record.sha256:
+            raise BundleError(
+                f"{self.path / name}: sha256 {record.sha256[:12]}... expected, found {digest[:12]}...; the "
+                "file was changed, fetch or export the bundle again"
+            )
+        return data
+
+    def graph(self, graph: str, precision: str = "fp32") -> bytes:
+        """The ONNX file of `graph` (one of GRAPHS) in `precision`."""
+        files = self.variant(precision).files
+        if graph not in files:
+            raise BundleError(f"{self.path}: has no {graph!r} in {precision}; it has {', '.join(files)}")
+        return self.read(files[graph])
+
+    def variant(self, precision: str) -> Variant:
+        """The graphs, threshold and figures of `precision`.
+
+        Raises:
+            BundleError: the bundle does not have that precision; the message lists those it has.
+        """
+        variants = self.manifest.variants
+        if precision not in variants:
+            raise BundleError(
+                f"{self.path}: has no precision {precision!r}; it has {', '.join(sorted(variants))}"
+            )
+        return variants[precision]
+
+    def check_files(self) -> int:
+        """Read every listed file and refuse any that is not listed; the number of files checked.
+
+        Raises:
+            BundleError: a file is missing, changed, or foreign.
+        """
+        for name in self.manifest.files:
+            self.read(name)
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if stat.S_ISDIR(path.lstat().st_mode) or name == MANIFEST or name in self.manifest.files:
+                continue
+            raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
+        return len(self.manifest.files)
+
+
+def publish(
+    path: str | Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
+) -> Bundle:
+    """Write a bundle: `files` (name -> content) and `manifest`, in one step.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+    """
+    path = Path(path)
+    publish_directory(path, {**files, MANIFEST: manifest.to_json().encode()}, overwrite=overwrite)
+    return Bundle(path, manifest)
+
+
+def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """The manifest's `files` entry for these contents."""
+    return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
+
+
+def _read(directory: Path, name: str, max_bytes: int) -> bytes:
+    try:
+        return read_inside(directory, name, max_bytes)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{directory / name}: missing; {directory} is not a whole bundle, fetch or export it again"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{directory / name}: cannot be read: {error.strerror or error}") from error
+
+
+def _require_version(version: str, where: str) -> None:
+    ours = int(FORMAT_VERSION.split(".")[0])
+    major = version.split(".")[0]
+    if not major.isdecimal() or int(major) < 1:
+        raise BundleError(f"{where}: format_version {version!r} is not a version; export the bundle again")
+    if int(major) > ours:
+        raise BundleError(
+            f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
+            "reads; upgrade aetool"
+        )
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} stands twice")
+    return content
+
+
+def _no_constant(token: str) -> Any:
+    raise ValueError(f"{token} is not a number that JSON knows")
+
+
+class _Fields:
+    """Typed access to one JSON object; every fault names its JSON path."""
+
+    def __init__(self, content: Any, where: str, path: str = "$") -> None:
+        self.where = where
+        self.path = path
+        if not isinstance(content, dict):
+            self._fail(path, "an object", content)
+        self.content = cast(dict[str, Any], content)
+        self.taken: set[str] = set()
+
+    def _fail(self, path: str, expected: str, found: Any) -> None:
+        raise BundleError(
+            f"{self.where}: {path} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
+        )
+
+    def take(self, key: str, kind: type[_T]) -> _T:
+        self.taken.add(key)
+        path = f"{self.path}.{key}"
+        if key not in self.content:
+            raise BundleError(f"{self.where}: {path} is missing; export the bundle again")
+        value = self.content[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)
+        return cast(_T, value)
+
+    def count(self, key: str) -> int:
+        value = self.take(key, int)
+        if value < 1:
+            self._fail(f"{self.path}.{key}", "1 or more", value)
+        return value
+
+    def finite(self, key: str) -> float:
+        self.taken.add(key)
+        value = self.content.get(key)
+        usable = isinstance(value, int | float) and not isinstance(value, bool)
+        if not usable or not abs(value) <= sys.float_info.max:  # also NaN, and integers no float can hold
+            self._fail(f"{self.path}.{key}", "a finite number", value)
+        return float(cast(float, value))
+
+    def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
+        entry = _Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
+        return {name: entry.take(name, kind) for name in entry.content}
+
+    def list(self, key: str) -> "list[_Fields]":
+        values = self.take(key, list)
+        return [_Fields(value, self.where, f"{self.path}.{key}[{i}]") for i, value in enumerate(values)]
+
+    def children(self, key: str) -> "list[tuple[str, _Fields]]":
+        values = self.take(key, dict)
+        return [
+            (name, _Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()
+        ]
+
+    def rest(self) -> dict[str, Any]:
+        return {key: value for key, value in self.content.items() if key not in self.taken}

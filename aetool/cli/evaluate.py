@@ -1,0 +1,59 @@
+"""`aetool evaluate`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from aetool.cli import options
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, facts, reports
+
+
+@click.command()
+@click.argument("model", type=options.PATH)
+@click.argument("data", type=options.PATH)
+@options.label
+@options.provider
+@options.precision
+@reports
+def evaluate(model: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
+    """AUROC, average precision and reconstruction error of a bundle, or of a checkpoint.
+
+    \b
+    Example:
+      aetool evaluate exported/machines test.csv --label broken
+    """
+    import numpy as np
+
+    from aetool import load
+    from aetool.bundle import MANIFEST
+    from aetool.tables import read_table
+
+    with needs("train", "evaluating"):
+        from aetool import evaluation
+    scorer: Any
+    if model.is_dir() and not (model / MANIFEST).exists():
+        with needs("train", "evaluating a checkpoint"):
+            from aetool.model import load_checkpoint
+        scorer = load_checkpoint(model)
+        names, threshold = scorer.names, None
+    else:
+        scorer = load(model, provider=provider, precision=precision)
+        names, threshold = scorer.feature_names, scorer.threshold
+    table = read_table(data, only=names, label=label)
+    with np.errstate(over="ignore"):
+        rows = table.values.astype(np.float32)
+    found = evaluation.evaluate(scorer, rows, table.labels, threshold)
+    document = {key: value for key, value in asdict(found).items() if value is not None}
+
+    def show(out: Console) -> None:
+        out.print(facts([(key.replace("_", " "), _text(value)) for key, value in document.items()]))
+
+    return Result({"model": str(model), **document}, show)
+
+
+def _text(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if 1e-3 < value < 1e4 else f"{value:.4g}"

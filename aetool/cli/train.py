@@ -1,0 +1,144 @@
+"""`aetool train`."""
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from aetool.cli import options
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, console, facts, reports, say
+from aetool.errors import InputError
+
+
+@click.command()
+@click.argument("data", type=options.PATH)
+@options.output(help="Checkpoint directory to write.  [default: NAME-checkpoint]")
+@options.label
+@options.drop
+@options.columns
+@click.option("--impute", type=click.Choice(["mean", "median"]), help="Fill missing values, inside the model.")
+@click.option("--hidden-dims", type=options.IntegerList(), help="Layers between features and embedding.")
+@click.option("--embedding-dim", type=int, help="Width of the embedding.")
+@click.option("--activation", help="leaky_relu, relu, elu, gelu, silu, tanh or sigmoid.")
+@click.option("--dropout", type=float, help="Share of units dropped in training.")
+@click.option("--dropout-on", help="embedding, hidden or both.")
+@click.option("--batch-norm", is_flag=True, default=None, help="Batch normalisation after every layer.")
+@click.option("--input-noise", type=float, help="Noise on the standardised features (denoising).")
+@click.option("--epochs", type=int, help="Passes over the rows at most.")
+@click.option("--batch-size", type=int, help="Rows per step.")
+@click.option("--learning-rate", type=float, help="Peak of the schedule.")
+@click.option("--weight-decay", type=float, help="L2 penalty.")
+@click.option("--validation-fraction", type=float, help="Share of rows held out.")
+@click.option("--patience", type=int, help="Epochs without improvement before stopping.")
+@click.option("--seed", type=int, help="Same seed, same machine: same weights.")
+@click.option("--resume", type=options.PATH, help="Continue this checkpoint on the same table.")
+@options.overwrite
+@reports
+def train(
+    data: Path,
+    output: Path | None,
+    label: str | None,
+    drop: tuple[tuple[str, ...], ...],
+    columns: tuple[tuple[str, ...], ...],
+    resume: Path | None,
+    overwrite: bool,
+    **settings: Any,
+) -> Result:
+    """Train an autoencoder on the rows of a table (CSV, Parquet, NPY, NPZ).
+
+    With --label only the normal rows are learnt from. Architecture and epochs suit the table; options
+    change them. Ctrl-C keeps the best epoch so far.
+
+    \b
+    Example:
+      aetool train machines.csv --label broken --drop serial -o checkpoint
+    """
+    from aetool.storage import require_new
+    from aetool.tables import read_table
+
+    output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
+    require_new(output, overwrite)
+    with needs("train", "training"):
+        from aetool import model
+    table = read_table(data, label=label, drop=options.flat(drop), columns=options.flat(columns) or None)
+    previous = model.load_checkpoint(resume) if resume else None
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
+    training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
+    if previous is not None and (shape or set(training) - {"epochs", "patience"}):
+        raise InputError("--resume keeps the configuration of the checkpoint; only --epochs and --patience may change")
+    if previous is not None:
+        config, architecture = replace(previous.training, **training), previous.network.config
+    else:
+        if not table.names:
+            raise InputError(f"{data}: no feature columns are left; check --columns, --drop and --label")
+        config = model.TrainingConfig(**training)
+        architecture = replace(model.AutoencoderConfig.for_width(len(table.names)), **shape)
+    with _Progress() as progress:
+        trained = model.train(table, config, architecture, progress=progress.advance, resume=previous)
+    model.save_checkpoint(trained, output, overwrite=overwrite)
+    best = min(trained.history, key=lambda epoch: epoch["validation_loss"])
+    document = {
+        "checkpoint": str(output),
+        "features": list(trained.names),
+        "architecture": asdict(architecture),
+        "epochs": len(trained.history),
+        "validation_loss": best["validation_loss"],
+        **{key: trained.provenance[key] for key in ("rows_trained", "rows_held_out", "interrupted")},
+    }
+
+    def show(out: Console) -> None:
+        widths = (architecture.n_features, *architecture.hidden_dims, architecture.embedding_dim)
+        out.print(
+            facts(
+                [
+                    ("checkpoint", str(output)),
+                    ("shape", "-".join(map(str, widths + widths[-2::-1]))),
+                    ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
+                    ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
+                    ("next", f"aetool export {output}"),
+                ]
+            )
+        )
+
+    if trained.provenance["interrupted"]:
+        say(f"Interrupted: the best of {len(trained.history)} epochs is kept; go on with --resume {output}")
+    return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
+
+
+def _fields(config: type[Any]) -> set[str]:
+    return set(config.__dataclass_fields__)
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __enter__(self) -> "_Progress":
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("validation loss {task.fields[loss]:.4f}"),
+            TimeRemainingColumn(),
+            console=console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.task: Any = None
+        self.bar.__enter__()
+        return self
+
+    def advance(self, epoch: Any) -> None:
+        if self.task is None:
+            self.task = self.bar.add_task("", total=epoch.of, loss=epoch.validation_loss)
+        self.bar.update(self.task, completed=epoch.number, loss=epoch.validation_loss)
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.__exit__(None, None, None)
+
+

@@ -1,0 +1,60 @@
+"""Every error that aetool raises on purpose.
+
+    AetoolError
+    ├── InputError (ValueError)        rows, tables or options that cannot be used as given
+    ├── BundleError                    a bundle that is missing, damaged, foreign or too new
+    ├── CheckpointError                a training checkpoint that is missing, damaged or foreign
+    ├── ProviderError                  an execution provider that is unknown or does not work here
+    ├── ExportError                    a model that cannot become a deployable graph
+    ├── VerificationError              graphs that do not compute what the trained model computes
+    ├── OutputError (OSError)          a result that cannot be written where it was asked for
+    └── DependencyError (ImportError)  a package that the job needs is not installed
+
+A message names the thing, what was expected, what was found, and what to do about it, on one line.
+"""
+
+
+class AetoolError(Exception):
+    """Base class: catch it to catch everything that aetool raises on purpose."""
+
+
+class InputError(AetoolError, ValueError):
+    """Rows, a table or an option cannot be used as given."""
+
+
+class BundleError(AetoolError):
+    """A bundle is missing, damaged, foreign or written by a newer aetool."""
+
+
+class CheckpointError(AetoolError):
+    """A training checkpoint is missing, damaged or foreign."""
+
+
+class ProviderError(AetoolError):
+    """An execution provider is unknown, absent or does not work on this machine."""
+
+
+class ExportError(AetoolError):
+    """A model cannot be turned into a deployable graph."""
+
+
+class VerificationError(AetoolError):
+    """Exported graphs do not compute what the trained model computes."""
+
+
+class OutputError(AetoolError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class DependencyError(AetoolError, ImportError):
+    """A package that the job needs is not installed.
+
+    Attributes:
+        extra: the extra of aetool that brings the package.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: pip install 'aetool[{extra}]'"
+        )

@@ -1,0 +1,101 @@
+"""How good the scores and reconstructions of anything that scores are."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from aetool.errors import InputError
+
+
+class Scorer(Protocol):
+    """A bundle's session, or a trained autoencoder in PyTorch."""
+
+    def score(self, rows: NDArray[Any], /) -> NDArray[Any]:
+        """(rows, n_features) -> (rows,)"""
+        ...
+
+    def reconstruct(self, rows: NDArray[Any], /) -> NDArray[Any]:
+        """(rows, n_features) -> (rows, n_features), raw units"""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    rows: int
+    reconstruction_error: float
+    """Median score of the rows (the normal ones, where there are labels)."""
+    reconstruction_rmse: float
+    """Root mean squared difference of features and reconstruction, raw units, same rows."""
+    anomalies: int | None = None
+    """Rows labelled so."""
+    auroc: float | None = None
+    """Probability that an anomaly scores above a normal row."""
+    average_precision: float | None = None
+    threshold: float | None = None
+    flagged: int | None = None
+    """Rows whose score is not at or below the threshold."""
+    precision: float | None = None
+    """Share of flagged rows that are anomalies."""
+    recall: float | None = None
+    """Share of anomalies that are flagged."""
+    false_positive_rate: float | None = None
+    """Share of normal rows that are flagged."""
+
+
+def evaluate(
+    scorer: Scorer,
+    rows: NDArray[Any],
+    labels: NDArray[np.bool_] | None = None,
+    threshold: float | None = None,
+) -> Evaluation:
+    """Score (rows, n_features) and compare with `labels`, (rows,) True for anomalies, where given.
+
+    Raises:
+        InputError: no rows, or labels of one kind only.
+    """
+    if len(rows) == 0:
+        raise InputError("evaluate: expected one row or more, found none; give a table with rows")
+    score = np.asarray(scorer.score(rows), dtype=np.float64)
+    reconstruction = np.asarray(scorer.reconstruct(rows), dtype=np.float64)
+    normal = np.ones(len(rows), dtype=bool) if labels is None else ~labels
+    figures: dict[str, Any] = {}
+    flagged = None if threshold is None else ~(score <= threshold)
+    if flagged is not None:
+        figures |= {"threshold": threshold, "flagged": int(flagged.sum())}
+    if labels is not None:
+        figures |= {"anomalies": int(labels.sum()), **ranking(score, labels)}
+        if flagged is not None:
+            hits = int((flagged & labels).sum())
+            figures |= {
+                "precision": hits / int(flagged.sum()) if flagged.any() else None,
+                "recall": hits / int(labels.sum()),
+                "false_positive_rate": float(flagged[~labels].mean()),
+            }
+    difference = (reconstruction - rows)[normal]
+    return Evaluation(
+        rows=len(rows),
+        reconstruction_error=float(np.median(score[normal])),
+        reconstruction_rmse=float(np.sqrt(np.mean(difference**2))),
+        **figures,
+    )
+
+
+def ranking(score: NDArray[Any], labels: NDArray[np.bool_]) -> dict[str, float]:
+    """AUROC and average precision; a score that is NaN or infinite ranks above every other.
+
+    Raises:
+        InputError: the labels hold one class only.
+    """
+    if labels.all() or not labels.any():
+        kind = "anomalies" if labels.all() else "normal rows"
+        raise InputError(f"evaluate: labels of both kinds are needed, found only {kind}; check --label")
+    # Ranks instead of scores: the order is all that counts, and infinity has one.
+    order = np.where(np.isfinite(score), score, np.inf)
+    _, ranks = np.unique(order, return_inverse=True)
+    return {
+        "auroc": float(roc_auc_score(labels, ranks)),
+        "average_precision": float(average_precision_score(labels, ranks)),
+    }

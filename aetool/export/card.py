@@ -1,0 +1,49 @@
+"""The bundle's README: a model card (Hugging Face metadata header)."""
+
+import json
+from typing import Any
+
+from aetool.bundle import Manifest
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown with a YAML header, made of the manifest's facts alone."""
+    figures = manifest.variants["fp32"].figures
+    provenance: dict[str, Any] = dict(manifest.provenance)
+    shown = ", ".join(f"`{name}`" for name in manifest.feature_names[:20])
+    more = len(manifest.features) - 20
+    columns = shown + (f" and {more} more" if more > 0 else "")
+    share = manifest.threshold.get("flagged_share")
+    chosen = "given" if share is None else f"flags {share:.2%} of {manifest.threshold['rows']:,} held-out normal rows"
+    return f"""---
+library_name: aetool
+pipeline_tag: tabular-classification
+tags: [autoencoder, anomaly-detection, onnx]
+model_name: {json.dumps(manifest.name)}
+---
+
+# {manifest.name}
+
+An autoencoder in ONNX: {len(manifest.features)} features -> {manifest.embedding_dim} numbers ->
+{len(manifest.features)} features. Features and reconstructions are in raw units; scaling is inside the graphs.
+
+```python
+import aetool
+
+model = aetool.load("{manifest.name}")
+model.score(rows)   # (rows, {len(manifest.features)}) -> (rows,), higher is more abnormal
+model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a number
+```
+
+| | |
+| --- | --- |
+| features | {columns} |
+| score | {manifest.score["definition"]} |
+| threshold | {manifest.threshold["value"]:.6g}: {chosen} |
+| trained on | {provenance.get("rows_trained", 0):,} rows of {provenance.get("data", "") or "a table"}, seed {provenance["training"]["seed"]}, {provenance["epochs"]} epochs |
+| proven | largest range-scaled difference to PyTorch in float64 {figures["max_scaled_difference"]:.1e}, {figures["flipped_decisions"]} decisions flipped |
+| opset | {manifest.opset} (IR {manifest.ir_version}) |
+| made with | {", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())} |
+
+`aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
+"""

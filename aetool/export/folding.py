@@ -1,0 +1,98 @@
+"""The same pipeline with fewer operations: scaling and batch norm folded into the layers beside them."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+from aetool.model.autoencoder import Autoencoder
+from aetool.model.pipeline import Outputs, Pipeline
+
+
+def fold_batch_norm(network: Autoencoder) -> Autoencoder:
+    """A copy in eval mode without batch norm, folded in float64; no Dropout is left either."""
+    folded = copy.deepcopy(network).double().eval()
+    folded.encoder = _fold(folded.encoder)
+    folded.decoder = _fold(folded.decoder)
+    folded.dropout = nn.Identity()  # type: ignore[assignment]
+    return folded
+
+
+def _fold(layers: nn.Sequential) -> nn.Sequential:
+    kept: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d):
+            kept[-1] = fuse_linear_bn_eval(kept[-1], layer)
+        elif not isinstance(layer, nn.Dropout):
+            kept.append(layer)
+    return nn.Sequential(*kept)
+
+
+class FoldedPipeline(nn.Module):
+    """`Pipeline` with its scaling inside the first and the last layer.
+
+        embedding      = encode'(x)               first layer: W / scale, b - W (mean / scale)
+        hidden         = decode'(embedding)       all decoder layers but the last
+        reconstruction = hidden V' + c'           V' = scale * V, c' = scale * c + mean
+        residual       = hidden V'' + (x - o) * g    = (z - y) / sqrt(n_features)
+        score          = sum(residual**2)
+
+    Exact in real numbers; in float32 it loses digits where |mean| is large against scale, so that whoever
+    uses it compares first.
+    """
+
+    fill: Tensor | None
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        network = fold_batch_norm(pipeline.network)
+        mean, scale = pipeline.mean.double(), pipeline.scale.double()
+        first, *encoder = network.encoder
+        *decoder, last = network.decoder
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        width = math.sqrt(last.out_features)
+        with torch.no_grad():
+            first.bias -= first.weight @ (mean / scale)
+            first.weight /= scale
+            self.register_buffer("residual_weight", (-last.weight / width).T.contiguous())
+            self.register_buffer("offset", mean + scale * last.bias)
+            self.register_buffer("gain", 1 / (scale * width))
+            last.weight *= scale[:, None]
+            last.bias *= scale
+            last.bias += mean
+        self.encoder = nn.Sequential(first, *encoder)
+        self.hidden = nn.Sequential(*decoder)
+        self.last = last
+        self.register_buffer("fill", pipeline.fill)
+        self.float()
+
+    residual_weight: Tensor
+    offset: Tensor
+    gain: Tensor
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, n_features) in raw units."""
+        if self.fill is not None:
+            features = torch.where(torch.isnan(features), self.fill, features)
+        embedding = self.encoder(features)
+        hidden = self.hidden(embedding)
+        residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
+        return Outputs(embedding, self.last(hidden), torch.sum(residual * residual, dim=1))
+
+
+class PlainPipeline(nn.Module):
+    """`Pipeline` as it is defined, batch norm folded: for statistics that folding would spoil."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self.pipeline = copy.deepcopy(pipeline)
+        self.pipeline.network = fold_batch_norm(pipeline.network)
+        self.pipeline.float().eval()
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, n_features) in raw units."""
+        outputs: Outputs = self.pipeline(features)
+        return outputs

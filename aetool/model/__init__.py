@@ -1,0 +1,16 @@
+"""The autoencoder in PyTorch: its shape, its training, its checkpoint."""
+
+from aetool.model.autoencoder import Autoencoder
+from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint, save_checkpoint
+from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.training import train
+
+__all__ = [
+    "Autoencoder",
+    "AutoencoderConfig",
+    "TrainedAutoencoder",
+    "TrainingConfig",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+]

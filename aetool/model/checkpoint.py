@@ -1,0 +1,174 @@
+"""A training result, in memory and as a directory: safetensors and JSON, no pickle."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from aetool.errors import CheckpointError, InputError
+from aetool.model.autoencoder import Autoencoder
+from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.pipeline import Pipeline, evaluate_rows
+from aetool.model.statistics import Statistics
+from aetool.storage import publish_directory, read_inside, sha256
+
+FORMAT = "aetool-checkpoint/1"
+DESCRIPTION = "checkpoint.json"
+WEIGHTS, STATISTICS, HELD_OUT, STATE = (
+    f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
+)
+MAX_BYTES = 8 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What the rows that were kept out of training leave behind."""
+
+    features: NDArray[np.float32]
+    """A sample of real rows, (rows, n_features), raw units: the golden vectors' input."""
+    scores: NDArray[np.float64]
+    """Scores of all held-out normal rows, ascending: the threshold comes from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedAutoencoder:
+    """A trained network with everything that its export and its resumption need."""
+
+    network: Autoencoder
+    """In eval mode, on the CPU, float32."""
+    statistics: Statistics
+    names: tuple[str, ...]
+    """Feature columns, in order."""
+    training: TrainingConfig
+    history: tuple[Mapping[str, float], ...]
+    """One entry per epoch: train_loss, validation_loss."""
+    held_out: HeldOut
+    provenance: Mapping[str, Any]
+    """Where the data came from, its fingerprint, row counts."""
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where training stopped, to resume from."""
+
+    def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
+        """A copy of the network between its scaling and its score, in eval mode; float64: the reference."""
+        return Pipeline(copy.deepcopy(self.network), self.statistics).to(dtype).eval()
+
+    def evaluate(
+        self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
+    ) -> dict[str, NDArray[np.float64]]:
+        """embedding, reconstruction and score of (rows, n_features), in PyTorch."""
+        return evaluate_rows(self.pipeline(dtype), rows, dtype)
+
+    def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Anomaly scores (rows,) in PyTorch, float32."""
+        return self.evaluate(rows, torch.float32)["score"]
+
+    def reconstruct(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Reconstructions (rows, n_features) in PyTorch, float32, raw units."""
+        return self.evaluate(rows, torch.float32)["reconstruction"]
+
+
+def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write `trained` as the directory `path`, in one step.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+    """
+    statistics = {k: torch.from_numpy(v) for k, v in _arrays(trained.statistics).items()}
+    held_out = {k: torch.from_numpy(v) for k, v in _arrays(trained.held_out).items()}
+    files = {
+        WEIGHTS: save_tensors(trained.network.state_dict()),
+        STATISTICS: save_tensors(statistics),
+        HELD_OUT: save_tensors(held_out),
+        STATE: save_tensors(dict(trained.state)),
+    }
+    description = {
+        "format": FORMAT,
+        "architecture": asdict(trained.network.config),
+        "training": asdict(trained.training),
+        "features": list(trained.names),
+        "history": [dict(epoch) for epoch in trained.history],
+        "provenance": dict(trained.provenance),
+        "files": {name: sha256(content) for name, content in files.items()},
+    }
+    text = json.dumps(description, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    publish_directory(Path(path), {**files, DESCRIPTION: text.encode()}, overwrite=overwrite)
+
+
+def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
+    """Read the checkpoint directory `path`.
+
+    Raises:
+        CheckpointError: no checkpoint there, or a damaged one; the message names the file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise CheckpointError(
+            f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
+        )
+    try:
+        description = json.loads(_read(path, DESCRIPTION))
+        if description["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path / DESCRIPTION}: format {FORMAT!r} expected, found {str(description['format'])[:40]!r}; "
+                "train again, or use the aetool that wrote it"
+            )
+        config = AutoencoderConfig(**description["architecture"])
+        training = TrainingConfig(**description["training"])
+        names = tuple(map(str, description["features"]))
+        history = tuple(dict(epoch) for epoch in description["history"])
+        provenance = dict(description["provenance"])
+        digests = dict(description["files"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise CheckpointError(f"{path / DESCRIPTION}: {error}") from error
+        raise CheckpointError(
+            f"{path / DESCRIPTION}: not the description of a checkpoint ({type(error).__name__}: {error}); "
+            "train again"
+        ) from error
+    tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
+    network = Autoencoder(config)
+    try:
+        network.load_state_dict(tensors[WEIGHTS])
+        statistics = Statistics(**{k: v.numpy() for k, v in tensors[STATISTICS].items()})
+        held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: its tensors do not fit its {DESCRIPTION} ({str(error).splitlines()[0]}); train again"
+        ) from error
+    return TrainedAutoencoder(
+        network.eval(), statistics, names, training, history, held_out, provenance, tensors[STATE]
+    )
+
+
+def _arrays(record: Statistics | HeldOut) -> dict[str, NDArray[Any]]:
+    return {key: value for key, value in asdict(record).items() if value is not None}
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return read_inside(path, name, MAX_BYTES)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path / name}: missing; {path} is not a checkpoint, train again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path / name}: cannot be read: {error.strerror or error}") from error
+
+
+def _tensors(path: Path, name: str, digests: Mapping[str, str]) -> dict[str, Tensor]:
+    data = _read(path, name)
+    if sha256(data) != digests.get(name):
+        raise CheckpointError(f"{path / name}: was changed or truncated since training; train again")
+    try:
+        return load_tensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path / name}: not a safetensors file ({error}); train again") from error

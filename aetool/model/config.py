@@ -1,0 +1,118 @@
+"""What an autoencoder looks like and how it is trained."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from aetool.errors import InputError
+
+Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+DropoutOn = Literal["embedding", "hidden", "both"]
+Impute = Literal["mean", "median"]
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderConfig:
+    """The shape of an autoencoder; the defaults are the reference model 256-128-256."""
+
+    n_features: int = 256
+    """Columns of the table."""
+    embedding_dim: int = 128
+    """Width of the embedding."""
+    hidden_dims: tuple[int, ...] = ()
+    """Widths of the layers between features and embedding; the decoder mirrors them."""
+    activation: Activation = "leaky_relu"
+    """After every layer but the last."""
+    dropout: float = 0.5
+    """Share of units dropped while training."""
+    dropout_on: DropoutOn = "embedding"
+    """Which layers' outputs lose units."""
+    batch_norm: bool = False
+    """Batch normalisation after every layer but the last."""
+    input_noise: float = 0.0
+    """Standard deviation of the noise added to the standardised features while training (denoising)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        for name in ("n_features", "embedding_dim"):
+            _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
+        _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
+        _require(
+            self.activation in get_args(Activation),
+            "activation",
+            " or ".join(get_args(Activation)),
+            self.activation,
+        )
+        _require(
+            self.dropout_on in get_args(DropoutOn),
+            "dropout_on",
+            " or ".join(get_args(DropoutOn)),
+            self.dropout_on,
+        )
+        _require(0 <= self.dropout < 1, "dropout", "0 or more and below 1", self.dropout)
+        _require(0 <= self.input_noise < float("inf"), "input_noise", "0 or more", self.input_noise)
+
+    @classmethod
+    def for_width(cls, n_features: int) -> "AutoencoderConfig":
+        """An architecture that suits a table of `n_features` columns.
+
+        One layer each way with dropout on the embedding, as the reference model. Half as wide as the table
+        where the table is wide (256 columns give the reference), up to four times as wide where it is
+        narrow: there a bottleneck of a few units loses normal structure, and it is dropout that keeps the
+        network from copying its input.
+        """
+        return cls(n_features=n_features, embedding_dim=min(4 * n_features, max(128, n_features // 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How an autoencoder is trained."""
+
+    epochs: int | None = None
+    """Passes over the training rows at most; None: as many as small tables need, see `epochs_for`."""
+    batch_size: int = 256
+    """Rows per step."""
+    learning_rate: float = 3e-3
+    """Peak of the schedule: a short warm-up, then a cosine down to zero."""
+    weight_decay: float = 0.0
+    """Adam's L2 penalty."""
+    validation_fraction: float = 0.1
+    """Share of the normal rows held out: they stop the training and set the threshold."""
+    patience: int = 10
+    """Epochs without a better validation loss before training stops."""
+    seed: int = 0
+    """Same seed, same machine: same weights."""
+    impute: Impute | None = None
+    """What replaces a missing value; None: a missing value is an error."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs
+        )
+        _require(_is_count(self.batch_size), "batch_size", "an integer of 1 or more", self.batch_size)
+        _require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0", self.learning_rate)
+        _require(0 <= self.weight_decay < float("inf"), "weight_decay", "0 or more", self.weight_decay)
+        _require(
+            0 < self.validation_fraction < 1,
+            "validation_fraction",
+            "between 0 and 1",
+            self.validation_fraction,
+        )
+        _require(_is_count(self.patience), "patience", "an integer of 1 or more", self.patience)
+        _require(0 <= self.seed < 2**63, "seed", "0 or more and below 2**63", self.seed)
+        _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
+
+    def epochs_for(self, rows: int) -> int:
+        """Epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
+        if self.epochs is not None:
+            return self.epochs
+        steps = -(-rows // self.batch_size)
+        return max(10, -(-600 // steps))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _require(holds: bool, name: str, expected: str, found: object) -> None:
+    if not holds:
+        raise InputError(f"{name}: expected {expected}, found {found!r}")

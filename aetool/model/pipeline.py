@@ -1,0 +1,75 @@
+"""Raw features in, everything out: the network between its scaling and its score."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aetool.model.autoencoder import Autoencoder
+from aetool.model.statistics import Statistics
+
+BLOCK_ROWS = 65_536
+
+
+class Outputs(NamedTuple):
+    embedding: Tensor
+    """(batch, embedding_dim)"""
+    reconstruction: Tensor
+    """(batch, n_features), raw units"""
+    score: Tensor
+    """(batch,)"""
+
+
+class Pipeline(nn.Module):
+    """The definition of what a bundle computes; in float64 it is the reference for every other form.
+
+        z = (x - mean) / scale             x: raw features, missing values replaced first
+        embedding = encode(z)
+        y = decode(embedding)
+        reconstruction = y * scale + mean
+        score = mean((z - y)**2)           over features
+    """
+
+    mean: Tensor
+    scale: Tensor
+    fill: Tensor | None
+
+    def __init__(self, network: Autoencoder, statistics: Statistics) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.from_numpy(statistics.mean.copy()))
+        self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
+        fill = None if statistics.fill is None else torch.from_numpy(statistics.fill.copy())
+        self.register_buffer("fill", fill)
+
+    def impute(self, features: Tensor) -> Tensor:
+        if self.fill is None:
+            return features
+        return torch.where(torch.isnan(features), self.fill, features)
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, n_features) in raw units."""
+        standardised = (self.impute(features) - self.mean) / self.scale
+        embedding = self.network.encode(standardised)
+        reconstructed = self.network.decode(embedding)
+        residual = standardised - reconstructed
+        return Outputs(
+            embedding, reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1)
+        )
+
+
+def evaluate_rows(
+    module: Callable[[Tensor], Outputs], rows: NDArray[np.generic], dtype: torch.dtype
+) -> dict[str, NDArray[np.float64]]:
+    """Outputs by name for (rows, n_features), computed in blocks; `module` must be in eval mode."""
+    blocks = []
+    with torch.inference_mode():
+        for start in range(0, max(len(rows), 1), BLOCK_ROWS):
+            # The rows as a deployed model receives them: float32, whatever the arithmetic after.
+            block = np.array(rows[start : start + BLOCK_ROWS], dtype=np.float32)
+            blocks.append([part.double().numpy() for part in module(torch.from_numpy(block).to(dtype))])
+    parts = zip(*blocks, strict=True)
+    return {name: np.concatenate(part) for name, part in zip(Outputs._fields, parts, strict=True)}

@@ -1,0 +1,205 @@
+"""How far two computations of the same outputs lie apart: one record per graph and output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+SCALED_TOLERANCE = 1e-5
+"""Largest difference allowed, as a share of the output's range: float32 against float64."""
+DECISION_BAND = 1e-5
+"""A reference score this close to the threshold (relative) is decided by rounding alone."""
+RANK_TOLERANCE = 1e-4
+"""How far below 1 the rank correlation of the scores may fall."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """The agreement of one output of one graph with its reference."""
+
+    graph: str
+    output: str
+    rows: str
+    """Which rows were compared: golden, out of range, ..."""
+    shape: tuple[int, ...]
+    max_absolute: float
+    """Largest |actual - expected|."""
+    max_relative: float
+    """Largest |actual - expected| / |expected|, where expected is not 0."""
+    max_scaled: float
+    """Largest |actual - expected| / range of the output: what is judged."""
+    tolerance: float
+    """What max_scaled may be."""
+    rank_correlation: float | None = None
+    """Spearman's, for scores."""
+    flipped: int | None = None
+    """Decisions that differ, for is_anomaly."""
+    borderline: int | None = None
+    """Decisions that differ where the reference score lies within DECISION_BAND of the threshold."""
+    reason: str = ""
+    """Why it failed; empty when it passed."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason
+
+
+def compare_values(  # noqa: PLR0913 - one flat record needs its parts
+    graph: str,
+    output: str,
+    expected: Array,
+    actual: Array,
+    *,
+    scale: Array | float | None = None,
+    tolerance: float = SCALED_TOLERANCE,
+    rows: str = "golden",
+) -> OutputParity:
+    """Compare two arrays of numbers of the same shape.
+
+    `scale` is what a difference is divided by, per column or one number; by default the output's own
+    range. Where the reference is NaN or infinite the actual value must not be finite either.
+    """
+    shape = tuple(actual.shape)
+    if actual.shape != expected.shape:
+        nan = float("nan")
+        return OutputParity(
+            graph, output, rows, shape, nan, nan, nan, tolerance, reason=f"shape {expected.shape} expected"
+        )
+    reference = np.asarray(expected, dtype=np.float64)
+    found = np.asarray(actual, dtype=np.float64)
+    finite = np.isfinite(reference)
+    divisor = np.broadcast_to(np.asarray(value_range(reference) if scale is None else scale), reference.shape)
+    difference = np.abs(found[finite] - reference[finite])
+    magnitude = np.abs(reference[finite])
+    relative = difference[magnitude > 0] / magnitude[magnitude > 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(difference == 0, 0.0, difference / divisor[finite])
+    worst = _largest(scaled)
+    rank = rank_correlation(reference, found) if output == "score" else None
+    reason = ""
+    if np.any(np.isfinite(found[~finite])):
+        reason = "finite where the reference is not"
+    elif not worst <= tolerance:
+        reason = f"range-scaled difference {worst:.1e} above {tolerance:.0e}"
+    elif rank is not None and rank < 1 - RANK_TOLERANCE:
+        reason = f"rank correlation {rank:.6f} below {1 - RANK_TOLERANCE}"
+    return OutputParity(
+        graph,
+        output,
+        rows,
+        shape,
+        _largest(difference),
+        _largest(relative),
+        worst,
+        tolerance,
+        rank_correlation=rank,
+        reason=reason,
+    )
+
+
+def compare_decisions(
+    graph: str,
+    expected: Array,
+    actual: Array,
+    reference_score: Array,
+    threshold: float,
+    *,
+    rows: str = "golden",
+) -> OutputParity:
+    """Compare two arrays of decisions, (rows,) bool, given the reference scores behind the first."""
+    shape = tuple(actual.shape)
+    if actual.shape != expected.shape:
+        return OutputParity(
+            graph, "is_anomaly", rows, shape, 1, 1, 1, 0, reason=f"shape {expected.shape} expected"
+        )
+    differs = np.asarray(expected, dtype=bool) != np.asarray(actual, dtype=bool)
+    score = np.asarray(reference_score, dtype=np.float64)
+    near = np.abs(score - threshold) <= DECISION_BAND * abs(threshold)
+    flipped = int(np.count_nonzero(differs & ~near))
+    worst = float(flipped > 0)
+    return OutputParity(
+        graph,
+        "is_anomaly",
+        rows,
+        shape,
+        worst,
+        worst,
+        worst,
+        0.0,
+        flipped=flipped,
+        borderline=int(np.count_nonzero(differs & near)),
+        reason=f"{flipped} of {differs.size} decisions flipped" if flipped else "",
+    )
+
+
+def compare_graph(
+    graph: str,
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    *,
+    features: Array,
+    threshold: float,
+    rows: str = "golden",
+) -> list[OutputParity]:
+    """Compare every output of one graph with the reference of the same name.
+
+    Args:
+        expected: output name -> reference; must hold `score` where it holds `is_anomaly`.
+        actual: output name -> what the graph gave.
+        rows: what to call these rows.
+        features: the rows behind them, (rows, ...): a reconstruction is scaled by its column's own range.
+        threshold: of the decisions.
+    """
+    records = []
+    for output, values in actual.items():
+        if output == "is_anomaly":
+            records.append(
+                compare_decisions(
+                    graph, expected["is_anomaly"], values, expected["score"], threshold, rows=rows
+                )
+            )
+            continue
+        scale = column_scale(features, expected[output]) if output == "reconstruction" else None
+        records.append(compare_values(graph, output, expected[output], values, scale=scale, rows=rows))
+    return records
+
+
+def value_range(values: Array) -> float:
+    """Largest less smallest finite value, and at least the largest magnitude."""
+    finite = np.asarray(values, dtype=np.float64)[np.isfinite(np.asarray(values, dtype=np.float64))]
+    if finite.size == 0:
+        return 0.0
+    return float(max(finite.max() - finite.min(), np.abs(finite).max()))
+
+
+def column_scale(features: Array, reconstruction: Array) -> Array:
+    """The range of each column over features and reconstruction: columns have units of their own."""
+    both = np.concatenate([features, reconstruction]).astype(np.float64)
+    both = np.where(np.isfinite(both), both, 0.0)
+    if both.ndim != 2 or both.shape[0] == 0:
+        return np.asarray(value_range(both))
+    return np.maximum(np.ptp(both, axis=0), np.abs(both).max(axis=0))
+
+
+def rank_correlation(first: Array, second: Array) -> float:
+    """Spearman's rank correlation of two (rows,) arrays, ties at their average rank; 1 if undefined."""
+    a, b = _ranks(first), _ranks(second)
+    a, b = a - a.mean() if a.size else a, b - b.mean() if b.size else b
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else 1.0
+
+
+def _ranks(values: Array) -> NDArray[np.float64]:
+    # NaN and inf are the most abnormal of all, and equal to one another.
+    ordered = np.where(np.isfinite(values), values, np.inf).astype(np.float64)
+    _, inverse, counts = np.unique(ordered, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    average: NDArray[np.float64] = (last - (counts - 1) / 2.0)[inverse]
+    return average
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(values.max()) if values.size else 0.0

@@ -1,0 +1,1 @@
+"""What an app embeds: a bundle run on onnxruntime, without PyTorch."""

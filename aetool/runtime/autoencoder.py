@@ -1,0 +1,239 @@
+"""AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
+
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle import Bundle
+from aetool.errors import InputError, ProviderError
+from aetool.runtime.arrays import to_rows
+from aetool.runtime.bulk import run_rows
+from aetool.runtime.providers import Provider, candidates
+from aetool.runtime.session import open_session
+
+Floats = NDArray[np.float32]
+Decisions = NDArray[np.bool_]
+
+
+class AutoencoderSession:
+    """A bundle opened for inference; needs numpy and onnxruntime only.
+
+    Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units;
+    a single row without its batch axis gives results without theirs. No rows give empty results.
+
+    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
+
+    Raises (every method):
+        InputError: the rows do not fit the model; the message names the expected shape.
+        BundleError: a graph is missing or was changed since it was published.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        provider: str = "auto",
+        precision: str = "auto",
+        intra_op_num_threads: int = 1,
+    ) -> None:
+        """Open the bundle at `path`.
+
+        Args:
+            path: the bundle's directory.
+            provider: "cpu", "cuda", or "auto": the first that works, see `provider` of the object.
+            precision: a precision of the bundle; "auto" is fp32.
+            intra_op_num_threads: threads inside one run; many rows are spread over the cores either way.
+
+        Raises:
+            BundleError: no bundle there, a damaged one, or one without that precision.
+            ProviderError: the provider is unknown or does not work here.
+            DependencyError: onnxruntime is not installed.
+        """
+        if intra_op_num_threads < 1:
+            raise InputError(f"intra_op_num_threads: expected 1 or more, found {intra_op_num_threads}")
+        self._bundle = Bundle.open(Path(path).absolute())
+        self._arguments = (str(self._bundle.path), provider, precision, intra_op_num_threads)
+        self._threads = intra_op_num_threads
+        self._precision = "fp32" if precision == "auto" else precision
+        self._variant = self._bundle.variant(self._precision)
+        self._names = self._bundle.manifest.feature_names
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        self._closed = False
+        self._provider = self._choose(provider)
+        _living.add(self)
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        return self._bundle.manifest.name
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the graphs."""
+        return self._provider.name
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
+    def n_features(self) -> int:
+        return len(self._names)
+
+    @property
+    def embedding_dim(self) -> int:
+        return self._bundle.manifest.embedding_dim
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs this bundle has: what `run` takes."""
+        return tuple(self._variant.files)
+
+    @property
+    def threshold(self) -> float:
+        """Highest score that still counts as normal, in this precision."""
+        return self._variant.threshold
+
+    def __repr__(self) -> str:
+        return (
+            f"<AutoencoderSession {self.name!r}: {self.n_features} features, embedding {self.embedding_dim}, "
+            f"{self.precision} on {self.provider}>"
+        )
+
+    # What it does
+
+    def encode(self, features: Any) -> Floats:
+        """Embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
+        return self.run("encoder", features)["embedding"]
+
+    def decode(self, embedding: Any) -> Floats:
+        """Reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
+        return self.run("decoder", embedding)["reconstruction"]
+
+    def reconstruct(self, features: Any) -> Floats:
+        """Reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
+        return self.run("autoencoder", features)["reconstruction"]
+
+    def score(self, features: Any) -> Floats:
+        """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
+
+        The mean over features of the squared difference between the standardised row and its
+        reconstruction. A row with NaN or Inf scores NaN or Inf.
+        """
+        return self.run("detector", features)["score"]
+
+    def detect(self, features: Any) -> Decisions:
+        """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
+
+        `not (score <= threshold)`: a score that is no number is an anomaly too.
+        """
+        return self.run("detector", features)["is_anomaly"]
+
+    def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
+        """All outputs of one graph by name; `data` are features, or embeddings for "decoder"."""
+        if graph == "decoder":
+            rows = to_rows(data, (), (self.embedding_dim,), "embedding")
+        else:
+            rows = to_rows(data, self._names, (self.n_features,))
+        session = self._sessions.get(graph) or self._open(graph)
+        if rows.ndim == 1:
+            return {name: values[0] for name, values in run_rows(session, rows[np.newaxis]).items()}
+        return run_rows(session, rows)
+
+    # Sessions
+
+    def _open(self, graph: str) -> Any:
+        with self._lock:
+            if self._closed:
+                raise InputError(f"{self.name}: the session is closed; load the bundle again")
+            if graph not in self._sessions:
+                model = self._bundle.graph(graph, self._precision)
+                self._sessions[graph] = self._session_on(self._provider, graph, model)
+            return self._sessions[graph]
+
+    def _session_on(self, provider: Provider, graph: str, model: bytes) -> Any:
+        return open_session(
+            model,
+            provider,
+            intra_op_num_threads=self._threads,
+            where=str(self._bundle.path / self._variant.files[graph]),
+        )
+
+    def _choose(self, name: str) -> Provider:
+        """The first provider that takes a graph of this bundle; the one asked for, or an error."""
+        options = candidates(name)
+        if len(options) == 1 and options[0].name == "cpu":
+            return options[0]  # always works: no need to open a session for it
+        refusals = []
+        model = self._bundle.graph("detector", self._precision)
+        for provider in options:
+            try:
+                self._sessions["detector"] = self._session_on(provider, "detector", model)
+            except ProviderError as error:
+                refusals.append(error)
+            else:
+                return provider
+        raise refusals[0]
+
+    def close(self) -> None:
+        """Free the sessions; the object cannot be used any more."""
+        with self._lock:
+            self._closed = True
+            self._sessions = {}
+
+    def __enter__(self) -> "AutoencoderSession":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[str, str, str, int]:
+        return self._arguments
+
+    def __setstate__(self, state: tuple[str, str, str, int]) -> None:
+        path, provider, precision, threads = state
+        self.__init__(  # type: ignore[misc]
+            path, provider=provider, precision=precision, intra_op_num_threads=threads
+        )
+
+    def _forget_after_fork(self) -> None:
+        # The sessions belong to the parent: their threads do not exist here, so that even freeing them
+        # could wait for ever. The lock may be held by a thread that does not exist here either.
+        _of_the_parent.append(self._sessions)
+        self._sessions = {}
+        self._lock = threading.Lock()
+
+
+_living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()
+_of_the_parent: list[dict[str, Any]] = []
+
+
+def _after_fork_in_child() -> None:
+    for session in list(_living):
+        session._forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def load(
+    path: str | Path, *, provider: str = "auto", precision: str = "auto", intra_op_num_threads: int = 1
+) -> AutoencoderSession:
+    """Open the bundle at `path` for inference; see `AutoencoderSession`."""
+    return AutoencoderSession(
+        path, provider=provider, precision=precision, intra_op_num_threads=intra_op_num_threads
+    )
+
+

@@ -1,0 +1,104 @@
+"""A bundle against its own golden vectors, through this machine's runtime; needs no PyTorch."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle import GOLDEN, Bundle
+from aetool.errors import BundleError
+from aetool.parity import OutputParity, compare_graph
+from aetool.runtime.autoencoder import AutoencoderSession, load
+
+Arrays = Mapping[str, NDArray[Any]]
+NEEDED = ("features", "embedding", "reconstruction", "score", "is_anomaly")
+
+
+def verify_bundle(path: str | Path, *, provider: str = "auto") -> list[OutputParity]:
+    """Check the hash of every file, then compare every graph in every precision with golden.npz.
+
+    Returns:
+        One record per precision, graph and output; `passed` of each tells the verdict.
+
+    Raises:
+        BundleError: a file is missing, changed or foreign.
+        ProviderError: the provider does not work here.
+    """
+    bundle = Bundle.open(path)
+    bundle.check_files()
+    golden = read_golden(bundle)
+    records = []
+    for precision in bundle.manifest.variants:
+        with load(path, provider=provider, precision=precision) as model:
+            records += run_all_graphs(model, golden["features"], golden, _label(precision, "golden"))
+    return records
+
+
+def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "auto") -> list[OutputParity]:
+    """Compare the bundle's answers for many rows at once with its answers for one row at a time.
+
+    The check that needs neither PyTorch nor golden vectors: it finds a runtime whose results depend on the
+    batch, and graphs that disagree with one another.
+
+    Args:
+        features: (rows, n_features); the first 256 are used.
+    """
+    rows = np.ascontiguousarray(features[:256], dtype=np.float32)
+    bundle = Bundle.open(path)
+    records = []
+    for precision in bundle.manifest.variants:
+        with load(path, provider=provider, precision=precision) as model:
+            single: dict[str, NDArray[Any]] = {"embedding": model.encode(rows[:0])}
+            for graph in ("autoencoder", "detector"):
+                parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]
+                parts = parts or [model.run(graph, rows)]
+                single |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            records += run_all_graphs(model, rows, single, _label(precision, "one by one"))
+    return records
+
+
+def run_all_graphs(
+    model: AutoencoderSession, features: NDArray[Any], expected: Arrays, rows: str
+) -> list[OutputParity]:
+    """Run every graph of `model` on `features` and compare with `expected` (output name -> reference)."""
+    records = []
+    for graph in model.graphs:
+        data = expected["embedding"] if graph == "decoder" else features
+        found = model.run(graph, data)
+        records += compare_graph(
+            graph, expected, found, features=features, threshold=model.threshold, rows=rows
+        )
+    return records
+
+
+def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """The arrays of golden.npz by name; `features` are inputs, the others are expected outputs.
+
+    Raises:
+        BundleError: missing, changed, or not what its name says.
+    """
+    where = bundle.path / GOLDEN
+    data = bundle.read(GOLDEN)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            golden = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{where}: not an archive of arrays ({error}); export the bundle again") from error
+    missing = [name for name in NEEDED if name not in golden]
+    if missing:
+        raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
+    width = len(bundle.manifest.features)
+    if golden["features"].shape[1:] != (width,) or len(golden["features"]) == 0:
+        raise BundleError(
+            f"{where}: features of shape (1 or more rows, {width}) expected, found {golden['features'].shape}; "
+            "export the bundle again"
+        )
+    return golden
+
+
+def _label(precision: str, rows: str) -> str:
+    return rows if precision == "fp32" else f"{rows} ({precision})"

@@ -1,0 +1,160 @@
+"""Directories that appear whole or not at all, and files read without being led elsewhere."""
+
+import ctypes
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from aetool.errors import OutputError
+
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_AT_FDCWD = -100
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_plain_relative(name: str) -> bool:
+    """Whether `name` is a relative path that stays below the directory it is read from."""
+    path = PurePosixPath(name)
+    return bool(
+        name
+        and "\\" not in name
+        and "\0" not in name
+        and not path.is_absolute()
+        and all(part not in ("..", ".", "") for part in name.split("/"))
+    )
+
+
+def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
+    """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
+
+    Raises:
+        OSError: the file is missing, too large, or not a regular file inside `directory`.
+    """
+    if not is_plain_relative(name):
+        raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
+    *parents, last = name.split("/")
+    # Opened part by part below a descriptor, so that nobody can swap a parent for a link in between.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        # Non-blocking: opening a FIFO must not wait for a writer.
+        file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    with os.fdopen(file, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", name)
+        if status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"more than the {max_bytes:,} bytes allowed", name)
+    return data
+
+
+def require_new(path: Path, overwrite: bool) -> None:
+    """Refuse early, before any work is done for nothing.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or its parent cannot be written.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another name or pass --overwrite")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{path}: {parent} is a file, a directory was expected; choose another name")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{path}: the directory {parent} cannot be written; choose another or change its rights"
+        )
+
+
+def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:
+    """Write `files` (name -> content) as the directory `path`, in one step for whoever looks.
+
+    The files go to a sibling directory, are flushed to the disk, and take the name at the end: a crash
+    leaves what was there before.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+    """
+    require_new(path, overwrite)
+    if overwrite and os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+        raise OutputError(f"{path}: is not a directory, it will not be replaced; choose another name")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        for name, content in files.items():
+            _write_file(temporary / name, content)
+        for folder in {(temporary / name).parent for name in files} | {temporary}:
+            _sync_directory(folder)
+        _take_name(temporary, path, overwrite)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written: {error.strerror or error}; nothing was changed, "
+            "check the free space and the rights of the directory"
+        ) from error
+    finally:
+        # After an exchange this holds what was replaced; after a failure, what was half written.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take_name(temporary: Path, path: Path, overwrite: bool) -> None:
+    if not (overwrite and path.exists()):
+        if os.path.lexists(path):  # somebody else published meanwhile; rename would replace an empty one
+            raise FileExistsError(errno.EEXIST, "appeared while it was being written", str(path))
+        temporary.rename(path)
+        return
+    if not _exchange(temporary, path):
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+        path.rename(aside)
+        temporary.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step (renameat2(2)); False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    done = libc.renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    if done == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL):  # an old kernel, or a file system without the flag
+        return False
+    raise OSError(code, os.strerror(code), str(second))
