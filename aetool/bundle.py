@@ -108,7 +108,7 @@ class Manifest:
             created=fields.take("created", str),
             tools=fields.mapping("tools", str),
             features=tuple(
-                Feature(entry.take("name", str), entry.take("unit", str)) for entry in fields.list("features")
+                Feature(entry.take("name", str), entry.take("unit", str)) for entry in fields.objects("features")
             ),
             embedding_dim=fields.count("embedding_dim"),
             opset=fields.count("opset"),
@@ -217,9 +217,7 @@ class Bundle:
         """
         variants = self.manifest.variants
         if precision not in variants:
-            raise BundleError(
-                f"{self.path}: has no precision {precision!r}; it has {', '.join(sorted(variants))}"
-            )
+            raise BundleError(f"{self.path}: has no precision {precision!r}; it has {', '.join(sorted(variants))}")
         return variants[precision]
 
     def check_files(self) -> int:
@@ -268,8 +266,8 @@ def _read(directory: Path, name: str, max_bytes: int) -> bytes:
 
 
 def _require_version(version: str, where: str) -> None:
-    ours = int(FORMAT_VERSION.split(".")[0])
-    major = version.split(".")[0]
+    ours = int(FORMAT_VERSION.split(".", maxsplit=1)[0])
+    major = version.split(".", maxsplit=1)[0]
     if not major.isdecimal() or int(major) < 1:
         raise BundleError(f"{where}: format_version {version!r} is not a version; export the bundle again")
     if int(major) > ours:
@@ -328,7 +326,9 @@ class _Fields:
         self.taken.add(key)
         value = self.content.get(key)
         usable = isinstance(value, int | float) and not isinstance(value, bool)
-        if not usable or not abs(value) <= sys.float_info.max:  # also NaN, and integers no float can hold
+        if (
+            not usable or not abs(cast(float, value)) <= sys.float_info.max
+        ):  # also NaN, and integers no float can hold
             self._fail(f"{self.path}.{key}", "a finite number", value)
         return float(cast(float, value))
 
@@ -336,15 +336,13 @@ class _Fields:
         entry = _Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
         return {name: entry.take(name, kind) for name in entry.content}
 
-    def list(self, key: str) -> "list[_Fields]":
+    def objects(self, key: str) -> "list[_Fields]":
         values = self.take(key, list)
         return [_Fields(value, self.where, f"{self.path}.{key}[{i}]") for i, value in enumerate(values)]
 
     def children(self, key: str) -> "list[tuple[str, _Fields]]":
         values = self.take(key, dict)
-        return [
-            (name, _Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()
-        ]
+        return [(name, _Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()]
 
     def rest(self) -> dict[str, Any]:
         return {key: value for key, value in self.content.items() if key not in self.taken}

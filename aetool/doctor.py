@@ -77,5 +77,3 @@ def _try_provider(name: str) -> Finding:
 def healthy(findings: list[Finding]) -> bool:
     """Whether nothing that was found is bad."""
     return all(finding.ok is not False for finding in findings)
-
-

@@ -55,6 +55,4 @@ class DependencyError(AetoolError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         self.extra = extra
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'aetool[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'aetool[{extra}]'")

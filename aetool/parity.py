@@ -47,7 +47,7 @@ class OutputParity:
         return not self.reason
 
 
-def compare_values(  # noqa: PLR0913 - one flat record needs its parts
+def compare_values(
     graph: str,
     output: str,
     expected: Array,
@@ -157,9 +157,7 @@ def compare_graph(
     for output, values in actual.items():
         if output == "is_anomaly":
             records.append(
-                compare_decisions(
-                    graph, expected["is_anomaly"], values, expected["score"], threshold, rows=rows
-                )
+                compare_decisions(graph, expected["is_anomaly"], values, expected["score"], threshold, rows=rows)
             )
             continue
         scale = column_scale(features, expected[output]) if output == "reconstruction" else None
@@ -181,7 +179,8 @@ def column_scale(features: Array, reconstruction: Array) -> Array:
     both = np.where(np.isfinite(both), both, 0.0)
     if both.ndim != 2 or both.shape[0] == 0:
         return np.asarray(value_range(both))
-    return np.maximum(np.ptp(both, axis=0), np.abs(both).max(axis=0))
+    scale: NDArray[np.float64] = np.maximum(np.ptp(both, axis=0), np.abs(both).max(axis=0))
+    return scale
 
 
 def rank_correlation(first: Array, second: Array) -> float:

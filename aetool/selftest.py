@@ -69,9 +69,7 @@ def run_all_graphs(
     for graph in model.graphs:
         data = expected["embedding"] if graph == "decoder" else features
         found = model.run(graph, data)
-        records += compare_graph(
-            graph, expected, found, features=features, threshold=model.threshold, rows=rows
-        )
+        records += compare_graph(graph, expected, found, features=features, threshold=model.threshold, rows=rows)
     return records
 
 

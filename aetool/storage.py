@@ -78,9 +78,7 @@ def require_new(path: Path, overwrite: bool) -> None:
     if not parent.is_dir():
         raise OutputError(f"{path}: {parent} is a file, a directory was expected; choose another name")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{path}: the directory {parent} cannot be written; choose another or change its rights"
-        )
+        raise OutputError(f"{path}: the directory {parent} cannot be written; choose another or change its rights")
 
 
 def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:

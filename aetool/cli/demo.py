@@ -68,9 +68,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     _step(note, 2, f"Trained with dropout: {shape}-{trained.network.config.n_features}, {len(losses)} epochs")
     note.print(f"   validation loss {losses[0]:.3f} {sparkline(losses)} {min(losses):.3f}")
 
-    exported = export_checkpoint(
-        trained, folder / "bundle", _export_options(overwrite)
-    )
+    exported = export_checkpoint(trained, folder / "bundle", _export_options(overwrite))
     _step(note, 3, "Switched to eval mode, exported to ONNX, compared with PyTorch in float64")
     note.print(parity_table(exported.parity))
 
@@ -121,7 +119,11 @@ def demo(output: Path | None, overwrite: bool) -> Result:
 
 def sparkline(values: list[float], width: int = 40) -> str:
     """The values as one line of block characters, thinned to `width`."""
-    picked = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)] if len(values) > width else values
+    picked = (
+        [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
+        if len(values) > width
+        else values
+    )
     low, high = min(picked), max(picked)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((value - low) * scale)] for value in picked)

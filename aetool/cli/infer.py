@@ -12,7 +12,7 @@ from aetool.cli import options
 from aetool.cli.output import Result, facts, reports
 
 
-def _infers(command: Callable[..., Result]) -> Callable[..., int]:
+def _infers(command: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
         options.overwrite,
         options.precision,
@@ -23,7 +23,7 @@ def _infers(command: Callable[..., Result]) -> Callable[..., int]:
         click.argument("bundle", type=options.PATH),
     ):
         command = decorate(command)
-    return command  # type: ignore[return-value]
+    return command
 
 
 @click.command()
@@ -37,7 +37,8 @@ def encode(**arguments: Any) -> Result:
       aetool encode exported/machines new.csv --keep serial -o embeddings.parquet
     """
     return _run(
-        lambda model, rows: {f"embedding_{i}": column for i, column in enumerate(model.encode(rows).T)}, **arguments
+        lambda model, rows: {f"embedding_{i}": column for i, column in enumerate(model.encode(rows).T)},
+        **arguments,
     )
 
 
@@ -52,7 +53,8 @@ def reconstruct(**arguments: Any) -> Result:
       aetool reconstruct exported/machines new.csv -o expected.csv
     """
     return _run(
-        lambda model, rows: dict(zip(model.feature_names, model.reconstruct(rows).T, strict=True)), **arguments
+        lambda model, rows: dict(zip(model.feature_names, model.reconstruct(rows).T, strict=True)),
+        **arguments,
     )
 
 

@@ -93,9 +93,7 @@ def doctor() -> Result:
         marks = {True: "[green]ok[/] ", False: "[red]bad[/]", None: "   "}
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
-            out.print(
-                f"{marks[finding.ok]} {finding.what:<{width}}  {escape(finding.state)}", soft_wrap=True
-            )
+            out.print(f"{marks[finding.ok]} {finding.what:<{width}}  {escape(finding.state)}", soft_wrap=True)
             if finding.remedy:
                 out.print(f"    {'':<{width}}  remedy: {escape(finding.remedy)}", soft_wrap=True)
 

@@ -10,16 +10,18 @@ PATH = click.Path(path_type=Path)
 Decorator = Callable[[Any], Any]
 
 
-class CommaList(click.ParamType):
+class CommaList(click.ParamType[Any]):
     """`a,b,c` as a tuple of texts; the option may be repeated."""
 
     name = "NAME[,NAME...]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        )
 
 
-class IntegerList(click.ParamType):
+class IntegerList(click.ParamType[Any]):
     """`64,32` as a tuple of integers."""
 
     name = "N[,N...]"
@@ -43,9 +45,7 @@ provider = click.option(
     "--provider", default="auto", show_default=True, help="Execution provider: auto, cpu, cuda; strict."
 )
 precision = click.option("--precision", default="auto", show_default=True, help="A precision of the bundle.")
-label = click.option(
-    "--label", metavar="COLUMN", help="Column that marks anomalies (not 0); never a feature."
-)
+label = click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0); never a feature.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")
 columns = click.option("--columns", type=CommaList(), multiple=True, help="Use these columns only.")
 keep = click.option(

@@ -70,7 +70,9 @@ def train(
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
     if previous is not None and (shape or set(training) - {"epochs", "patience"}):
-        raise InputError("--resume keeps the configuration of the checkpoint; only --epochs and --patience may change")
+        raise InputError(
+            "--resume keeps the configuration of the checkpoint; only --epochs and --patience may change"
+        )
     if previous is not None:
         config, architecture = replace(previous.training, **training), previous.network.config
     else:
@@ -140,5 +142,3 @@ class _Progress:
 
     def __exit__(self, *_: Any) -> None:
         self.bar.__exit__(None, None, None)
-
-

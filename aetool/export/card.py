@@ -14,7 +14,18 @@ def model_card(manifest: Manifest) -> str:
     more = len(manifest.features) - 20
     columns = shown + (f" and {more} more" if more > 0 else "")
     share = manifest.threshold.get("flagged_share")
-    chosen = "given" if share is None else f"flags {share:.2%} of {manifest.threshold['rows']:,} held-out normal rows"
+    chosen = (
+        "given" if share is None else f"flags {share:.2%} of {manifest.threshold['rows']:,} held-out normal rows"
+    )
+    trained = (
+        f"{provenance.get('rows_trained', 0):,} rows of {provenance.get('data') or 'a table'}, "
+        f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
+    )
+    proven = (
+        "largest range-scaled difference to PyTorch in float64 "
+        f"{figures['max_scaled_difference']:.1e}, {figures['flipped_decisions']} decisions flipped"
+    )
+    tools = ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())
     return f"""---
 library_name: aetool
 pipeline_tag: tabular-classification
@@ -40,10 +51,10 @@ model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a nu
 | features | {columns} |
 | score | {manifest.score["definition"]} |
 | threshold | {manifest.threshold["value"]:.6g}: {chosen} |
-| trained on | {provenance.get("rows_trained", 0):,} rows of {provenance.get("data", "") or "a table"}, seed {provenance["training"]["seed"]}, {provenance["epochs"]} epochs |
-| proven | largest range-scaled difference to PyTorch in float64 {figures["max_scaled_difference"]:.1e}, {figures["flipped_decisions"]} decisions flipped |
+| trained on | {trained} |
+| proven | {proven} |
 | opset | {manifest.opset} (IR {manifest.ir_version}) |
-| made with | {", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())} |
+| made with | {tools} |
 
 `aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
 """

@@ -183,7 +183,7 @@ def _identity(trained: TrainedAutoencoder, threshold: Threshold, opset: int) -> 
 
 def _golden(rows: Rows, outputs: Reference) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, features=rows, **outputs)
+    np.savez(stream, allow_pickle=False, features=rows, **outputs)
     return stream.getvalue()
 
 
@@ -206,4 +206,3 @@ def _tools() -> dict[str, str]:
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
     }
-

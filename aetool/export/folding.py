@@ -24,7 +24,9 @@ def _fold(layers: nn.Sequential) -> nn.Sequential:
     kept: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm1d):
-            kept[-1] = fuse_linear_bn_eval(kept[-1], layer)
+            linear = kept[-1]
+            assert isinstance(linear, nn.Linear)
+            kept[-1] = fuse_linear_bn_eval(linear, layer)
         elif not isinstance(layer, nn.Dropout):
             kept.append(layer)
     return nn.Sequential(*kept)
@@ -55,14 +57,13 @@ class FoldedPipeline(nn.Module):
         assert isinstance(last, nn.Linear)
         width = math.sqrt(last.out_features)
         with torch.no_grad():
-            first.bias -= first.weight @ (mean / scale)
-            first.weight /= scale
+            first.bias.sub_(first.weight @ (mean / scale))
+            first.weight.div_(scale)
             self.register_buffer("residual_weight", (-last.weight / width).T.contiguous())
             self.register_buffer("offset", mean + scale * last.bias)
             self.register_buffer("gain", 1 / (scale * width))
-            last.weight *= scale[:, None]
-            last.bias *= scale
-            last.bias += mean
+            last.weight.mul_(scale[:, None])
+            last.bias.mul_(scale).add_(mean)
         self.encoder = nn.Sequential(first, *encoder)
         self.hidden = nn.Sequential(*decoder)
         self.last = last

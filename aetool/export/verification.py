@@ -60,9 +60,7 @@ def verify_graphs(
         for name, session in sessions.items():
             feed = reference["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run_twice(name, session, feed)
-            records += compare_graph(
-                name, reference, whole, features=features, threshold=threshold, rows=kind
-            )
+            records += compare_graph(name, reference, whole, features=features, threshold=threshold, rows=kind)
             for batch in BATCHES[:-1]:
                 # A few rows have no range of their own: they are put in the place of the first of many, and
                 # held to the range of all.

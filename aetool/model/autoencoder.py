@@ -1,5 +1,7 @@
 """The autoencoder itself."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,7 @@ class Autoencoder(nn.Module):
 def _layers(widths: tuple[int, ...], config: AutoencoderConfig, *, activate_last: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     last = len(widths) - 2
-    for i, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (width_in, width_out) in enumerate(pairwise(widths)):
         layers.append(nn.Linear(width_in, width_out))
         if i < last or activate_last:
             if config.batch_norm:

@@ -85,9 +85,7 @@ class TrainingConfig:
     """What replaces a missing value; None: a missing value is an error."""
 
     def __post_init__(self) -> None:
-        _require(
-            self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs
-        )
+        _require(self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs)
         _require(_is_count(self.batch_size), "batch_size", "an integer of 1 or more", self.batch_size)
         _require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0", self.learning_rate)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "0 or more", self.weight_decay)

@@ -26,11 +26,11 @@ class Outputs(NamedTuple):
 class Pipeline(nn.Module):
     """The definition of what a bundle computes; in float64 it is the reference for every other form.
 
-        z = (x - mean) / scale             x: raw features, missing values replaced first
-        embedding = encode(z)
-        y = decode(embedding)
-        reconstruction = y * scale + mean
-        score = mean((z - y)**2)           over features
+    z = (x - mean) / scale             x: raw features, missing values replaced first
+    embedding = encode(z)
+    y = decode(embedding)
+    reconstruction = y * scale + mean
+    score = mean((z - y)**2)           over features
     """
 
     mean: Tensor
@@ -56,9 +56,7 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        return Outputs(
-            embedding, reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1)
-        )
+        return Outputs(embedding, reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1))
 
 
 def evaluate_rows(

@@ -42,8 +42,8 @@ def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Im
                 f"missing values in {_counted(names, missing.sum(axis=0))}; fill them, leave the columns out "
                 "with --drop, or pass --impute mean or --impute median"
             )
-        if missing.all(axis=0).any():
-            empty = [name for name, gone in zip(names, missing.all(axis=0), strict=True) if gone]
+        empty = [name for name, column in zip(names, missing.T, strict=True) if column.all()]
+        if empty:
             raise InputError(f"columns without any value: {', '.join(empty)}; leave them out with --drop")
     if impute is not None:
         average = np.nanmean if impute == "mean" else np.nanmedian

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ def train(
 ) -> TrainedAutoencoder:
     """Train an autoencoder on the normal rows of `table`.
 
-    Rows labelled as anomalies are left out of training; some of them become golden vectors. KeyboardInterrupt
-    ends training early and keeps the best epoch so far (`provenance["interrupted"]`).
+    Rows labelled as anomalies are left out of training; some of them become golden vectors.
+    KeyboardInterrupt ends training early and keeps the best epoch so far (`provenance["interrupted"]`).
 
     Args:
         table: feature columns, and labels if there are any.
@@ -161,7 +162,7 @@ class _Loop:
         shuffled = self.rows[order.to(self.rows.device)]
         total = torch.zeros((), device=self.rows.device)
         # A last batch of one row has no variance for batch norm: it joins the batch before.
-        batches = list(shuffled.split(self.config.batch_size))
+        batches = list(torch.split(shuffled, self.config.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [torch.cat(batches[-2:])]
         step = len(self.history) * len(batches)
@@ -263,13 +264,12 @@ def _require_fit(
         return
     if resume.provenance.get("data_fingerprint") != fingerprint(table):
         raise InputError(
-            f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or train "
-            "afresh"
+            f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
+            "train afresh"
         )
     if resume.network.config != architecture:
         raise InputError("resume: the architecture cannot change; drop those options, or train afresh")
-    normal_rows = len(normal)
-    held_out, rows = _split(normal_rows, training)
+    _, rows = _split(len(normal), training)
     losses = [epoch["validation_loss"] for epoch in resume.history]
     waited = len(losses) - 1 - losses.index(min(losses))
     if len(losses) >= training.epochs_for(len(rows)) or waited >= training.patience:
@@ -292,9 +292,7 @@ def _standardise(values: NDArray[np.float64], statistics: Statistics) -> Tensor:
     return torch.from_numpy(((rows - statistics.mean) / statistics.scale).astype(np.float32))
 
 
-def _held_out(
-    network: Autoencoder, statistics: Statistics, rows: NDArray[np.float64], table: Table
-) -> HeldOut:
+def _held_out(network: Autoencoder, statistics: Statistics, rows: NDArray[np.float64], table: Table) -> HeldOut:
     reference = Pipeline(copy.deepcopy(network), statistics).double().eval()
     scores = evaluate_rows(reference, rows, torch.float64)["score"]
     order = np.argsort(scores)
@@ -316,7 +314,7 @@ def _seeded(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
     threads = torch.get_num_threads()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if max(a * b for a, b in zip(widths, widths[1:], strict=False)) < SMALL_LAYER:
+        if max(a * b for a, b in pairwise(widths)) < SMALL_LAYER:
             torch.set_num_threads(1)
         try:
             yield

@@ -29,6 +29,7 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
     Raises:
         InputError: wrong width, rank or type, ragged rows, a missing column.
     """
+    array: Rows
     if _is_ready(data):
         array = data
     elif names and (column_names := _column_names(data)) is not None:
@@ -42,11 +43,8 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
 
 def _is_ready(data: Any) -> bool:
     # The comparison of dtypes is also the check of the byte order: onnxruntime ignores it.
-    return (
-        type(data) is np.ndarray
-        and data.dtype == np.float32
-        and data.flags.c_contiguous
-        and data.flags.aligned
+    return bool(
+        type(data) is np.ndarray and data.dtype == np.float32 and data.flags.c_contiguous and data.flags.aligned
     )
 
 
@@ -64,7 +62,7 @@ def _convert(data: Any, what: str) -> Rows:
     if data is None:
         raise InputError(f"{what}: expected an array of numbers, found None; pass the rows")
     if isinstance(data, np.ma.MaskedArray):
-        data = data.astype(np.float64).filled(np.nan)  # what is masked is missing
+        data = np.ma.filled(data.astype(np.float64), np.nan)  # what is masked is missing
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:

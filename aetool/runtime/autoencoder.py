@@ -235,5 +235,3 @@ def load(
     return AutoencoderSession(
         path, provider=provider, precision=precision, intra_op_num_threads=intra_op_num_threads
     )
-
-

@@ -1,6 +1,9 @@
 """Which execution provider runs a bundle: asked for means used, or an error."""
 
+import ctypes
+import sys
 from dataclasses import dataclass
+from functools import cache
 
 from aetool.errors import ProviderError
 from aetool.runtime.engine import onnxruntime
@@ -32,7 +35,8 @@ def candidates(name: str) -> list[Provider]:
     """
     available = onnxruntime().get_available_providers()
     if name == "auto":
-        return [p for p in (PROVIDERS["cuda"], PROVIDERS["cpu"]) if p.registered in available]
+        usable = [PROVIDERS["cuda"]] if cuda_devices() > 0 else []
+        return [p for p in (*usable, PROVIDERS["cpu"]) if p.registered in available]
     if name not in PROVIDERS:
         raise ProviderError(f"provider {name!r} is unknown; choose auto, {' or '.join(PROVIDERS)}")
     provider = PROVIDERS[name]
@@ -41,4 +45,25 @@ def candidates(name: str) -> list[Provider]:
             f"provider {name!r} needs {provider.registered}, the installed onnxruntime has "
             f"{', '.join(available)}; pip install 'aetool[{provider.extra}]' in a fresh environment"
         )
+    if name == "cuda" and cuda_devices() == 0:
+        raise ProviderError(
+            "provider 'cuda' needs an NVIDIA GPU and its driver, the driver reports none on this machine; use "
+            "provider='cpu'"
+        )
     return [provider]
+
+
+@cache
+def cuda_devices() -> int:
+    """NVIDIA GPUs that the driver shows to this process; 0 without a driver.
+
+    Asked of the driver itself (CUDA driver API), since onnxruntime tells only by failing, loudly.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

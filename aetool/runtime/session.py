@@ -37,7 +37,7 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
     try:
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
         session = ort.InferenceSession(model, options, providers=[provider.registered])
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         if strict:
             raise ProviderError(
