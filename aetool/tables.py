@@ -76,9 +76,7 @@ class Table:
         """
         place = {name: index for index, name in enumerate(self.names)}
         picked = [place[name] for name in _match(self.names, names, self.named, self.source)]
-        return replace(
-            self, names=tuple(names), values=np.ascontiguousarray(self.values[:, picked]), named=True
-        )
+        return replace(self, names=tuple(names), values=np.ascontiguousarray(self.values[:, picked]), named=True)
 
 
 def read_table(

@@ -24,7 +24,10 @@ def main() -> None:
     benign = np.flatnonzero(~malignant)
     learn = benign[: len(benign) // 2]
     columns = dict(zip(map(str, data.feature_names), data.data.T, strict=True))
-    table = table_from_columns({name: column[learn] for name, column in columns.items()}, source="breast-cancer")
+    # Labelled malignant rows are not learnt from; they become golden vectors, so that both verdicts occur.
+    rows = np.concatenate([learn, np.flatnonzero(malignant)[-40:]])
+    given = {name: column[rows] for name, column in columns.items()} | {"malignant": malignant[rows]}
+    table = table_from_columns(given, label="malignant", source="breast-cancer")
     trained = model.train(table)
     export_checkpoint(trained, FOLDER / "breast-cancer", ExportOptions(overwrite=True))
     shown = np.concatenate([benign[-60:], np.flatnonzero(malignant)[:40]])

@@ -75,8 +75,9 @@ class TrainingConfig:
     """Peak of the schedule: a short warm-up, then a cosine down to zero."""
     weight_decay: float = 0.0
     """Adam's L2 penalty."""
-    validation_fraction: float = 0.1
-    """Share of the normal rows held out: they stop the training and set the threshold."""
+    validation_fraction: float | None = None
+    """Share of the normal rows held out: they stop the training and set the threshold. None: a tenth, of
+    small tables up to a quarter, see `held_out_of`."""
     patience: int = 10
     """Epochs without a better validation loss before training stops."""
     seed: int = 0
@@ -90,7 +91,7 @@ class TrainingConfig:
         _require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0", self.learning_rate)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "0 or more", self.weight_decay)
         _require(
-            0 < self.validation_fraction < 1,
+            self.validation_fraction is None or 0 < self.validation_fraction < 1,
             "validation_fraction",
             "between 0 and 1",
             self.validation_fraction,
@@ -105,6 +106,12 @@ class TrainingConfig:
             return self.epochs
         steps = -(-rows // self.batch_size)
         return max(10, -(-600 // steps))
+
+    def held_out_of(self, rows: int) -> int:
+        """Rows to hold out of `rows`: a tenth, but 100 where a quarter allows; two remain on either side."""
+        share = self.validation_fraction
+        wanted = max(rows / 10, min(100, rows / 4)) if share is None else rows * share
+        return min(rows - 2, max(2, round(wanted)))
 
 
 def _is_count(value: object) -> bool:

@@ -281,7 +281,7 @@ def _require_fit(
 def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Indices of the held-out and of the training rows."""
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(training.seed))
-    held_out = min(rows - 2, max(2, round(rows * training.validation_fraction)))
+    held_out = training.held_out_of(rows)
     return order[:held_out], order[held_out:]
 
 
