@@ -1,6 +1,7 @@
 """The bundle's README: a model card (Hugging Face metadata header)."""
 
 import json
+import re
 from typing import Any
 
 from aetool.bundle import Manifest
@@ -10,7 +11,7 @@ def model_card(manifest: Manifest) -> str:
     """Markdown with a YAML header, made of the manifest's facts alone."""
     figures = manifest.variants["fp32"].figures
     provenance: dict[str, Any] = dict(manifest.provenance)
-    shown = ", ".join(f"`{name}`" for name in manifest.feature_names[:20])
+    shown = ", ".join(map(_cell, manifest.feature_names[:20]))
     more = len(manifest.features) - 20
     columns = shown + (f" and {more} more" if more > 0 else "")
     share = manifest.threshold.get("flagged_share")
@@ -18,7 +19,7 @@ def model_card(manifest: Manifest) -> str:
         "given" if share is None else f"flags {share:.2%} of {manifest.threshold['rows']:,} held-out normal rows"
     )
     trained = (
-        f"{provenance.get('rows_trained', 0):,} rows of {provenance.get('data') or 'a table'}, "
+        f"{provenance.get('rows_trained', '?')} rows of {_cell(str(provenance.get('data') or 'a table'))}, "
         f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
     )
     proven = (
@@ -30,10 +31,10 @@ def model_card(manifest: Manifest) -> str:
 library_name: aetool
 pipeline_tag: tabular-classification
 tags: [autoencoder, anomaly-detection, onnx]
-model_name: {json.dumps(manifest.name)}
+model_name: {json.dumps(manifest.name, ensure_ascii=False)}
 ---
 
-# {manifest.name}
+# {_escape(manifest.name)}
 
 An autoencoder in ONNX: {len(manifest.features)} features -> {manifest.embedding_dim} numbers ->
 {len(manifest.features)} features. Features and reconstructions are in raw units; scaling is inside the graphs.
@@ -41,7 +42,7 @@ An autoencoder in ONNX: {len(manifest.features)} features -> {manifest.embedding
 ```python
 import aetool
 
-model = aetool.load("{manifest.name}")
+model = aetool.load({json.dumps(manifest.name, ensure_ascii=False)})
 model.score(rows)   # (rows, {len(manifest.features)}) -> (rows,), higher is more abnormal
 model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a number
 ```
@@ -58,3 +59,13 @@ model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a nu
 
 `aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
 """
+
+
+def _cell(text: str) -> str:
+    """As code in a table's cell, where a bar or a line's end would end the cell, and a backtick the code."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def _escape(text: str) -> str:
+    """As plain text where Markdown and HTML would read signs of their own."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)

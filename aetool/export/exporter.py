@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import reprlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from aetool.bundle import GOLDEN, Bundle, Feature, Manifest, Variant, publish, r
 from aetool.errors import InputError
 from aetool.export.card import model_card
 from aetool.export.folding import FoldedPipeline
-from aetool.export.graphs import DEFAULT_OPSET, WithDecision, export_graph, slice_graphs
+from aetool.export.graphs import DEFAULT_OPSET, WithDecision, export_graph, require_opset_known, slice_graphs
 from aetool.export.threshold import Threshold, choose_threshold
 from aetool.export.verification import (
     Reference,
@@ -85,13 +86,17 @@ def export_checkpoint(
     """
     options = options or ExportOptions()
     path = Path(path)
+    name = options.name or path.name
+    if not name.isprintable():
+        raise InputError(f"name: expected one line of printable characters, found {name!r}; pass another --name")
+    require_opset_known(options.opset)
     require_new(path, options.overwrite)
+    created = _now()
     trained = checkpoint if isinstance(checkpoint, TrainedAutoencoder) else load_checkpoint(checkpoint)
     rows = trained.held_out.features
     if len(rows) == 0:
         raise InputError("the checkpoint holds no rows to verify with; train again")
     threshold = choose_threshold(trained.held_out.scores, options.contamination, options.threshold)
-    name = options.name or path.name
     form, pipeline = _leanest(trained, rows, threshold.value)
     model = export_graph(WithDecision(pipeline, threshold.value), _sample(rows), options.opset)
     identity = _identity(trained, threshold, options.opset)
@@ -104,7 +109,7 @@ def export_checkpoint(
         "score": SCORE["definition"],
     }
     graphs = slice_graphs(model, metadata, aetool.__version__)
-    parity = verify_graphs(graphs, trained, rows, threshold.value)
+    parity = verify_graphs(graphs, trained, rows, threshold.value, options.opset)
     require_parity(parity, name)
     golden = reference_outputs(trained, rows, threshold.value)
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
@@ -112,7 +117,7 @@ def export_checkpoint(
     manifest = Manifest(
         name=name,
         id=identity,
-        created=_now(),
+        created=created,
         tools=_tools(),
         features=tuple(Feature(feature) for feature in trained.names),
         embedding_dim=trained.network.config.embedding_dim,
@@ -164,8 +169,9 @@ def _difference(form: FoldedPipeline, trained: TrainedAutoencoder, rows: Rows, t
         expected = reference_outputs(trained, features, threshold)
         found = dict(evaluate_rows(form, features, torch.float32))
         records = compare_graph("form", expected, found, features=features, threshold=threshold)
-        worst = max(worst, *(record.max_scaled for record in records))
-    return worst
+        # A difference that is no number (something overflowed) is the worst of all; max() would pass it over.
+        worst = max(worst, *(np.nan_to_num(record.max_scaled, nan=np.inf) for record in records))
+    return float(worst)
 
 
 def _sample(rows: Rows) -> Tensor:
@@ -198,9 +204,10 @@ def _golden(rows: Rows, outputs: Reference) -> bytes:
 def _now() -> str:
     """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdecimal():
-        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {epoch!r}")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {reprlib.repr(epoch)}") from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from aetool.errors import ExportError
 from aetool.model.pipeline import Outputs
 
 DEFAULT_OPSET = 18
+OPSETS = range(17, onnx.defs.onnx_opset_version() + 1)
+"""What the exporter can be asked for: it writes 18 and converts from there."""
 SLICES = {
     "encoder": (["features"], ["embedding"]),
     "decoder": (["embedding"], ["reconstruction"]),
@@ -59,6 +62,7 @@ def export_graph(module: nn.Module, sample: Tensor, opset: int) -> ModelProto:
     Raises:
         ExportError: the exporter refuses, or what it wrote is not what was asked for.
     """
+    require_opset_known(opset)
     module.eval()
     _require_repeatable(module, sample)
     try:
@@ -73,19 +77,40 @@ def export_graph(module: nn.Module, sample: Tensor, opset: int) -> ModelProto:
                 dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
                 verbose=False,
             )
-    except torch.onnx.errors.OnnxExporterError as error:
+    except Exception as error:  # the exporter's errors share no base: tracing, translation, conversion
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"torch.onnx.export refuses the model: {reason}; simplify its forward") from error
     assert program is not None
     model = program.model_proto
-    _require_opset(model, opset)
-    for node in model.graph.node:
-        _require_eval(node)
-    _require_dynamic_batch(model)
+    require_deployable(model, opset)
     if opset >= 18:  # before, its axes are an attribute
         _merge_sums_of_squares(model)
     _drop_traces(model)
     return model
+
+
+def require_opset_known(opset: int) -> None:
+    """Refuse early what can only fail.
+
+    Raises:
+        ExportError: no such opset, or too old.
+    """
+    if not isinstance(opset, int) or isinstance(opset, bool) or opset not in OPSETS:
+        raise ExportError(
+            f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, found {reprlib.repr(opset)}; choose another"
+        )
+
+
+def require_deployable(model: ModelProto, opset: int) -> None:
+    """Structure alone: the opset asked for, nothing of training, nothing random, any batch.
+
+    Raises:
+        ExportError: naming what was found.
+    """
+    _require_opset(model, opset)
+    for node in model.graph.node:
+        _require_eval(node)
+    _require_dynamic_batch(model)
 
 
 def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) -> dict[str, bytes]:
@@ -177,12 +202,14 @@ def _drop_traces(model: ModelProto) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's chatter (missing torchvision, its own deprecations) from the user's terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,6 +1,7 @@
 """Where normal ends: the threshold, from scores of held-out normal rows."""
 
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from aetool.errors import InputError
 DEFAULT_CONTAMINATION = 0.01
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
+LARGEST_SCORE = 1e38
+SINGLE = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,20 @@ def choose_threshold(
     if threshold is not None:
         if contamination is not None:
             raise InputError("--threshold and --contamination exclude each other; give one")
-        if not (math.isfinite(threshold) and threshold >= 0):
-            raise InputError(f"threshold: expected a finite number of 0 or more, found {threshold}")
+        if not (_is_number(threshold) and (threshold == 0 or SINGLE.tiny <= threshold <= SINGLE.max)):
+            raise InputError(
+                f"threshold: expected 0, or a number that float32 can hold ({SINGLE.tiny:.1e} to "
+                f"{SINGLE.max:.1e}), found {reprlib.repr(threshold)}"
+            )
         return Threshold(float(np.float32(threshold)), {"method": "given"})
     contamination = DEFAULT_CONTAMINATION if contamination is None else contamination
-    if not 0 <= contamination < 1:
-        raise InputError(f"contamination: expected 0 or more and below 1, found {contamination}")
-    if len(scores) == 0 or not np.isfinite(scores).all():
-        raise InputError("no finite scores of held-out rows to choose a threshold from; pass --threshold")
-    value = _in_clear_gap(scores, contamination)
+    if not (_is_number(contamination) and 0 <= contamination < 1):
+        raise InputError(f"contamination: expected 0 or more and below 1, found {reprlib.repr(contamination)}")
+    if len(scores) == 0 or not scores[-1] < LARGEST_SCORE:
+        raise InputError(
+            f"no scores of held-out rows below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
+        )
+    value = float(np.float32(_in_clear_gap(scores, contamination)))
     flagged = float(np.mean(~(scores <= value)))
     rule = {
         "method": "quantile of held-out normal rows",
@@ -57,14 +65,18 @@ def choose_threshold(
         "rows": len(scores),
         "flagged_share": flagged,
     }
-    return Threshold(float(np.float32(value)), rule)
+    return Threshold(value, rule)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _in_clear_gap(scores: NDArray[np.float64], contamination: float) -> float:
     wanted = min(len(scores), max(0, math.ceil((1 - contamination) * len(scores) - 1e-9)))
     # gaps[k] lies between scores[k - 1] and scores[k]: k rows are normal, the rest is flagged.
     lower = np.concatenate([[0.0], scores])
-    upper = np.concatenate([scores, [scores[-1] * 1.05 + np.finfo(np.float32).tiny]])
+    upper = np.concatenate([scores, [scores[-1] * 1.05 + SINGLE.tiny]])
     clear = np.flatnonzero(upper - lower > CLEAR_GAP * upper)
     if clear.size == 0:
         return float(scores[-1])

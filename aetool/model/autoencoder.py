@@ -27,7 +27,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or AutoencoderConfig()
-        widths = (config.n_features, *config.hidden_dims, config.embedding_dim)
+        widths = config.widths
         self.encoder = _layers(widths, config, activate_last=True)
         dropped = config.dropout_on in ("embedding", "both")
         self.dropout = nn.Dropout(config.dropout if dropped else 0.0)

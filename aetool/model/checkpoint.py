@@ -2,6 +2,8 @@
 
 import copy
 import json
+import reprlib
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,8 +67,18 @@ class TrainedAutoencoder:
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
     ) -> dict[str, NDArray[np.float64]]:
-        """embedding, reconstruction and score of (rows, n_features), in PyTorch."""
-        return evaluate_rows(self.pipeline(dtype), rows, dtype)
+        """embedding, reconstruction and score of (rows, n_features), in PyTorch.
+
+        Raises:
+            InputError: not rows of that many numbers.
+        """
+        found = np.asarray(rows)
+        if found.ndim != 2 or found.shape[1] != len(self.names) or found.dtype.kind not in "biuf":
+            raise InputError(
+                f"rows: numbers of shape (rows, {len(self.names)}) expected, found {found.dtype} of shape "
+                f"{found.shape}; pick the columns {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}"
+            )
+        return evaluate_rows(self.pipeline(dtype), found, dtype)
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """Anomaly scores (rows,) in PyTorch, float32."""
@@ -116,39 +128,99 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         raise CheckpointError(
             f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
         )
+    config, training, names, history, provenance, digests = _describe(path)
+    tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
+    try:
+        network = network_from(config, tensors[WEIGHTS])
+        statistics = Statistics(**{k: v.numpy() for k, v in tensors[STATISTICS].items()})
+        held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
+        _require_shapes(config.n_features, statistics, held_out)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: its tensors do not fit its {DESCRIPTION} ({' '.join(str(error).split())[:200]}); train again"
+        ) from error
+    return TrainedAutoencoder(network, statistics, names, training, history, held_out, provenance, tensors[STATE])
+
+
+def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
+    """The network of `config` with these float32 weights, in eval mode; they are shared, not copied.
+
+    Raises:
+        ValueError, RuntimeError: weights are missing, too many, or of another shape or type.
+    """
+    # On "meta" nothing is allocated or drawn: the caller's random state stays as it was.
+    with torch.device("meta"):
+        network = Autoencoder(config).float()
+    wanted = {name: value.dtype for name, value in network.state_dict().items()}
+    odd = [name for name, value in weights.items() if value.dtype != wanted.get(name, value.dtype)]
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: float32 expected")
+    network.load_state_dict({name: value.cpu() for name, value in weights.items()}, assign=True)
+    return network.eval()
+
+
+_Description = tuple[
+    AutoencoderConfig,
+    TrainingConfig,
+    tuple[str, ...],
+    tuple[dict[str, float], ...],
+    dict[str, Any],
+    dict[str, Any],
+]
+
+
+def _describe(path: Path) -> _Description:
+    """The content of checkpoint.json: architecture, training, names, history, provenance, digests."""
+    where = path / DESCRIPTION
     try:
         description = json.loads(_read(path, DESCRIPTION))
         if description["format"] != FORMAT:
             raise CheckpointError(
-                f"{path / DESCRIPTION}: format {FORMAT!r} expected, found {str(description['format'])[:40]!r}; "
+                f"{where}: format {FORMAT!r} expected, found {reprlib.repr(description['format'])}; "
                 "train again, or use the aetool that wrote it"
             )
         config = AutoencoderConfig(**description["architecture"])
         training = TrainingConfig(**description["training"])
-        names = tuple(map(str, description["features"]))
-        history = tuple(dict(epoch) for epoch in description["history"])
-        provenance = dict(description["provenance"])
-        digests = dict(description["files"])
+        names = tuple(description["features"])
+        if not all(isinstance(name, str) and name.encode() for name in names) or len(set(names)) != len(names):
+            raise ValueError("features must be distinct names")
+        if len(names) != config.n_features:
+            raise ValueError(f"{config.n_features} features expected, found {len(names)}")
+        history = tuple(
+            {loss: _finite(epoch[loss]) for loss in ("train_loss", "validation_loss")}
+            for epoch in description["history"]
+        )
+        if not history:
+            raise ValueError("history holds no epoch")
+        return config, training, names, history, dict(description["provenance"]), dict(description["files"])
+    except InputError as error:
+        raise CheckpointError(f"{where}: {error}; train again") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise CheckpointError(f"{path / DESCRIPTION}: {error}") from error
         raise CheckpointError(
-            f"{path / DESCRIPTION}: not the description of a checkpoint ({type(error).__name__}: {error}); "
-            "train again"
+            f"{where}: not the description of a checkpoint ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}); train again"
         ) from error
-    tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
-    network = Autoencoder(config)
-    try:
-        network.load_state_dict(tensors[WEIGHTS])
-        statistics = Statistics(**{k: v.numpy() for k, v in tensors[STATISTICS].items()})
-        held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
-    except (RuntimeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its tensors do not fit its {DESCRIPTION} ({str(error).splitlines()[0]}); train again"
-        ) from error
-    return TrainedAutoencoder(
-        network.eval(), statistics, names, training, history, held_out, provenance, tensors[STATE]
-    )
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        raise ValueError(f"a finite number expected, found {reprlib.repr(value)}")
+    return float(value)
+
+
+def _require_shapes(n_features: int, statistics: Statistics, held_out: HeldOut) -> None:
+    parts = {**_arrays(statistics), **_arrays(held_out)}
+    for name, values in parts.items():
+        expected = {"features": (len(values), n_features), "scores": (values.size,)}.get(name, (n_features,))
+        kind = np.float64 if name == "scores" else np.float32
+        if values.shape != expected or values.dtype != kind:
+            raise ValueError(f"{name}: {np.dtype(kind)} {expected} expected, found {values.dtype} {values.shape}")
+        if name != "features" and not np.isfinite(values).all():
+            raise ValueError(f"{name}: finite numbers expected")
+    if not (statistics.scale > 0).all():
+        raise ValueError("scale: numbers above 0 expected")
+    if len(held_out.features) == 0 or np.any(np.diff(held_out.scores) < 0):
+        raise ValueError("held-out rows expected, and their scores ascending")
 
 
 def _arrays(record: Statistics | HeldOut) -> dict[str, NDArray[Any]]:
@@ -170,5 +242,5 @@ def _tensors(path: Path, name: str, digests: Mapping[str, str]) -> dict[str, Ten
         raise CheckpointError(f"{path / name}: was changed or truncated since training; train again")
     try:
         return load_tensors(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{path / name}: not a safetensors file ({error}); train again") from error

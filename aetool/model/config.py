@@ -1,6 +1,9 @@
 """What an autoencoder looks like and how it is trained."""
 
+import reprlib
+import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from aetool.errors import InputError
@@ -8,6 +11,9 @@ from aetool.errors import InputError
 Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 DropoutOn = Literal["embedding", "hidden", "both"]
 Impute = Literal["mean", "median"]
+
+MAX_WEIGHTS = 1 << 28
+"""Of a whole network: an ONNX file holds 2 GiB at most, and a graph carries some weights twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +38,31 @@ class AutoencoderConfig:
     """Standard deviation of the noise added to the standardised features while training (denoising)."""
 
     def __post_init__(self) -> None:
+        _require(isinstance(self.hidden_dims, tuple | list), "hidden_dims", "a list of widths", self.hidden_dims)
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         for name in ("n_features", "embedding_dim"):
             _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
+        weights = 2 * sum(a * b for a, b in pairwise(self.widths))
+        _require(weights <= MAX_WEIGHTS, "widths of the layers", f"{MAX_WEIGHTS:,} weights at most", weights)
+        for name, choices in (("activation", get_args(Activation)), ("dropout_on", get_args(DropoutOn))):
+            _require(getattr(self, name) in choices, name, " or ".join(choices), getattr(self, name))
+        _require(isinstance(self.batch_norm, bool), "batch_norm", "true or false", self.batch_norm)
+        share, noise = self.dropout, self.input_noise
+        _require(_is_number(share) and 0 <= share < 1, "dropout", "0 or more and below 1", share)
+        _require(_is_number(noise) and noise >= 0, "input_noise", "0 or more", noise)
+        # Else an option would be taken and do nothing.
         _require(
-            self.activation in get_args(Activation),
-            "activation",
-            " or ".join(get_args(Activation)),
-            self.activation,
-        )
-        _require(
-            self.dropout_on in get_args(DropoutOn),
+            self.dropout_on != "hidden" or self.dropout == 0 or bool(self.hidden_dims),
             "dropout_on",
-            " or ".join(get_args(DropoutOn)),
+            "embedding, or hidden_dims to drop from",
             self.dropout_on,
         )
-        _require(0 <= self.dropout < 1, "dropout", "0 or more and below 1", self.dropout)
-        _require(0 <= self.input_noise < float("inf"), "input_noise", "0 or more", self.input_noise)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the encoder's layers, from the features to the embedding."""
+        return (self.n_features, *self.hidden_dims, self.embedding_dim)
 
     @classmethod
     def for_width(cls, n_features: int) -> "AutoencoderConfig":
@@ -60,7 +73,9 @@ class AutoencoderConfig:
         narrow: there a bottleneck of a few units loses normal structure, and it is dropout that keeps the
         network from copying its input.
         """
-        return cls(n_features=n_features, embedding_dim=min(4 * n_features, max(128, n_features // 2)))
+        suitable = min(4 * n_features, max(128, n_features // 2))
+        affordable = MAX_WEIGHTS // (2 * max(1, n_features))
+        return cls(n_features=n_features, embedding_dim=max(1, min(suitable, affordable)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +103,15 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         _require(self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs)
         _require(_is_count(self.batch_size), "batch_size", "an integer of 1 or more", self.batch_size)
-        _require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0", self.learning_rate)
-        _require(0 <= self.weight_decay < float("inf"), "weight_decay", "0 or more", self.weight_decay)
+        rate, decay, share = self.learning_rate, self.weight_decay, self.validation_fraction
+        _require(_is_number(rate) and rate > 0, "learning_rate", "above 0", rate)
+        _require(_is_number(decay) and decay >= 0, "weight_decay", "0 or more", decay)
         _require(
-            self.validation_fraction is None or 0 < self.validation_fraction < 1,
-            "validation_fraction",
-            "between 0 and 1",
-            self.validation_fraction,
+            share is None or (_is_number(share) and 0 < share < 1), "validation_fraction", "between 0 and 1", share
         )
         _require(_is_count(self.patience), "patience", "an integer of 1 or more", self.patience)
-        _require(0 <= self.seed < 2**63, "seed", "0 or more and below 2**63", self.seed)
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        _require(whole and 0 <= self.seed < 2**63, "seed", "an integer of 0 or more and below 2**63", self.seed)
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
 
     def epochs_for(self, rows: int) -> int:
@@ -118,6 +132,13 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_number(value: object) -> bool:
+    """Whether `value` is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
 def _require(holds: bool, name: str, expected: str, found: object) -> None:
     if not holds:
-        raise InputError(f"{name}: expected {expected}, found {found!r}")
+        raise InputError(f"{name}: expected {expected}, found {reprlib.repr(found)}")

@@ -67,7 +67,8 @@ def evaluate_rows(
     with torch.inference_mode():
         for start in range(0, max(len(rows), 1), BLOCK_ROWS):
             # The rows as a deployed model receives them: float32, whatever the arithmetic after.
-            block = np.array(rows[start : start + BLOCK_ROWS], dtype=np.float32)
+            with np.errstate(over="ignore"):  # beyond float32 is infinite there, and scores so
+                block = np.array(rows[start : start + BLOCK_ROWS], dtype=np.float32)
             blocks.append([part.double().numpy() for part in module(torch.from_numpy(block).to(dtype))])
     parts = zip(*blocks, strict=True)
     return {name: np.concatenate(part) for name, part in zip(Outputs._fields, parts, strict=True)}

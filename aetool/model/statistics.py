@@ -11,6 +11,9 @@ from aetool.model.config import Impute
 
 Floats = NDArray[np.float32]
 
+SMALLEST_SPREAD, LARGEST_SPREAD, LARGEST_VALUE = 1e-32, 1e32, 1e35
+"""Beyond, the weights that hold the scale leave float32's normal range, or rows far out of range overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -26,65 +29,84 @@ class Statistics:
     """What replaces a missing value; None: a missing value stays NaN and makes its row an anomaly."""
 
 
-def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
-    """Statistics of the training rows, (rows, n_features), NaN where missing.
+def require_usable(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> None:
+    """Refuse normal rows, (rows, n_features), that nothing can be learnt from or held against.
 
     Raises:
-        InputError: infinite values, missing ones without `impute`, a column without any value, or one whose
-            spread is lost in float32; the message counts them by column.
+        InputError: infinite values, or missing ones without `impute`; the message counts them by column.
     """
-    single = _as_single(rows, names)
-    missing = np.isnan(single)
-    fill = None
-    if missing.any():
-        if impute is None:
-            raise InputError(
-                f"missing values in {_counted(names, missing.sum(axis=0))}; fill them, leave the columns out "
-                "with --drop, or pass --impute mean or --impute median"
-            )
-        empty = [name for name, column in zip(names, missing.T, strict=True) if column.all()]
-        if empty:
-            raise InputError(f"columns without any value: {', '.join(empty)}; leave them out with --drop")
-    if impute is not None:
-        average = np.nanmean if impute == "mean" else np.nanmedian
-        fill = average(single, axis=0).astype(np.float32)
-        single = np.where(missing, fill, single)
-    constant = np.ptp(single, axis=0) == 0
-    scale = np.where(constant, 1.0, single.std(axis=0)).astype(np.float32)
-    _require_resolution(rows, single, scale, constant, names)
-    mean = np.where(constant, single[0], single.mean(axis=0)).astype(np.float32)
-    return Statistics(mean, scale, fill)
-
-
-def _as_single(rows: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-    """The values as a deployed model will see them: rounded to float32, held in float64."""
-    with np.errstate(over="ignore"):
-        single = rows.astype(np.float32).astype(np.float64)
-    infinite = np.isinf(single)
+    infinite = np.isinf(_as_single(rows))
     if infinite.any():
         raise InputError(
             f"infinite values (or beyond float32) in {_counted(names, infinite.sum(axis=0))}; mend the cells "
             "or leave the columns out with --drop"
         )
-    return single
+    missing = np.isnan(rows)
+    if missing.any() and impute is None:
+        raise InputError(
+            f"missing values in {_counted(names, missing.sum(axis=0))}; fill them, leave the columns out "
+            "with --drop, or pass --impute mean or --impute median"
+        )
+
+
+def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
+    """Statistics of the training rows, (rows, n_features), NaN where missing; `require_usable` has passed them.
+
+    Raises:
+        InputError: a column without any value, or one whose values or spread float32 cannot hold.
+    """
+    single = _as_single(rows)
+    missing = np.isnan(single)
+    empty = [name for name, column in zip(names, missing.T, strict=True) if column.all()]
+    if empty:
+        raise InputError(
+            f"columns without any value in the training rows: {', '.join(empty)}; leave them out with --drop"
+        )
+    fill = None
+    if impute is not None:
+        average = np.nanmean if impute == "mean" else np.nanmedian
+        fill = average(single, axis=0).astype(np.float32)
+        single = np.where(missing, fill, single)
+    constant = np.ptp(single, axis=0) == 0
+    spread = np.where(constant, 1.0, single.std(axis=0))
+    _require_resolution(rows, single, spread, constant, names)
+    mean = np.where(constant, single[0], single.mean(axis=0)).astype(np.float32)
+    return Statistics(mean, spread.astype(np.float32), fill)
+
+
+def _as_single(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values as a deployed model will see them: rounded to float32, held in float64."""
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32).astype(np.float64)
 
 
 def _require_resolution(
     rows: NDArray[np.float64],
     single: NDArray[np.float64],
-    scale: Floats,
+    spread: NDArray[np.float64],
     constant: NDArray[np.bool_],
     names: Sequence[str],
 ) -> None:
+    largest = np.abs(single).max(axis=0)
     varies = np.nanmax(rows, axis=0) > np.nanmin(rows, axis=0)
-    step = np.spacing(np.abs(single).max(axis=0).astype(np.float32))
-    lost = varies & (constant | (step > 0.01 * scale))
-    if lost.any():
-        raise InputError(
-            f"columns whose values are too large for their spread, so that float32 cannot tell them apart: "
-            f"{', '.join(name for name, gone in zip(names, lost, strict=True) if gone)}; subtract a constant "
-            "from them before training, or leave them out with --drop"
-        )
+    lost = varies & (constant | (np.spacing(largest.astype(np.float32)) > 0.01 * spread))
+    # A constant column of zeros is fine; its scale is 1.
+    beyond = (spread < SMALLEST_SPREAD) | (spread > LARGEST_SPREAD) | (largest > LARGEST_VALUE)
+    for faulty, fault, remedy in (
+        (
+            lost & (largest >= SMALLEST_SPREAD),
+            "values too large for their spread, so that float32 cannot tell them apart",
+            "subtract a constant from them before training",
+        ),
+        (
+            beyond | (lost & (largest < SMALLEST_SPREAD)),
+            f"values or a spread that float32 arithmetic cannot hold ({SMALLEST_SPREAD:g} to {LARGEST_SPREAD:g})",
+            "give them in another unit",
+        ),
+    ):
+        if faulty.any():
+            found = ", ".join(name for name, is_faulty in zip(names, faulty, strict=True) if is_faulty)
+            raise InputError(f"columns with {fault}: {found}; {remedy}, or leave them out with --drop")
 
 
 def _counted(names: Sequence[str], counts: NDArray[np.int64]) -> str:

@@ -1,12 +1,7 @@
-"""Training: tensors in memory, Adam, early stopping on held-out rows, the best epoch kept."""
+"""Training: rows prepared and split, the loop run, its outcome bound together."""
 
 import copy
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,29 +12,16 @@ from aetool.errors import InputError
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.loop import Epoch, Loop, finished, own_settings
 from aetool.model.pipeline import Pipeline, evaluate_rows
-from aetool.model.statistics import Statistics, learn_statistics
+from aetool.model.statistics import Statistics, learn_statistics, require_usable
 from aetool.tables import Table, fingerprint
 
 MIN_ROWS = 10
 GOLDEN_NORMAL = 192
 GOLDEN_ANOMALIES = 64
-WARM_UP = 0.1
-"""Share of the steps in which the learning rate climbs."""
-SMALL_LAYER = 128 * 1024
-"""Weights below which a step is too short for a second thread to help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What a progress display is told after each epoch."""
-
-    number: int
-    """1 for the first."""
-    of: int
-    train_loss: float
-    validation_loss: float
-    best: bool
+COMPARABLE = 1e30
+"""Scores below can still be compared in float32 when the row is 100 times as far out."""
 
 
 def train(
@@ -65,18 +47,21 @@ def train(
     Raises:
         InputError: too few rows, missing or infinite values, a table that does not fit, or divergence.
     """
+    if not table.names:
+        raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     training = training or (resume.training if resume else TrainingConfig())
     architecture = architecture or (
         resume.network.config if resume else AutoencoderConfig.for_width(len(table.names))
     )
     normal = table if table.labels is None else table.select(~table.labels)
     _require_fit(table, normal, architecture, training, resume)
-    statistics = learn_statistics(normal.values, table.names, training.impute)
     held_out_rows, training_rows = _split(len(normal), training)
+    # From the training rows alone: statistics that knew the held-out rows would flatter them.
+    statistics = learn_statistics(normal.values[training_rows.numpy()], table.names, training.impute)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     standardised = _standardise(normal.values, statistics).to(device)
-    with _seeded(training.seed, architecture):
-        loop = _Loop(
+    with own_settings(training.seed, architecture):
+        loop = Loop(
             Autoencoder(architecture).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
@@ -91,11 +76,12 @@ def train(
         statistics,
         table.names,
         training,
-        tuple(loop.history),
+        loop.history,
         _held_out(network, statistics, normal.values[held_out_rows.numpy()], table),
         {
             "data": table.source.replace("\\", "/").rsplit("/", 1)[-1],
             "data_fingerprint": fingerprint(table),
+            "normal_rows_fingerprint": fingerprint(normal),
             "rows_trained": len(training_rows),
             "rows_held_out": len(held_out_rows),
             "rows_labelled_anomalous": len(table) - len(normal),
@@ -103,142 +89,8 @@ def train(
             "device": str(device),
             "torch": torch.__version__,
         },
-        loop.state(),
+        loop.state,
     )
-
-
-class _Loop:
-    """The state of one training, and its steps."""
-
-    def __init__(self, network: Autoencoder, rows: Tensor, held_out: Tensor, config: TrainingConfig) -> None:
-        self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
-        self.epochs = config.epochs_for(len(rows))
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        self.history: list[dict[str, float]] = []
-        self.best = {name: value.clone() for name, value in network.state_dict().items()}
-        self.best_loss = math.inf
-        self.waited = 0
-
-    def run(self, progress: Callable[[Epoch], None] | None) -> bool:
-        """Train to the end; True if a KeyboardInterrupt cut it short."""
-        try:
-            while len(self.history) < self.epochs and self.waited < self.config.patience:
-                epoch = self._epoch()
-                if progress:
-                    progress(epoch)
-        except KeyboardInterrupt:
-            if not math.isfinite(self.best_loss):
-                raise  # not one epoch done: nothing worth keeping
-            return True
-        return False
-
-    def _epoch(self) -> Epoch:
-        # All state changes together at the end, so that an interrupt within leaves the previous epoch.
-        before = _snapshot(self)
-        try:
-            train_loss = self._train()
-            validation_loss = self._validate()
-        except KeyboardInterrupt:
-            before.put_back(self)
-            raise
-        if not math.isfinite(validation_loss):
-            raise InputError(
-                f"training diverged in epoch {len(self.history) + 1} (validation loss {validation_loss}); lower "
-                f"--learning-rate, it was {self.config.learning_rate}"
-            )
-        best = validation_loss < self.best_loss
-        self.waited = 0 if best else self.waited + 1
-        if best:
-            self.best_loss = validation_loss
-            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.history.append({"train_loss": train_loss, "validation_loss": validation_loss})
-        return Epoch(len(self.history), self.epochs, train_loss, validation_loss, best)
-
-    def _train(self) -> float:
-        self.network.train()
-        order = torch.randperm(len(self.rows))
-        shuffled = self.rows[order.to(self.rows.device)]
-        total = torch.zeros((), device=self.rows.device)
-        # A last batch of one row has no variance for batch norm: it joins the batch before.
-        batches = list(torch.split(shuffled, self.config.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        step = len(self.history) * len(batches)
-        for batch in batches:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * _schedule(step / (self.epochs * len(batches)))
-            _, reconstruction = self.network(batch)
-            loss = torch.nn.functional.mse_loss(reconstruction, batch)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
-            step += 1
-        return float(total / len(self.rows))
-
-    def _validate(self) -> float:
-        self.network.eval()
-        with torch.no_grad():
-            _, reconstruction = self.network(self.held_out)
-            return float(torch.nn.functional.mse_loss(reconstruction, self.held_out))
-
-    def best_network(self) -> Autoencoder:
-        network = Autoencoder(self.network.config)
-        network.load_state_dict({name: value.cpu() for name, value in self.best.items()})
-        return network.eval()
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that `restore` needs, as tensors."""
-        tensors = {f"last.{name}": value.cpu().clone() for name, value in self.network.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{slot}": value.cpu().clone() for slot, value in slots.items()}
-        tensors["random"] = torch.get_rng_state()
-        return tensors
-
-    def restore(self, previous: TrainedAutoencoder) -> None:
-        state = previous.state
-        self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("adam."):
-                _, index, slot = name.split(".")
-                slots.setdefault(int(index), {})[slot] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        torch.set_rng_state(state["random"])
-        self.history = [dict(epoch) for epoch in previous.history]
-        losses = [epoch["validation_loss"] for epoch in self.history]
-        self.best_loss = min(losses)
-        self.waited = len(losses) - 1 - losses.index(self.best_loss)
-        self.best = {k: v.to(self.rows.device) for k, v in previous.network.state_dict().items()}
-
-
-class _snapshot:  # noqa: N801 - a verb: what it holds is put back or dropped
-    """Weights, optimiser and random state at the start of an epoch."""
-
-    def __init__(self, loop: _Loop) -> None:
-        self.weights = {name: value.clone() for name, value in loop.network.state_dict().items()}
-        state: dict[int, dict[str, Any]] = loop.optimizer.state_dict()["state"]
-        self.slots = {i: {k: v.clone() for k, v in slots.items()} for i, slots in state.items()}
-        self.random = torch.get_rng_state()
-
-    def put_back(self, loop: _Loop) -> None:
-        loop.network.load_state_dict(self.weights)
-        groups = loop.optimizer.state_dict()["param_groups"]
-        loop.optimizer.load_state_dict({"state": self.slots, "param_groups": groups})
-        torch.set_rng_state(self.random)
-
-
-def _schedule(progress: float) -> float:
-    """Share of the peak learning rate at `progress` from 0 to 1: linear warm-up, then half a cosine.
-
-    Cosine annealing: Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5.
-    """
-    if progress < WARM_UP:
-        return (progress + 1e-3) / (WARM_UP + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 def _require_fit(
@@ -248,8 +100,6 @@ def _require_fit(
     training: TrainingConfig,
     resume: TrainedAutoencoder | None,
 ) -> None:
-    if not table.names:
-        raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     if len(normal) < MIN_ROWS:
         raise InputError(
             f"{table.source}: {MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
@@ -260,21 +110,40 @@ def _require_fit(
             f"{table.source}: the architecture expects {architecture.n_features} features, found "
             f"{len(table.names)}; adjust n_features or the columns"
         )
-    if resume is None:
-        return
-    if resume.provenance.get("data_fingerprint") != fingerprint(table):
+    if architecture.batch_norm and training.batch_size == 1:
+        raise InputError("batch_size: expected 2 or more with batch_norm, found 1; a single row has no variance")
+    require_usable(normal.values, table.names, training.impute)
+    if resume is not None:
+        _require_resumable(resume, table, normal, architecture, training)
+
+
+def _require_resumable(
+    resume: TrainedAutoencoder,
+    table: Table,
+    normal: Table,
+    architecture: AutoencoderConfig,
+    training: TrainingConfig,
+) -> None:
+    # Both: the fingerprint of a table leaves its labels out.
+    found = {"data_fingerprint": fingerprint(table), "normal_rows_fingerprint": fingerprint(normal)}
+    if any(resume.provenance.get(name) != value for name, value in found.items()):
         raise InputError(
             f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
             "train afresh"
         )
     if resume.network.config != architecture:
         raise InputError("resume: the architecture cannot change; drop those options, or train afresh")
+    for name in ("seed", "validation_fraction", "impute"):
+        if getattr(resume.training, name) != getattr(training, name):
+            raise InputError(
+                f"resume: {name} cannot change from {getattr(resume.training, name)!r} to "
+                f"{getattr(training, name)!r}, held-out rows would become training rows; train afresh"
+            )
     _, rows = _split(len(normal), training)
-    losses = [epoch["validation_loss"] for epoch in resume.history]
-    waited = len(losses) - 1 - losses.index(min(losses))
-    if len(losses) >= training.epochs_for(len(rows)) or waited >= training.patience:
+    if finished(resume.history, training.epochs_for(len(rows)), training.patience):
         raise InputError(
-            f"resume: training had finished after {len(losses)} epochs; raise --epochs or --patience to go on"
+            f"resume: training had finished after {len(resume.history)} epochs; raise --epochs or --patience to "
+            "go on"
         )
 
 
@@ -297,26 +166,18 @@ def _held_out(network: Autoencoder, statistics: Statistics, rows: NDArray[np.flo
     scores = evaluate_rows(reference, rows, torch.float64)["score"]
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), GOLDEN_NORMAL)).round().astype(int))]
-    sample = rows[chosen]
+    sample = _spread(rows[order], GOLDEN_NORMAL)
     if table.labels is not None:
         anomalies = table.values[table.labels]
-        spread = np.linspace(0, len(anomalies) - 1, min(len(anomalies), GOLDEN_ANOMALIES)).round().astype(int)
-        sample = np.concatenate([sample, anomalies[np.unique(spread)]])
-    with np.errstate(over="ignore"):
-        return HeldOut(sample.astype(np.float32), scores[order])
+        # A row that scores beyond float32 has nothing to compare but its verdict.
+        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < COMPARABLE
+        sample = np.concatenate([sample, _spread(anomalies[comparable], GOLDEN_ANOMALIES)])
+    return HeldOut(sample.astype(np.float32), scores[order])
 
 
-@contextmanager
-def _seeded(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
-    """Seed torch for a block, and give the caller's random state and thread count back after it."""
-    widths = (architecture.n_features, *architecture.hidden_dims, architecture.embedding_dim)
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        if max(a * b for a, b in pairwise(widths)) < SMALL_LAYER:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+def _spread(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """`count` rows, evenly from the first to the last; all of them where they are fewer."""
+    chosen: NDArray[np.float64] = rows[
+        np.unique(np.linspace(0, len(rows) - 1, min(len(rows), count)).round().astype(int))
+    ]
+    return chosen

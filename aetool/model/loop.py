@@ -1,0 +1,183 @@
+"""The training loop: Adam, early stopping on held-out rows, the best epoch kept."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from aetool.errors import CheckpointError, InputError
+from aetool.model.autoencoder import Autoencoder
+from aetool.model.checkpoint import TrainedAutoencoder, network_from
+from aetool.model.config import AutoencoderConfig, TrainingConfig
+
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate climbs."""
+SMALL_LAYER = 128 * 1024
+"""Weights below which a step is too short for a second thread to help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What a progress display is told after each epoch."""
+
+    number: int
+    """1 for the first."""
+    of: int
+    train_loss: float
+    validation_loss: float
+    best: bool
+
+
+class Loop:
+    """One training: its state changes after an epoch, all of it at once, so that an interrupt cannot split it."""
+
+    def __init__(self, network: Autoencoder, rows: Tensor, held_out: Tensor, config: TrainingConfig) -> None:
+        self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
+        self.epochs = config.epochs_for(len(rows))
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.history: tuple[dict[str, float], ...] = ()
+        self.best: dict[str, Tensor] = {}
+        self.state: dict[str, Tensor] = {}
+        """Everything that `restore` needs to go on after the last whole epoch."""
+
+    def run(self, progress: Callable[[Epoch], None] | None) -> bool:
+        """Train to the end; True if a KeyboardInterrupt cut it short."""
+        try:
+            while not finished(self.history, self.epochs, self.config.patience):
+                epoch = self._epoch()
+                if progress:
+                    progress(epoch)
+        except KeyboardInterrupt:
+            if not self.history:
+                raise  # not one epoch done: nothing worth keeping
+            return True
+        return False
+
+    def best_network(self) -> Autoencoder:
+        """The network of the best epoch, in eval mode, on the CPU."""
+        return network_from(self.network.config, self.best)
+
+    def restore(self, previous: TrainedAutoencoder) -> None:
+        """Go on where `previous` stopped.
+
+        Raises:
+            CheckpointError: its state is not that of this network and optimiser.
+        """
+        state = previous.state
+        slots: dict[int, dict[str, Tensor]] = {}
+        try:
+            self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
+            for name, value in state.items():
+                if name.startswith("adam."):
+                    _, index, slot = name.split(".")
+                    slots.setdefault(int(index), {})[slot] = value
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+            torch.set_rng_state(state["random"])
+            if self.rows.is_cuda and "random_cuda" in state:
+                torch.cuda.set_rng_state(state["random_cuda"], self.rows.device)
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise CheckpointError(
+                f"resume: the state of the checkpoint does not fit its network ({str(error).splitlines()[0]}); "
+                "train afresh"
+            ) from error
+        self.history = tuple(dict(epoch) for epoch in previous.history)
+        self.best = dict(previous.network.state_dict())
+        self.state = dict(state)
+
+    def _epoch(self) -> Epoch:
+        train_loss = self._train()
+        validation_loss = self._validate()
+        number = len(self.history) + 1
+        if not (math.isfinite(validation_loss) and math.isfinite(train_loss)):
+            raise InputError(
+                f"training diverged in epoch {number} (training loss {train_loss}, validation loss "
+                f"{validation_loss}); lower --learning-rate, it was {self.config.learning_rate}"
+            )
+        is_best = all(validation_loss < epoch["validation_loss"] for epoch in self.history)
+        best = _copies(self.network.state_dict()) if is_best else self.best
+        history = (*self.history, {"train_loss": train_loss, "validation_loss": validation_loss})
+        state = self._state()
+        # No call between these: Python delivers an interrupt at calls only, so it finds all or none changed.
+        self.best, self.history, self.state = best, history, state
+        return Epoch(number, self.epochs, train_loss, validation_loss, is_best)
+
+    def _train(self) -> float:
+        self.network.train()
+        order = torch.randperm(len(self.rows))
+        shuffled = self.rows[order.to(self.rows.device)]
+        total = torch.zeros((), device=self.rows.device)
+        # A last batch of one row has no variance for batch norm: it joins the batch before.
+        batches = list(torch.split(shuffled, self.config.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        step = len(self.history) * len(batches)
+        for batch in batches:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * _schedule(step / (self.epochs * len(batches)))
+            _, reconstruction = self.network(batch)
+            loss = torch.nn.functional.mse_loss(reconstruction, batch)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += loss.detach() * len(batch)
+            step += 1
+        return float(total / len(self.rows))
+
+    def _validate(self) -> float:
+        self.network.eval()
+        with torch.no_grad():
+            _, reconstruction = self.network(self.held_out)
+            # float64: a held-out row may lie so far out that its square leaves float32.
+            return float(torch.nn.functional.mse_loss(reconstruction.double(), self.held_out.double()))
+
+    def _state(self) -> dict[str, Tensor]:
+        tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{slot}": value for slot, value in slots.items()}
+        tensors["random"] = torch.get_rng_state()
+        if self.rows.is_cuda:
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.rows.device)
+        return _copies(tensors)
+
+
+def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int) -> bool:
+    """Whether all epochs are done, or the last `patience` of them brought nothing better."""
+    losses = [epoch["validation_loss"] for epoch in history]
+    return len(losses) >= epochs or (bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience)
+
+
+@contextmanager
+def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
+    """Seed torch and set what training relies on; what the caller had set is back after the block."""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        if max(a * b for a, b in pairwise(architecture.widths)) < SMALL_LAYER:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+
+def _schedule(progress: float) -> float:
+    """Share of the peak learning rate at `progress` from 0 to 1: linear warm-up, then half a cosine.
+
+    Cosine annealing: Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5.
+    """
+    if progress < WARM_UP:
+        return (progress + 1e-3) / (WARM_UP + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
