@@ -1,0 +1,143 @@
+"""A graph with a batch of one becomes a graph for any batch; whether it computes the same is for others to prove."""
+
+import copy
+import math
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+
+from aetool.errors import ExportError
+
+BATCH = "batch"
+STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
+"""Recurrent operators, and which of their inputs are initial states: (directions, batch, hidden)."""
+
+
+def has_dynamic_batch(model: ModelProto) -> bool:
+    """Whether the first dimension of every input and output is free."""
+    return all(
+        value.type.tensor_type.shape.dim and not value.type.tensor_type.shape.dim[0].HasField("dim_value")
+        for value in [*_real_inputs(model), *model.graph.output]
+    )
+
+
+def lift_batch(model: ModelProto) -> ModelProto:
+    """A copy of `model`, whose inputs and outputs have a batch of 1, with that batch left free.
+
+    Shapes that Reshape takes from constants lose their leading 1; recurrent states of zeros are dropped (zero
+    is their default), others are spread over the batch. The result must be compared with the original, row by
+    row: nothing here proves that rows do not meet elsewhere.
+
+    Raises:
+        ExportError: the batch is fixed to another number.
+    """
+    lifted = copy.deepcopy(model)
+    graph = lifted.graph
+    for value in [*_real_inputs(lifted), *graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
+            found = [d.dim_param or d.dim_value for d in dims]
+            raise ExportError(
+                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export the "
+                "model with a batch of 1, or with a dynamic batch"
+            )
+        dims[0].ClearField("dim_value")
+        dims[0].dim_param = BATCH
+    del graph.value_info[:]
+    constants = _constants(lifted)
+    fixed = _shapes(model)
+    additions: list[tuple[int, NodeProto]] = []
+    for index, node in enumerate(graph.node):
+        if node.op_type == "Reshape" and node.input[1] in constants:
+            _free_reshape(lifted, node, fixed)
+        for position in STATEFUL.get(node.op_type, ()):
+            if len(node.input) > position and node.input[position]:
+                additions += _free_state(lifted, node, position, constants, index)
+    for index, addition in reversed(additions):
+        graph.node.insert(index, addition)
+    _drop_unused(lifted)
+    return shape_inference.infer_shapes(lifted)
+
+
+def _real_inputs(model: ModelProto) -> list[onnx.ValueInfoProto]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _constants(model: ModelProto) -> dict[str, np.ndarray]:
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return found
+
+
+def _add(model: ModelProto, name: str, value: np.ndarray) -> str:
+    name = f"{name}/any_batch"
+    if all(tensor.name != name for tensor in model.graph.initializer):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
+
+
+def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
+    """Inferred shapes by name: numbers, or names of free dimensions ("" where unknown)."""
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name: [
+            d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim
+        ]
+        for value in [*graph.input, *graph.value_info, *graph.output]
+    }
+
+
+def _free_reshape(model: ModelProto, node: NodeProto, fixed: dict[str, list[int | str]]) -> None:
+    """Leave the batch free in a constant shape.
+
+    Reshape keeps the order of the elements: the batch of the output stands where as many elements come before
+    it as in the input.
+    """
+    shape = _shapes(model).get(node.input[0], [])
+    target = fixed.get(node.output[0], [])
+    # Only the batch is free; inference may have lost its name on the way (through Tile, say).
+    free_axes = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
+    if len(free_axes) != 1 or not all(isinstance(size, int) for size in target):
+        return
+    wanted = math.prod(int(size) for size in shape[: free_axes[0]])
+    sizes = [int(size) for size in target]
+    for axis, size in enumerate(sizes):
+        if size == 1 and math.prod(sizes[:axis]) == wanted:
+            free = np.array([*sizes[:axis], -1, *sizes[axis + 1 :]], np.int64)
+            node.input[1] = _add(model, f"{node.output[0]}/shape", free)
+            return
+
+
+def _free_state(
+    model: ModelProto, node: NodeProto, position: int, constants: dict[str, np.ndarray], index: int
+) -> list[tuple[int, NodeProto]]:
+    name = node.input[position]
+    state = constants.get(name)
+    if state is None:
+        return []
+    if not state.any():
+        node.input[position] = ""
+        return []
+    # Spread over the batch, the second dimension of the sequence (seq, batch, input).
+    new = f"state_{index}_{position}"
+    one = _add(model, "one", np.array([1], np.int64))
+    node.input[position] = new
+    return [
+        (index, helper.make_node("Shape", [node.input[0]], [f"{new}/batch"], start=1, end=2)),
+        (index, helper.make_node("Concat", [one, f"{new}/batch", one], [f"{new}/shape"], axis=0)),
+        (index, helper.make_node("Expand", [name, f"{new}/shape"], [new])),
+    ]
+
+
+def _drop_unused(model: ModelProto) -> None:
+    used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
+    for tensor in [t for t in model.graph.initializer if t.name not in used]:
+        model.graph.initializer.remove(tensor)
+    for node in [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] not in used]:
+        model.graph.node.remove(node)
+
+
