@@ -139,5 +139,3 @@ def _drop_unused(model: ModelProto) -> None:
         model.graph.initializer.remove(tensor)
     for node in [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] not in used]:
         model.graph.node.remove(node)
-
-

@@ -82,3 +82,12 @@ def _in_clear_gap(scores: NDArray[np.float64], contamination: float) -> float:
         return float(scores[-1])
     nearest = clear[np.argmin(np.abs(clear - wanted))]
     return float((lower[nearest] + upper[nearest]) / 2)
+
+
+def keep_decisions(scores: NDArray[np.float64], threshold: float) -> float:
+    """A float32 threshold that decides as `threshold` does on `scores`, as far from all of them as can be."""
+    below, above = scores[scores <= threshold], scores[scores > threshold]
+    if len(below) == 0 or len(above) == 0:
+        return float(np.float32(threshold))
+    middle = (below.max() + above.min()) / 2
+    return float(np.float32(middle))

@@ -108,7 +108,9 @@ def _given(outputs: Mapping[str, Tensor], given: Sequence[str]) -> dict[str, str
             )
         roles[role] = name
     if given and "reconstruction" not in roles:
-        raise ExportError(f"--outputs {','.join(given)}: names no reconstruction; the outputs are {', '.join(names)}")
+        raise ExportError(
+            f"--outputs {','.join(given)}: names no reconstruction; the outputs are {', '.join(names)}"
+        )
     return roles
 
 

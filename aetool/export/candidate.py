@@ -1,0 +1,68 @@
+"""What is about to become a bundle, wherever it came from."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from aetool.bundle import Feature
+from aetool.export.threshold import Threshold
+
+Rows = NDArray[np.float32]
+Reference = dict[str, NDArray[Any]]
+
+OUT_OF_RANGE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One graph with every output, and the computation that it must equal."""
+
+    graph: ModelProto
+    """features -> embedding (if there is one), reconstruction, score, is_anomaly."""
+    evaluate: Callable[[Rows], Reference]
+    """The reference, in float64 where that is possible: rows -> embedding, reconstruction, score."""
+    reference: str
+    """What the reference is, for people."""
+    rows: Rows
+    """Real rows, (rows, ...): compared, and kept as golden vectors."""
+    threshold: Threshold
+    score: Mapping[str, Any]
+    """How the score is defined."""
+    features: tuple[Feature, ...] = ()
+    """Columns, where the rows are those of a table."""
+    imputes: bool = False
+    """Whether NaN stands for a missing value that the graph replaces."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """Facts for the manifest."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def expected(self, rows: Rows) -> Reference:
+        """The reference outputs for `rows`, decisions included."""
+        outputs = dict(self.evaluate(rows))
+        outputs["is_anomaly"] = ~(outputs["score"] <= self.threshold.value)
+        return outputs
+
+    def out_of_range(self, rows: Rows) -> Rows:
+        """The rows, 100 times as far from the middle of the real ones."""
+        return out_of_range(rows, self.rows)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of what decides the outputs."""
+        names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
+        content = self.graph.SerializeToString(deterministic=True)
+        return hashlib.sha256(content + names.encode()).hexdigest()
+
+
+def out_of_range(rows: Rows, real: Rows) -> Rows:
+    """`rows`, 100 times as far from the middle of the `real` ones."""
+    middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0).astype(np.float32)
+    middle = np.nan_to_num(middle)
+    with np.errstate(over="ignore"):
+        return (middle + np.float32(OUT_OF_RANGE) * (rows - middle)).astype(np.float32)

@@ -1,0 +1,100 @@
+"""Which onnxruntime release loads what, and how a graph is brought down to it."""
+
+import onnx
+from onnx import ModelProto, version_converter
+
+from aetool.errors import ExportError, InputError
+
+# Highest opset and IR version that each release loads, measured with the releases on PyPI: a one-node model
+# stamped with each number, loaded and run on the CPU (releases not listed behave as the one before).
+RELEASES: dict[tuple[int, int], tuple[int, int]] = {
+    (1, 15): (19, 9),
+    (1, 16): (19, 9),
+    (1, 17): (20, 9),
+    (1, 18): (21, 10),
+    (1, 19): (21, 10),
+    (1, 20): (21, 10),
+    (1, 21): (22, 10),
+    (1, 22): (22, 10),
+    (1, 23): (23, 11),
+    (1, 24): (25, 13),
+    (1, 25): (26, 13),
+    (1, 28): (26, 13),
+    (1, 31): (26, 13),
+    (1, 32): (28, 14),
+}
+NATIVE_OPSET = 18
+"""What torch's exporter writes without a conversion; asked for less, it writes this without a word."""
+OLDEST_OPSET = 13
+"""The first in which every operator that aetool writes takes its axes as input."""
+
+
+def limits(release: str) -> tuple[int, int]:
+    """Highest opset and IR version that onnxruntime `release` ("1.17" or "1.17.3") loads.
+
+    Raises:
+        InputError: not a release, or one older than the table.
+    """
+    parts = release.split(".")
+    if len(parts) < 2 or not all(part.isdecimal() for part in parts[:2]):
+        raise InputError(f"onnxruntime-min: expected a release such as 1.17, found {release!r}")
+    wanted = (int(parts[0]), int(parts[1]))
+    known = [version for version in RELEASES if version <= wanted]
+    if not known:
+        oldest = ".".join(map(str, min(RELEASES)))
+        raise InputError(f"onnxruntime-min: {release} is older than {oldest}, the oldest that was measured")
+    return RELEASES[max(known)]
+
+
+def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | None]:
+    """Opset to write, and highest IR version (None: any), for what the user asks.
+
+    Raises:
+        ExportError: the opset is newer than that onnxruntime loads.
+    """
+    if onnxruntime_min is None:
+        return opset or NATIVE_OPSET, None
+    max_opset, max_ir = limits(onnxruntime_min)
+    if opset is not None and opset > max_opset:
+        raise ExportError(
+            f"opset {opset} was asked for, onnxruntime {onnxruntime_min} loads up to {max_opset}; leave --opset out"
+        )
+    return opset or min(NATIVE_OPSET, max_opset), max_ir
+
+
+def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> ModelProto:
+    """`model` in `opset`, and with an IR version of at most `max_ir`.
+
+    Raises:
+        ExportError: an operator has no form in that opset, or the converter wrote something else.
+    """
+    found = standard_opset(model)
+    if found != opset:
+        if opset < OLDEST_OPSET or opset > onnx.defs.onnx_opset_version():
+            raise ExportError(
+                f"opset {opset}: expected {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}; choose another --opset"
+            )
+        try:
+            model = version_converter.convert_version(model, opset)
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(
+                f"opset {opset}: the graph (opset {found}) cannot be converted: {reason}; choose a --opset nearer "
+                f"to {found}"
+            ) from error
+        if standard_opset(model) != opset:
+            raise ExportError(f"opset {opset} was asked for, the converter wrote {standard_opset(model)}")
+    if max_ir is not None and model.ir_version > max_ir:
+        # Later IR versions add types and functions; the checker refuses a graph that uses them.
+        model.ir_version = max_ir
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except onnx.checker.ValidationError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(f"IR version {max_ir}: the graph needs a later one: {reason}") from error
+    return model
+
+
+def standard_opset(model: ModelProto) -> int:
+    """The opset of the standard operators."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -1,0 +1,84 @@
+"""Evidence that a module is a function of each row alone, before it is traced."""
+
+import torch
+from torch import Tensor, nn
+
+from aetool.errors import ExportError
+from aetool.export.candidate import Reference, Rows
+from aetool.model.adapter import has_mean
+from aetool.model.pipeline import evaluate_rows
+from aetool.model.scored import ScoredModule
+
+REPEATS = 3
+SAME = 1e-5
+"""Difference between a row alone and among others, relative to the output's size, that rounding explains."""
+
+
+def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
+    """Run a module repeatedly, and on single rows.
+
+    Raises:
+        ExportError: the results differ; the message tells what is usually behind it.
+    """
+    kind = type(module).__name__
+    with torch.no_grad():
+        try:
+            runs = [scored(sample) for _ in range(REPEATS)]
+            alone = [scored(sample[i : i + 1]) for i in range(len(sample))]
+        except Exception as error:
+            raise ExportError(
+                f"{kind}: fails on {len(sample)} rows or on one ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}); forward must take any batch: no batch norm in training mode, "
+                "no shape that is fixed"
+            ) from error
+    for name, first, *others in zip(runs[0]._fields, *runs, strict=True):
+        if first is not None and not all(_same(first, other, 0.0) for other in others):
+            remedy = (
+                "export its mean with --latent mean"
+                if has_mean(module)
+                else "make dropout and sampling depend on self.training"
+            )
+            raise ExportError(
+                f"{kind}: runs on the same rows differ in {name}: something is random in eval mode; {remedy}"
+            )
+    for i, single in enumerate(alone):
+        for name, one, many in zip(single._fields, single, runs[0], strict=True):
+            if one is not None and not _same(one[0], many[i], SAME):
+                raise ExportError(
+                    f"{kind}: the {name} of a row depends on the other rows of its batch: batch norm in training mode "
+                    "(track_running_stats=False, or training=True)? Use running statistics in eval mode"
+                )
+
+
+def reference_of(scored: ScoredModule, rows: Rows) -> "tuple[_Evaluate, str]":
+    """The module in float64, or in float32 where its forward allows nothing else; and what to call it."""
+    evaluate = _Evaluate(scored.in_float64(), torch.float64)
+    try:
+        evaluate(rows)
+    except (RuntimeError, TypeError, ValueError):  # its forward makes float32 tensors of its own
+        return _Evaluate(scored.in_float32(), torch.float32), "PyTorch in float32"
+    return evaluate, "PyTorch in float64"
+
+
+class _Evaluate:
+    """rows -> outputs by name."""
+
+    def __init__(self, module: ScoredModule, dtype: torch.dtype) -> None:
+        self.module, self.dtype = module, dtype
+
+    def __call__(self, rows: Rows) -> Reference:
+        # What forward makes itself (an initial state, say) then has the right type as well.
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+        try:
+            return dict(evaluate_rows(self.module, rows, self.dtype))
+        finally:
+            torch.set_default_dtype(before)
+
+
+def _same(first: Tensor, second: Tensor, tolerance: float) -> bool:
+    if first.shape != second.shape:
+        return False
+    a, b = torch.nan_to_num(first.double()), torch.nan_to_num(second.double())
+    size = max(float(a.abs().max()), 1e-30) if a.numel() else 1.0
+    return bool((a - b).abs().max() <= tolerance * size) if a.numel() else True

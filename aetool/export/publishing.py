@@ -1,0 +1,131 @@
+"""From a candidate to a published bundle: slices, proof, golden vectors, manifest."""
+
+import io
+import json
+import os
+import platform
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript
+import torch
+
+import aetool
+from aetool.bundle import GOLDEN, Bundle, Manifest, Variant, publish, record_files
+from aetool.errors import InputError
+from aetool.export.candidate import Candidate, Reference, Rows
+from aetool.export.card import model_card
+from aetool.export.graphs import slice_graphs
+from aetool.export.verification import require_parity, verify_graphs
+from aetool.parity import OutputParity
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    name: str | None = None
+    """Name of the bundle; the directory's by default."""
+    contamination: float | None = None
+    """Share of held-out normal rows to flag; 0.01 by default."""
+    threshold: float | None = None
+    """A fixed threshold instead."""
+    opset: int | None = None
+    """ONNX operator set of the graphs; 18 by default, or what `onnxruntime_min` can load."""
+    onnxruntime_min: str | None = None
+    """Oldest onnxruntime release that must load the bundle, such as "1.17"."""
+    overwrite: bool = False
+    """Replace a bundle that is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    bundle: Bundle
+    parity: list[OutputParity]
+    """What was proven before publishing."""
+
+
+def publish_candidate(candidate: Candidate, path: Path, options: ExportOptions) -> Exported:
+    """Prove that the graphs cut from `candidate` compute its reference, and publish them.
+
+    Raises:
+        VerificationError: they do not; nothing is published.
+        OutputError: `path` exists, or cannot be written.
+    """
+    name = options.name or path.name
+    identity = candidate.identity
+    threshold = candidate.threshold
+    metadata = {
+        "name": name,
+        "bundle": identity,
+        "precision": "fp32",
+        "threshold": repr(threshold.value),
+        "feature_names": json.dumps([feature.name for feature in candidate.features], ensure_ascii=False),
+        "score": str(candidate.score["definition"]),
+    }
+    graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
+    parity = verify_graphs(graphs, candidate)
+    require_parity(parity, name)
+    golden = candidate.expected(candidate.rows)
+    files = {f"{graph}.onnx": content for graph, content in graphs.items()}
+    files[GOLDEN] = _golden(candidate.rows, golden)
+    manifest = Manifest(
+        name=name,
+        id=identity,
+        created=_now(),
+        tools=_tools(),
+        input_shape=candidate.rows.shape[1:],
+        embedding_shape=golden["embedding"].shape[1:] if "embedding" in golden else None,
+        features=candidate.features,
+        opset=next(entry.version for entry in candidate.graph.opset_import if not entry.domain),
+        ir_version=candidate.graph.ir_version,
+        score=candidate.score,
+        threshold={"value": threshold.value, **threshold.rule},
+        variants={
+            "fp32": Variant(
+                files={graph: f"{graph}.onnx" for graph in graphs},
+                threshold=threshold.value,
+                figures={
+                    **candidate.figures,
+                    "reference": candidate.reference,
+                    "max_scaled_difference": max(record.max_scaled for record in parity),
+                    "flipped_decisions": sum(record.flipped or 0 for record in parity),
+                    "bytes": {graph: len(content) for graph, content in graphs.items()},
+                },
+            )
+        },
+        provenance=candidate.provenance,
+        files={},
+    )
+    files["README.md"] = model_card(manifest).encode()
+    manifest = replace(manifest, files=record_files(files))
+    return Exported(publish(path, manifest, files, overwrite=options.overwrite), parity)
+
+
+def _golden(rows: Rows, outputs: Reference) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, features=rows, **outputs)
+    return stream.getvalue()
+
+
+def _now() -> str:
+    """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not epoch.isdecimal():
+        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {epoch!r}")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "aetool": aetool.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxscript": onnxscript.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,68 @@
+"""`export_pyod`: a fitted PyOD detector, proven, as a bundle."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aetool.bundle import Feature
+from aetool.errors import InputError
+from aetool.export.candidate import Candidate
+from aetool.export.evidence import reference_of
+from aetool.export.module import real_rows, score_rule, spread, traced
+from aetool.export.publishing import Exported, ExportOptions, publish_candidate
+from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
+from aetool.model.from_pyod import from_pyod
+from aetool.storage import require_new
+
+
+def export_pyod(
+    detector: Any,
+    rows: NDArray[Any],
+    path: str | Path,
+    *,
+    names: Sequence[str] = (),
+    options: ExportOptions | None = None,
+) -> Exported:
+    """Export a fitted PyOD AutoEncoder, VAE or AE1SVM: its scaling, score and threshold inside the graph.
+
+    Args:
+        detector: fitted.
+        rows: real rows in raw units, (rows, n_features): they are compared, and some become golden vectors.
+
+    Raises:
+        ExportError: not such a detector, or not fitted.
+        VerificationError: the graphs do not compute what the detector does; nothing is published.
+    """
+    options = options or ExportOptions()
+    path = Path(path)
+    require_new(path, options.overwrite)
+    read = from_pyod(detector)
+    real = real_rows(rows, None)
+    if real.shape[1:] != (read.n_features,):
+        raise InputError(f"rows: expected shape (rows, {read.n_features}), found {real.shape}; give raw rows")
+    evaluate, reference = reference_of(read.scored, real[:2])
+    if options.threshold is None and options.contamination is None:
+        rule = {
+            "method": f"threshold_ of {read.kind}",
+            "contamination": read.contamination,
+            "rows": len(read.scores),
+        }
+        threshold = Threshold(keep_decisions(read.scores, read.threshold), rule)
+    else:
+        threshold = choose_threshold(read.scores, options.contamination, options.threshold)
+    sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
+    candidate = Candidate(
+        graph=traced(read.scored, threshold, sample, options),
+        evaluate=evaluate,
+        reference=reference,
+        rows=spread(real),
+        threshold=threshold,
+        score=score_rule("euclidean"),
+        features=tuple(Feature(name) for name in names or [f"X_{i}" for i in range(read.n_features)]),
+        provenance={"detector": read.kind, "torch": torch.__version__},
+    )
+    return publish_candidate(candidate, path, options)

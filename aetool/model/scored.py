@@ -1,0 +1,79 @@
+"""An adapted module between its scaling and its score."""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aetool.model.adapter import AdaptedModule
+from aetool.model.pipeline import Outputs
+
+Score = Literal["mse", "mae", "euclidean"]
+SCORES: dict[str, str] = {
+    "mse": "mean of the squared difference between the input and its reconstruction",
+    "mae": "mean of the absolute difference between the input and its reconstruction",
+    "euclidean": "Euclidean distance between the input and its reconstruction",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """z = (x - mean) / scale, per column, float64."""
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+
+class ScoredModule(nn.Module):
+    """Raw input in; embedding, reconstruction in raw units and score out.
+
+    z = (x - mean) / scale                  where there is a scaling
+    embedding, y = module(z)
+    reconstruction = y * scale + mean
+    score = mean((z - y)**2)                "mse"; all axes but the batch's
+          | mean(|z - y|)                   "mae"
+          | sqrt(sum((z - y)**2))           "euclidean"
+    """
+
+    mean: Tensor
+    mean_rest: Tensor
+    scale: Tensor
+
+    def __init__(self, network: AdaptedModule, score: Score = "mse", scaling: Scaling | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.score = score
+        self.scaled = scaling is not None
+        if scaling is not None:
+            mean = torch.from_numpy(np.asarray(scaling.mean, np.float64))
+            self.register_buffer("mean", mean.float().double())
+            # A float32 cannot hold the mean: what it leaves out is subtracted after it, where it still counts.
+            self.register_buffer("mean_rest", mean - self.mean)
+            self.register_buffer("scale", torch.from_numpy(np.asarray(scaling.scale, np.float64)))
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, ...) in raw units."""
+        z = (features - self.mean - self.mean_rest) / self.scale if self.scaled else features
+        embedding, y = self.network(z)
+        residual = (z - y).flatten(1) if z.ndim > 2 else z - y
+        if self.score == "mae":
+            score = torch.mean(torch.abs(residual), dim=1)
+        elif self.score == "mse":
+            score = torch.mean(residual * residual, dim=1)
+        else:
+            score = torch.sqrt(torch.sum(residual * residual, dim=1))
+        if self.scaled:
+            y = y * self.scale + (self.mean + self.mean_rest)
+        return Outputs(embedding, y, score)
+
+    def in_float32(self) -> "ScoredModule":
+        """A copy to export, in eval mode."""
+        return copy.deepcopy(self).float().eval()
+
+    def in_float64(self) -> "ScoredModule":
+        """A copy to refer to, in eval mode."""
+        return copy.deepcopy(self).double().eval()
