@@ -17,15 +17,15 @@ from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset, target
 from aetool.export.module import real_rows, score_rule, spread
-from aetool.export.onnx_file import read_onnx, require_sane
-from aetool.export.publishing import Exported, ExportOptions, publish_candidate
+from aetool.export.inspection import require_sane
+from aetool.export.onnx_file import read_onnx
+from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, rename
 from aetool.export.threshold import choose_threshold
 from aetool.model.roles import recognise
 from aetool.model.scored import Scaling, Score
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
-from aetool.storage import require_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,7 @@ def adopt(
         OutputError: `path` exists, or cannot be written.
     """
     options, reading = options or ExportOptions(), reading or AdoptOptions()
-    path, where = Path(path), str(model)
-    require_new(path, options.overwrite)
+    path, where = prepare(path, options), str(model)
     original = read_onnx(model)
     require_sane(original, where)
     source = _only_input(original, where)

@@ -17,6 +17,7 @@ Rows = NDArray[np.float32]
 Reference = dict[str, NDArray[Any]]
 
 OUT_OF_RANGE = 100.0
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,22 @@ class Candidate:
 
     def expected(self, rows: Rows) -> Reference:
         """The reference outputs for `rows`, decisions included."""
-        outputs = dict(self.evaluate(rows))
-        outputs["is_anomaly"] = ~(outputs["score"] <= self.threshold.value)
-        return outputs
+        return expected_outputs(self.evaluate, rows, self.threshold.value)
 
-    def out_of_range(self, rows: Rows) -> Rows:
+    def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:
+    """Every output by name for `rows`, decisions included.
+
+    A number beyond float32 is infinite, as it is wherever the model is deployed.
+    """
+    outputs: Reference = {
+        name: np.where(np.abs(values) > FLOAT32_MAX, np.copysign(np.inf, values), values)
+        for name, values in evaluate(rows).items()
+    }
+    outputs["is_anomaly"] = ~(outputs["score"] <= threshold)
+    return outputs
+
+
+def out_of_range(self, rows: Rows) -> Rows:
         """The rows, 100 times as far from the middle of the real ones."""
         return out_of_range(rows, self.rows)
 
@@ -64,5 +76,5 @@ def out_of_range(rows: Rows, real: Rows) -> Rows:
     """`rows`, 100 times as far from the middle of the `real` ones."""
     middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0).astype(np.float32)
     middle = np.nan_to_num(middle)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # from a row that is infinite already
         return (middle + np.float32(OUT_OF_RANGE) * (rows - middle)).astype(np.float32)

@@ -10,32 +10,26 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, helper
 from onnx.utils import Extractor
 from torch import Tensor, nn
 
 from aetool.errors import ExportError
+from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
+from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset
+from aetool.export.inspection import require_sane
 from aetool.model.pipeline import Outputs
 
-DEFAULT_OPSET = 18
-OPSETS = range(17, onnx.defs.onnx_opset_version() + 1)
-"""What the exporter can be asked for: it writes 18 and converts from there."""
+DEFAULT_OPSET = NATIVE_OPSET
+OPSETS = range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
+"""What can be asked for: torch writes 18 or later, earlier ones are converted from there."""
 SLICES = {
-    "encoder": (["features"], ["embedding"]),
-    "decoder": (["embedding"], ["reconstruction"]),
-    "autoencoder": (["features"], ["embedding", "reconstruction"]),
-    "detector": (["features"], ["score", "is_anomaly"]),
+    "encoder": ("features", ("embedding",)),
+    "decoder": ("embedding", ("reconstruction",)),
+    "autoencoder": ("features", ("embedding", "reconstruction")),
+    "detector": ("features", ("score", "is_anomaly")),
 }
 OUTPUTS = ("embedding", "reconstruction", "score", "is_anomaly")
-TRAINING_OPS = {"Dropout", "BatchNormalization"}
-RANDOM_OPS = {
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-}
 
 
 class WithDecision(nn.Module):
@@ -49,15 +43,22 @@ class WithDecision(nn.Module):
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """The outputs that there are, in the order of OUTPUTS."""
         outputs: Outputs = self.pipeline(features)
-        return (*outputs, torch.logical_not(outputs.score <= self.threshold))
+        there = tuple(output for output in outputs if output is not None)
+        return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 
-def export_graph(module: nn.Module, sample: Tensor, opset: int) -> ModelProto:
+def export_graph(
+    module: WithDecision, sample: Tensor, opset: int, max_ir: int | None = None
+) -> ModelProto:
     """One `torch.onnx.export` of `module` (features -> OUTPUTS), proven fit to be shipped.
 
+    A module that can be traced for one row only is traced so, and its batch left free afterwards; that it
+    then computes the same is for the verification to prove.
+
     Args:
-        sample: (2 or more, n_features) float32; with one row the exporter would fix the batch.
+        sample: (2 or more, ...) float32; with one row the exporter would fix the batch.
 
     Raises:
         ExportError: the exporter refuses, or what it wrote is not what was asked for.
@@ -65,6 +66,25 @@ def export_graph(module: nn.Module, sample: Tensor, opset: int) -> ModelProto:
     require_opset_known(opset)
     module.eval()
     _require_repeatable(module, sample)
+    native = max(opset, NATIVE_OPSET)
+    model = _export(module, sample, native, dynamic=True)
+    if model is None or not has_dynamic_batch(model):
+        single = _export(module, sample[:1], native, dynamic=False)
+        assert single is not None
+        model = lift_batch(single)
+    _drop_traces(model)
+    model = bring_down(model, opset, max_ir)
+    require_deployable(model, opset)
+    if opset >= 18:  # before, its axes are an attribute
+        _merge_sums_of_squares(model)
+    return model
+
+
+def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) -> ModelProto | None:
+    """What torch writes; None where it cannot leave the batch free."""
+    with torch.no_grad():
+        count = len(module(sample))
+    shapes = {"features": {0: torch.export.Dim(BATCH)}} if dynamic else None
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -73,20 +93,17 @@ def export_graph(module: nn.Module, sample: Tensor, opset: int) -> ModelProto:
                 dynamo=True,
                 opset_version=opset,
                 input_names=["features"],
-                output_names=list(OUTPUTS),
-                dynamic_shapes={"features": {0: torch.export.Dim("batch")}},
+                output_names=list(OUTPUTS[-count:]),
+                dynamic_shapes=shapes,
                 verbose=False,
             )
     except Exception as error:  # the exporter's errors share no base: tracing, translation, conversion
-        reason = " ".join(str(error).split())[:300]
+        if dynamic:
+            return None
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
         raise ExportError(f"torch.onnx.export refuses the model: {reason}; simplify its forward") from error
     assert program is not None
-    model = program.model_proto
-    require_deployable(model, opset)
-    if opset >= 18:  # before, its axes are an attribute
-        _merge_sums_of_squares(model)
-    _drop_traces(model)
-    return model
+    return program.model_proto
 
 
 def require_opset_known(opset: int) -> None:
@@ -107,18 +124,28 @@ def require_deployable(model: ModelProto, opset: int) -> None:
     Raises:
         ExportError: naming what was found.
     """
-    _require_opset(model, opset)
-    for node in model.graph.node:
-        _require_eval(node)
+    found = standard_opset(model)
+    if found != opset:
+        raise ExportError(f"opset {opset} was asked for, {found} was written; choose --opset {found}")
+    require_sane(model, "the exported graph")
     _require_dynamic_batch(model)
 
 
 def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) -> dict[str, bytes]:
-    """Graph name -> serialised model, each standing alone: weights inside, metadata attached."""
+    """Graph name -> serialised model, each standing alone: weights inside, metadata attached.
+
+    Without an embedding there is no encoder; without a reconstruction made of it alone, no decoder.
+    """
     extractor = Extractor(model)
+    there = {output.name for output in model.graph.output}
     graphs = {}
-    for name, (inputs, outputs) in SLICES.items():
-        graph = extractor.extract_model(inputs, outputs)
+    for name, (source, wanted) in SLICES.items():
+        outputs = [output for output in wanted if output in there]
+        if source not in {"features"} | there or not outputs:
+            continue
+        if source == "embedding" and "features" in _needed(model, outputs, stop=source):
+            continue
+        graph = extractor.extract_model([source], outputs)
         graph.producer_name, graph.producer_version = "aetool", producer
         graph.graph.name = name
         helper.set_model_props(graph, {**metadata, "graph": name})
@@ -127,13 +154,28 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
     return graphs
 
 
+def _needed(model: ModelProto, outputs: list[str], stop: str) -> set[str]:
+    """Values that `outputs` are computed from, looking no further back than `stop`."""
+    makers = {value: node for node in model.graph.node for value in node.output}
+    found: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        value = waiting.pop()
+        if value in found or value == stop:
+            continue
+        found.add(value)
+        if value in makers:
+            waiting += makers[value].input
+    return found
+
+
 def _require_repeatable(module: nn.Module, sample: Tensor) -> None:
     active = [name or "the model" for name, part in module.named_modules() if part.training]
     if active:
         raise ExportError(f"still in training mode: {', '.join(active[:5])}; call eval() on the model")
     with torch.no_grad():
         first, second = module(sample), module(sample)
-    for name, a, b in zip(OUTPUTS, first, second, strict=True):
+    for name, a, b in zip(OUTPUTS[-len(first) :], first, second, strict=True):
         if not torch.equal(torch.nan_to_num(a.float()), torch.nan_to_num(b.float())):
             raise ExportError(
                 f"two runs on the same rows differ in {name}: something random is active in eval mode; make "
@@ -141,28 +183,10 @@ def _require_repeatable(module: nn.Module, sample: Tensor) -> None:
             )
 
 
-def _require_opset(model: ModelProto, opset: int) -> None:
-    found = {entry.domain: entry.version for entry in model.opset_import}
-    if found != {"": opset}:
-        raise ExportError(
-            f"opset {opset} of the standard operators was asked for, the exporter wrote {found}; choose "
-            f"--opset {found.get('', DEFAULT_OPSET)}"
-        )
-
-
-def _require_eval(node: NodeProto) -> None:
-    if node.op_type in TRAINING_OPS | RANDOM_OPS:
-        kind = "random" if node.op_type in RANDOM_OPS else "left from training"
-        raise ExportError(
-            f"node {node.name!r} ({node.op_type}) is {kind}; a deployed graph may not hold it: call eval() "
-            "and make dropout and sampling depend on self.training"
-        )
-
-
 def _require_dynamic_batch(model: ModelProto) -> None:
     for value in [*model.graph.input, *model.graph.output]:
         dims = value.type.tensor_type.shape.dim
-        if not dims or dims[0].dim_param != "batch":
+        if not dims or dims[0].dim_param != BATCH:
             raise ExportError(f"{value.name}: the batch dimension came out fixed; make forward free of constants")
 
 

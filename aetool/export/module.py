@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from aetool.bundle import Feature
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Rows
-from aetool.export.compatibility import NATIVE_OPSET, bring_down, target
+from aetool.export.compatibility import target
 from aetool.export.evidence import reference_of, require_function
 from aetool.export.graphs import WithDecision, export_graph
-from aetool.export.publishing import Exported, ExportOptions, publish_candidate
+from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold
 from aetool.model.adapter import AdaptedModule, Latent
 from aetool.model.scored import SCORES, Score, ScoredModule
-from aetool.storage import require_new
 
 GOLDEN_ROWS = 256
 MADE_ROWS = 64
@@ -72,8 +71,7 @@ def export_module(
         OutputError: `path` exists, or cannot be written.
     """
     options, reading = options or ExportOptions(), reading or ModuleOptions()
-    path = Path(path)
-    require_new(path, options.overwrite)
+    path = prepare(path, options)
     real = real_rows(rows, input_shape)
     sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
     network = AdaptedModule(
@@ -108,8 +106,7 @@ def export_module(
 def traced(scored: ScoredModule, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
     """One graph of a scored module, in the opset that the options ask for, with a free batch."""
     opset, max_ir = target(options.opset, options.onnxruntime_min)
-    graph = export_graph(WithDecision(scored.in_float32(), threshold.value), sample, max(opset, NATIVE_OPSET))
-    return bring_down(graph, opset, max_ir)
+    return export_graph(WithDecision(scored.in_float32(), threshold.value), sample, opset, max_ir)
 
 
 def spread(rows: Rows) -> Rows:

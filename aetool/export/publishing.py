@@ -4,6 +4,7 @@ import io
 import json
 import os
 import platform
+import reprlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from aetool.export.card import model_card
 from aetool.export.graphs import slice_graphs
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.parity import OutputParity
+from aetool.storage import require_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,22 @@ class Exported:
     bundle: Bundle
     parity: list[OutputParity]
     """What was proven before publishing."""
+
+
+def prepare(path: str | Path, options: ExportOptions) -> Path:
+    """Refuse early what would fail after the work.
+
+    Raises:
+        InputError: the name cannot be one.
+        OutputError: `path` exists, or cannot be written.
+    """
+    path = Path(path)
+    name = options.name or path.name
+    if not name.isprintable():
+        raise InputError(f"name: expected one line of printable characters, found {name!r}; pass another --name")
+    _now()
+    require_new(path, options.overwrite)
+    return path
 
 
 def publish_candidate(candidate: Candidate, path: Path, options: ExportOptions) -> Exported:
@@ -113,9 +131,10 @@ def _golden(rows: Rows, outputs: Reference) -> bytes:
 def _now() -> str:
     """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdecimal():
-        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {epoch!r}")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {reprlib.repr(epoch)}") from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -13,10 +13,9 @@ from aetool.errors import InputError
 from aetool.export.candidate import Candidate
 from aetool.export.evidence import reference_of
 from aetool.export.module import real_rows, score_rule, spread, traced
-from aetool.export.publishing import Exported, ExportOptions, publish_candidate
+from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
 from aetool.model.from_pyod import from_pyod
-from aetool.storage import require_new
 
 
 def export_pyod(
@@ -38,8 +37,7 @@ def export_pyod(
         VerificationError: the graphs do not compute what the detector does; nothing is published.
     """
     options = options or ExportOptions()
-    path = Path(path)
-    require_new(path, options.overwrite)
+    path = prepare(path, options)
     read = from_pyod(detector)
     real = real_rows(rows, None)
     if real.shape[1:] != (read.n_features,):

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, ExportError, InputError, VerificationError
-from aetool.export.graphs import DEFAULT_OPSET, require_deployable
+from aetool.export.candidate import Candidate, Reference, Rows, expected_outputs, out_of_range
+from aetool.export.compatibility import NATIVE_OPSET, standard_opset
+from aetool.export.graphs import require_deployable
 from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.parity import OutputParity, compare_graph
 from aetool.runtime.autoencoder import load
@@ -19,48 +21,19 @@ from aetool.runtime.session import open_session
 from aetool.selftest import run_all_graphs
 
 BATCHES = (1, 2, 7, 64, 1000)
-OUT_OF_RANGE = 100.0
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-Rows = NDArray[np.float32]
-Reference = dict[str, NDArray[Any]]
 
 
-def reference_outputs(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> Reference:
-    """Every output by name for (rows, n_features), from PyTorch in float64.
-
-    A number beyond float32 is infinite, as it is wherever the model is deployed.
-    """
-    outputs: Reference = {
-        name: np.where(np.abs(values) > FLOAT32_MAX, np.copysign(np.inf, values), values)
-        for name, values in trained.evaluate(rows).items()
-    }
-    outputs["is_anomaly"] = ~(outputs["score"] <= threshold)
-    return outputs
-
-
-def out_of_range(rows: Rows, trained: TrainedAutoencoder) -> Rows:
-    """The rows, 100 times as far from the training mean."""
-    mean = trained.statistics.mean
-    with np.errstate(over="ignore", invalid="ignore"):  # from a row that is infinite already
-        return (mean + np.float32(OUT_OF_RANGE) * (rows - mean)).astype(np.float32)
-
-
-def verify_graphs(
-    graphs: Mapping[str, bytes], trained: TrainedAutoencoder, rows: Rows, threshold: float, opset: int
-) -> list[OutputParity]:
+def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[OutputParity]:
     """Compare freshly exported graphs with the reference before anybody can use them.
 
     Real rows and rows 100 times out of range are compared at 1000 rows; every batch size of BATCHES is run
     and must agree as well; two runs must be identical; NaN and Inf must stay in their row and be flagged.
 
-    Args:
-        rows: real rows, (rows, n_features).
-
     Raises:
         ExportError: a graph holds what a deployed one may not.
         VerificationError: a graph does not repeat itself, or lets NaN or Inf through.
     """
+    opset = standard_opset(candidate.graph)
     for model in graphs.values():  # the very bytes that ship, whatever was done to them since the export
         require_deployable(onnx.load_from_string(model), opset)
     try:
@@ -68,11 +41,12 @@ def verify_graphs(
             name: open_session(model, PROVIDERS["cpu"], where=f"{name}.onnx") for name, model in graphs.items()
         }
     except BundleError as error:
-        raise ExportError(f"{error}; choose --opset {DEFAULT_OPSET}, not {opset}") from error
-    many = np.resize(rows, (max(BATCHES), rows.shape[1]))
+        raise ExportError(f"{error}; choose --opset {NATIVE_OPSET}, not {opset}") from error
+    rows, threshold = candidate.rows, candidate.threshold.value
+    many = np.resize(rows, (max(BATCHES), *rows.shape[1:]))
     records = []
-    for kind, features in (("golden", many), ("out of range", out_of_range(many, trained))):
-        reference = reference_outputs(trained, features, threshold)
+    for kind, features in (("golden", many), ("out of range", candidate.out_of_range(many))):
+        reference = candidate.expected(features)
         for name, session in sessions.items():
             feed = reference["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run_twice(name, session, feed)
@@ -88,7 +62,7 @@ def verify_graphs(
                     name, reference, mixed, features=features, threshold=threshold, rows=label
                 )
                 records += [record for record in compared if not record.passed]
-    _require_rows_apart(sessions["detector"], rows, imputes=trained.statistics.fill is not None)
+    _require_rows_apart(sessions["detector"], rows, imputes=candidate.imputes)
     return records
 
 
@@ -119,8 +93,8 @@ def verify_against(
     records = []
     for precision in opened.manifest.variants:
         with load(bundle, provider=provider, precision=precision) as model:
-            for kind, features in (("given", rows), ("out of range", out_of_range(rows, trained))):
-                reference = reference_outputs(trained, features, model.threshold)
+            for kind, features in (("given", rows), ("out of range", out_of_range(rows, rows))):
+                reference = expected_outputs(trained.evaluate, features, model.threshold)
                 records += run_all_graphs(model, features, reference, kind)
     return records
 
@@ -167,13 +141,14 @@ def _run_twice(name: str, session: Any, rows: Rows) -> dict[str, NDArray[Any]]:
 
 def _require_rows_apart(session: Any, rows: Rows, *, imputes: bool) -> None:
     """A row with NaN or Inf is flagged, and its neighbours do not notice."""
-    sample = np.resize(rows, (7, rows.shape[1]))
+    sample = np.resize(rows, (7, *rows.shape[1:]))
+    width = sample[0].size
     clean, _ = session.run(["score", "is_anomaly"], {"features": sample})
-    columns = sorted({0, rows.shape[1] // 2, rows.shape[1] - 1})
+    columns = sorted({0, width // 2, width - 1})
     for value in (np.inf, -np.inf) if imputes else (np.nan, np.inf, -np.inf):
         for column in columns:
             spoilt = sample.copy()
-            spoilt[3, column] = value
+            spoilt[3].flat[column] = value
             score, is_anomaly = session.run(["score", "is_anomaly"], {"features": spoilt})
             others = np.arange(7) != 3
             if not is_anomaly[3] or np.isfinite(score[3]):

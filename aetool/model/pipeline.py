@@ -15,10 +15,10 @@ BLOCK_ROWS = 65_536
 
 
 class Outputs(NamedTuple):
-    embedding: Tensor
-    """(batch, embedding_dim)"""
+    embedding: Tensor | None
+    """(batch, embedding_dim); None where a module gives none"""
     reconstruction: Tensor
-    """(batch, n_features), raw units"""
+    """(batch, ...), raw units"""
     score: Tensor
     """(batch,)"""
 
@@ -62,13 +62,13 @@ class Pipeline(nn.Module):
 def evaluate_rows(
     module: Callable[[Tensor], Outputs], rows: NDArray[np.generic], dtype: torch.dtype
 ) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name for (rows, n_features), computed in blocks; `module` must be in eval mode."""
+    """Outputs by name for (rows, ...), computed in blocks; `module` must be in eval mode."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(rows), 1), BLOCK_ROWS):
             # The rows as a deployed model receives them: float32, whatever the arithmetic after.
             with np.errstate(over="ignore"):  # beyond float32 is infinite there, and scores so
                 block = np.array(rows[start : start + BLOCK_ROWS], dtype=np.float32)
-            blocks.append([part.double().numpy() for part in module(torch.from_numpy(block).to(dtype))])
-    parts = zip(*blocks, strict=True)
-    return {name: np.concatenate(part) for name, part in zip(Outputs._fields, parts, strict=True)}
+            outputs = module(torch.from_numpy(block).to(dtype))._asdict()
+            blocks.append({name: part.double().numpy() for name, part in outputs.items() if part is not None})
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

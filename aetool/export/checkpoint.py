@@ -1,0 +1,98 @@
+"""`export_checkpoint`: what `aetool train` made, proven, as a bundle."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aetool.bundle import Feature
+from aetool.errors import InputError
+from aetool.export.candidate import Candidate, Rows, expected_outputs, out_of_range
+from aetool.export.compatibility import target
+from aetool.export.folding import FoldedPipeline
+from aetool.export.graphs import WithDecision, export_graph
+from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
+from aetool.export.threshold import choose_threshold
+from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
+from aetool.model.pipeline import evaluate_rows
+from aetool.parity import compare_graph
+
+FOLDING_TOLERANCE = 2e-6
+"""Range-scaled difference that folding may cost; a fifth of what verification allows."""
+SCORE = {
+    "kind": "mse",
+    "definition": "mean over features of the squared difference between the standardised row and its "
+    "reconstruction",
+    "direction": "higher is more abnormal",
+    "is_anomaly": "not (score <= threshold)",
+}
+
+
+def export_checkpoint(
+    checkpoint: str | Path | TrainedAutoencoder, path: str | Path, options: ExportOptions | None = None
+) -> Exported:
+    """Export a trained autoencoder, verify it against PyTorch in float64, and publish it as a bundle.
+
+    Args:
+        checkpoint: a directory written by `aetool train`, or the result of `aetool.model.train`.
+        path: the bundle's directory.
+
+    Raises:
+        CheckpointError: no checkpoint, or a damaged one.
+        ExportError: it cannot become a deployable graph.
+        VerificationError: the graphs do not compute what was trained; nothing is published.
+        OutputError: `path` exists, or cannot be written.
+    """
+    options = options or ExportOptions()
+    path = prepare(path, options)
+    opset, max_ir = target(options.opset, options.onnxruntime_min)
+    trained = checkpoint if isinstance(checkpoint, TrainedAutoencoder) else load_checkpoint(checkpoint)
+    rows = trained.held_out.features
+    if len(rows) == 0:
+        raise InputError("the checkpoint holds no rows to verify with; train again")
+    threshold = choose_threshold(trained.held_out.scores, options.contamination, options.threshold)
+    form, pipeline = _leanest(trained, rows, threshold.value)
+    # Two rows or more to trace with, or the exporter would fix the batch.
+    sample = torch.from_numpy(np.resize(rows, (3, rows.shape[1])))
+    candidate = Candidate(
+        graph=export_graph(WithDecision(pipeline, threshold.value), sample, opset, max_ir),
+        evaluate=trained.evaluate,
+        reference="PyTorch in float64",
+        rows=rows,
+        threshold=threshold,
+        score=SCORE,
+        features=tuple(Feature(name) for name in trained.names),
+        imputes=trained.statistics.fill is not None,
+        figures={"form": form},
+        provenance={
+            **trained.provenance,
+            "architecture": asdict(trained.network.config),
+            "training": asdict(trained.training),
+            "epochs": len(trained.history),
+            "history": [dict(epoch) for epoch in trained.history],
+        },
+    )
+    return publish_candidate(candidate, path, options)
+
+
+def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
+    """The form of the pipeline with the fewest operations that still computes the same in float32."""
+    pipeline = trained.pipeline()
+    centre = torch.from_numpy(np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0).astype(np.float32))
+    forms = {"folded": FoldedPipeline(pipeline), "centred": FoldedPipeline(pipeline, torch.nan_to_num(centre))}
+    differences = {name: _difference(form, trained, rows, threshold) for name, form in forms.items()}
+    name = "folded" if differences["folded"] <= FOLDING_TOLERANCE else min(forms, key=differences.__getitem__)
+    return name, forms[name]
+
+
+def _difference(form: FoldedPipeline, trained: TrainedAutoencoder, rows: Rows, threshold: float) -> float:
+    """Largest range-scaled difference of `form` to the reference, on the rows and far outside of them."""
+    worst = 0.0
+    for features in (rows, out_of_range(rows, rows)):
+        expected = expected_outputs(trained.evaluate, features, threshold)
+        found = dict(evaluate_rows(form, features, torch.float32))
+        records = compare_graph("form", expected, found, features=features, threshold=threshold)
+        # A difference that is no number (something overflowed) is the worst of all; max() would pass it over.
+        worst = max(worst, *(np.nan_to_num(record.max_scaled, nan=np.inf) for record in records))
+    return float(worst)
