@@ -1,15 +1,26 @@
 """What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
 
 import json
+import math
+import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from aetool.errors import BundleError
-from aetool.storage import is_plain_relative, publish_directory, read_inside, sha256
+from aetool.storage import (
+    is_plain_relative,
+    pin,
+    publish_directory,
+    read_below,
+    read_inside,
+    sha256,
+    still_there,
+)
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
@@ -17,6 +28,7 @@ GOLDEN = "golden.npz"
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_FILE_BYTES = 2 << 30  # protobuf's own limit for one message
+MAX_DEPTH = 64  # of the manifest's JSON
 
 _T = TypeVar("_T")
 
@@ -27,6 +39,8 @@ class Feature:
     """Column name, as in the training table."""
     unit: str = ""
     """Unit of measure, for people."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,8 @@ class FileRecord:
     """Hex digest of the content."""
     size: int
     """Bytes."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ class Variant:
     """Highest score that still counts as normal, in this precision."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What was measured when the variant was made."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +102,8 @@ class Manifest:
         return tuple(feature.name for feature in self.features)
 
     def to_json(self) -> str:
-        content = asdict(self)
-        content = {"format_version": content.pop("format_version"), **content.pop("unknown"), **content}
-        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        content = {"format_version": self.format_version, **_plain(self)}
+        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Manifest":
@@ -97,38 +114,41 @@ class Manifest:
         """
         try:
             content = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+            _require_storable(content)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
-        fields = _Fields(content, where)
-        _require_version(fields.take("format_version", str), where)
+        entries = _Fields(content, where)
+        _require_version(entries.take("format_version", str), where)
         manifest = cls(
-            format_version=fields.take("format_version", str),
-            name=fields.take("name", str),
-            id=fields.take("id", str),
-            created=fields.take("created", str),
-            tools=fields.mapping("tools", str),
+            format_version=entries.take("format_version", str),
+            name=entries.take("name", str),
+            id=entries.take("id", str),
+            created=entries.take("created", str),
+            tools=entries.mapping("tools", str),
             features=tuple(
-                Feature(entry.take("name", str), entry.take("unit", str)) for entry in fields.objects("features")
+                Feature(entry.take("name", str), entry.take("unit", str), entry.rest())
+                for entry in entries.objects("features")
             ),
-            embedding_dim=fields.count("embedding_dim"),
-            opset=fields.count("opset"),
-            ir_version=fields.count("ir_version"),
-            score=fields.take("score", dict),
-            threshold=fields.take("threshold", dict),
+            embedding_dim=entries.count("embedding_dim"),
+            opset=entries.count("opset"),
+            ir_version=entries.count("ir_version"),
+            score=entries.take("score", dict),
+            threshold=entries.take("threshold", dict),
             variants={
                 precision: Variant(
                     files=entry.mapping("files", str),
                     threshold=entry.finite("threshold"),
                     figures=entry.take("figures", dict),
+                    unknown=entry.rest(),
                 )
-                for precision, entry in fields.children("variants")
+                for precision, entry in entries.children("variants")
             },
-            provenance=fields.take("provenance", dict),
+            provenance=entries.take("provenance", dict),
             files={
-                name: FileRecord(entry.take("sha256", str), entry.take("size", int))
-                for name, entry in fields.children("files")
+                name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
+                for name, entry in entries.children("files")
             },
-            unknown=fields.rest(),
+            unknown=entries.rest(),
         )
         manifest._validate(where)
         return manifest
@@ -142,14 +162,19 @@ class Manifest:
             )
         if "fp32" not in self.variants:
             raise BundleError(
-                f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export it again"
+                f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
             )
         for name in self.files:
             if not is_plain_relative(name) or name == MANIFEST:
                 raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
         for precision, variant in self.variants.items():
+            if missing := [graph for graph in GRAPHS if graph not in variant.files]:
+                raise BundleError(
+                    f"{where}: variant {precision!r} must name the graphs {', '.join(GRAPHS)}, found no "
+                    f"{', '.join(missing)}; export the bundle again"
+                )
             for graph, name in variant.files.items():
-                if graph not in GRAPHS or name not in self.files:
+                if name not in self.files:
                     raise BundleError(
                         f"{where}: variant {precision!r} names graph {graph!r} in {name!r}, which the "
                         f"manifest does not list under files; export the bundle again"
@@ -171,16 +196,31 @@ class Bundle:
             BundleError: there is no bundle, or not one that this version can read.
         """
         path = Path(path)
-        if not path.is_dir():
-            found = "a file" if path.exists() else "nothing"
+        found = _what_is_there(path)
+        if found != "a directory":
             raise BundleError(
                 f"{path}: a bundle directory was expected, found {found}; make one with aetool export"
             )
         text = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
         return cls(path, Manifest.from_json(text, str(path / MANIFEST)))
 
-    def read(self, name: str) -> bytes:
+    @classmethod
+    def open_whole(cls, path: str | Path) -> "Bundle":
+        """`open` and `check_files` in one: of one whole bundle, even while others are published in its place."""
+        while True:
+            bundle = cls.open(path)
+            try:
+                bundle.check_files()
+            except _ReplacedError:
+                continue
+            return bundle
+
+    def read(self, name: str, directory: int | None = None) -> bytes:
         """The content of one file, exactly as it was published.
+
+        Args:
+            name: path inside the bundle.
+            directory: descriptor of the bundle's directory, to read several files from the same one.
 
         Raises:
             BundleError: missing, truncated, changed, or not listed in the manifest.
@@ -188,7 +228,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
-        data = _read(self.path, name, MAX_FILE_BYTES)
+        data = _read(self.path, name, MAX_FILE_BYTES, directory)
         if len(data) != record.size:
             raise BundleError(
                 f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
@@ -226,14 +266,34 @@ class Bundle:
         Raises:
             BundleError: a file is missing, changed, or foreign.
         """
+        # All through one descriptor: a bundle published in place of this one cannot mix its files in.
+        try:
+            with pin(self.path) as directory:
+                try:
+                    self._check_files(directory)
+                except BundleError as error:
+                    if not still_there(self.path, directory):
+                        raise _ReplacedError(self.path) from error
+                    raise
+        except OSError as error:  # the directory itself vanished
+            raise _ReplacedError(self.path) from error
+        return len(self.manifest.files)
+
+    def _check_files(self, directory: int) -> None:
+        text = _read(self.path, MANIFEST, MAX_MANIFEST_BYTES, directory)
+        if Manifest.from_json(text, str(self.path / MANIFEST)) != self.manifest:
+            raise _ReplacedError(self.path)
         for name in self.manifest.files:
-            self.read(name)
+            self.read(name, directory)
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
-            if stat.S_ISDIR(path.lstat().st_mode) or name == MANIFEST or name in self.manifest.files:
-                continue
-            raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
-        return len(self.manifest.files)
+            if path.is_symlink() or not (path.is_dir() or name == MANIFEST or name in self.manifest.files):
+                raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
+
+
+class _ReplacedError(BundleError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: was replaced by another bundle since it was opened; open it again")
 
 
 def publish(
@@ -254,34 +314,82 @@ def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
     return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
 
 
-def _read(directory: Path, name: str, max_bytes: int) -> bytes:
+def _what_is_there(path: Path) -> str:
     try:
-        return read_inside(directory, name, max_bytes)
+        return "a directory" if stat.S_ISDIR(path.stat().st_mode) else "a file"
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return "nothing"
+    except OSError as error:
+        return f"what cannot be opened ({error.strerror})"
+
+
+def _read(path: Path, name: str, max_bytes: int, directory: int | None = None) -> bytes:
+    try:
+        return read_inside(path, name, max_bytes) if directory is None else read_below(directory, name, max_bytes)
     except FileNotFoundError as error:
         raise BundleError(
-            f"{directory / name}: missing; {directory} is not a whole bundle, fetch or export it again"
+            f"{path / name}: missing; {path} is not a whole bundle, fetch or export it again"
         ) from error
     except OSError as error:
-        raise BundleError(f"{directory / name}: cannot be read: {error.strerror or error}") from error
+        raise BundleError(
+            f"{path / name}: cannot be read: {error.strerror or error}; mend its rights, or fetch or export the "
+            "bundle again"
+        ) from error
 
 
 def _require_version(version: str, where: str) -> None:
-    ours = int(FORMAT_VERSION.split(".", maxsplit=1)[0])
-    major = version.split(".", maxsplit=1)[0]
-    if not major.isdecimal() or int(major) < 1:
-        raise BundleError(f"{where}: format_version {version!r} is not a version; export the bundle again")
-    if int(major) > ours:
+    # No number of more digits: Python refuses to convert a very long one.
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
+        raise BundleError(
+            f"{where}: format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; export "
+            "the bundle again"
+        )
+    if int(version.partition(".")[0]) > int(FORMAT_VERSION.partition(".")[0]):
         raise BundleError(
             f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
             "reads; upgrade aetool"
         )
 
 
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
+    content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    return {**content.pop("unknown"), **content}
+
+
+def _require_storable(content: Any) -> None:
+    """Refuse what could be read but not be written again: inf, half a surrogate pair, a bottomless nest.
+
+    Raises:
+        ValueError: naming it.
+    """
+    level, depth = [content], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inside += [*value, *value.values()]
+            elif isinstance(value, list):
+                inside += value
+            elif isinstance(value, str):
+                value.encode()
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a number is too large for a float")
+        level = inside
+
+
+def _shown(path: str) -> str:
+    # Its parts are somebody else's text: kept short and on one line.
+    return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"key {twice!r} stands twice")
     return content
 
@@ -303,23 +411,29 @@ class _Fields:
 
     def _fail(self, path: str, expected: str, found: Any) -> None:
         raise BundleError(
-            f"{self.where}: {path} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
+            f"{self.where}: {_shown(path)} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
         )
 
     def take(self, key: str, kind: type[_T]) -> _T:
         self.taken.add(key)
         path = f"{self.path}.{key}"
         if key not in self.content:
-            raise BundleError(f"{self.where}: {path} is missing; export the bundle again")
+            raise BundleError(f"{self.where}: {_shown(path)} is missing; export the bundle again")
         value = self.content[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)
         return cast(_T, value)
 
-    def count(self, key: str) -> int:
+    def count(self, key: str, least: int = 1) -> int:
         value = self.take(key, int)
-        if value < 1:
-            self._fail(f"{self.path}.{key}", "1 or more", value)
+        if not least <= value < 2**63:
+            self._fail(f"{self.path}.{key}", f"{least} or more", value)
+        return value
+
+    def digest(self, key: str) -> str:
+        value = self.take(key, str)
+        if not re.fullmatch("[0-9a-f]{64}", value):
+            self._fail(f"{self.path}.{key}", "a sha256 in 64 hex digits", value)
         return value
 
     def finite(self, key: str) -> float:

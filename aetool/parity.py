@@ -72,13 +72,15 @@ def compare_values(
     found = np.asarray(actual, dtype=np.float64)
     finite = np.isfinite(reference)
     divisor = np.broadcast_to(np.asarray(value_range(reference) if scale is None else scale), reference.shape)
-    difference = np.abs(found[finite] - reference[finite])
     magnitude = np.abs(reference[finite])
-    relative = difference[magnitude > 0] / magnitude[magnitude > 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
+        difference = np.abs(found[finite] - reference[finite])
+        relative = difference[magnitude > 0] / magnitude[magnitude > 0]
         scaled = np.where(difference == 0, 0.0, difference / divisor[finite])
+        # Scores that rounding alone moved keep their rank: near-ties would change places.
+        settled = np.where(np.abs(found - reference) <= DECISION_BAND * np.abs(reference), reference, found)
     worst = _largest(scaled)
-    rank = rank_correlation(reference, found) if output == "score" else None
+    rank = rank_correlation(reference, settled) if output == "score" else None
     reason = ""
     if np.any(np.isfinite(found[~finite])):
         reason = "finite where the reference is not"

@@ -1,5 +1,6 @@
 """Directories that appear whole or not at all, and files read without being led elsewhere."""
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -8,7 +9,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from aetool.errors import OutputError
@@ -40,11 +41,38 @@ def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
     Raises:
         OSError: the file is missing, too large, or not a regular file inside `directory`.
     """
+    while True:
+        with pin(directory) as descriptor:
+            try:
+                return read_below(descriptor, name, max_bytes)
+            except FileNotFoundError:
+                if still_there(directory, descriptor):
+                    raise
+        # The directory was replaced as a whole after it was opened, and its files are gone: look again.
+
+
+@contextlib.contextmanager
+def pin(directory: Path) -> Iterator[int]:
+    """A descriptor of `directory` that stays with it, whatever takes its name meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def still_there(directory: Path, descriptor: int) -> bool:
+    """Whether the name `directory` still belongs to what `descriptor` was opened on."""
+    return os.path.samestat(directory.stat(), os.fstat(descriptor))
+
+
+def read_below(directory: int, name: str, max_bytes: int) -> bytes:
+    """`read_inside` for a directory that is open already."""
     if not is_plain_relative(name):
         raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
     *parents, last = name.split("/")
+    descriptor = os.dup(directory)
     # Opened part by part below a descriptor, so that nobody can swap a parent for a link in between.
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for parent in parents:
             below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
@@ -52,12 +80,17 @@ def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
             descriptor = below
         # Non-blocking: opening a FIFO must not wait for a writer.
         file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):  # what the kernel says of links that may not be followed
+            raise OSError(error.errno, "a symbolic link, or below one: not a regular file", name) from error
+        raise
     finally:
         os.close(descriptor)
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", name)
     with os.fdopen(file, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", name)
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
         data = stream.read(max_bytes + 1)
@@ -74,7 +107,11 @@ def require_new(path: Path, overwrite: bool) -> None:
     """
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name or pass --overwrite")
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        path.is_symlink()  # fails for a name that is too long
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another name") from error
     if not parent.is_dir():
         raise OutputError(f"{path}: {parent} is a file, a directory was expected; choose another name")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -85,32 +122,52 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
     """Write `files` (name -> content) as the directory `path`, in one step for whoever looks.
 
     The files go to a sibling directory, are flushed to the disk, and take the name at the end: a crash
-    leaves what was there before.
+    leaves what was there before, and a hidden directory `.aetool-*.tmp` beside it that can be deleted.
 
     Raises:
-        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+        OutputError: `path` exists and `overwrite` is false, or is something else than an older version of
+            these files, or the disk refuses.
     """
     require_new(path, overwrite)
-    if overwrite and os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
-        raise OutputError(f"{path}: is not a directory, it will not be replaced; choose another name")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    _require_replaceable(path, files)
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - "." and ".." have no name to write beside
+    temporary = path.parent / f".aetool-{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         for name, content in files.items():
             _write_file(temporary / name, content)
-        for folder in {(temporary / name).parent for name in files} | {temporary}:
-            _sync_directory(folder)
+        for folder in {folder for name in files for folder in PurePosixPath(name).parents}:
+            _sync_directory(temporary / folder)
         _take_name(temporary, path, overwrite)
         _sync_directory(path.parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
         raise OutputError(
-            f"{path}: could not be written: {error.strerror or error}; nothing was changed, "
+            f"{path}: could not be written: {reason or error}; nothing was changed, "
             "check the free space and the rights of the directory"
         ) from error
     finally:
         # After an exchange this holds what was replaced; after a failure, what was half written.
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(path: Path, files: Mapping[str, bytes]) -> None:
+    """Only an older version of the same thing may be replaced: replacing deletes."""
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_dir():
+        raise OutputError(f"{path}: is not a directory, it will not be replaced; choose another name")
+    try:
+        found = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be replaced: {error.strerror}; choose another name") from error
+    ours = set(files) - {"README.md"}  # which stands in any directory
+    if found and not found & ours:
+        raise OutputError(
+            f"{path}: holds {min(found)!r} but nothing that would be written there, it will not be replaced; "
+            "choose another name"
+        )
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -136,9 +193,13 @@ def _take_name(temporary: Path, path: Path, overwrite: bool) -> None:
         temporary.rename(path)
         return
     if not _exchange(temporary, path):
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+        aside = temporary.with_suffix(".old")
         path.rename(aside)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            aside.rename(path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -1,5 +1,8 @@
 """From whatever the caller has to rows that onnxruntime reads correctly."""
 
+import difflib
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -12,12 +15,15 @@ from aetool.errors import InputError
 
 Rows = NDArray[np.float32]
 
+_SHOWN = 10  # names in a message
+
 
 def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str = "features") -> Rows:
     """`data` as float32, C-ordered, aligned, in the byte order of this machine.
 
     Args:
-        data: array-like of real numbers, or columns by name (dict, pandas, Arrow).
+        data: array-like of real numbers, or columns by name (dict, pandas, Arrow, numpy's structured arrays).
+            What is masked or null is missing: NaN.
         names: the columns in order; empty where columns have no names.
         shape: of one row.
         what: what the rows are, for messages.
@@ -36,6 +42,8 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
         array = _from_columns(data, column_names, names, what)
     else:
         array = _convert(data, what)
+    if array.shape == (0,):  # an empty list: no rows, and no width to be wrong
+        return array.reshape(0, *shape)
     if array.shape[1:] != shape and array.shape != shape:
         raise InputError(f"{what}: expected {_describe(shape)}, found {array.shape}; {_remedy(array, shape)}")
     return array
@@ -61,34 +69,44 @@ def _remedy(array: Rows, shape: tuple[int, ...]) -> str:
 def _convert(data: Any, what: str) -> Rows:
     if data is None:
         raise InputError(f"{what}: expected an array of numbers, found None; pass the rows")
-    if isinstance(data, np.ma.MaskedArray):
-        data = np.ma.filled(data.astype(np.float64), np.nan)  # what is masked is missing
     try:
-        array = np.asarray(data)
-    except (ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        # The call itself is guarded, not a list of classes: it runs the methods of whatever was given.
+        array = np.asarray(_plain(data))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{what}: expected rows of equal length holding numbers, found {type(data).__name__} that numpy "
-            f"refuses ({reason}); make every row the same length"
+            f"refuses ({reason}); pass a plain array, every row of it equally long"
         ) from error
+    masked = np.ma.getmaskarray(data) if isinstance(data, np.ma.MaskedArray) else None
     if array.dtype.kind == "O":
-        array = _from_objects(array, what)
+        array = _from_objects(array if masked is None else np.where(masked, np.nan, array), what)
     if array.dtype.kind not in "biuf":
         raise InputError(
-            f"{what}: expected real numbers, found {array.dtype} ({_sample(array)}); convert it to float32"
+            f"{what}: expected real numbers, found {array.dtype!s:.60} ({_sample(array)}); convert it to float32"
         )
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
-        return np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+    with np.errstate(all="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
+        rows = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+    return rows if masked is None else np.where(masked, np.float32(np.nan), rows)
 
 
 def _from_objects(array: NDArray[Any], what: str) -> NDArray[np.float64]:
-    for value in array.ravel():
-        if not isinstance(value, Real | Decimal | np.bool_):
-            raise InputError(
-                f"{what}: expected real numbers, found {type(value).__name__} {str(value)[:40]!r}; use NaN for "
-                "a missing value and encode text as numbers"
-            )
-    return array.astype(np.float64)
+    numbers = (_number(value, what) for value in array.ravel())
+    return np.fromiter(numbers, np.float64, array.size).reshape(array.shape)
+
+
+def _number(value: Any, what: str) -> float:
+    if not isinstance(value, Real | Decimal | np.bool_):
+        raise InputError(
+            f"{what}: expected real numbers, found {type(value).__name__} {str(value)[:40]!r}; use NaN for "
+            "a missing value and encode text as numbers"
+        )
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond float64
+        return -math.inf if value < 0 else math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
 
 
 def _sample(array: NDArray[Any]) -> str:
@@ -96,38 +114,60 @@ def _sample(array: NDArray[Any]) -> str:
 
 
 def _column_names(data: Any) -> list[str] | None:
-    """Names of the columns, for tables; None for plain arrays."""
+    """Names of the columns, for tables; None for plain arrays and for tables that only number their columns."""
     if isinstance(data, Mapping):
         return list(data)
-    for attribute in ("column_names", "columns"):  # Arrow; pandas and polars
-        names = getattr(data, attribute, None)
-        if names is not None and hasattr(data, "__getitem__"):
-            return list(names)
-    return None
+    found = getattr(getattr(data, "dtype", None), "names", None)  # numpy's structured arrays
+    if found is None and hasattr(data, "__getitem__"):
+        # pandas, also one row of it; Arrow; polars.
+        sources = (getattr(data, attribute, None) for attribute in ("keys", "column_names", "columns"))
+        found = next((source() if callable(source) else source for source in sources if source is not None), None)
+    names = [] if found is None else list(found)
+    return names if any(isinstance(name, str) for name in names) else None
 
 
 def _from_columns(data: Any, found: list[str], names: Sequence[str], what: str) -> Rows:
-    missing = [name for name in names if name not in found]
-    if missing:
+    counts = Counter(found)
+    if missing := [name for name in names if name not in counts]:
         raise InputError(
-            f"{what}: columns missing: {', '.join(missing)}; expected {', '.join(names)}; found "
-            f"{', '.join(map(str, found))}"
+            f"{what}: columns missing: {_with_nearest(missing, found)}; all {len(names)} columns the model was "
+            "trained on are needed, in any order"
         )
+    if twice := [name for name in names if counts[name] > 1]:
+        raise InputError(f"{what}: columns that stand twice: {_listed(twice)}; give each its own name")
     get: Callable[[str], Any] = data.__getitem__
-    columns = [_convert(_plain(get(name)), f"{what}, column {name!r}") for name in names]
-    lengths = {column.shape for column in columns}
-    if len(lengths) != 1 or columns[0].ndim > 1:
+    columns = [_convert(get(name), f"{what}, column {name!r}") for name in names]
+    shapes = {column.shape for column in columns}
+    if len(shapes) != 1 or columns[0].ndim > 1:
         raise InputError(
             f"{what}: columns must be one-dimensional and equally long, found shapes "
-            f"{', '.join(sorted(map(str, lengths)))}"
+            f"{_listed(sorted(shapes))}; give one value per row and column"
         )
-    return np.stack(columns, axis=-1)
+    return np.ascontiguousarray(np.stack(columns, axis=-1))
 
 
-def _plain(column: Any) -> Any:
-    # pandas' nullable and Arrow's chunked columns turn their nulls into NaN only when asked.
-    if hasattr(column, "to_pylist"):
-        return [float("nan") if value is None else value for value in column.to_pylist()]
-    if hasattr(column, "to_numpy") and hasattr(column, "isna"):
-        return column.to_numpy(dtype=None, na_value=np.nan)
-    return column
+def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
+    shown = []
+    for name in missing[:_SHOWN]:  # difflib is slow on wide tables
+        nearest = difflib.get_close_matches(name, [str(other) for other in found], n=1)
+        shown.append(f"{name!r} (nearest: {nearest[0]!r})" if nearest else repr(name))
+    return _and_more(shown, len(missing))
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return _and_more([repr(value) for value in values[:_SHOWN]], len(values))
+
+
+def _and_more(shown: Sequence[str], count: int) -> str:
+    return ", ".join(shown) + (f" and {count - len(shown)} more" if count > len(shown) else "")
+
+
+def _plain(data: Any) -> Any:
+    # Arrow's columns and pandas' own types turn their nulls into NaN only when asked.
+    if hasattr(data, "to_pylist") and hasattr(data, "null_count"):
+        values = data.to_numpy(zero_copy_only=False)
+        return [math.nan if value is None else value for value in values] if values.dtype == object else values
+    dtype = getattr(data, "dtype", None)
+    if hasattr(data, "isna") and dtype is not None and not isinstance(dtype, np.dtype):
+        return data.to_numpy(dtype=float if dtype.kind in "biuf" else object, na_value=math.nan)
+    return data

@@ -1,5 +1,7 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
+import ctypes
+import json
 import os
 import threading
 import weakref
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import Bundle
-from aetool.errors import InputError, ProviderError
+from aetool.bundle import GRAPHS, Bundle, Manifest
+from aetool.errors import BundleError, InputError, ProviderError
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.bulk import run_rows
 from aetool.runtime.providers import Provider, candidates
@@ -18,6 +20,13 @@ from aetool.runtime.session import open_session
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
+
+_OUTPUTS = {
+    "encoder": {"embedding"},
+    "decoder": {"reconstruction"},
+    "autoencoder": {"embedding", "reconstruction"},
+    "detector": {"score", "is_anomaly"},
+}
 
 
 class AutoencoderSession:
@@ -54,8 +63,11 @@ class AutoencoderSession:
             ProviderError: the provider is unknown or does not work here.
             DependencyError: onnxruntime is not installed.
         """
-        if intra_op_num_threads < 1:
-            raise InputError(f"intra_op_num_threads: expected 1 or more, found {intra_op_num_threads}")
+        if not isinstance(intra_op_num_threads, int) or intra_op_num_threads < 1:
+            raise InputError(
+                f"intra_op_num_threads: expected an integer of 1 or more, found {intra_op_num_threads!r}; leave "
+                "it out for 1"
+            )
         self._bundle = Bundle.open(Path(path).absolute())
         self._arguments = (str(self._bundle.path), provider, precision, intra_op_num_threads)
         self._threads = intra_op_num_threads
@@ -69,6 +81,11 @@ class AutoencoderSession:
         _living.add(self)
 
     # What it is
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself, as it was when it was opened."""
+        return self._bundle.manifest
 
     @property
     def name(self) -> str:
@@ -98,7 +115,7 @@ class AutoencoderSession:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs this bundle has: what `run` takes."""
-        return tuple(self._variant.files)
+        return tuple(graph for graph in GRAPHS if graph in self._variant.files)
 
     @property
     def threshold(self) -> float:
@@ -141,19 +158,29 @@ class AutoencoderSession:
         return self.run("detector", features)["is_anomaly"]
 
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
-        """All outputs of one graph by name; `data` are features, or embeddings for "decoder"."""
+        """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
         if graph == "decoder":
             rows = to_rows(data, (), (self.embedding_dim,), "embedding")
         else:
             rows = to_rows(data, self._names, (self.n_features,))
         session = self._sessions.get(graph) or self._open(graph)
-        if rows.ndim == 1:
-            return {name: values[0] for name, values in run_rows(session, rows[np.newaxis]).items()}
-        return run_rows(session, rows)
+        try:
+            # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
+            outputs = run_rows(session, rows.reshape(-1, rows.shape[-1]))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise BundleError(
+                f"{self._where(graph)}: onnxruntime failed on rows of shape {rows.shape} "
+                f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
+            ) from error
+        return {name: values[0] for name, values in outputs.items()} if rows.ndim == 1 else outputs
 
     # Sessions
 
     def _open(self, graph: str) -> Any:
+        if graph not in GRAPHS:
+            raise InputError(f"{self.name}: has no graph {graph!r}; choose one of {', '.join(self.graphs)}")
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
@@ -163,12 +190,38 @@ class AutoencoderSession:
             return self._sessions[graph]
 
     def _session_on(self, provider: Provider, graph: str, model: bytes) -> Any:
-        return open_session(
-            model,
-            provider,
-            intra_op_num_threads=self._threads,
-            where=str(self._bundle.path / self._variant.files[graph]),
-        )
+        session = open_session(model, provider, intra_op_num_threads=self._threads, where=self._where(graph))
+        self._require_ours(graph, session)
+        return session
+
+    def _where(self, graph: str) -> str:
+        return str(self._bundle.path / self._variant.files[graph])
+
+    def _require_ours(self, graph: str, session: Any) -> None:
+        """Refuse a graph that is not the one the manifest describes.
+
+        The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
+        them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
+        """
+        width = self.embedding_dim if graph == "decoder" else self.n_features
+        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
+        outputs = {entry.name for entry in session.get_outputs()}
+        if inputs != [("tensor(float)", [width])] or not outputs >= _OUTPUTS[graph]:
+            raise BundleError(
+                f"{self._where(graph)}: expected float32 rows of width {width} in, {', '.join(_OUTPUTS[graph])} "
+                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+            )
+        found = session.get_modelmeta().custom_metadata_map
+        for key, value in (
+            ("bundle", self._bundle.manifest.id),
+            ("threshold", repr(self.threshold)),
+            ("feature_names", json.dumps(self._names, ensure_ascii=False)),
+        ):
+            if found.get(key, value) != value:
+                raise BundleError(
+                    f"{self._where(graph)}: {key} {value[:40]!r} expected from the manifest, found "
+                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
+                )
 
     def _choose(self, name: str) -> Provider:
         """The first provider that takes a graph of this bundle; the one asked for, or an error."""
@@ -210,13 +263,12 @@ class AutoencoderSession:
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
         # could wait for ever. The lock may be held by a thread that does not exist here either.
-        _of_the_parent.append(self._sessions)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))  # never freed, not even at exit
         self._sessions = {}
         self._lock = threading.Lock()
 
 
 _living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()
-_of_the_parent: list[dict[str, Any]] = []
 
 
 def _after_fork_in_child() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.runtime.ending import call_native
+
 CHUNK_ROWS = 512
 """Rows in one run: their activations stay in a core's cache."""
 
@@ -18,22 +20,31 @@ def run_rows(session: Any, rows: NDArray[np.float32]) -> Outputs:
     """All outputs of `session` for `rows`, (rows, width); equal to one run over all of them."""
     names = [output.name for output in session.get_outputs()]
     feed = session.get_inputs()[0].name
-    first = dict(zip(names, session.run(names, {feed: rows[:CHUNK_ROWS]}), strict=True))
+
+    def run(start: int) -> Outputs:
+        parts = call_native(session.run, names, {feed: rows[start : start + CHUNK_ROWS]})
+        return dict(zip(names, parts, strict=True))
+
+    first = run(0)
     if len(rows) <= CHUNK_ROWS:
         return first
     whole = {name: np.empty((len(rows), *part.shape[1:]), part.dtype) for name, part in first.items()}
-    for name, part in first.items():
-        whole[name][:CHUNK_ROWS] = part
 
-    def fill(start: int) -> None:
-        stop = start + CHUNK_ROWS
-        for name, part in zip(names, session.run(names, {feed: rows[start:stop]}), strict=True):
-            whole[name][start:stop] = part
+    def fill(start: int, parts: Outputs | None = None) -> None:
+        for name, part in (parts or run(start)).items():
+            whole[name][start : start + CHUNK_ROWS] = part
 
+    fill(0, first)
     starts = range(CHUNK_ROWS, len(rows), CHUNK_ROWS)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(fill, starts):
-            pass
+    with ThreadPoolExecutor(min(usable_cores(), len(starts))) as pool:
+        try:
+            futures = [pool.submit(fill, start) for start in starts]
+        except RuntimeError:  # the interpreter is ending and starts no more threads; this one may go on
+            futures = []
+            for start in starts:
+                fill(start)
+        for future in futures:
+            future.result()
     return whole
 
 

@@ -1,8 +1,13 @@
 """onnxruntime, if it is installed: the one place that imports it."""
 
+import os
 from typing import Any
 
 from aetool.errors import DependencyError
+
+# From 1.29 on onnxruntime tells Microsoft about its use, from a thread that starts with the import and hangs
+# a forked process when it exits. Off, unless the variable was set before; the import reads it, once.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 try:
     import onnxruntime as _onnxruntime

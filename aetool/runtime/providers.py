@@ -37,7 +37,7 @@ def candidates(name: str) -> list[Provider]:
     if name == "auto":
         usable = [PROVIDERS["cuda"]] if cuda_devices() > 0 else []
         return [p for p in (*usable, PROVIDERS["cpu"]) if p.registered in available]
-    if name not in PROVIDERS:
+    if name not in tuple(PROVIDERS):  # whatever it is, also what has no hash
         raise ProviderError(f"provider {name!r} is unknown; choose auto, {' or '.join(PROVIDERS)}")
     provider = PROVIDERS[name]
     if provider.registered not in available:

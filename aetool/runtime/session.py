@@ -3,6 +3,7 @@
 from typing import Any
 
 from aetool.errors import BundleError, ProviderError
+from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, Provider
 
@@ -36,7 +37,7 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-        session = ort.InferenceSession(model, options, providers=[provider.registered])
+        session = call_native(ort.InferenceSession, model, options, [provider.registered])
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         if strict:

@@ -1,0 +1,43 @@
+"""An interpreter that ends while daemon threads run: they are let out of onnxruntime first.
+
+Python ends a daemon thread by unwinding its stack at the next touch of Python. Inside onnxruntime's C++ that
+is std::terminate: the whole process aborts, after everything went well.
+"""
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE_S = 10.0
+"""How long the end waits for runs that are under way; each is one chunk of rows."""
+
+_running: deque[None] = deque()  # one entry per call under way; append and pop are atomic
+_ending = False
+
+
+def call_native(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, which goes into onnxruntime; from a daemon thread never after the end began."""
+    _running.append(None)
+    try:
+        if not _ending or not threading.current_thread().daemon:
+            return function(*arguments)
+    finally:
+        _running.pop()
+    return threading.Event().wait()  # for ever: the process ends meanwhile
+
+
+def _let_out() -> None:
+    global _ending  # noqa: PLW0603 - the one fact about this process that calls in flight must see
+    _ending = True
+    until = time.monotonic() + PATIENCE_S
+    while _running and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+atexit.register(_let_out)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # those threads are not here
