@@ -2,6 +2,7 @@
 
 import json
 import math
+import math
 import re
 import stat
 import sys
@@ -78,9 +79,12 @@ class Manifest:
     """ISO 8601, UTC."""
     tools: Mapping[str, str]
     """Package -> version that made the bundle."""
+    input_shape: tuple[int, ...]
+    """Of one row: (n_features,) for tables."""
+    embedding_shape: tuple[int, ...] | None
+    """Of one row's embedding: (embedding_dim,) mostly; None where the model gives no embedding."""
     features: tuple[Feature, ...]
-    """Columns of the input in order, in raw units."""
-    embedding_dim: int
+    """Columns of the input in order, in raw units; empty where the input is no table."""
     opset: int
     ir_version: int
     score: Mapping[str, Any]
@@ -96,6 +100,11 @@ class Manifest:
     format_version: str = FORMAT_VERSION
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one embedding; 0 where the model gives none."""
+        return 0 if self.embedding_shape is None else math.prod(self.embedding_shape)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -125,11 +134,14 @@ class Manifest:
             id=entries.take("id", str),
             created=entries.take("created", str),
             tools=entries.mapping("tools", str),
+            input_shape=entries.sizes("input_shape"),
+            embedding_shape=entries.sizes("embedding_shape")
+            if content.get("embedding_shape") is not None
+            else None,
             features=tuple(
                 Feature(entry.take("name", str), entry.take("unit", str), entry.rest())
                 for entry in entries.objects("features")
             ),
-            embedding_dim=entries.count("embedding_dim"),
             opset=entries.count("opset"),
             ir_version=entries.count("ir_version"),
             score=entries.take("score", dict),
@@ -153,12 +165,18 @@ class Manifest:
         manifest._validate(where)
         return manifest
 
+    def _needed_graphs(self) -> tuple[str, ...]:
+        """A model whose reconstruction is not made of its embedding alone has no decoder."""
+        return (
+            ("autoencoder", "detector") if self.embedding_shape is None else ("encoder", "autoencoder", "detector")
+        )
+
     def _validate(self, where: str) -> None:
         names = self.feature_names
-        if not names or len(set(names)) != len(names):
+        if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
             raise BundleError(
-                f"{where}: features must be one or more distinct names, found {len(names)} names, "
-                f"{len(set(names))} distinct; export the bundle again"
+                f"{where}: features must be distinct names, one for each of the {self.input_shape} inputs, or none; "
+                f"found {len(names)} names, {len(set(names))} distinct; export the bundle again"
             )
         if "fp32" not in self.variants:
             raise BundleError(
@@ -168,9 +186,9 @@ class Manifest:
             if not is_plain_relative(name) or name == MANIFEST:
                 raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
         for precision, variant in self.variants.items():
-            if missing := [graph for graph in GRAPHS if graph not in variant.files]:
+            if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:
                 raise BundleError(
-                    f"{where}: variant {precision!r} must name the graphs {', '.join(GRAPHS)}, found no "
+                    f"{where}: variant {precision!r} must name the graphs {', '.join(self._needed_graphs())}, found no "
                     f"{', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
@@ -429,6 +447,12 @@ class _Fields:
         if not least <= value < 2**63:
             self._fail(f"{self.path}.{key}", f"{least} or more", value)
         return value
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        values = self.take(key, list)
+        if not values or not all(type(size) is int and 1 <= size < 2**31 for size in values):
+            self._fail(f"{self.path}.{key}", "a list of sizes of 1 or more", values)
+        return tuple(values)
 
     def digest(self, key: str) -> str:
         value = self.take(key, str)

@@ -15,7 +15,6 @@ from aetool.parity import OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
 Arrays = Mapping[str, NDArray[Any]]
-NEEDED = ("features", "embedding", "reconstruction", "score", "is_anomaly")
 
 
 def verify_bundle(path: str | Path, *, provider: str = "auto") -> list[OutputParity]:
@@ -53,7 +52,7 @@ def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "au
     records = []
     for precision in bundle.manifest.variants:
         with load(path, provider=provider, precision=precision) as model:
-            single: dict[str, NDArray[Any]] = {"embedding": model.encode(rows[:0])}
+            single: dict[str, NDArray[Any]] = {}
             for graph in ("autoencoder", "detector"):
                 parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]
                 parts = parts or [model.run(graph, rows)]
@@ -92,12 +91,17 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BundleError(f"{where}: not an archive of arrays ({reason}); export the bundle again") from error
-    missing = [name for name in NEEDED if name not in golden]
-    if missing:
+    rows, row, code = (
+        golden.get("score", np.empty(0)).size,
+        bundle.manifest.input_shape,
+        bundle.manifest.embedding_shape,
+    )
+    shapes = {"features": (rows, *row), "reconstruction": (rows, *row), "score": (rows,), "is_anomaly": (rows,)}
+    if code is not None:
+        shapes["embedding"] = (rows, *code)
+    if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
-    width, dim, rows = len(bundle.manifest.features), bundle.manifest.embedding_dim, golden["score"].size
-    shapes = ((rows, width), (rows, dim), (rows, width), (rows,), (rows,))
-    for name, shape in zip(NEEDED, shapes, strict=True):
+    for name, shape in shapes.items():
         if golden[name].shape != shape or golden[name].dtype.kind not in "biuf" or rows == 0:
             raise BundleError(
                 f"{where}: {name} must hold numbers of shape {shape}, 1 or more rows, found {golden[name].dtype} "

@@ -77,9 +77,7 @@ def adopt(
     scores = np.sort(row_by_row(real)["score"])
     threshold = choose_threshold(scores, options.contamination, given_threshold)
     graph = _graph(original, row_by_row, source, options, where)
-    add_scoring(
-        graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:]
-    )
+    add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = Candidate(
         graph=graph,
         evaluate=row_by_row,
@@ -191,7 +189,9 @@ def _only_input(model: ModelProto, where: str) -> str:
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
         name = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
-        raise ExportError(f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32")
+        raise ExportError(
+            f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32"
+        )
     return inputs[0].name
 
 
@@ -204,7 +204,9 @@ def _scaling(reading: AdoptOptions, stated: Mapping[str, str], where: str) -> Sc
         raise ExportError(f"{where}: mean and scale are expected together, equally long; give both or neither")
     values = Scaling(np.asarray(mean, np.float64), np.asarray(scale, np.float64))
     if not (np.isfinite(values.mean).all() and np.isfinite(values.scale).all() and (values.scale > 0).all()):
-        raise ExportError(f"{where}: mean and scale must be finite, scale above 0; found mean {mean}, scale {scale}")
+        raise ExportError(
+            f"{where}: mean and scale must be finite, scale above 0; found mean {mean}, scale {scale}"
+        )
     return values
 
 
@@ -216,7 +218,9 @@ def _stated_number(stated: Mapping[str, str], key: str, where: str) -> float | N
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ExportError(f"{where}: its metadata say {key} = {stated[key]!r}, a finite number is expected; pass --{key}")
+        raise ExportError(
+            f"{where}: its metadata say {key} = {stated[key]!r}, a finite number is expected; pass --{key}"
+        )
     return value
 
 
@@ -236,5 +240,3 @@ def _stated_list(stated: Mapping[str, str], key: str, where: str) -> list[float]
             f"--{key}"
         )
     return [float(value) for value in values]
-
-

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from aetool.bundle import Manifest
@@ -10,21 +11,16 @@ from aetool.bundle import Manifest
 def model_card(manifest: Manifest) -> str:
     """Markdown with a YAML header, made of the manifest's facts alone."""
     figures = manifest.variants["fp32"].figures
-    provenance: dict[str, Any] = dict(manifest.provenance)
     shown = ", ".join(map(_cell, manifest.feature_names[:20]))
     more = len(manifest.features) - 20
     columns = shown + (f" and {more} more" if more > 0 else "")
     share = manifest.threshold.get("flagged_share")
-    chosen = (
-        "given" if share is None else f"flags {share:.2%} of {manifest.threshold['rows']:,} held-out normal rows"
-    )
-    trained = (
-        f"{provenance.get('rows_trained', '?')} rows of {_cell(str(provenance.get('data') or 'a table'))}, "
-        f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
-    )
+    chosen = str(manifest.threshold["method"])
+    if share is not None:
+        chosen += f", flags {share:.2%} of {manifest.threshold['rows']:,} rows"
     proven = (
-        "largest range-scaled difference to PyTorch in float64 "
-        f"{figures['max_scaled_difference']:.1e}, {figures['flipped_decisions']} decisions flipped"
+        f"largest range-scaled difference to {figures['reference']} {figures['max_scaled_difference']:.1e}, "
+        f"{figures['flipped_decisions']} decisions flipped"
     )
     tools = ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())
     return f"""---
@@ -36,29 +32,42 @@ model_name: {json.dumps(manifest.name, ensure_ascii=False)}
 
 # {_escape(manifest.name)}
 
-An autoencoder in ONNX: {len(manifest.features)} features -> {manifest.embedding_dim} numbers ->
-{len(manifest.features)} features. Features and reconstructions are in raw units; scaling is inside the graphs.
+An autoencoder in ONNX: rows of shape {_shape(manifest.input_shape)}, embeddings of shape
+{_shape(manifest.embedding_shape)}. Rows and reconstructions are in raw units; scaling is inside the graphs.
 
 ```python
 import aetool
 
 model = aetool.load({json.dumps(manifest.name, ensure_ascii=False)})
-model.score(rows)   # (rows, {len(manifest.features)}) -> (rows,), higher is more abnormal
+model.score(rows)   # (rows, {_shape(manifest.input_shape)}) -> (rows,), higher is more abnormal
 model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a number
 ```
 
 | | |
 | --- | --- |
-| features | {columns} |
+| features | {columns or "no table"} |
 | score | {manifest.score["definition"]} |
 | threshold | {manifest.threshold["value"]:.6g}: {chosen} |
-| trained on | {trained} |
+| made from | {_origin(manifest.provenance)} |
 | proven | {proven} |
 | opset | {manifest.opset} (IR {manifest.ir_version}) |
 | made with | {tools} |
 
 `aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
 """
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    if "training" not in provenance:
+        return ", ".join(f"{key} {_cell(str(value))}" for key, value in provenance.items())
+    return (
+        f"{provenance.get('rows_trained', '?')} rows of {_cell(str(provenance.get('data') or 'a table'))}, "
+        f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
+    )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return ", ".join(map(str, shape)) if shape else "none"
 
 
 def _cell(text: str) -> str:

@@ -49,9 +49,7 @@ class WithDecision(nn.Module):
         return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 
-def export_graph(
-    module: WithDecision, sample: Tensor, opset: int, max_ir: int | None = None
-) -> ModelProto:
+def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int | None = None) -> ModelProto:
     """One `torch.onnx.export` of `module` (features -> OUTPUTS), proven fit to be shipped.
 
     A module that can be traced for one row only is traced so, and its batch left free afterwards; that it

@@ -54,7 +54,9 @@ def _inline(tensor: TensorProto, path: Path) -> None:
             "data must be a file beside the model"
         ) from error
     except ValueError as error:
-        raise ExportError(f"{path}: the data of {tensor.name!r} have no valid offset or length ({error})") from error
+        raise ExportError(
+            f"{path}: the data of {tensor.name!r} have no valid offset or length ({error})"
+        ) from error
     if offset < 0 or stop > len(data) or stop < offset:
         raise ExportError(
             f"{path}: the data of {tensor.name!r} end at byte {stop:,} of {location!r}, which has {len(data):,}; the "

@@ -61,9 +61,9 @@ def _describe(shape: tuple[int, ...]) -> str:
 
 
 def _remedy(array: Rows, shape: tuple[int, ...]) -> str:
-    if array.ndim == len(shape) + 1:
+    if array.ndim == len(shape) + 1 == 2:
         return f"give the {shape[0]} columns the model was trained on, in its order, or name them"
-    return f"give an array of {len(shape) + 1} dimensions, one row of it per sample"
+    return f"give an array of {len(shape) + 1} dimensions, {' x '.join(map(str, shape))} per row"
 
 
 def _convert(data: Any, what: str) -> Rows:

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import os
 import threading
 import weakref
@@ -24,7 +25,7 @@ Decisions = NDArray[np.bool_]
 _OUTPUTS = {
     "encoder": {"embedding"},
     "decoder": {"reconstruction"},
-    "autoencoder": {"embedding", "reconstruction"},
+    "autoencoder": {"reconstruction"},
     "detector": {"score", "is_anomaly"},
 }
 
@@ -33,7 +34,8 @@ class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
     Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units;
-    a single row without its batch axis gives results without theirs. No rows give empty results.
+    a single row without its batch axis gives results without theirs. No rows give empty results. Where the
+    model is no table's, rows are (rows, *input_shape): images, windows of a series.
 
     Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
 
@@ -105,8 +107,14 @@ class AutoencoderSession:
         return self._names
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one row: (n_features,) for tables."""
+        return self._bundle.manifest.input_shape
+
+    @property
     def n_features(self) -> int:
-        return len(self._names)
+        """Numbers in one row."""
+        return math.prod(self.input_shape)
 
     @property
     def embedding_dim(self) -> int:
@@ -159,14 +167,16 @@ class AutoencoderSession:
 
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
-        if graph == "decoder":
-            rows = to_rows(data, (), (self.embedding_dim,), "embedding")
-        else:
-            rows = to_rows(data, self._names, (self.n_features,))
         session = self._sessions.get(graph) or self._open(graph)
+        if graph == "decoder":
+            shape = self._bundle.manifest.embedding_shape or ()
+            rows = to_rows(data, (), shape, "embedding")
+        else:
+            shape = self._bundle.manifest.input_shape
+            rows = to_rows(data, self._names, shape)
         try:
             # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-            outputs = run_rows(session, rows.reshape(-1, rows.shape[-1]))
+            outputs = run_rows(session, rows.reshape(-1, *shape))
         except MemoryError:
             raise
         except Exception as error:
@@ -174,13 +184,18 @@ class AutoencoderSession:
                 f"{self._where(graph)}: onnxruntime failed on rows of shape {rows.shape} "
                 f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
             ) from error
-        return {name: values[0] for name, values in outputs.items()} if rows.ndim == 1 else outputs
+        return {name: values[0] for name, values in outputs.items()} if rows.ndim == len(shape) else outputs
 
     # Sessions
 
     def _open(self, graph: str) -> Any:
         if graph not in GRAPHS:
             raise InputError(f"{self.name}: has no graph {graph!r}; choose one of {', '.join(self.graphs)}")
+        if graph not in self._variant.files:
+            raise InputError(
+                f"{self.name}: has no {graph}, since its model gives no embedding that reconstructs alone; it has "
+                f"{', '.join(self.graphs)}"
+            )
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
@@ -203,12 +218,12 @@ class AutoencoderSession:
         The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
         them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
         """
-        width = self.embedding_dim if graph == "decoder" else self.n_features
+        shape = list(self.manifest.embedding_shape or () if graph == "decoder" else self.input_shape)
         inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
         outputs = {entry.name for entry in session.get_outputs()}
-        if inputs != [("tensor(float)", [width])] or not outputs >= _OUTPUTS[graph]:
+        if inputs != [("tensor(float)", shape)] or not outputs >= _OUTPUTS[graph]:
             raise BundleError(
-                f"{self._where(graph)}: expected float32 rows of width {width} in, {', '.join(_OUTPUTS[graph])} "
+                f"{self._where(graph)}: expected float32 rows of shape {shape} in, {', '.join(_OUTPUTS[graph])} "
                 f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
             )
         found = session.get_modelmeta().custom_metadata_map
