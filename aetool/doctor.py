@@ -13,8 +13,9 @@ from aetool.runtime.bulk import usable_cores
 from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.session import open_session
 
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
-PACKAGES = ("numpy", *DISTRIBUTIONS, "pyarrow", "torch", "onnx", "onnxscript", "safetensors", "scikit-learn")
+PACKAGES = ("numpy", "pyarrow", "torch", "onnx", "onnxscript", "safetensors", "scikit-learn")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
+"""Distributions that bring the module `onnxruntime`: one of them at a time."""
 # A whole ONNX model: y = x + x over (batch, 1), IR 8, opset 13.
 _PROBE = base64.b64decode(
     "CAg6SwoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWhgKAXgSEwoRCAESDQoHEgViYXRjaAoCCAFiGAoBeRITChEIARINCgcSBWJhdGNoCgIIAUIECgAQDQ=="
@@ -23,6 +24,8 @@ _PROBE = base64.b64decode(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """One thing looked at."""
+
     what: str
     state: str
     """What was found."""
@@ -35,10 +38,9 @@ def examine() -> Iterator[Finding]:
     """Look at this machine: Python, packages, and every execution provider with a row run on it."""
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", None)
     yield Finding("cores", f"{usable_cores()} usable", None)
-    versions = {name: version for name in PACKAGES if (version := _version(name))}
     for name in PACKAGES:
-        yield Finding(name, versions.get(name, "not installed"), None)
-    yield _one_onnxruntime([name for name in DISTRIBUTIONS if name in versions])
+        yield Finding(name, _version(name) or "not installed", None)
+    yield _one_runtime({name: version for name in RUNTIMES if (version := _version(name))})
     for name in PROVIDERS:
         yield _try_provider(name)
 
@@ -50,30 +52,28 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _one_onnxruntime(installed: list[str]) -> Finding:
+def _one_runtime(installed: dict[str, str]) -> Finding:
+    described = " and ".join(f"{name} {version}" for name, version in installed.items())
     if len(installed) > 1:
         return Finding(
-            "onnxruntime distributions",
-            f"{' and '.join(installed)} are both installed and overwrite each other",
+            "onnxruntime",
+            f"{described} are installed together and overwrite each other",
             False,
-            f"pip uninstall -y {' '.join(installed)}, then pip install one of them",
+            f"pip uninstall -y {' '.join(installed)}; then pip install one: 'aetool[cpu]', 'aetool[gpu]' or "
+            "'aetool[cuda]'",
         )
     if not installed:
-        return Finding("onnxruntime distributions", "none", False, "pip install 'aetool[cpu]'")
-    return Finding("onnxruntime distributions", installed[0], True)
+        return Finding("onnxruntime", "not installed", False, "pip install 'aetool[cpu]', or 'aetool[gpu]'")
+    return Finding("onnxruntime", described, True)
 
 
 def _try_provider(name: str) -> Finding:
     what = f"provider {name}"
+    bad = False if name == "cpu" else None  # no GPU is no fault
     try:
         session = open_session(_PROBE, candidates(name)[0], where="the probe")
         (found,) = session.run(["y"], {"x": np.full((1, 1), 21, np.float32)})
     except AetoolError as error:
-        return Finding(what, str(error), False if name == "cpu" else None)
+        return Finding(what, str(error), bad)
     right = bool(found[0, 0] == 42)
     return Finding(what, "runs" if right else f"computes {found[0, 0]} for 21 + 21", right)
-
-
-def healthy(findings: list[Finding]) -> bool:
-    """Whether nothing that was found is bad."""
-    return all(finding.ok is not False for finding in findings)

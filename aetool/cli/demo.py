@@ -1,21 +1,26 @@
 """`aetool demo`: the whole way on a real table, step by step."""
 
-import sys
+import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
-from aetool.cli import options
-from aetool.cli.export import parity_table
+from aetool.cli import options, places
+from aetool.cli.export import show_parity
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, console, facts, reports
+from aetool.cli.output import Result, file_sizes, reports, results
+from aetool.errors import OutputError
+from aetool.storage import require_new
 
 BARS = "▁▂▃▄▅▆▇█"
-LATENCY_ROUNDS, LATENCY_RUNS = 7, 200
+LATENCY_ROUNDS, LATENCY_ROWS = 7, 200
 
 
 @click.command()
@@ -23,9 +28,10 @@ LATENCY_ROUNDS, LATENCY_RUNS = 7, 200
 @options.overwrite
 @reports
 def demo(output: Path | None, overwrite: bool) -> Result:
-    """Train, export, verify and run an autoencoder on scikit-learn's breast-cancer table.
+    """Train, export, verify and run an autoencoder.
 
-    It learns from benign tumours; malignant ones are the anomalies it has to find.
+    On scikit-learn's breast-cancer table: it learns from benign tumours, malignant ones are the anomalies that it
+    has to find.
 
     \b
     Example:
@@ -33,135 +39,145 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     """
     import numpy as np
 
-    import aetool
-    from aetool.storage import require_new
+    from aetool import load
+    from aetool.selftest import verify_bundle
 
+    folder = output or Path("aetool-demo")
+    require_new(folder, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: a file stands there, it will not be replaced; choose another name")
+    places.require_free(folder / "checkpoint", overwrite, places.CHECKPOINT)
+    places.require_free(folder / "bundle", overwrite, places.BUNDLE)
     with needs("train", "the demo"):
         from sklearn.datasets import load_breast_cancer
 
-        from aetool import evaluation, model
-        from aetool.export import export_checkpoint
-        from aetool.selftest import verify_bundle
-        from aetool.tables import table_from_columns, write_table
-    folder = output or Path("aetool-demo")
-    require_new(folder, overwrite)
-    note = console(stderr=True) if "--json" in sys.argv else console()
+        from aetool import model
+        from aetool.evaluation import evaluate
+        from aetool.export import ExportOptions, export_checkpoint
+        from aetool.tables import read_table, write_table
     started = time.perf_counter()
+    show = _Steps(results())
 
     data = load_breast_cancer()
-    columns = dict(zip(map(str, data.feature_names), data.data.T, strict=True))
     malignant = data.target == 0
     # Half of the benign rows to learn from; the other half and the malignant ones to be judged on.
     learn = np.flatnonzero(~malignant)[: int((~malignant).sum()) // 2]
     judge = np.setdiff1d(np.arange(len(malignant)), learn)
-    train_table = table_from_columns({k: v[learn] for k, v in columns.items()}, source="breast-cancer")
-    test = {**{k: v[judge] for k, v in columns.items()}, "malignant": malignant[judge]}
-    _step(note, 1, f"A table: {len(columns)} columns, {len(learn)} benign rows to learn from")
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / "train.csv", {k: v[learn] for k, v in columns.items()}, overwrite=overwrite)
-    write_table(folder / "test.csv", test, overwrite=overwrite)
+    for name, rows in (("train.csv", learn), ("test.csv", judge)):
+        columns = dict(zip(data.feature_names, data.data[rows].T, strict=True))
+        write_table(folder / name, {**columns, "malignant": malignant[rows]}, overwrite=overwrite)
+    show.step(
+        "A table: scikit-learn's breast-cancer",
+        f"{len(data.feature_names)} columns; {len(learn)} benign rows to learn from, "
+        f"{len(judge)} others, {malignant.sum()} of them malignant, to be judged on",
+    )
 
-    trained = model.train(train_table)
+    trained = model.train(read_table(folder / "train.csv", label="malignant"))
     model.save_checkpoint(trained, folder / "checkpoint", overwrite=overwrite)
     losses = [epoch["validation_loss"] for epoch in trained.history]
-    shape = f"{trained.network.config.n_features}-{trained.network.config.embedding_dim}"
-    _step(note, 2, f"Trained with dropout: {shape}-{trained.network.config.n_features}, {len(losses)} epochs")
-    note.print(f"   validation loss {losses[0]:.3f} {sparkline(losses)} {min(losses):.3f}")
+    config = trained.network.config
+    show.step(
+        f"Train with dropout {config.dropout:g}: {config.n_features}-{config.embedding_dim}-{config.n_features}",
+        f"{len(losses)} epochs, validation loss {losses[0]:.3f} {sparkline(losses)} {min(losses):.3f}",
+    )
 
-    exported = export_checkpoint(trained, folder / "bundle", _export_options(overwrite))
-    _step(note, 3, "Switched to eval mode, exported to ONNX, compared with PyTorch in float64")
-    note.print(parity_table(exported.parity))
+    chosen = ExportOptions(name="breast-cancer", overwrite=overwrite)
+    exported = export_checkpoint(trained, folder / "bundle", chosen)
+    sizes = {name: record.size for name, record in exported.bundle.manifest.files.items()}
+    show.step("Switch to eval mode, export to ONNX, compare with PyTorch in float64")
+    show_parity(show.out, exported.parity)
 
     verified = verify_bundle(folder / "bundle")
-    _step(note, 4, f"Verified: {len(exported.bundle.manifest.files)} files unchanged, golden vectors agree")
-    sizes = {name: record.size for name, record in exported.bundle.manifest.files.items()}
-    note.print("   " + ", ".join(f"{name} {size / 1024:.1f} KiB" for name, size in sizes.items()))
+    show.step("Verify the bundle: every file's hash, golden vectors through ONNX Runtime")
+    show.tell(f"{len(sizes)} files unchanged, {len(verified)} outputs compared: passed", file_sizes(sizes))
 
-    session = aetool.load(folder / "bundle")
-    rows = np.stack([test[name] for name in columns], axis=1).astype(np.float32)
-    in_torch = evaluation.evaluate(trained, rows, malignant[judge], session.threshold)
-    in_bundle = evaluation.evaluate(session, rows, malignant[judge], session.threshold)
-    _step(note, 5, f"Run without PyTorch on {len(rows)} rows it never saw")
-    assert in_bundle.auroc is not None and in_torch.auroc is not None and in_bundle.recall is not None
-    note.print(
-        f"   AUROC {in_bundle.auroc:.4f} (PyTorch {in_torch.auroc:.4f}); finds {in_bundle.recall:.0%} of the "
-        f"malignant rows, flags {in_bundle.false_positive_rate:.1%} of the benign ones"
+    test = read_table(folder / "test.csv", label="malignant")
+    features = test.values.astype(np.float32)
+    session = load(folder / "bundle")
+    in_torch = asdict(evaluate(trained, features, test.labels, session.threshold))
+    in_bundle = asdict(evaluate(session, features, test.labels, session.threshold))
+    show.step(
+        "Run it without PyTorch, on rows it never saw",
+        f"AUROC {in_bundle['auroc']:.4f} (PyTorch: {in_torch['auroc']:.4f}); at its threshold it finds "
+        f"{in_bundle['recall']:.0%} of the malignant rows and flags {in_bundle['false_positive_rate']:.0%} of the "
+        "benign ones",
     )
 
-    latency = _one_row_latency(trained, session, rows)
-    _step(note, 6, "One row, median of rounds that take turns in this process")
-    note.print(
-        f"   PyTorch {latency['torch_us']:.1f} us, aetool {latency['aetool_us']:.1f} us: "
-        f"{latency['torch_us'] / latency['aetool_us']:.1f} times as fast"
+    latency = _one_row_latency(trained, session, features)
+    show.step(
+        "Time one row, in this process and taking turns",
+        f"PyTorch {latency['torch_us']:.1f} us, aetool {latency['aetool_us']:.1f} us: "
+        f"{latency['torch_us'] / latency['aetool_us']:.1f} times as fast",
     )
+    seconds = time.perf_counter() - started
     document = {
         "bundle": str(folder / "bundle"),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "epochs": len(losses),
-        "evaluation": asdict(in_bundle),
-        "auroc_torch": in_torch.auroc,
+        "evaluation": in_bundle,
+        "auroc_torch": in_torch["auroc"],
         "max_scaled_difference": max(record.max_scaled for record in exported.parity),
         "verified": all(record.passed for record in verified),
         "files": sizes,
         "latency": latency,
     }
 
-    def show(out: Console) -> None:
-        out.print()
-        out.print(facts([("left in", str(folder)), ("took", f"{document['seconds']:.0f} s")]))
-        out.print("\nUse it from Python:\n", style="bold")
-        out.print("import aetool", markup=False)
-        out.print(f'model = aetool.load("{folder / "bundle"}")', markup=False, soft_wrap=True)
-        out.print("model.score(rows)  # rows: (n, 30), in the units of the table", markup=False)
+    def close(out: Console) -> None:
+        out.print(f"\nDone in {seconds:.0f} s. {folder} holds the tables, the checkpoint and the bundle:\n")
+        out.print("import aetool", style="green")
+        out.print(f'model = aetool.load("{folder / "bundle"}")', style="green", soft_wrap=True)
+        out.print("model.score(rows)  # (n, 30), in the units of the table", style="green")
 
-    return Result(document, show)
+    return Result(document, close)
 
 
-def sparkline(values: list[float], width: int = 40) -> str:
+def sparkline(values: Sequence[float], width: int = 24) -> str:
     """The values as one line of block characters, thinned to `width`."""
-    picked = (
-        [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
-        if len(values) > width
-        else values
-    )
-    low, high = min(picked), max(picked)
+    if len(values) > width:
+        values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
+    low, high = min(values), max(values)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] for value in picked)
+    return "".join(BARS[round((value - low) * scale)] for value in values)
 
 
-def _export_options(overwrite: bool) -> Any:
-    from aetool.export import ExportOptions
+class _Steps:
+    """Numbered headings, each with what came of it."""
 
-    return ExportOptions(name="breast-cancer", overwrite=overwrite)
+    def __init__(self, out: Console) -> None:
+        self.out, self.number = out, 0
+
+    def step(self, heading: str, *found: str) -> None:
+        self.number += 1
+        self.out.print(Text.assemble("\n", (f"{self.number}. ", "bold cyan"), (heading, "bold")))
+        self.tell(*found)
+
+    def tell(self, *found: str) -> None:
+        for line in found:
+            self.out.print(Padding(line, (0, 0, 0, 3)))
 
 
-def _one_row_latency(trained: Any, session: Any, rows: Any) -> dict[str, float]:
+def _one_row_latency(trained: Any, session: Any, features: Any) -> dict[str, float]:
     """Median microseconds for one score in PyTorch (eager, one thread) and in the runtime."""
-    import statistics
-
     import torch
 
     pipeline = trained.pipeline()
-    single = [rows[i : i + 1] for i in range(min(len(rows), LATENCY_RUNS))]
-
-    def in_torch(row: Any) -> None:
-        pipeline(torch.from_numpy(row))
-
-    taken: dict[str, list[float]] = {"torch_us": [], "aetool_us": []}
+    rows = [features[i : i + 1] for i in range(LATENCY_ROWS)]
+    contestants: dict[str, Callable[[Any], Any]] = {
+        "torch_us": lambda row: pipeline(torch.from_numpy(row)),
+        "aetool_us": session.score,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.inference_mode():
         for _ in range(LATENCY_ROUNDS):
-            for name, run in (("torch_us", in_torch), ("aetool_us", session.score)):
+            for name, score in contestants.items():
                 times = []
-                for row in single:
+                for row in rows:
                     begin = time.perf_counter_ns()
-                    run(row)
-                    times.append((time.perf_counter_ns() - begin) / 1000)
-                taken[name].append(statistics.median(times))
+                    score(row)
+                    times.append(time.perf_counter_ns() - begin)
+                taken[name].append(statistics.median(times) / 1000)
     torch.set_num_threads(threads)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def _step(out: Console, number: int, text: str) -> None:
-    out.print(f"\n[bold cyan]{number}.[/] [bold]{text}[/]")
+    return {name: statistics.median(medians) for name, medians in taken.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options
+from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports
 
@@ -20,7 +20,10 @@ from aetool.cli.output import Result, facts, reports
 @options.precision
 @reports
 def evaluate(model: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
-    """AUROC, average precision and reconstruction error of a bundle, or of a checkpoint.
+    """AUROC, average precision and errors on a labelled table.
+
+    MODEL is a bundle or a checkpoint. Without --label there are no anomalies to tell apart, and it gives the
+    reconstruction error alone.
 
     \b
     Example:
@@ -29,18 +32,18 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
     import numpy as np
 
     from aetool import load
-    from aetool.bundle import MANIFEST
     from aetool.tables import read_table
 
     with needs("train", "evaluating"):
         from aetool import evaluation
     scorer: Any
-    if model.is_dir() and not (model / MANIFEST).exists():
+    if places.what(model) == places.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
         scorer = load_checkpoint(model)
         names, threshold = scorer.names, None
     else:
+        places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
         names, threshold = scorer.feature_names, scorer.threshold
     table = read_table(data, only=names, label=label)
@@ -56,4 +59,6 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
 
 
 def _text(value: float | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if 1e-3 < value < 1e4 else f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if value == 0 or 1e-3 < value < 1e4 else f"{value:.4g}"

@@ -1,16 +1,19 @@
 """`aetool export` and `aetool verify`."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
-from aetool.cli import options
+from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports, table
+from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
 from aetool.parity import OutputParity
 
 
@@ -32,18 +35,22 @@ def export(
     opset: int,
     overwrite: bool,
 ) -> Result:
-    """Export a checkpoint to ONNX, prove it equal to PyTorch, and publish it as a bundle.
+    """Export a checkpoint to ONNX, proven equal to PyTorch.
 
-    A bundle that fails its verification is not published.
+    Publishes a bundle: the graphs, their threshold, and golden vectors to verify them with. One that fails its
+    verification is not published.
 
     \b
     Example:
       aetool export checkpoint -o exported/machines --contamination 0.02
     """
+    if contamination is not None and threshold is not None:
+        raise click.UsageError("--contamination and --threshold both set the threshold; give one of them")
+    places.require_checkpoint(checkpoint)
+    output = output or Path("exported") / checkpoint.resolve().name.removesuffix("-checkpoint")
+    places.require_free(output, overwrite, places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, export_checkpoint
-
-    output = output or Path("exported") / checkpoint.name.removesuffix("-checkpoint")
     exported = export_checkpoint(
         checkpoint,
         output,
@@ -52,7 +59,7 @@ def export(
         ),
     )
     manifest = exported.bundle.manifest
-    document = {
+    document: dict[str, Any] = {
         "bundle": str(output),
         "threshold": manifest.threshold,
         "files": {file: record.size for file, record in manifest.files.items()},
@@ -60,16 +67,15 @@ def export(
     }
 
     def show(out: Console) -> None:
-        out.print(parity_table(exported.parity))
+        show_parity(out, exported.parity)
         out.print()
-        sizes = ", ".join(f"{file} {record.size:,} B" for file, record in manifest.files.items())
         out.print(
             facts(
                 [
                     ("bundle", str(output)),
-                    ("files", sizes),
+                    ("files", file_sizes(document["files"])),
                     ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
-                    ("next", f"aetool score {output} DATA"),
+                    ("next", f"aetool score {shlex.quote(str(output))} DATA"),
                 ]
             )
         )
@@ -84,7 +90,7 @@ def export(
 @options.provider
 @reports
 def verify(bundle: Path, against: Path | None, data: Path | None, provider: str) -> Result:
-    """Prove that a bundle computes here what it computed when it was made.
+    """Prove that a bundle computes here what was trained.
 
     Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data,
     many rows at once must equal one row at a time; with --against, everything must equal PyTorch.
@@ -96,6 +102,9 @@ def verify(bundle: Path, against: Path | None, data: Path | None, provider: str)
     from aetool.bundle import Bundle
     from aetool.selftest import verify_bundle, verify_rows
 
+    places.require_bundle(bundle)
+    if against is not None:
+        places.require_checkpoint(against)
     records = verify_bundle(bundle, provider=provider)
     manifest = Bundle.open(bundle).manifest
     rows: Any = None
@@ -118,37 +127,39 @@ def verify(bundle: Path, against: Path | None, data: Path | None, provider: str)
     }
 
     def show(out: Console) -> None:
-        out.print(parity_table(records))
-        out.print()
-        verdict = "[bold green]passed[/]" if passed else "[bold red]FAILED[/]"
-        out.print(f"{verdict}: {len(manifest.files)} files unchanged, {len(records)} outputs compared")
+        show_parity(out, records)
+        verdict = Text("passed", "bold green") if passed else Text("FAILED", "bold red")
+        counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
+        out.print("\n", verdict, counts, sep="")
 
+    if not passed:
+        worse = sum(not record.passed for record in records)
+        fail(f"{bundle}: {worse} of {len(records)} outputs differ; do not use it here, export it again")
     return Result(document, show, exit_code=0 if passed else 1)
 
 
-def parity_table(records: Sequence[OutputParity]) -> Any:
-    """One line per graph and output."""
-    return table(
-        ["graph", "output", "rows", "shape", "absolute", "relative", "scaled", "rank", "flipped", "verdict"],
-        [
-            [
-                record.graph,
-                record.output,
-                record.rows,
-                "x".join(map(str, record.shape)),
-                *(
-                    [f"{x:.1e}" for x in (record.max_absolute, record.max_relative, record.max_scaled)]
-                    if record.flipped is None
-                    else ["", "", ""]
-                ),
-                "" if record.rank_correlation is None else f"{record.rank_correlation:.6f}",
-                "" if record.flipped is None else str(record.flipped),
-                "[green]ok[/]" if record.passed else f"[red]{record.reason}[/]",
-            ]
-            for record in records
-        ],
-        right=(4, 5, 6, 7, 8),
-    )
+def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
+    """One line per graph and output, below the rows they were compared on; then why those failed that did."""
+    columns = ["graph", "output", "shape", "absolute", "relative", "scaled", "", ""]
+    lines: list[Sequence[str | Text]] = []
+    for rows, group in groupby(records, key=lambda record: record.rows):
+        if lines:
+            lines.append([""] * len(columns))
+        lines.append([Text(rows, "italic"), *[""] * (len(columns) - 1)])
+        lines += [_parity_line(record) for record in group]
+    out.print(table(columns, lines, right=("absolute", "relative", "scaled")))
+    for record in records:
+        if not record.passed:
+            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+
+
+def _parity_line(record: OutputParity) -> list[str | Text]:
+    numbers = [f"{number:.1e}" for number in (record.max_absolute, record.max_relative, record.max_scaled)]
+    agreement = "" if record.rank_correlation is None else f"rank {record.rank_correlation:.6f}"
+    if record.flipped is not None:
+        numbers, agreement = ["", "", ""], f"{record.flipped} flipped"
+    verdict = Text("ok", "green") if record.passed else Text("bad", "bold red")
+    return [record.graph, record.output, "x".join(map(str, record.shape)), *numbers, agreement, verdict]
 
 
 def _record(record: OutputParity) -> dict[str, Any]:

@@ -5,17 +5,25 @@ from contextlib import contextmanager
 
 from aetool.errors import DependencyError
 
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
+
 
 @contextmanager
 def needs(extra: str, purpose: str) -> Iterator[None]:
     """Around imports.
 
     Raises:
-        DependencyError: a package is missing; the message names it and `extra`.
+        DependencyError: a package is missing; the message names it and the extra that brings it.
     """
     try:
         yield
     except DependencyError:
         raise
     except ImportError as error:
-        raise DependencyError(error.name or f"the extra {extra!r}", extra, purpose) from error
+        package = (error.name or "").split(".")[0]
+        if package == "aetool":
+            raise
+        raise DependencyError(
+            _DISTRIBUTIONS.get(package, package) or f"the extra {extra!r}", _EXTRAS.get(package, extra), purpose
+        ) from error

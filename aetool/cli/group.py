@@ -1,6 +1,6 @@
 """The root command: order of the help, and the one place where errors become messages and exit codes."""
 
-import os
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 import aetool
-from aetool.cli.output import fail
+from aetool.cli.output import JSON_OPTION, fail, print_json, say
 from aetool.errors import AetoolError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -23,28 +23,47 @@ class AetoolGroup(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
+        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a result
+            sys.stdout.reconfigure(errors="replace")
         extra["standalone_mode"] = False
         try:
-            code = super().main(args=args, prog_name=prog_name, **extra)
-        except AetoolError as error:
-            fail(error)
-            sys.exit(FAILED)
-        except click.ClickException as error:
+            # A pipe whose reader has seen enough ends the command quietly, with exit code 1: click sees to that.
+            code = super().main(arguments, prog_name, **extra)
+        except click.UsageError as error:
             error.show()
-            sys.exit(error.exit_code)
-        except click.Abort:
-            click.echo("Interrupted.", err=True)
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:  # the reader of a pipe has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(FAILED)
+            code = _report(error, error.format_message(), USAGE, arguments)
+        except (click.Abort, KeyboardInterrupt) as error:
+            say("Interrupted.")
+            code = _report(error, "interrupted", INTERRUPTED, arguments)
+        except (AetoolError, OSError, MemoryError) as error:
+            message = _message(error)
+            fail(message)
+            code = _report(error, message, FAILED, arguments)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _message(error: AetoolError | OSError | MemoryError) -> str:
+    """What happened and what to do; errors that are not aetool's own come from the machine."""
+    if isinstance(error, AetoolError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; give fewer rows at a time, or close other programs"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}; check the path, its rights and the free space on the disk"
+
+
+def _report(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:
+    """Programs that asked for JSON get a document too; the exit code."""
+    if JSON_OPTION in arguments:
+        print_json({"error": message, "type": type(error).__name__})
+    return code
 
 
 @click.group(
     cls=AetoolGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: aetool demo",
+    epilog="Start with: aetool demo. Every command explains itself: aetool train --help",
 )
 @click.version_option(aetool.__version__, prog_name="aetool")
 def root() -> None:

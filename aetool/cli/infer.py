@@ -8,8 +8,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options
-from aetool.cli.output import Result, facts, reports
+from aetool.cli import options, places
+from aetool.cli.output import Result, facts, reports, say
+from aetool.errors import InputError
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
@@ -30,7 +31,9 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
 @_infers
 @reports
 def encode(**arguments: Any) -> Result:
-    """Embedding of every row of a table: columns embedding_0, embedding_1, ...
+    """The embedding of every row of a table.
+
+    Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored.
 
     \b
     Example:
@@ -46,7 +49,9 @@ def encode(**arguments: Any) -> Result:
 @_infers
 @reports
 def reconstruct(**arguments: Any) -> Result:
-    """What the model expects each row to be: the table's columns, in their units.
+    """What the model expects every row of a table to be.
+
+    The model's columns, in the units of the table. Columns are matched by name; others are ignored.
 
     \b
     Example:
@@ -62,7 +67,10 @@ def reconstruct(**arguments: Any) -> Result:
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
-    """How abnormal every row is: columns score and is_anomaly.
+    """How abnormal every row of a table is.
+
+    Columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does not
+    impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored.
 
     \b
     Example:
@@ -85,21 +93,28 @@ def _run(
     import numpy as np
 
     from aetool import load
-    from aetool.storage import require_new
     from aetool.tables import read_table, write_csv, write_table
 
+    places.require_bundle(bundle)
     if output is not None:
-        require_new(output, overwrite)
+        places.require_free_file(output, overwrite)
     with load(bundle, provider=provider, precision=precision) as model:
         rows = read_table(data, only=model.feature_names, keep=options.flat(keep))
         with np.errstate(over="ignore"):
             found = compute(model, rows.values.astype(np.float32))
         threshold = model.threshold
+    if clash := [name for name in rows.kept if name in found]:
+        raise InputError(
+            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
+        )
     columns = {**rows.kept, **found}
     document: dict[str, Any] = {"rows": len(rows), "columns": list(columns)}
     if "is_anomaly" in found:
         document |= {"threshold": threshold, "anomalies": int(found["is_anomaly"].sum())}
+        if odd := int((~np.isfinite(found["score"])).sum()):
+            say(f"{odd:,} of {len(rows):,} rows have no finite score (missing or extreme values): anomalies")
     if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_table(output, columns, overwrite=overwrite)
         document["output"] = str(output)
     else:

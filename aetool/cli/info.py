@@ -1,16 +1,18 @@
 """`aetool info` and `aetool doctor`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from aetool.cli import options
+from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports
+from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
+
+_SHOWN = 12  # feature names; --json has them all
 
 
 @click.command()
@@ -23,17 +25,17 @@ def info(path: Path) -> Result:
     Example:
       aetool info exported/machines
     """
-    from aetool.bundle import MANIFEST, Bundle
-
-    if path.is_dir() and not (path / MANIFEST).exists() and (path / "checkpoint.json").exists():
+    if places.what(path) == places.CHECKPOINT:
         return _checkpoint(path)
+    from aetool.bundle import Bundle
+
+    places.require_bundle(path)
     manifest = Bundle.open(path).manifest
     variant = manifest.variants["fp32"]
-    sizes = ", ".join(f"{name} {record.size:,} B" for name, record in manifest.files.items())
     pairs = [
-        ("bundle", f"{manifest.name} (format {manifest.format_version}, {manifest.created})"),
+        ("bundle", f"{manifest.name}, format {manifest.format_version}, made {manifest.created}"),
         ("id", manifest.id[:16]),
-        ("features", f"{len(manifest.features)}: {_shortened(manifest.feature_names)}"),
+        ("features", _shortened(manifest.feature_names)),
         ("embedding", str(manifest.embedding_dim)),
         ("graphs", ", ".join(variant.files)),
         ("precisions", ", ".join(manifest.variants)),
@@ -41,44 +43,56 @@ def info(path: Path) -> Result:
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
-        ("files", sizes),
+        ("files", file_sizes({name: record.size for name, record in manifest.files.items()})),
     ]
-    return Result(asdict(manifest), lambda out: out.print(facts(pairs)))
+    return Result({"kind": "bundle", **asdict(manifest)}, lambda out: out.print(facts(pairs)))
 
 
 def _checkpoint(path: Path) -> Result:
     with needs("train", "reading a checkpoint"):
         from aetool.model import load_checkpoint
     trained = load_checkpoint(path)
-    config = trained.network.config
+    architecture, training = asdict(trained.network.config), asdict(trained.training)
     best = min(trained.history, key=lambda epoch: epoch["validation_loss"])
     document: dict[str, Any] = {
+        "kind": "checkpoint",
         "features": list(trained.names),
-        "architecture": asdict(config),
-        "training": asdict(trained.training),
+        "architecture": architecture,
+        "training": training,
         "epochs": len(trained.history),
         "validation_loss": best["validation_loss"],
         "provenance": dict(trained.provenance),
     }
     pairs = [
         ("checkpoint", str(path)),
-        ("features", f"{len(trained.names)}: {_shortened(trained.names)}"),
-        ("architecture", ", ".join(f"{key} {value}" for key, value in asdict(config).items())),
-        ("training", ", ".join(f"{key} {value}" for key, value in asdict(trained.training).items())),
+        ("features", _shortened(trained.names)),
+        ("architecture", _listed(architecture)),
+        ("training", _listed(training)),
         ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
-        ("provenance", ", ".join(f"{key} {value}" for key, value in trained.provenance.items())),
+        ("provenance", _listed(trained.provenance)),
     ]
     return Result(document, lambda out: out.print(facts(pairs)))
 
 
 def _shortened(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:12])}, ..."
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+
+
+def _listed(record: Mapping[str, Any]) -> str:
+    """`name value, name value`, without what was left to aetool."""
+    return ", ".join(
+        f"{key.replace('_', ' ')} {'-'.join(map(str, value)) if isinstance(value, tuple | list) else value}"
+        for key, value in record.items()
+        if value not in (None, (), [])
+    )
 
 
 @click.command()
 @reports
 def doctor() -> Result:
-    """What works on this machine: packages, and each execution provider tried with a row.
+    """What works on this machine.
+
+    Lists the packages and tries each execution provider with a row.
 
     \b
     Example:
@@ -87,15 +101,14 @@ def doctor() -> Result:
     from aetool import doctor as doctors
 
     findings = list(doctors.examine())
-    healthy = doctors.healthy(findings)
+    bad = [finding for finding in findings if finding.ok is False]
+    marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text()}
+    lines: list[list[str | Text]] = []
+    for finding in findings:
+        lines.append([marks[finding.ok], finding.what, finding.state])
+        lines += [["", "", Text(finding.remedy, "bold")]] if finding.remedy else []
 
-    def show(out: Console) -> None:
-        marks = {True: "[green]ok[/] ", False: "[red]bad[/]", None: "   "}
-        width = max(len(finding.what) for finding in findings)
-        for finding in findings:
-            out.print(f"{marks[finding.ok]} {finding.what:<{width}}  {escape(finding.state)}", soft_wrap=True)
-            if finding.remedy:
-                out.print(f"    {'':<{width}}  remedy: {escape(finding.remedy)}", soft_wrap=True)
-
-    document = {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}
-    return Result(document, show, exit_code=0 if healthy else 1)
+    if bad:
+        fail(f"{', '.join(finding.what for finding in bad)}: not as it should be; the remedy is shown beside it")
+    document = {"healthy": not bad, "findings": [asdict(finding) for finding in findings]}
+    return Result(document, lambda out: out.print(table(["", "", ""], lines)), 1 if bad else 0)

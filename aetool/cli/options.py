@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from aetool.runtime.providers import PROVIDERS
 
 PATH = click.Path(path_type=Path)
 Decorator = Callable[[Any], Any]
@@ -16,9 +19,12 @@ class CommaList(click.ParamType[Any]):
     name = "NAME[,NAME...]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-        )
+        if not isinstance(value, str):
+            return value
+        # Read as a line of CSV, so that a name with a comma can be quoted. The empty text is a name too: that of
+        # an index column which pandas wrote.
+        (names,) = csv.reader([value], skipinitialspace=True) if value else ([""],)
+        return tuple(name.strip() for name in names)
 
 
 class IntegerList(click.ParamType[Any]):
@@ -42,7 +48,11 @@ def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 provider = click.option(
-    "--provider", default="auto", show_default=True, help="Execution provider: auto, cpu, cuda; strict."
+    "--provider",
+    type=click.Choice(["auto", *PROVIDERS]),
+    default="auto",
+    show_default=True,
+    help="Execution provider; the one named is used, or it is an error.",
 )
 precision = click.option("--precision", default="auto", show_default=True, help="A precision of the bundle.")
 label = click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0); never a feature.")
@@ -53,5 +63,6 @@ keep = click.option(
 )
 
 
-def output(required: bool = False, help: str = "Where to write.") -> Decorator:
-    return click.option("-o", "--output", type=PATH, required=required, help=help)
+def output(help: str) -> Decorator:
+    """`-o`, `--output`."""
+    return click.option("-o", "--output", type=PATH, help=help)

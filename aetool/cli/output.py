@@ -1,79 +1,92 @@
 """What a person or a program sees: results on stdout, everything else on stderr."""
 
 import contextlib
+import ctypes
 import functools
+import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec
+from dataclasses import dataclass
+from typing import IO, Any, ParamSpec
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-
-from aetool.errors import AetoolError
+from rich.text import Text
 
 P = ParamSpec("P")
-_JSON = "aetool.json"
-_WIDTH_WITHOUT_TERMINAL = 120
+JSON_OPTION = "--json"
+_RESULTS = "aetool.results"
+_UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a command has found: a document for programs, and how to show it to a person."""
+    """What a command has found."""
 
-    def __init__(self, document: Mapping[str, Any], show: Callable[[Console], None], exit_code: int = 0):
-        self.document, self.show, self.exit_code = document, show, exit_code
+    document: Mapping[str, Any]  # for programs
+    show: Callable[[Console], None]  # for a person
+    exit_code: int = 0
 
 
 def reports(command: Callable[P, Result]) -> Callable[P, int]:
-    """Give a command `--json` and print the `Result` that it returns."""
+    """Give a command `--json`, and print the `Result` that it returns."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
         as_json = bool(kwargs.pop("as_json"))
-        click.get_current_context().meta[_JSON] = as_json
-        if not as_json:
+        with _stray_prints_to_stderr() as stdout:
+            click.get_current_context().meta[_RESULTS] = sys.stderr if as_json else stdout
             result = command(*args, **kwargs)
+        if as_json:
+            print_json(result.document)
+        else:
             result.show(console())
-            return result.exit_code
-        with _nothing_on_stdout() as write:
-            try:
-                result = command(*args, **kwargs)
-            except AetoolError as error:
-                write(json.dumps({"error": str(error), "type": type(error).__name__}) + "\n")
-                raise
-            write(json.dumps(_plain(result.document), indent=2, allow_nan=False) + "\n")
         return result.exit_code
 
-    option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-    return option(run)
+    return click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON document.")(run)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for stdout, or stderr; colour on terminals, unless NO_COLOR is set."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+def results() -> Console:
+    """Where a running command shows results as they come: stdout, with --json stderr."""
+    return console(click.get_current_context().meta[_RESULTS])
 
 
-def fail(error: AetoolError) -> None:
-    """One line on stderr."""
-    message = " ".join(str(error).split())
-    console(stderr=True).print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
+def console(stream: IO[str] | None = None) -> Console:
+    """A console on `stream`, stdout by default: colour on terminals only, and not where NO_COLOR is set."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        plain: Any = _Plain(stream)
+        return Console(file=plain, width=_UNLIMITED, color_system=None, highlight=False, markup=False, emoji=False)
+    color: Any = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(file=stream, color_system=color, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:
     """A note for the person at the terminal, on stderr."""
-    console(stderr=True).print(message, soft_wrap=True)
+    console(sys.stderr).print(message, soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
-    """A plain table; `right` are the columns set to the right."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        made.add_column(name, justify="right" if index in right else "left", overflow="fold")
+def fail(message: str) -> None:
+    """One line on stderr."""
+    line = Text.assemble(("Error: ", "bold red"), " ".join(message.split()))
+    console(sys.stderr).print(line, soft_wrap=True)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One document on stdout, strict JSON: NaN and infinity are the texts "NaN", "Infinity", "-Infinity"."""
+    click.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Sequence[str] = ()) -> Table:
+    """A table without lines; `right` are the columns set to the right."""
+    made = Table(box=None, pad_edge=False, show_header=any(columns), header_style="dim", padding=(0, 1, 0, 0))
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
@@ -81,48 +94,70 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
     """Two columns, name and value."""
-    made = Table(box=None, pad_edge=False, show_header=False)
-    made.add_column(style="dim")
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, escape(value))
+        made.add_row(name, value)
     return made
 
 
+def file_sizes(sizes: Mapping[str, int]) -> str:
+    """`encoder.onnx 15.8 KiB, ...`"""
+    return ", ".join(f"{name} {size / 1024:.1f} KiB" for name, size in sizes.items())
+
+
 def _plain(value: Any) -> Any:
-    """Strict JSON: NaN and infinity become text, numpy values become Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+    """What JSON knows: numpy values become Python's; dates, bytes and what else there is become text."""
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+        value = value.astype(str)
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+class _Plain(io.TextIOBase):
+    """A stream for files and pipes: no spaces at the ends of lines."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(re.sub(" +$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 @contextlib.contextmanager
-def _nothing_on_stdout() -> Iterator[Callable[[str], None]]:
-    """Send stray prints, of Python and of C libraries, to stderr; gives a function that writes to stdout."""
+def _stray_prints_to_stderr() -> Iterator[IO[str]]:
+    """What libraries print on stdout, in Python or in C, goes to stderr meanwhile; gives the real stdout."""
     real = sys.stdout
+    real.flush()
     try:
         descriptor = real.fileno()
     except (AttributeError, OSError, ValueError):  # a test's stand-in: it has no descriptor to protect
         with contextlib.redirect_stdout(sys.stderr):
-            yield lambda text: (real.write(text), real.flush())[1]
+            yield real
         return
-    real.flush()
     saved = os.dup(descriptor)
-    os.dup2(sys.stderr.fileno(), descriptor)
-
-    def write(text: str) -> None:
-        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as stream:
-            stream.write(text)
-
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield write
+        os.dup2(sys.stderr.fileno(), descriptor)
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            os.fdopen(os.dup(saved), "w", encoding=real.encoding, errors=real.errors) as stream,
+        ):
+            yield stream
     finally:
+        real.flush()
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # C's own buffer, before its text could reach the real stdout
         os.dup2(saved, descriptor)
         os.close(saved)

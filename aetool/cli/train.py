@@ -1,5 +1,6 @@
 """`aetool train`."""
 
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options
+from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, console, facts, reports, say
-from aetool.errors import InputError
+
+# As in aetool.model.config, whose package imports torch; a test holds them together.
+ACTIVATIONS = ("leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid")
+DROPOUT_ON = ("embedding", "hidden", "both")
 
 
 @click.command()
@@ -23,9 +27,9 @@ from aetool.errors import InputError
 @click.option("--impute", type=click.Choice(["mean", "median"]), help="Fill missing values, inside the model.")
 @click.option("--hidden-dims", type=options.IntegerList(), help="Layers between features and embedding.")
 @click.option("--embedding-dim", type=int, help="Width of the embedding.")
-@click.option("--activation", help="leaky_relu, relu, elu, gelu, silu, tanh or sigmoid.")
+@click.option("--activation", type=click.Choice(ACTIVATIONS), help="After every layer but the last.")
 @click.option("--dropout", type=float, help="Share of units dropped in training.")
-@click.option("--dropout-on", help="embedding, hidden or both.")
+@click.option("--dropout-on", type=click.Choice(DROPOUT_ON), help="Which layers' outputs lose units.")
 @click.option("--batch-norm", is_flag=True, default=None, help="Batch normalisation after every layer.")
 @click.option("--input-noise", type=float, help="Noise on the standardised features (denoising).")
 @click.option("--epochs", type=int, help="Passes over the rows at most.")
@@ -48,36 +52,37 @@ def train(
     overwrite: bool,
     **settings: Any,
 ) -> Result:
-    """Train an autoencoder on the rows of a table (CSV, Parquet, NPY, NPZ).
+    """Train an autoencoder on the rows of a table.
 
-    With --label only the normal rows are learnt from. Architecture and epochs suit the table; options
-    change them. Ctrl-C keeps the best epoch so far.
+    DATA is a CSV, Parquet, NPY or NPZ file. With --label only the normal rows are learnt from. Architecture and
+    epochs suit the table; options change them. Ctrl-C keeps the best epoch so far; the same command with --resume
+    CHECKPOINT goes on from there.
 
     \b
     Example:
       aetool train machines.csv --label broken --drop serial -o checkpoint
     """
-    from aetool.storage import require_new
     from aetool.tables import read_table
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
-    require_new(output, overwrite)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    if resume is not None:
+        places.require_checkpoint(resume)
+        if fixed := sorted(set(chosen) - {"epochs", "patience"}):
+            raise click.UsageError(
+                f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
+                f"leave out --{fixed[0].replace('_', '-')}"
+            )
+    places.require_free(output, overwrite, places.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
     table = read_table(data, label=label, drop=options.flat(drop), columns=options.flat(columns) or None)
     previous = model.load_checkpoint(resume) if resume else None
-    chosen = {name: value for name, value in settings.items() if value is not None}
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
-    if previous is not None and (shape or set(training) - {"epochs", "patience"}):
-        raise InputError(
-            "--resume keeps the configuration of the checkpoint; only --epochs and --patience may change"
-        )
     if previous is not None:
         config, architecture = replace(previous.training, **training), previous.network.config
     else:
-        if not table.names:
-            raise InputError(f"{data}: no feature columns are left; check --columns, --drop and --label")
         config = model.TrainingConfig(**training)
         architecture = replace(model.AutoencoderConfig.for_width(len(table.names)), **shape)
     with _Progress() as progress:
@@ -102,13 +107,14 @@ def train(
                     ("shape", "-".join(map(str, widths + widths[-2::-1]))),
                     ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
                     ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
-                    ("next", f"aetool export {output}"),
+                    ("next", f"aetool export {shlex.quote(str(output))}"),
                 ]
             )
         )
 
     if trained.provenance["interrupted"]:
-        say(f"Interrupted: the best of {len(trained.history)} epochs is kept; go on with --resume {output}")
+        again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
+        say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
 
 
@@ -127,7 +133,7 @@ class _Progress:
             BarColumn(),
             TextColumn("validation loss {task.fields[loss]:.4f}"),
             TimeRemainingColumn(),
-            console=console(stderr=True),
+            console=console(sys.stderr),
             transient=True,
             disable=not sys.stderr.isatty(),
         )

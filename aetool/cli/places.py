@@ -1,0 +1,74 @@
+"""What stands at a path: the wrong thing is told apart before any work is done."""
+
+from pathlib import Path
+
+from aetool.bundle import MANIFEST
+from aetool.errors import BundleError, CheckpointError, OutputError
+from aetool.storage import require_new
+
+TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")  # of aetool.tables, which imports pyarrow
+_CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
+BUNDLE, CHECKPOINT = "a bundle", "a checkpoint"
+
+
+def what(path: Path) -> str:
+    """What stands at `path`, in words; BUNDLE and CHECKPOINT are two of them."""
+    if not path.is_dir():
+        return "a file" if path.exists() else "nothing"
+    if (path / MANIFEST).exists():
+        return BUNDLE
+    if (path / _CHECKPOINT).exists():
+        return CHECKPOINT
+    return "another directory" if any(path.iterdir()) else "an empty directory"
+
+
+def require_bundle(path: Path) -> None:
+    """Raises BundleError, with what to give instead, if no bundle stands at `path`."""
+    if (found := what(path)) == BUNDLE:
+        return
+    if found == CHECKPOINT:
+        remedy = f"make a bundle of it first: aetool export {path}"
+    elif what(path.parent) == BUNDLE:
+        remedy = f"give its directory, {path.parent}"
+    else:
+        remedy = "give the directory that aetool export wrote"
+    raise BundleError(f"{path}: a bundle is expected (a directory with {MANIFEST}), found {found}; {remedy}")
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raises CheckpointError, with what to give instead, if no checkpoint stands at `path`."""
+    if (found := what(path)) == CHECKPOINT:
+        return
+    if found == BUNDLE:
+        remedy = "it is exported already; to export anew give the checkpoint that it was made from"
+    elif what(path.parent) == CHECKPOINT:
+        remedy = f"give its directory, {path.parent}"
+    else:
+        remedy = "give the directory that aetool train wrote"
+    raise CheckpointError(
+        f"{path}: a checkpoint is expected (a directory with {_CHECKPOINT}), found {found}; {remedy}"
+    )
+
+
+def require_free(path: Path, overwrite: bool, kind: str) -> None:
+    """Refuse a place for an output directory before any work; only one of the same kind is ever replaced.
+
+    Raises:
+        OutputError: something stands there already, or it cannot be written.
+    """
+    require_new(path, overwrite)
+    if (found := what(path)) not in ("nothing", "an empty directory", kind):
+        raise OutputError(f"{path}: {found} stands there, --overwrite replaces {kind} only; choose another name")
+
+
+def require_free_file(path: Path, overwrite: bool) -> None:
+    """Refuse a place for a table before any work.
+
+    Raises:
+        OutputError: something stands there already, it cannot be written, or its ending tells no format.
+    """
+    require_new(path, overwrite)
+    if path.is_dir():
+        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+    if not path.name.lower().endswith(TABLE_ENDINGS):
+        raise OutputError(f"{path}: the ending tells the format to write; use one of {', '.join(TABLE_ENDINGS)}")

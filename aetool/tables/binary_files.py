@@ -1,0 +1,79 @@
+"""Parquet, NPY and NPZ in."""
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.errors import InputError
+from aetool.tables.arrow import pq
+from aetool.tables.choice import Choice, Options
+
+
+def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    with pq.ParquetFile(str(path)) as file:
+        # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
+        names = [name for name in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", name)]
+        choice = options.choose(names, str(path))
+        table = file.read(columns=choice.wanted)
+    return choice, {name: table.column(name) for name in choice.wanted}
+
+
+def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    with path.open("rb") as stream:
+        array = _read_array(stream, path.stat().st_size, str(path))
+    if array.ndim != 2:
+        raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
+    data = _split("X", array, path)
+    return options.choose(list(data), str(path), list(data)), data
+
+
+def read_npz(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    names: list[str] = []
+    data: dict[str, Any] = {}
+    tables = []
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as stream:
+                array = _read_array(stream, member.file_size, f"{path}: array {name!r}")
+            if array.ndim not in (1, 2):
+                raise InputError(
+                    f"{path}: array {name!r} has shape {array.shape}, (rows, columns) or (rows,) expected: drop it"
+                )
+            columns = {name: array} if array.ndim == 1 else _split(name, array, path)
+            tables += [list(columns)] if array.ndim == 2 else []
+            names += columns
+            data |= columns
+    return options.choose(names, str(path), tables[0] if len(tables) == 1 else ()), data
+
+
+def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
+    """The array of a .npy stream of `size` bytes."""
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(stream)
+    if dtype.hasobject:
+        raise InputError(f"{what}: holds Python objects, which could run code: save it as numbers")
+    needed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if needed > there:  # seen before numpy takes the memory that the header asks for
+        raise InputError(
+            f"{what}: its header tells of shape {shape}, {dtype}, {needed:,} bytes; {there:,} found: "
+            "cut short or damaged, write or copy it again"
+        )
+    stream.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _split(name: str, array: NDArray[Any], path: Path) -> dict[str, NDArray[Any]]:
+    if not len(array) and array.shape[1] > 1_000_000:  # no bytes stand behind this width
+        raise InputError(f"{path}: array {name!r} of shape {array.shape}: rows were expected; write it again")
+    return {f"{name}_{index}": array[:, index] for index in range(array.shape[1])}

@@ -1,0 +1,116 @@
+"""Which columns of a file are used, and what for."""
+
+import difflib
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aetool.errors import InputError
+
+_SHOWN = 20  # names listed of what a file holds, so that a wide file's message stays readable
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which columns of a file are used, and what for."""
+
+    columns: tuple[str, ...]  # the features, as the file names them
+    names: tuple[str, ...]  # the features, as the table names them
+    label: str | None
+    keep: tuple[str, ...]
+    named: bool
+
+    @property
+    def wanted(self) -> list[str]:
+        return list(dict.fromkeys([*self.columns, *self.keep, *([] if self.label is None else [self.label])]))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `read_table`."""
+
+    columns: Sequence[str] | None
+    drop: Sequence[str]
+    label: str | None
+    keep: Sequence[str]
+    only: Sequence[str] | None
+
+    def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> Choice:
+        """Apply the options to a file's columns; `positional` are those whose names are made up."""
+        if twice := repeated(names):
+            raise InputError(f"{source}: repeated column names {listed(twice)}: give each column its own name")
+        if any("\0" in name for name in names):
+            raise InputError(
+                f"{source}: column names with NUL bytes, which is no text: rename them, or save the file as UTF-8"
+            )
+        labels = () if self.label is None else (self.label,)
+        asked = {"columns": self.columns or (), "drop": self.drop, "label": labels, "keep": self.keep}
+        for option, wanted in asked.items():
+            _require(names, wanted, source, f"the option {option}")
+        left_out = {*self.drop, *labels}
+        if clash := [name for name in self.columns or () if name in left_out]:
+            raise InputError(f"{source}: {listed(clash)} in columns and in drop or label too: choose one")
+        if twice := repeated(self.columns or ()):
+            raise InputError(f"{source}: {listed(twice)} more than once in columns: name each column once")
+
+        made_up = set(positional)
+        if self.columns is None:
+            left_out |= set(self.keep) - (set(self.only or ()) - made_up)
+            picked = tuple(name for name in names if name not in left_out)
+        else:
+            picked = tuple(self.columns)
+        if self.only is not None and not (set(self.only) - made_up and set(self.only).issubset(picked)):
+            # An array's columns go by position, whatever named ones lie beside it.
+            picked = tuple(name for name in picked if name in made_up) or picked
+        features, named = picked, not made_up or not made_up.issuperset(picked)
+        if self.only is not None:
+            picked, features, named = match_names(picked, self.only, named, source), tuple(self.only), True
+        if not picked:
+            raise InputError(f"{source}: no feature columns are left of {listed(names, _SHOWN)}: leave fewer out")
+        if "" in picked:
+            raise InputError(
+                f"{source}: column {list(names).index('') + 1} has no name (an index that pandas wrote?): "
+                "name it, or leave it out with --drop ''"
+            )
+        return Choice(picked, features, self.label, tuple(self.keep), named)
+
+
+def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source: str) -> tuple[str, ...]:
+    """Those of `found` that stand for `wanted`: by name, or by position where the names found are made up."""
+    if named:
+        _require(found, wanted, source, "the model")
+        return tuple(wanted)
+    if len(found) != len(wanted):
+        raise InputError(
+            f"{source}: {len(wanted)} columns expected, {len(found)} found; an array has no column names, so its "
+            "columns must be the model's features in their order: pick them with columns or drop, or name them"
+        )
+    return tuple(wanted) if set(wanted) == set(found) else tuple(found)
+
+
+def _require(found: Sequence[str], wanted: Sequence[str], source: str, who: str) -> None:
+    have = set(found)
+    if not (missing := [name for name in wanted if name not in have]):
+        return
+    named = []
+    for index, name in enumerate(missing):  # difflib is slow on wide tables: a few hints show what is wrong
+        near = difflib.get_close_matches(name, found, n=1) if index < 10 else []
+        named.append(f"{name!r} (nearest: {near[0]!r})" if near else repr(name))
+    raise InputError(
+        f"{source}: missing column{'s' * (len(missing) > 1)} {', '.join(named)}, asked for by {who}; "
+        f"found {listed(found, _SHOWN)}: correct the names"
+    )
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def listed(names: Sequence[str], most: int | None = None) -> str:
+    more = f" and {len(names) - most:,} more" if most is not None and len(names) > most else ""
+    return (", ".join(map(repr, names[:most])) or "no columns") + more
+
+
+def drop_options(names: Iterable[str]) -> str:
+    return " ".join(f"--drop {shlex.quote(name if name.isprintable() else repr(name))}" for name in names)

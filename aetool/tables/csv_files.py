@@ -1,0 +1,125 @@
+"""CSV in: through pyarrow, with faults named by row and column."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aetool.errors import InputError
+from aetool.tables.arrow import pa, pacsv
+from aetool.tables.choice import Choice, Options, drop_options
+
+
+def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    source = str(path)
+    # Kept columns are read as bytes, so that no type is guessed for them.
+    keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
+    table = _parse_csv(path, dict.fromkeys(keep, pa.binary()))
+    try:
+        names = table.column_names
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: the header is not UTF-8: save the file as UTF-8") from error
+    if len(names) == 1 and (separator := re.search(r"[;\t|]", names[0])):
+        raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
+    choice = options.choose(names, source)
+    data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
+    for name, column in data.items():
+        if column.type in (pa.string(), pa.binary()):
+            text = _text(column, name, source)
+            if name in keep:
+                data[name] = _plain(text)
+            else:
+                mend = (
+                    "write 0 or 1" if name == choice.label else f"leave the column out with {drop_options([name])}"
+                )
+                data[name] = _cells(text, f"column {name!r}", source, mend)
+    return choice, data
+
+
+def _parse_csv(path: Path, types: Mapping[str, Any]) -> Any:
+    """An Arrow table of a CSV file."""
+
+    def parse(stream: Any, block_size: int | None = None) -> Any:
+        return pacsv.read_csv(
+            stream,
+            pacsv.ReadOptions(use_threads=block_size is None, block_size=block_size),
+            pacsv.ParseOptions(newlines_in_values=True),
+            pacsv.ConvertOptions(column_types=types),
+        )
+
+    compression = "gzip" if path.name.lower().endswith(".gz") else None
+    try:
+        with pa.input_stream(str(path), compression=compression) as stream:
+            return parse(stream)
+    except pa.ArrowInvalid:
+        # Again, in one block and one thread: rows longer than a block then parse, a header without an end of line
+        # too, and a ragged row tells its number.
+        with pa.input_stream(str(path), compression=compression) as stream:
+            whole = stream.read() + b"\n"
+    if b"\0" in whole[:4096]:
+        raise InputError(f"{path}: NUL bytes where CSV text is expected (UTF-16?): save the file as UTF-8")
+    if not whole.strip(b"\xef\xbb\xbf\r\n"):
+        raise InputError(f"{path}: the file is empty: a header and rows were expected; write it again")
+    try:
+        return parse(pa.BufferReader(whole), min(len(whole), 2**31 - 1))
+    except pa.ArrowInvalid as error:
+        # The message, for Arrow's handler of invalid rows cannot be given one that is not UTF-8.
+        if not (ragged := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))):
+            raise
+        row, expected, found = map(int, ragged.groups())
+        raise InputError(
+            f"{path}: row {row - 1}: {found} columns found, {expected} expected as in the header: mend the row "
+            "(a quote left open does this too)"
+        ) from error
+
+
+def _text(column: Any, name: str, source: str) -> Any:
+    """A CSV column as Arrow strings; raises InputError where it is not UTF-8."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        for row, cell in enumerate(column.to_pylist(), 1):
+            try:
+                (cell or b"").decode()
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{source}: row {row}, column {name!r}: {cell[:40]!r} is not UTF-8: save the file as UTF-8"
+                ) from error
+        raise
+
+
+def _plain(text: Any) -> Any:
+    """A kept CSV column: as numbers only where they spell the very same text ('007' stays text)."""
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            numbers = text.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if numbers.cast(pa.string()).equals(text):
+            return numbers
+    return text
+
+
+def _cells(text: Any, where: str, source: str, mend: str) -> Any:
+    """The numbers of a CSV column that Arrow took for text; itself if most cells are text, InputError if some."""
+    nulls = frozenset(pacsv.ConvertOptions().null_values)
+    values = np.full(len(text), np.nan)
+    numbers, odd = 0, []
+    for row, cell in enumerate(text.to_pylist()):
+        if cell is None or cell.strip() in nulls:
+            continue
+        try:
+            values[row] = float(cell.replace("_", "?"))  # Python reads 1_0 as 10; tables do not
+            numbers += 1
+        except ValueError:
+            odd.append(row)
+    if numbers <= len(odd):
+        return text if odd else values
+    if odd:
+        cell = text[odd[0]].as_py()
+        raise InputError(
+            f"{source}: row {odd[0] + 1}, {where}: {cell[:40]!r} is not a number; mend the cell, or {mend}"
+        )
+    return values

@@ -1,0 +1,42 @@
+"""Files that cannot be read: what is wrong with them, on one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aetool.errors import AetoolError, InputError
+from aetool.tables.arrow import require_pyarrow
+
+ENDINGS = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")
+
+
+def ending_of(path: Path, error: type[AetoolError]) -> str:
+    """The ending that tells a file's format; CSV and Parquet need pyarrow."""
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            if ending not in (".npy", ".npz"):
+                require_pyarrow()
+            return ending
+    raise error(f"{path}: unknown ending, which tells the format: use one of {', '.join(ENDINGS)}")
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join((str(error) or type(error).__name__).split())[:200]
+
+
+@contextmanager
+def reading(source: str, ending: str) -> Iterator[None]:
+    """Turn whatever a reader raises into an InputError."""
+    try:
+        yield
+    except AetoolError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{source}: cannot be read: {error.strerror}; check its rights") from error
+        raise InputError(
+            f"{source}: not a sound {ending} file, perhaps cut short: {reason_of(error)}; write or copy it again"
+        ) from error

@@ -1,0 +1,79 @@
+"""`read_table` and `table_from_columns`."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aetool.errors import InputError
+from aetool.tables.binary_files import read_npy, read_npz, read_parquet
+from aetool.tables.choice import Choice, Options
+from aetool.tables.columns import as_column, assemble
+from aetool.tables.csv_files import read_csv
+from aetool.tables.faults import ENDINGS, ending_of, reading
+from aetool.tables.table import Table
+
+_READERS: dict[str, Callable[[Path, Options], tuple[Choice, Mapping[str, Any]]]] = {
+    ".csv": read_csv,
+    ".csv.gz": read_csv,
+    ".parquet": read_parquet,
+    ".npy": read_npy,
+    ".npz": read_npz,
+}
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    label: str | None = None,
+    keep: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> Table:
+    """Read a file by its ending.
+
+    Args:
+        path: a .csv, .csv.gz, .parquet, .npy or .npz file. A 2-D array `X` becomes `X_0`, `X_1`, ...
+        columns: the columns to use as features, in that order; all the others when None.
+        drop: columns to leave out.
+        label: the column of labels, bool or numeric, nonzero = anomaly; never a feature.
+        keep: columns carried through untouched, of any type; features only if also named in columns or only.
+        only: the features that a model needs: taken, as by `Table.align`, from what the other options leave.
+
+    Raises:
+        InputError: the file cannot be read, or does not hold what was asked for.
+        DependencyError: a CSV or Parquet file without pyarrow.
+    """
+    path, options = Path(path), Options(columns, drop, label, keep, only)
+    source = str(path)
+    ending = ending_of(path, InputError)
+    with reading(source, ending):
+        if not path.is_file():
+            found = "a directory, not a file" if path.is_dir() else "no such file"
+            raise InputError(f"{source}: {found}: give the path of a {', '.join(ENDINGS)} file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{source}: the file is empty: a table was expected; write it again")
+        choice, data = _READERS[ending](path, options)
+    return assemble(choice, data, source)
+
+
+def table_from_columns(
+    data: Mapping[str, Any],
+    *,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    label: str | None = None,
+    keep: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    source: str = "table",
+) -> Table:
+    """Columns in memory, a dict of (rows,) arrays or a pandas DataFrame, as a table; options as in `read_table`.
+
+    Raises:
+        InputError: the columns are not what was asked for.
+    """
+    names = [str(name) for name in data]
+    choice = Options(columns, drop, label, keep, only).choose(names, source)
+    keys = dict(zip(names, data, strict=True))
+    return assemble(choice, {name: as_column(data[keys[name]], name, source) for name in choice.wanted}, source)

@@ -1,0 +1,61 @@
+"""A table in memory: rows of numbers, and what travels beside them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.tables.choice import match_names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows of numbers, and what travels beside them."""
+
+    names: tuple[str, ...]  # the numeric feature columns, in order
+    values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN
+    labels: NDArray[np.bool_] | None = None  # (rows,), True = anomaly
+    kept: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # (rows,) each: ids carried through
+    source: str = ""  # what to call it in messages
+    named: bool = True  # False: the names are made up (a bare array), so columns are matched by position
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, rows: Any) -> "Table":
+        """The rows that an index array, a boolean mask or a slice picks, labels and kept columns too."""
+        return replace(
+            self,
+            values=np.ascontiguousarray(self.values[rows]),
+            labels=None if self.labels is None else self.labels[rows],
+            kept={name: column[rows] for name, column in self.kept.items()},
+        )
+
+    def missing(self) -> dict[str, int]:
+        """How many values are missing, for the columns that miss any."""
+        counts = np.isnan(self.values).sum(axis=0)
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
+
+    def align(self, names: Sequence[str]) -> "Table":
+        """The features `names`, in that order; other features are dropped.
+
+        Matched by name, or by position where the table's own names are made up.
+
+        Raises:
+            InputError: features are missing (all are listed), or a nameless table has another width.
+        """
+        place = {name: index for index, name in enumerate(self.names)}
+        picked = [place[name] for name in match_names(self.names, names, self.named, self.source)]
+        return replace(self, names=tuple(names), values=np.ascontiguousarray(self.values[:, picked]), named=True)
+
+
+def fingerprint(table: Table) -> str:
+    """The sha256, in hex, of the feature names, the shape and the values (labels and kept columns left out)."""
+    # Every NaN has the same bytes here: how a file spelled a missing value is no part of the data.
+    values = np.where(np.isnan(table.values), np.nan, table.values).astype("<f8")
+    head = json.dumps([table.names, values.shape]).encode()
+    return hashlib.sha256(head + b"\n" + values.tobytes()).hexdigest()

@@ -1,0 +1,124 @@
+"""`write_table` and `write_csv`: whole or not at all, and numbers read back exactly."""
+
+import gzip
+import os
+import re
+import secrets
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.errors import AetoolError, InputError, OutputError
+from aetool.storage import require_new
+from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
+from aetool.tables.choice import listed
+from aetool.tables.faults import ending_of, reason_of
+
+
+def write_table(
+    path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]], *, overwrite: bool = False
+) -> None:
+    """Write (rows,) columns by the ending of `path`, which appears whole or not at all.
+
+    Numbers read back exactly. NPZ holds one array a column; NPY one float array, (rows, columns), or a single
+    column in its own type, (rows,).
+
+    Raises:
+        OutputError: the path exists and `overwrite` is false, cannot be written, or cannot hold such columns.
+        InputError: the columns are not (rows,) arrays of one length.
+        DependencyError: a CSV or Parquet file without pyarrow.
+    """
+    path = Path(path)
+    ending = ending_of(path, OutputError)
+    arrays = _arrays(columns)
+    temporary = path.with_name(f".aetool-{secrets.token_hex(8)}.tmp")
+    try:
+        require_new(path, overwrite)
+        try:
+            with temporary.open("xb") as stream:
+                _WRITERS[ending](stream, arrays)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:  # also on Ctrl-C
+            temporary.unlink(missing_ok=True)
+    except AetoolError:
+        raise
+    except Exception as error:
+        raise OutputError(
+            f"{path}: could not be written: {reason_of(error)}; nothing was changed; check the directory, its "
+            "rights and free space, or choose another format"
+        ) from error
+
+
+def write_csv(stream: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write (rows,) columns as CSV to an open binary stream; numbers read back exactly.
+
+    Raises:
+        InputError: the columns are not (rows,) arrays of one length, or CSV cannot hold them.
+        DependencyError: pyarrow is missing.
+        OSError: what the stream raises.
+    """
+    require_pyarrow()
+    arrays = _arrays(columns)
+    try:
+        # An empty line is no row to a reader, so nulls become quoted empty cells.
+        parts = [pa.array(array) for array in arrays.values()]
+        parts = [part.cast(pa.string()).fill_null("") if part.null_count else part for part in parts]
+        quoted = (n if re.fullmatch(r"[\w. -]+", n) else '"{}"'.format(n.replace('"', '""')) for n in arrays)
+        stream.write((",".join(quoted) + "\n").encode())
+        pacsv.write_csv(pa.table(parts, names=list(arrays)), stream, pacsv.WriteOptions(include_header=False))
+    except (pa.ArrowException, UnicodeError) as error:
+        raise InputError(
+            f"columns that CSV cannot hold: {reason_of(error)}; convert them to text or numbers"
+        ) from error
+
+
+def _arrays(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Columns as native (rows,) arrays."""
+    arrays = {str(name): np.asarray(column) for name, column in columns.items()}
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise InputError(f"columns to write: one or more of one shape (rows,) expected, found {sorted(shapes)}")
+    return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
+
+
+def _write_gzipped_csv(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as zipped:
+        write_csv(zipped, arrays)  # type: ignore[arg-type]
+
+
+def _write_parquet(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    pq.write_table(pa.table({name: pa.array(array) for name, array in arrays.items()}), stream)
+
+
+def _write_npy(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    if text := [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]:
+        raise OutputError(f".npy holds numbers only, not columns {listed(text)}: write .npz, .csv or .parquet")
+    columns = list(arrays.values())
+    array = columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+    if array.ndim == 2 and array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _write_npz(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(stream, "w") as archive:  # not np.savez: its keywords forbid a column called "file"
+        for name, array in arrays.items():
+            if array.dtype == object and all(isinstance(value, str) for value in array):
+                array = array.astype(np.str_)  # noqa: PLW2901
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], Mapping[str, NDArray[Any]]], None]] = {
+    ".csv": write_csv,
+    ".csv.gz": _write_gzipped_csv,
+    ".parquet": _write_parquet,
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+}

@@ -1,0 +1,37 @@
+"""Write docs/cli.md, the reference of every command, from the commands' own help.
+
+python docs/cli.py
+"""
+
+from pathlib import Path
+
+import click
+
+from aetool.cli import main
+
+PAGE = Path(__file__).with_suffix(".md")
+HEAD = """# The command line
+
+Made from the commands' own help by `python docs/cli.py`.
+
+Results go to stdout, everything else to stderr. With `--json` a command prints exactly one JSON document, also
+when it fails (`{"error": ..., "type": ...}`); numbers that JSON lacks are the texts `"NaN"`, `"Infinity"` and
+`"-Infinity"`. The exit code is 0 when done, 1 when something failed, 2 for a wrong command line, 130 when
+interrupted. Colour is for terminals only; `NO_COLOR=1` turns it off there too.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    settings = {**main.context_settings, "terminal_width": 80, "max_content_width": 80}
+    root = click.Context(main, info_name="aetool", **settings)
+    sections = [("aetool", main.get_help(root))]
+    for name in main.list_commands(root):
+        command = main.commands[name]
+        context = click.Context(command, parent=root, info_name=name, **settings)
+        sections.append((f"aetool {name}", command.get_help(context)))
+    return HEAD + "".join(f"\n## {name}\n\n```text\n{text.rstrip()}\n```\n" for name, text in sections)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Help texts, their examples, the reference made of them, and what mistyped words are told."""
+
+import re
+import runpy
+import shlex
+import typing
+from pathlib import Path
+
+import click
+import pytest
+
+from aetool.cli import main
+from aetool.cli.train import ACTIVATIONS, DROPOUT_ON
+from aetool.model import config
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("train", "export", "verify", "encode", "reconstruct", "score", "evaluate", "info", "doctor", "demo")
+
+
+def examples(name):
+    """The command lines below "Example:" in a help text."""
+    text = main.commands[name].help or ""
+    return re.findall(r"^ +(aetool .+)$", text, re.MULTILINE)
+
+
+def parses(line):
+    """Whether the parser takes a command line: command, options and number of arguments."""
+    program, name, *arguments = shlex.split(line)
+    assert program == "aetool"
+    command = main.commands[name]
+    with click.Context(main, info_name="aetool", **main.context_settings) as parent:
+        command.make_context(name, arguments, parent=parent)
+
+
+def test_the_commands_are_these():
+    assert tuple(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example_that_parses(name):
+    assert examples(name)
+    for line in examples(name):
+        assert line.split()[1] == name
+        parses(line)
+
+
+def test_the_example_check_finds_a_wrong_option():
+    with pytest.raises(click.UsageError):
+        parses("aetool score bundle data.csv --keeep id")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json_and_every_option_a_help(name):
+    options = [param for param in main.commands[name].params if isinstance(param, click.Option)]
+    assert "--json" in [name for option in options for name in option.opts]
+    assert all(option.help for option in options)
+
+
+def test_no_summary_is_cut_short_at_80_columns(aetool):
+    assert "..." not in aetool("--help").stdout.split("Commands:")[1]
+
+
+def test_the_reference_in_docs_is_what_the_commands_say():
+    made = runpy.run_path(str(ROOT / "docs" / "cli.py"))["reference"]()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made, "run: python docs/cli.py"
+
+
+def test_choices_are_those_of_the_model():
+    assert typing.get_args(config.Activation) == ACTIVATIONS
+    assert typing.get_args(config.DropoutOn) == DROPOUT_ON
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("scor",), "score"),
+        (("train", "x.csv", "--lable", "y"), "--label"),
+        (("train", "x", "--impute", "mena"), "mean"),
+    ],
+)
+def test_a_mistyped_word_is_told_the_nearest(aetool, typed, meant):
+    result = aetool(*typed)
+    assert result.exit_code == 2 and meant in result.stderr

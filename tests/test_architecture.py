@@ -1,0 +1,100 @@
+"""What DESIGN asks of the code itself, where import-linter does not look: `make lint` runs that."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "aetool"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LIBRARY = [path for path in MODULES if "cli" not in path.relative_to(PACKAGE).parts]
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+library = pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+def prints(tree):
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+
+
+def imports(tree):
+    """(line, module) of every import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+
+
+def imports_in_functions(tree):
+    return sorted({line for node in ast.walk(tree) if isinstance(node, FUNCTIONS) for line, _ in imports(node)})
+
+
+def bare_excepts(tree):
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is None]
+
+
+def without_docstring(tree):
+    """The public functions, and the module, that say nothing of themselves."""
+    functions = [node for node in tree.body if isinstance(node, FUNCTIONS) and not node.name.startswith("_")]
+    return [getattr(node, "name", "module") for node in (tree, *functions) if not ast.get_docstring(node)]
+
+
+def test_the_modules_are_found():
+    assert len(LIBRARY) > 20 and len(MODULES) > len(LIBRARY)
+
+
+@library
+def test_library_code_prints_nothing_and_knows_no_click(path):
+    tree = tree_of(path)
+    assert prints(tree) == []
+    assert [line for line, module in imports(tree) if module.split(".")[0] in ("click", "rich")] == []
+
+
+@library
+def test_library_code_imports_at_the_top_only(path):
+    assert imports_in_functions(tree_of(path)) == []
+
+
+@every_module
+def test_no_except_catches_everything_unnamed(path):
+    assert bare_excepts(tree_of(path)) == []
+
+
+@every_module
+def test_modules_and_public_functions_say_what_they_are(path):
+    assert without_docstring(tree_of(path)) == []
+
+
+def test_no_module_has_a_lazy_getattr():
+    assert [
+        path for path in MODULES if any(getattr(node, "name", "") == "__getattr__" for node in tree_of(path).body)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("check", "code"),
+    [
+        (prints, "print(1)"),
+        (imports_in_functions, "def f():\n    import json"),
+        (bare_excepts, "try:\n    x\nexcept:\n    y"),
+        (without_docstring, '"""m"""\ndef f(): ...'),
+    ],
+)
+def test_the_checks_find_what_they_look_for(check, code):
+    assert check(ast.parse(code))

@@ -1,0 +1,85 @@
+"""README.md is true: every command and every block of Python in it runs, in order, beside a copy of exported/."""
+
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aetool.cli import main
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    """Lines after a `$` in the console blocks, without comments."""
+    lines = [line for block in blocks("console") for line in block.splitlines() if line]
+    assert all(line.startswith("$ ") for line in lines), "a console block holds commands only"
+    return [shlex.split(line[2:], comments=True) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a clone has beside the code: exported/."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "exported", folder / "exported")
+    return folder
+
+
+def test_every_aetool_command_runs_in_order(clone, monkeypatch):
+    monkeypatch.chdir(clone)
+    ran = [words for words in commands() if words[0] == "aetool"]
+    for words in ran:
+        result = CliRunner().invoke(main, words[1:])
+        assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+    assert {words[1] for words in ran} == set(main.commands) - {"demo"}  # demo is what `make demo` runs
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_block_of_python_runs(code, clone, monkeypatch, capsys):
+    monkeypatch.chdir(clone)
+    for path in clone.glob("exported/from-python"):
+        shutil.rmtree(path)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    for promised in re.findall(r"^print\(.*\)  # (\(.*\))$", code, re.MULTILINE):
+        assert promised in printed
+
+
+def test_the_other_commands_are_targets_of_the_makefile_and_its_environment():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    others = [words for words in commands() if words[0] != "aetool"]
+    assert ["make", "demo"] in others and ["make", "test"] in others
+    for words in others:
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), words
+        else:
+            assert words == ["source", ".venv/bin/activate"] and "VENV := .venv\n" in makefile
+
+
+def test_every_pip_install_names_extras_that_exist_and_one_onnxruntime_at_most():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = re.findall(r"pip install \"\.\[([a-z,]+)\]\"|`\[([a-z,]+)\]`", TEXT)
+    assert len(lists) >= 5
+    for found in lists:
+        extras = "".join(found).split(",")
+        assert set(extras) <= set(project["optional-dependencies"])
+        assert len({"cpu", "gpu", "cuda"} & set(extras)) <= 1
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_command_that_prose_names_exists():
+    named = set(re.findall(r"`aetool ([a-z]+)", TEXT))
+    assert named <= set(main.commands)
