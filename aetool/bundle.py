@@ -2,7 +2,6 @@
 
 import json
 import math
-import math
 import re
 import stat
 import sys
@@ -188,8 +187,8 @@ class Manifest:
         for precision, variant in self.variants.items():
             if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:
                 raise BundleError(
-                    f"{where}: variant {precision!r} must name the graphs {', '.join(self._needed_graphs())}, found no "
-                    f"{', '.join(missing)}; export the bundle again"
+                    f"{where}: variant {precision!r} must name the graphs {', '.join(self._needed_graphs())}, "
+                    f"found no {', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
                 if name not in self.files:

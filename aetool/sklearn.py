@@ -127,8 +127,7 @@ class AutoencoderDetector(OutlierMixin, TransformerMixin, BaseEstimator):  # typ
         with torch.inference_mode():
             decoded = pipeline.network.decode(torch.from_numpy(embedding)).numpy()
         statistics = self.trained_.statistics
-        found: Floats = decoded * statistics.scale + statistics.mean
-        return found
+        return np.asarray(decoded * statistics.scale + statistics.mean, dtype=np.float64)
 
     def score_samples(self, X: ArrayLike) -> Floats:  # noqa: N803
         """Normality of each row, (rows,): minus the anomaly score."""

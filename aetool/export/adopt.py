@@ -16,8 +16,8 @@ from aetool.errors import AetoolError, ExportError
 from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset, target
-from aetool.export.module import real_rows, score_rule, spread
 from aetool.export.inspection import require_sane
+from aetool.export.module import real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, rename
@@ -192,7 +192,7 @@ def _only_input(model: ModelProto, where: str) -> str:
         raise ExportError(
             f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32"
         )
-    return inputs[0].name
+    return str(inputs[0].name)
 
 
 def _scaling(reading: AdoptOptions, stated: Mapping[str, str], where: str) -> Scaling | None:

@@ -47,7 +47,19 @@ class Candidate:
         """The reference outputs for `rows`, decisions included."""
         return expected_outputs(self.evaluate, rows, self.threshold.value)
 
-    def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:
+    def out_of_range(self, rows: Rows) -> Rows:
+        """The rows, 100 times as far from the middle of the real ones."""
+        return out_of_range(rows, self.rows)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of what decides the outputs."""
+        names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
+        content = self.graph.SerializeToString(deterministic=True)
+        return hashlib.sha256(content + names.encode()).hexdigest()
+
+
+def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:
     """Every output by name for `rows`, decisions included.
 
     A number beyond float32 is infinite, as it is wherever the model is deployed.
@@ -58,18 +70,6 @@ class Candidate:
     }
     outputs["is_anomaly"] = ~(outputs["score"] <= threshold)
     return outputs
-
-
-def out_of_range(self, rows: Rows) -> Rows:
-        """The rows, 100 times as far from the middle of the real ones."""
-        return out_of_range(rows, self.rows)
-
-    @property
-    def identity(self) -> str:
-        """sha256 of what decides the outputs."""
-        names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
-        content = self.graph.SerializeToString(deterministic=True)
-        return hashlib.sha256(content + names.encode()).hexdigest()
 
 
 def out_of_range(rows: Rows, real: Rows) -> Rows:

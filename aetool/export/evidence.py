@@ -1,12 +1,15 @@
 """Evidence that a module is a function of each row alone, before it is traced."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aetool.errors import ExportError
 from aetool.export.candidate import Reference, Rows
-from aetool.model.adapter import has_mean
-from aetool.model.pipeline import evaluate_rows
+from aetool.model.adapter import has_mean, own_copy
+from aetool.model.pipeline import BLOCK_ROWS, evaluate_rows
 from aetool.model.scored import ScoredModule
 
 REPEATS = 3
@@ -50,28 +53,44 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) ->
                 )
 
 
-def reference_of(scored: ScoredModule, rows: Rows) -> "tuple[_Evaluate, str]":
+def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
+    """Three rows to trace with, or one where the module takes no more; more than one leaves the batch free."""
+    several = torch.from_numpy(np.resize(rows[:3], (3, *rows.shape[1:])))
+    own = own_copy(module)
+    with torch.no_grad():
+        try:
+            own(several)
+        except Exception:  # what is wrong, if it is not the number of rows, shows again with one
+            return several[:1]
+    return several
+
+
+def reference_of(scored: ScoredModule, sample: Tensor) -> "tuple[Evaluate, str]":
     """The module in float64, or in float32 where its forward allows nothing else; and what to call it."""
-    evaluate = _Evaluate(scored.in_float64(), torch.float64)
+    block = 1 if len(sample) == 1 else BLOCK_ROWS
+    evaluate = Evaluate(scored.in_float64(), torch.float64, block)
     try:
-        evaluate(rows)
+        evaluate(sample.numpy())
     except (RuntimeError, TypeError, ValueError):  # its forward makes float32 tensors of its own
-        return _Evaluate(scored.in_float32(), torch.float32), "PyTorch in float32"
+        return Evaluate(scored.in_float32(), torch.float32, block), "PyTorch in float32"
     return evaluate, "PyTorch in float64"
 
 
-class _Evaluate:
-    """rows -> outputs by name."""
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """rows -> outputs by name, in PyTorch."""
 
-    def __init__(self, module: ScoredModule, dtype: torch.dtype) -> None:
-        self.module, self.dtype = module, dtype
+    module: ScoredModule
+    dtype: torch.dtype
+    block: int
+    """Rows at once."""
 
     def __call__(self, rows: Rows) -> Reference:
         # What forward makes itself (an initial state, say) then has the right type as well.
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
         try:
-            return dict(evaluate_rows(self.module, rows, self.dtype))
+            return dict(evaluate_rows(self.module, rows, self.dtype, self.block))
         finally:
             torch.set_default_dtype(before)
 

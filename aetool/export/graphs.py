@@ -56,7 +56,7 @@ def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int |
     then computes the same is for the verification to prove.
 
     Args:
-        sample: (2 or more, ...) float32; with one row the exporter would fix the batch.
+        sample: (batch, ...) float32; with one row the exporter fixes the batch.
 
     Raises:
         ExportError: the exporter refuses, or what it wrote is not what was asked for.
@@ -65,7 +65,7 @@ def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int |
     module.eval()
     _require_repeatable(module, sample)
     native = max(opset, NATIVE_OPSET)
-    model = _export(module, sample, native, dynamic=True)
+    model = _export(module, sample, native, dynamic=True) if len(sample) > 1 else None
     if model is None or not has_dynamic_batch(model):
         single = _export(module, sample[:1], native, dynamic=False)
         assert single is not None

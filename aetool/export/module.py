@@ -15,7 +15,7 @@ from aetool.bundle import Feature
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Rows
 from aetool.export.compatibility import target
-from aetool.export.evidence import reference_of, require_function
+from aetool.export.evidence import reference_of, require_function, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold
@@ -73,7 +73,7 @@ def export_module(
     options, reading = options or ExportOptions(), reading or ModuleOptions()
     path = prepare(path, options)
     real = real_rows(rows, input_shape)
-    sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
+    sample = usable_sample(module, real)
     network = AdaptedModule(
         module,
         sample,
@@ -84,7 +84,7 @@ def export_module(
     )
     scored = ScoredModule(network, reading.score)
     require_function(scored, sample, module)
-    evaluate, reference = reference_of(scored, real[:2])
+    evaluate, reference = reference_of(scored, sample)
     if rows is None and options.threshold is None:
         threshold = Threshold(float(np.finfo(np.float32).max), {"method": "none: no rows to choose it from"})
     else:
@@ -126,10 +126,12 @@ def score_rule(score: Score) -> dict[str, str]:
 
 def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> Rows:
     """The rows to compare on, float32: those given, or random ones of `input_shape`."""
+    found: Rows
     if rows is None:
         if not input_shape or not all(size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        return np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
+        found = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
+        return found
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(rows, dtype=np.float32)
     if found.ndim < 2 or len(found) == 0:

@@ -42,7 +42,8 @@ def export_pyod(
     real = real_rows(rows, None)
     if real.shape[1:] != (read.n_features,):
         raise InputError(f"rows: expected shape (rows, {read.n_features}), found {real.shape}; give raw rows")
-    evaluate, reference = reference_of(read.scored, real[:2])
+    sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
+    evaluate, reference = reference_of(read.scored, sample)
     if options.threshold is None and options.contamination is None:
         rule = {
             "method": f"threshold_ of {read.kind}",
@@ -52,7 +53,6 @@ def export_pyod(
         threshold = Threshold(keep_decisions(read.scores, read.threshold), rule)
     else:
         threshold = choose_threshold(read.scores, options.contamination, options.threshold)
-    sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
     candidate = Candidate(
         graph=traced(read.scored, threshold, sample, options),
         evaluate=evaluate,

@@ -9,9 +9,9 @@ from aetool.model.scored import Scaling, Score
 def rename(model: ModelProto, names: dict[str, str]) -> None:
     """Give values of the graph other names, everywhere they stand."""
     for node in model.graph.node:
-        for values in (node.input, node.output):
-            for i, value in enumerate(values):
-                values[i] = names.get(value, value)
+        for places in (node.input, node.output):
+            for i, name in enumerate(places):
+                places[i] = names.get(name, name)
     for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
         value.name = names.get(value.name, value.name)
     for tensor in model.graph.initializer:

@@ -34,7 +34,7 @@ class AdaptedModule(nn.Module):
     ) -> None:
         """See `adapt`."""
         super().__init__()
-        self.module = _own_copy(module)
+        self.module = own_copy(module)
         self.has_embedding = True
         if latent is not None:
             self._way: Callable[[Tensor], Both] = self._through_mean
@@ -98,7 +98,12 @@ class AdaptedModule(nn.Module):
         return bool((reconstruction - expected).abs().max() <= SAME * max(spread, 1e-30))
 
 
-def _own_copy(module: nn.Module) -> nn.Module:
+def own_copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU, in float32 and eval mode.
+
+    Raises:
+        ExportError: the module cannot be copied.
+    """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     if isinstance(module, nn.DataParallel):
         module = module.module

@@ -60,15 +60,18 @@ class Pipeline(nn.Module):
 
 
 def evaluate_rows(
-    module: Callable[[Tensor], Outputs], rows: NDArray[np.generic], dtype: torch.dtype
+    module: Callable[[Tensor], Outputs],
+    rows: NDArray[np.generic],
+    dtype: torch.dtype,
+    rows_at_once: int = BLOCK_ROWS,
 ) -> dict[str, NDArray[np.float64]]:
     """Outputs by name for (rows, ...), computed in blocks; `module` must be in eval mode."""
     blocks = []
     with torch.inference_mode():
-        for start in range(0, max(len(rows), 1), BLOCK_ROWS):
+        for start in range(0, max(len(rows), 1), rows_at_once):
             # The rows as a deployed model receives them: float32, whatever the arithmetic after.
             with np.errstate(over="ignore"):  # beyond float32 is infinite there, and scores so
-                block = np.array(rows[start : start + BLOCK_ROWS], dtype=np.float32)
+                block = np.array(rows[start : start + rows_at_once], dtype=np.float32)
             outputs = module(torch.from_numpy(block).to(dtype))._asdict()
             blocks.append({name: part.double().numpy() for name, part in outputs.items() if part is not None})
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -118,7 +118,6 @@ def _only(names: Sequence[str], wanted: frozenset[str], unwanted: frozenset[str]
     """The one name left, by number or by word."""
     if len(names) == 1:
         return names[0]
-    by_name = [name for name in names if name.lower() in wanted]
-    if len(by_name) != 1:
-        by_name = [name for name in names if name.lower() not in unwanted] if not by_name else by_name
-    return by_name[0] if len(by_name) == 1 else None
+    likely = [name for name in names if name.lower() in wanted]
+    likely = likely or [name for name in names if name.lower() not in unwanted]
+    return likely[0] if len(likely) == 1 else None

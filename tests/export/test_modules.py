@@ -9,7 +9,7 @@ from aetool import selftest
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export import ExportOptions, ModuleOptions, export_module
 
-from . import modules
+import peoples_modules as modules
 
 SHAPES = {
     modules.Convolutional: (3, 8, 8),
@@ -73,7 +73,8 @@ def test_a_module_is_exported_verified_and_scores_as_in_torch(kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [modules.Plain, modules.Pair, modules.Swapped, modules.AsDict, modules.AsDataclass, modules.Convolutional]
+    "kind",
+    [modules.Plain, modules.Pair, modules.Swapped, modules.AsDict, modules.AsDataclass, modules.Convolutional],
 )
 def test_the_embedding_is_found_and_decodes_to_the_reconstruction(kind, tmp_path):
     module, rows = made(kind), rows_for(kind)
@@ -94,10 +95,7 @@ def test_without_an_embedding_encode_and_decode_say_so(tmp_path):
 
 
 def test_parts_with_other_names_are_found_when_named(tmp_path):
-    module = made(modules.Plain)
-    module.down, module.up = module.encoder, module.decoder
-    del module.encoder, module.decoder
-    module.forward = lambda x: module.up(module.down(x))  # type: ignore[method-assign]
+    module = made(modules.OtherNames)
     reading = ModuleOptions(encoder="down", decoder="up")
     export_module(module, tmp_path / "b", rows=rows_for(modules.Plain), reading=reading)
     assert aetool.load(tmp_path / "b").encode(rows_for(modules.Plain)).shape == (50, 3)

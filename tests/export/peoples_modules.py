@@ -19,6 +19,15 @@ class Plain(nn.Module):
         return self.decoder(self.encoder(x))
 
 
+class OtherNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(6, 3), nn.Linear(3, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
 class NoParts(nn.Module):
     """Reconstruction alone, nothing that can be told apart."""
 
@@ -173,9 +182,7 @@ class BatchStatistics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 6)
-        )
+        self.layers = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 6))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
