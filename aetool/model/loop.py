@@ -18,6 +18,7 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate climbs."""
 SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
+ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +71,34 @@ class Loop:
             CheckpointError: its state is not that of this network and optimiser.
         """
         state = previous.state
-        slots: dict[int, dict[str, Tensor]] = {}
-        try:
-            self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
-            for name, value in state.items():
-                if name.startswith("adam."):
-                    _, index, slot = name.split(".")
-                    slots.setdefault(int(index), {})[slot] = value
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-            torch.set_rng_state(state["random"])
-            if self.rows.is_cuda and "random_cuda" in state:
-                torch.cuda.set_rng_state(state["random_cuda"], self.rows.device)
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        found = {name: (v.shape, v.dtype) for name, v in state.items() if name != "random_cuda"}
+        odd = sorted(name for name, _ in self._expected().items() ^ found.items())
+        if odd:
             raise CheckpointError(
-                f"resume: the state of the checkpoint does not fit its network ({str(error).splitlines()[0]}); "
-                "train afresh"
-            ) from error
+                f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train afresh"
+            )
+        self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
+        slots = {
+            index: {slot: state[f"adam.{index}.{slot}"] for slot in ADAM_SLOTS}
+            for index, _ in enumerate(self.network.parameters())
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        torch.set_rng_state(state["random"])
+        if self.rows.is_cuda and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.rows.device)
         self.history = tuple(dict(epoch) for epoch in previous.history)
         self.best = dict(previous.network.state_dict())
         self.state = dict(state)
+
+    def _expected(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        """Shape and type of what `restore` needs."""
+        tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
+        for index, parameter in enumerate(self.network.parameters()):
+            tensors |= {f"adam.{index}.{slot}": parameter for slot in ADAM_SLOTS}
+            tensors[f"adam.{index}.step"] = torch.zeros(())
+        tensors["random"] = torch.get_rng_state()
+        return {name: (value.shape, value.dtype) for name, value in tensors.items()}
 
     def _epoch(self) -> Epoch:
         train_loss = self._train()
