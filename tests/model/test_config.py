@@ -45,7 +45,7 @@ ANYTHING = st.one_of(
     ],
 )
 def test_wrong_architecture_is_refused(field: str, value: Any) -> None:
-    with pytest.raises(InputError, match="expected .*found") as caught:
+    with pytest.raises(InputError, match=r"expected .*found") as caught:
         AutoencoderConfig(**{field: value})
     assert "\n" not in str(caught.value)
 

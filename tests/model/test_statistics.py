@@ -65,7 +65,7 @@ def test_column_without_a_value_is_named() -> None:
 @pytest.mark.parametrize("far", [1e9, 1e16])
 def test_spread_that_float32_cannot_tell_apart_is_refused(far: float) -> None:
     with pytest.raises(InputError, match=r"too large for their spread.*: b; subtract a constant"):
-        learn_statistics(GOOD + [0, far, 0], NAMES, None)
+        learn_statistics(GOOD + np.array([0, far, 0]), NAMES, None)
 
 
 @pytest.mark.parametrize("unit", [1e-45, 1e-40, 1e-34, 1e34, 1e36])
