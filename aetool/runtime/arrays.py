@@ -91,7 +91,7 @@ def _convert(data: Any, what: str) -> Rows:
             f"{what}: expected real numbers, found {array.dtype!s:.60} ({_sample(array)}); convert it to float32"
         )
     with np.errstate(all="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
-        rows = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+        rows: Rows = np.require(array, np.float32, ["C", "A"])
     return rows if masked is None else np.where(masked, np.float32(np.nan), rows)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import aetool
 from aetool import InputError
-from aetool.runtime import autoencoder
+from aetool.runtime import autoencoder, ending
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -145,6 +145,68 @@ print(codes)
         timeout=GUARD_S,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[7, 7, 7]\n", "")
+
+
+def test_a_forked_process_inherits_neither_sessions_nor_a_lock_that_nobody_will_release(run_python, exported):
+    done = run_python(
+        """
+import os, sys, threading
+import aetool
+rows = [[1.0] * 30] * 3
+model = aetool.load(sys.argv[1])
+model.score(rows)
+held, release = threading.Event(), threading.Event()
+def hold():
+    with model._lock:
+        held.set()
+        release.wait()
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    assert not model._sessions
+    assert model.encode(rows).shape == (3, 120)
+    os._exit(7)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+release.set()
+print(code)
+""",
+        exported,
+        timeout=GUARD_S,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+
+
+def test_after_the_end_began_only_daemon_threads_are_kept_out(monkeypatch):
+    monkeypatch.setattr(ending, "_ending", True)
+    entered = []
+    daemon = threading.Thread(target=lambda: ending.call_native(entered.append, "daemon"), daemon=True)
+    other = threading.Thread(target=lambda: ending.call_native(entered.append, "other"))
+    daemon.start()
+    other.start()
+    other.join(GUARD_S)
+    ending.call_native(entered.append, "main")
+    daemon.join(0.2)
+    assert daemon.is_alive()
+    assert entered == ["other", "main"]
+
+
+def test_the_end_waits_for_calls_under_way(monkeypatch):
+    monkeypatch.setattr(ending, "_ending", False)
+    inside, go_on, left = threading.Event(), threading.Event(), []
+
+    def native():
+        inside.set()
+        go_on.wait()
+        left.append(True)
+
+    caller = threading.Thread(target=ending.call_native, args=(native,))
+    caller.start()
+    inside.wait()
+    threading.Timer(0.1, go_on.set).start()
+    ending._let_out()
+    assert left == [True]
+    caller.join(GUARD_S)
 
 
 @pytest.mark.parametrize("daemon", [True, False])

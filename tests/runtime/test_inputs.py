@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aetool import AetoolError, InputError
+from aetool.runtime.arrays import to_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 
@@ -86,6 +87,19 @@ def test_the_same_numbers_in_another_form_give_the_same_result(model, rows, make
     assert type(found) is np.ndarray
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("make", SAME_NUMBERS.values(), ids=SAME_NUMBERS)
+def test_onnxruntime_is_given_plain_float32_in_c_order(rows, make):
+    found = to_rows(make(rows), (), (30,))
+    assert type(found) is np.ndarray
+    assert found.dtype == np.dtype("=f4")
+    assert found.flags.c_contiguous
+    assert found.flags.aligned
+
+
+def test_plain_rows_are_not_copied(rows):
+    assert to_rows(rows, (), (30,)) is rows
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "<i4", ">i4", "i8", "u8", "f2", ">f2", "?"])

@@ -298,6 +298,20 @@ def test_an_opened_bundle_that_was_replaced_says_so(tmp_path, whole):
         first.check_files()
 
 
+def test_a_directory_replaced_between_opening_it_and_its_file_is_opened_again(tmp_path, monkeypatch):
+    publish_directory(tmp_path / "out", {"a": b"old"})
+    real = os.open
+
+    def replace_first(path, *arguments, **options):
+        if path == "a" and "dir_fd" in options:
+            monkeypatch.setattr(os, "open", real)
+            publish_directory(tmp_path / "out", {"a": b"new"}, overwrite=True)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", replace_first)
+    assert read_inside(tmp_path / "out", "a", 10) == b"new"
+
+
 # Reading
 
 

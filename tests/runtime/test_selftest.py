@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aetool
-from aetool import BundleError, InputError, ProviderError
+from aetool import BundleError, InputError, ProviderError, selftest
 from aetool.bundle import Bundle
 from aetool.selftest import NEEDED, read_golden, verify_bundle, verify_rows
 
@@ -125,6 +125,15 @@ def test_any_damage_to_the_golden_vectors_is_a_bundle_error_or_harmless(bundle, 
         assert str(error).isprintable()
     else:
         assert set(NEEDED) <= set(found)
+
+
+def test_a_bundle_that_is_replaced_during_its_test_is_not_judged_by_the_old_vectors(
+    exported, bundle, rewrite, monkeypatch
+):
+    rewrite(bundle, lambda manifest: manifest.update(created="2030-01-01T00:00:00Z"))
+    monkeypatch.setattr(selftest, "load", lambda _, **options: aetool.load(bundle, **options))
+    with pytest.raises(BundleError, match="was replaced by another bundle"):
+        verify_bundle(exported)
 
 
 def test_an_unknown_provider_is_a_provider_error(exported):
