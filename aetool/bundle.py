@@ -16,7 +16,6 @@ from aetool.storage import (
     is_plain_relative,
     pin,
     publish_directory,
-    read_below,
     read_inside,
     sha256,
     still_there,
@@ -232,12 +231,8 @@ class Bundle:
                 continue
             return bundle
 
-    def read(self, name: str, directory: int | None = None) -> bytes:
+    def read(self, name: str) -> bytes:
         """The content of one file, exactly as it was published.
-
-        Args:
-            name: path inside the bundle.
-            directory: descriptor of the bundle's directory, to read several files from the same one.
 
         Raises:
             BundleError: missing, truncated, changed, or not listed in the manifest.
@@ -245,7 +240,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
-        data = _read(self.path, name, MAX_FILE_BYTES, directory)
+        data = _read(self.path, name, MAX_FILE_BYTES)
         if len(data) != record.size:
             raise BundleError(
                 f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
@@ -283,11 +278,11 @@ class Bundle:
         Raises:
             BundleError: a file is missing, changed, or foreign.
         """
-        # All through one descriptor: a bundle published in place of this one cannot mix its files in.
+        # A fault may be another bundle, published in place of this one meanwhile; pinned, the two differ for sure.
         try:
             with pin(self.path) as directory:
                 try:
-                    self._check_files(directory)
+                    self._check_files()
                 except BundleError as error:
                     if not still_there(self.path, directory):
                         raise _ReplacedError(self.path) from error
@@ -296,12 +291,12 @@ class Bundle:
             raise _ReplacedError(self.path) from error
         return len(self.manifest.files)
 
-    def _check_files(self, directory: int) -> None:
-        text = _read(self.path, MANIFEST, MAX_MANIFEST_BYTES, directory)
+    def _check_files(self) -> None:
+        text = _read(self.path, MANIFEST, MAX_MANIFEST_BYTES)
         if Manifest.from_json(text, str(self.path / MANIFEST)) != self.manifest:
             raise _ReplacedError(self.path)
         for name in self.manifest.files:
-            self.read(name, directory)
+            self.read(name)
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_symlink() or not (path.is_dir() or name == MANIFEST or name in self.manifest.files):
@@ -340,9 +335,9 @@ def _what_is_there(path: Path) -> str:
         return f"what cannot be opened ({error.strerror})"
 
 
-def _read(path: Path, name: str, max_bytes: int, directory: int | None = None) -> bytes:
+def _read(path: Path, name: str, max_bytes: int) -> bytes:
     try:
-        return read_inside(path, name, max_bytes) if directory is None else read_below(directory, name, max_bytes)
+        return read_inside(path, name, max_bytes)
     except FileNotFoundError as error:
         raise BundleError(
             f"{path / name}: missing; {path} is not a whole bundle, fetch or export it again"

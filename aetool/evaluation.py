@@ -28,7 +28,7 @@ class Evaluation:
     reconstruction_error: float
     """Median score of the rows (the normal ones, where there are labels)."""
     reconstruction_rmse: float
-    """Root mean squared difference of features and reconstruction, raw units, same rows."""
+    """Root mean squared difference of features and reconstruction, raw units, same rows; missing cells left out."""
     anomalies: int | None = None
     """Rows labelled so."""
     auroc: float | None = None
@@ -54,10 +54,15 @@ def evaluate(
     """Score (rows, n_features) and compare with `labels`, (rows,) True for anomalies, where given.
 
     Raises:
-        InputError: no rows, or labels of one kind only.
+        InputError: no rows, or labels that are not one bool a row or of one kind only.
     """
     if len(rows) == 0:
         raise InputError("evaluate: expected one row or more, found none; give a table with rows")
+    if labels is not None and (np.shape(labels) != (len(rows),) or np.asarray(labels).dtype != bool):
+        raise InputError(
+            f"labels: true or false for each of {len(rows)} rows expected, found {np.asarray(labels).dtype} of "
+            f"shape {np.shape(labels)}; compare them with the value that means an anomaly"
+        )
     score = np.asarray(scorer.score(rows), dtype=np.float64)
     reconstruction = np.asarray(scorer.reconstruct(rows), dtype=np.float64)
     normal = np.ones(len(rows), dtype=bool) if labels is None else ~labels
@@ -74,11 +79,12 @@ def evaluate(
                 "recall": hits / int(labels.sum()),
                 "false_positive_rate": float(flagged[~labels].mean()),
             }
-    difference = (reconstruction - rows)[normal]
+    present = ~np.isnan(rows)[normal]
+    difference = (reconstruction - rows)[normal][present]
     return Evaluation(
         rows=len(rows),
-        reconstruction_error=float(np.median(score[normal])),
-        reconstruction_rmse=float(np.sqrt(np.mean(difference**2))),
+        reconstruction_error=float(np.median(_ordered(score[normal]))),
+        reconstruction_rmse=float(np.sqrt(np.mean(difference**2))) if difference.size else float("nan"),
         **figures,
     )
 
@@ -93,9 +99,13 @@ def ranking(score: NDArray[Any], labels: NDArray[np.bool_]) -> dict[str, float]:
         kind = "anomalies" if labels.all() else "normal rows"
         raise InputError(f"evaluate: labels of both kinds are needed, found only {kind}; check --label")
     # Ranks instead of scores: the order is all that counts, and infinity has one.
-    order = np.where(np.isfinite(score), score, np.inf)
-    _, ranks = np.unique(order, return_inverse=True)
+    _, ranks = np.unique(_ordered(score), return_inverse=True)
     return {
         "auroc": float(roc_auc_score(labels, ranks)),
         "average_precision": float(average_precision_score(labels, ranks)),
     }
+
+
+def _ordered(score: NDArray[Any]) -> NDArray[Any]:
+    """Scores that are no numbers as the most abnormal of all."""
+    return np.where(np.isfinite(score), score, np.inf)

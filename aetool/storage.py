@@ -44,7 +44,7 @@ def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
     while True:
         with pin(directory) as descriptor:
             try:
-                return read_below(descriptor, name, max_bytes)
+                return _read_below(descriptor, name, max_bytes)
             except FileNotFoundError:
                 if still_there(directory, descriptor):
                     raise
@@ -66,8 +66,7 @@ def still_there(directory: Path, descriptor: int) -> bool:
     return os.path.samestat(directory.stat(), os.fstat(descriptor))
 
 
-def read_below(directory: int, name: str, max_bytes: int) -> bytes:
-    """`read_inside` for a directory that is open already."""
+def _read_below(directory: int, name: str, max_bytes: int) -> bytes:
     if not is_plain_relative(name):
         raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
     *parents, last = name.split("/")

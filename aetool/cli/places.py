@@ -6,7 +6,6 @@ from aetool.bundle import MANIFEST
 from aetool.errors import BundleError, CheckpointError, OutputError
 from aetool.storage import require_new
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")  # of aetool.tables, which imports pyarrow
 _CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
 BUNDLE, CHECKPOINT = "a bundle", "a checkpoint"
 
@@ -67,8 +66,9 @@ def require_free_file(path: Path, overwrite: bool) -> None:
     Raises:
         OutputError: something stands there already, it cannot be written, or its ending tells no format.
     """
+    from aetool.tables.faults import ending_of  # pyarrow comes with it
+
     require_new(path, overwrite)
     if path.is_dir():
         raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
-    if not path.name.lower().endswith(TABLE_ENDINGS):
-        raise OutputError(f"{path}: the ending tells the format to write; use one of {', '.join(TABLE_ENDINGS)}")
+    ending_of(path, OutputError)

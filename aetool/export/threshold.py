@@ -14,7 +14,7 @@ DEFAULT_CONTAMINATION = 0.01
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
 LARGEST_SCORE = 1e38
-SINGLE = np.finfo(np.float32)
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ def choose_threshold(
     if threshold is not None:
         if contamination is not None:
             raise InputError("--threshold and --contamination exclude each other; give one")
-        if not (_is_number(threshold) and (threshold == 0 or SINGLE.tiny <= threshold <= SINGLE.max)):
+        if not (_is_number(threshold) and (threshold == 0 or SMALLEST <= threshold <= LARGEST)):
             raise InputError(
-                f"threshold: expected 0, or a number that float32 can hold ({SINGLE.tiny:.1e} to "
-                f"{SINGLE.max:.1e}), found {reprlib.repr(threshold)}"
+                f"threshold: expected 0, or a number that float32 can hold ({SMALLEST:.1e} to "
+                f"{LARGEST:.1e}), found {reprlib.repr(threshold)}"
             )
         return Threshold(float(np.float32(threshold)), {"method": "given"})
     contamination = DEFAULT_CONTAMINATION if contamination is None else contamination
@@ -76,7 +76,7 @@ def _in_clear_gap(scores: NDArray[np.float64], contamination: float) -> float:
     wanted = min(len(scores), max(0, math.ceil((1 - contamination) * len(scores) - 1e-9)))
     # gaps[k] lies between scores[k - 1] and scores[k]: k rows are normal, the rest is flagged.
     lower = np.concatenate([[0.0], scores])
-    upper = np.concatenate([scores, [scores[-1] * 1.05 + SINGLE.tiny]])
+    upper = np.concatenate([scores, [scores[-1] * 1.05 + SMALLEST]])
     clear = np.flatnonzero(upper - lower > CLEAR_GAP * upper)
     if clear.size == 0:
         return float(scores[-1])

@@ -16,6 +16,7 @@ from aetool.errors import InputError
 Rows = NDArray[np.float32]
 
 _SHOWN = 10  # names in a message
+_COMPARED = 2000  # names among which the nearest is looked for: difflib is slow
 
 
 def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str = "features") -> Rows:
@@ -45,7 +46,9 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
     if array.shape == (0,):  # an empty list: no rows, and no width to be wrong
         return array.reshape(0, *shape)
     if array.shape[1:] != shape and array.shape != shape:
-        raise InputError(f"{what}: expected {_describe(shape)}, found {array.shape}; {_remedy(array, shape)}")
+        raise InputError(
+            f"{what}: expected {_describe(shape)}, found {array.shape}; {_remedy(array, shape, what)}"
+        )
     return array
 
 
@@ -60,7 +63,9 @@ def _describe(shape: tuple[int, ...]) -> str:
     return f"shape (rows, {', '.join(map(str, shape))})"
 
 
-def _remedy(array: Rows, shape: tuple[int, ...]) -> str:
+def _remedy(array: Rows, shape: tuple[int, ...], what: str) -> str:
+    if what == "embedding":
+        return "give what encode returns"
     if array.ndim == len(shape) + 1 == 2:
         return f"give the {shape[0]} columns the model was trained on, in its order, or name them"
     return f"give an array of {len(shape) + 1} dimensions, {' x '.join(map(str, shape))} per row"
@@ -86,7 +91,7 @@ def _convert(data: Any, what: str) -> Rows:
             f"{what}: expected real numbers, found {array.dtype!s:.60} ({_sample(array)}); convert it to float32"
         )
     with np.errstate(all="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
-        rows = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+        rows: Rows = np.require(array, np.float32, ["C", "A"])
     return rows if masked is None else np.where(masked, np.float32(np.nan), rows)
 
 
@@ -110,7 +115,19 @@ def _number(value: Any, what: str) -> float:
 
 
 def _sample(array: NDArray[Any]) -> str:
-    return repr(str(array.ravel()[0])[:40]) if array.size else "empty"
+    """One value that shows what is wrong: among numbers that became text, the text."""
+    if array.size == 0:
+        return "empty"
+    texts = map(str, array.ravel())
+    return repr(next((text for text in texts if not _reads_as_number(text)), str(array.ravel()[0]))[:40])
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _column_names(data: Any) -> list[str] | None:
@@ -147,9 +164,10 @@ def _from_columns(data: Any, found: list[str], names: Sequence[str], what: str) 
 
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
+    others = [str(other) for other in found[:_COMPARED]]
     shown = []
-    for name in missing[:_SHOWN]:  # difflib is slow on wide tables
-        nearest = difflib.get_close_matches(name, [str(other) for other in found], n=1)
+    for name in missing[:_SHOWN]:
+        nearest = difflib.get_close_matches(name, others, n=1)
         shown.append(f"{name!r} (nearest: {nearest[0]!r})" if nearest else repr(name))
     return _and_more(shown, len(missing))
 

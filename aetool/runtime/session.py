@@ -28,8 +28,8 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
     options.log_severity_level = _SILENT_BUT_ERRORS
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
-    # Denormal numbers made the same graph 8 times slower.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Not session.set_denormal_as_zero: it changes the arithmetic of the calling thread for good, the caller's own
+    # too, and of no thread that was there before, so that results would depend on the thread.
     strict = provider is not PROVIDERS["cpu"]
     if strict:
         # Without the CPU in the list and with this switch, a node that the provider cannot take is an

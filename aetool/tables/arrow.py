@@ -13,5 +13,6 @@ __all__ = ["pa", "pacsv", "pq", "require_pyarrow"]
 
 
 def require_pyarrow() -> None:
+    """Raise a DependencyError where pyarrow is missing."""
     if pa is None:
         raise DependencyError("pyarrow", "tables", "reading CSV and Parquet")

@@ -16,6 +16,7 @@ from aetool.tables.choice import Choice, Options
 
 
 def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    """A Parquet file: what was chosen of it, and those columns by name."""
     with pq.ParquetFile(str(path)) as file:
         # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
         names = [name for name in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", name)]
@@ -25,6 +26,7 @@ def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any
 
 
 def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    """An array, (rows, columns), as columns `X_0`, `X_1`, ..."""
     with path.open("rb") as stream:
         array = _read_array(stream, path.stat().st_size, str(path))
     if array.ndim != 2:
@@ -34,6 +36,7 @@ def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
 
 
 def read_npz(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    """An archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
     names: list[str] = []
     data: dict[str, Any] = {}
     tables = []

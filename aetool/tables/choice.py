@@ -104,13 +104,22 @@ def _require(found: Sequence[str], wanted: Sequence[str], source: str, who: str)
 
 
 def repeated(names: Iterable[str]) -> list[str]:
+    """Those that stand more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
 
 
 def listed(names: Sequence[str], most: int | None = None) -> str:
+    """Names for a message: quoted, `most` of them at most."""
     more = f" and {len(names) - most:,} more" if most is not None and len(names) > most else ""
     return (", ".join(map(repr, names[:most])) or "no columns") + more
 
 
 def drop_options(names: Iterable[str]) -> str:
-    return " ".join(f"--drop {shlex.quote(name if name.isprintable() else repr(name))}" for name in names)
+    """The command line's options that leave `names` out; a name with a comma or a quote is quoted, as in CSV."""
+    return " ".join(f"--drop {shlex.quote(_quoted(name))}" for name in names)
+
+
+def _quoted(name: str) -> str:
+    if not name.isprintable():
+        return repr(name)
+    return '"{}"'.format(name.replace('"', '""')) if "," in name or '"' in name else name

@@ -13,6 +13,7 @@ from aetool.tables.choice import Choice, Options, drop_options
 
 
 def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+    """A CSV file: what was chosen of it, and those columns by name."""
     source = str(path)
     # Kept columns are read as bytes, so that no type is guessed for them.
     keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}

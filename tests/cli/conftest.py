@@ -83,7 +83,15 @@ def process():
 
 def environment():
     """This environment, without what changes how text is shown."""
-    changes = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING", "_AETOOL_COMPLETE")
+    changes = (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+        "TERM",
+        "PYTHONIOENCODING",
+        "PYTHONUNBUFFERED",
+        "_AETOOL_COMPLETE",
+    )
     here = str(Path(__file__).parents[2])
     kept = {name: value for name, value in os.environ.items() if name not in changes}
     return {**kept, "TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join([here, kept.get("PYTHONPATH", "")])}

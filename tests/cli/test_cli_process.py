@@ -203,6 +203,7 @@ def without(*packages):
         ("torch", "torch", "train", ("info", "checkpoint")),
         ("onnx", "onnx", "train", ("export", "checkpoint", "-o", "{out}")),
         ("onnxruntime", "onnxruntime", "cpu", ("score", "bundle", "new.csv")),
+        ("onnxruntime", "onnxruntime", "cpu", ("export", "checkpoint", "-o", "{out}")),
         ("pyarrow", "pyarrow", "tables", ("score", "bundle", "new.csv")),
         ("sklearn", "scikit-learn", "train", ("evaluate", "bundle", "new.csv")),
         ("sklearn", "scikit-learn", "train", ("demo", "-o", "{out}")),

@@ -1,0 +1,61 @@
+"""The model card: a header that is YAML, a table that is Markdown, facts that are the manifest's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aetool.bundle import Bundle, Feature
+from aetool.export.card import model_card
+
+
+def header_and_body(card: str) -> tuple[dict[str, str], list[str]]:
+    lines = card.split("\n")
+    assert lines[0] == "---"
+    end = lines.index("---", 1)
+    return dict(line.split(": ", 1) for line in lines[1:end]), lines[end + 1 :]
+
+
+def cells(body: list[str]) -> dict[str, str]:
+    """The facts of the table; a bar inside a cell is escaped."""
+    rows = [line.replace("\\|", "\0").split("|") for line in body if line.startswith("|")]
+    assert {len(row) for row in rows} == {4}, "every row has two cells"
+    return {row[1].strip(): row[2].strip().replace("\0", "|") for row in rows}
+
+
+def test_published_card_is_that_of_the_manifest(bundle: Path) -> None:
+    card = (bundle / "README.md").read_text()
+    assert card == model_card(Bundle.open(bundle).manifest)
+
+
+def test_header_is_what_a_hub_reads(bundle: Path) -> None:
+    header, _ = header_and_body((bundle / "README.md").read_text())
+    assert header["library_name"] == "aetool"
+    assert header["pipeline_tag"] == "tabular-classification"
+    assert header["tags"] == "[autoencoder, anomaly-detection, onnx]"
+    assert json.loads(header["model_name"]) == "cancer"  # a JSON string is a YAML one
+
+
+def test_facts_are_those_of_the_manifest(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    _, body = header_and_body((bundle / "README.md").read_text())
+    facts = cells(body)
+    provenance, rule = manifest.provenance, manifest.threshold
+    assert facts["opset"] == f"{manifest.opset} (IR {manifest.ir_version})"
+    assert f"{provenance['rows_trained']} rows of `cancer.csv`, seed 0, 8 epochs" in facts["trained on"]
+    assert facts["threshold"].startswith(f"{rule['value']:.6g}: flags {rule['flagged_share']:.2%} of")
+    assert "0 decisions flipped" in facts["proven"]
+    assert "`c0`, `c1`" in facts["features"]
+    assert facts["features"].endswith("and 10 more")
+
+
+@pytest.mark.parametrize("name", ['say "hi": now', "a|b", "`tick`", "émoji 😀", "# ---", "[link](x)", "<b>"])
+def test_odd_names_do_not_break_it(bundle: Path, name: str) -> None:
+    manifest = Bundle.open(bundle).manifest
+    odd = replace(manifest, name=name, features=tuple(Feature(f"{name}\n{i}") for i in range(3)))
+    header, body = header_and_body(model_card(odd))
+    assert json.loads(header["model_name"]) == name
+    assert "ud83d" not in header["model_name"]
+    assert len([line for line in body if line.startswith("# ")]) == 1
+    assert cells(body)["features"].count("`") == 6

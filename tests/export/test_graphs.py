@@ -1,0 +1,231 @@
+"""The graphs: the opset asked for, nothing of training, nothing of this machine, each alone enough."""
+
+import getpass
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+from aetool.bundle import GRAPHS, Bundle
+from aetool.errors import ExportError
+from aetool.export import ExportOptions, export_checkpoint
+from aetool.export.graphs import OPSETS, RANDOM_OPS, TRAINING_OPS, export_graph
+from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
+
+
+@pytest.fixture(scope="module")
+def deep(make_table: Callable[..., Any]) -> TrainedAutoencoder:
+    """Everything at once that must not reach a graph, and imputation, which must."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 7))
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    shape = AutoencoderConfig(7, 5, (9, 6), "gelu", 0.3, "both", True, 0.2)
+    return train(make_table(rows), TrainingConfig(epochs=3, impute="median"), shape)
+
+
+@pytest.fixture(scope="module")
+def deep_bundle(deep: TrainedAutoencoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_checkpoint(deep, tmp_path_factory.mktemp("deep") / "deep").bundle.path
+
+
+@pytest.fixture(scope="module", params=["cancer", "deep"])
+def any_bundle(request: pytest.FixtureRequest, bundle: Path, deep_bundle: Path) -> Path:
+    return bundle if request.param == "cancer" else deep_bundle
+
+
+def graphs(path: Path) -> dict[str, onnx.ModelProto]:
+    return {name: onnx.load(path / f"{name}.onnx") for name in GRAPHS}
+
+
+@pytest.mark.parametrize("opset", [17, 18, 20, 21])
+def test_opset_asked_for_is_the_opset_written(deep: TrainedAutoencoder, tmp_path: Path, opset: int) -> None:
+    exported = export_checkpoint(deep, tmp_path / "b", ExportOptions(opset=opset))
+    assert exported.bundle.manifest.opset == opset
+    for model in graphs(tmp_path / "b").values():
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+        assert model.ir_version == exported.bundle.manifest.ir_version
+        assert model.ir_version <= 10  # what onnxruntime 1.18 reads
+
+
+@pytest.mark.parametrize("opset", [3, 16, 99, -1, "18", 18.0, True, None])
+def test_opset_that_cannot_be_written_is_refused(trained: TrainedAutoencoder, tmp_path: Path, opset: Any) -> None:
+    with pytest.raises(ExportError, match=r"opset: expected 17 to \d+, found"):
+        export_checkpoint(trained, tmp_path / "b", ExportOptions(opset=opset))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_opset_beyond_the_runtime_is_refused(trained: TrainedAutoencoder, tmp_path: Path) -> None:
+    """The newest that onnx knows: written and proven, or refused; never something else."""
+    try:
+        export_checkpoint(trained, tmp_path / "b", ExportOptions(opset=OPSETS[-1]))
+    except ExportError as error:
+        assert "opset" in str(error)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert onnx.load(tmp_path / "b" / "encoder.onnx").opset_import[0].version == OPSETS[-1]
+
+
+def test_exporter_that_writes_another_opset_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    export = torch.onnx.export
+
+    def stubborn(*arguments: Any, opset_version: int, **options: Any) -> Any:
+        return export(*arguments, opset_version=18, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", stubborn)
+    with pytest.raises(ExportError, match=r"opset 20 .* was asked for, the exporter wrote \{'': 18\}"):
+        export_graph(Four(), torch.zeros(3, 2), 20)
+
+
+class Four(nn.Module):
+    """Features in, four outputs out."""
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return features * 2, features + 1, features.sum(1), features.sum(1) > 0
+
+
+class Noisy(Four):
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return super().forward(features + torch.randn_like(features))
+
+
+class Branching(Four):
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return super().forward(features if features.sum() > 0 else -features)
+
+
+class Fixed(Four):
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return super().forward(features + torch.ones(3, 2))
+
+
+def test_noise_in_eval_mode_is_refused() -> None:
+    with pytest.raises(ExportError, match="two runs on the same rows differ in embedding"):
+        export_graph(Noisy(), torch.zeros(3, 2), 18)
+
+
+def test_control_flow_on_data_is_refused_in_one_line() -> None:
+    with pytest.raises(ExportError, match=r"torch\.onnx\.export refuses the model") as caught:
+        export_graph(Branching(), torch.zeros(3, 2), 18)
+    assert "\n" not in str(caught.value)
+
+
+def test_fixed_batch_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"refuses the model|batch dimension came out fixed"):
+        export_graph(Fixed(), torch.zeros(3, 2), 18)
+
+
+def test_nothing_of_training_is_left(any_bundle: Path) -> None:
+    for name, model in graphs(any_bundle).items():
+        kinds = {node.op_type for node in model.graph.node}
+        assert not kinds & (TRAINING_OPS | RANDOM_OPS), name
+        assert {node.domain for node in model.graph.node} <= {""}
+        assert not model.functions
+
+
+def test_batch_is_symbolic_and_shapes_are_told(any_bundle: Path) -> None:
+    for name, model in graphs(any_bundle).items():
+        for value in [*model.graph.input, *model.graph.output]:
+            dims = value.type.tensor_type.shape.dim
+            assert dims[0].dim_param == "batch", (name, value.name)
+            assert all(dim.dim_value > 0 for dim in dims[1:]), (name, value.name)
+
+
+def test_inputs_and_outputs_have_their_names(bundle: Path) -> None:
+    found = {
+        name: ([value.name for value in model.graph.input], [value.name for value in model.graph.output])
+        for name, model in graphs(bundle).items()
+    }
+    assert found == {
+        "encoder": (["features"], ["embedding"]),
+        "decoder": (["embedding"], ["reconstruction"]),
+        "autoencoder": (["features"], ["embedding", "reconstruction"]),
+        "detector": (["features"], ["score", "is_anomaly"]),
+    }
+
+
+def test_weights_are_inside(any_bundle: Path) -> None:
+    for model in graphs(any_bundle).values():
+        assert model.graph.initializer
+        for tensor in model.graph.initializer:
+            assert tensor.data_location == onnx.TensorProto.DEFAULT
+            assert not tensor.external_data
+
+
+def test_encoder_carries_no_decoder(bundle: Path) -> None:
+    sizes = {name: len(model.graph.node) for name, model in graphs(bundle).items()}
+    assert sizes["encoder"] + sizes["decoder"] == sizes["autoencoder"]
+
+
+def test_metadata_tells_what_a_bare_runtime_needs(any_bundle: Path) -> None:
+    manifest = Bundle.open(any_bundle).manifest
+    for name in GRAPHS:
+        session = onnxruntime.InferenceSession(any_bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        found = session.get_modelmeta().custom_metadata_map
+        assert found["name"] == manifest.name
+        assert found["graph"] == name
+        assert found["bundle"] == manifest.id
+        assert found["precision"] == "fp32"
+        assert float(found["threshold"]) == manifest.threshold["value"]
+        assert tuple(json.loads(found["feature_names"])) == manifest.feature_names
+
+
+def test_no_trace_of_the_machine_that_exported(any_bundle: Path) -> None:
+    traces = [
+        str(Path.cwd()),
+        str(Path.home()),
+        str(any_bundle.parent),
+        torch.__file__.rsplit("/", 2)[0],
+        "site-packages",
+        "aetool/",
+        ".py",
+        "forward(",
+        "stack_trace",
+    ]
+    traces += [word for word in (getpass.getuser(), socket.gethostname()) if len(word) > 4]
+    for path in any_bundle.iterdir():
+        content = path.read_bytes()
+        found = [trace for trace in traces if trace.encode() in content]
+        assert found == [] or (path.suffix == ".md" and found == ["aetool/"]), path.name
+
+
+def test_each_file_alone_gives_the_golden_outputs(any_bundle: Path) -> None:
+    golden = dict(np.load(any_bundle / "golden.npz", allow_pickle=False))
+    threshold = Bundle.open(any_bundle).manifest.threshold["value"]
+    sure = np.abs(golden["score"] - threshold) > 1e-4 * threshold
+    for name in GRAPHS:
+        content = (any_bundle / f"{name}.onnx").read_bytes()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        given = session.get_inputs()[0].name
+        feed = {given: golden[given].astype(np.float32)}
+        by_reference = ReferenceEvaluator(onnx.load_from_string(content)).run(None, feed)
+        for output, ours, theirs in zip(session.get_outputs(), session.run(None, feed), by_reference, strict=True):
+            expected = golden[output.name]
+            assert ours.shape == theirs.shape == expected.shape
+            if ours.dtype == bool:
+                np.testing.assert_array_equal(ours[sure], expected[sure])
+                np.testing.assert_array_equal(theirs[sure], expected[sure])
+            else:
+                scale = np.abs(expected).max(axis=0)
+                assert np.abs((ours - expected) / scale).max() <= 1e-5, (name, output.name)
+                assert np.abs((theirs - ours) / scale).max() <= 1e-5, (name, output.name)
+
+
+def test_missing_values_are_filled_inside_the_graph(deep: TrainedAutoencoder, deep_bundle: Path) -> None:
+    assert deep.statistics.fill is not None
+    session = onnxruntime.InferenceSession(deep_bundle / "detector.onnx", providers=["CPUExecutionProvider"])
+    rows = np.nan_to_num(deep.held_out.features[:6])
+    rows[2] = deep.statistics.fill
+    gap = rows.copy()
+    gap[2] = np.nan
+    filled, missing = (session.run(["score"], {"features": part})[0] for part in (rows, gap))
+    np.testing.assert_array_equal(filled, missing)
+    assert np.isfinite(missing).all()

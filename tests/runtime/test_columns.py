@@ -1,0 +1,192 @@
+"""Columns by name: any order, extra ones ignored, missing ones named with the nearest match."""
+
+import numpy as np
+import pytest
+
+from aetool import InputError
+
+
+class DuckTable:
+    """As little of a data frame as there can be: polars has this much."""
+
+    def __init__(self, columns):
+        self.data = columns
+
+    @property
+    def columns(self):
+        return list(self.data)
+
+    def __getitem__(self, name):
+        return self.data[name]
+
+
+class DuckArrow(DuckTable):
+    @property
+    def column_names(self):
+        return list(self.data)
+
+    columns = property(lambda self: [["values"], ["without", "names"]])
+
+
+class DuckRow:
+    """One row of a pandas frame: keys() are the names."""
+
+    def __init__(self, columns):
+        self.data = {name: values[0] for name, values in columns.items()}
+
+    def keys(self):
+        return self.data.keys()
+
+    def __getitem__(self, name):
+        return self.data[name]
+
+
+@pytest.fixture
+def columns(model, rows):
+    shuffled = np.random.default_rng(3).permutation(model.n_features)
+    return {"id": ["a"] * len(rows), **{model.feature_names[i]: rows[:, i] for i in shuffled}, "extra": rows[:, 0]}
+
+
+def structured(columns):
+    names = [name for name in columns if name != "id"]
+    table = np.zeros(len(columns["extra"]), [(name, ">f8") for name in names])
+    for name in names:
+        table[name] = columns[name]
+    return table
+
+
+TABLES = {
+    "dict": dict,
+    "dict of lists": lambda c: {name: list(values) for name, values in c.items()},
+    "duck table": DuckTable,
+    "duck Arrow": DuckArrow,
+    "structured array": structured,
+    "record array": lambda c: structured(c).view(np.recarray),
+    "masked columns": lambda c: {n: v if n == "id" else np.ma.array(v) for n, v in c.items()},
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("method", ["encode", "reconstruct", "score", "detect"])
+def test_columns_are_matched_by_name_and_extra_ones_ignored(model, rows, columns, make, method):
+    np.testing.assert_array_equal(getattr(model, method)(make(columns)), getattr(model, method)(rows))
+
+
+def test_missing_columns_are_listed_with_the_nearest_match(model, columns):
+    columns["mean_radius"] = columns.pop("mean radius")
+    del columns["worst area"]
+    for table in (columns, DuckTable(columns), structured(columns)):
+        with pytest.raises(InputError) as caught:
+            model.score(table)
+        message = str(caught.value)
+        assert "'mean radius' (nearest: 'mean_radius')" in message
+        assert "'worst area'" in message
+        assert "'mean texture'" not in message
+        assert message.isprintable()
+
+
+def test_a_table_of_other_columns_does_not_list_them_all(model):
+    with pytest.raises(InputError, match="and 20 more"):
+        model.score({f"column {i}": [1.0] for i in range(50_000)})
+
+
+def test_scalars_by_name_are_one_row(model, rows, columns):
+    one = {name: values[0] for name, values in columns.items()}
+    for row in (one, DuckRow(columns), structured(columns)[0]):
+        found = model.encode(row)
+        assert found.shape == (120,)
+        np.testing.assert_array_equal(found, model.encode(rows[0]))
+
+
+def test_columns_of_no_rows_give_no_results(model, columns):
+    assert model.score({name: [] for name in columns}).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (["a", "b"], "column 'mean area'"),
+        ([1.0, None], "NoneType"),
+        ([1.0], "equally long"),
+        ([[1.0], [2.0]], "one-dimensional"),
+        (2.0, "equally long"),
+        (np.array(["2020-01-01"] * 2, "M8[D]"), "datetime64"),
+    ],
+)
+def test_an_unusable_column_is_named(model, columns, values, named):
+    two = {name: values[:2] for name, values in columns.items()} | {"mean area": values}
+    with pytest.raises(InputError, match=named):
+        model.score(two)
+
+
+def test_a_table_that_only_numbers_its_columns_is_taken_by_position(model, rows):
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(model.score(pandas.DataFrame(rows)), model.score(rows))
+
+
+@pytest.fixture
+def frame(columns):
+    return pytest.importorskip("pandas").DataFrame(columns)
+
+
+def test_pandas_frames_and_rows_of_them(model, rows, frame):
+    np.testing.assert_array_equal(model.score(frame), model.score(rows))
+    np.testing.assert_array_equal(model.encode(frame.iloc[0]), model.encode(rows[0]))
+    np.testing.assert_array_equal(model.score(frame.iloc[::-1]), model.score(rows[::-1]))
+    assert model.score(frame.iloc[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", ["Float32", "Float64", "Int64", "boolean", "float[pyarrow]", "int64[pyarrow]"])
+def test_pandas_own_dtypes_and_their_nulls(model, frame, dtype):
+    pandas = pytest.importorskip("pandas")
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    name = "mean area"
+    plain = frame.drop(columns="id").astype(np.float32)
+    plain[name] = (plain[name] > 500).astype(np.float32) if dtype == "boolean" else plain[name].round()
+    typed = plain.astype({name: dtype})
+    np.testing.assert_array_equal(model.score(typed), model.score(plain))
+    typed.loc[3, name] = pandas.NA
+    plain.loc[3, name] = np.nan
+    np.testing.assert_array_equal(model.score(typed), model.score(plain))
+
+
+def test_pandas_categories_of_numbers_and_text(model, frame):
+    pandas = pytest.importorskip("pandas")
+    expected = model.score(frame)
+    frame["mean area"] = pandas.Categorical(frame["mean area"])
+    np.testing.assert_array_equal(model.score(frame), expected)
+    for text in (pandas.Categorical(["high"] * len(frame)), ["high"] * len(frame)):
+        frame["mean area"] = text
+        with pytest.raises(InputError, match=r"column 'mean area'.*'high'"):
+            model.score(frame)
+
+
+def test_a_column_that_stands_twice_is_refused(model, frame):
+    pandas = pytest.importorskip("pandas")
+    twice = pandas.concat([frame, frame[["mean area"]]], axis=1)
+    with pytest.raises(InputError, match="stand twice: 'mean area'"):
+        model.score(twice)
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.Table.from_pandas(frame)
+    with pytest.raises(InputError, match="stand twice: 'mean area'"):
+        model.score(table.append_column("mean area", table["mean area"]))
+
+
+def test_arrow_tables_batches_and_nulls(model, rows, columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(columns)
+    expected = model.score(rows)
+    for form in (table, table.to_batches()[0], pyarrow.concat_tables([table.slice(0, 7), table.slice(7)])):
+        np.testing.assert_array_equal(model.score(form), expected)
+    spoilt = rows.copy()
+    spoilt[2, 3] = np.nan
+    name = model.feature_names[3]
+    values = [None if i == 2 else float(v) for i, v in enumerate(rows[:, 3])]
+    place = table.column_names.index(name)
+    for kind in (pyarrow.float32(), pyarrow.float64(), pyarrow.decimal128(38, 20)):
+        column = pyarrow.array(values, pyarrow.float64()).cast(kind, safe=False)
+        found = model.score(table.set_column(place, name, column))
+        np.testing.assert_allclose(found, model.score(spoilt), rtol=1e-6)
+    with pytest.raises(InputError, match=f"column '{name}'"):
+        model.score(table.set_column(place, name, pyarrow.array(["a"] * len(rows))))

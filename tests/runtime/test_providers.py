@@ -1,0 +1,107 @@
+"""A provider asked for is used, or it is an error: never a silent CPU."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import aetool
+from aetool import BundleError, InputError, ProviderError
+from aetool.runtime import providers, session
+from aetool.runtime.providers import PROVIDERS
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "CPUExecutionProvider", "", None, ["cpu"], {"cpu"}])
+def test_an_unknown_provider_is_an_error_listing_the_known_ones(exported, name):
+    with pytest.raises(ProviderError, match=re.escape(f"provider {name!r} is unknown; choose auto, cpu or cuda")):
+        aetool.load(exported, provider=name)
+
+
+def test_cuda_without_a_gpu_is_an_error_not_a_cpu_session(exported, monkeypatch):
+    monkeypatch.setattr(providers, "cuda_devices", lambda: 0)
+    with pytest.raises(ProviderError, match=r"use provider='cpu'|pip install 'aetool\[cuda\]'"):
+        aetool.load(exported, provider="cuda")
+
+
+def test_cuda_here_is_cuda_or_an_error(exported, rows):
+    try:
+        model = aetool.load(exported, provider="cuda")
+    except ProviderError:
+        return
+    assert model.provider == "cuda"
+    assert model._open("detector").get_providers()[0] == "CUDAExecutionProvider"
+    model.score(rows)
+
+
+def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch):
+    """A driver with a GPU, and an onnxruntime that cannot use it."""
+    if providers.cuda_devices():
+        pytest.skip("there is a GPU here")
+    monkeypatch.setattr(providers, "cuda_devices", lambda: 1)
+    with pytest.raises(ProviderError, match=r"cuda.*provider='cpu'|pip install") as caught:
+        aetool.load(exported, provider="cuda")
+    assert str(caught.value).isprintable()
+
+
+class FakeRuntime:
+    """An onnxruntime that takes the CPU whatever it is asked for."""
+
+    __version__ = "0"
+
+    def __init__(self):
+        self.entries = {}
+
+    def SessionOptions(self):  # noqa: N802 - onnxruntime's name
+        return SimpleNamespace(add_session_config_entry=self.entries.__setitem__)
+
+    def InferenceSession(self, model, options, providers):  # noqa: N802
+        self.asked = providers
+        return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+
+
+def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
+    fake = FakeRuntime()
+    monkeypatch.setattr(session, "onnxruntime", lambda: fake)
+    with pytest.raises(ProviderError, match="'cuda' was asked for, onnxruntime chose CPUExecutionProvider"):
+        session.open_session(b"", PROVIDERS["cuda"], where="here")
+    assert fake.asked == ["CUDAExecutionProvider"]  # the CPU is not even offered
+    assert fake.entries["session.disable_cpu_ep_fallback"] == "1"
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_what_was_chosen_is_reported(exported, name, rows):
+    with aetool.load(exported, provider=name) as model:
+        used = model._open("detector").get_providers()[0]
+        assert PROVIDERS[model.provider].registered == used
+        assert f"on {model.provider}" in repr(model)
+        assert np.isfinite(model.score(rows)).all()
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(exported, monkeypatch):
+    monkeypatch.setattr(providers, "cuda_devices", lambda: 0)
+    assert aetool.load(exported).provider == "cpu"
+
+
+def test_an_unknown_precision_is_an_error_listing_those_there_are(exported):
+    with pytest.raises(BundleError, match="no precision 'int4'; it has fp32"):
+        aetool.load(exported, precision="int4")
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5, None])
+def test_an_unusable_number_of_threads_is_an_input_error(exported, threads):
+    with pytest.raises(InputError, match="intra_op_num_threads: expected an integer of 1 or more"):
+        aetool.load(exported, intra_op_num_threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_inside_one_run_do_not_change_results(exported, model, many, threads):
+    with aetool.load(exported, intra_op_num_threads=threads) as other:
+        np.testing.assert_allclose(other.score(many), model.score(many), rtol=1e-5)
+
+
+def test_encoding_makes_the_encoder_session_only(exported, rows):
+    with aetool.load(exported, provider="cpu") as model:
+        assert model._sessions == {}
+        model.encode(rows)
+        assert list(model._sessions) == ["encoder"]

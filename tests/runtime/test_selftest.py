@@ -1,0 +1,149 @@
+"""A bundle tells by itself whether it computes here what it computed where it was made."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aetool
+from aetool import BundleError, InputError, ProviderError, selftest
+from aetool.bundle import Bundle
+from aetool.selftest import NEEDED, read_golden, verify_bundle, verify_rows
+
+EXPECTED = [
+    ("encoder", "embedding"),
+    ("decoder", "reconstruction"),
+    ("autoencoder", "embedding"),
+    ("autoencoder", "reconstruction"),
+    ("detector", "score"),
+    ("detector", "is_anomaly"),
+]
+
+
+def test_every_output_of_every_graph_agrees_with_the_golden_vectors(exported):
+    records = verify_bundle(exported, provider="cpu")
+    assert [(record.graph, record.output) for record in records] == EXPECTED
+    assert all(record.passed for record in records)
+    assert all(record.max_scaled <= 1e-5 for record in records)
+    assert records[-1].flipped == 0
+
+
+def test_one_row_at_a_time_agrees_with_all_at_once(exported, many):
+    records = verify_rows(exported, many)
+    assert [(record.graph, record.output) for record in records] == EXPECTED
+    assert all(record.passed for record in records)
+
+
+def test_no_rows_agree_with_no_rows(exported, many):
+    assert all(record.passed for record in verify_rows(exported, many[:0]))
+    with pytest.raises(InputError, match="features: expected shape"):
+        verify_rows(exported, many[:, :3])
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_wrong_golden_value_is_a_failed_record(bundle, rewrite, golden, npz, name):
+    changed = {key: value.copy() for key, value in golden.items()}
+    changed[name][0] = ~changed[name][0] if name == "is_anomaly" else changed[name][0] + 100
+    rewrite(bundle, golden=npz(**changed))
+    failed = {record.output for record in verify_bundle(bundle) if not record.passed}
+    if name == "features":
+        assert failed >= {"embedding", "score"}
+    elif name == "embedding":  # what the decoder is given, too
+        assert failed == {"embedding", "reconstruction"}
+    else:
+        assert failed == {name}
+
+
+def test_a_precision_of_its_own_is_checked_with_its_own_threshold(bundle, rewrite):
+    def add(manifest):
+        manifest["variants"]["int8"] = manifest["variants"]["fp32"]
+
+    rewrite(bundle, add)
+    records = verify_bundle(bundle)
+    assert len(records) == 2 * len(EXPECTED)
+    assert {record.rows for record in records} == {"golden", "golden (int8)"}
+
+
+def archive_of(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def npy(value):
+    buffer = io.BytesIO()
+    np.save(buffer, value)
+    return buffer.getvalue()
+
+
+FAULTY = {
+    "empty": lambda g, npz: b"",
+    "no archive": lambda g, npz: b"PK" * 500,
+    "one array": lambda g, npz: npy(g["features"]),
+    "a member that is no array": lambda g, npz: archive_of(**{"features.npy": b"x"}),
+    "a pickle": lambda g, npz: npz(**{**g, "score": np.array([{}] * len(g["score"]), object)}),
+    "an array of impossible size": lambda g, npz: archive_of(
+        **{"features.npy": npy(g["features"]).replace(b"(84, 30)", b"(9**99,)")}
+    ),
+    "an array of great size": lambda g, npz: archive_of(
+        **{"features.npy": npy(g["features"]).replace(b"(84, 30), }    ", b"(999999999999,)}")}
+    ),
+    "an output less": lambda g, npz: npz(**{k: v for k, v in g.items() if k != "score"}),
+    "features too narrow": lambda g, npz: npz(**{**g, "features": g["features"][:, 1:]}),
+    "fewer rows of one": lambda g, npz: npz(**{**g, "embedding": g["embedding"][1:]}),
+    "scores of rank 2": lambda g, npz: npz(**{**g, "score": g["score"][:, None]}),
+    "text": lambda g, npz: npz(**{**g, "score": g["score"].astype(str)}),
+    "no rows": lambda g, npz: npz(**{k: v[:0] for k, v in g.items()}),
+}
+
+
+@pytest.mark.parametrize("make", FAULTY.values(), ids=FAULTY)
+def test_golden_vectors_that_are_none_are_a_bundle_error(bundle, rewrite, golden, npz, make):
+    rewrite(bundle, golden=make(golden, npz))
+    with pytest.raises(BundleError, match=r"golden\.npz: .*export the bundle again") as caught:
+        verify_bundle(bundle)
+    assert str(caught.value).isprintable()
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_any_damage_to_the_golden_vectors_is_a_bundle_error_or_harmless(bundle, rewrite, golden, npz, data):
+    content = bytearray(npz(**{name: value[:2] for name, value in golden.items()}))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    rewrite(bundle, golden=bytes(content))
+    opened = Bundle.open(bundle)
+    try:
+        found = read_golden(opened)
+    except BundleError as error:
+        assert str(error).isprintable()
+    else:
+        assert set(NEEDED) <= set(found)
+
+
+def test_a_bundle_that_is_replaced_during_its_test_is_not_judged_by_the_old_vectors(
+    exported, bundle, rewrite, monkeypatch
+):
+    rewrite(bundle, lambda manifest: manifest.update(created="2030-01-01T00:00:00Z"))
+    monkeypatch.setattr(selftest, "load", lambda _, **options: aetool.load(bundle, **options))
+    with pytest.raises(BundleError, match="was replaced by another bundle"):
+        verify_bundle(exported)
+
+
+def test_an_unknown_provider_is_a_provider_error(exported):
+    with pytest.raises(ProviderError):
+        verify_bundle(exported, provider="tpu")
+
+
+def test_the_session_tells_what_its_bundle_says_of_itself(exported, model):
+    assert model.manifest == Bundle.open(exported).manifest
+    assert (model.name, model.n_features, model.embedding_dim) == ("breast-cancer", 30, 120)
+    assert model.threshold == model.manifest.variants["fp32"].threshold
+    assert model.feature_names == model.manifest.feature_names
+    assert isinstance(model, aetool.AutoencoderSession)
