@@ -133,9 +133,7 @@ class Manifest:
             created=entries.take("created", str),
             tools=entries.mapping("tools", str),
             input_shape=entries.sizes("input_shape"),
-            embedding_shape=entries.sizes("embedding_shape")
-            if content.get("embedding_shape") is not None
-            else None,
+            embedding_shape=entries.sizes_or_null("embedding_shape"),
             features=tuple(
                 Feature(entry.take("name", str), entry.take("unit", str), entry.rest())
                 for entry in entries.objects("features")
@@ -190,6 +188,11 @@ class Manifest:
                     f"found no {', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
+                if graph in ("encoder", "decoder") and self.embedding_shape is None:
+                    raise BundleError(
+                        f"{where}: variant {precision!r} names graph {graph!r}, but embedding_shape is null; "
+                        "export the bundle again"
+                    )
                 if name not in self.files:
                     raise BundleError(
                         f"{where}: variant {precision!r} names graph {graph!r} in {name!r}, which the "
@@ -447,6 +450,12 @@ class _Fields:
         if not values or not all(type(size) is int and 1 <= size < 2**31 for size in values):
             self._fail(f"{self.path}.{key}", "a list of sizes of 1 or more", values)
         return tuple(values)
+
+    def sizes_or_null(self, key: str) -> tuple[int, ...] | None:
+        if self.content.get(key, ()) is not None:
+            return self.sizes(key)
+        self.taken.add(key)
+        return None
 
     def digest(self, key: str) -> str:
         value = self.take(key, str)

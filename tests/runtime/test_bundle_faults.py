@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aetool
-from aetool import BundleError
+from aetool import BundleError, InputError
 from aetool.bundle import GRAPHS, Bundle, Manifest
 from aetool.selftest import verify_bundle
 
@@ -149,8 +149,10 @@ def swap_features(manifest):
 
 CONTRADICTIONS = {
     "features swapped": (swap_features, "feature_names"),
-    "a feature less": (lambda m: m["features"].pop(), "width 29"),
-    "another embedding": (lambda m: m.update(embedding_dim=7), "width 7"),
+    "a feature less": (lambda m: (m["features"].pop(), m.update(input_shape=[29])), "shape [29]"),
+    "another embedding": (lambda m: m.update(embedding_shape=[7]), "shape [7]"),
+    "an embedding of another rank": (lambda m: m.update(embedding_shape=[30, 4]), "shape [30, 4]"),
+    "rows of another rank": (lambda m: m.update(input_shape=[30, 1], features=[]), "shape [30, 1]"),
     "another threshold": (lambda m: m["variants"]["fp32"].update(threshold=9.5), "threshold '9.5'"),
     "another bundle's id": (lambda m: m.update(id="0" * 64), "bundle '000"),
 }
@@ -170,6 +172,7 @@ def content(exported):
     manifest = json.loads((exported / "manifest.json").read_text())
     manifest["provenance"] = {"seed": 0}
     manifest["features"] = manifest["features"][:2]
+    manifest["input_shape"] = [2]
     return manifest
 
 
@@ -291,17 +294,22 @@ WRONG = {
     "version of many digits": (lambda m: m.update(format_version="9" * 5000), "is not a version"),
     "version newer": (lambda m: m.update(format_version="2.0"), "2.0 is newer than 1.0.*upgrade aetool"),
     "version much newer": (lambda m: m.update(format_version="10"), "10 is newer"),
-    "no features": (lambda m: m.update(features=[]), "one or more distinct names, found 0"),
+    "a feature less than inputs": (lambda m: m["features"].pop(), "found 1 names"),
+    "features of images": (lambda m: m.update(input_shape=[2, 1]), r"each of the \(2, 1\) inputs"),
     "feature twice": (lambda m: m["features"].append(m["features"][0]), "3 names, 2 distinct"),
     "feature not an object": (lambda m: m["features"].append("x"), r"\$\.features\[2\] must be an object"),
-    "dimension zero": (lambda m: m.update(embedding_dim=0), "embedding_dim must be 1 or more"),
-    "dimension true": (lambda m: m.update(embedding_dim=True), "must be an integer, found 'True'"),
-    "dimension a float": (lambda m: m.update(embedding_dim=4.0), "must be an integer, found '4.0'"),
+    "dimension zero": (lambda m: m.update(embedding_shape=[0]), "embedding_shape must be a list of sizes of 1"),
+    "dimension true": (lambda m: m.update(embedding_shape=[True]), "embedding_shape must be a list of sizes"),
+    "dimension a float": (lambda m: m.update(input_shape=[4.0]), "input_shape must be a list of sizes"),
+    "dimension too large": (lambda m: m.update(input_shape=[2**31]), "input_shape must be a list of sizes"),
+    "no dimension": (lambda m: m.update(embedding_shape=[]), "embedding_shape must be a list of sizes"),
+    "a number for a shape": (lambda m: m.update(embedding_shape=4), "embedding_shape must be a list"),
+    "an encoder without embedding": (lambda m: m.update(embedding_shape=None), "'encoder', but embedding_shape is null"),
     "threshold text": (lambda m: m["variants"]["fp32"].update(threshold="1"), "must be a finite number"),
     "threshold missing": (lambda m: m["variants"]["fp32"].pop("threshold"), "threshold must be a finite number"),
     "threshold too large": (lambda m: m["variants"]["fp32"].update(threshold=10**400), "must be a finite number"),
     "no fp32": (lambda m: m.update(variants={}), "must hold 'fp32'"),
-    "a graph less": (lambda m: m["variants"]["fp32"]["files"].pop("decoder"), "found no decoder"),
+    "a graph less": (lambda m: m["variants"]["fp32"]["files"].pop("encoder"), "found no encoder"),
     "graph not listed": (lambda m: m["files"].pop("decoder.onnx"), "does not list under files"),
     "no sha256": (lambda m: m["files"]["README.md"].update(sha256="abc"), "64 hex digits"),
     "negative size": (lambda m: m["files"]["README.md"].update(size=-1), "size must be 0 or more"),
@@ -326,7 +334,7 @@ def test_every_field_is_needed_and_typed(content, key):
     with pytest.raises(BundleError, match=f"{key} is missing"):
         parse(without)
     with pytest.raises(BundleError, match=f"{key} must be"):
-        parse({**content, key: None})
+        parse({**content, key: False})
 
 
 UNSAFE = ["../x", "/etc/passwd", "a/../../x", "a//b", "./a", "a/", "", "a\\b", "a\0b", "..", ".", "manifest.json"]
@@ -374,6 +382,30 @@ def test_a_later_minor_version_is_read_and_its_unknown_keys_are_kept(bundle, rew
     manifest = Manifest.from_json(text, "here")
     assert manifest.unknown == {"signature": {"key": [1, None]}}
     assert json.loads(manifest.to_json()) == json.loads(text)
+
+
+def test_without_a_decoder_the_bundle_does_the_rest_and_decode_says_what_it_has(bundle, rewrite, rows, model):
+    """A model whose reconstruction is not made of its embedding alone has none."""
+
+    def change(manifest):
+        del manifest["variants"]["fp32"]["files"]["decoder"], manifest["files"]["decoder.onnx"]
+
+    rewrite(bundle, change)
+    (bundle / "decoder.onnx").unlink()
+    with aetool.load(bundle) as less:
+        assert less.graphs == ("encoder", "autoencoder", "detector")
+        np.testing.assert_array_equal(less.encode(rows), model.encode(rows))
+        np.testing.assert_array_equal(less.reconstruct(rows), model.reconstruct(rows))
+        with pytest.raises(InputError, match="has no decoder.*it has encoder, autoencoder, detector"):
+            less.decode(model.encode(rows))
+    assert all(record.passed for record in verify_bundle(bundle))
+
+
+def test_without_feature_names_rows_go_by_their_order(bundle, rewrite, rows, model):
+    rewrite(bundle, lambda manifest: manifest.update(features=[]))
+    with pytest.raises(BundleError, match="feature_names"):  # which the graphs still know
+        aetool.load(bundle).score(rows)
+    assert parse((bundle / "manifest.json").read_text()).input_shape == (30,)
 
 
 def test_the_manifest_of_this_repository_is_written_as_it_is_read(exported):

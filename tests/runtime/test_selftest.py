@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import aetool
 from aetool import BundleError, InputError, ProviderError, selftest
 from aetool.bundle import Bundle
-from aetool.selftest import NEEDED, read_golden, verify_bundle, verify_rows
+from aetool.selftest import read_golden, verify_bundle, verify_rows
 
+NEEDED = ("features", "embedding", "reconstruction", "score", "is_anomaly")
 EXPECTED = [
     ("encoder", "embedding"),
     ("decoder", "reconstruction"),
