@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aetool.cli import options, places
-from aetool.cli.export import show_parity
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, file_sizes, reports, results
+from aetool.cli.parity import show_parity
 from aetool.errors import OutputError
 from aetool.storage import require_new
 

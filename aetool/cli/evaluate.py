@@ -10,6 +10,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports
+from aetool.cli.rows import as_float32, rows_for
 
 
 @click.command()
@@ -22,15 +23,14 @@ from aetool.cli.output import Result, facts, reports
 def evaluate(model: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
     """AUROC, average precision and errors on a labelled table.
 
-    MODEL is a bundle or a checkpoint. Without --label there are no anomalies to tell apart, and it gives the
+    MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
+    another array in it. Without --label there are no anomalies to tell apart, and it gives the
     reconstruction error alone.
 
     \b
     Example:
       aetool evaluate exported/machines test.csv --label broken
     """
-    import numpy as np
-
     from aetool import load
     from aetool.tables import read_table
 
@@ -40,16 +40,13 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
     if places.what(model) == places.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
-        scorer = load_checkpoint(model)
-        names, threshold = scorer.names, None
+        scorer, threshold = load_checkpoint(model), None
+        table = as_float32(read_table(data, only=scorer.names, label=label))
     else:
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
-        names, threshold = scorer.feature_names, scorer.threshold
-    table = read_table(data, only=names, label=label)
-    with np.errstate(over="ignore"):
-        rows = table.values.astype(np.float32)
-    found = evaluation.evaluate(scorer, rows, table.labels, threshold)
+        threshold, table = scorer.threshold, rows_for(scorer.manifest, data, label=label)
+    found = evaluation.evaluate(scorer, table.values, table.labels, threshold)
     document = {key: value for key, value in asdict(found).items() if value is not None}
 
     def show(out: Console) -> None:

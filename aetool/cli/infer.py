@@ -1,15 +1,17 @@
-"""`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over a table."""
+"""`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
+from aetool.bundle import Manifest
 from aetool.cli import options, places
 from aetool.cli.output import Result, facts, reports, say
+from aetool.cli.rows import rows_for
 from aetool.errors import InputError
 
 
@@ -33,16 +35,14 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
 def encode(**arguments: Any) -> Result:
     """The embedding of every row of a table.
 
-    Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored.
+    Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
 
     \b
     Example:
       aetool encode exported/machines new.csv --keep serial -o embeddings.parquet
     """
-    return _run(
-        lambda model, rows: {f"embedding_{i}": column for i, column in enumerate(model.encode(rows).T)},
-        **arguments,
-    )
+    return _run("encoder", **arguments)
 
 
 @click.command()
@@ -51,16 +51,14 @@ def encode(**arguments: Any) -> Result:
 def reconstruct(**arguments: Any) -> Result:
     """What the model expects every row of a table to be.
 
-    The model's columns, in the units of the table. Columns are matched by name; others are ignored.
+    The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
 
     \b
     Example:
       aetool reconstruct exported/machines new.csv -o expected.csv
     """
-    return _run(
-        lambda model, rows: dict(zip(model.feature_names, model.reconstruct(rows).T, strict=True)),
-        **arguments,
-    )
+    return _run("autoencoder", **arguments)
 
 
 @click.command()
@@ -70,17 +68,18 @@ def score(**arguments: Any) -> Result:
     """How abnormal every row of a table is.
 
     Columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does not
-    impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored.
+    impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows.
 
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
     """
-    return _run(lambda model, rows: model.run("detector", rows), **arguments)
+    return _run("detector", **arguments)
 
 
 def _run(
-    compute: Callable[[Any, Any], dict[str, Any]],
+    graph: str,
     *,
     bundle: Path,
     data: Path,
@@ -93,15 +92,17 @@ def _run(
     import numpy as np
 
     from aetool import load
-    from aetool.tables import read_table, write_csv, write_table
+    from aetool.tables import write_arrays, write_csv, write_table
 
     places.require_bundle(bundle)
     if output is not None:
         places.require_free_file(output, overwrite)
     with load(bundle, provider=provider, precision=precision) as model:
-        rows = read_table(data, only=model.feature_names, keep=options.flat(keep))
-        with np.errstate(over="ignore"):
-            found = compute(model, rows.values.astype(np.float32))
+        as_array = _gives_array(model.manifest, graph)
+        if as_array:
+            places.require_array_file(output)
+        rows = rows_for(model.manifest, data, keep=options.flat(keep))
+        found = _results(model.run(graph, rows.values), graph, model.feature_names)
         threshold = model.threshold
     if clash := [name for name in rows.kept if name in found]:
         raise InputError(
@@ -109,13 +110,13 @@ def _run(
         )
     columns = {**rows.kept, **found}
     document: dict[str, Any] = {"rows": len(rows), "columns": list(columns)}
-    if "is_anomaly" in found:
+    if graph == "detector":
         document |= {"threshold": threshold, "anomalies": int(found["is_anomaly"].sum())}
         if odd := int((~np.isfinite(found["score"])).sum()):
             say(f"{odd:,} of {len(rows):,} rows have no finite score (missing or extreme values): anomalies")
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_table(output, columns, overwrite=overwrite)
+        (write_arrays if as_array else write_table)(output, columns, overwrite=overwrite)
         document["output"] = str(output)
     else:
         document["data"] = columns
@@ -131,3 +132,22 @@ def _run(
         out.print(facts(pairs))
 
     return Result(document, show)
+
+
+def _gives_array(manifest: Manifest, graph: str) -> bool:
+    """Whether the results are images, windows, ..., which no table holds."""
+    shape = {"encoder": manifest.embedding_shape, "autoencoder": manifest.input_shape}.get(graph)
+    return shape is not None and len(shape) != 1
+
+
+def _results(outputs: Mapping[str, Any], graph: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Columns to write, or one array of more axes."""
+    if graph == "detector":
+        return dict(outputs)
+    name = {"encoder": "embedding", "autoencoder": "reconstruction"}[graph]
+    values = outputs[name]
+    if values.ndim != 2:
+        return {name: values}
+    if graph == "encoder" or not names:
+        names = tuple(f"{name}_{i}" for i in range(values.shape[1]))
+    return dict(zip(names, values.T, strict=True))

@@ -35,13 +35,15 @@ def info(path: Path) -> Result:
     pairs = [
         ("bundle", f"{manifest.name}, format {manifest.format_version}, made {manifest.created}"),
         ("id", manifest.id[:16]),
-        ("features", _shortened(manifest.feature_names)),
-        ("embedding", str(manifest.embedding_dim)),
+        ("input shape", _shape(manifest.input_shape)),
+        ("features", _shortened(manifest.feature_names) if manifest.features else "without names"),
+        ("embedding shape", _shape(manifest.embedding_shape)),
         ("graphs", ", ".join(variant.files)),
         ("precisions", ", ".join(manifest.variants)),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
+        ("provenance", _listed(manifest.provenance)),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
         ("files", file_sizes({name: record.size for name, record in manifest.files.items()})),
     ]
@@ -78,13 +80,23 @@ def _shortened(names: tuple[str, ...]) -> str:
     return f"{len(names)}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
 
 
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "none" if shape is None else " x ".join(map(str, shape))
+
+
 def _listed(record: Mapping[str, Any]) -> str:
-    """`name value, name value`, without what was left to aetool."""
+    """`name value, name (name value)`, without what was left to aetool."""
     return ", ".join(
-        f"{key.replace('_', ' ')} {'-'.join(map(str, value)) if isinstance(value, tuple | list) else value}"
+        f"{key.replace('_', ' ')} {_text(value)}"
         for key, value in record.items()
-        if value not in (None, (), [])
+        if value not in (None, (), [], {})
     )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_listed(value)})"
+    return "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
 import csv
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,26 @@ class IntegerList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of integers such as 64,32", param, ctx)
 
 
+class NumberList(click.ParamType[Any]):
+    """`0.5,2` as a tuple of numbers, or the JSON file that lists them, alone or under the option's name."""
+
+    name = "N[,N...]|FILE.json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if not value.lower().endswith(".json"):
+                return tuple(float(part) for part in value.split(",") if part.strip())
+            found = json.loads(Path(value).read_text(encoding="utf-8"))
+            found = found[param.name] if isinstance(found, dict) and param is not None else found
+            return tuple(float(number) for number in found)
+        except OSError as error:
+            self.fail(f"{value}: cannot be read: {error.strerror}", param, ctx)
+        except (ValueError, TypeError, KeyError):
+            self.fail(f"{value!r} is not a list of numbers such as 0.5,2, or a JSON file of one", param, ctx)
+
+
 def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     """The values of a repeated CommaList option."""
     return tuple(name for names in lists for name in names)
@@ -61,6 +82,47 @@ columns = click.option("--columns", type=CommaList(), multiple=True, help="Use t
 keep = click.option(
     "--keep", type=CommaList(), multiple=True, help="Columns carried through to the output, such as an id."
 )
+
+SCORES = (
+    "mse",
+    "mae",
+    "euclidean",
+)  # as in aetool.model.scored, whose package imports torch; a test holds them together
+score = click.option(
+    "--score",
+    type=click.Choice(SCORES),
+    help="How far rows and reconstructions are apart: mean squared, mean absolute, distance.  [default: mse]",
+)
+outputs = click.option(
+    "--outputs",
+    type=CommaList(),
+    help="What the outputs are, in order: embedding, reconstruction, or - for neither.  [default: recognised]",
+)
+
+PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", "overwrite")
+
+
+def publishing(command: Any) -> Any:
+    """The options that become `aetool.export.ExportOptions`, PUBLISHING, and where to."""
+    for decorate in (
+        overwrite,
+        click.option(
+            "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."
+        ),
+        click.option("--opset", type=int, help="ONNX operator set.  [default: what the oldest onnxruntime loads]"),
+        click.option("--threshold", type=float, help="A fixed threshold instead."),
+        click.option("--contamination", type=float, help="Share of normal rows to flag.  [default: 0.01]"),
+        click.option("--name", help="Name of the model.  [default: that of the directory]"),
+        output(help="Bundle directory to write.  [default: exported/NAME]"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def require_one_rule(publishing: Mapping[str, Any]) -> None:
+    """Raises UsageError if the threshold is set twice."""
+    if publishing["contamination"] is not None and publishing["threshold"] is not None:
+        raise click.UsageError("--contamination and --threshold both set the threshold; give one of them")
 
 
 def output(help: str) -> Decorator:

@@ -72,3 +72,16 @@ def require_free_file(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
     ending_of(path, OutputError)
+
+
+def require_array_file(path: Path | None) -> None:
+    """Refuse a place for an array of more axes than a table has, before any work.
+
+    Raises:
+        OutputError: none is given, or its format holds tables only.
+    """
+    from aetool.tables import require_array_ending
+
+    if path is None:
+        raise OutputError("the result is an array of more axes than a table has; give -o FILE.npy or FILE.npz")
+    require_array_ending(path)

@@ -1,11 +1,24 @@
 """Tables in and out: CSV (also .csv.gz), Parquet, NPY and NPZ.
 
 Features become one C-ordered float64 array, (rows, columns), where NaN stands for a missing value; labels and
-id columns travel beside it. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
+id columns travel beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images, windows
+of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 """
 
+from aetool.tables.arrays import read_array, read_rows
 from aetool.tables.reading import read_table, table_from_columns
 from aetool.tables.table import Table, fingerprint
-from aetool.tables.writing import write_csv, write_table
+from aetool.tables.writing import require_array_ending, write_arrays, write_csv, write_table
 
-__all__ = ["Table", "fingerprint", "read_table", "table_from_columns", "write_csv", "write_table"]
+__all__ = [
+    "Table",
+    "fingerprint",
+    "read_array",
+    "read_rows",
+    "read_table",
+    "require_array_ending",
+    "table_from_columns",
+    "write_arrays",
+    "write_csv",
+    "write_table",
+]

@@ -3,7 +3,7 @@
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +27,7 @@ def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any
 
 def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     """An array, (rows, columns), as columns `X_0`, `X_1`, ..."""
-    with path.open("rb") as stream:
-        array = _read_array(stream, path.stat().st_size, str(path))
+    array = read_array(path)
     if array.ndim != 2:
         raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
     data = _split("X", array, path)
@@ -40,22 +39,32 @@ def read_npz(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     names: list[str] = []
     data: dict[str, Any] = {}
     tables = []
+    for name, array in read_members(path):
+        if array.ndim not in (1, 2):
+            raise InputError(
+                f"{path}: array {name!r} has shape {array.shape}, (rows, columns) or (rows,) expected: drop it"
+            )
+        columns = {name: array} if array.ndim == 1 else _split(name, array, path)
+        tables += [list(columns)] if array.ndim == 2 else []
+        names += columns
+        data |= columns
+    return options.choose(names, str(path), tables[0] if len(tables) == 1 else ()), data
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, of any rank."""
+    with path.open("rb") as stream:
+        return _read_array(stream, path.stat().st_size, str(path))
+
+
+def read_members(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Name and array of every member of a .npz file, of any rank."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if not member.filename.endswith(".npy"):
-                continue
-            name = member.filename.removesuffix(".npy")
-            with archive.open(member) as stream:
-                array = _read_array(stream, member.file_size, f"{path}: array {name!r}")
-            if array.ndim not in (1, 2):
-                raise InputError(
-                    f"{path}: array {name!r} has shape {array.shape}, (rows, columns) or (rows,) expected: drop it"
-                )
-            columns = {name: array} if array.ndim == 1 else _split(name, array, path)
-            tables += [list(columns)] if array.ndim == 2 else []
-            names += columns
-            data |= columns
-    return options.choose(names, str(path), tables[0] if len(tables) == 1 else ()), data
+            if member.filename.endswith(".npy"):
+                name = member.filename.removesuffix(".npy")
+                with archive.open(member) as stream:
+                    yield name, _read_array(stream, member.file_size, f"{path}: array {name!r}")
 
 
 def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:

@@ -8,13 +8,14 @@ from aetool.errors import AetoolError, InputError
 from aetool.tables.arrow import require_pyarrow
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")
+ARRAY_ENDINGS = (".npy", ".npz")
 
 
 def ending_of(path: Path, error: type[AetoolError]) -> str:
     """The ending that tells a file's format; CSV and Parquet need pyarrow."""
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
-            if ending not in (".npy", ".npz"):
+            if ending not in ARRAY_ENDINGS:
                 require_pyarrow()
             return ending
     raise error(f"{path}: unknown ending, which tells the format: use one of {', '.join(ENDINGS)}")

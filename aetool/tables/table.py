@@ -16,8 +16,8 @@ from aetool.tables.choice import match_names
 class Table:
     """Rows of numbers, and what travels beside them."""
 
-    names: tuple[str, ...]  # the numeric feature columns, in order
-    values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN
+    names: tuple[str, ...]  # the numeric feature columns, in order; none where rows are images or windows
+    values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN; see `read_rows` too
     labels: NDArray[np.bool_] | None = None  # (rows,), True = anomaly
     kept: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # (rows,) each: ids carried through
     source: str = ""  # what to call it in messages

@@ -16,7 +16,7 @@ from aetool.errors import AetoolError, InputError, OutputError
 from aetool.storage import require_new
 from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
 from aetool.tables.choice import listed
-from aetool.tables.faults import ending_of, reason_of
+from aetool.tables.faults import ARRAY_ENDINGS, ending_of, reason_of
 
 
 def write_table(
@@ -32,9 +32,34 @@ def write_table(
         InputError: the columns are not (rows,) arrays of one length.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
+    _publish(Path(path), _arrays(columns), overwrite)
+
+
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False
+) -> None:
+    """Write arrays of any rank as .npz, or one as .npy; the file appears whole or not at all.
+
+    Raises:
+        OutputError: the path exists and `overwrite` is false, cannot be written, or cannot hold such arrays.
+    """
     path = Path(path)
+    require_array_ending(path)
+    if path.name.lower().endswith(".npy") and len(arrays) != 1:
+        raise OutputError(f"{path}: .npy holds one array, not {listed(list(arrays))}: write .npz")
+    _publish(path, arrays, overwrite)
+
+
+def require_array_ending(path: Path) -> None:
+    """Raises OutputError if `path` has no ending whose format holds arrays of any rank."""
+    if ending_of(path, OutputError) not in ARRAY_ENDINGS:
+        raise OutputError(
+            f"{path}: the result is an array, no table: choose a name in {' or '.join(ARRAY_ENDINGS)}"
+        )
+
+
+def _publish(path: Path, arrays: Mapping[str, NDArray[Any]], overwrite: bool) -> None:
     ending = ending_of(path, OutputError)
-    arrays = _arrays(columns)
     temporary = path.with_name(f".aetool-{secrets.token_hex(8)}.tmp")
     try:
         require_new(path, overwrite)

@@ -52,7 +52,7 @@ def test_brackets_and_colons_in_names_are_shown_as_they_are():
 
 
 def test_a_parity_that_failed_shows_bad_and_its_reason():
-    from aetool.cli.export import show_parity
+    from aetool.cli.parity import show_parity
 
     record = OutputParity("encoder", "embedding", "golden", (3, 2), 1.0, 1.0, 1.0, 1e-5, reason="far off")
     stream = io.StringIO()

@@ -1,0 +1,86 @@
+"""`aetool export --module`: somebody else's module, its weights and rows."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, places
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, say
+from aetool.cli.parity import published
+from aetool.cli.rows import NormalRows, normal_rows
+
+
+def module_options(command: Any) -> Any:
+    """What `aetool export --module` takes beside `options.publishing`."""
+    for decorate in (
+        options.drop,
+        options.columns,
+        options.label,
+        options.score,
+        click.option(
+            "--latent", type=click.Choice(["mean"]), help="Export a variational autoencoder by its mean."
+        ),
+        click.option("--decoder", metavar="ATTR", help="Attribute that decodes an embedding.  [default: decoder]"),
+        click.option("--encoder", metavar="ATTR", help="Attribute that gives the embedding.  [default: encoder]"),
+        options.outputs,
+        click.option(
+            "--input-shape", type=options.IntegerList(), help="Shape of a row, where there is no --data."
+        ),
+        click.option(
+            "--data",
+            type=options.PATH,
+            help="Rows to compare on and to choose the threshold from: a table, or an NPY or NPZ array whose "
+            "first axis is rows.",
+        ),
+        click.option(
+            "--weights", type=options.PATH, help="Weights of the module: .safetensors, or a torch state dict."
+        ),
+        click.option("--module", metavar="FILE.py:CALLABLE", help="Export this module; the file runs as code."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def export_users_module(
+    spec: str,
+    output: Path | None,
+    publishing: dict[str, Any],
+    *,
+    weights: Path | None,
+    data: Path | None,
+    input_shape: tuple[int, ...] | None,
+    label: str | None,
+    columns: tuple[tuple[str, ...], ...],
+    drop: tuple[tuple[str, ...], ...],
+    **reading: Any,
+) -> Result:
+    """Load a module, export it; `reading` are fields of `ModuleOptions`, None where not given."""
+    _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
+    output = output or Path("exported") / Path(spec.rpartition(":")[0]).stem
+    places.require_free(output, publishing["overwrite"], places.BUNDLE)
+    with needs("train", "exporting"):
+        from aetool.export import ExportOptions, ModuleOptions, export_module
+        from aetool.model.user_code import load_module
+    real = NormalRows(None, ()) if data is None else normal_rows(data, label, columns, drop)
+    if weights is None:
+        say(f"No --weights: {spec} is exported with the weights that it makes itself")
+    exported = export_module(
+        load_module(spec, weights),
+        output,
+        rows=real.rows,
+        input_shape=input_shape,
+        names=real.names,
+        options=ExportOptions(**publishing),
+        reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
+    )
+    return published(exported, output)
+
+
+def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given: dict[str, Any]) -> None:
+    if (data is None) == (input_shape is None):
+        raise click.UsageError("--module needs either --data, real rows, or --input-shape, such as 3,32,32.")
+    needing = [name for name in ("label", "columns", "drop", "contamination") if given[name] not in (None, ())]
+    if data is None and needing:
+        raise click.UsageError(f"--{needing[0]} goes with --data; without rows there is nothing to apply it to.")

@@ -1,0 +1,72 @@
+"""What was proven, for a person and for a program."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from aetool.cli.output import Result, facts, file_sizes, table
+from aetool.parity import OutputParity
+
+
+def published(exported: Any, output: Path) -> Result:
+    """A bundle that was just published, an `aetool.export.Exported`."""
+    manifest = exported.bundle.manifest
+    document: dict[str, Any] = {
+        "bundle": str(output),
+        "input_shape": manifest.input_shape,
+        "embedding_shape": manifest.embedding_shape,
+        "threshold": manifest.threshold,
+        "files": {file: record.size for file, record in manifest.files.items()},
+        "parity": [record_of(record) for record in exported.parity],
+    }
+
+    def show(out: Console) -> None:
+        show_parity(out, exported.parity)
+        out.print()
+        out.print(
+            facts(
+                [
+                    ("bundle", str(output)),
+                    ("files", file_sizes(document["files"])),
+                    ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+                    ("next", f"aetool score {shlex.quote(str(output))} DATA"),
+                ]
+            )
+        )
+
+    return Result(document, show)
+
+
+def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
+    """One line per graph and output, below the rows they were compared on; then why those failed that did."""
+    columns = ["graph", "output", "shape", "absolute", "relative", "scaled", "", ""]
+    lines: list[Sequence[str | Text]] = []
+    for rows, group in groupby(records, key=lambda record: record.rows):
+        if lines:
+            lines.append([""] * len(columns))
+        lines.append([Text(rows, "italic"), *[""] * (len(columns) - 1)])
+        lines += [_parity_line(record) for record in group]
+    out.print(table(columns, lines, right=("absolute", "relative", "scaled")))
+    for record in records:
+        if not record.passed:
+            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+
+
+def _parity_line(record: OutputParity) -> list[str | Text]:
+    numbers = [f"{number:.1e}" for number in (record.max_absolute, record.max_relative, record.max_scaled)]
+    agreement = "" if record.rank_correlation is None else f"rank {record.rank_correlation:.6f}"
+    if record.flipped is not None:
+        numbers, agreement = ["", "", ""], f"{record.flipped} flipped"
+    verdict = Text("ok", "green") if record.passed else Text("bad", "bold red")
+    return [record.graph, record.output, "x".join(map(str, record.shape)), *numbers, agreement, verdict]
+
+
+def record_of(record: OutputParity) -> dict[str, Any]:
+    """For JSON."""
+    return {**asdict(record), "passed": record.passed}

@@ -1,0 +1,60 @@
+"""The rows of a file: for a bundle, or to make one from."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aetool.bundle import Manifest
+from aetool.errors import InputError
+
+
+def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """The table or array of rows that a bundle takes; float32."""
+    from aetool.tables import read_array, read_table
+
+    if len(manifest.input_shape) == 1:  # by name, or all columns in their order where the model has no names
+        found = read_table(data, only=manifest.feature_names or None, label=label, keep=keep)
+    else:
+        found = read_array(data, label=label, keep=keep)
+    return as_float32(found)
+
+
+def as_float32(table: Any) -> Any:
+    """A table whose values are what the graphs take; what float32 cannot hold is infinite."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return dataclasses.replace(table, values=np.ascontiguousarray(table.values, dtype=np.float32))
+
+
+class NormalRows(NamedTuple):
+    """Rows to make a bundle from."""
+
+    rows: Any  # (rows, ...), float32
+    names: tuple[str, ...]  # of columns; none where the rows are no table
+
+
+def normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> NormalRows:
+    """The normal rows of a table or an array: labelled anomalies are left out.
+
+    Raises:
+        InputError: none are left, or some hold missing or infinite values.
+    """
+    import numpy as np
+
+    from aetool.cli.options import flat
+    from aetool.tables import read_rows
+
+    table = as_float32(read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop)))
+    rows = table.values if table.labels is None else table.values[~table.labels]
+    if len(rows) == 0:
+        raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not whole.all():
+        raise InputError(
+            f"{data}: {np.count_nonzero(~whole):,} of {len(rows):,} rows hold missing or infinite values, which "
+            "the model cannot take; fill them in, or leave these rows out"
+        )
+    return NormalRows(rows, table.names)

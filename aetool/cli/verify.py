@@ -1,0 +1,67 @@
+"""`aetool verify`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from aetool.cli import options, places
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, fail, reports
+from aetool.cli.parity import record_of, show_parity
+from aetool.cli.rows import rows_for
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
+@click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
+@options.provider
+@reports
+def verify(bundle: Path, against: Path | None, data: Path | None, provider: str) -> Result:
+    """Prove that a bundle computes here what was trained.
+
+    Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data,
+    many rows at once must equal one row at a time; with --against, everything must equal PyTorch.
+
+    \b
+    Example:
+      aetool verify exported/machines --against checkpoint --data new.csv
+    """
+    from aetool.bundle import Bundle
+    from aetool.selftest import verify_bundle, verify_rows
+
+    places.require_bundle(bundle)
+    if against is not None:
+        places.require_checkpoint(against)
+    records = verify_bundle(bundle, provider=provider)
+    manifest = Bundle.open(bundle).manifest
+    rows: Any = None
+    if data is not None:
+        rows = rows_for(manifest, data).values
+        records += verify_rows(bundle, rows, provider=provider)
+    if against is not None:
+        with needs("train", "comparing with PyTorch"):
+            from aetool.export import verify_against
+            from aetool.model import load_checkpoint
+        records += verify_against(bundle, load_checkpoint(against), rows, provider=provider)
+    passed = all(record.passed for record in records)
+    document = {
+        "bundle": str(bundle),
+        "passed": passed,
+        "files_checked": len(manifest.files),
+        "parity": [record_of(record) for record in records],
+    }
+
+    def show(out: Console) -> None:
+        show_parity(out, records)
+        verdict = Text("passed", "bold green") if passed else Text("FAILED", "bold red")
+        counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
+        out.print("\n", verdict, counts, sep="")
+
+    if not passed:
+        worse = sum(not record.passed for record in records)
+        fail(f"{bundle}: {worse} of {len(records)} outputs differ; do not use it here, export it again")
+    return Result(document, show, exit_code=0 if passed else 1)

@@ -1,0 +1,93 @@
+"""Rows of more than one axis, images or windows of a series, from NPY and NPZ."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.errors import InputError
+from aetool.tables.binary_files import read_array as read_npy_array
+from aetool.tables.binary_files import read_members
+from aetool.tables.choice import listed
+from aetool.tables.faults import ARRAY_ENDINGS, reading
+from aetool.tables.reading import read_table, table_from_columns
+from aetool.tables.table import Table
+
+ROWS = "X"
+"""The array of an archive that holds the rows, where several could."""
+
+
+def read_rows(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    label: str | None = None,
+) -> Table:
+    """A table as `read_table` gives it, or the rows of an array of more axes as `read_array` does.
+
+    Raises:
+        InputError: the file cannot be read, or does not hold what was asked for.
+        DependencyError: a CSV or Parquet file without pyarrow.
+    """
+    path = Path(path)
+    if not _has_more_axes(path):
+        return read_table(path, columns=columns, drop=drop, label=label)
+    if columns or drop:
+        raise InputError(f"{path}: columns and drop choose columns of a table, this is an array: leave them out")
+    return read_array(path, label=label)
+
+
+def read_array(path: str | os.PathLike[str], *, label: str | None = None, keep: Sequence[str] = ()) -> Table:
+    """The array of a .npy file, or the one called X or the only one that is no column of a .npz file.
+
+    Args:
+        path: its first axis is rows.
+        label: an array (rows,) of the same .npz file, nonzero = anomaly.
+        keep: arrays (rows,) carried through.
+
+    Returns:
+        A table without names, whose values are the array, (rows, ...), in its own type.
+
+    Raises:
+        InputError: the file cannot be read, or does not hold such arrays.
+    """
+    path = Path(path)
+    arrays = _arrays(path)
+    several = [name for name, array in arrays.items() if array.ndim > 1]
+    name = ROWS if ROWS in several else several[0] if len(several) == 1 else None
+    if name is None:
+        raise InputError(
+            f"{path}: one array of rows (rows, ...), or one called {ROWS}, is expected; found "
+            f"{listed([f'{n} {a.shape}' for n, a in arrays.items()], 10)}: name it {ROWS}"
+        )
+    values = arrays[name]
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{path}: real numbers are expected, found {values.dtype}: save it as float32")
+    # A table of the row numbers: labels and kept arrays are checked, and read, as a table's columns are.
+    numbers = {name: np.arange(len(values)), **{n: a for n, a in arrays.items() if a.ndim == 1}}
+    table = table_from_columns(numbers, columns=[name], label=label, keep=keep, source=str(path))
+    return replace(table, names=(), values=values, named=False)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    ending = path.suffix.lower()
+    if ending not in ARRAY_ENDINGS:
+        raise InputError(
+            f"{path}: rows of more than one axis are expected, which a table cannot hold: give a "
+            f"{' or '.join(ARRAY_ENDINGS)} file"
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give the path of a {' or '.join(ARRAY_ENDINGS)} file")
+    with reading(str(path), ending):
+        return {ROWS: read_npy_array(path)} if ending == ".npy" else dict(read_members(path))
+
+
+def _has_more_axes(path: Path) -> bool:
+    if path.suffix.lower() not in ARRAY_ENDINGS or not path.is_file() or path.stat().st_size == 0:
+        return False  # a table, or nothing: read_table tells
+    return any(array.ndim > 2 for array in _arrays(path).values())
