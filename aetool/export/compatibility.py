@@ -1,5 +1,7 @@
 """Which onnxruntime release loads what, and how a graph is brought down to it."""
 
+import reprlib
+
 import onnx
 from onnx import ModelProto, version_converter
 
@@ -27,6 +29,8 @@ NATIVE_OPSET = 18
 """What torch's exporter writes without a conversion; asked for less, it writes this without a word."""
 OLDEST_OPSET = 13
 """The first in which every operator that aetool writes takes its axes as input."""
+OPSETS = range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
+"""What can be asked for: torch writes 18 or later, earlier ones are converted from there."""
 
 
 def limits(release: str) -> tuple[int, int]:
@@ -50,8 +54,10 @@ def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | N
     """Opset to write, and highest IR version (None: any), for what the user asks.
 
     Raises:
-        ExportError: the opset is newer than that onnxruntime loads.
+        ExportError: no such opset, or one newer than that onnxruntime loads.
     """
+    if opset is not None:
+        require_opset_known(opset)
     if onnxruntime_min is None:
         return opset or NATIVE_OPSET, None
     max_opset, max_ir = limits(onnxruntime_min)
@@ -62,6 +68,18 @@ def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | N
     return opset or min(NATIVE_OPSET, max_opset), max_ir
 
 
+def require_opset_known(opset: int) -> None:
+    """Refuse early what can only fail.
+
+    Raises:
+        ExportError: no such opset, or too old.
+    """
+    if not isinstance(opset, int) or isinstance(opset, bool) or opset not in OPSETS:
+        raise ExportError(
+            f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, found {reprlib.repr(opset)}; choose another"
+        )
+
+
 def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> ModelProto:
     """`model` in `opset`, and with an IR version of at most `max_ir`.
 
@@ -70,10 +88,7 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
     """
     found = standard_opset(model)
     if found != opset:
-        if opset < OLDEST_OPSET or opset > onnx.defs.onnx_opset_version():
-            raise ExportError(
-                f"opset {opset}: expected {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}; choose another --opset"
-            )
+        require_opset_known(opset)
         try:
             model = version_converter.convert_version(model, opset)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,13 +15,10 @@ from torch import Tensor, nn
 
 from aetool.errors import ExportError
 from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
-from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset
+from aetool.export.compatibility import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
 from aetool.export.inspection import require_sane
 from aetool.model.pipeline import Outputs
 
-DEFAULT_OPSET = NATIVE_OPSET
-OPSETS = range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
-"""What can be asked for: torch writes 18 or later, earlier ones are converted from there."""
 SLICES = {
     "encoder": ("features", ("embedding",)),
     "decoder": ("embedding", ("reconstruction",)),
@@ -102,18 +98,6 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
         raise ExportError(f"torch.onnx.export refuses the model: {reason}; simplify its forward") from error
     assert program is not None
     return program.model_proto
-
-
-def require_opset_known(opset: int) -> None:
-    """Refuse early what can only fail.
-
-    Raises:
-        ExportError: no such opset, or too old.
-    """
-    if not isinstance(opset, int) or isinstance(opset, bool) or opset not in OPSETS:
-        raise ExportError(
-            f"opset: expected {OPSETS[0]} to {OPSETS[-1]}, found {reprlib.repr(opset)}; choose another"
-        )
 
 
 def require_deployable(model: ModelProto, opset: int) -> None:

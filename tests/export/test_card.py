@@ -43,8 +43,9 @@ def test_facts_are_those_of_the_manifest(bundle: Path) -> None:
     facts = cells(body)
     provenance, rule = manifest.provenance, manifest.threshold
     assert facts["opset"] == f"{manifest.opset} (IR {manifest.ir_version})"
-    assert f"{provenance['rows_trained']} rows of `cancer.csv`, seed 0, 8 epochs" in facts["trained on"]
-    assert facts["threshold"].startswith(f"{rule['value']:.6g}: flags {rule['flagged_share']:.2%} of")
+    assert f"{provenance['rows_trained']} rows of `cancer.csv`, seed 0, 8 epochs" in facts["made from"]
+    shown = f"{rule['value']:.6g}: {rule['method']}, flags {rule['flagged_share']:.2%} of"
+    assert facts["threshold"].startswith(shown)
     assert "0 decisions flipped" in facts["proven"]
     assert "`c0`, `c1`" in facts["features"]
     assert facts["features"].endswith("and 10 more")

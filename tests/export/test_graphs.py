@@ -18,7 +18,9 @@ from torch import nn
 from aetool.bundle import GRAPHS, Bundle
 from aetool.errors import ExportError
 from aetool.export import ExportOptions, export_checkpoint
-from aetool.export.graphs import OPSETS, RANDOM_OPS, TRAINING_OPS, export_graph
+from aetool.export.compatibility import OPSETS
+from aetool.export.graphs import export_graph
+from aetool.export.inspection import RANDOM_OPS
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 
@@ -46,7 +48,7 @@ def graphs(path: Path) -> dict[str, onnx.ModelProto]:
     return {name: onnx.load(path / f"{name}.onnx") for name in GRAPHS}
 
 
-@pytest.mark.parametrize("opset", [17, 18, 20, 21])
+@pytest.mark.parametrize("opset", [15, 17, 18, 20, 21])
 def test_opset_asked_for_is_the_opset_written(deep: TrainedAutoencoder, tmp_path: Path, opset: int) -> None:
     exported = export_checkpoint(deep, tmp_path / "b", ExportOptions(opset=opset))
     assert exported.bundle.manifest.opset == opset
@@ -56,9 +58,9 @@ def test_opset_asked_for_is_the_opset_written(deep: TrainedAutoencoder, tmp_path
         assert model.ir_version <= 10  # what onnxruntime 1.18 reads
 
 
-@pytest.mark.parametrize("opset", [3, 16, 99, -1, "18", 18.0, True, None])
+@pytest.mark.parametrize("opset", [0, 3, 12, 99, -1, "18", 18.0, True])
 def test_opset_that_cannot_be_written_is_refused(trained: TrainedAutoencoder, tmp_path: Path, opset: Any) -> None:
-    with pytest.raises(ExportError, match=r"opset: expected 17 to \d+, found"):
+    with pytest.raises(ExportError, match=r"opset: expected 13 to \d+, found"):
         export_checkpoint(trained, tmp_path / "b", ExportOptions(opset=opset))
     assert list(tmp_path.iterdir()) == []
 
@@ -74,15 +76,15 @@ def test_opset_beyond_the_runtime_is_refused(trained: TrainedAutoencoder, tmp_pa
         assert onnx.load(tmp_path / "b" / "encoder.onnx").opset_import[0].version == OPSETS[-1]
 
 
-def test_exporter_that_writes_another_opset_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exporter_that_writes_another_opset_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     export = torch.onnx.export
 
     def stubborn(*arguments: Any, opset_version: int, **options: Any) -> Any:
         return export(*arguments, opset_version=18, **options)
 
     monkeypatch.setattr(torch.onnx, "export", stubborn)
-    with pytest.raises(ExportError, match=r"opset 20 .* was asked for, the exporter wrote \{'': 18\}"):
-        export_graph(Four(), torch.zeros(3, 2), 20)
+    model = export_graph(Four(), torch.zeros(3, 2), 20)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
 
 
 class Four(nn.Module):
@@ -119,14 +121,14 @@ def test_control_flow_on_data_is_refused_in_one_line() -> None:
 
 
 def test_fixed_batch_is_refused() -> None:
-    with pytest.raises(ExportError, match=r"refuses the model|batch dimension came out fixed"):
+    with pytest.raises(ExportError, match="a free batch or a batch of 1 in front is expected"):
         export_graph(Fixed(), torch.zeros(3, 2), 18)
 
 
 def test_nothing_of_training_is_left(any_bundle: Path) -> None:
     for name, model in graphs(any_bundle).items():
         kinds = {node.op_type for node in model.graph.node}
-        assert not kinds & (TRAINING_OPS | RANDOM_OPS), name
+        assert not kinds & ({"Dropout", "BatchNormalization"} | RANDOM_OPS), name
         assert {node.domain for node in model.graph.node} <= {""}
         assert not model.functions
 

@@ -14,7 +14,7 @@ import pytest
 
 from aetool.bundle import Bundle
 from aetool.errors import InputError, OutputError
-from aetool.export import ExportOptions, export_checkpoint, exporter
+from aetool.export import ExportOptions, checkpoint, export_checkpoint
 from aetool.model import TrainedAutoencoder, save_checkpoint
 
 EXPORT = """
@@ -31,7 +31,7 @@ def content(path: Path) -> dict[str, bytes]:
 
 def test_existing_output_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").mkdir()
-    monkeypatch.setattr(exporter, "load_checkpoint", lambda _: pytest.fail("work was done"))
+    monkeypatch.setattr(checkpoint, "load_checkpoint", lambda _: pytest.fail("work was done"))
     with pytest.raises(OutputError, match="exists already"):
         export_checkpoint(tmp_path / "checkpoint", tmp_path / "taken")
     assert list((tmp_path / "taken").iterdir()) == []
