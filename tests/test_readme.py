@@ -1,4 +1,4 @@
-"""README.md is true: every command and every block of Python in it runs, in order, beside a copy of exported/."""
+"""README.md is true: what it shows runs, in order, beside copies of exported/ and examples/."""
 
 import re
 import shlex
@@ -28,9 +28,10 @@ def commands():
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What a clone has beside the code: exported/."""
+    """What a clone has beside the code: exported/ and examples/."""
     folder = tmp_path_factory.mktemp("clone")
-    shutil.copytree(ROOT / "exported", folder / "exported")
+    for name in ("exported", "examples"):
+        shutil.copytree(ROOT / name, folder / name)
     return folder
 
 

@@ -11,6 +11,8 @@ from aetool.cli.output import Result, reports
 from aetool.cli.parity import published
 from aetool.cli.rows import normal_rows
 
+NUMBERS = "N[,N...]|FILE.json"
+
 
 @click.command()
 @click.argument("model", type=options.PATH)
@@ -23,9 +25,12 @@ from aetool.cli.rows import normal_rows
 )
 @options.publishing
 @click.option(
-    "--mean", type=options.NumberList(), help="The model takes (row - mean) / scale, put in front of it."
+    "--mean",
+    type=options.NumberList(),
+    metavar=NUMBERS,
+    help="The model takes (row - mean) / scale, put in front of it.",
 )
-@click.option("--scale", type=options.NumberList(), help="See --mean.")
+@click.option("--scale", type=options.NumberList(), metavar=NUMBERS, help="See --mean.")
 @options.outputs
 @options.score
 @options.label

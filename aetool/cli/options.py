@@ -45,7 +45,7 @@ class IntegerList(click.ParamType[Any]):
 class NumberList(click.ParamType[Any]):
     """`0.5,2` as a tuple of numbers, or the JSON file that lists them, alone or under the option's name."""
 
-    name = "N[,N...]|FILE.json"
+    name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -109,7 +109,7 @@ def publishing(command: Any) -> Any:
         click.option(
             "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."
         ),
-        click.option("--opset", type=int, help="ONNX operator set.  [default: what the oldest onnxruntime loads]"),
+        click.option("--opset", type=int, help="ONNX operator set.  [default: 18, or the adopted file's]"),
         click.option("--threshold", type=float, help="A fixed threshold instead."),
         click.option("--contamination", type=float, help="Share of normal rows to flag.  [default: 0.01]"),
         click.option("--name", help="Name of the model.  [default: that of the directory]"),

@@ -183,8 +183,8 @@ def _only_input(model: ModelProto, where: str) -> str:
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
         raise ExportError(
-            f"{where}: one input is expected, found {len(inputs)} ({', '.join(i.name for i in inputs)}); aetool takes "
-            "autoencoders of one tensor"
+            f"{where}: one input is expected, found {len(inputs)} ({', '.join(i.name for i in inputs)}); "
+            "aetool takes autoencoders of one tensor"
         )
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
@@ -236,7 +236,7 @@ def _stated_list(stated: Mapping[str, str], key: str, where: str) -> list[float]
     )
     if not usable:
         raise ExportError(
-            f"{where}: its metadata say {key} = {stated[key][:60]!r}, a JSON list of finite numbers is expected; pass "
-            f"--{key}"
+            f"{where}: its metadata say {key} = {stated[key][:60]!r}, a JSON list of finite numbers is expected; "
+            f"pass --{key}"
         )
     return [float(value) for value in values]

@@ -1,4 +1,4 @@
-"""A graph with a batch of one becomes a graph for any batch; whether it computes the same is for others to prove."""
+"""A graph with a batch of one becomes a graph for any batch; whether it computes the same, others prove."""
 
 import copy
 import math
@@ -39,8 +39,8 @@ def lift_batch(model: ModelProto) -> ModelProto:
         if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
             found = [d.dim_param or d.dim_value for d in dims]
             raise ExportError(
-                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export the "
-                "model with a batch of 1, or with a dynamic batch"
+                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export "
+                "the model with a batch of 1, or with a dynamic batch"
             )
         dims[0].ClearField("dim_value")
         dims[0].dim_param = BATCH

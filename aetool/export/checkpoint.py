@@ -22,7 +22,8 @@ FOLDING_TOLERANCE = 2e-6
 """Range-scaled difference that folding may cost; a fifth of what verification allows."""
 SCORE = {
     "kind": "mse",
-    "definition": "mean over features of the squared difference between the standardised row and its reconstruction",
+    "definition": "mean over features of the squared difference between the standardised row and its "
+    "reconstruction",
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
 }

@@ -31,8 +31,8 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) ->
         except Exception as error:
             raise ExportError(
                 f"{kind}: fails on {len(sample)} rows or on one ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); forward must take any batch: no batch norm in training mode, "
-                "no shape that is fixed"
+                f"{' '.join(str(error).split())[:200]}); forward must take any batch: no batch norm in training "
+                "mode, no shape that is fixed"
             ) from error
     for name, first, *others in zip(runs[0]._fields, *runs, strict=True):
         if first is not None and not all(_same(first, other, 0.0) for other in others):
@@ -48,8 +48,8 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) ->
         for name, one, many in zip(single._fields, single, runs[0], strict=True):
             if one is not None and not _same(one[0], many[i], SAME):
                 raise ExportError(
-                    f"{kind}: the {name} of a row depends on the other rows of its batch: batch norm in training mode "
-                    "(track_running_stats=False, or training=True)? Use running statistics in eval mode"
+                    f"{kind}: the {name} of a row depends on the other rows of its batch: batch norm in training "
+                    "mode (track_running_stats=False, or training=True)? Use running statistics in eval mode"
                 )
 
 
@@ -60,7 +60,7 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
     with torch.no_grad():
         try:
             own(several)
-        except Exception:  # what is wrong, if it is not the number of rows, shows again with one
+        except Exception:  # noqa: BLE001 - what is wrong, if it is not the number of rows, shows again with one
             return several[:1]
     return several
 

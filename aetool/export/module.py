@@ -111,7 +111,9 @@ def traced(scored: ScoredModule, threshold: Threshold, sample: Tensor, options: 
 
 def spread(rows: Rows) -> Rows:
     """Golden rows: evenly from all of them."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), GOLDEN_ROWS)).round().astype(int))]
+    spaced = np.linspace(0, len(rows) - 1, min(len(rows), GOLDEN_ROWS)).round().astype(int)
+    picked: Rows = rows[np.unique(spaced)]
+    return picked
 
 
 def score_rule(score: Score) -> dict[str, str]:
@@ -126,14 +128,13 @@ def score_rule(score: Score) -> dict[str, str]:
 
 def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> Rows:
     """The rows to compare on, float32: those given, or random ones of `input_shape`."""
-    found: Rows
     if rows is None:
         if not input_shape or not all(size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        found = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
-        return found
+        made: Rows = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
+        return made
     with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(rows, dtype=np.float32)
+        found: Rows = np.ascontiguousarray(rows, dtype=np.float32)
     if found.ndim < 2 or len(found) == 0:
         raise InputError(
             f"rows: expected one or more rows, (rows, ...), found shape {found.shape}; give real rows"

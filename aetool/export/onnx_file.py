@@ -50,8 +50,8 @@ def _inline(tensor: TensorProto, path: Path) -> None:
         stop = len(data) if length is None else offset + int(length)
     except OSError as error:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} are said to be in {location!r}: {error.strerror or error}; external "
-            "data must be a file beside the model"
+            f"{path}: the data of {tensor.name!r} are said to be in {location!r}: {error.strerror or error}; "
+            "external data must be a file beside the model"
         ) from error
     except ValueError as error:
         raise ExportError(
@@ -59,8 +59,8 @@ def _inline(tensor: TensorProto, path: Path) -> None:
         ) from error
     if offset < 0 or stop > len(data) or stop < offset:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} end at byte {stop:,} of {location!r}, which has {len(data):,}; the "
-            "file was truncated, fetch it again"
+            f"{path}: the data of {tensor.name!r} end at byte {stop:,} of {location!r}, which has {len(data):,}; "
+            "the file was truncated, fetch it again"
         )
     tensor.raw_data = data[offset:stop]
     del tensor.external_data[:]

@@ -63,7 +63,8 @@ class AdaptedModule(nn.Module):
             except Exception as error:
                 raise ExportError(
                     f"{type(self.module).__name__} fails on a batch of shape {tuple(sample.shape)} "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check --input-shape or --data"
+                    f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+                    "check --input-shape or --data"
                 ) from error
         return recognise(named_outputs(found), sample, given)
 
@@ -111,8 +112,8 @@ def own_copy(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module).cpu().float().eval()
     except Exception as error:
         raise ExportError(
-            f"{type(module).__name__} cannot be copied ({type(error).__name__}: {error}); aetool exports a copy so "
-            "that the caller's module stays as it is: make it deepcopy-able"
+            f"{type(module).__name__} cannot be copied ({type(error).__name__}: {error}); aetool exports a copy "
+            "so that the caller's module stays as it is: make it deepcopy-able"
         ) from error
 
 

@@ -45,7 +45,8 @@ def named_outputs(outputs: Any) -> dict[str, Tensor]:
         fields = {str(index): value for index, value in enumerate(outputs)}
     else:
         raise ExportError(
-            f"forward returns {type(outputs).__name__}; expected a tensor, or a tuple, dict or dataclass of tensors"
+            f"forward returns {type(outputs).__name__}; a tensor is expected, or a tuple, dict or dataclass "
+            "of tensors"
         )
     tensors = {name: value for name, value in fields.items() if isinstance(value, Tensor)}
     if not tensors:

@@ -206,7 +206,7 @@ def _all_parallel(names: Collection[str]) -> bool:
 
 def _shape(value: Tensor) -> tuple[int, ...] | None:
     """None for a lazy module's weight, which takes any shape."""
-    return None if isinstance(value, nn.parameter.UninitializedTensorMixin) else tuple(value.shape)
+    return None if isinstance(value, nn.UninitializedParameter | nn.UninitializedBuffer) else tuple(value.shape)
 
 
 def _named(fault: str, names: list[str]) -> list[str]:

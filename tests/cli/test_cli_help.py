@@ -10,11 +10,24 @@ import click
 import pytest
 
 from aetool.cli import main
+from aetool.cli.options import SCORES
 from aetool.cli.train import ACTIVATIONS, DROPOUT_ON
-from aetool.model import config
+from aetool.model import config, scored
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "export", "verify", "encode", "reconstruct", "score", "evaluate", "info", "doctor", "demo")
+COMMANDS = (
+    "train",
+    "export",
+    "adopt",
+    "verify",
+    "encode",
+    "reconstruct",
+    "score",
+    "evaluate",
+    "info",
+    "doctor",
+    "demo",
+)
 
 
 def examples(name):
@@ -65,9 +78,16 @@ def test_the_reference_in_docs_is_what_the_commands_say():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made, "run: python docs/cli.py"
 
 
+def test_the_table_of_onnxruntime_releases_is_what_the_code_says():
+    made = runpy.run_path(str(ROOT / "docs" / "compatibility.py"))["page"]()
+    page = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    assert page == made, "run: python docs/compatibility.py"
+
+
 def test_choices_are_those_of_the_model():
     assert typing.get_args(config.Activation) == ACTIVATIONS
     assert typing.get_args(config.DropoutOn) == DROPOUT_ON
+    assert typing.get_args(scored.Score) == SCORES
 
 
 @pytest.mark.parametrize(

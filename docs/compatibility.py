@@ -1,0 +1,35 @@
+"""Write docs/compatibility.md, which onnxruntime loads which bundle, from aetool.export.compatibility.
+
+python docs/compatibility.py
+"""
+
+from pathlib import Path
+
+from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, RELEASES
+
+PAGE = Path(__file__).with_suffix(".md")
+HEAD = f"""# Which onnxruntime loads which bundle
+
+Made from `aetool/export/compatibility.py` by `python docs/compatibility.py`.
+
+A bundle is written in opset {NATIVE_OPSET}, an adopted file in its own, unless told otherwise.
+`--onnxruntime-min X.Y`, with `aetool export` and `aetool adopt`, writes what that release can load; `--opset N`
+asks for an opset by number, from {OLDEST_OPSET} on. What comes out is checked, and an opset that the graph
+cannot be converted to is refused.
+
+The numbers were measured with the releases on PyPI: the highest opset and the highest IR version of a one-node
+model that loads and runs on the CPU. Releases not listed load what the one before them loads.
+
+| onnxruntime | highest opset | highest IR version |
+| --- | --- | --- |
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [f"| {major}.{minor} | {opset} | {ir} |\n" for (major, minor), (opset, ir) in sorted(RELEASES.items())]
+    return HEAD + "".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
