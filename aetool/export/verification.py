@@ -68,7 +68,7 @@ def verify_graphs(
             name: open_session(model, PROVIDERS["cpu"], where=f"{name}.onnx") for name, model in graphs.items()
         }
     except BundleError as error:
-        raise ExportError(f"{error}; choose --opset {DEFAULT_OPSET}, not {opset}") from error
+        raise ExportError(f"{error} (opset {opset}; the most widely known is {DEFAULT_OPSET})") from error
     many = np.resize(rows, (max(BATCHES), rows.shape[1]))
     records = []
     for kind, features in (("golden", many), ("out of range", out_of_range(many, trained))):

@@ -1,5 +1,6 @@
 """A graph that is not the model is not published: the proof is of the very bytes that would ship."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ Tamper = Callable[[ModelProto], None]
 def change_weights(change: Callable[[np.ndarray], np.ndarray]) -> Tamper:
     def tamper(model: ModelProto) -> None:
         tensor = max(model.graph.initializer, key=lambda each: np.prod(each.dims))
-        changed = change(numpy_helper.to_array(tensor).copy()).astype(np.float32)
+        weights = numpy_helper.to_array(tensor)
+        changed = change(weights.copy()).astype(weights.dtype)
         tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
 
     return tamper
@@ -142,6 +144,25 @@ TAMPERED: dict[str, tuple[str, Tamper, str]] = {
         r"a row holding nan scores .* passes as normal",
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[type, ModelProto]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def one_export(exported: dict[type, ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test starts from the same model: PyTorch's exporter, the slow part, runs once for each form of it."""
+    export = exporter.export_graph
+
+    def once(module: Any, *arguments: Any) -> ModelProto:
+        kind = type(module.pipeline)
+        if kind not in exported:
+            exported[kind] = export(module, *arguments)
+        return copy.deepcopy(exported[kind])
+
+    monkeypatch.setattr(exporter, "export_graph", once)
 
 
 def tamper_with(monkeypatch: pytest.MonkeyPatch, graph: str, tamper: Tamper) -> None:
