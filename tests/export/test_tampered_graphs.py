@@ -13,7 +13,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from aetool.errors import ExportError, VerificationError
 from aetool.export import ExportOptions, export_checkpoint, exporter
-from aetool.model import TrainedAutoencoder
+from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 Tamper = Callable[[ModelProto], None]
 
@@ -117,8 +117,8 @@ TAMPERED: dict[str, tuple[str, Tamper, str]] = {
     "batch mean": (
         "detector",
         after_input(
-            helper.make_node("ReduceMean", ["given", "axes"], ["mean"]),
-            helper.make_node("Mul", ["mean", "small"], ["extra"]),
+            helper.make_node("ReduceMean", ["given", "axes"], ["batch_mean"]),
+            helper.make_node("Mul", ["batch_mean", "small"], ["extra"]),
             add,
             constants={"axes": np.array([0]), **small},
         ),
@@ -201,3 +201,24 @@ def test_failed_export_leaves_the_bundle_before(
         export_checkpoint(trained, path, ExportOptions(overwrite=True))
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_fault_among_normal_rows_does_not_hide_behind_a_far_anomaly(
+    make_table: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(8).normal(size=(80, 5))
+    labels = np.arange(80) == 0
+    rows[0] = 1e8  # beside which any error of a normal row is nothing
+    trained = train(make_table(rows, labels), TrainingConfig(epochs=2), AutoencoderConfig(5, 3))
+
+    def shift_bias(model: ModelProto) -> None:
+        (bias,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [3])
+        values = numpy_helper.to_array(bias)
+        bias.CopyFrom(numpy_helper.from_array((values + 0.01).astype(values.dtype), bias.name))
+
+    monkeypatch.undo()  # another model than the one exported for all
+    tamper_with(monkeypatch, "encoder", shift_bias)
+    with pytest.raises(
+        VerificationError, match="encoder embedding on normal golden rows: range-scaled difference"
+    ):
+        export_checkpoint(trained, tmp_path / "bundle")
