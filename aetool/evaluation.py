@@ -28,7 +28,7 @@ class Evaluation:
     reconstruction_error: float
     """Median score of the rows (the normal ones, where there are labels)."""
     reconstruction_rmse: float
-    """Root mean squared difference of features and reconstruction, raw units, same rows, without missing cells."""
+    """Root mean squared difference of features and reconstruction, raw units, same rows, present cells."""
     anomalies: int | None = None
     """Rows labelled so."""
     auroc: float | None = None

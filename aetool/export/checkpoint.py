@@ -1,16 +1,18 @@
 """`export_checkpoint`: what `aetool train` made, proven, as a bundle."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from onnx import ModelProto
+from torch import nn
 
 from aetool.bundle import Feature
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Rows, expected_outputs, out_of_range
 from aetool.export.compatibility import target
-from aetool.export.folding import FoldedPipeline
+from aetool.export.folding import DoublePipeline, FoldedPipeline
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import choose_threshold
@@ -55,8 +57,12 @@ def export_checkpoint(
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.
     sample = torch.from_numpy(np.resize(rows, (3, rows.shape[1])))
+
+    def graph_of(form: nn.Module) -> ModelProto:
+        return export_graph(WithDecision(form, threshold.value), sample, opset, max_ir)
+
     candidate = Candidate(
-        graph=export_graph(WithDecision(pipeline, threshold.value), sample, opset, max_ir),
+        graph=graph_of(pipeline),
         evaluate=trained.evaluate,
         reference="PyTorch in float64",
         rows=rows,
@@ -73,7 +79,14 @@ def export_checkpoint(
             "history": [dict(epoch) for epoch in trained.history],
         },
     )
-    return publish_candidate(candidate, path, options)
+
+    def in_double() -> Candidate | None:
+        if not DoublePipeline.can_hold(trained.network):
+            return None
+        double = DoublePipeline(trained.pipeline(torch.float64))
+        return replace(candidate, graph=graph_of(double), figures={"form": "float64"})
+
+    return publish_candidate(candidate, path, options, otherwise=in_double)
 
 
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:

@@ -1,4 +1,4 @@
-"""The same pipeline with fewer operations: scaling and batch norm folded into the layers beside them."""
+"""The forms of the pipeline that ship: folded in float32, or as it stands in float64 where that is too coarse."""
 
 import copy
 import math
@@ -88,3 +88,71 @@ class FoldedPipeline(nn.Module):
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
         return Outputs(embedding, self.last(hidden), torch.sum(residual * residual, dim=1))
+
+
+class DoublePipeline(nn.Module):
+    """`Pipeline` in float64 between float32 features and float32 outputs.
+
+    For a network that reconstructs so well that its residual, a difference of nearly equal numbers, drowns in
+    float32's rounding. Twice as slow; the score is computed from the embedding before that is rounded.
+    """
+
+    fill: Tensor | None
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        network = fold_batch_norm(pipeline.network)
+        self.encoder = _in_double_operators(network.encoder)
+        self.decoder = _in_double_operators(network.decoder)
+        self.register_buffer("mean", pipeline.mean.double())
+        self.register_buffer("scale", pipeline.scale.double())
+        self.register_buffer("fill", pipeline.fill)
+        self.eval()
+
+    @staticmethod
+    def can_hold(network: Autoencoder) -> bool:
+        """Whether onnxruntime has the activation in float64; of erf, inside GELU, it has none."""
+        return not any(isinstance(layer, nn.GELU) for layer in network.modules())
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, n_features) in raw units."""
+        if self.fill is not None:
+            features = torch.where(torch.isnan(features), self.fill, features)
+        standardised = (features.double() - self.mean) / self.scale
+        exact = self.encoder(standardised)
+        embedding = exact.float()
+        reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
+        residual = standardised - self.decoder(exact)
+        return Outputs(embedding, reconstruction.float(), torch.mean(residual * residual, dim=1).float())
+
+
+class _DoubleLeakyReLU(nn.Module):
+    slope: Tensor
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        # A buffer: the exporter rounds Python's numbers to float32.
+        self.register_buffer("slope", torch.tensor(slope, dtype=torch.float64))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.maximum(values, values * self.slope)
+
+
+class _DoubleELU(nn.Module):
+    """ELU with alpha = 1."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.relu(values) + (torch.exp(-torch.relu(-values)) - 1)
+
+
+def _in_double_operators(layers: nn.Sequential) -> nn.Sequential:
+    """Activations that onnxruntime knows in float32 only, written in operators that it has in float64 too."""
+    kept: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.LeakyReLU):
+            kept.append(_DoubleLeakyReLU(layer.negative_slope))
+        else:
+            kept.append(_DoubleELU() if isinstance(layer, nn.ELU) else layer)
+    return nn.Sequential(*kept)

@@ -41,7 +41,7 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
             name: open_session(model, PROVIDERS["cpu"], where=f"{name}.onnx") for name, model in graphs.items()
         }
     except BundleError as error:
-        raise ExportError(f"{error}; choose --opset {NATIVE_OPSET}, not {opset}") from error
+        raise ExportError(f"{error} (opset {opset}; the most widely known is {NATIVE_OPSET})") from error
     rows, threshold = candidate.rows, candidate.threshold.value
     many = np.resize(rows, (max(BATCHES), *rows.shape[1:]))
     records = []

@@ -2,17 +2,23 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aetool.errors import VerificationError
 from aetool.export import export_checkpoint
-from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
+from aetool.export.folding import DoublePipeline
+from aetool.model import Autoencoder, AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 from aetool.model.config import Activation, DropoutOn, Impute
+from aetool.model.pipeline import evaluate_rows
 
 MakeTable = Callable[..., Any]
 
@@ -80,7 +86,7 @@ def test_any_architecture_and_scaling_exports_equal(
         pytest.param(lambda rows: np.column_stack([rows, np.full(len(rows), 1e6)]), id="a constant column"),
         pytest.param(lambda rows: rows[:, :1], id="one column"),
         pytest.param(lambda rows: np.repeat(rows[:2], 30, axis=0), id="two distinct rows"),
-        pytest.param(lambda rows: np.round(rows), id="integers"),
+        pytest.param(np.round, id="integers"),
         pytest.param(lambda rows: rows[:10], id="ten rows"),
         pytest.param(lambda rows: np.exp(3 * rows), id="heavy tails"),
     ],
@@ -96,3 +102,51 @@ def test_labelled_rows_beyond_float32_do_not_stand_in_the_way(make_table: MakeTa
     labels = np.arange(100) % 10 == 0
     rows[0, 0], rows[10, 1], rows[20, 2], rows[30, 3] = np.nan, np.inf, 1e30, 1e300
     require_equal(train(make_table(rows, labels), TrainingConfig(epochs=3)))
+
+
+def nearly_perfect(trained: TrainedAutoencoder, activation: Any) -> TrainedAutoencoder:
+    """A network that gives its input back but for a millionth: f(z) and f(-z) in, their difference out."""
+    width = trained.network.config.n_features
+    slope = {"leaky_relu": 1.01, "gelu": 1.0}[activation]
+    network = Autoencoder(AutoencoderConfig(width, 2 * width, (), activation, 0.0)).eval()
+    both = torch.cat([torch.eye(width), -torch.eye(width)])
+    with torch.no_grad():
+        for layer, weight in ((network.encoder[0], both), (network.decoder[0], both.T / slope * (1 + 1e-6))):
+            layer.weight.copy_(weight)
+            layer.bias.zero_()
+    exact = replace(trained, network=network)
+    scores = exact.evaluate(trained.held_out.features)["score"]
+    return replace(exact, held_out=replace(trained.held_out, scores=np.sort(scores)))
+
+
+def test_residual_that_float32_cannot_hold_is_computed_in_float64(
+    trained: TrainedAutoencoder, tmp_path: Path
+) -> None:
+    exported = export_checkpoint(nearly_perfect(trained, "leaky_relu"), tmp_path / "bundle")
+    assert exported.bundle.manifest.variants["fp32"].figures["form"] == "float64"
+    assert max(record.max_scaled for record in exported.parity) <= 1e-5
+    session = onnxruntime.InferenceSession(
+        tmp_path / "bundle" / "detector.onnx", providers=["CPUExecutionProvider"]
+    )
+    assert [value.type for value in session.get_inputs()] == ["tensor(float)"]
+    assert [value.type for value in session.get_outputs()] == ["tensor(float)", "tensor(bool)"]
+
+
+def test_residual_that_no_form_can_hold_is_refused(trained: TrainedAutoencoder, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"detector score on golden rows: .* if rounding is to blame"):
+        export_checkpoint(nearly_perfect(trained, "gelu"), tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("activation", sorted(set(get_args(Activation)) - {"gelu"}))
+@pytest.mark.parametrize("impute", [None, "mean"])
+def test_float64_form_computes_what_the_pipeline_does(make_table: MakeTable, activation: Any, impute: Any) -> None:
+    rows = np.random.default_rng(6).normal(size=(60, 4))
+    if impute:
+        rows[::7, 1] = np.nan
+    shape = AutoencoderConfig(4, 3, (5,), activation, 0.1, batch_norm=True)
+    trained = train(make_table(rows), TrainingConfig(epochs=2, impute=impute), shape)
+    form = DoublePipeline(trained.pipeline(torch.float64))
+    found = evaluate_rows(form, rows, torch.float32)
+    for name, expected in trained.evaluate(rows).items():
+        assert np.abs(found[name] - expected).max() <= 2e-7 * np.abs(expected).max(), name

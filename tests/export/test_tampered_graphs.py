@@ -1,5 +1,6 @@
 """A graph that is not the model is not published: the proof is of the very bytes that would ship."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from aetool.errors import ExportError, VerificationError
-from aetool.export import ExportOptions, export_checkpoint, publishing
-from aetool.model import TrainedAutoencoder
+from aetool.export import ExportOptions, checkpoint, export_checkpoint, publishing
+from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 Tamper = Callable[[ModelProto], None]
 
@@ -20,7 +21,8 @@ Tamper = Callable[[ModelProto], None]
 def change_weights(change: Callable[[np.ndarray], np.ndarray]) -> Tamper:
     def tamper(model: ModelProto) -> None:
         tensor = max(model.graph.initializer, key=lambda each: np.prod(each.dims))
-        changed = change(numpy_helper.to_array(tensor).copy()).astype(np.float32)
+        weights = numpy_helper.to_array(tensor)
+        changed = change(weights.copy()).astype(weights.dtype)
         tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
 
     return tamper
@@ -115,8 +117,8 @@ TAMPERED: dict[str, tuple[str, Tamper, str]] = {
     "batch mean": (
         "detector",
         after_input(
-            helper.make_node("ReduceMean", ["given", "axes"], ["mean"]),
-            helper.make_node("Mul", ["mean", "small"], ["extra"]),
+            helper.make_node("ReduceMean", ["given", "axes"], ["batch_mean"]),
+            helper.make_node("Mul", ["batch_mean", "small"], ["extra"]),
             add,
             constants={"axes": np.array([0]), **small},
         ),
@@ -142,6 +144,25 @@ TAMPERED: dict[str, tuple[str, Tamper, str]] = {
         r"a row holding nan scores .* passes as normal",
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[type, ModelProto]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def one_export(exported: dict[type, ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test starts from the same model: PyTorch's exporter, the slow part, runs once for each form of it."""
+    export = checkpoint.export_graph
+
+    def once(module: Any, *arguments: Any) -> ModelProto:
+        kind = type(module.pipeline)
+        if kind not in exported:
+            exported[kind] = export(module, *arguments)
+        return copy.deepcopy(exported[kind])
+
+    monkeypatch.setattr(checkpoint, "export_graph", once)
 
 
 def tamper_with(monkeypatch: pytest.MonkeyPatch, graph: str, tamper: Tamper) -> None:
@@ -180,3 +201,24 @@ def test_failed_export_leaves_the_bundle_before(
         export_checkpoint(trained, path, ExportOptions(overwrite=True))
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_fault_among_normal_rows_does_not_hide_behind_a_far_anomaly(
+    make_table: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(8).normal(size=(80, 5))
+    labels = np.arange(80) == 0
+    rows[0] = 1e8  # beside which any error of a normal row is nothing
+    trained = train(make_table(rows, labels), TrainingConfig(epochs=2), AutoencoderConfig(5, 3))
+
+    def shift_bias(model: ModelProto) -> None:
+        (bias,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [3])
+        values = numpy_helper.to_array(bias)
+        bias.CopyFrom(numpy_helper.from_array((values + 0.01).astype(values.dtype), bias.name))
+
+    monkeypatch.undo()  # another model than the one exported for all
+    tamper_with(monkeypatch, "encoder", shift_bias)
+    with pytest.raises(
+        VerificationError, match="encoder embedding on normal golden rows: range-scaled difference"
+    ):
+        export_checkpoint(trained, tmp_path / "bundle")
