@@ -1,5 +1,6 @@
 """`export_checkpoint`: what `aetool train` made, proven, as a bundle."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from aetool.bundle import Feature
 from aetool.errors import InputError
-from aetool.export.candidate import Candidate, Rows, expected_outputs, out_of_range
+from aetool.export.candidate import Candidate, Reference, Rows, expected_outputs, out_of_range
 from aetool.export.compatibility import target
 from aetool.export.folding import DoublePipeline, FoldedPipeline
 from aetool.export.graphs import WithDecision, export_graph
@@ -92,18 +93,23 @@ def export_checkpoint(
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
     """The form of the pipeline with the fewest operations that still computes the same in float32."""
     pipeline = trained.pipeline()
-    centre = torch.from_numpy(np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0).astype(np.float32))
-    forms = {"folded": FoldedPipeline(pipeline), "centred": FoldedPipeline(pipeline, torch.nan_to_num(centre))}
-    differences = {name: _difference(form, trained, rows, threshold) for name, form in forms.items()}
-    name = "folded" if differences["folded"] <= FOLDING_TOLERANCE else min(forms, key=differences.__getitem__)
-    return name, forms[name]
+    cases = [
+        (features, expected_outputs(trained.evaluate, features, threshold))
+        for features in (rows, out_of_range(rows, rows))
+    ]
+    folded = FoldedPipeline(pipeline)
+    lost = _difference(folded, cases, threshold)
+    if lost <= FOLDING_TOLERANCE:
+        return "folded", folded
+    centre = np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0).astype(np.float32)
+    centred = FoldedPipeline(pipeline, torch.from_numpy(np.nan_to_num(centre)))
+    return ("centred", centred) if _difference(centred, cases, threshold) < lost else ("folded", folded)
 
 
-def _difference(form: FoldedPipeline, trained: TrainedAutoencoder, rows: Rows, threshold: float) -> float:
-    """Largest range-scaled difference of `form` to the reference, on the rows and far outside of them."""
+def _difference(form: FoldedPipeline, cases: Sequence[tuple[Rows, Reference]], threshold: float) -> float:
+    """Largest range-scaled difference of `form` to the reference."""
     worst = 0.0
-    for features in (rows, out_of_range(rows, rows)):
-        expected = expected_outputs(trained.evaluate, features, threshold)
+    for features, expected in cases:
         found = dict(evaluate_rows(form, features, torch.float32))
         records = compare_graph("form", expected, found, features=features, threshold=threshold)
         # A difference that is no number (something overflowed) is the worst of all; max() would pass it over.
