@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from aetool.tables import table_from_columns
 from common import parser, save
 
 from aetool import model
 from aetool.export import export_checkpoint
+from aetool.tables import table_from_columns
 
 SHAPES = {
     "256-128-256": model.AutoencoderConfig(),

@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aetool.tables import table_from_columns
 from common import parser, save, semi_supervised
 
 import aetool
 from aetool import model
 from aetool.evaluation import ranking
 from aetool.export import export_checkpoint
+from aetool.tables import table_from_columns
 
 
 def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:

@@ -18,10 +18,9 @@ CONTESTANTS = ("aetool", "pyod")
 
 
 def run_aetool(path: Path, seed: int) -> dict[str, Any]:
-    from aetool.tables import table_from_columns
-
     from aetool import model
     from aetool.evaluation import ranking
+    from aetool.tables import table_from_columns
 
     training, test, labels = semi_supervised(path)
     table = table_from_columns({f"X_{i}": column for i, column in enumerate(training.T)}, source=path.name)

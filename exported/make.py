@@ -9,11 +9,11 @@ the benign tumours; `samples.csv` holds rows that were not learnt from, with the
 from pathlib import Path
 
 import numpy as np
-from aetool.tables import table_from_columns, write_table
 from sklearn.datasets import load_breast_cancer
 
 from aetool import model
 from aetool.export import ExportOptions, export_checkpoint
+from aetool.tables import table_from_columns, write_table
 
 FOLDER = Path(__file__).parent
 
