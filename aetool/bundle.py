@@ -171,8 +171,8 @@ class Manifest:
         names = self.feature_names
         if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
             raise BundleError(
-                f"{where}: features must be distinct names, one for each of the {self.input_shape} inputs, or none; "
-                f"found {len(names)} names, {len(set(names))} distinct; export the bundle again"
+                f"{where}: features must be distinct names, one for each of the {self.input_shape} inputs, or "
+                f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
             )
         if "fp32" not in self.variants:
             raise BundleError(

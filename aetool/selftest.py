@@ -92,7 +92,8 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BundleError(f"{where}: not an archive of arrays ({reason}); export the bundle again") from error
-    rows, row, code = golden.get("score", np.empty(0)).size, bundle.manifest.input_shape, bundle.manifest.embedding_shape
+    rows = golden.get("score", np.empty(0)).size
+    row, code = bundle.manifest.input_shape, bundle.manifest.embedding_shape
     shapes = {"features": (rows, *row), "reconstruction": (rows, *row), "score": (rows,), "is_anomaly": (rows,)}
     if code is not None:
         shapes["embedding"] = (rows, *code)

@@ -18,7 +18,7 @@ from aetool.cli.parity import published
 @module_options
 @reports
 def export(checkpoint: Path | None, module: str | None, output: Path | None, **given: Any) -> Result:
-    """Export a checkpoint or any PyTorch module to ONNX, proven equal.
+    """Export a checkpoint or any module to ONNX, proven equal.
 
     Publishes a bundle: the graphs, their threshold, and golden vectors to verify them with. One that fails its
     verification is not published.

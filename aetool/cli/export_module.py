@@ -64,10 +64,11 @@ def export_users_module(
         from aetool.export import ExportOptions, ModuleOptions, export_module
         from aetool.model.user_code import load_module
     real = NormalRows(None, ()) if data is None else normal_rows(data, label, columns, drop)
+    module = load_module(spec, weights)
     if weights is None:
         say(f"No --weights: {spec} is exported with the weights that it makes itself")
     exported = export_module(
-        load_module(spec, weights),
+        module,
         output,
         rows=real.rows,
         input_shape=input_shape,

@@ -89,6 +89,7 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
     found = standard_opset(model)
     if found != opset:
         require_opset_known(opset)
+        _drop_defaults(model)
         try:
             model = version_converter.convert_version(model, opset)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
@@ -108,6 +109,15 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
             reason = " ".join(str(error).split())[:200]
             raise ExportError(f"IR version {max_ir}: the graph needs a later one: {reason}") from error
     return model
+
+
+def _drop_defaults(model: ModelProto) -> None:
+    """The converter keeps an attribute that opset 17 does not know, also where it says nothing."""
+    for node in model.graph.node:
+        kept = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
+        if len(kept) < len(node.attribute):
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def standard_opset(model: ModelProto) -> int:

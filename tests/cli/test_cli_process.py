@@ -202,6 +202,8 @@ def without(*packages):
         ("torch", "torch", "train", ("verify", "bundle", "--against", "checkpoint")),
         ("torch", "torch", "train", ("info", "checkpoint")),
         ("onnx", "onnx", "train", ("export", "checkpoint", "-o", "{out}")),
+        ("torch", "torch", "train", ("export", "--module", "n.py:N", "--input-shape", "4", "-o", "{out}")),
+        ("onnx", "onnx", "train", ("adopt", "m.onnx", "--data", "new.csv", "-o", "{out}")),
         ("onnxruntime", "onnxruntime", "cpu", ("score", "bundle", "new.csv")),
         ("onnxruntime", "onnxruntime", "cpu", ("export", "checkpoint", "-o", "{out}")),
         ("pyarrow", "pyarrow", "tables", ("score", "bundle", "new.csv")),
