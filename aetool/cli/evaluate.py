@@ -46,10 +46,11 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
         names, threshold = scorer.feature_names, scorer.threshold
-    table = read_table(data, only=names, label=label)
+    table = read_table(data, only=names, categories=scorer.categories, label=label)
     with np.errstate(over="ignore"):
         rows = table.values.astype(np.float32)
-    found = evaluation.evaluate(scorer, rows, table.labels, threshold)
+    numbers = [name not in scorer.categories for name in names]
+    found = evaluation.evaluate(scorer, rows, table.labels, threshold, np.array(numbers))
     document = {key: value for key, value in asdict(found).items() if value is not None}
 
     def show(out: Console) -> None:

@@ -58,7 +58,7 @@ def reconstruct(**arguments: Any) -> Result:
       aetool reconstruct exported/machines new.csv -o expected.csv
     """
     return _run(
-        lambda model, rows: dict(zip(model.feature_names, model.reconstruct(rows).T, strict=True)),
+        lambda model, rows: model.to_columns(model.reconstruct(rows)),
         **arguments,
     )
 
@@ -99,7 +99,7 @@ def _run(
     if output is not None:
         places.require_free_file(output, overwrite)
     with load(bundle, provider=provider, precision=precision) as model:
-        rows = read_table(data, only=model.feature_names, keep=options.flat(keep))
+        rows = read_table(data, only=model.feature_names, categories=model.categories, keep=options.flat(keep))
         with np.errstate(over="ignore"):
             found = compute(model, rows.values.astype(np.float32))
         threshold = model.threshold

@@ -83,6 +83,8 @@ def publish_candidate(candidate: Candidate, path: Path, options: ExportOptions) 
         "feature_names": json.dumps([feature.name for feature in candidate.features], ensure_ascii=False),
         "score": str(candidate.score["definition"]),
     }
+    if candidate.categories:
+        metadata["categories"] = json.dumps(candidate.categories, ensure_ascii=False)
     graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
     parity = verify_graphs(graphs, candidate)
     require_parity(parity, name)
