@@ -28,7 +28,8 @@ class Evaluation:
     reconstruction_error: float
     """Median score of the rows (the normal ones, where there are labels)."""
     reconstruction_rmse: float
-    """Root mean squared difference of features and reconstruction, raw units, same rows; missing cells left out, categories too."""
+    """Root mean squared difference of features and reconstruction, raw units, same rows; missing cells and
+    categories left out."""
     category_accuracy: float | None = None
     """Share of categories that the reconstruction names, same rows, missing cells left out."""
     anomalies: int | None = None

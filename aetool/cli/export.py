@@ -111,7 +111,8 @@ def verify(bundle: Path, against: Path | None, data: Path | None, provider: str)
     if data is not None:
         from aetool.tables import read_table
 
-        rows = read_table(data, only=manifest.feature_names, categories=manifest.categories).values.astype("float32")
+        table = read_table(data, only=manifest.feature_names, categories=manifest.categories)
+        rows = table.values.astype("float32")
         records += verify_rows(bundle, rows, provider=provider)
     if against is not None:
         with needs("train", "comparing with PyTorch"):

@@ -87,8 +87,7 @@ def verify_against(
         )
     if opened.manifest.categories != trained.categories:
         raise InputError(
-            f"{bundle}: has other categories than the checkpoint; give the checkpoint that the bundle was exported "
-            "from"
+            f"{bundle}: has other categories than the checkpoint; give the checkpoint that it was exported from"
         )
     rows = trained.held_out.features if rows is None else np.asarray(rows)
     if len(rows) == 0:

@@ -42,7 +42,7 @@ class OneHot(nn.Module):
         order[categorical] = self.n_encoded + np.arange(len(categorical))
         for name, value in {
             "source": source,  # (n_encoded,) raw column of each encoded one
-            "index": (np.arange(self.n_encoded) - starts[source]).astype(np.float32),  # that an indicator stands for
+            "index": (np.arange(self.n_encoded) - starts[source]).astype(np.float32),  # what an indicator means
             "indicator": np.array(sizes)[source] > 0,  # (n_encoded,)
             "blocks": np.array(blocks),  # (categorical columns, most categories) encoded columns
             "padding": places >= np.array(sizes)[categorical, None],  # (categorical columns, most categories)
@@ -56,7 +56,7 @@ class OneHot(nn.Module):
         return torch.where(self.indicator, (values == self.index).to(values.dtype), values)
 
     def decode(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, columns): of each block the index of the largest, NaN where it holds NaN."""
+        """(batch, n_encoded) -> (batch, columns): of each block the index of the largest, or NaN."""
         blocks = self._blocks(encoded)
         first = blocks[:, :, 0]
         found = torch.argmax(blocks, dim=2).to(encoded.dtype) + (first - first)

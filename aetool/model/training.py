@@ -51,9 +51,8 @@ def train(
     if not table.names:
         raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     training = training or (resume.training if resume else TrainingConfig())
-    architecture = architecture or (
-        resume.network.config if resume else AutoencoderConfig.for_width(encoded_width(table.names, table.categories))
-    )
+    width = encoded_width(table.names, table.categories)
+    architecture = architecture or (resume.network.config if resume else AutoencoderConfig.for_width(width))
     normal = table if table.labels is None else table.select(~table.labels)
     _require_fit(table, normal, architecture, training, resume)
     held_out_rows, training_rows = _split(len(normal), training)

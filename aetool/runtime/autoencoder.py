@@ -177,7 +177,7 @@ class AutoencoderSession:
         return self.run("detector", features)["is_anomaly"]
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
-        """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none of them."""
+        """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
         array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
         return {
             name: to_names(column, self._categories[name]) if name in self._categories else column

@@ -1,5 +1,6 @@
 """Categories: a cell's text or code to the index of its category, the same wherever the cell comes from."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
@@ -12,8 +13,8 @@ from aetool.errors import InputError
 
 UNKNOWN = -1.0
 """The index of a value that is none of the categories; a missing value is NaN."""
-MISSING = frozenset(
-    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|N/A|NA|NULL|NaN|n/a|nan|null".split("|")
+MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "-NaN", "nan", "-nan", "NULL", "null"]) | frozenset(
+    ["#NA", "#N/A", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 )
 """What stands for no value, as text: what Arrow and pandas take for it in a CSV file."""
 
@@ -32,13 +33,16 @@ def as_text(value: Any, what: str = "a category") -> str | None:
         return str(int(value))
     if isinstance(value, Real):
         # The shortest decimal of a float32 is what people call it: 1.1, not 1.10000002.
-        number = float(str(value)) if isinstance(value, np.floating) else float(value)
-        return None if number != number else str(int(number)) if number.is_integer() else repr(number)
+        number = float(str(value)) if isinstance(value, np.float16 | np.float32) else float(value)
+        if math.isnan(number):
+            return None
+        return str(int(number)) if number.is_integer() else repr(number)
     text = str(value).strip()
     if text in MISSING or value is None or (not isinstance(value, str) and text in ("<NA>", "NaT")):
         return None
     if not isinstance(value, str) and type(value).__name__ != "Decimal":
-        raise InputError(f"{what}: text or codes expected, found {type(value).__name__} {text[:40]!r}; make it text")
+        kind = type(value).__name__
+        raise InputError(f"{what}: text or codes expected, found {kind} {text[:40]!r}; convert it to text")
     if text.lower() in ("true", "false"):
         return text.lower()
     whole = re.fullmatch(r"(-?(?:0|[1-9][0-9]*))(?:\.0*)?", text)

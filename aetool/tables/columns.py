@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.tables.arrow import pa
 from aetool.runtime.categories import factorise, to_indexes
+from aetool.tables.arrow import pa
 from aetool.tables.choice import Choice, categorical_option, drop_options, listed
 from aetool.tables.table import Table
 
@@ -27,10 +27,10 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
         )
     numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}
     categories: dict[str, tuple[str, ...]] = {}
-    for column, name in zip(choice.columns, choice.names, strict=True):
-        if choice.is_categorical(column, name, column not in numbers or _is_boolean(data[column])):
+    for key, name in zip(choice.columns, choice.names, strict=True):
+        if choice.is_categorical(key, name, key not in numbers or _is_boolean(data[key])):
             known = None if choice.categories is None else choice.categories[name]
-            categories[name], numbers[column] = _indexes(data[column], known, f"{source}: column {column!r}")
+            categories[name], numbers[key] = _indexes(data[key], known, f"{source}: column {key!r}")
     if text := [name for name in choice.columns if name not in numbers]:
         described = ", ".join(f"{name!r} ({_describe(data[name])})" for name in text)
         remedy = f"leave out with {drop_options(text)}, or take as categories with {categorical_option(text)}"
@@ -66,7 +66,7 @@ def _indexes(
 
 def _is_boolean(column: Any) -> bool:
     if isinstance(column, np.ndarray):
-        return column.dtype.kind == "b"
+        return column.dtype == np.bool_
     return bool(pa.types.is_boolean(_decoded(column).type))
 
 
