@@ -41,8 +41,8 @@ class Feature:
     categories: tuple[str, ...] | None = None
     """Of a column that holds categories, in order; None for numbers.
 
-    Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by convention,
-    stands for a value that is none of them, and NaN for a missing one: both are allowed, and are encoded alike.
+    Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
+    convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
     """
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,25 +29,29 @@ def as_text(value: Any, what: str = "a category") -> str | None:
         InputError: neither text nor a number.
     """
     if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, Integral):
-        return str(int(value))
+        return str(bool(value)).lower()
     if isinstance(value, Real):
-        # The shortest decimal of a float32 is what people call it: 1.1, not 1.10000002.
-        number = float(str(value)) if isinstance(value, np.float16 | np.float32) else float(value)
-        if math.isnan(number):
-            return None
-        return str(int(number)) if number.is_integer() else repr(number)
+        return _number_as_text(value)
     text = str(value).strip()
-    if text in MISSING or value is None or (not isinstance(value, str) and text in ("<NA>", "NaT")):
+    if value is None or text in MISSING or (not isinstance(value, str) and text in ("<NA>", "NaT")):
         return None
-    if not isinstance(value, str) and type(value).__name__ != "Decimal":
+    if not isinstance(value, str | Decimal):
         kind = type(value).__name__
         raise InputError(f"{what}: text or codes expected, found {kind} {text[:40]!r}; convert it to text")
     if text.lower() in ("true", "false"):
         return text.lower()
     whole = re.fullmatch(r"(-?(?:0|[1-9][0-9]*))(?:\.0*)?", text)
     return text if whole is None else "0" if whole[1] == "-0" else whole[1]
+
+
+def _number_as_text(value: Any) -> str | None:
+    if isinstance(value, Integral):
+        return str(int(value))
+    # The shortest decimal of a float32 is what people call it: 1.1, not 1.10000002.
+    number = float(str(value)) if isinstance(value, np.floating) else float(value)
+    if math.isnan(number):
+        return None
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def factorise(column: Any, what: str) -> tuple[list[str | None], NDArray[np.intp]]:

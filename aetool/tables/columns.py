@@ -66,7 +66,7 @@ def _indexes(
 
 def _is_boolean(column: Any) -> bool:
     if isinstance(column, np.ndarray):
-        return column.dtype == np.bool_
+        return bool(column.dtype.kind == "b")
     return bool(pa.types.is_boolean(_decoded(column).type))
 
 

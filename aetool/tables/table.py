@@ -62,7 +62,7 @@ class Table:
 
 
 def fingerprint(table: Table) -> str:
-    """The sha256, in hex, of the features' names and categories, the shape and the values; no labels, nothing kept."""
+    """The sha256, in hex, of feature names, categories, shape and values (labels and kept columns left out)."""
     # Every NaN has the same bytes here: how a file spelled a missing value is no part of the data.
     values = np.where(np.isnan(table.values), np.nan, table.values).astype("<f8")
     head = json.dumps([table.names, values.shape, *([table.categories] if table.categories else [])]).encode()
