@@ -109,7 +109,9 @@ def test_every_format_gives_the_same_table(tmp_path, ending):
     write_table(path, columns)
     found = read_table(path, categorical=["job", "code"])
     assert fingerprint(found) == fingerprint(table_from_columns(columns, categorical=["auto", "code"]))
-    assert fingerprint(found) != fingerprint(table_from_columns({**columns, "job": ["c", "a", "c"]}, categorical="auto"))
+    assert fingerprint(found) != fingerprint(
+        table_from_columns({**columns, "job": ["c", "a", "c"]}, categorical="auto")
+    )
 
 
 def test_a_models_categories_are_looked_up_in_any_order_of_columns(save):

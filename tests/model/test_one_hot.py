@@ -123,7 +123,15 @@ def test_training_resumes(mixed, mixed_trained):
 
 @pytest.mark.parametrize(
     "categories",
-    [{"job": ["a", "a", "b", "c"]}, {"nobody": ["a"]}, {"job": []}, {"job": 3}, {"job": ["a", ""]}, [], {"job": "a"}],
+    [
+        {"job": ["a", "a", "b", "c"]},
+        {"nobody": ["a"]},
+        {"job": []},
+        {"job": 3},
+        {"job": ["a", ""]},
+        [],
+        {"job": "a"},
+    ],
     ids=str,
 )
 def test_a_checkpoint_with_odd_categories_is_refused(mixed_trained, tmp_path, categories):
