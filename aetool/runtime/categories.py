@@ -74,12 +74,15 @@ def factorise(column: Any, what: str) -> tuple[list[str | None], NDArray[np.intp
         values, places = np.unique(array, return_inverse=True)
         texts = [as_text(value, what) for value in values]
     else:
-        seen: dict[Any, int] = {}  # by type too: 1 == True
+        cells = array.ravel().tolist()
+        types = set(map(type, cells))
+        keys = cells if len(types) == 1 else list(zip(map(type, cells), cells, strict=True))  # for 1 == True
         try:
-            found = [seen.setdefault((type(value), value), len(seen)) for value in array.ravel().tolist()]
+            place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         except TypeError as error:
             raise InputError(f"{what}: one text or code in a cell expected, found {error}; flatten it") from error
-        texts, places = [as_text(value, what) for _, value in seen], np.array(found, np.intp)
+        places = np.fromiter(map(place.__getitem__, keys), np.intp, len(keys))
+        texts = [as_text(key if len(types) == 1 else key[1], what) for key in place]
     places = places.reshape(array.shape)
     if isinstance(column, np.ma.MaskedArray):
         return [*texts, None], np.where(np.ma.getmaskarray(column), len(texts), places)

@@ -128,6 +128,6 @@ def test_text_where_the_model_knows_numbers_is_refused_without_options_that_scor
 
 
 def test_training_resumes_with_the_same_options(aetool, mixed_files, work):
-    options = ["--categorical", "auto,region", "--drop", "id", "--epochs", "41"]
+    options = ["--categorical", "auto,region", "--drop", "id", "--epochs", "41", "--patience", "40"]
     done = aetool("train", mixed_files / "train.csv", *options, "--resume", mixed_files / "ck", "-o", "more")
     assert done.exit_code == 0, done.output
