@@ -6,7 +6,7 @@ import re
 import stat
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -38,6 +38,12 @@ class Feature:
     """Column name, as in the training table."""
     unit: str = ""
     """Unit of measure, for people."""
+    categories: tuple[str, ...] | None = None
+    """Of a column that holds categories, in order; None for numbers.
+
+    Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
+    convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
+    """
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -108,6 +114,11 @@ class Manifest:
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Of the features that hold them, in the order of their indexes."""
+        return categories_of(self.features)
+
     def to_json(self) -> str:
         content = {"format_version": self.format_version, **_plain(self)}
         return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n"
@@ -135,7 +146,7 @@ class Manifest:
             input_shape=entries.sizes("input_shape"),
             embedding_shape=entries.sizes_or_null("embedding_shape"),
             features=tuple(
-                Feature(entry.take("name", str), entry.take("unit", str), entry.rest())
+                Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
                 for entry in entries.objects("features")
             ),
             opset=entries.count("opset"),
@@ -324,6 +335,11 @@ def publish(
     return Bundle(path, manifest)
 
 
+def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
+    """Feature -> categories, for those that hold them."""
+    return {feature.name: feature.categories for feature in features if feature.categories is not None}
+
+
 def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
     """The manifest's `files` entry for these contents."""
     return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
@@ -369,6 +385,8 @@ def _require_version(version: str, where: str) -> None:
 def _plain(record: Any) -> dict[str, Any]:
     """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
     content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    if content.get("categories", ()) is None:  # numbers: left out
+        del content["categories"]
     return {**content.pop("unknown"), **content}
 
 
@@ -472,6 +490,17 @@ class _Fields:
         ):  # also NaN, and integers no float can hold
             self._fail(f"{self.path}.{key}", "a finite number", value)
         return float(cast(float, value))
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        self.taken.add(key)
+        values = self.content.get(key)
+        if values is None:
+            return None
+        if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
+            self._fail(f"{self.path}.{key}", "a list of texts", values)
+        if len(set(values)) != len(values):
+            self._fail(f"{self.path}.{key}", "distinct texts", values)
+        return tuple(values)
 
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
         entry = _Fields(self.take(key, dict), self.where, f"{self.path}.{key}")

@@ -28,7 +28,10 @@ class Evaluation:
     reconstruction_error: float
     """Median score of the rows (the normal ones, where there are labels)."""
     reconstruction_rmse: float
-    """Root mean squared difference of features and reconstruction, raw units, same rows, present cells."""
+    """Root mean squared difference of features and reconstruction, raw units, same rows; missing cells and
+    categories left out."""
+    category_accuracy: float | None = None
+    """Share of categories that the reconstruction names, same rows, missing cells left out."""
     anomalies: int | None = None
     """Rows labelled so."""
     auroc: float | None = None
@@ -50,8 +53,11 @@ def evaluate(
     rows: NDArray[Any],
     labels: NDArray[np.bool_] | None = None,
     threshold: float | None = None,
+    numbers: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """Score (rows, n_features) and compare with `labels`, (rows,) True for anomalies, where given.
+
+    `numbers`, (n_features,), is False for columns that hold indexes of categories.
 
     Raises:
         InputError: no rows, or labels that are not one bool a row or of one kind only.
@@ -79,8 +85,13 @@ def evaluate(
                 "recall": hits / int(labels.sum()),
                 "false_positive_rate": float(flagged[~labels].mean()),
             }
-    present = ~np.isnan(rows)[normal]
-    difference = (reconstruction - rows)[normal][present]
+    known = ~np.isnan(rows[normal])
+    difference = (reconstruction - rows)[normal]
+    if numbers is not None and not numbers.all():
+        categories = known & ~numbers
+        figures["category_accuracy"] = float((difference[categories] == 0).mean()) if categories.any() else None
+        known = known & numbers
+    difference = difference[known]
     return Evaluation(
         rows=len(rows),
         reconstruction_error=float(np.median(_ordered(score[normal]))),

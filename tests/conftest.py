@@ -49,3 +49,38 @@ def bundle(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "cancer"
     export_checkpoint(trained, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def mixed() -> dict[str, list[Any]]:
+    """Columns of 240 rows: text, integer codes, true and false, and numbers that go with them."""
+    random = np.random.default_rng(5)
+    job = random.integers(0, 4, 240)
+    size = job + random.normal(0, 0.1, 240)
+    return {
+        "job": [("clerk", "nurse", "pilot", "smith, or so")[i] for i in job],
+        "size": size.tolist(),
+        "region": [int(code) for code in random.choice([3, 10, 20], 240)],
+        "weight": (3 * size + random.normal(0, 0.3, 240) + 70).tolist(),
+        "owner": [bool(value) for value in (job > 1) ^ (random.random(240) < 0.05)],
+    }
+
+
+@pytest.fixture(scope="session")
+def mixed_trained(mixed: dict[str, list[Any]]) -> Any:
+    """Trained on `mixed` for a moment; tests must not change it."""
+    from aetool.model import TrainingConfig, train
+    from aetool.tables import table_from_columns
+
+    table = table_from_columns(mixed, categorical=["auto", "region"])
+    return train(table, TrainingConfig(epochs=20, batch_size=32))
+
+
+@pytest.fixture(scope="session")
+def mixed_bundle(mixed_trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `mixed_trained`; tests must not change it."""
+    from aetool.export import export_checkpoint
+
+    path = tmp_path_factory.mktemp("bundles") / "mixed"
+    export_checkpoint(mixed_trained, path)
+    return path

@@ -52,6 +52,9 @@ def test_it_works_in_a_pipeline_and_a_grid_search(fitted):
     pipeline = make_pipeline(StandardScaler(), AutoencoderDetector(epochs=3))
     assert pipeline.fit(rows).transform(rows[:5]).shape == (5, 120)
     search = GridSearchCV(
-        AutoencoderDetector(epochs=3), {"dropout": [0.1, 0.5]}, scoring=lambda e, x, y: e.score_samples(x).mean(), cv=2
+        AutoencoderDetector(epochs=3),
+        {"dropout": [0.1, 0.5]},
+        scoring=lambda e, x, y: e.score_samples(x).mean(),
+        cv=2,
     )
     assert search.fit(rows, np.zeros(len(rows))).best_params_["dropout"] in (0.1, 0.5)

@@ -31,6 +31,8 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
     Example:
       aetool evaluate exported/machines test.csv --label broken
     """
+    import numpy as np
+
     from aetool import load
     from aetool.tables import read_table
 
@@ -41,12 +43,15 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
         scorer, threshold = load_checkpoint(model), None
-        table = as_float32(read_table(data, only=scorer.names, label=label))
+        names = scorer.names
+        table = as_float32(read_table(data, only=scorer.names, categories=scorer.categories, label=label))
     else:
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
-        threshold, table = scorer.threshold, rows_for(scorer.manifest, data, label=label)
-    found = evaluation.evaluate(scorer, table.values, table.labels, threshold)
+        names, threshold = scorer.feature_names, scorer.threshold
+        table = rows_for(scorer.manifest, data, label=label)
+    numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
+    found = evaluation.evaluate(scorer, table.values, table.labels, threshold, numbers)
     document = {key: value for key, value in asdict(found).items() if value is not None}
 
     def show(out: Console) -> None:

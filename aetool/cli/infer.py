@@ -102,7 +102,7 @@ def _run(
         if as_array:
             places.require_array_file(output)
         rows = rows_for(model.manifest, data, keep=options.flat(keep))
-        found = _results(model.run(graph, rows.values), graph, model.feature_names)
+        found = _results(model, graph, model.run(graph, rows.values))
         threshold = model.threshold
     if clash := [name for name in rows.kept if name in found]:
         raise InputError(
@@ -140,7 +140,7 @@ def _gives_array(manifest: Manifest, graph: str) -> bool:
     return shape is not None and len(shape) != 1
 
 
-def _results(outputs: Mapping[str, Any], graph: str, names: tuple[str, ...]) -> dict[str, Any]:
+def _results(model: Any, graph: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Columns to write, or one array of more axes."""
     if graph == "detector":
         return dict(outputs)
@@ -148,6 +148,7 @@ def _results(outputs: Mapping[str, Any], graph: str, names: tuple[str, ...]) -> 
     values = outputs[name]
     if values.ndim != 2:
         return {name: values}
-    if graph == "encoder" or not names:
-        names = tuple(f"{name}_{i}" for i in range(values.shape[1]))
-    return dict(zip(names, values.T, strict=True))
+    if graph == "autoencoder" and model.feature_names:
+        columns: dict[str, Any] = model.to_columns(values)
+        return columns
+    return {f"{name}_{i}": column for i, column in enumerate(values.T)}

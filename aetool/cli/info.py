@@ -37,6 +37,7 @@ def info(path: Path) -> Result:
         ("id", manifest.id[:16]),
         ("input shape", _shape(manifest.input_shape)),
         ("features", _shortened(manifest.feature_names) if manifest.features else "without names"),
+        *_categories(manifest.categories),
         ("embedding shape", _shape(manifest.embedding_shape)),
         ("graphs", ", ".join(variant.files)),
         ("precisions", ", ".join(manifest.variants)),
@@ -59,6 +60,7 @@ def _checkpoint(path: Path) -> Result:
     document: dict[str, Any] = {
         "kind": "checkpoint",
         "features": list(trained.names),
+        "categories": dict(trained.categories),
         "architecture": architecture,
         "training": training,
         "epochs": len(trained.history),
@@ -68,12 +70,19 @@ def _checkpoint(path: Path) -> Result:
     pairs = [
         ("checkpoint", str(path)),
         ("features", _shortened(trained.names)),
+        *_categories(trained.categories),
         ("architecture", _listed(architecture)),
         ("training", _listed(training)),
         ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
         ("provenance", _listed(trained.provenance)),
     ]
     return Result(document, lambda out: out.print(facts(pairs)))
+
+
+def _categories(categories: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """A line `job (12), marital (3)`, where there are any."""
+    counted = tuple(f"{name} ({len(texts)})" for name, texts in categories.items())
+    return [("categories", _shortened(counted))] if counted else []
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -79,6 +79,12 @@ precision = click.option("--precision", default="auto", show_default=True, help=
 label = click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0); never a feature.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")
 columns = click.option("--columns", type=CommaList(), multiple=True, help="Use these columns only.")
+categorical = click.option(
+    "--categorical",
+    type=CommaList(),
+    multiple=True,
+    help="Columns of text or codes to one-hot inside the model; auto: every text column.",
+)
 keep = click.option(
     "--keep", type=CommaList(), multiple=True, help="Columns carried through to the output, such as an id."
 )

@@ -13,7 +13,8 @@ def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: 
     from aetool.tables import read_array, read_table
 
     if len(manifest.input_shape) == 1:  # by name, or all columns in their order where the model has no names
-        found = read_table(data, only=manifest.feature_names or None, label=label, keep=keep)
+        names, categories = manifest.feature_names or None, manifest.categories
+        found = read_table(data, only=names, categories=categories, label=label, keep=keep)
     else:
         found = read_array(data, label=label, keep=keep)
     return as_float32(found)

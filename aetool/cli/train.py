@@ -24,6 +24,7 @@ DROPOUT_ON = ("embedding", "hidden", "both")
 @options.label
 @options.drop
 @options.columns
+@options.categorical
 @click.option("--impute", type=click.Choice(["mean", "median"]), help="Fill missing values, inside the model.")
 @click.option("--hidden-dims", type=options.IntegerList(), help="Layers between features and embedding.")
 @click.option("--embedding-dim", type=int, help="Width of the embedding.")
@@ -48,6 +49,7 @@ def train(
     label: str | None,
     drop: tuple[tuple[str, ...], ...],
     columns: tuple[tuple[str, ...], ...],
+    categorical: tuple[tuple[str, ...], ...],
     resume: Path | None,
     overwrite: bool,
     **settings: Any,
@@ -76,7 +78,13 @@ def train(
     places.require_free(output, overwrite, places.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
-    table = read_table(data, label=label, drop=options.flat(drop), columns=options.flat(columns) or None)
+    table = read_table(
+        data,
+        label=label,
+        drop=options.flat(drop),
+        columns=options.flat(columns) or None,
+        categorical=options.flat(categorical),
+    )
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
@@ -84,7 +92,8 @@ def train(
         config, architecture = replace(previous.training, **training), previous.network.config
     else:
         config = model.TrainingConfig(**training)
-        architecture = replace(model.AutoencoderConfig.for_width(len(table.names)), **shape)
+        width = model.encoded_width(table.names, table.categories)
+        architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
     with _Progress() as progress:
         trained = model.train(table, config, architecture, progress=progress.advance, resume=previous)
     model.save_checkpoint(trained, output, overwrite=overwrite)
@@ -92,6 +101,7 @@ def train(
     document = {
         "checkpoint": str(output),
         "features": list(trained.names),
+        "categories": trained.categories,
         "architecture": asdict(architecture),
         "epochs": len(trained.history),
         "validation_loss": best["validation_loss"],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from aetool.bundle import Feature
+from aetool.bundle import Feature, categories_of
 from aetool.export.threshold import Threshold
 
 Rows = NDArray[np.float32]
@@ -55,8 +55,14 @@ class Candidate:
     def identity(self) -> str:
         """sha256 of what decides the outputs."""
         names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
+        categories = json.dumps(self.categories, ensure_ascii=False) if self.categories else ""
         content = self.graph.SerializeToString(deterministic=True)
-        return hashlib.sha256(content + names.encode()).hexdigest()
+        return hashlib.sha256(content + (names + categories).encode()).hexdigest()
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Of the features that hold them."""
+        return categories_of(self.features)
 
 
 def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:

@@ -14,6 +14,10 @@ def model_card(manifest: Manifest) -> str:
     shown = ", ".join(map(_cell, manifest.feature_names[:20]))
     more = len(manifest.features) - 20
     columns = shown + (f" and {more} more" if more > 0 else "")
+    listed = ""
+    for name, texts in manifest.categories.items():
+        rest = f" and {len(texts) - 20} more" if len(texts) > 20 else ""
+        listed += f"\n| {_cell(name)} | index of {', '.join(map(_cell, texts[:20]))}{rest}; else none of them |"
     share = manifest.threshold.get("flagged_share")
     chosen = str(manifest.threshold["method"])
     if share is not None:
@@ -45,7 +49,7 @@ model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a nu
 
 | | |
 | --- | --- |
-| features | {columns or "no table"} |
+| features | {columns or "no table"} |{listed}
 | score | {manifest.score["definition"]} |
 | threshold | {manifest.threshold["value"]:.6g}: {chosen} |
 | made from | {_origin(manifest.provenance)} |

@@ -69,7 +69,7 @@ def export_checkpoint(
         rows=rows,
         threshold=threshold,
         score=SCORE,
-        features=tuple(Feature(name) for name in trained.names),
+        features=tuple(Feature(name, categories=trained.categories.get(name)) for name in trained.names),
         imputes=trained.statistics.fill is not None,
         figures={"form": form},
         provenance={

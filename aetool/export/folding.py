@@ -35,11 +35,11 @@ def _fold(layers: nn.Sequential) -> nn.Sequential:
 class FoldedPipeline(nn.Module):
     """`Pipeline` with its scaling inside the first and the last layer.
 
-        x'             = x - centre                        left out without a centre
+        x'             = x - centre                        left out without a centre; categories one-hot before
         embedding      = encode'(x')                       first layer: W / scale, b - W (mean - centre) / scale
         hidden         = decode'(embedding)                all decoder layers but the last
         reconstruction = hidden V' + c'                    V' = scale V, c' = scale c + mean
-        residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(n_features)
+        residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(encoded width)
         score          = sum(residual**2)
 
     Exact in real numbers. In float32 the first layer loses digits where the rows lie far from zero for their
@@ -55,6 +55,9 @@ class FoldedPipeline(nn.Module):
     def __init__(self, pipeline: Pipeline, centre: Tensor | None = None) -> None:
         """`centre`: (n_features,) float32, raw units."""
         super().__init__()
+        self.encoding = copy.deepcopy(pipeline.encoding)
+        if self.encoding is not None and centre is not None:
+            centre = self.encoding.centre(centre)
         network = fold_batch_norm(pipeline.network)
         mean, scale = pipeline.mean.double(), pipeline.scale.double()
         shift = mean if centre is None else mean - centre.double()
@@ -82,12 +85,17 @@ class FoldedPipeline(nn.Module):
         """(batch, n_features) in raw units."""
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
+        if self.encoding is not None:
+            features = self.encoding(features)
         if self.centre is not None:
             features = features - self.centre
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
-        return Outputs(embedding, self.last(hidden), torch.sum(residual * residual, dim=1))
+        raw = self.last(hidden)
+        if self.encoding is not None:
+            raw = self.encoding.decode(raw)
+        return Outputs(embedding, raw, torch.sum(residual * residual, dim=1))
 
 
 class DoublePipeline(nn.Module):
@@ -109,6 +117,7 @@ class DoublePipeline(nn.Module):
         self.register_buffer("mean", pipeline.mean.double())
         self.register_buffer("scale", pipeline.scale.double())
         self.register_buffer("fill", pipeline.fill)
+        self.encoding = copy.deepcopy(pipeline.encoding)
         self.eval()
 
     @staticmethod
@@ -120,10 +129,15 @@ class DoublePipeline(nn.Module):
         """(batch, n_features) in raw units."""
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
-        standardised = (features.double() - self.mean) / self.scale
+        features = features.double()
+        if self.encoding is not None:
+            features = self.encoding(features)
+        standardised = (features - self.mean) / self.scale
         exact = self.encoder(standardised)
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
+        if self.encoding is not None:
+            reconstruction = self.encoding.decode(reconstruction)
         residual = standardised - self.decoder(exact)
         return Outputs(embedding, reconstruction.float(), torch.mean(residual * residual, dim=1).float())
 

@@ -41,7 +41,7 @@ class WithDecision(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """The outputs that there are, in the order of OUTPUTS."""
         outputs: Outputs = self.pipeline(features)
-        there = tuple(output for output in outputs if output is not None)
+        there = tuple(output for output in outputs[:3] if output is not None)
         return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 

@@ -137,6 +137,8 @@ def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[Outp
         "feature_names": json.dumps([feature.name for feature in candidate.features], ensure_ascii=False),
         "score": str(candidate.score["definition"]),
     }
+    if candidate.categories:
+        metadata["categories"] = json.dumps(candidate.categories, ensure_ascii=False)
     graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
     return graphs, verify_graphs(graphs, candidate)
 

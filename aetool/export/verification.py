@@ -65,7 +65,7 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
                     name, reference, mixed, features=features, threshold=threshold, rows=label
                 )
                 records += [record for record in compared if not record.passed]
-    _require_rows_apart(sessions["detector"], rows, imputes=candidate.imputes)
+    _require_rows_apart(sessions["detector"], candidate)
     return records
 
 
@@ -86,6 +86,10 @@ def verify_against(
         raise InputError(
             f"{bundle}: has features {', '.join(opened.manifest.feature_names)}; the checkpoint has "
             f"{', '.join(trained.names)}; give the checkpoint that the bundle was exported from"
+        )
+    if opened.manifest.categories != trained.categories:
+        raise InputError(
+            f"{bundle}: has other categories than the checkpoint; give the checkpoint that it was exported from"
         )
     rows = trained.held_out.features if rows is None else np.asarray(rows)
     if len(rows) == 0:
@@ -157,13 +161,17 @@ def _run_twice(name: str, session: Any, rows: Rows) -> dict[str, NDArray[Any]]:
     return first
 
 
-def _require_rows_apart(session: Any, rows: Rows, *, imputes: bool) -> None:
-    """A row with NaN or Inf is flagged, and its neighbours do not notice."""
-    sample = np.resize(rows, (7, *rows.shape[1:]))
-    width = sample[0].size
+def _require_rows_apart(session: Any, candidate: Candidate) -> None:
+    """A row with NaN or Inf is flagged, and its neighbours do not notice.
+
+    Not where it stands for no category, which is a value like any other.
+    """
+    sample = np.resize(candidate.rows, (7, *candidate.rows.shape[1:]))
+    names = [feature.name for feature in candidate.features] or range(sample[0].size)
+    numbers = [column for column, name in enumerate(names) if name not in candidate.categories]
     clean = _run("detector", session, sample)["score"]
-    columns = sorted({0, width // 2, width - 1})
-    for value in (np.inf, -np.inf) if imputes else (np.nan, np.inf, -np.inf):
+    columns = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]}) if numbers else []
+    for value in (np.inf, -np.inf) if candidate.imputes else (np.nan, np.inf, -np.inf):
         for column in columns:
             spoilt = sample.copy()
             spoilt[3].flat[column] = value

@@ -3,6 +3,7 @@
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint, save_checkpoint
 from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.one_hot import encoded_width
 from aetool.model.training import train
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "AutoencoderConfig",
     "TrainedAutoencoder",
     "TrainingConfig",
+    "encoded_width",
     "load_checkpoint",
     "save_checkpoint",
     "train",

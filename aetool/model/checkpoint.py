@@ -20,6 +20,7 @@ from torch import Tensor
 from aetool.errors import CheckpointError, InputError
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 from aetool.storage import publish_directory, read_inside, sha256
@@ -59,15 +60,20 @@ class TrainedAutoencoder:
     """Where the data came from, its fingerprint, row counts."""
     state: Mapping[str, Tensor] = field(default_factory=dict)
     """Where training stopped, to resume from."""
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of the features that hold them; such a feature is the index of its category, -1 for any other value."""
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
         """A copy of the network between its scaling and its score, in eval mode; float64: the reference."""
-        return Pipeline(copy.deepcopy(self.network), self.statistics).to(dtype).eval()
+        encoding = one_hot(self.names, self.categories)
+        return Pipeline(copy.deepcopy(self.network), self.statistics, encoding).to(dtype).eval()
 
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
     ) -> dict[str, NDArray[np.float64]]:
         """embedding, reconstruction and score of (rows, n_features), in PyTorch.
+
+        With categories also `alternative`, see `aetool.model.pipeline.Outputs`.
 
         Raises:
             InputError: not rows of that many numbers.
@@ -108,6 +114,7 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         "architecture": asdict(trained.network.config),
         "training": asdict(trained.training),
         "features": list(trained.names),
+        **({"categories": {k: list(v) for k, v in trained.categories.items()}} if trained.categories else {}),
         "history": [dict(epoch) for epoch in trained.history],
         "provenance": dict(trained.provenance),
         "files": {name: sha256(content) for name, content in files.items()},
@@ -128,18 +135,20 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         raise CheckpointError(
             f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
         )
-    config, training, names, history, provenance, digests = _describe(path)
+    config, training, names, categories, history, provenance, digests = _describe(path)
     tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
     try:
         network = network_from(config, tensors[WEIGHTS])
         statistics = Statistics(**{k: v.numpy() for k, v in tensors[STATISTICS].items()})
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
-        _require_shapes(config.n_features, statistics, held_out)
+        _require_shapes(config.n_features, len(names), statistics, held_out)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its tensors do not fit its {DESCRIPTION} ({' '.join(str(error).split())[:200]}); train again"
         ) from error
-    return TrainedAutoencoder(network, statistics, names, training, history, held_out, provenance, tensors[STATE])
+    return TrainedAutoencoder(
+        network, statistics, names, training, history, held_out, provenance, tensors[STATE], categories
+    )
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
@@ -163,6 +172,7 @@ _Description = tuple[
     AutoencoderConfig,
     TrainingConfig,
     tuple[str, ...],
+    dict[str, tuple[str, ...]],
     tuple[dict[str, float], ...],
     dict[str, Any],
     dict[str, Any],
@@ -170,7 +180,7 @@ _Description = tuple[
 
 
 def _describe(path: Path) -> _Description:
-    """The content of checkpoint.json: architecture, training, names, history, provenance, digests."""
+    """The content of checkpoint.json: architecture, training, names, categories, history, provenance, digests."""
     where = path / DESCRIPTION
     try:
         description = json.loads(_read(path, DESCRIPTION))
@@ -184,18 +194,23 @@ def _describe(path: Path) -> _Description:
         names = tuple(description["features"])
         if not all(isinstance(name, str) and name.encode() for name in names) or len(set(names)) != len(names):
             raise ValueError("features must be distinct names")
-        if len(names) != config.n_features:
-            raise ValueError(f"{config.n_features} features expected, found {len(names)}")
+        categories = {name: tuple(texts) for name, texts in description.get("categories", {}).items()}
+        for name, texts in categories.items():
+            if name not in names or not texts or len({str(text) for text in texts if text}) != len(texts):
+                raise ValueError(f"categories of {name!r} must be distinct texts of a feature")
+        if (width := encoded_width(names, categories)) != config.n_features:
+            raise ValueError(f"{config.n_features} features expected, found {width}")
         history = tuple(
             {loss: _finite(epoch[loss]) for loss in ("train_loss", "validation_loss")}
             for epoch in description["history"]
         )
         if not history:
             raise ValueError("history holds no epoch")
-        return config, training, names, history, dict(description["provenance"]), dict(description["files"])
+        provenance, files = dict(description["provenance"]), dict(description["files"])
+        return config, training, names, categories, history, provenance, files
     except InputError as error:
         raise CheckpointError(f"{where}: {error}; train again") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{where}: not the description of a checkpoint ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}); train again"
@@ -208,10 +223,11 @@ def _finite(value: object) -> float:
     return float(value)
 
 
-def _require_shapes(n_features: int, statistics: Statistics, held_out: HeldOut) -> None:
+def _require_shapes(n_encoded: int, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:
     parts = {**_arrays(statistics), **_arrays(held_out)}
     for name, values in parts.items():
-        expected = {"features": (len(values), n_features), "scores": (values.size,)}.get(name, (n_features,))
+        shapes = {"features": (len(values), n_columns), "scores": (values.size,), "fill": (n_columns,)}
+        expected = shapes.get(name, (n_encoded,))
         kind = np.float64 if name == "scores" else np.float32
         if values.shape != expected or values.dtype != kind:
             raise ValueError(f"{name}: {np.dtype(kind)} {expected} expected, found {values.dtype} {values.shape}")

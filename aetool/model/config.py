@@ -21,7 +21,7 @@ class AutoencoderConfig:
     """The shape of an autoencoder; the defaults are the reference model 256-128-256."""
 
     n_features: int = 256
-    """Columns of the table."""
+    """Columns of the table; one that holds categories counts as many as it has."""
     embedding_dim: int = 128
     """Width of the embedding."""
     hidden_dims: tuple[int, ...] = ()
@@ -66,7 +66,7 @@ class AutoencoderConfig:
 
     @classmethod
     def for_width(cls, n_features: int) -> "AutoencoderConfig":
-        """An architecture that suits a table of `n_features` columns.
+        """An architecture that suits a table of `n_features` columns (`aetool.model.encoded_width`).
 
         One layer each way with dropout on the embedding, as the reference model. Half as wide as the table
         where the table is wide (256 columns give the reference), up to four times as wide where it is

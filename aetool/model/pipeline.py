@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aetool.model.autoencoder import Autoencoder
+from aetool.model.one_hot import OneHot
 from aetool.model.statistics import Statistics
 
 BLOCK_ROWS = 65_536
@@ -21,25 +22,28 @@ class Outputs(NamedTuple):
     """(batch, ...), raw units"""
     score: Tensor
     """(batch,)"""
+    alternative: Tensor | None = None
+    """The reconstruction with the second category where two are so near that rounding decides; for parity."""
 
 
 class Pipeline(nn.Module):
     """The definition of what a bundle computes; in float64 it is the reference for every other form.
 
-    z = (x - mean) / scale             x: raw features, missing values replaced first
+    z = (x - mean) / scale             x: raw features, missing values replaced first, then categories one-hot
     embedding = encode(z)
     y = decode(embedding)
-    reconstruction = y * scale + mean
-    score = mean((z - y)**2)           over features
+    reconstruction = y * scale + mean  of categories: the index of the largest
+    score = mean((z - y)**2)           over encoded features
     """
 
     mean: Tensor
     scale: Tensor
     fill: Tensor | None
 
-    def __init__(self, network: Autoencoder, statistics: Statistics) -> None:
+    def __init__(self, network: Autoencoder, statistics: Statistics, encoding: OneHot | None = None) -> None:
         super().__init__()
         self.network = network
+        self.encoding = encoding
         self.register_buffer("mean", torch.from_numpy(statistics.mean.copy()))
         self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
         fill = None if statistics.fill is None else torch.from_numpy(statistics.fill.copy())
@@ -52,11 +56,17 @@ class Pipeline(nn.Module):
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
-        standardised = (self.impute(features) - self.mean) / self.scale
+        features = self.impute(features)
+        if self.encoding is not None:
+            features = self.encoding(features)
+        standardised = (features - self.mean) / self.scale
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        return Outputs(embedding, reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1))
+        raw, score = reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1)
+        if self.encoding is None:
+            return Outputs(embedding, raw, score)
+        return Outputs(embedding, self.encoding.decode(raw), score, self.encoding.decode_second(raw))
 
 
 def evaluate_rows(

@@ -17,7 +17,7 @@ SMALLEST_SPREAD, LARGEST_SPREAD, LARGEST_VALUE = 1e-32, 1e32, 1e35
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Per column, in raw units, each (n_features,) float32.
+    """Per column, in raw units, each (n_features,) float32; mean and scale of each encoded column.
 
     float32 is their definition, not an approximation: the reference in float64 uses these very numbers.
     """

@@ -13,6 +13,7 @@ from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.loop import Epoch, Loop, finished, own_settings
+from aetool.model.one_hot import OneHot, encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics, learn_statistics, require_usable
 from aetool.tables import Table, fingerprint
@@ -50,16 +51,19 @@ def train(
     if not table.names:
         raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     training = training or (resume.training if resume else TrainingConfig())
-    architecture = architecture or (
-        resume.network.config if resume else AutoencoderConfig.for_width(len(table.names))
-    )
+    width = encoded_width(table.names, table.categories)
+    architecture = architecture or (resume.network.config if resume else AutoencoderConfig.for_width(width))
     normal = table if table.labels is None else table.select(~table.labels)
     _require_fit(table, normal, architecture, training, resume)
     held_out_rows, training_rows = _split(len(normal), training)
     # From the training rows alone: statistics that knew the held-out rows would flatter them.
-    statistics = learn_statistics(normal.values[training_rows.numpy()], table.names, training.impute)
+    encoding = one_hot(table.names, table.categories)
+    numbers, numeric = _numbers(normal)
+    statistics = learn_statistics(numbers[training_rows.numpy()], numeric, training.impute)
+    if encoding is not None:
+        statistics = encoding.widen(statistics)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    standardised = _standardise(normal.values, statistics).to(device)
+    standardised = _standardise(normal.values, statistics, encoding).to(device)
     with own_settings(training.seed, architecture):
         loop = Loop(
             Autoencoder(architecture).to(device),
@@ -77,7 +81,7 @@ def train(
         table.names,
         training,
         loop.history,
-        _held_out(network, statistics, normal.values[held_out_rows.numpy()], table),
+        _held_out(Pipeline(network, statistics, encoding), normal.values[held_out_rows.numpy()], table),
         {
             "data": table.source.replace("\\", "/").rsplit("/", 1)[-1],
             "data_fingerprint": fingerprint(table),
@@ -90,6 +94,7 @@ def train(
             "torch": torch.__version__,
         },
         loop.state,
+        dict(table.categories),
     )
 
 
@@ -105,14 +110,14 @@ def _require_fit(
             f"{table.source}: {MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
             f"{len(table)}; give more rows, or check --label"
         )
-    if architecture.n_features != len(table.names):
+    if architecture.n_features != (width := encoded_width(table.names, table.categories)):
         raise InputError(
-            f"{table.source}: the architecture expects {architecture.n_features} features, found "
-            f"{len(table.names)}; adjust n_features or the columns"
+            f"{table.source}: the architecture expects {architecture.n_features} features, found {width}"
+            f"{', categories counted one by one' if table.categories else ''}; adjust n_features or the columns"
         )
     if architecture.batch_norm and training.batch_size == 1:
         raise InputError("batch_size: expected 2 or more with batch_norm, found 1; a single row has no variance")
-    require_usable(normal.values, table.names, training.impute)
+    require_usable(*_numbers(normal), training.impute)
     if resume is not None:
         _require_resumable(resume, table, normal, architecture, training)
 
@@ -147,6 +152,12 @@ def _require_resumable(
         )
 
 
+def _numbers(table: Table) -> tuple[NDArray[np.float64], list[str]]:
+    """The columns that hold no categories, and their names."""
+    names = [name for name in table.names if name not in table.categories]
+    return table.values[:, [name not in table.categories for name in table.names]], names
+
+
 def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Indices of the held-out and of the training rows."""
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(training.seed))
@@ -154,15 +165,17 @@ def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
     return order[:held_out], order[held_out:]
 
 
-def _standardise(values: NDArray[np.float64], statistics: Statistics) -> Tensor:
+def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: OneHot | None) -> Tensor:
     rows = values.astype(np.float32).astype(np.float64)
     if statistics.fill is not None:
         rows = np.where(np.isnan(rows), statistics.fill, rows)
+    if encoding is not None:
+        rows = encoding(torch.from_numpy(rows)).numpy()
     return torch.from_numpy(((rows - statistics.mean) / statistics.scale).astype(np.float32))
 
 
-def _held_out(network: Autoencoder, statistics: Statistics, rows: NDArray[np.float64], table: Table) -> HeldOut:
-    reference = Pipeline(copy.deepcopy(network), statistics).double().eval()
+def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> HeldOut:
+    reference = copy.deepcopy(pipeline).double().eval()
     scores = evaluate_rows(reference, rows, torch.float64)["score"]
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
+from aetool.runtime.categories import to_indexes
 
 Rows = NDArray[np.float32]
 
@@ -19,7 +21,13 @@ _SHOWN = 10  # names in a message
 _COMPARED = 2000  # names among which the nearest is looked for: difflib is slow
 
 
-def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str = "features") -> Rows:
+def to_rows(
+    data: Any,
+    names: Sequence[str],
+    shape: tuple[int, ...],
+    what: str = "features",
+    categories: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> Rows:
     """`data` as float32, C-ordered, aligned, in the byte order of this machine.
 
     Args:
@@ -28,6 +36,7 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
         names: the columns in order; empty where columns have no names.
         shape: of one row.
         what: what the rows are, for messages.
+        categories: column -> category -> index. Columns by name hold their texts or codes, an array the indexes.
 
     Returns:
         (rows, *shape); `data` itself, uncopied, where it is that already. A single row without its batch
@@ -40,7 +49,7 @@ def to_rows(data: Any, names: Sequence[str], shape: tuple[int, ...], what: str =
     if _is_ready(data):
         array = data
     elif names and (column_names := _column_names(data)) is not None:
-        array = _from_columns(data, column_names, names, what)
+        array = _from_columns(data, column_names, names, what, categories)
     else:
         array = _convert(data, what)
     if array.shape == (0,):  # an empty list: no rows, and no width to be wrong
@@ -143,7 +152,13 @@ def _column_names(data: Any) -> list[str] | None:
     return names if any(isinstance(name, str) for name in names) else None
 
 
-def _from_columns(data: Any, found: list[str], names: Sequence[str], what: str) -> Rows:
+def _from_columns(
+    data: Any,
+    found: list[str],
+    names: Sequence[str],
+    what: str,
+    categories: Mapping[str, Mapping[str, float]],
+) -> Rows:
     counts = Counter(found)
     if missing := [name for name in names if name not in counts]:
         raise InputError(
@@ -153,7 +168,12 @@ def _from_columns(data: Any, found: list[str], names: Sequence[str], what: str) 
     if twice := [name for name in names if counts[name] > 1]:
         raise InputError(f"{what}: columns that stand twice: {_listed(twice)}; give each its own name")
     get: Callable[[str], Any] = data.__getitem__
-    columns = [_convert(get(name), f"{what}, column {name!r}") for name in names]
+    columns = []
+    for name in names:
+        where = f"{what}, column {name!r}"
+        known = categories.get(name)
+        column = _convert(get(name), where) if known is None else to_indexes(get(name), known, where)
+        columns.append(column.astype(np.float32, copy=False))
     shapes = {column.shape for column in columns}
     if len(shapes) != 1 or columns[0].ndim > 1:
         raise InputError(

@@ -6,7 +6,9 @@ import math
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from aetool.bundle import GRAPHS, Bundle, Manifest
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.bulk import run_rows
+from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.providers import Provider, candidates
 from aetool.runtime.session import open_session
 
@@ -33,7 +36,8 @@ _OUTPUTS = {
 class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
-    Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units;
+    Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units
+    (columns of categories, see `categories`: by name as text or codes, in an array as indexes);
     a single row without its batch axis gives results without theirs. No rows give empty results. Where the
     model is no table's, rows are (rows, *input_shape): images, windows of a series.
 
@@ -76,6 +80,8 @@ class AutoencoderSession:
         self._precision = "fp32" if precision == "auto" else precision
         self._variant = self._bundle.variant(self._precision)
         self._names = self._bundle.manifest.feature_names
+        self._categories = self._bundle.manifest.categories
+        self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
         self._closed = False
@@ -105,6 +111,11 @@ class AutoencoderSession:
     @property
     def feature_names(self) -> tuple[str, ...]:
         return self._names
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...]]:
+        """Of the features that hold categories: an array holds indexes into these, columns by name the texts."""
+        return MappingProxyType(self._categories)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -165,6 +176,14 @@ class AutoencoderSession:
         """
         return self.run("detector", features)["is_anomaly"]
 
+    def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
+        """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
+        array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
+        return {
+            name: to_names(column, self._categories[name]) if name in self._categories else column
+            for name, column in zip(self._names, array.T, strict=True)
+        }
+
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
         session = self._sessions.get(graph) or self._open(graph)
@@ -173,7 +192,7 @@ class AutoencoderSession:
             rows = to_rows(data, (), shape, "embedding")
         else:
             shape = self._bundle.manifest.input_shape
-            rows = to_rows(data, self._names, shape)
+            rows = to_rows(data, self._names, shape, categories=self._indexes)
         try:
             # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
             outputs = run_rows(session, rows.reshape(-1, *shape))
@@ -231,6 +250,7 @@ class AutoencoderSession:
             ("bundle", self._bundle.manifest.id),
             ("threshold", repr(self.threshold)),
             ("feature_names", json.dumps(self._names, ensure_ascii=False)),
+            ("categories", json.dumps(self._categories, ensure_ascii=False)),
         ):
             if found.get(key, value) != value:
                 raise BundleError(

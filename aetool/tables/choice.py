@@ -3,11 +3,12 @@
 import difflib
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aetool.errors import InputError
 
+AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
 _SHOWN = 20  # names listed of what a file holds, so that a wide file's message stays readable
 
 
@@ -20,6 +21,14 @@ class Choice:
     label: str | None
     keep: tuple[str, ...]
     named: bool
+    categorical: frozenset[str] = frozenset()  # columns whose categories are to be learnt, as the file names them
+    categories: Mapping[str, tuple[str, ...]] | None = None  # a model's, as the table names them
+
+    def is_categorical(self, column: str, name: str, no_number: bool) -> bool:
+        """Whether a feature holds categories; `no_number`: whether its cells are text, or true and false."""
+        if self.categories is not None:
+            return name in self.categories
+        return column in self.categorical or (no_number and AUTO in self.categorical)
 
     @property
     def wanted(self) -> list[str]:
@@ -35,6 +44,12 @@ class Options:
     label: str | None
     keep: Sequence[str]
     only: Sequence[str] | None
+    categorical: Sequence[str] = ()
+    categories: Mapping[str, Sequence[str]] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.categorical, str):
+            object.__setattr__(self, "categorical", (self.categorical,))
 
     def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> Choice:
         """Apply the options to a file's columns; `positional` are those whose names are made up."""
@@ -45,12 +60,16 @@ class Options:
                 f"{source}: column names with NUL bytes, which is no text: rename them, or save the file as UTF-8"
             )
         labels = () if self.label is None else (self.label,)
+        categorical = [name for name in self.categorical if name != AUTO]
         asked = {"columns": self.columns or (), "drop": self.drop, "label": labels, "keep": self.keep}
+        asked["categorical"] = categorical
         for option, wanted in asked.items():
             _require(names, wanted, source, f"the option {option}")
         left_out = {*self.drop, *labels}
         if clash := [name for name in self.columns or () if name in left_out]:
             raise InputError(f"{source}: {listed(clash)} in columns and in drop or label too: choose one")
+        if clash := [name for name in categorical if name in left_out or name not in (self.columns or names)]:
+            raise InputError(f"{source}: {listed(clash)} in categorical, but no feature: choose one")
         if twice := repeated(self.columns or ()):
             raise InputError(f"{source}: {listed(twice)} more than once in columns: name each column once")
 
@@ -73,7 +92,10 @@ class Options:
                 f"{source}: column {list(names).index('') + 1} has no name (an index that pandas wrote?): "
                 "name it, or leave it out with --drop ''"
             )
-        return Choice(picked, features, self.label, tuple(self.keep), named)
+        categories = None if self.categories is None else {k: tuple(v) for k, v in self.categories.items()}
+        return Choice(
+            picked, features, self.label, tuple(self.keep), named, frozenset(self.categorical), categories
+        )
 
 
 def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source: str) -> tuple[str, ...]:
@@ -117,6 +139,11 @@ def listed(names: Sequence[str], most: int | None = None) -> str:
 def drop_options(names: Iterable[str]) -> str:
     """The command line's options that leave `names` out; a name with a comma or a quote is quoted, as in CSV."""
     return " ".join(f"--drop {shlex.quote(_quoted(name))}" for name in names)
+
+
+def categorical_option(names: Iterable[str]) -> str:
+    """The command line's option that takes `names` as categories."""
+    return f"--categorical {shlex.quote(','.join(map(_quoted, names)))}"
 
 
 def _quoted(name: str) -> str:

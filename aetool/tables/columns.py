@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
+from aetool.runtime.categories import factorise, to_indexes
 from aetool.tables.arrow import pa
-from aetool.tables.choice import Choice, drop_options, listed
+from aetool.tables.choice import Choice, categorical_option, drop_options, listed
 from aetool.tables.table import Table
+
+MAX_CATEGORIES = 1_000
+"""In one column; more are rather names or numbers than kinds."""
 
 
 def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
@@ -22,11 +26,17 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
             f"{other!r} has {lengths[other]}: all need the same number"
         )
     numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}
+    categories: dict[str, tuple[str, ...]] = {}
+    for key, name in zip(choice.columns, choice.names, strict=True):
+        if choice.is_categorical(key, name, key not in numbers or _is_boolean(data[key])):
+            known = None if choice.categories is None else choice.categories[name]
+            categories[name], numbers[key] = _indexes(data[key], known, f"{source}: column {key!r}")
     if text := [name for name in choice.columns if name not in numbers]:
         described = ", ".join(f"{name!r} ({_describe(data[name])})" for name in text)
+        remedy = f"leave out with {drop_options(text)}, or take as categories with {categorical_option(text)}"
         raise InputError(
             f"{source}: not numbers: column{'s' * (len(text) > 1)} {described}: "
-            f"leave out with {drop_options(text)}, or encode as numbers"
+            + ("give numbers, as in the training table" if choice.categories is not None else remedy)
         )
     values = np.empty((rows, len(choice.columns)))
     for start in range(0, rows, 4096):  # in blocks that the cache holds: twice as fast as whole columns
@@ -35,7 +45,29 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
             values[block, index] = numbers[name][block]
     labels = None if choice.label is None else _labels(data[choice.label], choice.label, source)
     kept = {name: _untouched(data[name]) for name in choice.keep}
-    return Table(choice.names, values, labels, kept, source, choice.named)
+    return Table(choice.names, values, labels, kept, source, choice.named, categories)
+
+
+def _indexes(
+    column: Any, categories: tuple[str, ...] | None, what: str
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The categories (those that stand in the column, where none are given) and the index of each cell's."""
+    column = column if isinstance(column, np.ndarray) else _decoded(column)
+    if categories is None:
+        texts, _ = factorise(column, what)
+        categories = tuple(sorted({text for text in texts if text is not None}))
+        if not 0 < len(categories) <= MAX_CATEGORIES:
+            raise InputError(
+                f"{what} holds {len(categories):,} categories, 1 to {MAX_CATEGORIES:,} are possible: "
+                "leave the column out, or group its values"
+            )
+    return categories, to_indexes(column, categories, what)
+
+
+def _is_boolean(column: Any) -> bool:
+    if isinstance(column, np.ndarray):
+        return bool(column.dtype.kind == "b")
+    return bool(pa.types.is_boolean(_decoded(column).type))
 
 
 def _labels(column: Any, name: str, source: str) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.errors import InputError
 from aetool.tables.arrow import pa, pacsv
-from aetool.tables.choice import Choice, Options, drop_options
+from aetool.tables.choice import Choice, Options, categorical_option, drop_options
 
 
 def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
@@ -17,7 +17,8 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     source = str(path)
     # Kept columns are read as bytes, so that no type is guessed for them.
     keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
-    table = _parse_csv(path, dict.fromkeys(keep, pa.binary()))
+    categorical = {*options.categorical, *(options.categories or ())}  # "1" and "01" are two
+    table = _parse_csv(path, dict.fromkeys(keep | categorical, pa.binary()))
     try:
         names = table.column_names
     except UnicodeDecodeError as error:
@@ -31,10 +32,13 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
             text = _text(column, name, source)
             if name in keep:
                 data[name] = _plain(text)
+            elif name in categorical and name != choice.label:
+                data[name] = text
             else:
-                mend = (
-                    "write 0 or 1" if name == choice.label else f"leave the column out with {drop_options([name])}"
-                )
+                mend = f"leave the column out with {drop_options([name])}"
+                if choice.categories is None:
+                    mend += f", or take it as categories with {categorical_option([name])}"
+                mend = "write 0 or 1" if name == choice.label else mend
                 data[name] = _cells(text, f"column {name!r}", source, mend)
     return choice, data
 

@@ -30,6 +30,8 @@ def read_table(
     label: str | None = None,
     keep: Sequence[str] = (),
     only: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
     """Read a file by its ending.
 
@@ -40,12 +42,16 @@ def read_table(
         label: the column of labels, bool or numeric, nonzero = anomaly; never a feature.
         keep: columns carried through untouched, of any type; features only if also named in columns or only.
         only: the features that a model needs: taken, as by `Table.align`, from what the other options leave.
+        categorical: feature columns that hold categories, text or codes; "auto" among them: every column of text,
+            or of true and false. Their values in the table are indexes into `Table.categories`, which are the
+            distinct texts, sorted; an empty cell, or one such as NA, is missing.
+        categories: those of a model, by feature: no others are learnt, a value that is none of them becomes -1.
 
     Raises:
         InputError: the file cannot be read, or does not hold what was asked for.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
-    path, options = Path(path), Options(columns, drop, label, keep, only)
+    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories)
     source = str(path)
     ending = ending_of(path, InputError)
     with reading(source, ending):
@@ -66,6 +72,8 @@ def table_from_columns(
     label: str | None = None,
     keep: Sequence[str] = (),
     only: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
     source: str = "table",
 ) -> Table:
     """Columns in memory, a dict of (rows,) arrays or a pandas DataFrame, as a table; options as in `read_table`.
@@ -74,6 +82,6 @@ def table_from_columns(
         InputError: the columns are not what was asked for.
     """
     names = [str(name) for name in data]
-    choice = Options(columns, drop, label, keep, only).choose(names, source)
+    choice = Options(columns, drop, label, keep, only, categorical, categories).choose(names, source)
     keys = dict(zip(names, data, strict=True))
     return assemble(choice, {name: as_column(data[keys[name]], name, source) for name in choice.wanted}, source)

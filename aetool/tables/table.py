@@ -16,12 +16,13 @@ from aetool.tables.choice import match_names
 class Table:
     """Rows of numbers, and what travels beside them."""
 
-    names: tuple[str, ...]  # the numeric feature columns, in order; none where rows are images or windows
-    values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN; see `read_rows` too
+    names: tuple[str, ...]  # the feature columns, in order; none where rows are images or windows
+    values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN, a category its index
     labels: NDArray[np.bool_] | None = None  # (rows,), True = anomaly
     kept: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # (rows,) each: ids carried through
     source: str = ""  # what to call it in messages
     named: bool = True  # False: the names are made up (a bare array), so columns are matched by position
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the columns that hold them
 
     def __len__(self) -> int:
         return len(self.values)
@@ -50,12 +51,19 @@ class Table:
         """
         place = {name: index for index, name in enumerate(self.names)}
         picked = [place[name] for name in match_names(self.names, names, self.named, self.source)]
-        return replace(self, names=tuple(names), values=np.ascontiguousarray(self.values[:, picked]), named=True)
+        found = {self.names[i]: name for i, name in zip(picked, names, strict=True)}
+        return replace(
+            self,
+            names=tuple(names),
+            values=np.ascontiguousarray(self.values[:, picked]),
+            named=True,
+            categories={found[name]: texts for name, texts in self.categories.items() if name in found},
+        )
 
 
 def fingerprint(table: Table) -> str:
-    """The sha256, in hex, of the feature names, the shape and the values (labels and kept columns left out)."""
+    """The sha256, in hex, of feature names, categories, shape and values (labels and kept columns left out)."""
     # Every NaN has the same bytes here: how a file spelled a missing value is no part of the data.
     values = np.where(np.isnan(table.values), np.nan, table.values).astype("<f8")
-    head = json.dumps([table.names, values.shape]).encode()
+    head = json.dumps([table.names, values.shape, *([table.categories] if table.categories else [])]).encode()
     return hashlib.sha256(head + b"\n" + values.tobytes()).hexdigest()

@@ -1,6 +1,7 @@
 """Any PyTorch autoencoder becomes a proven bundle, or is refused with the reason."""
 
 import numpy as np
+import peoples_modules as modules
 import pytest
 import torch
 
@@ -8,8 +9,6 @@ import aetool
 from aetool import selftest
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export import ExportOptions, ModuleOptions, export_module
-
-import peoples_modules as modules
 
 SHAPES = {
     modules.Convolutional: (3, 8, 8),
@@ -90,7 +89,7 @@ def test_without_an_embedding_encode_and_decode_say_so(tmp_path):
     export_module(made(modules.NoParts), tmp_path / "b", rows=rows_for(modules.NoParts))
     model = aetool.load(tmp_path / "b")
     for call in (model.encode, model.decode):
-        with pytest.raises(AetoolError, match="has no .*(encoder|decoder)"):
+        with pytest.raises(AetoolError, match=r"has no .*(encoder|decoder)"):
             call(rows_for(modules.NoParts, 2))
 
 

@@ -304,7 +304,10 @@ WRONG = {
     "dimension too large": (lambda m: m.update(input_shape=[2**31]), "input_shape must be a list of sizes"),
     "no dimension": (lambda m: m.update(embedding_shape=[]), "embedding_shape must be a list of sizes"),
     "a number for a shape": (lambda m: m.update(embedding_shape=4), "embedding_shape must be a list"),
-    "an encoder without embedding": (lambda m: m.update(embedding_shape=None), "'encoder', but embedding_shape is null"),
+    "an encoder without embedding": (
+        lambda m: m.update(embedding_shape=None),
+        "'encoder', but embedding_shape is null",
+    ),
     "threshold text": (lambda m: m["variants"]["fp32"].update(threshold="1"), "must be a finite number"),
     "threshold missing": (lambda m: m["variants"]["fp32"].pop("threshold"), "threshold must be a finite number"),
     "threshold too large": (lambda m: m["variants"]["fp32"].update(threshold=10**400), "must be a finite number"),
@@ -396,7 +399,7 @@ def test_without_a_decoder_the_bundle_does_the_rest_and_decode_says_what_it_has(
         assert less.graphs == ("encoder", "autoencoder", "detector")
         np.testing.assert_array_equal(less.encode(rows), model.encode(rows))
         np.testing.assert_array_equal(less.reconstruct(rows), model.reconstruct(rows))
-        with pytest.raises(InputError, match="has no decoder.*it has encoder, autoencoder, detector"):
+        with pytest.raises(InputError, match=r"has no decoder.*it has encoder, autoencoder, detector"):
             less.decode(model.encode(rows))
     assert all(record.passed for record in verify_bundle(bundle))
 
