@@ -436,7 +436,7 @@ def test_text_deep_in_a_number_column_names_the_cell(save, cell):
 def test_text_columns_are_all_named_with_both_remedies(save):
     message = refusal(InputError, save(b"a,city,my day\n1,Rome,2020-01-01\n2,Paris,2020-01-02\n"))
     assert "'city' (text), 'my day' (date32[day])" in message
-    assert "--drop city --drop 'my day'" in message and "encode" in message
+    assert "--drop city --drop 'my day'" in message and "--categorical 'city,my day'" in message
 
 
 def test_parquet_columns_that_are_no_numbers_are_named_with_their_type(tmp_path):

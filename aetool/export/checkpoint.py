@@ -30,6 +30,7 @@ SCORE = {
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
 }
+ONE_HOT_SCORE = {**SCORE, "definition": f"{SCORE['definition']}; each category is a feature, 0 or 1"}
 
 
 def export_checkpoint(
@@ -68,7 +69,7 @@ def export_checkpoint(
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,
-        score=SCORE,
+        score=ONE_HOT_SCORE if trained.categories else SCORE,
         features=tuple(Feature(name, categories=trained.categories.get(name)) for name in trained.names),
         imputes=trained.statistics.fill is not None,
         figures={"form": form},

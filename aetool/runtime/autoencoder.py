@@ -165,7 +165,8 @@ class AutoencoderSession:
         """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
         The mean over features of the squared difference between the standardised row and its
-        reconstruction. A row with NaN or Inf scores NaN or Inf.
+        reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
+        categories they stand for none of them.
         """
         return self.run("detector", features)["score"]
 

@@ -61,6 +61,10 @@ def _indexes(
                 f"{what} holds {len(categories):,} categories, 1 to {MAX_CATEGORIES:,} are possible: "
                 "leave the column out, or group its values"
             )
+        try:
+            "".join(categories).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{what} holds half a surrogate pair, which is no text: mend it") from error
     return categories, to_indexes(column, categories, what)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.errors import InputError
 from aetool.tables.arrow import pa, pacsv
-from aetool.tables.choice import Choice, Options, categorical_option, drop_options
+from aetool.tables.choice import Choice, Options, drop_options
 
 
 def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
@@ -35,10 +35,9 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
             elif name in categorical and name != choice.label:
                 data[name] = text
             else:
-                mend = f"leave the column out with {drop_options([name])}"
-                if choice.categories is None:
-                    mend += f", or take it as categories with {categorical_option([name])}"
-                mend = "write 0 or 1" if name == choice.label else mend
+                mend = (
+                    "write 0 or 1" if name == choice.label else f"leave the column out with {drop_options([name])}"
+                )
                 data[name] = _cells(text, f"column {name!r}", source, mend)
     return choice, data
 

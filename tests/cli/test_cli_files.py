@@ -53,7 +53,9 @@ def test_train_without_label_learns_from_every_row(aetool, made, work):
 
 def test_train_names_text_columns_and_both_remedies(fails, made, work):
     message = fails("train", made / "train.csv")
-    assert "train.csv" in message and "'id'" in message and "--drop id" in message and "encode" in message
+    assert (
+        "train.csv" in message and "'id'" in message and "--drop id" in message and "--categorical id" in message
+    )
 
 
 def test_train_counts_missing_values_and_imputes_when_told(aetool, fails, made, work, lines):
