@@ -46,7 +46,12 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
     many = np.resize(rows, (max(BATCHES), *rows.shape[1:]))
     records = []
     for kind, features in (("golden", many), ("out of range", candidate.out_of_range(many))):
-        reference = candidate.expected(features)
+        try:
+            reference = candidate.expected(features)
+        except ExportError:
+            if kind == "golden":
+                raise
+            continue  # a forward that asserts what its rows may be has no answer to compare with
         for name, session in sessions.items():
             feed = reference["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run_twice(name, session, feed)
