@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, compose, helper
 
-from aetool.bundle import Feature
 from aetool.errors import AetoolError, ExportError
 from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset, target
 from aetool.export.inspection import require_sane
-from aetool.export.module import real_rows, score_rule, spread
+from aetool.export.module import columns, finite_scores, real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, rename
@@ -74,7 +73,7 @@ def adopt(
     given_threshold = options.threshold
     if given_threshold is None and options.contamination is None:
         given_threshold = _stated_number(stated, "threshold", where)
-    scores = np.sort(row_by_row(real)["score"])
+    scores = finite_scores(row_by_row(real))
     threshold = choose_threshold(scores, options.contamination, given_threshold)
     graph = _graph(original, row_by_row, source, options, where)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
@@ -85,7 +84,7 @@ def adopt(
         rows=spread(real),
         threshold=threshold,
         score=score_rule(reading.score),
-        features=tuple(Feature(name) for name in names),
+        features=columns(names, real),
         provenance={"adopted": Path(model).name, "producer": original.producer_name or "unknown"},
     )
     return publish_candidate(candidate, path, options)

@@ -63,7 +63,7 @@ def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | N
     max_opset, max_ir = limits(onnxruntime_min)
     if opset is not None and opset > max_opset:
         raise ExportError(
-            f"opset {opset}: onnxruntime {onnxruntime_min} loads {max_opset} at most; choose that, or leave --opset out"
+            f"opset {opset} was asked for, onnxruntime {onnxruntime_min} loads up to {max_opset}; leave it out"
         )
     return opset or min(NATIVE_OPSET, max_opset), max_ir
 

@@ -13,6 +13,8 @@ from aetool.model.pipeline import BLOCK_ROWS, evaluate_rows
 from aetool.model.scored import ScoredModule
 
 REPEATS = 3
+SAMPLE_ROWS = 7
+"""To trace with: no number of layers, channels or steps is likely to be taken for it."""
 SAME = 1e-5
 """Difference between a row alone and among others, relative to the output's size, that rounding explains."""
 
@@ -49,13 +51,14 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) ->
             if one is not None and not _same(one[0], many[i], SAME):
                 raise ExportError(
                     f"{kind}: the {name} of a row depends on the other rows of its batch: batch norm in training "
-                    "mode (track_running_stats=False, or training=True)? Use running statistics in eval mode"
+                    "mode (track_running_stats=False, or training=True), or a recurrent layer without "
+                    "batch_first=True? Use running statistics in eval mode, and the batch in front"
                 )
 
 
 def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
-    """Three rows to trace with, or one where the module takes no more; more than one leaves the batch free."""
-    several = torch.from_numpy(np.resize(rows[:3], (3, *rows.shape[1:])))
+    """Some rows to trace with, or one where the module takes no more; more than one leaves the batch free."""
+    several = some_rows(rows)
     own = own_copy(module)
     with torch.no_grad():
         try:
@@ -65,14 +68,19 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
     return several
 
 
+def some_rows(rows: Rows) -> Tensor:
+    """SAMPLE_ROWS of the rows, repeated where they are fewer."""
+    return torch.from_numpy(np.resize(rows[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
+
+
 def reference_of(scored: ScoredModule, sample: Tensor) -> "tuple[Evaluate, str]":
     """The module in float64, or in float32 where its forward allows nothing else; and what to call it."""
     block = 1 if len(sample) == 1 else BLOCK_ROWS
-    evaluate = Evaluate(scored.in_float64(), torch.float64, block)
+    evaluate = Evaluate(scored.as_reference(torch.float64), torch.float64, block)
     try:
         evaluate(sample.numpy())
-    except (RuntimeError, TypeError, ValueError):  # its forward makes float32 tensors of its own
-        return Evaluate(scored.in_float32(), torch.float32, block), "PyTorch in float32"
+    except ExportError:  # its forward makes float32 tensors of its own
+        return Evaluate(scored.as_reference(torch.float32), torch.float32, block), "PyTorch in float32"
     return evaluate, "PyTorch in float64"
 
 
@@ -91,6 +99,13 @@ class Evaluate:
         torch.set_default_dtype(self.dtype)
         try:
             return dict(evaluate_rows(self.module, rows, self.dtype, self.block))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            kind = type(self.module.network.module).__name__
+            raise ExportError(
+                f"{kind} fails on {len(rows)} rows ({type(error).__name__}: {reason}); forward must take any "
+                "batch of such rows"
+            ) from error
         finally:
             torch.set_default_dtype(before)
 

@@ -1,7 +1,9 @@
 """`export_module`: any PyTorch autoencoder, proven, as a bundle."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,15 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.bundle import Feature
-from aetool.errors import InputError
-from aetool.export.candidate import Candidate, Rows
+from aetool.errors import ExportError, InputError, VerificationError
+from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
 from aetool.export.evidence import reference_of, require_function, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold
 from aetool.model.adapter import AdaptedModule, Latent
-from aetool.model.scored import SCORES, Score, ScoredModule
+from aetool.model.scored import SCORES, InDouble, Score, ScoredModule
 
 GOLDEN_ROWS = 256
 MADE_ROWS = 64
@@ -73,7 +75,30 @@ def export_module(
     options, reading = options or ExportOptions(), reading or ModuleOptions()
     path = prepare(path, options)
     real = real_rows(rows, input_shape)
-    sample = usable_sample(module, real)
+    features = columns(names, real)
+    with contextlib.redirect_stdout(sys.stderr):  # a forward may print, and stdout is for results
+        sample = usable_sample(module, real)
+        scored = _scored(module, sample, reading)
+        evaluate, reference = reference_of(scored, sample)
+        if rows is None and options.threshold is None:
+            threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
+        else:
+            scores = finite_scores(evaluate(real))
+            threshold = choose_threshold(scores, options.contamination, options.threshold)
+        candidate = Candidate(
+            graph=traced(scored.in_float32(), threshold, sample, options),
+            evaluate=evaluate,
+            reference=reference,
+            rows=spread(real),
+            threshold=threshold,
+            score=score_rule(reading.score),
+            features=features,
+            provenance={"module": type(module).__name__, "torch": torch.__version__},
+        )
+        return publish_scored(candidate, scored, sample, path, options)
+
+
+def _scored(module: nn.Module, sample: Tensor, reading: ModuleOptions) -> ScoredModule:
     network = AdaptedModule(
         module,
         sample,
@@ -84,29 +109,51 @@ def export_module(
     )
     scored = ScoredModule(network, reading.score)
     require_function(scored, sample, module)
-    evaluate, reference = reference_of(scored, sample)
-    if rows is None and options.threshold is None:
-        threshold = Threshold(float(np.finfo(np.float32).max), {"method": "none: no rows to choose it from"})
-    else:
-        scores = np.sort(evaluate(real)["score"])
-        threshold = choose_threshold(scores, options.contamination, options.threshold)
-    candidate = Candidate(
-        graph=traced(scored, threshold, sample, options),
-        evaluate=evaluate,
-        reference=reference,
-        rows=spread(real),
-        threshold=threshold,
-        score=score_rule(reading.score),
-        features=tuple(Feature(name) for name in names),
-        provenance={"module": type(module).__name__, "torch": torch.__version__},
-    )
-    return publish_candidate(candidate, path, options)
+    return scored
 
 
-def traced(scored: ScoredModule, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
+def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
     """One graph of a scored module, in the opset that the options ask for, with a free batch."""
     opset, max_ir = target(options.opset, options.onnxruntime_min)
-    return export_graph(WithDecision(scored.in_float32(), threshold.value), sample, opset, max_ir)
+    return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
+
+
+def publish_scored(
+    candidate: Candidate, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
+) -> Exported:
+    """`publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
+
+    Rows far from zero for their spread and deep networks need it; it is larger and slower.
+    """
+    try:
+        return publish_candidate(candidate, path, options)
+    except VerificationError as error:
+        try:
+            graph = traced(InDouble(scored), candidate.threshold, sample, options)
+            wide = replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
+            return publish_candidate(wide, path, options)
+        except (ExportError, VerificationError):  # rounding was not to blame, or onnxruntime has no such operator
+            raise error from None
+
+
+def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
+    """The names as features of `rows`.
+
+    Raises:
+        InputError: not a distinct name for each column.
+    """
+    if names and (rows.shape[1:] != (len(names),) or len(set(names)) != len(names)):
+        raise InputError(
+            f"names: expected distinct names for the columns of rows of shape {rows.shape}, found {len(names)}, "
+            f"{len(set(names))} distinct; leave them out where the rows are no table's"
+        )
+    return tuple(Feature(name) for name in names)
+
+
+def finite_scores(outputs: Reference) -> NDArray[np.float64]:
+    """Scores in ascending order; a row that holds NaN tells nothing of where normal ends."""
+    scores: NDArray[np.float64] = outputs["score"]
+    return np.sort(scores[np.isfinite(scores)])
 
 
 def spread(rows: Rows) -> Rows:
@@ -129,13 +176,16 @@ def score_rule(score: Score) -> dict[str, str]:
 def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> Rows:
     """The rows to compare on, float32: those given, or random ones of `input_shape`."""
     if rows is None:
-        if not input_shape or not all(size >= 1 for size in input_shape):
+        if not input_shape or not all(isinstance(size, int) and size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
         made: Rows = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
         return made
+    array = np.asarray(rows)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"rows: expected numbers, found {array.dtype!s:.40}; give an array of float32")
     with np.errstate(over="ignore"):
-        found: Rows = np.ascontiguousarray(rows, dtype=np.float32)
-    if found.ndim < 2 or len(found) == 0:
+        found: Rows = np.ascontiguousarray(array, dtype=np.float32)
+    if found.ndim < 2 or found.size == 0:
         raise InputError(
             f"rows: expected one or more rows, (rows, ...), found shape {found.shape}; give real rows"
         )

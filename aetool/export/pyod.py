@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aetool.bundle import Feature
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate
-from aetool.export.evidence import reference_of
-from aetool.export.module import real_rows, score_rule, spread, traced
-from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
+from aetool.export.evidence import reference_of, some_rows
+from aetool.export.module import columns, publish_scored, real_rows, score_rule, spread, traced
+from aetool.export.publishing import Exported, ExportOptions, prepare
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
 from aetool.model.from_pyod import from_pyod
 
@@ -42,7 +40,7 @@ def export_pyod(
     real = real_rows(rows, None)
     if real.shape[1:] != (read.n_features,):
         raise InputError(f"rows: expected shape (rows, {read.n_features}), found {real.shape}; give raw rows")
-    sample = torch.from_numpy(np.resize(real[:3], (3, *real.shape[1:])))
+    sample = some_rows(real)
     evaluate, reference = reference_of(read.scored, sample)
     if options.threshold is None and options.contamination is None:
         rule = {
@@ -54,13 +52,13 @@ def export_pyod(
     else:
         threshold = choose_threshold(read.scores, options.contamination, options.threshold)
     candidate = Candidate(
-        graph=traced(read.scored, threshold, sample, options),
+        graph=traced(read.scored.in_float32(), threshold, sample, options),
         evaluate=evaluate,
         reference=reference,
         rows=spread(real),
         threshold=threshold,
         score=score_rule("euclidean"),
-        features=tuple(Feature(name) for name in names or [f"X_{i}" for i in range(read.n_features)]),
+        features=columns(names or [f"X_{i}" for i in range(read.n_features)], real),
         provenance={"detector": read.kind, "torch": torch.__version__},
     )
-    return publish_candidate(candidate, path, options)
+    return publish_scored(candidate, read.scored, sample, path, options)

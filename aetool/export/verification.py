@@ -46,7 +46,12 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
     records = []
     for kind, once in (("golden", rows), ("out of range", candidate.out_of_range(rows))):
         features = _repeated(once)
-        reference = {key: _repeated(values) for key, values in candidate.expected(once).items()}
+        try:
+            reference = {key: _repeated(values) for key, values in candidate.expected(once).items()}
+        except ExportError:
+            if kind == "golden":
+                raise
+            continue  # a forward that asserts what its rows may be has no answer to compare with
         for name, session in sessions.items():
             feed = reference["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run_twice(name, session, feed)

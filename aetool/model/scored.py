@@ -28,6 +28,20 @@ class Scaling:
     scale: NDArray[np.float64]
 
 
+class InDouble(nn.Module):
+    """A scored module that computes in float64 between float32 ends: for where float32 rounds too much."""
+
+    def __init__(self, scored: "ScoredModule") -> None:
+        super().__init__()
+        self.scored = copy.deepcopy(scored).double().eval()
+        self.scored.network.in_double = True
+
+    def forward(self, features: Tensor) -> Outputs:
+        """(batch, ...) float32, in raw units."""
+        embedding, reconstruction, score = self.scored(features.double())
+        return Outputs(None if embedding is None else embedding.float(), reconstruction.float(), score.float())
+
+
 class ScoredModule(nn.Module):
     """Raw input in; embedding, reconstruction in raw units and score out.
 
@@ -74,6 +88,8 @@ class ScoredModule(nn.Module):
         """A copy to export, in eval mode."""
         return copy.deepcopy(self).float().eval()
 
-    def in_float64(self) -> "ScoredModule":
-        """A copy to refer to, in eval mode."""
-        return copy.deepcopy(self).double().eval()
+    def as_reference(self, dtype: torch.dtype) -> "ScoredModule":
+        """A copy to refer to, in eval mode: the reconstruction is what forward gives."""
+        reference = copy.deepcopy(self).to(dtype).eval()
+        reference.network.as_reference = True
+        return reference
