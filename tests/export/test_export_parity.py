@@ -47,7 +47,7 @@ def architectures(draw: st.DrawFn) -> AutoencoderConfig:
     )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     architectures(),
     st.sampled_from([None, *get_args(Impute)]),
