@@ -13,7 +13,7 @@ from aetool.export.evidence import reference_of, some_rows
 from aetool.export.module import columns, publish_scored, real_rows, score_rule, spread, traced
 from aetool.export.publishing import Exported, ExportOptions, prepare
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
-from aetool.model.from_pyod import from_pyod
+from aetool.model.pyod_detector import PyodAutoencoder, from_pyod
 
 
 def export_pyod(
@@ -27,7 +27,7 @@ def export_pyod(
     """Export a fitted PyOD AutoEncoder, VAE or AE1SVM: its scaling, score and threshold inside the graph.
 
     Args:
-        detector: fitted.
+        detector: fitted, or what `aetool.model.from_pyod` read of it.
         rows: real rows in raw units, (rows, n_features): they are compared, and some become golden vectors.
 
     Raises:
@@ -36,7 +36,7 @@ def export_pyod(
     """
     options = options or ExportOptions()
     path = prepare(path, options)
-    read = from_pyod(detector)
+    read = detector if isinstance(detector, PyodAutoencoder) else from_pyod(detector)
     real = real_rows(rows, None)
     if real.shape[1:] != (read.n_features,):
         raise InputError(f"rows: expected shape (rows, {read.n_features}), found {real.shape}; give raw rows")

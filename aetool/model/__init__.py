@@ -4,14 +4,17 @@ from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint, save_checkpoint
 from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width
+from aetool.model.pyod_detector import PyodAutoencoder, from_pyod
 from aetool.model.training import train
 
 __all__ = [
     "Autoencoder",
     "AutoencoderConfig",
+    "PyodAutoencoder",
     "TrainedAutoencoder",
     "TrainingConfig",
     "encoded_width",
+    "from_pyod",
     "load_checkpoint",
     "save_checkpoint",
     "train",

@@ -70,3 +70,12 @@ def test_what_is_not_fitted_or_no_autoencoder_is_refused(rows, tmp_path):
     for detector in (AutoEncoder(verbose=0), KNN().fit(rows), object()):
         with pytest.raises(ExportError, match="AutoEncoder, VAE, AE1SVM"):
             export_pyod(detector, rows, tmp_path / "b")
+
+
+def test_what_was_read_of_a_detector_exports_as_the_detector(rows, tmp_path):
+    from aetool.model import from_pyod
+
+    detector = fitted("AutoEncoder", rows)
+    export_pyod(from_pyod(detector), rows, tmp_path / "read")
+    export_pyod(detector, rows, tmp_path / "b")
+    assert np.array_equal(aetool.load(tmp_path / "read").score(rows), aetool.load(tmp_path / "b").score(rows))
