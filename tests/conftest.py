@@ -1,11 +1,15 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+# A run in the background of a script ignores Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _table(values: Any, labels: Any = None, source: str = "made.csv") -> Any:
