@@ -20,6 +20,7 @@ from aetool.bundle import GOLDEN, Bundle, Manifest, Variant, publish, record_fil
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
+from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.parity import OutputParity
@@ -85,7 +86,7 @@ def publish_candidate(candidate: Candidate, path: Path, options: ExportOptions) 
     }
     graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
     parity = verify_graphs(graphs, candidate)
-    require_parity(parity, name)
+    require_parity(parity, name, candidate.reference)
     golden = candidate.expected(candidate.rows)
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
     files[GOLDEN] = _golden(candidate.rows, golden)
@@ -97,7 +98,7 @@ def publish_candidate(candidate: Candidate, path: Path, options: ExportOptions) 
         input_shape=candidate.rows.shape[1:],
         embedding_shape=golden["embedding"].shape[1:] if "embedding" in golden else None,
         features=candidate.features,
-        opset=next(entry.version for entry in candidate.graph.opset_import if not entry.domain),
+        opset=standard_opset(candidate.graph),
         ir_version=candidate.graph.ir_version,
         score=candidate.score,
         threshold={"value": threshold.value, **threshold.rule},
