@@ -1,40 +1,44 @@
 """`adopt`: an autoencoder that is an ONNX file already, proven, as a bundle."""
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, compose, helper
+from onnx import ModelProto, TensorProto, helper
 
 from aetool.errors import AetoolError, ExportError
-from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
+from aetool.export.batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
 from aetool.export.candidate import Candidate, Reference, Rows
-from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, bring_down, standard_opset, target
-from aetool.export.inspection import require_sane
+from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
+from aetool.export.evidence import some_rows
+from aetool.export.inspection import rename_values, require_sane
 from aetool.export.module import columns, finite_scores, real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.scoring_nodes import add_scoring, rename
+from aetool.export.scoring_nodes import add_scoring
+from aetool.export.stated import stated_scaling, stated_threshold
 from aetool.export.threshold import choose_threshold
-from aetool.model.roles import recognise
-from aetool.model.scored import Scaling, Score
+from aetool.model.roles import Roles, recognise
+from aetool.model.scored import SCORES, Scaling, Score
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
+
+OLDEST_IR = 8
+"""In which weights need not be inputs; every onnxruntime of the table loads it."""
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptOptions:
-    """What an ONNX file does not say itself; each may also stand in its metadata, as JSON."""
+    """What an ONNX file does not say itself; mean and scale may also stand in its metadata, as JSON lists."""
 
     outputs: Sequence[str] = ()
     """Roles of the outputs in order, or ROLE=NAME; recognised by default."""
     mean: Sequence[float] | None = None
-    """z = (x - mean) / scale goes in front of the file's graph."""
+    """z = (x - mean) / scale goes in front of the file's graph; a number for each column, or one for all."""
     scale: Sequence[float] | None = None
     score: Score = "mse"
 
@@ -66,120 +70,112 @@ def adopt(
     original = read_onnx(model)
     require_sane(original, where)
     source = _only_input(original, where)
+    require_free_or_one(original)
     stated = {entry.key: entry.value for entry in original.metadata_props}
-    scaling = _scaling(reading, stated, where)
+    if "bundle" in stated and original.producer_name == "aetool":
+        raise ExportError(
+            f"{where}: is a graph of an aetool bundle already; use the bundle {stated.get('name', '')}"
+        )
+    if reading.score not in SCORES:
+        raise ExportError(
+            f"score: expected one of {', '.join(SCORES)}, found {reading.score!r}; choose one of them"
+        )
     real = real_rows(rows, None)
-    row_by_row = _RowByRow(original, source, scaling, reading, where, real)
-    given_threshold = options.threshold
-    if given_threshold is None and options.contamination is None:
-        given_threshold = _stated_number(stated, "threshold", where)
-    scores = finite_scores(row_by_row(real))
-    threshold = choose_threshold(scores, options.contamination, given_threshold)
-    graph = _graph(original, row_by_row, source, options, where)
+    features = columns(names, real)
+    scaling = stated_scaling(reading.mean, reading.scale, stated, where, real.shape[1:])
+    file = _File(original, source, where)
+    sample = _standardised(some_rows(real).numpy(), scaling)
+    file.run(sample[:1])  # refuses rows that it cannot take, before anything else is blamed
+    graph, found = _for_any_batch(_in_opset(original, options), sample, source, where)
+    roles = _roles(found, sample, reading, where)
+    reference = _RowByRow(file, roles, scaling, reading.score)
+    given = options.threshold
+    if given is None and options.contamination is None:
+        given = stated_threshold(stated, where)
+    threshold = choose_threshold(finite_scores(reference(real)), options.contamination, given)
+    _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = Candidate(
         graph=graph,
-        evaluate=row_by_row,
+        evaluate=reference,
         reference="the file itself, one row at a time",
         rows=spread(real),
         threshold=threshold,
         score=score_rule(reading.score),
-        features=columns(names, real),
+        features=features,
         provenance={"adopted": Path(model).name, "producer": original.producer_name or "unknown"},
     )
     return publish_candidate(candidate, path, options)
 
 
-class _RowByRow:
-    """The original file as the reference: each row in a run of its own, the score in float64."""
+class _File:
+    """A model in a session of its own."""
 
-    def __init__(
-        self,
-        model: ModelProto,
-        source: str,
-        scaling: Scaling | None,
-        reading: AdoptOptions,
-        where: str,
-        rows: Rows,
-    ) -> None:
+    def __init__(self, model: ModelProto, source: str, where: str) -> None:
         try:
             self.session = open_session(model.SerializeToString(), PROVIDERS["cpu"], where=where)
         except AetoolError as error:
             raise ExportError(str(error)) from error
-        self.source, self.scaling, self.score = source, scaling, reading.score
+        self.source, self.where = source, where
         self.names = [output.name for output in self.session.get_outputs()]
-        first = self._run(rows[:1], where)
-        shaped = {name: value for name, value in first.items() if value.dtype.kind == "f"}
-        roles = recognise(shaped, rows[:1], reading.outputs)  # type: ignore[arg-type]
-        self.reconstruction, self.embedding = roles.reconstruction, roles.embedding
 
-    def __call__(self, rows: Rows) -> Reference:
-        z = rows.astype(np.float64)
-        if self.scaling is not None:
-            z = (z - self.scaling.mean) / self.scaling.scale
-        single = z.astype(np.float32)
-        runs = [self._run(single[i : i + 1], "the file") for i in range(len(single))]
-        y = np.concatenate([run[self.reconstruction] for run in runs]).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = (z - y).reshape(len(z), -1)
-            score = {
-                "mse": lambda: np.mean(residual**2, axis=1),
-                "mae": lambda: np.mean(np.abs(residual), axis=1),
-                "euclidean": lambda: np.sqrt(np.sum(residual**2, axis=1)),
-            }[self.score]()
-            if self.scaling is not None:
-                y = y * self.scaling.scale + self.scaling.mean
-        outputs: Reference = {"reconstruction": y, "score": score}
-        if self.embedding is not None:
-            outputs["embedding"] = np.concatenate([run[self.embedding] for run in runs]).astype(np.float64)
-        return outputs
-
-    def _run(self, row: Rows, where: str) -> dict[str, NDArray[Any]]:
+    def run(self, rows: Rows) -> Arrays:
         try:
-            return dict(zip(self.names, self.session.run(self.names, {self.source: row}), strict=True))
+            found = self.session.run(self.names, {self.source: rows})
         except Exception as error:  # onnxruntime's errors share no public base
             reason = " ".join(str(error).split())[:200]
             raise ExportError(
-                f"{where}: onnxruntime cannot run it on a row of shape {row.shape}: {reason}; check --data"
+                f"{self.where}: onnxruntime cannot run it on rows of shape {rows.shape}: {reason}; check --data"
             ) from error
+        # Sequences and maps, which classifiers give, are no arrays.
+        return {
+            name: value for name, value in zip(self.names, found, strict=True) if isinstance(value, np.ndarray)
+        }
 
 
-def _graph(
-    original: ModelProto, reference: _RowByRow, source: str, options: ExportOptions, where: str
-) -> ModelProto:
-    """z -> y (and embedding), with a free batch, in the opset wanted."""
-    model = original if has_dynamic_batch(original) else lift_batch(original)
-    found = standard_opset(model)
-    if options.opset is None and options.onnxruntime_min is None:
-        wanted, max_ir = max(found, OLDEST_OPSET), None
-    else:
-        wanted, max_ir = target(options.opset, options.onnxruntime_min)
-        wanted = wanted if options.opset else min(max(found, OLDEST_OPSET), max(wanted, NATIVE_OPSET))
-    model = bring_down(model, wanted, max_ir)
-    model = compose.add_prefix(model, "model/")
-    names = {f"model/{source}": "z", f"model/{reference.reconstruction}": "y"}
-    keep = {"y"}
-    if reference.embedding is not None:
-        names[f"model/{reference.embedding}"] = "embedding"
-        keep.add("embedding")
-    rename(model, names)
-    outputs = [value for value in model.graph.output if value.name in keep]
-    del model.graph.output[:]
-    model.graph.output.extend(outputs)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    for value in [*model.graph.input, *model.graph.output]:
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH
-    del model.graph.value_info[:]
-    helper.set_model_props(model, {})
-    return model
+@dataclass(frozen=True, slots=True)
+class _RowByRow:
+    """The original file as the reference: each row in a run of its own, the score in float64."""
+
+    file: _File
+    roles: Roles
+    scaling: Scaling | None
+    score: Score
+
+    def __call__(self, rows: Rows) -> Reference:
+        single = _standardised(rows, self.scaling)
+        runs = [self.file.run(single[i : i + 1]) for i in range(len(single))]
+        y = np.concatenate([run[self.roles.reconstruction] for run in runs]).astype(np.float64)
+        z = rows.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.scaling is not None:
+                z = (z - self.scaling.mean) / self.scaling.scale
+            residual = (z - y).reshape(len(z), -1)
+            if self.score == "mae":
+                score = np.mean(np.abs(residual), axis=1)
+            elif self.score == "mse":
+                score = np.mean(residual**2, axis=1)
+            else:
+                score = np.sqrt(np.sum(residual**2, axis=1))
+            if self.scaling is not None:
+                y = y * self.scaling.scale + self.scaling.mean
+        outputs: Reference = {"reconstruction": y, "score": score}
+        if self.roles.embedding is not None:
+            outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
+        return outputs
+
+
+def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
+    """As the file's graph takes them."""
+    if scaling is None:
+        return rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        z: Rows = ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
+    return z
 
 
 def _only_input(model: ModelProto, where: str) -> str:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = real_inputs(model)
     if len(inputs) != 1:
         raise ExportError(
             f"{where}: one input is expected, found {len(inputs)} ({', '.join(i.name for i in inputs)}); "
@@ -187,6 +183,7 @@ def _only_input(model: ModelProto, where: str) -> str:
         )
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
+        # Not cast: whoever fed it float64 or codes would get other results from the bundle, and none would tell.
         name = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
         raise ExportError(
             f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32"
@@ -194,48 +191,62 @@ def _only_input(model: ModelProto, where: str) -> str:
     return str(inputs[0].name)
 
 
-def _scaling(reading: AdoptOptions, stated: Mapping[str, str], where: str) -> Scaling | None:
-    mean = reading.mean if reading.mean is not None else _stated_list(stated, "mean", where)
-    scale = reading.scale if reading.scale is not None else _stated_list(stated, "scale", where)
-    if mean is None and scale is None:
-        return None
-    if mean is None or scale is None or len(mean) != len(scale):
-        raise ExportError(f"{where}: mean and scale are expected together, equally long; give both or neither")
-    values = Scaling(np.asarray(mean, np.float64), np.asarray(scale, np.float64))
-    if not (np.isfinite(values.mean).all() and np.isfinite(values.scale).all() and (values.scale > 0).all()):
-        raise ExportError(
-            f"{where}: mean and scale must be finite, scale above 0; found mean {mean}, scale {scale}"
-        )
-    return values
+def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
+    """The file in the opset wanted; its own where nothing is asked for."""
+    wanted, max_ir = max(standard_opset(original), OLDEST_OPSET), None
+    if options.opset is not None or options.onnxruntime_min is not None:
+        asked, max_ir = target(options.opset, options.onnxruntime_min)
+        newest = limits(options.onnxruntime_min)[0] if options.onnxruntime_min is not None else asked
+        wanted = min(wanted, newest) if options.opset is None else asked
+    model = bring_down(original, wanted)
+    model.ir_version = max(model.ir_version, OLDEST_IR)
+    return bring_down(model, wanted, max_ir)
 
 
-def _stated_number(stated: Mapping[str, str], key: str, where: str) -> float | None:
-    if key not in stated:
-        return None
+def _for_any_batch(model: ModelProto, sample: Rows, source: str, where: str) -> tuple[ModelProto, Arrays]:
+    """`model` with a free batch, and what it gives for the sample, several rows at once."""
+    if has_free_input(model):
+        try:
+            return model, _File(model, source, where).run(sample)
+        except ExportError:  # it says that any batch will do, and holds a constant that knows better
+            pass
+    lifted = lift_batch(model)
     try:
-        value = float(stated[key])
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+        return lifted, _File(lifted, source, where).run(sample)
+    except ExportError as error:
         raise ExportError(
-            f"{where}: its metadata say {key} = {stated[key]!r}, a finite number is expected; pass --{key}"
-        )
-    return value
+            f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "
+            "batch"
+        ) from error
 
 
-def _stated_list(stated: Mapping[str, str], key: str, where: str) -> list[float] | None:
-    if key not in stated:
-        return None
+def _roles(found: Arrays, sample: Rows, reading: AdoptOptions, where: str) -> Roles:
+    numbers = {name: value for name, value in found.items() if value.dtype == np.float32}
+    if not numbers:
+        raise ExportError(f"{where}: an output of float32 numbers is expected, found none; it is no autoencoder")
     try:
-        values = json.loads(stated[key])
-    except ValueError:
-        values = None
-    usable = isinstance(values, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
-    if not usable:
-        raise ExportError(
-            f"{where}: its metadata say {key} = {stated[key][:60]!r}, a JSON list of finite numbers is expected; "
-            f"pass --{key}"
-        )
-    return [float(value) for value in values]
+        return recognise(numbers, sample, reading.outputs)  # type: ignore[arg-type]
+    except ExportError as error:
+        raise ExportError(f"{where}: {error}") from error
+
+
+def _name_roles(graph: ModelProto, source: str, roles: Roles, found: Arrays, *, scaled: bool) -> None:
+    """The names that `add_scoring` goes by, everything else out of their way; one input, the outputs needed."""
+    z, y = ("z", "y") if scaled else ("features", "reconstruction")
+    outputs = {roles.reconstruction: y}
+    if roles.embedding is not None:
+        outputs[roles.embedding] = "embedding"
+    made = {name for node in graph.graph.node for name in node.output}
+    for output in [name for name in outputs if name not in made]:  # the input itself, or a weight
+        same = f"same {output}"
+        while same in made:
+            same += "_"
+        graph.graph.node.append(helper.make_node("Identity", [output], [same]))
+        outputs[same] = outputs.pop(output)
+    fixed = {source: z, **outputs}
+    rename_values(graph.graph, lambda name: fixed.get(name, f"model/{name}"))
+    del graph.graph.input[:], graph.graph.output[:], graph.graph.value_info[:]
+    if roles.embedding is not None:
+        shape = [BATCH, *found[roles.embedding].shape[1:]]
+        graph.graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, shape))
+    helper.set_model_props(graph, {})

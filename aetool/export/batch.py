@@ -12,18 +12,36 @@ from aetool.errors import ExportError
 BATCH = "batch"
 STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 """Recurrent operators, and which of their inputs are initial states: (directions, batch, hidden)."""
+LARGEST_STATE = 1 << 24
 
 
 def has_dynamic_batch(model: ModelProto) -> bool:
-    """Whether the first dimension of every input and output is free."""
-    return all(
-        value.type.tensor_type.shape.dim and not value.type.tensor_type.shape.dim[0].HasField("dim_value")
-        for value in [*_real_inputs(model), *model.graph.output]
-    )
+    """Whether no input or output says that its first dimension is fixed."""
+    return not any(_fixed_batch(value) for value in [*real_inputs(model), *model.graph.output])
+
+
+def has_free_input(model: ModelProto) -> bool:
+    """Whether no input says so."""
+    return not any(_fixed_batch(value) for value in real_inputs(model))
+
+
+def require_free_or_one(model: ModelProto) -> None:
+    """Refuse a batch that is fixed to another number than 1.
+
+    Raises:
+        ExportError: naming the shape.
+    """
+    for value in real_inputs(model):
+        if _fixed_batch(value) not in (0, 1):
+            found = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+            raise ExportError(
+                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export "
+                "the model with a batch of 1, or with a dynamic batch"
+            )
 
 
 def lift_batch(model: ModelProto) -> ModelProto:
-    """A copy of `model`, whose inputs and outputs have a batch of 1, with that batch left free.
+    """A copy of `model`, which takes a batch of 1, with that batch left free.
 
     Shapes that Reshape takes from constants lose their leading 1; recurrent states of zeros are dropped (zero
     is their default), others are spread over the batch. The result must be compared with the original, row by
@@ -32,21 +50,20 @@ def lift_batch(model: ModelProto) -> ModelProto:
     Raises:
         ExportError: the batch is fixed to another number.
     """
-    lifted = copy.deepcopy(model)
+    single, lifted = copy.deepcopy(model), copy.deepcopy(model)
     graph = lifted.graph
-    for value in [*_real_inputs(lifted), *graph.output]:
-        dims = value.type.tensor_type.shape.dim
-        if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
-            found = [d.dim_param or d.dim_value for d in dims]
-            raise ExportError(
-                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export "
-                "the model with a batch of 1, or with a dynamic batch"
-            )
-        dims[0].ClearField("dim_value")
-        dims[0].dim_param = BATCH
+    require_free_or_one(model)
+    for value in real_inputs(single):
+        for dim in value.type.tensor_type.shape.dim[:1]:
+            dim.dim_value = 1
+    for value in [*real_inputs(lifted), *graph.output]:
+        if _fixed_batch(value) in (0, 1):
+            for dim in value.type.tensor_type.shape.dim[:1]:
+                dim.dim_param = BATCH
     del graph.value_info[:]
     constants = _constants(lifted)
-    fixed = _shapes(model)
+    del single.graph.value_info[:]
+    fixed = _shapes(single)
     additions: list[tuple[int, NodeProto]] = []
     for index, node in enumerate(graph.node):
         if node.op_type == "Reshape" and node.input[1] in constants:
@@ -60,9 +77,16 @@ def lift_batch(model: ModelProto) -> ModelProto:
     return shape_inference.infer_shapes(lifted)
 
 
-def _real_inputs(model: ModelProto) -> list[onnx.ValueInfoProto]:
+def real_inputs(model: ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no weights: in old files every weight is listed as an input, too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
+
+
+def _fixed_batch(value: onnx.ValueInfoProto) -> int:
+    """The number that the first dimension is fixed to; 0: free, or nothing is said of it."""
+    dims = value.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims and dims[0].HasField("dim_value") else 0
 
 
 def _constants(model: ModelProto) -> dict[str, np.ndarray]:
@@ -70,6 +94,10 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "ConstantOfShape" and node.input[0] in found:
+            fill = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
+            if np.prod(found[node.input[0]]) <= LARGEST_STATE:
+                found[node.output[0]] = np.full(found[node.input[0]], fill)
     return found
 
 
@@ -127,7 +155,8 @@ def _free_state(
     one = _add(model, "one", np.array([1], np.int64))
     node.input[position] = new
     return [
-        (index, helper.make_node("Shape", [node.input[0]], [f"{new}/batch"], start=1, end=2)),
+        (index, helper.make_node("Shape", [node.input[0]], [f"{new}/sequence"])),
+        (index, helper.make_node("Gather", [f"{new}/sequence", one], [f"{new}/batch"])),
         (index, helper.make_node("Concat", [one, f"{new}/batch", one], [f"{new}/shape"], axis=0)),
         (index, helper.make_node("Expand", [name, f"{new}/shape"], [new])),
     ]

@@ -10,13 +10,12 @@ from typing import Any
 import onnx
 import torch
 from onnx import ModelProto, helper
-from onnx.utils import Extractor
 from torch import Tensor, nn
 
 from aetool.errors import ExportError
 from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export.compatibility import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
-from aetool.export.inspection import require_sane
+from aetool.export.inspection import require_sane, values_read
 from aetool.model.pipeline import Outputs
 
 SLICES = {
@@ -118,16 +117,16 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
 
     Without an embedding there is no encoder; without a reconstruction made of it alone, no decoder.
     """
-    extractor = Extractor(model)
     there = {output.name for output in model.graph.output}
     graphs = {}
     for name, (source, wanted) in SLICES.items():
         outputs = [output for output in wanted if output in there]
         if source not in {"features"} | there or not outputs:
             continue
-        if source == "embedding" and "features" in _needed(model, outputs, stop=source):
+        needed = _needed(model, outputs, stop=source)
+        if source == "embedding" and "features" in needed:
             continue
-        graph = extractor.extract_model([source], outputs)
+        graph = _cut(model, source, outputs, needed)
         graph.producer_name, graph.producer_version = "aetool", producer
         graph.graph.name = name
         helper.set_model_props(graph, {**metadata, "graph": name})
@@ -147,8 +146,24 @@ def _needed(model: ModelProto, outputs: list[str], stop: str) -> set[str]:
             continue
         found.add(value)
         if value in makers:
-            waiting += makers[value].input
+            waiting += values_read(makers[value])
     return found
+
+
+def _cut(model: ModelProto, source: str, outputs: list[str], needed: set[str]) -> ModelProto:
+    # Not onnx.utils.extract_model: it misses what inner graphs read.
+    whole = model.graph
+    values = {value.name: value for value in [*whole.input, *whole.output]}
+    graph = helper.make_graph(
+        [node for node in whole.node if not needed.isdisjoint(node.output)],
+        "graph",
+        [values[source]],
+        [values[output] for output in outputs],
+        [tensor for tensor in whole.initializer if tensor.name in needed],
+    )
+    return helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
+    )
 
 
 def _require_repeatable(module: nn.Module, sample: Tensor) -> None:

@@ -3,50 +3,69 @@
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, external_data_helper
 
 from aetool.errors import ExportError
-from aetool.export.inspection import tensors
+from aetool.export.inspection import node_tensors, tensors
 from aetool.storage import read_inside
 
 MAX_BYTES = 2 << 30
 
 
 def read_onnx(path: str | Path) -> ModelProto:
-    """The model at `path`, its external data inlined.
+    """The model at `path`, its external data and local functions inlined.
 
     Raises:
         ExportError: not an ONNX file, a damaged one, or one whose data lie outside its directory.
     """
     path = Path(path)
     try:
-        data = read_inside(path.parent, path.name, MAX_BYTES)
-    except OSError as error:
-        raise ExportError(f"{path}: an ONNX file is expected: {error.strerror or error}") from error
+        # The file itself may be a link, as in the cache of a model hub; what it points to may not.
+        target = path.resolve()
+        data = read_inside(target.parent, target.name, MAX_BYTES)
+    except (OSError, ValueError, RuntimeError) as error:  # no name for a file; a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"{path}: an ONNX file is expected: {reason}; give the .onnx file") from error
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ExportError(f"{path}: not an ONNX file ({error}); give the .onnx file") from error
+        raise ExportError(f"{path}: no ONNX file, or a truncated one ({error}); give the .onnx file") from error
     if not model.graph.node:
         raise ExportError(f"{path}: an ONNX file with a graph is expected, found none; give the .onnx file")
-    for tensor in tensors(model.graph):
-        if external_data_helper.uses_external_data(tensor):
-            _inline(tensor, path)
+    _inline_all(model, path)
+    del model.training_info[:], model.graph.quantization_annotation[:]  # neither tells anything of inference
     try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:250]
         raise ExportError(f"{path}: not a valid model: {reason}; export it again") from error
     return model
 
 
-def _inline(tensor: TensorProto, path: Path) -> None:
+def _inline_all(model: ModelProto, path: Path) -> None:
+    files: dict[str, bytes] = {}
+    size = 0
+    bodies = [tensor for function in model.functions for tensor in node_tensors(function.node)]
+    for tensor in [*tensors(model.graph), *bodies]:
+        if external_data_helper.uses_external_data(tensor):
+            _inline(tensor, path, files)
+            size += len(tensor.raw_data)
+            if size > MAX_BYTES:
+                raise ExportError(f"{path}: holds more than {MAX_BYTES:,} bytes of weights; one ONNX file cannot")
+
+
+def _inline(tensor: TensorProto, path: Path, files: dict[str, bytes]) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     try:
         offset, length = int(entries.get("offset", 0)), entries.get("length")
-        data = read_inside(path.parent, location, MAX_BYTES)
+        if location not in files:
+            files[location] = read_inside(path.parent, location, MAX_BYTES)
+        data = files[location]
         stop = len(data) if length is None else offset + int(length)
     except OSError as error:
         raise ExportError(
@@ -55,12 +74,12 @@ def _inline(tensor: TensorProto, path: Path) -> None:
         ) from error
     except ValueError as error:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} have no valid offset or length ({error})"
+            f"{path}: the data of {tensor.name!r} have no valid offset or length ({error}); fetch them again"
         ) from error
     if offset < 0 or stop > len(data) or stop < offset:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} end at byte {stop:,} of {location!r}, which has {len(data):,}; "
-            "the file was truncated, fetch it again"
+            f"{path}: the data of {tensor.name!r} are said to be bytes {offset:,} to {stop:,} of {location!r}, "
+            f"which has {len(data):,}; the file was truncated, fetch it again"
         )
     tensor.raw_data = data[offset:stop]
     del tensor.external_data[:]

@@ -21,6 +21,7 @@ from aetool.bundle import GOLDEN, Bundle, Manifest, Variant, publish, record_fil
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
+from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.parity import OutputParity
@@ -89,7 +90,7 @@ def publish_candidate(
         exact_graphs, exact_parity = _prove(exact, name)
         if all(record.passed for record in exact_parity):
             candidate, graphs, parity = exact, exact_graphs, exact_parity
-    require_parity(parity, name)
+    require_parity(parity, name, candidate.reference)
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
@@ -102,7 +103,7 @@ def publish_candidate(
         input_shape=candidate.rows.shape[1:],
         embedding_shape=golden["embedding"].shape[1:] if "embedding" in golden else None,
         features=candidate.features,
-        opset=next(entry.version for entry in candidate.graph.opset_import if not entry.domain),
+        opset=standard_opset(candidate.graph),
         ir_version=candidate.graph.ir_version,
         score=candidate.score,
         threshold={"value": threshold.value, **threshold.rule},

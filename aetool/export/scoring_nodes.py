@@ -1,21 +1,12 @@
 """The nodes around somebody else's graph: scaling before it, raw units, score and decision after it."""
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from aetool.export.batch import BATCH
 from aetool.model.scored import Scaling, Score
 
-
-def rename(model: ModelProto, names: dict[str, str]) -> None:
-    """Give values of the graph other names, everywhere they stand."""
-    for node in model.graph.node:
-        for places in (node.input, node.output):
-            for i, name in enumerate(places):
-                places[i] = names.get(name, name)
-    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
-        value.name = names.get(value.name, value.name)
-    for tensor in model.graph.initializer:
-        tensor.name = names.get(tensor.name, tensor.name)
+Weights = dict[str, np.ndarray]
 
 
 def add_scoring(
@@ -23,67 +14,77 @@ def add_scoring(
 ) -> None:
     """Turn a graph z -> y (and embedding) into features -> reconstruction, score, is_anomaly (and embedding).
 
-    The graph's input must be named "z", the output that has its shape "y". Needs opset 13 or later.
+    The graph's input must be named "z" ("features" without a scaling), the output that has its shape "y"
+    ("reconstruction"). Needs opset 13 or later.
     """
-    graph = model.graph
-    weights: dict[str, np.ndarray] = {
+    weights: Weights = {
         "aetool/axes": np.array([1], np.int64),
         "aetool/threshold": np.array(threshold, np.float32),
     }
-    before, after = [], []
-    if scaling is None:
-        rename(model, {"z": "features", "y": "reconstruction"})
-        z, y = "features", "reconstruction"
-    else:
-        z, y = "z", "y"
-        mean = scaling.mean.astype(np.float32)
-        weights |= {
-            "aetool/mean": mean,
-            "aetool/mean_rest": (scaling.mean - mean).astype(np.float32),
-            "aetool/gain": (1 / scaling.scale).astype(np.float32),
-            "aetool/scale": scaling.scale.astype(np.float32),
-        }
-        before = [
-            helper.make_node("Sub", ["features", "aetool/mean"], ["aetool/near"]),
-            helper.make_node("Sub", ["aetool/near", "aetool/mean_rest"], ["aetool/centred"]),
-            helper.make_node("Mul", ["aetool/centred", "aetool/gain"], ["z"]),
-        ]
-        after = [
-            helper.make_node("Mul", ["y", "aetool/scale"], ["aetool/scaled"]),
-            helper.make_node("Add", ["aetool/scaled", "aetool/mean"], ["reconstruction"]),
-        ]
-        graph.input[0].name = "features"
-    after.append(helper.make_node("Sub", [z, y], ["aetool/residual"]))
-    flat = "aetool/residual"
+    before, after, residual = _unscaled() if scaling is None else _scaled(scaling, weights)
+    flat = residual
     if len(row_shape) > 1:
         flat = "aetool/flat"
-        after.append(helper.make_node("Flatten", ["aetool/residual"], [flat], axis=1))
-    if score == "mae":
-        after.append(helper.make_node("Abs", [flat], ["aetool/distance"]))
-    else:
-        after.append(helper.make_node("Mul", [flat, flat], ["aetool/distance"]))
-    total = "aetool/total" if score in ("mse", "mae", "euclidean") else "score"
-    after.append(helper.make_node("ReduceSum", ["aetool/distance", "aetool/axes"], [total], keepdims=0))
-    if score == "euclidean":
-        after.append(helper.make_node("Sqrt", [total], ["score"]))
-    else:
-        weights["aetool/share"] = np.array(1 / np.prod(row_shape), np.float32)
-        after.append(helper.make_node("Mul", [total, "aetool/share"], ["score"]))
+        after.append(helper.make_node("Flatten", [residual], [flat], axis=1))
+    share = np.asarray(1 / np.prod(row_shape), np.float32 if scaling is None else np.float64)
+    end = "score" if scaling is None else "aetool/score"
+    after += _distance(flat, score, share, end, weights)
+    if scaling is not None:
+        after.append(helper.make_node("Cast", [end], ["score"], to=TensorProto.FLOAT))
     after += [
         helper.make_node("LessOrEqual", ["score", "aetool/threshold"], ["aetool/normal"]),
         helper.make_node("Not", ["aetool/normal"], ["is_anomaly"]),
     ]
+    graph = model.graph
     inner = list(graph.node)
     del graph.node[:]
     graph.node.extend([*before, *inner, *after])
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in weights.items())
     kept = [value for value in graph.output if value.name == "embedding"]
-    del graph.output[:]
+    rows: list[str | int | None] = [BATCH, *row_shape]
+    del graph.output[:], graph.input[:]
+    graph.input.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, rows))
     graph.output.extend(
         [
             *kept,
-            helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, ["batch", *row_shape]),
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
-            helper.make_tensor_value_info("is_anomaly", TensorProto.BOOL, ["batch"]),
+            helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, rows),
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, [BATCH]),
+            helper.make_tensor_value_info("is_anomaly", TensorProto.BOOL, [BATCH]),
         ]
     )
+
+
+def _unscaled() -> tuple[list[NodeProto], list[NodeProto], str]:
+    residual = helper.make_node("Sub", ["features", "reconstruction"], ["aetool/residual"])
+    return [], [residual], "aetool/residual"
+
+
+def _scaled(scaling: Scaling, weights: Weights) -> tuple[list[NodeProto], list[NodeProto], str]:
+    """In float64, as scalers compute: float32 would lose the digits of columns far from zero for their spread."""
+    weights |= {"aetool/mean": scaling.mean, "aetool/scale": scaling.scale}
+    before = [
+        helper.make_node("Cast", ["features"], ["aetool/wide"], to=TensorProto.DOUBLE),
+        helper.make_node("Sub", ["aetool/wide", "aetool/mean"], ["aetool/centred"]),
+        helper.make_node("Div", ["aetool/centred", "aetool/scale"], ["aetool/z"]),
+        helper.make_node("Cast", ["aetool/z"], ["z"], to=TensorProto.FLOAT),
+    ]
+    after = [
+        helper.make_node("Cast", ["y"], ["aetool/y"], to=TensorProto.DOUBLE),
+        helper.make_node("Mul", ["aetool/y", "aetool/scale"], ["aetool/scaled"]),
+        helper.make_node("Add", ["aetool/scaled", "aetool/mean"], ["aetool/raw"]),
+        helper.make_node("Cast", ["aetool/raw"], ["reconstruction"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["aetool/z", "aetool/y"], ["aetool/residual"]),
+    ]
+    return before, after, "aetool/residual"
+
+
+def _distance(flat: str, score: Score, share: np.ndarray, end: str, weights: Weights) -> list[NodeProto]:
+    if score == "mae":
+        distance = helper.make_node("Abs", [flat], ["aetool/distance"])
+    else:
+        distance = helper.make_node("Mul", [flat, flat], ["aetool/distance"])
+    total = helper.make_node("ReduceSum", ["aetool/distance", "aetool/axes"], ["aetool/total"], keepdims=0)
+    if score == "euclidean":
+        return [distance, total, helper.make_node("Sqrt", ["aetool/total"], [end])]
+    weights["aetool/share"] = share
+    return [distance, total, helper.make_node("Mul", ["aetool/total", "aetool/share"], [end])]

@@ -111,8 +111,8 @@ def verify_against(
     return records
 
 
-def require_parity(records: Sequence[OutputParity], what: str) -> None:
-    """Raise what failed.
+def require_parity(records: Sequence[OutputParity], what: str, reference: str) -> None:
+    """Raise what failed; `reference` is what `what` was compared with.
 
     Raises:
         VerificationError: naming every graph and output that failed, and why.
@@ -121,7 +121,7 @@ def require_parity(records: Sequence[OutputParity], what: str) -> None:
     if failed:
         more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         raise VerificationError(
-            f"{what} does not compute what was trained: {'; '.join(failed[:4])}{more}; it was not published. "
+            f"{what} does not compute what {reference} does: {'; '.join(failed[:4])}{more}; it was not published. "
             "Train again with more dropout or a narrower network if rounding is to blame"
         )
 
@@ -188,4 +188,7 @@ def _require_rows_apart(session: Any, candidate: Candidate) -> None:
                     f"detector: a row holding {value} scores {score[3]} and passes as normal; not publishable"
                 )
             if not np.allclose(score[others], clean[others], rtol=1e-5, atol=0, equal_nan=True):
-                raise VerificationError(f"detector: a row holding {value} changes the scores of its neighbours")
+                raise VerificationError(
+                    f"detector: a row holding {value} changes the scores of its neighbours; make each row a matter "
+                    "of its own, with no mean over the batch"
+                )
