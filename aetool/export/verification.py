@@ -189,6 +189,6 @@ def _require_rows_apart(session: Any, candidate: Candidate) -> None:
                 )
             if not np.allclose(score[others], clean[others], rtol=1e-5, atol=0, equal_nan=True):
                 raise VerificationError(
-                    f"detector: a row holding {value} changes the scores of its neighbours; make each row a matter "
-                    "of its own, with no mean over the batch"
+                    f"detector: a row holding {value} changes the scores of its neighbours; make each row a "
+                    "matter of its own, with no mean over the batch"
                 )
