@@ -8,11 +8,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.bundle import Manifest
 from aetool.cli import options, places
 from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.rows import rows_for
 from aetool.errors import InputError
+from aetool.manifest import Manifest
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:

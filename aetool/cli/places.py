@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from aetool.bundle import MANIFEST
 from aetool.errors import BundleError, CheckpointError, OutputError
+from aetool.manifest import MANIFEST
 from aetool.storage import require_new
 
 _CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aetool.bundle import Manifest
 from aetool.errors import InputError
+from aetool.manifest import Manifest
 
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:

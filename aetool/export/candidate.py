@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from aetool.bundle import Feature, categories_of
 from aetool.export.threshold import Threshold
+from aetool.manifest import Feature, categories_of
 
 Rows = NDArray[np.float32]
 Reference = dict[str, NDArray[Any]]

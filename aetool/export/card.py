@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from aetool.bundle import Manifest
+from aetool.manifest import Manifest
 
 
 def model_card(manifest: Manifest) -> str:

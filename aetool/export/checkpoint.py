@@ -9,7 +9,6 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
-from aetool.bundle import Feature
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows, expected_outputs, out_of_range
 from aetool.export.compatibility import target
@@ -17,6 +16,7 @@ from aetool.export.folding import DoublePipeline, FoldedPipeline
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import choose_threshold
+from aetool.manifest import Feature
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.pipeline import evaluate_rows
 from aetool.parity import compare_graph

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from aetool.bundle import Feature
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
@@ -21,6 +20,7 @@ from aetool.export.evidence import reference_of, require_function, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold
+from aetool.manifest import Feature
 from aetool.model.adapter import AdaptedModule, Latent
 from aetool.model.scored import SCORES, InDouble, Score, ScoredModule
 

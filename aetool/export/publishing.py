@@ -17,13 +17,14 @@ import onnxscript
 import torch
 
 import aetool
-from aetool.bundle import GOLDEN, Bundle, Manifest, Variant, publish, record_files
+from aetool.bundle import GOLDEN, Bundle, publish, record_files
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.verification import require_parity, verify_graphs
+from aetool.manifest import Manifest, Variant
 from aetool.parity import OutputParity
 from aetool.storage import require_new
 

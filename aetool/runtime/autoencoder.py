@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import GRAPHS, Bundle, Manifest
+from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, ProviderError
+from aetool.manifest import GRAPHS, Manifest
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.bulk import run_rows
 from aetool.runtime.categories import indexes_of, to_names

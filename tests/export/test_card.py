@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aetool.bundle import Bundle, Feature
+from aetool.bundle import Bundle
 from aetool.export.card import model_card
+from aetool.manifest import Feature
 
 
 def header_and_body(card: str) -> tuple[dict[str, str], list[str]]:

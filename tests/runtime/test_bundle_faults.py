@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import aetool
 from aetool import BundleError, InputError
-from aetool.bundle import GRAPHS, Bundle, Manifest
+from aetool.bundle import Bundle
+from aetool.manifest import GRAPHS, Manifest
 from aetool.selftest import verify_bundle
 
 FILES = [*(f"{graph}.onnx" for graph in GRAPHS), "golden.npz", "README.md"]

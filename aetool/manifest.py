@@ -1,0 +1,222 @@
+"""The content of manifest.json: what a bundle says of itself."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from aetool.errors import BundleError
+from aetool.storage import is_plain_relative
+from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
+
+FORMAT_VERSION = "1.0"
+MANIFEST = "manifest.json"
+GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    name: str
+    """Column name, as in the training table."""
+    unit: str = ""
+    """Unit of measure, for people."""
+    categories: tuple[str, ...] | None = None
+    """Of a column that holds categories, in order; None for numbers.
+
+    Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
+    convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
+    """
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    sha256: str
+    """Hex digest of the content."""
+    size: int
+    """Bytes."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One precision of all graphs."""
+
+    files: Mapping[str, str]
+    """Graph name -> path inside the bundle."""
+    threshold: float
+    """Highest score that still counts as normal, in this precision."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured when the variant was made."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of manifest.json."""
+
+    name: str
+    id: str
+    """sha256 of what decides the outputs: weights, statistics, features, threshold, opset."""
+    created: str
+    """ISO 8601, UTC."""
+    tools: Mapping[str, str]
+    """Package -> version that made the bundle."""
+    input_shape: tuple[int, ...]
+    """Of one row: (n_features,) for tables."""
+    embedding_shape: tuple[int, ...] | None
+    """Of one row's embedding: (embedding_dim,) mostly; None where the model gives no embedding."""
+    features: tuple[Feature, ...]
+    """Columns of the input in order, in raw units; empty where the input is no table."""
+    opset: int
+    ir_version: int
+    score: Mapping[str, Any]
+    """How the score is defined."""
+    threshold: Mapping[str, Any]
+    """How the threshold of the fp32 variant was chosen."""
+    variants: Mapping[str, Variant]
+    """Precision -> graphs; "fp32" is always there."""
+    provenance: Mapping[str, Any]
+    """Training configuration, seed, data fingerprint."""
+    files: Mapping[str, FileRecord]
+    """Every file of the bundle but the manifest itself."""
+    format_version: str = FORMAT_VERSION
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one embedding; 0 where the model gives none."""
+        return 0 if self.embedding_shape is None else math.prod(self.embedding_shape)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Of the features that hold them, in the order of their indexes."""
+        return categories_of(self.features)
+
+    def to_json(self) -> str:
+        content = {"format_version": self.format_version, **_plain(self)}
+        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Manifest":
+        """Parse and validate.
+
+        Raises:
+            BundleError: not a manifest, or one that this version cannot read.
+        """
+        try:
+            content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
+            require_storable(content)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
+        entries = Fields(content, where)
+        _require_version(entries.take("format_version", str), where)
+        manifest = cls(
+            format_version=entries.take("format_version", str),
+            name=entries.take("name", str),
+            id=entries.take("id", str),
+            created=entries.take("created", str),
+            tools=entries.mapping("tools", str),
+            input_shape=entries.sizes("input_shape"),
+            embedding_shape=entries.sizes_or_null("embedding_shape"),
+            features=tuple(
+                Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
+                for entry in entries.objects("features")
+            ),
+            opset=entries.count("opset"),
+            ir_version=entries.count("ir_version"),
+            score=entries.take("score", dict),
+            threshold=entries.take("threshold", dict),
+            variants={
+                precision: Variant(
+                    files=entry.mapping("files", str),
+                    threshold=entry.finite("threshold"),
+                    figures=entry.take("figures", dict),
+                    unknown=entry.rest(),
+                )
+                for precision, entry in entries.children("variants")
+            },
+            provenance=entries.take("provenance", dict),
+            files={
+                name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
+                for name, entry in entries.children("files")
+            },
+            unknown=entries.rest(),
+        )
+        manifest._validate(where)
+        return manifest
+
+    def _needed_graphs(self) -> tuple[str, ...]:
+        """A model whose reconstruction is not made of its embedding alone has no decoder."""
+        return (
+            ("autoencoder", "detector") if self.embedding_shape is None else ("encoder", "autoencoder", "detector")
+        )
+
+    def _validate(self, where: str) -> None:
+        names = self.feature_names
+        if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
+            raise BundleError(
+                f"{where}: features must be distinct names, one for each of the {self.input_shape} inputs, or "
+                f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
+            )
+        if "fp32" not in self.variants:
+            raise BundleError(
+                f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
+            )
+        for name in self.files:
+            if not is_plain_relative(name) or name == MANIFEST:
+                raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
+        for precision, variant in self.variants.items():
+            if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:
+                raise BundleError(
+                    f"{where}: variant {precision!r} must name the graphs {', '.join(self._needed_graphs())}, "
+                    f"found no {', '.join(missing)}; export the bundle again"
+                )
+            for graph, name in variant.files.items():
+                if graph in ("encoder", "decoder") and self.embedding_shape is None:
+                    raise BundleError(
+                        f"{where}: variant {precision!r} names graph {graph!r}, but embedding_shape is null; "
+                        "export the bundle again"
+                    )
+                if name not in self.files:
+                    raise BundleError(
+                        f"{where}: variant {precision!r} names graph {graph!r} in {name!r}, which the "
+                        f"manifest does not list under files; export the bundle again"
+                    )
+
+
+def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
+    """Feature -> categories, for those that hold them."""
+    return {feature.name: feature.categories for feature in features if feature.categories is not None}
+
+
+def _require_version(version: str, where: str) -> None:
+    # No number of more digits: Python refuses to convert a very long one.
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
+        raise BundleError(
+            f"{where}: format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; export "
+            "the bundle again"
+        )
+    if int(version.partition(".")[0]) > int(FORMAT_VERSION.partition(".")[0]):
+        raise BundleError(
+            f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
+            "reads; upgrade aetool"
+        )
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
+    content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    if content.get("categories", ()) is None:  # numbers: left out
+        del content["categories"]
+    return {**content.pop("unknown"), **content}

@@ -1,0 +1,141 @@
+"""JSON read strictly: every fault names its path in the document."""
+
+import math
+import re
+import sys
+from collections import Counter
+from typing import Any, TypeVar, cast
+
+from aetool.errors import BundleError
+
+MAX_DEPTH = 64  # of the document
+
+_T = TypeVar("_T")
+
+
+def require_storable(content: Any) -> None:
+    """Refuse what could be read but not be written again: inf, half a surrogate pair, a bottomless nest.
+
+    Raises:
+        ValueError: naming it.
+    """
+    level, depth = [content], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inside += [*value, *value.values()]
+            elif isinstance(value, list):
+                inside += value
+            elif isinstance(value, str):
+                value.encode()
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a number is too large for a float")
+        level = inside
+
+
+def _shown(path: str) -> str:
+    # Its parts are somebody else's text: kept short and on one line.
+    return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {twice!r} stands twice")
+    return content
+
+
+def no_constant(token: str) -> Any:
+    raise ValueError(f"{token} is not a number that JSON knows")
+
+
+class Fields:
+    """Typed access to one JSON object; every fault names its JSON path."""
+
+    def __init__(self, content: Any, where: str, path: str = "$") -> None:
+        self.where = where
+        self.path = path
+        if not isinstance(content, dict):
+            self._fail(path, "an object", content)
+        self.content = cast(dict[str, Any], content)
+        self.taken: set[str] = set()
+
+    def _fail(self, path: str, expected: str, found: Any) -> None:
+        raise BundleError(
+            f"{self.where}: {_shown(path)} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
+        )
+
+    def take(self, key: str, kind: type[_T]) -> _T:
+        self.taken.add(key)
+        path = f"{self.path}.{key}"
+        if key not in self.content:
+            raise BundleError(f"{self.where}: {_shown(path)} is missing; export the bundle again")
+        value = self.content[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)
+        return cast(_T, value)
+
+    def count(self, key: str, least: int = 1) -> int:
+        value = self.take(key, int)
+        if not least <= value < 2**63:
+            self._fail(f"{self.path}.{key}", f"{least} or more", value)
+        return value
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        values = self.take(key, list)
+        if not values or not all(type(size) is int and 1 <= size < 2**31 for size in values):
+            self._fail(f"{self.path}.{key}", "a list of sizes of 1 or more", values)
+        return tuple(values)
+
+    def sizes_or_null(self, key: str) -> tuple[int, ...] | None:
+        if self.content.get(key, ()) is not None:
+            return self.sizes(key)
+        self.taken.add(key)
+        return None
+
+    def digest(self, key: str) -> str:
+        value = self.take(key, str)
+        if not re.fullmatch("[0-9a-f]{64}", value):
+            self._fail(f"{self.path}.{key}", "a sha256 in 64 hex digits", value)
+        return value
+
+    def finite(self, key: str) -> float:
+        self.taken.add(key)
+        value = self.content.get(key)
+        usable = isinstance(value, int | float) and not isinstance(value, bool)
+        if (
+            not usable or not abs(cast(float, value)) <= sys.float_info.max
+        ):  # also NaN, and integers no float can hold
+            self._fail(f"{self.path}.{key}", "a finite number", value)
+        return float(cast(float, value))
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        self.taken.add(key)
+        values = self.content.get(key)
+        if values is None:
+            return None
+        if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
+            self._fail(f"{self.path}.{key}", "a list of texts", values)
+        if len(set(values)) != len(values):
+            self._fail(f"{self.path}.{key}", "distinct texts", values)
+        return tuple(values)
+
+    def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
+        entry = Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
+        return {name: entry.take(name, kind) for name in entry.content}
+
+    def objects(self, key: str) -> "list[Fields]":
+        values = self.take(key, list)
+        return [Fields(value, self.where, f"{self.path}.{key}[{i}]") for i, value in enumerate(values)]
+
+    def children(self, key: str) -> "list[tuple[str, Fields]]":
+        values = self.take(key, dict)
+        return [(name, Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()]
+
+    def rest(self) -> dict[str, Any]:
+        return {key: value for key, value in self.content.items() if key not in self.taken}
