@@ -43,6 +43,7 @@ def _shown(path: str) -> str:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads(object_pairs_hook=...)`: a key that stands twice is a ValueError."""
     content = dict(pairs)
     if len(content) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -51,6 +52,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(token: str) -> Any:
+    """For `json.loads(parse_constant=...)`: NaN and Infinity are a ValueError."""
     raise ValueError(f"{token} is not a number that JSON knows")
 
 
