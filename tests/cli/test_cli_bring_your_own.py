@@ -469,7 +469,7 @@ def test_what_cannot_be_adopted_is_one_line_and_writes_nothing(aetool, fails, ma
     assert "text.onnx" in fails("adopt", "text.onnx", *data)
     assert "nowhere.onnx" in fails("adopt", "nowhere.onnx", *data)
     assert "together" in fails("adopt", "m.onnx", "--mean", "1,2,3,4", *data)
-    assert "scale above 0" in fails("adopt", "m.onnx", "--mean", "1,2,3,4", "--scale", "0,1,1,1", *data)
+    assert "scale must be above 0" in fails("adopt", "m.onnx", "--mean", "1,2,3,4", "--scale", "0,1,1,1", *data)
     for wrong in (("--mean", "1,two"), ("--scale", "nowhere.json"), ("--score", "mean"), ("--threshold", "low")):
         result = aetool("adopt", "m.onnx", *wrong, *data)
         assert result.exit_code == 2 and wrong[0] in result.stderr and result.stdout == ""
