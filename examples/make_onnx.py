@@ -1,6 +1,6 @@
 """Make examples/plain.onnx: an ONNX file that knows nothing of aetool, 30-8-30, for `aetool adopt`.
 
-    python examples/make_onnx.py
+python examples/make_onnx.py
 """
 
 from pathlib import Path
