@@ -36,6 +36,8 @@ class PyodAutoencoder:
     n_features: int
     kind: str
     """Name of the detector's class."""
+    random: bool
+    """Whether the detector samples when it scores: then the bundle's scores are steadier than its own."""
 
 
 def from_pyod(detector: Any) -> PyodAutoencoder:
@@ -74,6 +76,7 @@ def from_pyod(detector: Any) -> PyodAutoencoder:
         contamination=float(detector.contamination),
         n_features=width,
         kind=kind,
+        random=isinstance(network, _MeanOfVae),
     )
 
 
@@ -82,7 +85,11 @@ def _standardisation(detector: Any) -> tuple[NDArray[np.float64] | None, NDArray
         return None, None
     mean = detector.X_mean if hasattr(detector, "X_mean") else detector.mean
     std = detector.X_std if hasattr(detector, "X_std") else detector.std
-    return np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    # A constant column, such as 7.7, is another constant in float32; divided by 1e-8, the difference would be all
+    # there is in the score.
+    constant = std <= np.spacing(np.abs(mean).astype(np.float32))
+    return np.where(constant, mean.astype(np.float32), mean), std
 
 
 def _inputs(module: nn.Module) -> range:
