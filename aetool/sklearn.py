@@ -6,12 +6,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aetool.errors import InputError
 from aetool.export import Exported, ExportOptions, export_checkpoint
+from aetool.export.threshold import choose_threshold
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.model.config import Activation, DropoutOn
@@ -20,7 +21,9 @@ from aetool.tables import table_from_columns
 Floats = NDArray[np.float64]
 
 
-class AutoencoderDetector(OutlierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class AutoencoderDetector(  # type: ignore[misc]
+    ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator
+):
     """An autoencoder as outlier detector and transformer.
 
     Signs are scikit-learn's: `score_samples` and `decision_function` are higher for normal rows, `predict`
@@ -108,8 +111,9 @@ class AutoencoderDetector(OutlierMixin, TransformerMixin, BaseEstimator):  # typ
         names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(rows.shape[1])])
         columns = {str(name): column for name, column in zip(names, rows.T, strict=True)}
         self.trained_: TrainedAutoencoder = train(table_from_columns(columns, source="X"), training, architecture)
-        scores = self._normality(rows)
-        self.offset_ = float(np.percentile(scores, 100 * self.contamination))
+        # Between two scores that rounding cannot bridge, so that a bundle gives no row another verdict.
+        scores = np.sort(self.trained_.evaluate(rows)["score"])
+        self.offset_ = -choose_threshold(scores, self.contamination, None).value
         return self
 
     def transform(self, X: ArrayLike) -> Floats:  # noqa: N803
@@ -149,8 +153,7 @@ class AutoencoderDetector(OutlierMixin, TransformerMixin, BaseEstimator):  # typ
             OutputError: `path` exists, or cannot be written.
         """
         check_is_fitted(self)
-        threshold = float(np.float32(-self.offset_))
-        return export_checkpoint(self.trained_, path, ExportOptions(threshold=threshold, overwrite=overwrite))
+        return export_checkpoint(self.trained_, path, ExportOptions(threshold=-self.offset_, overwrite=overwrite))
 
     @property
     def _n_features_out(self) -> int:
@@ -170,6 +173,3 @@ class AutoencoderDetector(OutlierMixin, TransformerMixin, BaseEstimator):  # typ
         check_is_fitted(self)
         rows: Floats = validate_data(self, X, dtype=np.float64, reset=False)
         return self.trained_.evaluate(rows)
-
-    def _normality(self, rows: Floats) -> Floats:
-        return -self.trained_.evaluate(rows)["score"]
