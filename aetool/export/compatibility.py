@@ -101,7 +101,7 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
         if standard_opset(model) != opset:
             raise ExportError(f"opset {opset} was asked for, the converter wrote {standard_opset(model)}")
     if max_ir is not None and model.ir_version > max_ir:
-        # Later IR versions add types and functions; the checker refuses a graph that uses them.
+        # Later IR versions add types, which only operators of later opsets take: the opset keeps them out.
         model.ir_version = max_ir
         try:
             onnx.checker.check_model(model, full_check=True)
