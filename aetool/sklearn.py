@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin as NamesOutMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -21,9 +22,7 @@ from aetool.tables import table_from_columns
 Floats = NDArray[np.float64]
 
 
-class AutoencoderDetector(  # type: ignore[misc]
-    ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator
-):
+class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """An autoencoder as outlier detector and transformer.
 
     Signs are scikit-learn's: `score_samples` and `decision_function` are higher for normal rows, `predict`

@@ -1,6 +1,7 @@
 """Any module as an autoencoder: one forward that gives embedding and reconstruction, whatever it returned."""
 
 import copy
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -33,7 +34,11 @@ class AdaptedModule(nn.Module):
         decoder: str = "decoder",
         latent: Latent | None = None,
     ) -> None:
-        """See `adapt`."""
+        """Read a module; see `aetool.export.ModuleOptions`.
+
+        Raises:
+            ExportError: it is no autoencoder, or cannot be copied.
+        """
         super().__init__()
         self.module = own_copy(module)
         self.has_embedding = True
@@ -54,6 +59,11 @@ class AdaptedModule(nn.Module):
         self._encode, self._decode = _part(self.module, encoder, "encode"), _part(self.module, decoder, "decode")
         if self._encode is not None and self._decode is not None and self._parts_agree(sample):
             self._way = self._through_parts
+        elif (encoder, decoder) != ("encoder", "decoder"):
+            raise ExportError(
+                f"--encoder {encoder} --decoder {decoder}: {type(self.module).__name__} has no such parts, or the "
+                "one after the other does not give what forward gives; name others, or leave both out"
+            )
         else:
             self._way = self._through_outputs
             self.has_embedding = False
@@ -191,10 +201,15 @@ def _require_usable(module: object) -> None:
 
 
 def _part(module: nn.Module, name: str, method: str) -> Callable[[Tensor], Any] | None:
-    found = getattr(module, name, None)
-    if not callable(found):
-        found = getattr(module, method, None)
-    return found if callable(found) else None
+    for attribute in (name, method):
+        try:
+            found = operator.attrgetter(attribute)(module)
+        except AttributeError:
+            continue
+        if callable(found):
+            part: Callable[[Tensor], Any] = found
+            return part
+    return None
 
 
 def _require_mean(module: nn.Module, latent: str) -> None:

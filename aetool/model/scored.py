@@ -38,8 +38,9 @@ class InDouble(nn.Module):
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, ...) float32, in raw units."""
-        embedding, reconstruction, score = self.scored(features.double())
-        return Outputs(None if embedding is None else embedding.float(), reconstruction.float(), score.float())
+        outputs: Outputs = self.scored(features.double())
+        embedding = None if outputs.embedding is None else outputs.embedding.float()
+        return Outputs(embedding, outputs.reconstruction.float(), outputs.score.float())
 
 
 class ScoredModule(nn.Module):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from aetool.bundle import GRAPHS
 from aetool.errors import ExportError, InputError
 from aetool.export import ExportOptions, export_checkpoint, export_module
 from aetool.export.compatibility import RELEASES, bring_down, limits, standard_opset, target
+from aetool.manifest import GRAPHS
 
 
 def test_a_release_loads_what_the_one_before_it_loads():
