@@ -9,7 +9,7 @@ from importlib import metadata
 import numpy as np
 
 from aetool.errors import AetoolError
-from aetool.runtime.bulk import usable_cores
+from aetool.runtime.cores import usable_cores
 from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.session import open_session
 

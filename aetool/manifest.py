@@ -52,6 +52,11 @@ class Variant:
     """Highest score that still counts as normal, in this precision."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What was measured when the variant was made."""
+    inner_values: Mapping[str, tuple[str, ...]] | None = None
+    """Graph name -> values between its nodes that onnxruntime keeps when it optimises, batch first.
+
+    Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
+    """
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -142,6 +147,7 @@ class Manifest:
                     files=entry.mapping("files", str),
                     threshold=entry.finite("threshold"),
                     figures=entry.take("figures", dict),
+                    inner_values=entry.text_lists("inner_values"),
                     unknown=entry.rest(),
                 )
                 for precision, entry in entries.children("variants")
@@ -217,6 +223,7 @@ def _require_version(version: str, where: str) -> None:
 def _plain(record: Any) -> dict[str, Any]:
     """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
     content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
-    if content.get("categories", ()) is None:  # numbers: left out
-        del content["categories"]
+    for optional in ("categories", "inner_values"):
+        if content.get(optional, ()) is None:
+            del content[optional]
     return {**content.pop("unknown"), **content}

@@ -127,6 +127,17 @@ class Fields:
             self._fail(f"{self.path}.{key}", "distinct texts", values)
         return tuple(values)
 
+    def text_lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
+        """name -> distinct texts, one or more; None where the key is missing."""
+        if key not in self.content:
+            return None
+        entry = Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
+        lists = {name: entry.texts(name) for name in entry.content}
+        for name, texts in lists.items():
+            if texts is None:
+                self._fail(f"{entry.path}.{name}", "a list of texts", None)
+        return cast(dict[str, tuple[str, ...]], lists)
+
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
         entry = Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
         return {name: entry.take(name, kind) for name in entry.content}

@@ -23,6 +23,7 @@ from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
+from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.manifest import Manifest, Variant
 from aetool.parity import OutputParity
@@ -112,6 +113,7 @@ def publish_candidate(
             "fp32": Variant(
                 files={graph: f"{graph}.onnx" for graph in graphs},
                 threshold=threshold.value,
+                inner_values={name: values for name, graph in graphs.items() if (values := inner_values(graph))},
                 figures={
                     **candidate.figures,
                     "reference": candidate.reference,

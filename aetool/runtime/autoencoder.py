@@ -1,7 +1,6 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
 import ctypes
-import json
 import math
 import os
 import threading
@@ -15,23 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle import Bundle
-from aetool.errors import BundleError, InputError, ProviderError
-from aetool.manifest import GRAPHS, Manifest
+from aetool.errors import InputError
+from aetool.manifest import Manifest
 from aetool.runtime.arrays import to_rows
-from aetool.runtime.bulk import run_rows
 from aetool.runtime.categories import indexes_of, to_names
-from aetool.runtime.providers import Provider, candidates
-from aetool.runtime.session import open_session
+from aetool.runtime.graph import Graph
+from aetool.runtime.opening import Opener
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-
-_OUTPUTS = {
-    "encoder": {"embedding"},
-    "decoder": {"reconstruction"},
-    "autoencoder": {"reconstruction"},
-    "detector": {"score", "is_anomaly"},
-}
 
 
 class AutoencoderSession:
@@ -41,6 +32,8 @@ class AutoencoderSession:
     (columns of categories, see `categories`: by name as text or codes, in an array as indexes);
     a single row without its batch axis gives results without theirs. No rows give empty results. Where the
     model is no table's, rows are (rows, *input_shape): images, windows of a series.
+
+    Results are the caller's own memory: new, or the array given as `out`.
 
     Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
 
@@ -55,7 +48,7 @@ class AutoencoderSession:
         *,
         provider: str = "auto",
         precision: str = "auto",
-        intra_op_num_threads: int = 1,
+        intra_op_num_threads: int | None = None,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -63,30 +56,29 @@ class AutoencoderSession:
             path: the bundle's directory.
             provider: "cpu", "cuda", or "auto": the first that works, see `provider` of the object.
             precision: a precision of the bundle; "auto" is fp32.
-            intra_op_num_threads: threads inside one run; many rows are spread over the cores either way.
+            intra_op_num_threads: cores that one call may use; None for all that this process may.
 
         Raises:
             BundleError: no bundle there, a damaged one, or one without that precision.
             ProviderError: the provider is unknown or does not work here.
             DependencyError: onnxruntime is not installed.
         """
-        if not isinstance(intra_op_num_threads, int) or intra_op_num_threads < 1:
+        threads = intra_op_num_threads
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise InputError(
-                f"intra_op_num_threads: expected an integer of 1 or more, found {intra_op_num_threads!r}; leave "
-                "it out for 1"
+                f"intra_op_num_threads: expected an integer of 1 or more, found {threads!r}; leave it out for all "
+                "cores"
             )
         self._bundle = Bundle.open(Path(path).absolute())
-        self._arguments = (str(self._bundle.path), provider, precision, intra_op_num_threads)
-        self._threads = intra_op_num_threads
+        self._arguments = (str(self._bundle.path), provider, precision, threads)
         self._precision = "fp32" if precision == "auto" else precision
-        self._variant = self._bundle.variant(self._precision)
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
+        self._opener = Opener(self._bundle, self._precision, provider, threads)
+        self._graphs: dict[str, Graph] = {}
         self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
         self._closed = False
-        self._provider = self._choose(provider)
         _living.add(self)
 
     # What it is
@@ -103,7 +95,7 @@ class AutoencoderSession:
     @property
     def provider(self) -> str:
         """The execution provider that runs the graphs."""
-        return self._provider.name
+        return self._opener.provider.name
 
     @property
     def precision(self) -> str:
@@ -135,12 +127,12 @@ class AutoencoderSession:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The graphs this bundle has: what `run` takes."""
-        return tuple(graph for graph in GRAPHS if graph in self._variant.files)
+        return self._opener.graphs
 
     @property
     def threshold(self) -> float:
         """Highest score that still counts as normal, in this precision."""
-        return self._variant.threshold
+        return self._opener.variant.threshold
 
     def __repr__(self) -> str:
         return (
@@ -150,33 +142,43 @@ class AutoencoderSession:
 
     # What it does
 
-    def encode(self, features: Any) -> Floats:
+    def encode(self, features: Any, *, out: Floats | None = None) -> Floats:
         """Embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
-        return self.run("encoder", features)["embedding"]
+        graph = self._graphs.get("encoder") or self._open("encoder")
+        result: Floats = graph.compute("embedding", features, out)
+        return result
 
-    def decode(self, embedding: Any) -> Floats:
+    def decode(self, embedding: Any, *, out: Floats | None = None) -> Floats:
         """Reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
-        return self.run("decoder", embedding)["reconstruction"]
+        graph = self._graphs.get("decoder") or self._open("decoder")
+        result: Floats = graph.compute("reconstruction", embedding, out)
+        return result
 
-    def reconstruct(self, features: Any) -> Floats:
+    def reconstruct(self, features: Any, *, out: Floats | None = None) -> Floats:
         """Reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
-        return self.run("autoencoder", features)["reconstruction"]
+        graph = self._graphs.get("autoencoder") or self._open("autoencoder")
+        result: Floats = graph.compute("reconstruction", features, out)
+        return result
 
-    def score(self, features: Any) -> Floats:
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats:
         """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
         The mean over features of the squared difference between the standardised row and its
         reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
         categories they stand for none of them.
         """
-        return self.run("detector", features)["score"]
+        graph = self._graphs.get("detector") or self._open("detector")
+        result: Floats = graph.compute("score", features, out)
+        return result
 
-    def detect(self, features: Any) -> Decisions:
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions:
         """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
 
         `not (score <= threshold)`: a score that is no number is an anomaly too.
         """
-        return self.run("detector", features)["is_anomaly"]
+        graph = self._graphs.get("detector") or self._open("detector")
+        result: Decisions = graph.compute("is_anomaly", features, out)
+        return result
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
         """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
@@ -188,99 +190,29 @@ class AutoencoderSession:
 
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
-        session = self._sessions.get(graph) or self._open(graph)
-        if graph == "decoder":
-            shape = self._bundle.manifest.embedding_shape or ()
-            rows = to_rows(data, (), shape, "embedding")
-        else:
-            shape = self._bundle.manifest.input_shape
-            rows = to_rows(data, self._names, shape, categories=self._indexes)
-        try:
-            # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-            outputs = run_rows(session, rows.reshape(-1, *shape))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise BundleError(
-                f"{self._where(graph)}: onnxruntime failed on rows of shape {rows.shape} "
-                f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
-            ) from error
-        return {name: values[0] for name, values in outputs.items()} if rows.ndim == len(shape) else outputs
+        return (self._graphs.get(graph) or self._open(graph)).compute_all(data)
 
-    # Sessions
+    # Graphs
 
-    def _open(self, graph: str) -> Any:
-        if graph not in GRAPHS:
-            raise InputError(f"{self.name}: has no graph {graph!r}; choose one of {', '.join(self.graphs)}")
-        if graph not in self._variant.files:
-            raise InputError(
-                f"{self.name}: has no {graph}, since its model gives no embedding that reconstructs alone; it has "
-                f"{', '.join(self.graphs)}"
-            )
+    def _open(self, name: str) -> Graph:
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
-            if graph not in self._sessions:
-                model = self._bundle.graph(graph, self._precision)
-                self._sessions[graph] = self._session_on(self._provider, graph, model)
-            return self._sessions[graph]
+            if name not in self._graphs:
+                self._graphs[name] = self._opener.open(name, self._embeddings if name == "decoder" else self._rows)
+            return self._graphs[name]
 
-    def _session_on(self, provider: Provider, graph: str, model: bytes) -> Any:
-        session = open_session(model, provider, intra_op_num_threads=self._threads, where=self._where(graph))
-        self._require_ours(graph, session)
-        return session
+    def _rows(self, data: Any) -> Floats:
+        return to_rows(data, self._names, self.input_shape, categories=self._indexes)
 
-    def _where(self, graph: str) -> str:
-        return str(self._bundle.path / self._variant.files[graph])
-
-    def _require_ours(self, graph: str, session: Any) -> None:
-        """Refuse a graph that is not the one the manifest describes.
-
-        The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
-        them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
-        """
-        shape = list(self.manifest.embedding_shape or () if graph == "decoder" else self.input_shape)
-        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
-        outputs = {entry.name for entry in session.get_outputs()}
-        if inputs != [("tensor(float)", shape)] or not outputs >= _OUTPUTS[graph]:
-            raise BundleError(
-                f"{self._where(graph)}: expected float32 rows of shape {shape} in, {', '.join(_OUTPUTS[graph])} "
-                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
-            )
-        found = session.get_modelmeta().custom_metadata_map
-        for key, value in (
-            ("bundle", self._bundle.manifest.id),
-            ("threshold", repr(self.threshold)),
-            ("feature_names", json.dumps(self._names, ensure_ascii=False)),
-            ("categories", json.dumps(self._categories, ensure_ascii=False)),
-        ):
-            if found.get(key, value) != value:
-                raise BundleError(
-                    f"{self._where(graph)}: {key} {value[:40]!r} expected from the manifest, found "
-                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
-                )
-
-    def _choose(self, name: str) -> Provider:
-        """The first provider that takes a graph of this bundle; the one asked for, or an error."""
-        options = candidates(name)
-        if len(options) == 1 and options[0].name == "cpu":
-            return options[0]  # always works: no need to open a session for it
-        refusals = []
-        model = self._bundle.graph("detector", self._precision)
-        for provider in options:
-            try:
-                self._sessions["detector"] = self._session_on(provider, "detector", model)
-            except ProviderError as error:
-                refusals.append(error)
-            else:
-                return provider
-        raise refusals[0]
+    def _embeddings(self, data: Any) -> Floats:
+        return to_rows(data, (), self._bundle.manifest.embedding_shape or (), "embedding")
 
     def close(self) -> None:
         """Free the sessions; the object cannot be used any more."""
         with self._lock:
             self._closed = True
-            self._sessions = {}
+            self._graphs = {}
 
     def __enter__(self) -> "AutoencoderSession":
         return self
@@ -288,10 +220,10 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> tuple[str, str, str, int]:
+    def __getstate__(self) -> tuple[str, str, str, int | None]:
         return self._arguments
 
-    def __setstate__(self, state: tuple[str, str, str, int]) -> None:
+    def __setstate__(self, state: tuple[str, str, str, int | None]) -> None:
         path, provider, precision, threads = state
         self.__init__(  # type: ignore[misc]
             path, provider=provider, precision=precision, intra_op_num_threads=threads
@@ -300,8 +232,8 @@ class AutoencoderSession:
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
         # could wait for ever. The lock may be held by a thread that does not exist here either.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))  # never freed, not even at exit
-        self._sessions = {}
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._graphs))  # never freed, not even at exit
+        self._graphs = {}
         self._lock = threading.Lock()
 
 
@@ -318,7 +250,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def load(
-    path: str | Path, *, provider: str = "auto", precision: str = "auto", intra_op_num_threads: int = 1
+    path: str | Path, *, provider: str = "auto", precision: str = "auto", intra_op_num_threads: int | None = None
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(

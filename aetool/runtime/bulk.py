@@ -1,62 +1,78 @@
 """Many rows through one session: cut into chunks, spread over the cores, written where they belong."""
 
+import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from aetool.runtime.bound import Array, Binding
+from aetool.runtime.cores import usable_cores
 from aetool.runtime.ending import call_native
 
-CHUNK_ROWS = 512
-"""Rows in one run: their activations stay in a core's cache."""
+CHUNK_NUMBERS = 128 * 1024
+"""Numbers in the rows of one chunk: half a megabyte, so that its activations stay in a core's cache."""
+MIN_CHUNK_ROWS, MAX_CHUNK_ROWS = 64, 4096
 
-Outputs = dict[str, NDArray[Any]]
+
+def largest_chunk(numbers: int) -> int:
+    """Rows in one chunk at most, where a row holds or gives `numbers` numbers."""
+    return max(MIN_CHUNK_ROWS, min(MAX_CHUNK_ROWS, CHUNK_NUMBERS // max(1, numbers)))
 
 
-def run_rows(session: Any, rows: NDArray[np.float32]) -> Outputs:
-    """All outputs of `session` for `rows`, (rows, width); equal to one run over all of them."""
-    names = [output.name for output in session.get_outputs()]
-    feed = session.get_inputs()[0].name
+def chunk_size(rows: int, largest: int, workers: int) -> int:
+    """Rows in each chunk but the last: at most `largest`, and as many chunks for each of `workers`."""
+    chunks = -(-rows // largest)
+    return -(-rows // (-(-chunks // workers) * workers))
 
-    def run(start: int) -> Outputs:
-        parts = call_native(session.run, names, {feed: rows[start : start + CHUNK_ROWS]})
-        return dict(zip(names, parts, strict=True))
 
-    first = run(0)
-    if len(rows) <= CHUNK_ROWS:
-        return first
-    whole = {name: np.empty((len(rows), *part.shape[1:]), part.dtype) for name, part in first.items()}
+def run_chunks(
+    session: Any, source: str, rows: Array, outputs: Mapping[str, Array], *, largest: int, workers: int
+) -> None:
+    """Run `session` on `rows`, (rows, ...), and write each of `outputs`: name -> (rows, ...), C-ordered.
 
-    def fill(start: int, parts: Outputs | None = None) -> None:
-        for name, part in (parts or run(start)).items():
-            whole[name][start : start + CHUNK_ROWS] = part
+    The calling thread works; as many others as are free help it, `workers` in all. Nothing is copied, and what
+    a chunk needs besides is all the memory that is taken.
+    """
+    size = chunk_size(len(rows), largest, workers)
+    numbers = itertools.count()  # its next() is one step: no two threads get the same chunk
+    over = threading.Event()
 
-    fill(0, first)
-    starts = range(CHUNK_ROWS, len(rows), CHUNK_ROWS)
-    with ThreadPoolExecutor(min(usable_cores(), len(starts))) as pool:
-        try:
-            futures = [pool.submit(fill, start) for start in starts]
-        except RuntimeError:  # the interpreter is ending and starts no more threads; this one may go on
-            futures = []
-            for start in starts:
-                fill(start)
-        for future in futures:
-            future.result()
-    return whole
+    def work() -> None:
+        binding = Binding(session)
+        while not over.is_set() and (start := next(numbers) * size) < len(rows):
+            binding.features(source, rows[start : start + size])
+            for name, whole in outputs.items():
+                binding.output(name, whole[start : start + size])
+            call_native(binding.run)
+
+    helpers = _helped(work, min(workers, -(-len(rows) // size)) - 1)
+    try:
+        work()
+    finally:
+        over.set()  # an error or an interrupt here ends the others' work too
+        running = [helper for helper in helpers if not helper.cancel()]
+        for helper in running:
+            helper.exception()  # all have let go of the arrays before anybody hears of it
+    for helper in running:
+        helper.result()
+
+
+def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
+    if helpers < 1:
+        return []
+    try:
+        return [_pool().submit(work) for _ in range(helpers)]
+    except RuntimeError:  # the interpreter is ending and starts no more threads; the caller's may go on
+        return []
 
 
 @cache
-def usable_cores() -> int:
-    """Cores this process may use: its affinity, and the quota of its container (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as stream:  # noqa: PTH123 - read at start-up
-            quota, period = stream.read().split()
-    except (OSError, ValueError):  # no cgroup v2 here: no quota to respect
-        return cores
-    if quota == "max":
-        return cores
-    return max(1, min(cores, round(int(quota) / int(period))))
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, usable_cores() - 1), "aetool")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are not here

@@ -1,13 +1,17 @@
 """One configured onnxruntime session for one graph."""
 
+from collections.abc import Callable
 from typing import Any
 
 from aetool.errors import BundleError, ProviderError
+from aetool.runtime.denormals import flushing, slow_here
 from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, Provider
 
 _SILENT_BUT_ERRORS = 3
+_SPIN_US = "100"
+"""How long idle threads keep a core, waiting for the next node or row; onnxruntime's default is longer."""
 
 
 def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int = 1, where: str) -> Any:
@@ -28,8 +32,13 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
     options.log_severity_level = _SILENT_BUT_ERRORS
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
-    # Not session.set_denormal_as_zero: it changes the arithmetic of the calling thread for good, the caller's own
-    # too, and of no thread that was there before, so that results would depend on the thread.
+    create: Callable[..., Any] = ort.InferenceSession
+    if intra_op_num_threads > 1:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+        if slow_here():
+            # For the session's own threads. It sets the calling thread too, which `flushing` puts right again.
+            options.add_session_config_entry("session.set_denormal_as_zero", "1")
+            create = flushing(create)
     strict = provider is not PROVIDERS["cpu"]
     if strict:
         # Without the CPU in the list and with this switch, a node that the provider cannot take is an
@@ -37,7 +46,7 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-        session = call_native(ort.InferenceSession, model, options, [provider.registered])
+        session = call_native(create, model, options, [provider.registered])
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         if strict:

@@ -12,7 +12,7 @@ import pytest
 
 import aetool
 from aetool import InputError
-from aetool.runtime import autoencoder, ending
+from aetool.runtime import ending, opening
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -38,13 +38,13 @@ def test_eight_threads_sharing_one_object_get_what_one_gets(model, many):
 
 def test_first_use_from_many_threads_makes_one_session_per_graph(exported, rows, monkeypatch):
     made = []
-    make = autoencoder.open_session
+    make = opening.open_session
 
     def counted(*arguments, where, **options):
         made.append(where)
         return make(*arguments, where=where, **options)
 
-    monkeypatch.setattr(autoencoder, "open_session", counted)
+    monkeypatch.setattr(opening, "open_session", counted)
     with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(16) as pool:
         together = threading.Barrier(16)
 
@@ -59,7 +59,7 @@ def test_first_use_from_many_threads_makes_one_session_per_graph(exported, rows,
 def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch):
     model = aetool.load(exported, provider="cpu")
     with monkeypatch.context() as patched:
-        patched.setattr(autoencoder, "open_session", lambda *a, **k: 1 / 0)
+        patched.setattr(opening, "open_session", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.score(rows)
     assert model.score(rows).shape == (len(rows),)
@@ -73,7 +73,7 @@ def test_a_pickle_opens_the_same_bundle_the_same_way(exported, model, rows, prot
         pickled = pickle.dumps(original, protocol)
     monkeypatch.chdir(tmp_path)  # a relative path still leads there
     again = pickle.loads(pickled)
-    assert again._threads == 2
+    assert again._arguments[3] == 2
     assert_same(everything(again, rows), everything(model, rows))
     assert len(pickled) < 1000
 
@@ -164,7 +164,7 @@ threading.Thread(target=hold).start()
 held.wait()
 child = os.fork()
 if child == 0:
-    assert not model._sessions
+    assert not model._graphs
     assert model.encode(rows).shape == (3, 120)
     os._exit(7)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

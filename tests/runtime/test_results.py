@@ -5,8 +5,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from aetool.runtime.bulk import CHUNK_ROWS
+import aetool
+from aetool.runtime.bulk import largest_chunk
+from aetool.runtime.graph import FEW_ROWS
 
+CHUNK_ROWS = largest_chunk(120)  # the widest of features, embedding and reconstruction has 120 numbers
 METHODS = ("encode", "reconstruct", "score", "detect")
 
 
@@ -45,7 +48,10 @@ def test_the_autoencoder_graph_gives_both_outputs(model, rows):
     assert scaled(outputs["embedding"], model.encode(rows)) <= 1e-6
 
 
-LENGTHS = (1, 2, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS, 2 * CHUNK_ROWS + 1, 2000)
+LENGTHS = (
+    *(1, 2, FEW_ROWS, FEW_ROWS + 1),
+    *(CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS, 2 * CHUNK_ROWS + 1, 3500),
+)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -63,14 +69,16 @@ def test_any_number_of_rows_gives_what_each_row_alone_gives(model, many, method,
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_chunked_equals_one_run_over_all_rows(model, many, method, monkeypatch):
+def test_chunked_equals_one_run_over_all_rows(model, exported, many, method, monkeypatch):
     chunked = getattr(model, method)(many)
-    monkeypatch.setattr("aetool.runtime.bulk.CHUNK_ROWS", len(many))
-    assert scaled(chunked, getattr(model, method)(many)) <= 1e-6
+    monkeypatch.setattr("aetool.runtime.bulk.CHUNK_NUMBERS", many.size * 120)
+    monkeypatch.setattr("aetool.runtime.bulk.MAX_CHUNK_ROWS", len(many))
+    with aetool.load(exported, provider="cpu") as whole:
+        assert scaled(chunked, getattr(whole, method)(many)) <= 1e-6
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("length", [1, 7, 2000])
+@pytest.mark.parametrize("length", [1, 7, 200, 3500])
 def test_repeated_runs_are_identical(model, many, method, length):
     first = getattr(model, method)(many[:length])
     for _ in range(5):
@@ -78,7 +86,7 @@ def test_repeated_runs_are_identical(model, many, method, length):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("length", [1, 7, CHUNK_ROWS, 2000])
+@pytest.mark.parametrize("length", [1, 7, CHUNK_ROWS, 3500])
 def test_a_later_call_does_not_change_an_earlier_result(model, many, method, length):
     first = getattr(model, method)(many[:length])
     kept = first.copy()
@@ -87,7 +95,7 @@ def test_a_later_call_does_not_change_an_earlier_result(model, many, method, len
     np.testing.assert_array_equal(first, kept)
 
 
-@pytest.mark.parametrize("length", [1, 2000])
+@pytest.mark.parametrize("length", [1, 7, 200, 3500])
 def test_results_belong_to_the_caller(model, many, length):
     given = many[:length].copy()
     first, second = model.reconstruct(given), model.reconstruct(given)

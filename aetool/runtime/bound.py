@@ -1,0 +1,67 @@
+"""Sessions bound to memory by its address: nothing allocated, nothing copied by onnxruntime."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.runtime.denormals import flushing
+
+Array = NDArray[Any]
+RowKind = tuple[tuple[int, ...], np.dtype[Any]]
+"""Shape and type of one row."""
+
+
+class Binding:
+    """Where a session reads its rows and writes its outputs: arrays that must outlive each `run`."""
+
+    def __init__(self, session: Any) -> None:
+        self._binding = session.io_binding()
+        try:  # onnxruntime's Python around its own call costs a tenth of a row
+            run = partial(session._sess.run_with_iobinding, self._binding._iobinding, None)
+        except AttributeError:  # another release
+            run = partial(session.run_with_iobinding, self._binding)
+        self.run: Callable[[], None] = flushing(run)
+
+    def features(self, name: str, array: Array) -> None:
+        """Read the input `name` from `array`, C-ordered."""
+        _bind(self._binding.bind_input, name, array)
+
+    def output(self, name: str, array: Array) -> None:
+        """Write the output `name` into `array`, C-ordered."""
+        _bind(self._binding.bind_output, name, array)
+
+
+class Buffers:
+    """A session bound to buffers for one batch size, for batches so small that every allocation shows.
+
+    `features[...] = rows; run()` leaves the outputs in the buffers: take copies, the next run overwrites them.
+    Whoever holds it runs it alone.
+    """
+
+    __slots__ = ("_binding", "_session", "features", "outputs", "run", "take", "take_single")
+
+    def __init__(
+        self, session: Any, source: str, row: tuple[int, ...], batch: int, outputs: Mapping[str, RowKind]
+    ):
+        self._session = session  # the binding does not keep it
+        self._binding = binding = Binding(session)
+        self.features: Array = np.zeros((batch, *row), np.float32)
+        binding.features(source, self.features)
+        self.take: dict[str, Callable[[], Any]] = {}
+        """Output -> a function that copies it."""
+        self.take_single: dict[str, Callable[[], Any]] = {}
+        """The same for the first row, without its batch axis."""
+        self.outputs = {name: np.empty((batch, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        for name, buffer in self.outputs.items():
+            binding.output(name, buffer)
+            shape, _ = outputs[name]
+            self.take[name] = buffer.copy
+            self.take_single[name] = buffer[0].copy if shape else partial(buffer.__getitem__, 0)
+        self.run = binding.run
+
+
+def _bind(bind: Callable[..., None], name: str, array: Array) -> None:
+    bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)

@@ -1,0 +1,186 @@
+"""One graph of a bundle, ready to run: on one row, on a few, on many."""
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from aetool.errors import BundleError, InputError
+from aetool.runtime.bound import Array, Buffers, RowKind
+from aetool.runtime.bulk import largest_chunk, run_chunks
+from aetool.runtime.denormals import flushing
+from aetool.runtime.ending import call_native
+
+FEW_ROWS, FEW_NUMBERS = 16, 32 * 1024
+"""Up to here, in rows and in numbers, a batch has buffers of its own: allocating costs more than copying."""
+NDARRAY, FLOAT32 = np.ndarray, np.dtype(np.float32)
+TYPES = {
+    f"tensor({name})": np.dtype(kind)
+    for name, kind in {
+        "float": "f4",
+        "double": "f8",
+        "float16": "f2",
+        "bool": "?",
+        "int64": "i8",
+        "int32": "i4",
+    }.items()
+}
+
+
+class Graph:
+    """A graph's sessions and buffers.
+
+    A few rows run in buffers bound beforehand, more in one run over all cores, many in chunks that fit the cache,
+    each on a core of its own. Threads may share it: each run takes buffers that nobody else has, and every result
+    is the caller's own.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        direct: Any,
+        open_chunked: Callable[[], Any],
+        to_rows: Callable[[Any], Array],
+        row: tuple[int, ...],
+        outputs: Sequence[str],
+        workers: int,
+    ) -> None:
+        """
+        Args:
+            where: what to call the graph in messages.
+            direct: the session for batches that are run at once; may have more outputs than `outputs`.
+            open_chunked: opens the session for chunks of many rows.
+            to_rows: whatever a caller gives -> (rows, *row) or (*row), float32 and C-ordered.
+            row: shape of one row of the input.
+            outputs: names of the graph's outputs.
+            workers: threads for many rows.
+        """
+        self.direct = direct
+        self._where, self._open_chunked, self._lock = where, open_chunked, threading.Lock()
+        self._to_rows, self._row, self._outputs, self._workers = to_rows, row, tuple(outputs), workers
+        self._source = direct.get_inputs()[0].name
+        # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
+        self._run_once = flushing(getattr(direct, "_sess", direct).run)
+        self._kinds = _row_kinds(direct, self._source, row)
+        numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
+        self._largest_chunk = largest_chunk(numbers)
+        # Shape of a batch -> buffers that are free, rows, and whether it is one row without its batch axis.
+        one: list[Buffers] = []
+        self._few = {row: (one, 1, True), (1, *row): (one, 1, False)}
+        for few in range(2, min(FEW_ROWS, FEW_NUMBERS // numbers) + 1):
+            self._few[few, *row] = ([], few, False)
+
+    def compute(self, output: str, data: Any, out: Array | None = None) -> Any:
+        """One output for `data`, written into `out` where that is given.
+
+        Raises:
+            InputError: `data` are no rows of this graph, or `out` cannot hold the result.
+            BundleError: onnxruntime fails.
+        """
+        if type(data) is not NDARRAY or data.dtype is not FLOAT32 or (few := self._few.get(data.shape)) is None:
+            data = self._to_rows(data)
+            few = self._few.get(data.shape)
+        if few is None:
+            return self._run((output,), data, out)[output]
+        free, rows, single = few
+        if out is not None:
+            self._require_out(out, output, data, single)
+        buffers = self._filled(free, rows, data)
+        if out is None:
+            result = (buffers.take_single if single else buffers.take)[output]()
+        else:
+            out[...] = buffers.outputs[output]
+            result = out
+        free.append(buffers)
+        return result
+
+    def compute_all(self, data: Any) -> dict[str, Any]:
+        """Every output for `data`, by name."""
+        data = self._to_rows(data)
+        if (few := self._few.get(data.shape)) is None:
+            return self._run(self._outputs, data, None)
+        free, rows, single = few
+        buffers = self._filled(free, rows, data)
+        take = buffers.take_single if single else buffers.take
+        result = {name: take[name]() for name in self._outputs}
+        free.append(buffers)
+        return result
+
+    def _filled(self, free: list[Buffers], rows: int, data: Array) -> Buffers:
+        """Buffers that hold the outputs for `data`; nobody else has them until they go back to `free`."""
+        try:
+            buffers = free.pop()  # one step: no two threads get the same
+        except IndexError:
+            buffers = Buffers(self.direct, self._source, self._row, rows, self._kinds)
+        buffers.features[...] = data
+        try:
+            call_native(buffers.run)
+        except Exception as error:  # onnxruntime's errors share no public base
+            raise self._failed(error, data) from error
+        return buffers
+
+    def _run(self, names: tuple[str, ...], rows: Array, out: Array | None) -> dict[str, Array]:
+        """`names` for none or more than a few rows, (rows, *row); the first in `out` where that is given."""
+        if out is not None:
+            self._require_out(out, names[0], rows, single=False)
+        try:
+            if len(rows) > self._largest_chunk:
+                found = {names[0]: out} if out is not None else self._new(names, len(rows))
+                run_chunks(
+                    self._chunk_session(),
+                    self._source,
+                    rows,
+                    found,
+                    largest=self._largest_chunk,
+                    workers=self._workers,
+                )
+                return found
+            found = dict(zip(names, call_native(self._run_once, names, {self._source: rows}, None), strict=True))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._failed(error, rows) from error
+        if out is not None:
+            out[...] = found[names[0]]
+            return {names[0]: out}
+        return found
+
+    def _new(self, names: tuple[str, ...], rows: int) -> dict[str, Array]:
+        return {name: np.empty((rows, *self._kinds[name][0]), self._kinds[name][1]) for name in names}
+
+    def _require_out(self, out: Array, name: str, data: Array, single: bool) -> None:
+        shape, dtype = self._kinds[name]
+        expected = shape if single else (len(data), *shape)
+        if type(out) is not np.ndarray or out.shape != expected or out.dtype != dtype:
+            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise InputError(f"out: expected an array of {dtype}, shape {expected}, found {found}; give np.empty")
+        if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+            raise InputError("out: expected C-ordered, aligned, writable memory, found another; give np.empty")
+        if np.may_share_memory(out, data):
+            raise InputError("out: lies in the memory of the rows, which would be overwritten; give another array")
+
+    def _chunk_session(self) -> Any:
+        with self._lock:
+            session = self._open_chunked()
+            self._open_chunked = lambda: session
+            return session
+
+    def _failed(self, error: Exception, data: Array) -> Exception:
+        return BundleError(
+            f"{self._where}: onnxruntime failed on rows of shape {data.shape} "
+            f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
+        )
+
+
+def _row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:
+    """Of each output, the shape and type of one row."""
+    outputs = session.get_outputs()
+    shapes = [tuple(output.shape[1:]) for output in outputs]
+    if all(isinstance(side, int) for shape in shapes for side in shape):
+        return {output.name: (shape, TYPES[output.type]) for output, shape in zip(outputs, shapes, strict=True)}
+    # Somebody else's graph that leaves a side open: a row shows it.
+    names = [output.name for output in outputs]
+    found = session.run(names, {source: np.zeros((1, *row), np.float32)})
+    return {name: (values.shape[1:], values.dtype) for name, values in zip(names, found, strict=True)}

@@ -1,0 +1,32 @@
+"""Values between the nodes of a graph made outputs, so that they can be bound to memory like any output.
+
+A value that onnxruntime keeps to itself is allocated in every run, which costs a tenth of a row's time.
+"""
+
+from collections.abc import Iterable
+
+_GRAPH = 7  # field of ModelProto, onnx.proto
+_OUTPUT = 12  # field of GraphProto
+_NAME = 1  # field of ValueInfoProto
+
+
+def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
+    """The serialised ONNX `model` with the values `names` among its outputs.
+
+    Two protobuf messages one after the other are their merge, in which repeated fields are strung together
+    (protobuf.dev, Encoding, "Last One Wins"): outputs can be added without reading the model.
+    """
+    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
+    return model + _field(_GRAPH, outputs) if outputs else model
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content  # 2: bytes follow, as many as stated
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])

@@ -1,0 +1,151 @@
+"""How the graphs of a bundle are opened: on which provider, with which threads, and checked to be its own."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aetool.bundle import Bundle
+from aetool.errors import BundleError, InputError, ProviderError
+from aetool.manifest import GRAPHS
+from aetool.runtime.bound import Array
+from aetool.runtime.cores import usable_cores
+from aetool.runtime.graph import Graph
+from aetool.runtime.inner_values import with_outputs
+from aetool.runtime.providers import PROVIDERS, Provider, candidates
+from aetool.runtime.session import open_session
+
+NEEDED_OUTPUTS = {
+    "encoder": {"embedding"},
+    "decoder": {"reconstruction"},
+    "autoencoder": {"reconstruction"},
+    "detector": {"score", "is_anomaly"},
+}
+FEW_THREADS = 4
+FEW_THREADS_BYTES = 4 << 20
+"""Graphs below gain nothing from more than FEW_THREADS in one run."""
+ONE_SESSION_BYTES = 32 << 20
+"""Graphs above are held in memory once: many rows take turns in the session that a few use."""
+
+
+class Opener:
+    """Opens graphs of one bundle in one precision, all on one provider."""
+
+    def __init__(self, bundle: Bundle, precision: str, provider: str, intra_op_num_threads: int | None) -> None:
+        """
+        Args:
+            provider: a name of PROVIDERS, or "auto" for the first that takes a graph of this bundle.
+            intra_op_num_threads: cores that one call may use; None for those of the process.
+
+        Raises:
+            BundleError: no such precision, or a damaged graph.
+            ProviderError: `provider` is unknown or does not work here.
+        """
+        self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
+        self._threads = intra_op_num_threads
+        self._tried: dict[str, Any] = {}  # sessions that showed that a provider works
+        self.provider = self._choose(provider)
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        return tuple(graph for graph in GRAPHS if graph in self.variant.files)
+
+    def open(self, name: str, to_rows: Callable[[Any], Array]) -> Graph:
+        """The graph `name`, which reads what `to_rows` makes of a caller's data.
+
+        Raises:
+            InputError: this bundle has no such graph.
+            BundleError: it is damaged, or not the one that the manifest describes.
+        """
+        self._require_there(name)
+        model = self.bundle.graph(name, self.precision)
+        inner = (self.variant.inner_values or {}).get(name, ())
+        many_sessions = self.provider is PROVIDERS["cpu"] and len(model) <= ONE_SESSION_BYTES
+        if many_sessions:
+            direct = self._session(self.provider, name, with_outputs(model, inner), self._direct_threads(model))
+        else:
+            direct = self._tried.pop(name, None) or self._session(
+                self.provider, name, model, self._direct_threads(model)
+            )
+        return Graph(
+            self.where(name),
+            direct,
+            (lambda: self._session(self.provider, name, model, 1)) if many_sessions else lambda: direct,
+            to_rows,
+            self.row_shape(name),
+            [output.name for output in direct.get_outputs() if output.name not in inner],
+            self._threads or usable_cores() if many_sessions else 1,
+        )
+
+    def row_shape(self, name: str) -> tuple[int, ...]:
+        """Of one row of the graph's input."""
+        manifest = self.bundle.manifest
+        return (manifest.embedding_shape or ()) if name == "decoder" else manifest.input_shape
+
+    def where(self, name: str) -> str:
+        """The graph's file, for messages."""
+        return str(self.bundle.path / self.variant.files[name])
+
+    def _direct_threads(self, model: bytes) -> int:
+        cores = usable_cores()
+        return self._threads or (cores if len(model) > FEW_THREADS_BYTES else min(cores, FEW_THREADS))
+
+    def _session(self, provider: Provider, name: str, model: bytes, threads: int) -> Any:
+        session = open_session(model, provider, intra_op_num_threads=threads, where=self.where(name))
+        self._require_ours(name, session)
+        return session
+
+    def _choose(self, name: str) -> Provider:
+        """The first provider that takes a graph of this bundle; the one asked for, or an error."""
+        options = candidates(name)
+        if len(options) == 1 and options[0].name == "cpu":
+            return options[0]  # always works: no need to open a session for it
+        refusals = []
+        model = self.bundle.graph("detector", self.precision)
+        for provider in options:
+            try:
+                session = self._session(provider, "detector", model, self._direct_threads(model))
+            except ProviderError as error:
+                refusals.append(error)
+            else:
+                self._tried["detector"] = session
+                return provider
+        raise refusals[0]
+
+    def _require_there(self, name: str) -> None:
+        if name not in GRAPHS:
+            raise InputError(
+                f"{self.bundle.manifest.name}: has no graph {name!r}; choose one of {', '.join(self.graphs)}"
+            )
+        if name not in self.variant.files:
+            raise InputError(
+                f"{self.bundle.manifest.name}: has no {name}, since its model gives no embedding that "
+                f"reconstructs alone; it has {', '.join(self.graphs)}"
+            )
+
+    def _require_ours(self, name: str, session: Any) -> None:
+        """Refuse a graph that is not the one the manifest describes.
+
+        The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
+        them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
+        """
+        manifest, shape = self.bundle.manifest, list(self.row_shape(name))
+        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
+        outputs = {entry.name for entry in session.get_outputs()}
+        needed = NEEDED_OUTPUTS[name]
+        if inputs != [("tensor(float)", shape)] or not outputs >= needed:
+            raise BundleError(
+                f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
+                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+            )
+        found = session.get_modelmeta().custom_metadata_map
+        for key, value in (
+            ("bundle", manifest.id),
+            ("threshold", repr(self.variant.threshold)),
+            ("feature_names", json.dumps(manifest.feature_names, ensure_ascii=False)),
+            ("categories", json.dumps(manifest.categories, ensure_ascii=False)),
+        ):
+            if found.get(key, value) != value:
+                raise BundleError(
+                    f"{self.where(name)}: {key} {value[:40]!r} expected from the manifest, found "
+                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
+                )
