@@ -12,8 +12,8 @@ from aetool.runtime.bound import Array, Binding
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.ending import call_native
 
-CHUNK_NUMBERS = 128 * 1024
-"""Numbers in the rows of one chunk: half a megabyte, so that its activations stay in a core's cache."""
+CHUNK_NUMBERS = 256 * 1024
+"""Numbers in the rows of one chunk: a megabyte, so that its activations stay in a core's cache."""
 MIN_CHUNK_ROWS, MAX_CHUNK_ROWS = 64, 4096
 
 

@@ -12,6 +12,7 @@ from aetool.runtime.bound import Array, Buffers, RowKind
 from aetool.runtime.bulk import largest_chunk, run_chunks
 from aetool.runtime.denormals import flushing
 from aetool.runtime.ending import call_native
+from aetool.runtime.recycled import Recycler
 
 FEW_ROWS, FEW_NUMBERS = 16, 32 * 1024
 """Up to here, in rows and in numbers, a batch has buffers of its own: allocating costs more than copying."""
@@ -64,6 +65,7 @@ class Graph:
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
         self._run_once = flushing(getattr(direct, "_sess", direct).run)
         self._kinds = _row_kinds(direct, self._source, row)
+        self._results = Recycler()
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
         self._largest_chunk = largest_chunk(numbers)
         # Shape of a batch -> buffers that are free, rows, and whether it is one row without its batch axis.
@@ -148,7 +150,8 @@ class Graph:
         return found
 
     def _new(self, names: tuple[str, ...], rows: int) -> dict[str, Array]:
-        return {name: np.empty((rows, *self._kinds[name][0]), self._kinds[name][1]) for name in names}
+        kinds = self._kinds
+        return {name: self._results.empty((rows, *kinds[name][0]), kinds[name][1]) for name in names}
 
     def _require_out(self, out: Array, name: str, data: Array, single: bool) -> None:
         shape, dtype = self._kinds[name]

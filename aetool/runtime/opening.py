@@ -132,6 +132,11 @@ class Opener:
         inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
         outputs = {entry.name for entry in session.get_outputs()}
         needed = NEEDED_OUTPUTS[name]
+        if inner := needed.intersection((self.variant.inner_values or {}).get(name, ())):
+            raise BundleError(
+                f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "
+                "bundle again"
+            )
         if inputs != [("tensor(float)", shape)] or not outputs >= needed:
             raise BundleError(
                 f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "

@@ -1,0 +1,127 @@
+"""Many rows: cut evenly, each chunk run once, by as many threads as there are cores for."""
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aetool
+from aetool.runtime import bulk, cores
+from aetool.runtime.bulk import chunk_size, largest_chunk, run_chunks
+
+
+@given(rows=st.integers(1, 10**7), largest=st.integers(1, 4096), workers=st.integers(1, 64))
+def test_chunks_are_no_larger_than_allowed_and_shared_out_evenly(rows, largest, workers):
+    size = chunk_size(rows, largest, workers)
+    assert 1 <= size <= largest
+    chunks = -(-rows // size)
+    busiest = -(-chunks // workers)  # of the workers, in chunks
+    assert busiest * size <= max(rows / workers + largest, largest)
+    assert size == 1 or busiest * size < 2 * max(rows / workers, 1) or chunks <= workers
+
+
+@given(numbers=st.integers(1, 10**9))
+def test_a_chunk_fits_the_cache_unless_its_rows_are_huge(numbers):
+    rows = largest_chunk(numbers)
+    assert bulk.MIN_CHUNK_ROWS <= rows <= bulk.MAX_CHUNK_ROWS
+    assert rows == bulk.MIN_CHUNK_ROWS or rows * numbers <= bulk.CHUNK_NUMBERS
+
+
+class Doubling:
+    """A stand-in for a session: y = 2 x, by the addresses that were bound."""
+
+    def __init__(self, before: Callable[[int], object] = lambda _: None) -> None:
+        self.before, self.seen, self.threads = before, [], set()
+
+    def io_binding(self) -> SimpleNamespace:
+        bound = {}
+        return SimpleNamespace(
+            bind_input=lambda *a: bound.update(x=a), bind_output=lambda *a: bound.update(y=a), bound=bound
+        )
+
+    def run_with_iobinding(self, binding: SimpleNamespace) -> None:
+        import ctypes
+
+        (*_, shape, source), (*_, target) = binding.bound["x"], binding.bound["y"]
+        self.before(len(self.seen))
+        self.seen.append(shape[0])
+        self.threads.add(threading.get_ident())
+        count = int(np.prod(shape))
+        x, y = (np.ctypeslib.as_array((ctypes.c_float * count).from_address(a)) for a in (source, target))
+        np.multiply(x, 2, out=y)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("length", [1, 99, 100, 101, 1000, 1001])
+def test_every_row_is_run_once_and_written_where_it_belongs(workers, length):
+    session = Doubling()
+    rows = np.random.default_rng(0).normal(size=(length, 3)).astype(np.float32)
+    out = np.full_like(rows, np.nan)
+    run_chunks(session, "x", rows, {"y": out}, largest=100, workers=workers)
+    np.testing.assert_array_equal(out, rows * 2)
+    assert sum(session.seen) == length
+    assert max(session.seen) <= 100
+
+
+def test_other_threads_help():
+    together = threading.Barrier(2, timeout=20)  # passes only if two run at the same time
+    session = Doubling(lambda _: None if threading.get_ident() in session.threads else together.wait())
+    rows = np.ones((1000, 3), np.float32)
+    run_chunks(session, "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+    assert len(session.threads) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_an_error_in_any_chunk_is_raised_when_all_have_stopped(error, at):
+    def fail(done: int) -> None:
+        if done == at:
+            raise error
+
+    session = Doubling(fail)
+    rows = np.ones((100_000, 3), np.float32)
+    with pytest.raises(type(error)):
+        run_chunks(session, "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+    done = len(session.seen)
+    assert done < 1000  # and what was left is not run
+    threading.Event().wait(0.05)
+    assert len(session.seen) == done
+
+
+def test_one_thread_and_eight_give_the_same_bits(exported, many):
+    found = []
+    for threads in (1, 8):
+        with aetool.load(exported, provider="cpu", intra_op_num_threads=threads) as model:
+            found.append([getattr(model, m)(many) for m in ("encode", "reconstruct", "score", "detect")])
+    for one, eight in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, eight)
+
+
+@pytest.fixture
+def cgroup(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(16)))
+    cores.usable_cores.cache_clear()
+    yield tmp_path
+    cores.usable_cores.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("max 100000", 16), ("150000 100000", 2), ("20000 100000", 1), ("6400000 100000", 16), ("", 16)],
+)
+def test_cores_are_those_of_the_affinity_and_the_quota_of_cgroup_v2(cgroup, text, expected):
+    (cgroup / "cpu.max").write_text(text + "\n")
+    assert cores.usable_cores() == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("-1", 16), ("400000", 4)])
+def test_cores_are_those_of_the_quota_of_cgroup_v1(cgroup, quota, expected):
+    (cgroup / "cpu").mkdir()
+    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (cgroup / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert cores.usable_cores() == expected
