@@ -14,7 +14,9 @@ from aetool.runtime.providers import PROVIDERS
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "CPUExecutionProvider", "", None, ["cpu"], {"cpu"}])
 def test_an_unknown_provider_is_an_error_listing_the_known_ones(exported, name):
-    with pytest.raises(ProviderError, match=re.escape(f"provider {name!r} is unknown; choose auto, cpu or cuda")):
+    with pytest.raises(
+        ProviderError, match=re.escape(f"provider {name!r} is unknown; choose one of auto, cpu, cuda, openvino")
+    ):
         aetool.load(exported, provider=name)
 
 
@@ -55,8 +57,8 @@ class FakeRuntime:
     def SessionOptions(self):  # noqa: N802 - onnxruntime's name
         return SimpleNamespace(add_session_config_entry=self.entries.__setitem__)
 
-    def InferenceSession(self, model, options, providers):  # noqa: N802
-        self.asked = providers
+    def InferenceSession(self, model, options, providers, enable_fallback):  # noqa: N802
+        self.asked, self.fallback = providers, enable_fallback
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
 
@@ -65,7 +67,8 @@ def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr(session, "onnxruntime", lambda: fake)
     with pytest.raises(ProviderError, match="'cuda' was asked for, onnxruntime chose CPUExecutionProvider"):
         session.open_session(b"", PROVIDERS["cuda"], where="here")
-    assert fake.asked == ["CUDAExecutionProvider"]  # the CPU is not even offered
+    assert fake.asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]  # the CPU is not even offered
+    assert fake.fallback == 0
     assert fake.entries["session.disable_cpu_ep_fallback"] == "1"
 
 
