@@ -41,7 +41,7 @@ def cores() -> Cores:
 
 
 def _quota() -> float | None:
-    """The smallest quota from this process's group up to the root; inside a container its own group is the root."""
+    """The smallest from this process's group up to the root; a container's own group is its root."""
     try:
         own = next(line[3:] for line in OWN_CGROUP.read_text("utf-8").splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):  # no cgroup v2 here: no quota to respect

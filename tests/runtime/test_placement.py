@@ -37,7 +37,7 @@ def test_a_session_that_nobody_asked_records_nothing(exported):
 
 
 def test_what_is_no_model_is_a_bundle_error():
-    with pytest.raises(BundleError, match="somewhere.onnx: onnxruntime .* refuses it"):
+    with pytest.raises(BundleError, match=r"somewhere\.onnx: onnxruntime .* refuses it"):
         placement(b"nothing", PROVIDERS["cpu"], "somewhere.onnx")
 
 
