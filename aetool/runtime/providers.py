@@ -65,6 +65,26 @@ def candidates(name: str) -> list[Provider]:
 
 
 @cache
+def load_cuda_libraries() -> tuple[str, ...]:
+    """Load CUDA as the extra `cuda` brings it, in Python packages, where the system's loader does not look.
+
+    Returns:
+        What onnxruntime says of it, on stdout were it not caught. It tells what is missing where a session fails,
+        which itself does not; where the session works, CUDA is elsewhere.
+    """
+    ort = onnxruntime()
+    said: list[str] = []
+    ort.print = lambda *words: said.append(
+        " ".join(map(str, words))
+    )  # its module's alone: no other output is touched
+    try:
+        ort.preload_dlls()
+    finally:
+        del ort.print
+    return tuple(said)
+
+
+@cache
 def cuda_devices() -> int:
     """NVIDIA GPUs that the driver shows to this process; 0 without a driver.
 

@@ -9,7 +9,7 @@ from aetool.errors import BundleError, ProviderError
 from aetool.runtime import openvino
 from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
-from aetool.runtime.providers import PROVIDERS, Provider
+from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
 
 _SILENT_BUT_ERRORS = 3
 
@@ -56,6 +56,7 @@ def open_session(
         listed = []
         chosen = {**openvino.options(intra_op_num_threads), **provider_options}
         options.add_provider_for_devices([openvino.cpu_device()], chosen)
+    missing = load_cuda_libraries() if provider is PROVIDERS["cuda"] else ()
     # enable_fallback: on an error of the provider, at the start or in a run, Session would print to stdout and go
     # on with the CPU.
     create = partial(ort.InferenceSession, enable_fallback=0)
@@ -64,6 +65,11 @@ def open_session(
         session = call_native(create, model, options, listed)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if missing:
+            raise ProviderError(
+                f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN or "
+                "'aetool[cuda]', or use provider='cpu'"
+            ) from error
         if strict:
             raise ProviderError(
                 f"provider {provider.name!r} does not work on this machine: {reason}; use provider='cpu', "

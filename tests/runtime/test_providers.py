@@ -36,7 +36,7 @@ def test_cuda_here_is_cuda_or_an_error(exported, rows):
     model.score(rows)
 
 
-def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch):
+def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch, capfd):
     """A driver with a GPU, and an onnxruntime that cannot use it."""
     if providers.cuda_devices():
         pytest.skip("there is a GPU here")
@@ -44,6 +44,24 @@ def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch):
     with pytest.raises(ProviderError, match=r"cuda.*provider='cpu'|pip install") as caught:
         aetool.load(exported, provider="cuda")
     assert str(caught.value).isprintable()
+    assert capfd.readouterr().out == ""  # preload_dlls and the fallback of InferenceSession would print there
+
+
+def test_what_is_missing_of_cuda_is_said_in_the_error_and_not_on_stdout(exported, monkeypatch, capfd):
+    """onnxruntime itself would blame the nodes that fell to the CPU."""
+    real = providers.onnxruntime()
+    if "CUDAExecutionProvider" not in real.get_available_providers() or providers.cuda_devices():
+        pytest.skip("needs onnxruntime-gpu where CUDA is not installed")
+    monkeypatch.setattr(real, "preload_dlls", lambda: real.print("Failed to load", "libsome.so.13"))
+    providers.load_cuda_libraries.cache_clear()
+    model = (exported / "encoder.onnx").read_bytes()
+    with pytest.raises(
+        ProviderError, match=r"Failed to load libsome\.so\.13; install CUDA and cuDNN or 'aetool\[cuda"
+    ):
+        session.open_session(model, PROVIDERS["cuda"], where="here")
+    providers.load_cuda_libraries.cache_clear()
+    assert capfd.readouterr().out == ""
+    assert "print" not in vars(real)
 
 
 class FakeRuntime:
