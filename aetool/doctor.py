@@ -1,25 +1,44 @@
 """What works on this machine, found out by trying it."""
 
 import base64
+import json
 import platform
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from importlib import metadata
 
 import numpy as np
 
-from aetool.errors import AetoolError
-from aetool.runtime.cores import usable_cores
+from aetool.errors import AetoolError, DependencyError
+from aetool.runtime.cores import Cores, cores
+from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.session import open_session
 
-PACKAGES = ("numpy", "pyarrow", "torch", "onnx", "onnxscript", "safetensors", "scikit-learn")
+PACKAGES = (
+    "numpy",
+    "pyarrow",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "scikit-learn",
+    "onnxruntime-ep-openvino",
+)
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
 """Distributions that bring the module `onnxruntime`: one of them at a time."""
+PATIENCE_S = 60.0
+"""How long a provider may take for its first row: a driver that compiles its kernels needs a while."""
 # A whole ONNX model: y = x + x over (batch, 1), IR 8, opset 13.
 _PROBE = base64.b64decode(
     "CAg6SwoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWhgKAXgSEwoRCAESDQoHEgViYXRjaAoCCAFiGAoBeRITChEIARINCgcSBWJhdGNoCgIIAUIECgAQDQ=="
 )
+# With the path of this process, so that the child finds the same aetool whatever directory it starts in.
+_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aetool import doctor; doctor.child()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +53,21 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
+def examine(patience_s: float = PATIENCE_S) -> Iterator[Finding]:
     """Look at this machine: Python, packages, and every execution provider with a row run on it."""
-    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", None)
-    yield Finding("cores", f"{usable_cores()} usable", None)
-    for name in PACKAGES:
-        yield Finding(name, _version(name) or "not installed", None)
-    yield _one_runtime({name: version for name in RUNTIMES if (version := _version(name))})
-    for name in PROVIDERS:
-        yield _try_provider(name)
+    with ThreadPoolExecutor(len(PROVIDERS)) as pool:
+        tried = [pool.submit(try_apart, name, patience_s) for name in PROVIDERS]
+        yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", None)
+        yield Finding("threads", _threads(cores()), None)
+        for name in PACKAGES:
+            yield Finding(name, _version(name) or "not installed", None)
+        yield _one_runtime({name: version for name in RUNTIMES if (version := _version(name))})
+        yield from (future.result() for future in tried)
+
+
+def _threads(found: Cores) -> str:
+    quota = "no quota" if found.quota is None else f"quota {found.quota:g}"
+    return f"{found.usable} (cores {found.machine}, affinity {found.affinity}, {quota})"
 
 
 def _version(name: str) -> str | None:
@@ -67,13 +92,53 @@ def _one_runtime(installed: dict[str, str]) -> Finding:
     return Finding("onnxruntime", described, True)
 
 
-def _try_provider(name: str) -> Finding:
+def try_apart(name: str, patience_s: float = PATIENCE_S) -> Finding:
+    """`try_provider` in a process of its own, where a driver may crash or hang."""
     what = f"provider {name}"
-    bad = False if name == "cpu" else None  # no GPU is no fault
+    try:
+        onnxruntime()
+    except DependencyError as error:
+        return _refused(name, str(error))
+    command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), name]
+    probe = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        told, complaints = probe.communicate(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        probe.kill()  # and not waited for: what hangs in a driver may not even die
+        return Finding(what, f"gives no row within {patience_s:g} s", False, _OTHER)
+    if probe.returncode == 0:
+        return Finding(**json.loads(told.splitlines()[-1]))
+    last = (complaints.strip().splitlines() or ["without a word"])[-1][:200]
+    return Finding(what, f"ends its process ({_ending(probe.returncode)}): {last}", False, _OTHER)
+
+
+_OTHER = "use another provider, and look at its driver and at the versions above"
+
+
+def _ending(returncode: int) -> str:
+    known = {int(number): number.name for number in signal.Signals}
+    return known.get(-returncode, f"exit code {returncode}")
+
+
+def child() -> None:
+    """What the process of `try_apart` does: one line of JSON on the real stdout, the last one there."""
+    finding = try_provider(sys.argv[2])
+    sys.stdout.write("\n" + json.dumps(asdict(finding)) + "\n")
+
+
+def try_provider(name: str) -> Finding:
+    """Whether a row runs on a provider, and to the right result."""
     try:
         session = open_session(_PROBE, candidates(name)[0], where="the probe")
         (found,) = session.run(["y"], {"x": np.full((1, 1), 21, np.float32)})
     except AetoolError as error:
-        return Finding(what, str(error), bad)
-    right = bool(found[0, 0] == 42)
-    return Finding(what, "runs" if right else f"computes {found[0, 0]} for 21 + 21", right)
+        return _refused(name, str(error))
+    if found[0, 0] != 42:
+        return Finding(f"provider {name}", f"computes {found[0, 0]} for 21 + 21", False, _OTHER)
+    return Finding(f"provider {name}", "runs", True)
+
+
+def _refused(name: str, reason: str) -> Finding:
+    """An error's message, the remedy apart. Only the CPU has to work: no GPU is no fault."""
+    state, _, remedy = reason.removeprefix(f"provider {name!r} ").partition("; ")
+    return Finding(f"provider {name}", state, False if name == "cpu" else None, remedy)

@@ -113,7 +113,7 @@ def _text(value: Any) -> str:
 def doctor() -> Result:
     """What works on this machine.
 
-    Lists the packages and tries each execution provider with a row.
+    Lists the threads to use and the packages, and runs a row on each execution provider, in a process of its own.
 
     \b
     Example:
@@ -123,11 +123,12 @@ def doctor() -> Result:
 
     findings = list(doctors.examine())
     bad = [finding for finding in findings if finding.ok is False]
-    marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text()}
+    marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text("-", "dim")}
     lines: list[list[str | Text]] = []
     for finding in findings:
-        lines.append([marks[finding.ok], finding.what, finding.state])
-        lines += [["", "", Text(finding.remedy, "bold")]] if finding.remedy else []
+        mark = marks[finding.ok] if finding.ok is not None or finding.remedy else ""
+        lines.append([mark, Text(finding.what, "dim" if not mark else ""), finding.state])
+        lines += [["", "", Text(f"-> {finding.remedy}", "bold")]] if finding.remedy else []
 
     if bad:
         fail(f"{', '.join(finding.what for finding in bad)}: not as it should be; the remedy is shown beside it")

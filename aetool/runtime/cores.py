@@ -1,36 +1,59 @@
-"""How many cores this process may use."""
+"""The cores this process may use: its affinity, and the CPU quota of its container.
+
+onnxruntime looks at neither quotas nor OMP_NUM_THREADS.
+"""
 
 import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """What limits the cores of this process."""
+
+    machine: int
+    """Cores that the system has."""
+    affinity: int
+    """Cores that the scheduler lets this process run on."""
+    quota: float | None
+    """Cores' worth of time that the container gets (cgroup v2 cpu.max); None: as much as there is."""
+
+    @property
+    def usable(self) -> int:
+        """Threads that can run at once: a quota of 1.5 cores is 2, one below a core is 1."""
+        return self.affinity if self.quota is None else max(1, min(self.affinity, round(self.quota)))
 
 
 @cache
 def usable_cores() -> int:
-    """Cores of this process: its affinity, and the quota of its container. onnxruntime looks at neither quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return cores if quota is None else max(1, min(cores, round(quota)))
+    return cores().usable
 
 
-def cpu_quota() -> float | None:
-    """Cores that the container's scheduler grants, which may be a fraction; None without a limit."""
-    for quota, period in _quotas():
-        if quota.isdecimal() and int(quota) > 0 and int(period) > 0:  # "max" and -1 are no limit
-            return int(quota) / int(period)
-    return None
+def cores() -> Cores:
+    machine = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    return Cores(machine, affinity, _quota())
 
 
-def _quotas() -> Iterator[tuple[str, str]]:
-    """(quota, period) in microseconds, as cgroup v2 and v1 write them."""
-    v1 = CGROUP / "cpu"
-    for files in ((CGROUP / "cpu.max",), (v1 / "cpu.cfs_quota_us", v1 / "cpu.cfs_period_us")):
-        try:
-            words = [word for file in files for word in file.read_text(encoding="ascii").split()]
-        except OSError:  # not this version of cgroups
-            continue
-        if len(words) == 2:
-            yield words[0], words[1]
+def _quota() -> float | None:
+    """The smallest from this process's group up to the root; a container's own group is its root."""
+    try:
+        own = next(line[3:] for line in OWN_CGROUP.read_text("utf-8").splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):  # no cgroup v2 here: no quota to respect
+        return None
+    group = CGROUPS / own.lstrip("/")
+    found = [_quota_of(folder) for folder in (group, *group.parents) if folder.is_relative_to(CGROUPS)]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text("ascii").split()
+    except (OSError, ValueError):  # the root group of a machine has none
+        return None
+    return None if quota == "max" else int(quota) / int(period)

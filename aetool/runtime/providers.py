@@ -2,10 +2,12 @@
 
 import ctypes
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from aetool.errors import ProviderError
+from aetool.runtime import openvino
 from aetool.runtime.engine import onnxruntime
 
 
@@ -14,32 +16,41 @@ class Provider:
     """An execution provider under aetool's name for it."""
 
     name: str
-    """Word used in aetool: cpu, cuda."""
+    """Word used in aetool: cpu, cuda, openvino."""
     registered: str
     """onnxruntime's own name for it."""
     extra: str
     """Extra of aetool that brings it."""
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Options that it always gets."""
 
 
 PROVIDERS = {
     "cpu": Provider("cpu", "CPUExecutionProvider", "cpu"),
-    "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda"),
+    # TensorFloat-32, its default, keeps 10 bits of each factor: results would differ from the CPU's by 1e-3.
+    "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda", {"use_tf32": "0"}),
+    "openvino": Provider("openvino", openvino.NAME, "openvino"),
 }
 
 
 def candidates(name: str) -> list[Provider]:
     """The providers to try for `name`, best first; one only, unless `name` is "auto".
 
+    "auto" never is openvino: that is a plugin one asks for, and slower than the CPU provider at one row.
+
     Raises:
-        ProviderError: `name` is unknown, or the installed onnxruntime does not bring it.
+        ProviderError: `name` is unknown, or does not work with this onnxruntime on this machine.
     """
     available = onnxruntime().get_available_providers()
     if name == "auto":
         usable = [PROVIDERS["cuda"]] if cuda_devices() > 0 else []
         return [p for p in (*usable, PROVIDERS["cpu"]) if p.registered in available]
     if name not in tuple(PROVIDERS):  # whatever it is, also what has no hash
-        raise ProviderError(f"provider {name!r} is unknown; choose auto, {' or '.join(PROVIDERS)}")
+        raise ProviderError(f"provider {name!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}")
     provider = PROVIDERS[name]
+    if name == "openvino":
+        openvino.cpu_device()  # registers it: only now onnxruntime knows it
+        return [provider]
     if provider.registered not in available:
         raise ProviderError(
             f"provider {name!r} needs {provider.registered}, the installed onnxruntime has "
@@ -51,6 +62,26 @@ def candidates(name: str) -> list[Provider]:
             "provider='cpu'"
         )
     return [provider]
+
+
+@cache
+def load_cuda_libraries() -> tuple[str, ...]:
+    """Load CUDA as the extra `cuda` brings it, in Python packages, where the system's loader does not look.
+
+    Returns:
+        What onnxruntime says of it, on stdout were it not caught. It tells what is missing where a session fails,
+        which itself does not; where the session works, CUDA is elsewhere.
+    """
+    ort = onnxruntime()
+    said: list[str] = []
+    ort.print = lambda *words: said.append(
+        " ".join(map(str, words))
+    )  # its module's alone: no other output is touched
+    try:
+        ort.preload_dlls()
+    finally:
+        del ort.print
+    return tuple(said)
 
 
 @cache

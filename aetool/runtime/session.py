@@ -1,27 +1,40 @@
 """One configured onnxruntime session for one graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from aetool.errors import BundleError, ProviderError
+from aetool.runtime import openvino
 from aetool.runtime.denormals import flushing, slow_here
 from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
-from aetool.runtime.providers import PROVIDERS, Provider
+from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
 
 _SILENT_BUT_ERRORS = 3
 _SPIN_US = "100"
 """How long idle threads keep a core, waiting for the next node or row; onnxruntime's default is longer."""
 
 
-def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int = 1, where: str) -> Any:
+def open_session(
+    model: bytes,
+    provider: Provider,
+    *,
+    intra_op_num_threads: int = 1,
+    where: str,
+    record_placement: bool = False,
+    provider_options: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     """An `onnxruntime.InferenceSession` that runs on `provider` or does not come to be.
 
     Args:
         model: a serialised ONNX model.
-        provider: the execution provider that must take the graph.
+        provider: the execution provider that must take the graph, all of it.
         intra_op_num_threads: threads inside one run; 1 makes no thread pool.
         where: what to call the model in messages.
+        record_placement: keep which node runs where, for `placement`.
+        provider_options: over those of the provider itself.
 
     Raises:
         ProviderError: the provider does not work on this machine.
@@ -32,7 +45,9 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
     options.log_severity_level = _SILENT_BUT_ERRORS
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
-    create: Callable[..., Any] = ort.InferenceSession
+    # enable_fallback: on an error of the provider, at the start or in a run, Session would print to stdout and go
+    # on with the CPU.
+    create: Callable[..., Any] = partial(ort.InferenceSession, enable_fallback=0)
     if intra_op_num_threads > 1:
         options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
         if slow_here():
@@ -44,11 +59,24 @@ def open_session(model: bytes, provider: Provider, *, intra_op_num_threads: int 
         # Without the CPU in the list and with this switch, a node that the provider cannot take is an
         # error; with the defaults it is a warning and a session on the CPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if record_placement:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    listed = [(provider.registered, {**provider.options, **provider_options})]
+    if provider is PROVIDERS["openvino"]:  # a plugin: chosen by its device, not by its name
+        listed = []
+        chosen = {**openvino.options(intra_op_num_threads), **provider_options}
+        options.add_provider_for_devices([openvino.cpu_device()], chosen)
+    missing = load_cuda_libraries() if provider is PROVIDERS["cuda"] else ()
     try:
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-        session = call_native(create, model, options, [provider.registered])
+        session = call_native(create, model, options, listed)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if missing:
+            raise ProviderError(
+                f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN or "
+                "'aetool[cuda]', or use provider='cpu'"
+            ) from error
         if strict:
             raise ProviderError(
                 f"provider {provider.name!r} does not work on this machine: {reason}; use provider='cpu', "

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aetool
-from aetool.runtime import bulk, cores
+from aetool.runtime import bulk
 from aetool.runtime.bulk import chunk_size, largest_chunk, run_chunks
 
 
@@ -99,29 +99,3 @@ def test_one_thread_and_eight_give_the_same_bits(exported, many):
             found.append([getattr(model, m)(many) for m in ("encode", "reconstruct", "score", "detect")])
     for one, eight in zip(*found, strict=True):
         np.testing.assert_array_equal(one, eight)
-
-
-@pytest.fixture
-def cgroup(tmp_path, monkeypatch):
-    monkeypatch.setattr(cores, "CGROUP", tmp_path)
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(16)))
-    cores.usable_cores.cache_clear()
-    yield tmp_path
-    cores.usable_cores.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("max 100000", 16), ("150000 100000", 2), ("20000 100000", 1), ("6400000 100000", 16), ("", 16)],
-)
-def test_cores_are_those_of_the_affinity_and_the_quota_of_cgroup_v2(cgroup, text, expected):
-    (cgroup / "cpu.max").write_text(text + "\n")
-    assert cores.usable_cores() == expected
-
-
-@pytest.mark.parametrize(("quota", "expected"), [("-1", 16), ("400000", 4)])
-def test_cores_are_those_of_the_quota_of_cgroup_v1(cgroup, quota, expected):
-    (cgroup / "cpu").mkdir()
-    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-    (cgroup / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cores.usable_cores() == expected

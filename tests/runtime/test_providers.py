@@ -14,7 +14,9 @@ from aetool.runtime.providers import PROVIDERS
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "CPUExecutionProvider", "", None, ["cpu"], {"cpu"}])
 def test_an_unknown_provider_is_an_error_listing_the_known_ones(exported, name):
-    with pytest.raises(ProviderError, match=re.escape(f"provider {name!r} is unknown; choose auto, cpu or cuda")):
+    with pytest.raises(
+        ProviderError, match=re.escape(f"provider {name!r} is unknown; choose one of auto, cpu, cuda, openvino")
+    ):
         aetool.load(exported, provider=name)
 
 
@@ -34,7 +36,7 @@ def test_cuda_here_is_cuda_or_an_error(exported, rows):
     model.score(rows)
 
 
-def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch):
+def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch, capfd):
     """A driver with a GPU, and an onnxruntime that cannot use it."""
     if providers.cuda_devices():
         pytest.skip("there is a GPU here")
@@ -42,6 +44,24 @@ def test_cuda_that_only_seems_to_work_is_an_error(exported, monkeypatch):
     with pytest.raises(ProviderError, match=r"cuda.*provider='cpu'|pip install") as caught:
         aetool.load(exported, provider="cuda")
     assert str(caught.value).isprintable()
+    assert capfd.readouterr().out == ""  # preload_dlls and the fallback of InferenceSession would print there
+
+
+def test_what_is_missing_of_cuda_is_said_in_the_error_and_not_on_stdout(exported, monkeypatch, capfd):
+    """onnxruntime itself would blame the nodes that fell to the CPU."""
+    real = providers.onnxruntime()
+    if "CUDAExecutionProvider" not in real.get_available_providers() or providers.cuda_devices():
+        pytest.skip("needs onnxruntime-gpu where CUDA is not installed")
+    monkeypatch.setattr(real, "preload_dlls", lambda: real.print("Failed to load", "libsome.so.13"))
+    providers.load_cuda_libraries.cache_clear()
+    model = (exported / "encoder.onnx").read_bytes()
+    with pytest.raises(
+        ProviderError, match=r"Failed to load libsome\.so\.13; install CUDA and cuDNN or 'aetool\[cuda"
+    ):
+        session.open_session(model, PROVIDERS["cuda"], where="here")
+    providers.load_cuda_libraries.cache_clear()
+    assert capfd.readouterr().out == ""
+    assert "print" not in vars(real)
 
 
 class FakeRuntime:
@@ -55,8 +75,8 @@ class FakeRuntime:
     def SessionOptions(self):  # noqa: N802 - onnxruntime's name
         return SimpleNamespace(add_session_config_entry=self.entries.__setitem__)
 
-    def InferenceSession(self, model, options, providers):  # noqa: N802
-        self.asked = providers
+    def InferenceSession(self, model, options, providers, enable_fallback):  # noqa: N802
+        self.asked, self.fallback = providers, enable_fallback
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
 
@@ -65,7 +85,8 @@ def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr(session, "onnxruntime", lambda: fake)
     with pytest.raises(ProviderError, match="'cuda' was asked for, onnxruntime chose CPUExecutionProvider"):
         session.open_session(b"", PROVIDERS["cuda"], where="here")
-    assert fake.asked == ["CUDAExecutionProvider"]  # the CPU is not even offered
+    assert fake.asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]  # the CPU is not even offered
+    assert fake.fallback == 0
     assert fake.entries["session.disable_cpu_ep_fallback"] == "1"
 
 
