@@ -1,12 +1,11 @@
 """What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from aetool.errors import BundleError
-from aetool.manifest import MANIFEST, FileRecord, Manifest, Variant
-from aetool.storage import pin, publish_directory, read_inside, sha256, still_there
+from aetool.manifest import MANIFEST, Manifest, Variant
+from aetool.reading import pin, read_inside, sha256, still_there
 
 GOLDEN = "golden.npz"
 MAX_MANIFEST_BYTES = 64 << 20
@@ -122,24 +121,6 @@ class Bundle:
 class _ReplacedError(BundleError):
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: was replaced by another bundle since it was opened; open it again")
-
-
-def publish(
-    path: str | Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
-) -> Bundle:
-    """Write a bundle: `files` (name -> content) and `manifest`, in one step.
-
-    Raises:
-        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
-    """
-    path = Path(path)
-    publish_directory(path, {**files, MANIFEST: manifest.to_json().encode()}, overwrite=overwrite)
-    return Bundle(path, manifest)
-
-
-def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
-    """The manifest's `files` entry for these contents."""
-    return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
 
 
 def _what_is_there(path: Path) -> str:

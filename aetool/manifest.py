@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from aetool.errors import BundleError
-from aetool.storage import is_plain_relative
+from aetool.reading import is_plain_relative
 from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
 
 FORMAT_VERSION = "1.0"

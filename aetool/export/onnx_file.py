@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, external_data_helper
 
 from aetool.errors import ExportError
 from aetool.export.inspection import node_tensors, tensors
-from aetool.storage import read_inside
+from aetool.reading import read_inside
 
 MAX_BYTES = 2 << 30
 

@@ -17,7 +17,7 @@ import onnxscript
 import torch
 
 import aetool
-from aetool.bundle import GOLDEN, Bundle, publish, record_files
+from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
@@ -27,6 +27,7 @@ from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.manifest import Manifest, Variant
 from aetool.parity import OutputParity
+from aetool.publish import publish, record_files
 from aetool.storage import require_new
 
 

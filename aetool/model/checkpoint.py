@@ -23,7 +23,8 @@ from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
-from aetool.storage import publish_directory, read_inside, sha256
+from aetool.reading import read_inside, sha256
+from aetool.storage import publish_directory
 
 FORMAT = "aetool-checkpoint/1"
 DESCRIPTION = "checkpoint.json"

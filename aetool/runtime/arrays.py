@@ -4,7 +4,6 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.runtime.categories import to_indexes
+from aetool.runtime.categories import is_decimal, to_indexes
 
 Rows = NDArray[np.float32]
 
@@ -110,7 +109,7 @@ def _from_objects(array: NDArray[Any], what: str) -> NDArray[np.float64]:
 
 
 def _number(value: Any, what: str) -> float:
-    if not isinstance(value, Real | Decimal | np.bool_):
+    if not (isinstance(value, Real | np.bool_) or is_decimal(value)):
         raise InputError(
             f"{what}: expected real numbers, found {type(value).__name__} {str(value)[:40]!r}; use NaN for "
             "a missing value and encode text as numbers"

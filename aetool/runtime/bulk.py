@@ -1,15 +1,11 @@
 """Many rows through one session: cut into chunks, spread over the cores, written where they belong."""
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 from aetool.runtime.bound import Array, Binding
-from aetool.runtime.cores import usable_cores
 from aetool.runtime.ending import call_native
 
 CHUNK_NUMBERS = 256 * 1024
@@ -48,31 +44,40 @@ def run_chunks(
                 binding.output(name, whole[start : start + size])
             call_native(binding.run)
 
-    helpers = _helped(work, min(workers, -(-len(rows) // size)) - 1)
+    helpers = [_Helper(work) for _ in range(min(workers, -(-len(rows) // size)) - 1)]
     try:
+        for helper in helpers:
+            helper.start()
         work()
     finally:
         over.set()  # an error or an interrupt here ends the others' work too
-        running = [helper for helper in helpers if not helper.cancel()]
-        for helper in running:
-            helper.exception()  # all have let go of the arrays before anybody hears of it
-    for helper in running:
-        helper.result()
+        for helper in helpers:
+            helper.wait()  # all have let go of the arrays before anybody hears of it
+    for helper in helpers:
+        if helper.error is not None:
+            raise helper.error
 
 
-def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
-    if helpers < 1:
-        return []
-    try:
-        return [_pool().submit(work) for _ in range(helpers)]
-    except RuntimeError:  # the interpreter is ending and starts no more threads; the caller's may go on
-        return []
+class _Helper:
+    """A thread that works beside the caller's, and keeps what went wrong."""
 
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.error: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name="aetool")
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, usable_cores() - 1), "aetool")
+    def start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is ending and starts no more threads; the caller's may go on
+            self._run()
 
+    def wait(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are not here
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self.error = error

@@ -3,8 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Complex, Integral, Number, Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,12 @@ MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "-NaN", "nan", "-nan", "NULL
     ["#NA", "#N/A", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 )
 """What stands for no value, as text: what Arrow and pandas take for it in a CSV file."""
+
+
+def is_decimal(value: Any) -> bool:
+    """Whether `value` is a decimal.Decimal: the one number that is neither real nor complex. Its module starts
+    slowly, and few programs need it."""
+    return isinstance(value, Number) and not isinstance(value, Complex)
 
 
 def as_text(value: Any, what: str = "a category") -> str | None:
@@ -35,7 +40,7 @@ def as_text(value: Any, what: str = "a category") -> str | None:
     text = str(value).strip()
     if value is None or text in MISSING or (not isinstance(value, str) and text in ("<NA>", "NaT")):
         return None
-    if not isinstance(value, str | Decimal):
+    if not (isinstance(value, str) or is_decimal(value)):
         kind = type(value).__name__
         raise InputError(f"{what}: text or codes expected, found {kind} {text[:40]!r}; convert it to text")
     if text.lower() in ("true", "false"):

@@ -21,8 +21,8 @@ from aetool.export.folding import DoublePipeline, FoldedPipeline
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 from aetool.model.pipeline import evaluate_rows
 from aetool.parity import compare_graph
+from aetool.reading import sha256
 from aetool.selftest import verify_bundle, verify_rows
-from aetool.storage import sha256
 from aetool.tables import table_from_columns
 
 Columns = dict[str, list[Any]]

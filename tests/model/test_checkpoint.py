@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aetool.errors import CheckpointError, InputError, OutputError
 from aetool.model import TrainedAutoencoder, load_checkpoint, save_checkpoint
-from aetool.storage import sha256
+from aetool.reading import sha256
 
 FILES = [
     "checkpoint.json",

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import aetool
-from aetool.storage import sha256
+from aetool.reading import sha256
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 
@@ -61,7 +61,7 @@ def rows(golden: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.fixture(scope="session")
 def many(rows: np.ndarray) -> np.ndarray:
     """Varied real rows, more than three chunks of them."""
-    spread = np.random.default_rng(0).normal(1, 0.05, (3500, rows.shape[1]))
+    spread = np.random.default_rng(0).normal(1, 0.05, (5000, rows.shape[1]))
     return (np.resize(rows, spread.shape) * spread).astype(np.float32)
 
 

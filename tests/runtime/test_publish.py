@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from aetool import BundleError, OutputError, storage
-from aetool.bundle import Bundle, publish, record_files
-from aetool.storage import publish_directory, read_inside, require_new
+from aetool.bundle import Bundle
+from aetool.publish import publish, record_files
+from aetool.reading import read_inside
+from aetool.storage import publish_directory, require_new
 
 GUARD_S = 30
 

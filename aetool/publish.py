@@ -1,0 +1,27 @@
+"""A bundle written: its files, their record in the manifest, and the directory that takes its name at the end."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aetool.bundle import Bundle
+from aetool.manifest import MANIFEST, FileRecord, Manifest
+from aetool.reading import sha256
+from aetool.storage import publish_directory
+
+
+def publish(
+    path: str | Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
+) -> Bundle:
+    """Write a bundle: `files` (name -> content) and `manifest`, in one step.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+    """
+    path = Path(path)
+    publish_directory(path, {**files, MANIFEST: manifest.to_json().encode()}, overwrite=overwrite)
+    return Bundle(path, manifest)
+
+
+def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """The manifest's `files` entry for these contents."""
+    return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}

@@ -1,0 +1,89 @@
+"""Files read without being led elsewhere, and known by their hash."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_plain_relative(name: str) -> bool:
+    """Whether `name` is a relative path that stays below the directory it is read from."""
+    path = PurePosixPath(name)
+    return bool(
+        name
+        and "\\" not in name
+        and "\0" not in name
+        and not path.is_absolute()
+        and all(part not in ("..", ".", "") for part in name.split("/"))
+    )
+
+
+def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
+    """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
+
+    Raises:
+        OSError: the file is missing, too large, or not a regular file inside `directory`.
+    """
+    while True:
+        with pin(directory) as descriptor:
+            try:
+                return _read_below(descriptor, name, max_bytes)
+            except FileNotFoundError:
+                if still_there(directory, descriptor):
+                    raise
+        # The directory was replaced as a whole after it was opened, and its files are gone: look again.
+
+
+@contextlib.contextmanager
+def pin(directory: Path) -> Iterator[int]:
+    """A descriptor of `directory` that stays with it, whatever takes its name meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def still_there(directory: Path, descriptor: int) -> bool:
+    """Whether the name `directory` still belongs to what `descriptor` was opened on."""
+    return os.path.samestat(directory.stat(), os.fstat(descriptor))
+
+
+def _read_below(directory: int, name: str, max_bytes: int) -> bytes:
+    if not is_plain_relative(name):
+        raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
+    *parents, last = name.split("/")
+    descriptor = os.dup(directory)
+    # Opened part by part below a descriptor, so that nobody can swap a parent for a link in between.
+    try:
+        for parent in parents:
+            below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        # Non-blocking: opening a FIFO must not wait for a writer.
+        file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):  # what the kernel says of links that may not be followed
+            raise OSError(error.errno, "a symbolic link, or below one: not a regular file", name) from error
+        raise
+    finally:
+        os.close(descriptor)
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", name)
+    with os.fdopen(file, "rb") as stream:
+        if status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"more than the {max_bytes:,} bytes allowed", name)
+    return data
