@@ -4,16 +4,15 @@ onnxruntime looks at neither quotas nor OMP_NUM_THREADS.
 """
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-@dataclass(frozen=True, slots=True)
-class Cores:
+class Cores(NamedTuple):
     """What limits the cores of this process."""
 
     machine: int

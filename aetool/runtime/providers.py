@@ -2,17 +2,15 @@
 
 import ctypes
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 from aetool.errors import ProviderError
 from aetool.runtime import openvino
 from aetool.runtime.engine import onnxruntime
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """An execution provider under aetool's name for it."""
 
     name: str
@@ -21,14 +19,14 @@ class Provider:
     """onnxruntime's own name for it."""
     extra: str
     """Extra of aetool that brings it."""
-    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: tuple[tuple[str, str], ...] = ()
     """Options that it always gets."""
 
 
 PROVIDERS = {
     "cpu": Provider("cpu", "CPUExecutionProvider", "cpu"),
     # TensorFloat-32, its default, keeps 10 bits of each factor: results would differ from the CPU's by 1e-3.
-    "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda", {"use_tf32": "0"}),
+    "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda", (("use_tf32", "0"),)),
     "openvino": Provider("openvino", openvino.NAME, "openvino"),
 }
 

@@ -61,7 +61,7 @@ def open_session(
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if record_placement:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    listed = [(provider.registered, {**provider.options, **provider_options})]
+    listed = [(provider.registered, {**dict(provider.options), **provider_options})]
     if provider is PROVIDERS["openvino"]:  # a plugin: chosen by its device, not by its name
         listed = []
         chosen = {**openvino.options(intra_op_num_threads), **provider_options}
