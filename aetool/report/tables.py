@@ -1,0 +1,160 @@
+"""The figures as tables: everything that the pictures show can be read too."""
+
+import statistics
+from collections.abc import Sequence
+
+from aetool.report.markup import Markup, joined, tag
+from aetool.report.series import Lineup, Series, case_of
+from aetool.report.source import BenchResult, Measurement
+from aetool.report.units import MISSING, TIMES, percent, ratio, seconds, size
+from aetool.report.units import count as short
+from aetool.report.verdicts import badge, case_of_ratio, is_shaky
+
+Cell = str | Markup | tuple[str, float]  # text, or text and the number that it is sorted by
+
+
+def _dash(reason: str) -> Markup:
+    """A dash for the eye, the reason for a pointer and for who listens."""
+    return joined(
+        [
+            tag("span", MISSING, title=reason, class_="missing", aria_hidden="true"),
+            tag("span", reason, class_="unseen"),
+        ]
+    )
+
+
+_TOO_FEW = _dash("not enough samples")
+_NOT_MEASURED = _dash("not measured")
+
+
+def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | None]], headers: int = 1) -> Markup:
+    """A table that scrolls sideways by itself; the first `headers` cells of a row name the row."""
+    head = tag("tr", *(tag("th", column, scope="col") for column in columns))
+    body = [tag("tr", *(_cell(cell, is_header=i < headers) for i, cell in enumerate(row))) for row in rows]
+    return tag(
+        "div",
+        tag("table", tag("caption", name), tag("thead", head), tag("tbody", *body)),
+        class_="scroll",
+        role="region",
+        aria_label=name,
+        tabindex="0",
+    )
+
+
+def results(found: Sequence[Measurement], lineup: Lineup) -> Markup:
+    """Every measurement."""
+    columns = (
+        *("graph", "rows", "scenario", "contestant", "provider", "precision", "threads", "p50", "p90", "p99"),
+        *("p99.9", "mean", "fastest", "slowest", "rows/s", "of peak", "samples", "warm-up", "stable"),
+    )
+    return table("All measurements", columns, [_result(one, lineup.of(one)) for one in found], headers=4)
+
+
+def _result(found: Measurement, series: Series) -> list[Cell | None]:
+    times, case = found.latency_s, case_of(found)
+    percentiles = [_time(value) or _TOO_FEW for value in (times.p50, times.p90, times.p99, times.p99_9)]
+    stable = "yes" if found.stability.stable else "\N{WARNING SIGN} NO"
+    threads: Cell = "default" if found.threads is None else (str(found.threads), found.threads)
+    return [
+        *(case.graph, (f"{case.batch:,}", case.batch), case.scenario, series.named()),
+        *(_provider(found), found.precision, threads, *percentiles),
+        *(_time(value) for value in (times.mean, times.min, times.max)),
+        (short(found.throughput_rows_per_s), found.throughput_rows_per_s),
+        None if found.share_of_peak is None else (f"{found.share_of_peak:.1%}", found.share_of_peak),
+        (f"{found.samples:,}", found.samples),
+        (f"{found.warm_up_samples:,}", found.warm_up_samples),
+        (f"{stable}, {percent(found.stability.spread)}", found.stability.spread),
+    ]
+
+
+def ratios(result: BenchResult) -> Markup:
+    """Every ratio."""
+    columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
+    lines: list[list[Cell | None]] = []
+    for one in sorted(result.ratios, key=lambda one: case_of_ratio(one).place):
+        low, high = one.spread
+        lines.append(
+            [
+                *(one.graph, (f"{one.batch:,}", one.batch), one.scenario, one.of, one.to),
+                (ratio(one.p50), one.p50),
+                (f"{low:.2f}{MISSING}{high:.2f}{TIMES}", high - low),
+                _TOO_FEW if one.p99 is None else (ratio(one.p99), one.p99),
+                (ratio(one.throughput), one.throughput),
+                tag("span", badge(one), " \N{WARNING SIGN} not stable" if is_shaky(result, one) else None),
+            ]
+        )
+    return table("All ratios", columns, lines, headers=3)
+
+
+def agreement(result: BenchResult) -> Markup:
+    """How far the contestants' outputs are apart."""
+    columns = ("contestant", "graph", "output", "largest difference", "rows compared")
+    lines: list[list[Cell | None]] = [
+        [
+            one.contestant,
+            one.graph,
+            one.output,
+            (f"{one.max_scaled:.1e}", one.max_scaled),
+            (f"{one.rows:,}", one.rows),
+        ]
+        for one in result.agreement
+    ]
+    return table("Agreement of outputs", columns, lines, headers=3)
+
+
+def start_up(found: Sequence[Measurement], lineup: Lineup) -> Markup:
+    """What it takes to come to the first answer, median over the measurements of a graph."""
+    groups: dict[tuple[str, Series], list[Measurement]] = {}
+    for one in found:
+        groups.setdefault((one.graph, lineup.of(one)), []).append(one)
+    lines: list[list[Cell | None]] = []
+    for (graph, series), group in groups.items():
+        seconds_of = ((one.import_s, one.session_creation_s, one.first_run_s) for one in group)
+        medians = [_median(values) for values in zip(*seconds_of, strict=True)]
+        loaded = _median([one.resident_after_load_bytes for one in group])
+        peak = max((one.peak_memory_bytes for one in group if one.peak_memory_bytes is not None), default=None)
+        total = None if None in medians else sum(value for value in medians if value is not None)
+        lines.append([series.named(), graph, *map(_time, (*medians, total)), _size(loaded), _size(peak)])
+    columns = (
+        "contestant",
+        "graph",
+        "import",
+        "session",
+        "first run",
+        "together",
+        "memory, loaded",
+        "memory, peak",
+    )
+    return table("Start-up and memory", columns, lines, headers=2)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _time(value: float | None) -> Cell | None:
+    return None if value is None else (seconds(value), value)
+
+
+def _size(value: float | None) -> Cell | None:
+    return None if value is None else (size(value), value)
+
+
+def _provider(found: Measurement) -> Cell:
+    """With the nodes that each provider really got."""
+    name = found.provider.removesuffix("ExecutionProvider")
+    if not found.placement:
+        return name
+    placed = ", ".join(
+        f"{key.removesuffix('ExecutionProvider')} {nodes}" for key, nodes in found.placement.items()
+    )
+    return tag("span", name, tag("small", f" nodes: {placed}"))
+
+
+def _cell(cell: Cell | None, is_header: bool) -> Markup:
+    name, scope = ("th", "row") if is_header else ("td", None)
+    if isinstance(cell, tuple):
+        text, value = cell
+        return tag(name, text, scope=scope, class_="number", data_value=f"{value:.6g}")
+    return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope)

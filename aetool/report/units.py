@@ -1,0 +1,59 @@
+"""Numbers as people read them: 8.14 µs, 1.2M rows/s, 15.8 KiB."""
+
+import math
+
+MISSING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def seconds(value: float) -> str:
+    """`8.14 µs`: three digits that count."""
+    return _scaled(value, ((1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")))
+
+
+def count(value: float) -> str:
+    """`512`, `4.1k`, `1.23M`."""
+    return _scaled(value, ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))
+
+
+def rate(value: float) -> str:
+    """`1.23M rows/s`."""
+    return f"{count(value)} rows/s"
+
+
+def size(value: float) -> str:
+    """`15.8 KiB`."""
+    return _scaled(value, ((2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"), (1.0, " B")))
+
+
+def percent(value: float, signed: bool = False) -> str:
+    """`2.1 %` of a share of 1."""
+    digits = 0 if abs(value) >= 0.1 else 1
+    shown = f"{value * 100:.{digits}f}"
+    return ("+" if signed and value > 0 else "") + shown.replace("-", "\N{MINUS SIGN}") + " %"
+
+
+def ratio(value: float) -> str:
+    """`0.71x`, with the sign of multiplication."""
+    return (f"{value:.2f}" if value < 100 else f"{value:.0f}") + TIMES
+
+
+def rows(value: int) -> str:
+    """`one row`, `4,096 rows`."""
+    return "one row" if value == 1 else f"{value:,} rows"
+
+
+def counted(value: int, thing: str) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{value:,} {thing}{'' if value == 1 else 's'}"
+
+
+def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
+    """In the largest unit that leaves a whole part; what rounds up to the next unit is shown in that."""
+    if not value:
+        return f"0{units[-1][1]}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    rounded = round(value, digits)
+    factor, unit = next(((f, u) for f, u in units if abs(rounded) >= f * (1 - 1e-12)), units[-1])
+    shown = f"{rounded / factor:.3g}"
+    return (f"{rounded / factor:.0f}" if "e" in shown else shown) + unit
