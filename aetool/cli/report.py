@@ -33,6 +33,8 @@ def report(result: Path, output: Path | None, overwrite: bool) -> Result:
     if output.suffix.lower() not in _ENDINGS:
         raise OutputError(f"{output}: the page is HTML; choose a name that ends in {' or '.join(_ENDINGS)}")
     require_new(output, overwrite)
+    if output.exists() and result.exists() and output.samefile(result):
+        raise OutputError(f"{output}: is the result itself, it will not be replaced; choose another name")
     found = read_result(result)
     content = benchmark_page(found).encode()
     publish_file(output, content, overwrite=overwrite)

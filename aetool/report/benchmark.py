@@ -38,8 +38,8 @@ def benchmark_page(result: BenchResult) -> str:
         tag("div", verdicts.cards(result), class_="verdicts") if result.ratios else None,
         section(
             "Against the peer",
-            "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at p50, "
-            "its line goes from the lowest round to the highest; a verdict needs every round on one side.",
+            "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at "
+            "p50, its line goes from the lowest round to the highest; a verdict needs every round on one side.",
             joined([_grid(ratios.figures(result.ratios)), _table_to_open(tables.ratios(result))]),
         )
         if result.ratios
@@ -57,8 +57,8 @@ def benchmark_page(result: BenchResult) -> str:
         ),
         section(
             "Rounds",
-            "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie lower. "
-            "What scatters more than two contestants differ is noise.",
+            "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie "
+            "lower. What scatters more than two contestants differ is noise.",
             joined([lineup.legend(), _folded(turns)]),
         )
         if any(turns.values())

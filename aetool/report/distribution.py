@@ -25,7 +25,7 @@ def figure(key: str, case: Case, found: Sequence[Measurement], lineup: Lineup) -
         f"Latency of {case.words}",
         f"Histograms on one logarithmic axis from {seconds(scale.low)} to {seconds(scale.high)}. {told}.",
         bottom + 24,
-        svg.axis_below(scale, log_ticks(scale.low, scale.high), bottom, 0, seconds),
+        svg.axis_below(scale, log_ticks(scale.low, scale.high), bottom, 0, _tick),
         *ridges,
     )
     arrivals = next((one.arrivals_per_s for one in found if one.arrivals_per_s), None)
@@ -49,6 +49,10 @@ def key_to_marks() -> Markup:
     return tag("ul", *items, class_="legend")
 
 
+def _tick(value: float) -> str:
+    return seconds(value, exact=True)
+
+
 def _ends(found: Measurement) -> tuple[float, float]:
     """What the axis has to show: half as far again as p99; the slowest call may lie far beyond."""
     times = found.latency_s
@@ -58,7 +62,7 @@ def _ends(found: Measurement) -> tuple[float, float]:
 def _row(found: Measurement, series: Series, scale: svg.Scale, top: float) -> Markup:
     times, base = found.latency_s, top + _NAME + _RIDGE
     middle = base - _RIDGE / 2
-    values = f"p50 {seconds(times.p50)}" + (f"  p99 {seconds(times.p99)}" if times.p99 else "")
+    values = f"p50 {seconds(times.p50)}" + (f" \N{MIDDLE DOT} p99 {seconds(times.p99)}" if times.p99 else "")
     room = svg.WIDTH - svg.EDGE * 2 - 20 - svg.text_width(values)
     return tag(
         "g",

@@ -34,7 +34,7 @@ def _figure(key: str, found: Sequence[Ratio], ends: Sequence[float]) -> Markup:
         bottom + 24,
         svg.axis_below(
             scale,
-            log_ticks(scale.low, scale.high),
+            log_ticks(scale.low, scale.high, 8),
             bottom,
             _HEAD,
             lambda value: f"{value:.3g}\N{MULTIPLICATION SIGN}",

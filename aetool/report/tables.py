@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.series import Lineup, Series, case_of
 from aetool.report.source import BenchResult, Measurement
-from aetool.report.units import MISSING, TIMES, percent, ratio, seconds, size
+from aetool.report.units import MISSING, TIMES, counted, percent, ratio, seconds, size
 from aetool.report.units import count as short
 from aetool.report.verdicts import badge, case_of_ratio, is_shaky
 
@@ -27,16 +27,20 @@ _TOO_FEW = _dash("not enough samples")
 _NOT_MEASURED = _dash("not measured")
 
 
-def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | None]], headers: int = 1) -> Markup:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | None]], headers: int = 1) -> Markup:
     """A table that scrolls sideways by itself; the first `headers` cells of a row name the row."""
-    head = tag("tr", *(tag("th", column, scope="col") for column in columns))
-    body = [tag("tr", *(_cell(cell, is_header=i < headers) for i, cell in enumerate(row))) for row in rows]
+    aside = {i for row in rows for i, cell in enumerate(row) if isinstance(cell, tuple)}  # columns of numbers
+    classes = ["number" if i in aside else None for i in range(len(columns))]
+    head = tag("tr", *(tag("th", name, scope="col", class_=c) for name, c in zip(columns, classes, strict=True)))
+    body = [
+        tag("tr", *(_cell(cell, classes[i], is_header=i < headers) for i, cell in enumerate(row))) for row in rows
+    ]
     return tag(
         "div",
-        tag("table", tag("caption", name), tag("thead", head), tag("tbody", *body)),
+        tag("table", tag("caption", title), tag("thead", head), tag("tbody", *body)),
         class_="scroll",
         role="region",
-        aria_label=name,
+        aria_label=title,
         tabindex="0",
     )
 
@@ -146,15 +150,16 @@ def _provider(found: Measurement) -> Cell:
     name = found.provider.removesuffix("ExecutionProvider")
     if not found.placement:
         return name
-    placed = ", ".join(
-        f"{key.removesuffix('ExecutionProvider')} {nodes}" for key, nodes in found.placement.items()
+    placed = {key.removesuffix("ExecutionProvider"): nodes for key, nodes in found.placement.items()}
+    told = ", ".join(
+        f"{'' if key == name else key} {counted(nodes, 'node')}".strip() for key, nodes in placed.items()
     )
-    return tag("span", name, tag("small", f" nodes: {placed}"))
+    return tag("span", name, tag("small", f" {told}"))
 
 
-def _cell(cell: Cell | None, is_header: bool) -> Markup:
+def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
     name, scope = ("th", "row") if is_header else ("td", None)
     if isinstance(cell, tuple):
         text, value = cell
-        return tag(name, text, scope=scope, class_="number", data_value=f"{value:.6g}")
-    return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope)
+        return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
+    return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)

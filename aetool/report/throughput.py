@@ -39,7 +39,7 @@ def limits(result: BenchResult, graph: str) -> list[Limit]:
     if work:
         peaks = sorted(result.ceiling.matmul_gflops.items(), key=lambda peak: peak[1])
         for threads, gflops in dict([*peaks[:1], *peaks[-1:]]).items():
-            name = f"matrix products, {threads} thread{'' if threads == '1' else 's'}"
+            name = f"matrix peak, {threads} thread{'' if threads == '1' else 's'}"
             found.append(Limit(name, gflops * 1e9 / (2 * work), "peak"))
     moved = bytes_per_row(graph, result.bundle.features, result.bundle.embedding)
     found.append(Limit("memory copy", result.ceiling.copy_gb_per_s * 1e9 / moved, "memory"))

@@ -6,9 +6,9 @@ MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def seconds(value: float) -> str:
-    """`8.14 µs`: three digits that count."""
-    return _scaled(value, ((1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")))
+def seconds(value: float, exact: bool = False) -> str:
+    """`8.10 µs`: three digits, as they were measured; an `exact` value needs no zeros at its end."""
+    return _scaled(value, ((1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")), zeros=not exact)
 
 
 def count(value: float) -> str:
@@ -48,12 +48,14 @@ def counted(value: int, thing: str) -> str:
     return f"{value:,} {thing}{'' if value == 1 else 's'}"
 
 
-def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
+def _scaled(value: float, units: tuple[tuple[float, str], ...], zeros: bool = False) -> str:
     """In the largest unit that leaves a whole part; what rounds up to the next unit is shown in that."""
     if not value:
         return f"0{units[-1][1]}"
     digits = 2 - math.floor(math.log10(abs(value)))
     rounded = round(value, digits)
     factor, unit = next(((f, u) for f, u in units if abs(rounded) >= f * (1 - 1e-12)), units[-1])
-    shown = f"{rounded / factor:.3g}"
-    return (f"{rounded / factor:.0f}" if "e" in shown else shown) + unit
+    inside = rounded / factor
+    if abs(inside) >= 1000 or (inside == int(inside) and not zeros):
+        return f"{inside:.0f}{unit}"
+    return (f"{inside:#.3g}".removesuffix(".") if zeros else f"{inside:.3g}") + unit

@@ -44,7 +44,7 @@ def summary(result: BenchResult) -> str:
     if not pairs:
         best = min(result.results, key=lambda found: (case_of(found).place, found.latency_s.p50))
         shown = f"{best.contestant} takes {seconds(best.latency_s.p50)} at p50 ({case_of(best).words})"
-        return f"Nobody to compare with. {shown}."
+        return f"No comparison in this file. {shown}."
     told = []
     for of, to in pairs:
         found = [verdict(one) for one in result.ratios if (one.of, one.to) == (of, to)]
