@@ -7,7 +7,7 @@ from aetool.report.markup import Markup, tag
 from aetool.report.source import Ratio
 from aetool.report.ticks import log_ticks
 from aetool.report.units import ratio, rows
-from aetool.report.verdicts import case_of_ratio, sentence, verdict
+from aetool.report.verdicts import in_order, sentence, setting_words, verdict
 
 _ROW = 33.0
 _HEAD = 16.0
@@ -16,21 +16,22 @@ _HEAD = 16.0
 def figures(found: Sequence[Ratio]) -> list[Markup]:
     """One figure a graph and peer."""
     groups: dict[tuple[str, str, str], list[Ratio]] = {}
-    for one in sorted(found, key=lambda one: case_of_ratio(one).place):
+    for one in in_order(found):
         groups.setdefault((one.graph, one.of, one.to), []).append(one)
-    ends = [edge for one in found for edge in one.spread]
-    return [_figure(f"ratio-{i}", group, ends) for i, group in enumerate(groups.values())]
+    return [_figure(f"ratio-{i}", group, found) for i, group in enumerate(groups.values())]
 
 
-def _figure(key: str, found: Sequence[Ratio], ends: Sequence[float]) -> Markup:
+def _figure(key: str, found: Sequence[Ratio], every: Sequence[Ratio]) -> Markup:
     first = found[0]
-    scale = svg.log_scale([1.0, *ends], svg.EDGE, svg.WIDTH - svg.EDGE, 1.06)
+    scale = svg.log_scale(
+        [1.0, *(edge for one in every for edge in one.spread)], svg.EDGE, svg.WIDTH - svg.EDGE, 1.06
+    )
     bottom = _HEAD + _ROW * len(found) + 2
     even = scale(1.0)
     picture = svg.picture(
         key,
         f"Time of {first.of} as a multiple of {first.to}, {first.graph}",
-        " ".join(f"{rows(one.batch)}, {one.scenario}: {sentence(one)}." for one in found),
+        " ".join(f"{_name(one, every)}: {sentence(one)}." for one in found),
         bottom + 24,
         svg.axis_below(
             scale,
@@ -42,17 +43,21 @@ def _figure(key: str, found: Sequence[Ratio], ends: Sequence[float]) -> Markup:
         svg.line(even, _HEAD, even, bottom, "even"),
         svg.label(even - 6, 11, "less time", "tick", "end") if even > 80 else None,
         svg.label(even + 6, 11, "more time", "tick") if even < svg.WIDTH - 80 else None,
-        *(_row(one, scale, _HEAD + i * _ROW) for i, one in enumerate(found)),
+        *(_row(one, _name(one, every), scale, _HEAD + i * _ROW) for i, one in enumerate(found)),
     )
     return tag("figure", tag("figcaption", f"{first.graph}: {first.of} against {first.to}"), picture)
 
 
-def _row(found: Ratio, scale: svg.Scale, top: float) -> Markup:
+def _name(found: Ratio, every: Sequence[Ratio]) -> str:
+    return f"{rows(found.batch)}, {found.scenario}{setting_words(found, every)}"
+
+
+def _row(found: Ratio, name: str, scale: svg.Scale, top: float) -> Markup:
     low, high = (scale(edge) for edge in found.spread)
     y, kind = top + 23, verdict(found)
     return tag(
         "g",
-        svg.label(svg.EDGE, top + 13, f"{rows(found.batch)}, {found.scenario}", "name"),
+        svg.label(svg.EDGE, top + 13, svg.shortened(name, svg.WIDTH - 70), "name"),
         svg.label(svg.WIDTH - svg.EDGE, top + 13, ratio(found.p50), "value", "end"),
         svg.line(low, y, high, y, f"spread {kind}"),
         svg.marker(

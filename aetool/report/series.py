@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 from aetool.report import svg
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.source import BenchResult, Measurement
-from aetool.report.units import rows
+from aetool.report.source import BenchResult, Measurement, Ratio
+from aetool.report.units import counted, rows
 
 _FIRST = ("aetool", "raw-onnxruntime")
 _COLOURS = 8  # in the style sheet
 _GRAPHS = ("encode", "reconstruct", "score")
 _SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
+
+Setting = tuple[str | None, str | None, int | None]  # provider, precision, threads
+_Key = tuple[str, Setting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class Case:
         return (*_known(self.graph, _GRAPHS), *_known(self.scenario, _SCENARIOS), self.batch)
 
 
-def case_of(found: Measurement) -> Case:
-    """The case that a measurement belongs to."""
+def case_of(found: Measurement | Ratio) -> Case:
+    """The case that a measurement or a ratio belongs to."""
     return Case(found.graph, found.scenario, found.batch)
 
 
@@ -96,20 +99,31 @@ class Lineup:
         return tag("ul", *(tag("li", series.named()) for series in self._series.values()), class_="legend")
 
 
-_Key = tuple[str, str, str, int | None]
+def setting_of(found: Measurement | Ratio) -> Setting:
+    """How the contestants were set."""
+    return found.provider, found.precision, found.threads
+
+
+def telling(own: Setting, settings: Iterable[Setting]) -> list[str]:
+    """The words for what tells one setting apart from the others."""
+    provider, precision, threads = own
+    words = (
+        (provider or "").removesuffix("ExecutionProvider"),
+        precision or "",
+        "default threads" if threads is None else counted(threads, "thread"),
+    )
+    differing = [len(set(values)) > 1 for values in zip(*settings, strict=True)]
+    return [word for word, differs in zip(words, differing, strict=True) if differs]
 
 
 def _key(found: Measurement) -> _Key:
-    return found.contestant, found.provider, found.precision, found.threads
+    return found.contestant, setting_of(found)
 
 
 def _name(key: _Key, keys: Sequence[_Key]) -> str:
     """The contestant, and what tells it apart from itself set in another way."""
-    same = [other for other in keys if other[0] == key[0]]
-    threads = "default threads" if key[3] is None else f"{key[3]} thread{'' if key[3] == 1 else 's'}"
-    words = (key[1].removesuffix("ExecutionProvider"), key[2], threads)
-    telling = [word for i, word in enumerate(words, 1) if len({other[i] for other in same}) > 1]
-    return ", ".join([key[0], *telling])
+    contestant, setting = key
+    return ", ".join([contestant, *telling(setting, [other[1] for other in keys if other[0] == contestant])])
 
 
 def _known(name: str, names: tuple[str, ...]) -> tuple[int, str]:

@@ -66,7 +66,7 @@ class Agreement:
     graph: str
     output: str
     max_scaled: float
-    rows: int
+    rows: Any  # how many, or which ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,9 @@ class Ratio:
     p99: float | None
     throughput: float
     spread: tuple[float, ...]  # lowest and highest round
+    provider: str | None = None  # how both were set; None: as in every other ratio
+    precision: str | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

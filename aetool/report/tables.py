@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Sequence
 
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.series import Lineup, Series, case_of
+from aetool.report.series import Lineup, Series
 from aetool.report.source import BenchResult, Measurement
 from aetool.report.units import MISSING, TIMES, counted, percent, ratio, seconds, size
 from aetool.report.units import count as short
-from aetool.report.verdicts import badge, case_of_ratio, is_shaky
+from aetool.report.verdicts import badge, in_order, is_shaky, setting_words
 
 Cell = str | Markup | tuple[str, float]  # text, or text and the number that it is sorted by
 
@@ -48,26 +48,25 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | Non
 def results(found: Sequence[Measurement], lineup: Lineup) -> Markup:
     """Every measurement."""
     columns = (
-        *("graph", "rows", "scenario", "contestant", "provider", "precision", "threads", "p50", "p90", "p99"),
-        *("p99.9", "mean", "fastest", "slowest", "rows/s", "of peak", "samples", "warm-up", "stable"),
+        *("contestant", "graph", "rows", "scenario", "p50", "p90", "p99", "p99.9", "rows/s", "stable", "of peak"),
+        *("mean", "fastest", "slowest", "samples", "warm-up", "provider", "precision", "threads"),
     )
     return table("All measurements", columns, [_result(one, lineup.of(one)) for one in found], headers=4)
 
 
 def _result(found: Measurement, series: Series) -> list[Cell | None]:
-    times, case = found.latency_s, case_of(found)
-    percentiles = [_time(value) or _TOO_FEW for value in (times.p50, times.p90, times.p99, times.p99_9)]
-    stable = "yes" if found.stability.stable else "\N{WARNING SIGN} NO"
-    threads: Cell = "default" if found.threads is None else (str(found.threads), found.threads)
+    times, stability = found.latency_s, found.stability
+    stable = "yes" if stability.stable else "\N{WARNING SIGN} NO"
     return [
-        *(case.graph, (f"{case.batch:,}", case.batch), case.scenario, series.named()),
-        *(_provider(found), found.precision, threads, *percentiles),
-        *(_time(value) for value in (times.mean, times.min, times.max)),
+        *(series.named(), found.graph, (f"{found.batch:,}", found.batch), found.scenario),
+        *(_time(value) or _TOO_FEW for value in (times.p50, times.p90, times.p99, times.p99_9)),
         (short(found.throughput_rows_per_s), found.throughput_rows_per_s),
-        None if found.share_of_peak is None else (f"{found.share_of_peak:.1%}", found.share_of_peak),
-        (f"{found.samples:,}", found.samples),
-        (f"{found.warm_up_samples:,}", found.warm_up_samples),
-        (f"{stable}, {percent(found.stability.spread)}", found.stability.spread),
+        (f"{stable}, {percent(stability.spread)}", stability.spread),
+        None if found.share_of_peak is None else (percent(found.share_of_peak), found.share_of_peak),
+        *(_time(value) for value in (times.mean, times.min, times.max)),
+        *((f"{value:,}", value) for value in (found.samples, found.warm_up_samples)),
+        *(_provider(found), found.precision),
+        "default" if found.threads is None else (str(found.threads), found.threads),
     ]
 
 
@@ -75,11 +74,17 @@ def ratios(result: BenchResult) -> Markup:
     """Every ratio."""
     columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
     lines: list[list[Cell | None]] = []
-    for one in sorted(result.ratios, key=lambda one: case_of_ratio(one).place):
+    for one in in_order(result.ratios):
         low, high = one.spread
         lines.append(
             [
-                *(one.graph, (f"{one.batch:,}", one.batch), one.scenario, one.of, one.to),
+                *(
+                    one.graph,
+                    (f"{one.batch:,}", one.batch),
+                    one.scenario + setting_words(one, result.ratios),
+                    one.of,
+                    one.to,
+                ),
                 (ratio(one.p50), one.p50),
                 (f"{low:.2f}{MISSING}{high:.2f}{TIMES}", high - low),
                 _TOO_FEW if one.p99 is None else (ratio(one.p99), one.p99),
@@ -99,7 +104,7 @@ def agreement(result: BenchResult) -> Markup:
             one.graph,
             one.output,
             (f"{one.max_scaled:.1e}", one.max_scaled),
-            (f"{one.rows:,}", one.rows),
+            (f"{one.rows:,}", one.rows) if isinstance(one.rows, int) else str(one.rows),
         ]
         for one in result.agreement
     ]

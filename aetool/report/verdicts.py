@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from aetool.report.markup import Markup, tag
-from aetool.report.series import Case, case_of
+from aetool.report.series import case_of, setting_of, telling
 from aetool.report.source import BenchResult, Ratio
 from aetool.report.units import counted, ratio, seconds
 
@@ -18,9 +18,14 @@ _SIGNS = {
 _WORDS = {LESS: "less time", SAME: "no difference beyond the noise", MORE: "more time"}
 
 
-def case_of_ratio(found: Ratio) -> Case:
-    """The case that a ratio belongs to."""
-    return Case(found.graph, found.scenario, found.batch)
+def in_order(ratios: Sequence[Ratio]) -> list[Ratio]:
+    """The ratios by case."""
+    return sorted(ratios, key=lambda one: case_of(one).place)
+
+
+def setting_words(found: Ratio, ratios: Sequence[Ratio]) -> str:
+    """`, int8, 2 threads`, where that tells a ratio apart from others; else nothing."""
+    return "".join(f", {word}" for word in telling(setting_of(found), map(setting_of, ratios)))
 
 
 def verdict(found: Ratio) -> str:
@@ -56,14 +61,17 @@ def summary(result: BenchResult) -> str:
 
 def cards(result: BenchResult) -> Markup:
     """The verdicts that are asked for first: a row alone and many at once, for every graph."""
-    return tag("ul", *(_card(found, is_shaky(result, found)) for found in _first(result.ratios)), class_="cards")
+    return tag("ul", *(_card(result, found) for found in _first(result.ratios)), class_="cards")
 
 
 def is_shaky(result: BenchResult, found: Ratio) -> bool:
     """Whether a measurement that the ratio is made of was not stable."""
-    case, names = case_of_ratio(found), (found.of, found.to)
     return any(
-        not one.stability.stable and one.contestant in names and case_of(one) == case for one in result.results
+        not one.stability.stable
+        and one.contestant in (found.of, found.to)
+        and case_of(one) == case_of(found)
+        and (found.provider is None or setting_of(one) == setting_of(found))
+        for one in result.results
     )
 
 
@@ -99,28 +107,30 @@ def badge(found: Ratio) -> Markup:
     return tag("span", f"{_SIGNS[kind]} {_WORDS[kind]}", class_=f"badge {kind}")
 
 
-def _card(found: Ratio, shaky: bool) -> Markup:
+def _card(result: BenchResult, found: Ratio) -> Markup:
     return tag(
         "li",
-        tag("p", case_of_ratio(found).words, class_="what"),
+        tag("p", case_of(found).words + setting_words(found, result.ratios), class_="what"),
         tag("p", tag("strong", ratio(found.p50)), " ", badge(found)),
         tag("p", sentence(found) + "."),
-        tag("p", "\N{WARNING SIGN} not stable", class_="shaky") if shaky else None,
+        tag("p", "\N{WARNING SIGN} not stable", class_="shaky") if is_shaky(result, found) else None,
     )
 
 
 def _first(found: Sequence[Ratio]) -> list[Ratio]:
     """The least and the most rows of every graph, one after another."""
-    ordered = sorted(found, key=lambda one: case_of_ratio(one).place)
     least: dict[tuple[str, str], Ratio] = {}
     most: dict[tuple[str, str], Ratio] = {}
-    for one in ordered:
-        least.setdefault((one.graph, one.to), one)
+    for one in in_order(found):
         key = (one.graph, one.to)
-        if key not in most or one.batch >= most[key].batch:
+        least.setdefault(key, one)
+        if one.batch > least[key].batch and (key not in most or _size(one) > _size(most[key])):
             most[key] = one
-    chosen = [*least.values(), *(one for one in most.values() if one not in least.values())]
-    return chosen[:_CARDS]
+    return [*least.values(), *most.values()][:_CARDS]
+
+
+def _size(found: Ratio) -> tuple[int, bool]:
+    return found.batch, found.scenario == "offline"
 
 
 def _tail(found: Ratio) -> str:
