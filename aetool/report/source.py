@@ -102,9 +102,10 @@ class Round:
 class Stability:
     """Whether the same work took the same time from beginning to end."""
 
-    windows_s: tuple[float, ...]
+    windows_s: tuple[float, ...]  # median of each window, in order
     spread: float
     stable: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,16 @@ def axis_below(scale: Scale, ticks: Sequence[float], y: float, top: float, name:
     return joined(shapes)
 
 
+def sparkline(values: Sequence[float], class_: str, width: float = 90, height: float = 16) -> Markup:
+    """A line through the values for a line of text, which has to say the same."""
+    low, high = min(values), max(values)
+    step = (width - 4) / max(len(values) - 1, 1)
+    up = (height - 4) / ((high - low) or 1)
+    points = [(2 + i * step, height - 2 - (value - low) * up) for i, value in enumerate(values)]
+    box = f"0 0 {number(width)} {number(height)}"
+    return tag("svg", path(points, class_), viewBox=box, class_="sparkline", aria_hidden="true")
+
+
 def text_width(text: str, font: float = FONT) -> float:
     """About how wide a text is."""
     return len(text) * font * _PER_LETTER

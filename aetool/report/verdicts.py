@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from aetool.report import svg
 from aetool.report.markup import Markup, tag
 from aetool.report.series import case_of, setting_of, telling
-from aetool.report.source import BenchResult, Ratio
-from aetool.report.units import counted, ratio, seconds
+from aetool.report.source import BenchResult, Measurement, Ratio
+from aetool.report.units import counted, percent, ratio, seconds
 
 LESS, SAME, MORE = "less", "same", "more"
 _CARDS = 6
@@ -78,7 +79,7 @@ def is_shaky(result: BenchResult, found: Ratio) -> bool:
 def warning(result: BenchResult, names: Sequence[str]) -> Markup | None:
     """A loud note of what was not stable; `names` are those of the results."""
     shaky = [
-        tag("li", f"{name}, {case_of(found).words}: windows {found.stability.spread:.0%} apart")
+        tag("li", f"{name}, {case_of(found).words}: {_drift(found)}", _windows(found))
         for found, name in zip(result.results, names, strict=True)
         if not found.stability.stable
     ]
@@ -131,6 +132,16 @@ def _first(found: Sequence[Ratio]) -> list[Ratio]:
 
 def _size(found: Ratio) -> tuple[int, bool]:
     return found.batch, found.scenario == "offline"
+
+
+def _drift(found: Measurement) -> str:
+    return found.stability.reason or f"windows {percent(found.stability.spread)} apart"
+
+
+def _windows(found: Measurement) -> Markup | None:
+    """The time in each window, from the beginning to the end."""
+    windows = found.stability.windows_s
+    return svg.sparkline(windows, "line") if len(windows) > 1 else None
 
 
 def _tail(found: Ratio) -> str:

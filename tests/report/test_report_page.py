@@ -122,7 +122,11 @@ def test_an_unstable_measurement_is_told_loudly_and_at_its_ratio(page, many):
     text = page(many)
     assert "1 of 95 measurements not stable" in text and 'role="region"' in text
     assert text.index("1 of 95 measurements not stable") < text.index("Latency")
-    assert "windows 21% apart" in text.replace(" %", "%")
+    assert "windows 21 % apart" in text and text.count('class="sparkline"') == 1
+    next(found for found in many["results"] if not found["stability"]["stable"])["stability"]["reason"] = (
+        "so noisy"
+    )
+    assert "so noisy" in page(many)
     for found in many["results"]:
         found["stability"]["stable"] = True
     assert "not stable" not in page(many)
@@ -144,6 +148,16 @@ def test_verdicts_in_words(page, many, ratio, words):
     text = page(many)
     assert all(word in text for word in words)
     assert "the time of raw-onnxruntime at p50" in text
+
+
+def test_ratios_of_several_settings_are_told_apart(page, many):
+    first = many["ratios"][0]
+    settings = {"provider": "CPUExecutionProvider", "precision": "fp32"}
+    many["ratios"] = [{**first, **settings, "threads": threads} for threads in (1, 2, None)]
+    text = page(many)
+    everything_is_in_order(text)
+    assert "single-stream, 1 thread" in text and "single-stream, 2 threads" in text
+    assert "single-stream, default threads" in text and "single-stream, CPU" not in text
 
 
 def test_names_from_the_file_are_shown_and_never_run(page, many):
