@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from aetool.report import distribution, environment, profile, ratios, rounds, tables, throughput, verdicts
+from aetool.report import distribution, environment, profile, ratios, rounds, stability, tables, throughput
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.page import page, section
 from aetool.report.series import Case, Lineup, by_case, ordered
 from aetool.report.source import BenchResult
 from aetool.report.units import counted
+from aetool.report.verdicts import cards, summary, verdicts
 
 _OPEN = 6  # figures that are shown before the rest is folded away
 
@@ -17,6 +18,7 @@ def benchmark_page(result: BenchResult) -> str:
     lineup = Lineup(result.results)
     found = ordered(result, lineup)
     cases = by_case(found)
+    told = verdicts(result)
     latencies = {
         case: distribution.figure(f"latency-{i}", case, group, lineup)
         for i, (case, group) in enumerate(cases.items())
@@ -30,19 +32,20 @@ def benchmark_page(result: BenchResult) -> str:
         "header",
         tag("p", "aetool bench", class_="kicker"),
         tag("h1", f"How fast is {bundle.name}?"),
-        tag("p", verdicts.summary(result), class_="lead"),
+        tag("p", summary(result, told), class_="lead"),
         tag("p", f"{bundle.features:,} features, {machine}, {result.created}", class_="about"),
     )
     sections = (
-        verdicts.warning(result, [lineup.of(one).name for one in result.results]),
-        tag("div", verdicts.cards(result), class_="verdicts") if result.ratios else None,
+        stability.warning(found, lineup),
+        cards(told) if told else None,
         section(
             "Against the peer",
             "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at "
-            "p50, its line goes from the lowest round to the highest; a verdict needs every round on one side.",
-            joined([_grid(ratios.figures(result.ratios)), _table_to_open(tables.ratios(result))]),
+            "p50, its line goes from the lowest round to the highest; a verdict needs every round on one side, and "
+            "time that was stable.",
+            joined([_grid(ratios.figures(told)), _table_to_open(tables.ratios(told))]),
         )
-        if result.ratios
+        if told
         else None,
         section(
             "Latency",
@@ -97,14 +100,14 @@ def _grid(figures: Iterable[Markup | None]) -> Markup:
 
 
 def _folded(figures: Mapping[Case, Markup | None]) -> Markup:
-    """A part to fold for every graph and scenario; the first parts are open."""
-    groups: dict[tuple[str, str], list[Markup]] = {}
+    """A part to fold for every graph; the first parts are open."""
+    groups: dict[str, list[Markup]] = {}
     for case, figure in figures.items():
         if figure is not None:
-            groups.setdefault((case.graph, case.scenario), []).append(figure)
+            groups.setdefault(case.graph, []).append(figure)
     parts, shown = [], 0
-    for (graph, scenario), group in groups.items():
-        name = tag("summary", tag("h3", f"{graph}, {scenario}"), tag("small", counted(len(group), "case")))
+    for graph, group in groups.items():
+        name = tag("summary", tag("h3", graph), tag("small", counted(len(group), "case")))
         parts.append(tag("details", name, _grid(group), open=shown < _OPEN))
         shown += len(group)
     return joined(parts)

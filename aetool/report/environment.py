@@ -28,7 +28,7 @@ def section(result: BenchResult) -> Markup:
         "commit": machine.commit or "none",
         "bundle": f"{bundle.name} ({bundle.id})",
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
-        **{f"{name}.onnx": _file(file) for name, file in bundle.files.items()},
+        **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
         **{name.replace("_", " "): _text(value) for name, value in result.parameters.items()},
         "measured": result.created,
     }

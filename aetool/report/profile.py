@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from aetool.report import svg
 from aetool.report.markup import Markup, tag
-from aetool.report.series import Lineup, case_of
+from aetool.report.series import Lineup
 from aetool.report.source import Measurement, NodeTime
-from aetool.report.units import counted, percent, seconds
+from aetool.report.units import counted, percent, rows, seconds
 
 _ROW = 30.0
 _MOST = 12
@@ -14,8 +14,9 @@ _MOST = 12
 
 def figures(found: Sequence[Measurement], lineup: Lineup) -> list[Markup]:
     """One figure for every measurement that was profiled."""
-    profiled = [one for one in found if one.profile]
-    return [_figure(f"profile-{i}", one, lineup) for i, one in enumerate(profiled)]
+    # A node does the same whatever the scenario: one figure for each contestant, graph and batch.
+    profiled = {(lineup.of(one), one.graph, one.batch): one for one in reversed(found) if one.profile}
+    return [_figure(f"profile-{i}", one, lineup) for i, one in enumerate(reversed(profiled.values()))]
 
 
 def _figure(key: str, found: Measurement, lineup: Lineup) -> Markup:
@@ -34,7 +35,7 @@ def _figure(key: str, found: Measurement, lineup: Lineup) -> Markup:
             svg.label(svg.WIDTH - svg.EDGE, top + 13, value, "value", "end"),
             svg.bar(svg.EDGE, top + 18, width, 8, f"{series.colour} dot", f"{name}: {value}"),
         ]
-    words = f"{series.name}: {case_of(found).words}"
+    words = f"{series.name}: {found.graph}, {rows(found.batch)}"
     told = "; ".join(f"{node.op} {node.node} {seconds(node.us * 1e-6)}" for node in nodes)
     picture = svg.picture(key, f"Time of each node, {words}", told, len(nodes) * _ROW + 4, *shapes)
     return tag("figure", tag("figcaption", words), picture)

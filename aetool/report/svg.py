@@ -14,7 +14,7 @@ from aetool.report.markup import Markup, joined, number, tag
 WIDTH = 400
 EDGE = 8  # left and right of what is drawn
 FONT = 11.5
-_PER_LETTER = 0.56  # of the font's size, on average
+_PER_LETTER = 0.6  # of the font's size, on average
 
 MARKERS = (
     "M{r},0A{r},{r} 0 1 1 -{r},0A{r},{r} 0 1 1 {r},0Z",  # circle

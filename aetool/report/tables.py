@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.series import Lineup, Series
 from aetool.report.source import BenchResult, Measurement
-from aetool.report.units import MISSING, TIMES, counted, percent, ratio, seconds, size
+from aetool.report.stability import WARNING
+from aetool.report.units import MISSING, counted, percent, ratio, seconds, size
 from aetool.report.units import count as short
-from aetool.report.verdicts import badge, in_order, is_shaky, setting_words
+from aetool.report.verdicts import Verdict
 
 Cell = str | Markup | tuple[str, float]  # text, or text and the number that it is sorted by
 
@@ -56,7 +57,7 @@ def results(found: Sequence[Measurement], lineup: Lineup) -> Markup:
 
 def _result(found: Measurement, series: Series) -> list[Cell | None]:
     times, stability = found.latency_s, found.stability
-    stable = "yes" if stability.stable else "\N{WARNING SIGN} NO"
+    stable = "yes" if stability.stable else f"{WARNING} NO"
     return [
         *(series.named(), found.graph, (f"{found.batch:,}", found.batch), found.scenario),
         *(_time(value) or _TOO_FEW for value in (times.p50, times.p90, times.p99, times.p99_9)),
@@ -70,26 +71,20 @@ def _result(found: Measurement, series: Series) -> list[Cell | None]:
     ]
 
 
-def ratios(result: BenchResult) -> Markup:
+def ratios(found: Sequence[Verdict]) -> Markup:
     """Every ratio."""
     columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
     lines: list[list[Cell | None]] = []
-    for one in in_order(result.ratios):
-        low, high = one.spread
+    for one in found:
+        record = one.ratio
         lines.append(
             [
-                *(
-                    one.graph,
-                    (f"{one.batch:,}", one.batch),
-                    one.scenario + setting_words(one, result.ratios),
-                    one.of,
-                    one.to,
-                ),
-                (ratio(one.p50), one.p50),
-                (f"{low:.2f}{MISSING}{high:.2f}{TIMES}", high - low),
-                _TOO_FEW if one.p99 is None else (ratio(one.p99), one.p99),
-                (ratio(one.throughput), one.throughput),
-                tag("span", badge(one), " \N{WARNING SIGN} not stable" if is_shaky(result, one) else None),
+                *(record.graph, (f"{record.batch:,}", record.batch), record.scenario + one.setting),
+                *(record.of, record.to, (ratio(record.p50), record.p50)),
+                (one.spread, record.spread[1] - record.spread[0]),
+                _TOO_FEW if record.p99 is None else (ratio(record.p99), record.p99),
+                (ratio(record.throughput), record.throughput),
+                one.badge(),
             ]
         )
     return table("All ratios", columns, lines, headers=3)
@@ -157,7 +152,8 @@ def _provider(found: Measurement) -> Cell:
         return name
     placed = {key.removesuffix("ExecutionProvider"): nodes for key, nodes in found.placement.items()}
     told = ", ".join(
-        f"{'' if key == name else key} {counted(nodes, 'node')}".strip() for key, nodes in placed.items()
+        f"{'' if key.lower() == name.lower() else key} {counted(nodes, 'node')}".strip()
+        for key, nodes in placed.items()
     )
     return tag("span", name, tag("small", f" {told}"))
 

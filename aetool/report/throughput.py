@@ -34,8 +34,7 @@ def bytes_per_row(graph: str, features: int, embedding: int | None) -> int:
 def limits(result: BenchResult, graph: str) -> list[Limit]:
     """What bounds `graph` on this machine, the highest first."""
     found = []
-    file = result.bundle.files.get(GRAPH_FILES.get(graph, graph))
-    work = file.multiply_adds_per_row if file else None
+    work = _work(result, graph)
     if work:
         peaks = sorted(result.ceiling.matmul_gflops.items(), key=lambda peak: peak[1])
         for threads, gflops in dict([*peaks[:1], *peaks[-1:]]).items():
@@ -44,6 +43,13 @@ def limits(result: BenchResult, graph: str) -> list[Limit]:
     moved = bytes_per_row(graph, result.bundle.features, result.bundle.embedding)
     found.append(Limit("memory copy", result.ceiling.copy_gb_per_s * 1e9 / moved, "memory"))
     return sorted((limit for limit in found if limit.rows_per_s > 0), key=lambda limit: -limit.rows_per_s)
+
+
+def _work(result: BenchResult, graph: str) -> int | None:
+    """Multiply-adds of a row; files are named by the job or by the graph, below a precision other than fp32."""
+    names = (graph, GRAPH_FILES.get(graph, graph))
+    found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] in names)
+    return next((file.multiply_adds_per_row for file in found), None)
 
 
 def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measurement]) -> list[Markup]:
@@ -135,7 +141,8 @@ def caption(result: BenchResult) -> str:
         for n, gflops in result.ceiling.matmul_gflops.items()
     )
     return (
-        f"Ceilings measured on this machine: a matrix product reaches {threads}, at two operations for each "
-        f"multiply-add of a row; a copy in memory moves {result.ceiling.copy_gb_per_s:.3g} GB/s, for the bytes of "
-        "a row's features and outputs in float32. Other precisions have other ceilings."
+        f"Ceilings of the processor, measured here: a matrix product in float32 reaches {threads}, at two "
+        f"operations for a multiply-add of a row; a copy moves {result.ceiling.copy_gb_per_s:.3g} GB/s, for the "
+        "bytes of a row's features and outputs. Few rows stay in the caches, which are faster than memory; other "
+        "precisions have other ceilings."
     )

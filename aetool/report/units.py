@@ -35,7 +35,8 @@ def percent(value: float, signed: bool = False) -> str:
 
 def ratio(value: float) -> str:
     """`0.71x`, with the sign of multiplication."""
-    return (f"{value:.2f}" if value < 100 else f"{value:.0f}") + TIMES
+    digits = f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    return digits + TIMES
 
 
 def rows(value: int) -> str:

@@ -126,7 +126,7 @@ def test_an_unstable_measurement_is_told_loudly_and_at_its_ratio(page, many):
     next(found for found in many["results"] if not found["stability"]["stable"])["stability"]["reason"] = (
         "so noisy"
     )
-    assert "so noisy" in page(many)
+    assert "so noisy" in page(many) and "no verdict, not stable, in 1 of 19 cases" in text
     for found in many["results"]:
         found["stability"]["stable"] = True
     assert "not stable" not in page(many)
@@ -177,6 +177,15 @@ def test_names_from_the_file_are_shown_and_never_run(page, many):
     assert found.tags.count("script") == 1 and text.count("<script") == 1
     assert "\u202e" not in text and "\x00" not in text
     assert "<script>alert(1)</script>" in found.text  # as text
+
+
+def test_rounds_far_apart_are_shown_as_multiples(page, single):
+    rounds = single["results"][0]["rounds"]
+    assert "+1 %" in page(single)
+    rounds[0]["p50_s"] *= 40
+    text = page(single)
+    everything_is_in_order(text)
+    assert "10\N{MULTIPLICATION SIGN}" in text and "+1 %" not in text
 
 
 def test_long_names_are_shortened_in_figures_only(page, single):
