@@ -41,8 +41,8 @@ def benchmark_page(result: BenchResult) -> str:
         section(
             "Against the peer",
             "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at "
-            "p50, its line goes from the lowest round to the highest; a verdict needs every round on one side, and "
-            "time that was stable.",
+            "p50, its line goes from the lowest round to the highest. A verdict needs every round on one side, "
+            "and times that were stable.",
             joined([_grid(ratios.figures(told)), _table_to_open(tables.ratios(told))]),
         )
         if told

@@ -28,9 +28,9 @@ def size(value: float) -> str:
 
 def percent(value: float, signed: bool = False) -> str:
     """`2.1 %` of a share of 1."""
-    digits = 0 if abs(value) >= 0.1 else 1
-    shown = f"{value * 100:.{digits}f}"
-    return ("+" if signed and value > 0 else "") + shown.replace("-", "\N{MINUS SIGN}") + " %"
+    shown = f"{value * 100:.{0 if abs(value) >= 0.1 else 1}f}"
+    sign = "" if not float(shown) else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
+    return f"{sign}{shown.removeprefix('-')} %"
 
 
 def ratio(value: float) -> str:

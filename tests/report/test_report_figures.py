@@ -1,5 +1,8 @@
 """Numbers for people, ticks, scales, and where the ceilings are."""
 
+import re
+from importlib import resources
+
 import pytest
 
 from aetool.report import read_result, svg, throughput, units
@@ -28,7 +31,11 @@ def test_other_numbers():
     assert [units.count(value) for value in (0, 512, 999.7, 4096, 1.234e6)] == ["0", "512", "1k", "4.1k", "1.23M"]
     assert [units.size(value) for value in (12, 540_000, 16 * 2**30)] == ["12 B", "527 KiB", "16 GiB"]
     assert [units.percent(0.021), units.percent(-0.0305, signed=True)] == ["2.1 %", "\N{MINUS SIGN}3.0 %"]
-    assert [units.percent(0, signed=True), units.percent(1)] == ["0.0 %", "100 %"]
+    assert [units.percent(x, signed=True) for x in (0, -1e-5, 0.02, 1)] == ["0.0 %", "0.0 %", "+2.0 %", "+100 %"]
+    assert [units.percent(x) for x in (1, -0.2)] == ["100 %", "\N{MINUS SIGN}20 %"]
+    assert [units.ratio(x) for x in (0.0216, 1, 23.88, 162.4)] == [
+        f"{n}{units.TIMES}" for n in ("0.022", "1.00", "23.88", "162")
+    ]
     assert [units.rows(1), units.rows(65536), units.ratio(0.714)] == [
         "one row",
         "65,536 rows",
@@ -80,3 +87,28 @@ def test_ceilings_come_from_the_machine(write, many):
     assert throughput.bytes_per_row("reconstruct", 640, 8) == 4 * (640 + 8 + 640)
     assert throughput.bytes_per_row("score", 640, None) == 4 * 641 + 1
     assert [limit.name for limit in throughput.limits(result, "unheard of")] == ["memory copy"]
+
+
+def luminance(colour):
+    """As WCAG defines it."""
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_from_what_is_behind_them(scheme):
+    style = resources.files("aetool.report").joinpath("style.css").read_text(encoding="utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
+    for text in ("ink", "soft", "good", "bad"):
+        assert contrast(colours[text], colours["page"]) >= 4.5, text
+        assert contrast(colours[text], colours["panel"]) >= 4.5, text
+    assert contrast(colours["ink"], colours["loud"]) >= 7
+    for i in range(8):
+        assert contrast(colours[f"s{i}"], colours["page"]) >= 3, i
