@@ -26,6 +26,7 @@ def benchmark_page(result: BenchResult) -> str:
     turns = {
         case: rounds.figure(f"rounds-{i}", case, group, lineup) for i, (case, group) in enumerate(cases.items())
     }
+    rates = throughput.figures(result, lineup, found)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     header = tag(
@@ -56,8 +57,10 @@ def benchmark_page(result: BenchResult) -> str:
         section(
             "Throughput",
             throughput.caption(result),
-            joined([lineup.legend(), _grid(throughput.figures(result, lineup, found))]),
-        ),
+            joined([lineup.legend(), _grid(rates)]),
+        )
+        if rates
+        else None,
         section(
             "Rounds",
             "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie "

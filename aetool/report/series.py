@@ -35,9 +35,11 @@ class Series:
         """Its marker; another one where the colours begin anew."""
         return self.index + self.index // _COLOURS
 
-    def sign(self, x: float, y: float, hint: str | None = None, radius: float = 4) -> Markup:
-        """Its marker."""
-        return svg.marker(self.shape, x, y, f"{self.colour} dot", hint, radius)
+    def sign(
+        self, x: float, y: float, hint: str | None = None, radius: float = 4, *, is_open: bool = False
+    ) -> Markup:
+        """Its marker; a hollow one is for what must be told apart from the rest."""
+        return svg.marker(self.shape, x, y, f"{self.colour} {'open' if is_open else 'dot'}", hint, radius)
 
     def named(self) -> Markup:
         """Its marker and name in a line of text."""

@@ -14,6 +14,7 @@ from aetool.report.markup import Markup, joined, number, tag
 WIDTH = 400
 EDGE = 8  # left and right of what is drawn
 FONT = 11.5
+_GAP = 6  # between two names
 _PER_LETTER = 0.6  # of the font's size, on average
 
 MARKERS = (
@@ -95,18 +96,25 @@ def marker(kind: int, x: float, y: float, class_: str, hint: str | None = None, 
 
 
 def axis_below(scale: Scale, ticks: Sequence[float], y: float, top: float, name: Callable[[float], str]) -> Markup:
-    """Lines of a grid from `top` to `y`, and the ticks' names below, where they have room."""
-    shapes: list[Markup] = [line(scale.start, y, scale.end, y, "axis")]
+    """Lines of a grid from `top` to `y`, and the ticks' names below: the last one, and others that have room."""
+    shapes = [line(scale.start, y, scale.end, y, "axis")]
+    shapes += [line(scale(tick), top, scale(tick), y + 4, "grid") for tick in ticks]
+    names = [(scale(tick), name(tick)) for tick in ticks]
     free = -math.inf
-    for value in ticks:
-        x, text = scale(value), name(value)
-        shapes.append(line(x, top, x, y + 4, "grid"))
-        half = text_width(text) / 2
-        middle = min(max(x, half + 1), WIDTH - half - 1)
-        if middle - half > free:
-            shapes.append(label(middle, y + 17, text, "tick", "middle"))
-            free = middle + half + 6
+    for i, (x, text) in enumerate(names):
+        left, right = _sides(x, text)
+        is_last = i == len(names) - 1
+        if left >= free and (is_last or right + _GAP <= _sides(*names[-1])[0]):
+            shapes.append(label((left + right) / 2, y + 17, text, "tick", "middle"))
+            free = right + _GAP
     return joined(shapes)
+
+
+def _sides(x: float, text: str) -> tuple[float, float]:
+    """Left and right of a text below `x`, inside the picture."""
+    half = text_width(text) / 2
+    middle = min(max(x, half + 1), WIDTH - half - 1)
+    return middle - half, middle + half
 
 
 def sparkline(values: Sequence[float], class_: str, width: float = 90, height: float = 16) -> Markup:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aetool.report import svg
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.series import Lineup, Series, case_of
+from aetool.report.series import Lineup, Series
 from aetool.report.source import BenchResult, Measurement
 from aetool.report.ticks import log_ticks
 from aetool.report.units import count, counted, rate, rows
@@ -53,32 +53,35 @@ def _work(result: BenchResult, graph: str) -> int | None:
 
 
 def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measurement]) -> list[Markup]:
-    """One figure for every graph and scenario that has several batches; a server gives what arrives, no more."""
-    groups: dict[tuple[str, str], list[Measurement]] = {}
+    """For every graph calls one after another, with all rows at once beside them; and many callers at once.
+
+    A server gives what arrives, no more: it is left out.
+    """
+    groups: dict[tuple[str, bool], list[Measurement]] = {}
     for one in found:
         if one.scenario != "server":
-            groups.setdefault((one.graph, one.scenario), []).append(one)
+            groups.setdefault((one.graph, one.scenario == "multi-stream"), []).append(one)
     several = {key: group for key, group in groups.items() if len({one.batch for one in group}) > 1}
-    chosen = several or dict(list(groups.items())[:1])
+    chosen = several or groups
     return [
-        _figure(f"throughput-{i}", group, limits(result, graph), lineup)
+        _figure(f"throughput-{i}", graph, group, limits(result, graph), lineup)
         for i, ((graph, _), group) in enumerate(chosen.items())
     ]
 
 
-def _figure(key: str, found: Sequence[Measurement], ceilings: Sequence[Limit], lineup: Lineup) -> Markup:
+def _figure(
+    key: str, graph: str, found: Sequence[Measurement], ceilings: Sequence[Limit], lineup: Lineup
+) -> Markup:
     batches = sorted({one.batch for one in found})
     across = svg.log_scale([float(batch) for batch in batches], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.0001)
     rates = [one.throughput_rows_per_s for one in found] + [limit.rows_per_s for limit in ceilings]
     up = svg.Scale(min(rates) / 1.6, max(rates) * 1.6, _BOTTOM, _TOP)
-    graph, scenario = case_of(found[0]).graph, case_of(found[0]).scenario
-    told = "; ".join(
-        f"{lineup.of(one).name}, {rows(one.batch)}: {rate(one.throughput_rows_per_s)}" for one in found
-    )
+    scenarios = " and ".join(dict.fromkeys(one.scenario for one in found))
+    told = "; ".join(_told(one, lineup.of(one)) for one in found)
     bounds = "; ".join(f"{limit.name}: {rate(limit.rows_per_s)}" for limit in ceilings)
     picture = svg.picture(
         key,
-        f"Throughput of {graph} against batch, {scenario}",
+        f"Throughput of {graph} against batch, {scenarios}",
         f"Both axes are logarithmic. Ceilings: {bounds}. {told}.",
         _BOTTOM + 38,
         _axis_beside(up),
@@ -88,26 +91,36 @@ def _figure(key: str, found: Sequence[Measurement], ceilings: Sequence[Limit], l
         *(_line(series, points, across, up) for series, points in _lines(found, lineup)),
         _ceiling_names(ceilings, up),
     )
-    return tag("figure", tag("figcaption", f"{graph}, {scenario}"), picture)
+    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture)
 
 
 def _lines(found: Sequence[Measurement], lineup: Lineup) -> list[tuple[Series, list[Measurement]]]:
-    lines: dict[Series, list[Measurement]] = {}
-    for one in found:
-        lines.setdefault(lineup.of(one), []).append(one)
-    # The first are drawn last: nobody lies over aetool.
-    return sorted(((s, sorted(p, key=lambda one: one.batch)) for s, p in lines.items()), key=lambda x: -x[0].index)
+    lines: dict[tuple[int, bool], tuple[Series, list[Measurement]]] = {}
+    for one in sorted(found, key=lambda one: one.batch):
+        series = lineup.of(one)
+        lines.setdefault((-series.index, _is_offline(one)), (series, []))[1].append(one)
+    return [lines[key] for key in sorted(lines)]  # the first are drawn last: nobody lies over aetool
 
 
 def _line(series: Series, found: Sequence[Measurement], across: svg.Scale, up: svg.Scale) -> Markup:
     points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
-    hints = [f"{series.name}, {rows(one.batch)}: {rate(one.throughput_rows_per_s)}{_share(one)}" for one in found]
-    dots = [series.sign(x, y, hint) for (x, y), hint in zip(points, hints, strict=True)]
+    dots = [
+        series.sign(x, y, _told(one, series) + _share(one), is_open=_is_offline(one))
+        for (x, y), one in zip(points, found, strict=True)
+    ]
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
+
+
+def _told(found: Measurement, series: Series) -> str:
+    return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
 
 
 def _share(found: Measurement) -> str:
     return "" if found.share_of_peak is None else f", {found.share_of_peak:.0%} of the matrix-product peak"
+
+
+def _is_offline(found: Measurement) -> bool:
+    return found.scenario == "offline"
 
 
 def _axis_beside(up: svg.Scale) -> Markup:
@@ -144,5 +157,5 @@ def caption(result: BenchResult) -> str:
         f"Ceilings of the processor, measured here: a matrix product in float32 reaches {threads}, at two "
         f"operations for a multiply-add of a row; a copy moves {result.ceiling.copy_gb_per_s:.3g} GB/s, for the "
         "bytes of a row's features and outputs. Few rows stay in the caches, which are faster than memory; other "
-        "precisions have other ceilings."
+        "precisions have other ceilings. Hollow signs are the offline scenario: all rows are there at once."
     )

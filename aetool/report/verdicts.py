@@ -15,7 +15,7 @@ _WORDS = {
     LESS: "less time",
     MORE: "more time",
     SAME: "no difference beyond the noise",
-    NONE: "no verdict, not stable,",
+    NONE: "no stable measurement",
 }
 _SIGNS = {
     LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
@@ -51,8 +51,7 @@ class Verdict:
 
     def badge(self) -> Markup:
         """The verdict as a sign and words."""
-        words = _WORDS[self.kind].removesuffix(",")
-        return tag("span", f"{_SIGNS[self.kind]} {words}", class_=f"badge {self.kind}")
+        return tag("span", f"{_SIGNS[self.kind]} {_WORDS[self.kind]}", class_=f"badge {self.kind}")
 
 
 def verdicts(result: BenchResult) -> list[Verdict]:

@@ -126,7 +126,7 @@ def test_an_unstable_measurement_is_told_loudly_and_at_its_ratio(page, many):
     next(found for found in many["results"] if not found["stability"]["stable"])["stability"]["reason"] = (
         "so noisy"
     )
-    assert "so noisy" in page(many) and "no verdict, not stable, in 1 of 19 cases" in text
+    assert "so noisy" in page(many) and "no stable measurement in 1 of 19 cases" in text
     for found in many["results"]:
         found["stability"]["stable"] = True
     assert "not stable" not in page(many)
@@ -186,6 +186,17 @@ def test_rounds_far_apart_are_shown_as_multiples(page, single):
     text = page(single)
     everything_is_in_order(text)
     assert "10\N{MULTIPLICATION SIGN}" in text and "+1 %" not in text
+
+
+def test_throughput_is_drawn_by_scenario(page):
+    loads = [(1, "single-stream"), (64, "single-stream"), (16384, "offline"), (1, "server")]
+    rows = [measurement(batch=batch, scenario=scenario) for batch, scenario in loads]
+    text = page(document(rows))
+    everything_is_in_order(text)
+    assert "encode, single-stream and offline" in text and text.count('class="s0 open"') == 1
+    only = page(document(rows[3:]))
+    everything_is_in_order(only)
+    assert "Throughput" not in Page(only).texts
 
 
 def test_long_names_are_shortened_in_figures_only(page, single):
