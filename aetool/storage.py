@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all."""
+"""Directories and files that appear whole or not at all."""
 
 import ctypes
 import errno
@@ -66,6 +66,33 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
     finally:
         # After an exchange this holds what was replaced; after a failure, what was half written.
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish_file(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+    """Write one file, in one step for whoever looks: a crash leaves what was there before.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or is a directory, or the disk refuses.
+    """
+    require_new(path, overwrite)
+    if path.is_dir():
+        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+    temporary = path.with_name(f".aetool-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_file(temporary, content)
+        if not overwrite and os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "appeared while it was being written", str(path))
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(
+            f"{path}: could not be written: {reason or error}; nothing was changed, "
+            "check the free space and the rights of the directory"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _require_replaceable(path: Path, files: Mapping[str, bytes]) -> None:

@@ -7,9 +7,10 @@ from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
+from aetool.cli.report import report
 from aetool.cli.train import train
 from aetool.cli.verify import verify
 
 main: AetoolGroup = root
-for command in (train, export, adopt, verify, encode, reconstruct, score, evaluate, info, doctor, demo):
+for command in (train, export, adopt, verify, encode, reconstruct, score, evaluate, report, info, doctor, demo):
     main.add_command(command)

@@ -1,5 +1,6 @@
 """From whatever the caller has to rows that onnxruntime reads correctly."""
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -182,8 +183,6 @@ def _from_columns(
 
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
-    import difflib  # noqa: PLC0415 - for this message alone; every program that loads a model would wait for it
-
     others = [str(other) for other in found[:_COMPARED]]
     shown = []
     for name in missing[:_SHOWN]:

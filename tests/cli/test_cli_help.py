@@ -24,6 +24,7 @@ COMMANDS = (
     "reconstruct",
     "score",
     "evaluate",
+    "report",
     "info",
     "doctor",
     "demo",

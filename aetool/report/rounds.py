@@ -1,0 +1,87 @@
+"""The rounds, each a dot: how far a contestant is from itself."""
+
+import statistics
+from collections.abc import Sequence
+
+from aetool.report import svg
+from aetool.report.markup import Markup, tag
+from aetool.report.series import Case, Lineup, Series
+from aetool.report.source import Measurement
+from aetool.report.ticks import linear_ticks, log_ticks
+from aetool.report.units import TIMES, percent, ratio, seconds
+
+_NAME, _LEAST = 17.0, 18.0  # heights: the line of text, and the dots below it
+_FAR = 1.5  # shown as multiples, nearer as percent
+_STEP = 3.0  # a later round lies lower, so that a drift is seen
+
+
+def figure(key: str, case: Case, found: Sequence[Measurement], lineup: Lineup) -> Markup | None:
+    """Every round's p50 against the median of the contestant's rounds."""
+    rows = [(lineup.of(one), _times(one)) for one in found if one.rounds]
+    if not rows:
+        return None
+    every = [_factor(time, times) for _, times in rows for time in times]
+    widest = max(1.01, *every, 1 / min(every)) ** 1.08
+    is_far = widest > _FAR
+    scale = svg.Scale(1 / widest, widest, svg.EDGE, svg.WIDTH - svg.EDGE)
+    ticks = linear_ticks(1 / widest - 1, widest - 1)
+    shapes: list[Markup] = []
+    top = 0.0
+    for series, times in rows:
+        shapes.append(_row(series, times, scale, top, is_far))
+        top += _height(times)
+    told = (f"{series.name}: {', '.join(map(seconds, times))}" for series, times in rows)
+    picture = svg.picture(
+        key,
+        f"Rounds of {case.words}",
+        "; ".join(told),
+        top + 26,
+        svg.axis_below(
+            scale,
+            log_ticks(scale.low, scale.high) if is_far else [1 + tick for tick in ticks],
+            top + 2,
+            0,
+            _multiple if is_far else _percent,
+        ),
+        *shapes,
+    )
+    return tag("figure", tag("figcaption", case.words), picture)
+
+
+def _row(series: Series, times: Sequence[float], scale: svg.Scale, top: float, is_far: bool) -> Markup:
+    factors = [_factor(time, times) for time in times]
+    spread = " to ".join(
+        ratio(edge) if is_far else percent(edge - 1, signed=True) for edge in (min(factors), max(factors))
+    )
+    room = svg.WIDTH - svg.EDGE * 2 - 10 - svg.text_width(spread)
+    step = (_height(times) - _NAME - 15) / max(len(times) - 1, 1)
+    dots = (
+        series.sign(scale(factor), top + _NAME + 5 + step * i, f"round {i + 1}: {seconds(times[i])}", 3.2)
+        for i, factor in enumerate(factors)
+    )
+    return tag(
+        "g",
+        svg.label(svg.EDGE, top + 13, svg.shortened(series.name, room), "name"),
+        svg.label(svg.WIDTH - svg.EDGE, top + 13, spread, "value", "end"),
+        *dots,
+    )
+
+
+def _times(found: Measurement) -> list[float]:
+    return [turn.p50_s for turn in found.rounds]
+
+
+def _height(times: Sequence[float]) -> float:
+    return _NAME + max(_LEAST, _STEP * len(times) + 8) + 5
+
+
+def _factor(time: float, times: Sequence[float]) -> float:
+    return time / statistics.median(times)
+
+
+def _percent(factor: float) -> str:
+    return f"{(factor - 1) * 100:+.3g} %".replace("+0 ", "0 ").replace("-", "\N{MINUS SIGN}")
+
+
+def _multiple(factor: float) -> str:
+    return f"{factor:g}{TIMES}"

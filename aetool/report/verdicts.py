@@ -1,0 +1,125 @@
+"""What the ratios say, in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aetool.report.markup import Markup, tag
+from aetool.report.series import case_of, setting_of, telling
+from aetool.report.source import BenchResult, Ratio
+from aetool.report.stability import WARNING, is_shaky
+from aetool.report.units import ratio, seconds
+
+LESS, SAME, MORE, NONE = "less", "same", "more", "none"
+_WORDS = {
+    LESS: "less time",
+    MORE: "more time",
+    SAME: "no difference beyond the noise",
+    NONE: "no stable measurement",
+}
+_SIGNS = {
+    LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
+    MORE: "\N{BLACK UP-POINTING TRIANGLE}",
+    SAME: "\N{ALMOST EQUAL TO}",
+    NONE: WARNING,
+}
+_CARDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A ratio, and what may be said of it."""
+
+    ratio: Ratio
+    kind: str  # LESS, MORE, SAME or NONE
+    setting: str  # `, int8, 2 threads`, where that tells it apart from other ratios
+
+    @property
+    def spread(self) -> str:
+        """`0.69-0.73`, lowest and highest round."""
+        low, high = (ratio(edge) for edge in self.ratio.spread)
+        return f"{low[:-1]}\N{EN DASH}{high[:-1]}"
+
+    @property
+    def sentence(self) -> str:
+        """`0.71x the time of raw-onnxruntime at p50 (spread 0.69-0.73), p99 no worse (0.80x), ...`."""
+        found = self.ratio
+        return (
+            f"{ratio(found.p50)} the time of {found.to} at p50 (spread {self.spread}), {_tail(found)}, "
+            f"{ratio(found.throughput)} the rows a second"
+        )
+
+    def badge(self) -> Markup:
+        """The verdict as a sign and words."""
+        return tag("span", f"{_SIGNS[self.kind]} {_WORDS[self.kind]}", class_=f"badge {self.kind}")
+
+
+def verdicts(result: BenchResult) -> list[Verdict]:
+    """One for every ratio, by case."""
+    settings = [setting_of(found) for found in result.ratios]
+    return [
+        Verdict(found, _kind(found, result), "".join(f", {word}" for word in telling(setting_of(found), settings)))
+        for found in sorted(result.ratios, key=lambda found: case_of(found).place)
+    ]
+
+
+def _kind(found: Ratio, result: BenchResult) -> str:
+    """LESS or MORE where every round says so, else SAME; nothing is said of what was not stable."""
+    if is_shaky(found, result.results):
+        return NONE
+    low, high = found.spread
+    return LESS if high < 1 else MORE if low > 1 else SAME
+
+
+def summary(result: BenchResult, found: Sequence[Verdict]) -> str:
+    """The whole result in a sentence or two."""
+    if not found:
+        best = min(result.results, key=lambda one: (case_of(one).place, one.latency_s.p50))
+        shown = f"{best.contestant} takes {seconds(best.latency_s.p50)} at p50 ({case_of(best).words})"
+        return f"No comparison in this file. {shown}."
+    told = []
+    for of, to in dict.fromkeys((one.ratio.of, one.ratio.to) for one in found):
+        kinds = [one.kind for one in found if (one.ratio.of, one.ratio.to) == (of, to)]
+        counts = Counter(kinds)
+        parts = [f"{_WORDS[kind]} in {_of(counts[kind], len(kinds))}" for kind in _WORDS if counts[kind]]
+        told.append(f"{of} against {to}: {', '.join(parts)}.")
+    return " ".join(told)
+
+
+def cards(found: Sequence[Verdict]) -> Markup:
+    """The verdicts that are asked for first: the least and the most rows, for every graph."""
+    least: dict[tuple[str, str], Verdict] = {}
+    most: dict[tuple[str, str], Verdict] = {}
+    for one in found:
+        key = (one.ratio.graph, one.ratio.to)
+        least.setdefault(key, one)
+        if one.ratio.batch > least[key].ratio.batch and (key not in most or _size(one) > _size(most[key])):
+            most[key] = one
+    chosen = [*least.values(), *most.values()][:_CARDS]
+    return tag("ul", *(_card(one) for one in chosen), class_="cards")
+
+
+def _card(found: Verdict) -> Markup:
+    return tag(
+        "li",
+        tag("p", case_of(found.ratio).words + found.setting, class_="what"),
+        tag("p", tag("strong", ratio(found.ratio.p50)), " ", found.badge()),
+        tag("p", found.sentence + "."),
+    )
+
+
+def _size(found: Verdict) -> tuple[int, bool]:
+    return found.ratio.batch, found.ratio.scenario == "offline"
+
+
+def _tail(found: Ratio) -> str:
+    if found.p99 is None:
+        return "p99 has not enough samples"
+    shown = ratio(found.p99)
+    return f"p99 worse ({shown})" if float(f"{found.p99:.2f}") > 1 else f"p99 no worse ({shown})"
+
+
+def _of(number: int, all_: int) -> str:
+    if number < all_:
+        return f"{number} of {all_} cases"
+    return "the one case" if all_ == 1 else f"all {all_} cases"

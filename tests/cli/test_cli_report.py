@@ -1,0 +1,112 @@
+"""`aetool report`: what it writes, says and refuses."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from aetool import storage
+from aetool.errors import OutputError
+
+MADE = runpy.run_path(str(Path(__file__).parents[1] / "report" / "bench_results.py"))
+
+
+@pytest.fixture
+def bench(work):
+    """An empty current directory but for bench.json, whose document it gives."""
+    document = MADE["document"]([MADE["measurement"](name) for name in ("aetool", "torch")])
+    (work / "bench.json").write_text(json.dumps(document), encoding="utf-8")
+    return document
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_it_writes_one_page_and_says_so(aetool, bench, work):
+    result = aetool("report", "bench.json", "-o", "pages/page.html")
+    assert result.exit_code == 0 and result.stderr == ""
+    assert result.stdout.startswith("pages/page.html: 2 measurements")
+    assert names(work) == ["bench.json", "pages"] and names(work / "pages") == ["page.html"]
+    assert (work / "pages" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_without_a_name_it_stands_beside_the_result(aetool, bench, work):
+    document = json.loads(aetool("report", "bench.json", "--json").stdout)
+    assert document == {
+        "page": "bench.html",
+        "bytes": (work / "bench.html").stat().st_size,
+        "measurements": 2,
+        "unstable": 0,
+    }
+
+
+def test_what_was_not_stable_is_counted(aetool, bench, work):
+    bench["results"][1]["stability"]["stable"] = False
+    (work / "bench.json").write_text(json.dumps(bench), encoding="utf-8")
+    assert "1 not stable" in aetool("report", "bench.json").stdout
+
+
+def test_a_page_that_exists_is_replaced_when_told_only(aetool, fails, bench, work):
+    (work / "bench.html").write_text("mine", encoding="utf-8")
+    message = fails("report", "bench.json")
+    assert "bench.html" in message and "--overwrite" in message
+    assert (work / "bench.html").read_text(encoding="utf-8") == "mine"
+    assert aetool("report", "bench.json", "--overwrite").exit_code == 0
+    assert "<!doctype" in (work / "bench.html").read_text(encoding="utf-8")
+
+
+def test_the_result_itself_is_never_replaced(fails, bench, work):
+    before = (work / "bench.json").read_bytes()
+    assert ".html" in fails("report", "bench.json", "-o", "bench.json", "--overwrite")
+    assert (work / "bench.json").read_bytes() == before
+
+
+def test_a_result_named_like_a_page_is_not_replaced(fails, bench, work):
+    before = (work / "bench.json").rename(work / "bench.html").read_bytes()
+    assert "is the result itself" in fails("report", "bench.html", "--overwrite")
+    assert (work / "bench.html").read_bytes() == before
+
+
+def test_a_directory_is_not_replaced(fails, bench, work):
+    (work / "page.html").mkdir()
+    assert "a directory" in fails("report", "bench.json", "-o", "page.html", "--overwrite")
+
+
+@pytest.mark.parametrize(("content", "told"), [("{", "is not JSON"), ("{}", "$.kind")])
+def test_a_bad_result_leaves_nothing_behind(fails, work, content, told):
+    (work / "bench.json").write_text(content, encoding="utf-8")
+    message = fails("report", "bench.json", "-o", "page.html")
+    assert "bench.json" in message and told in message
+    assert names(work) == ["bench.json"]
+
+
+def test_a_missing_key_is_named(fails, bench, work):
+    del bench["results"][1]["latency_s"]["p99.9"]
+    (work / "bench.json").write_text(json.dumps(bench), encoding="utf-8")
+    assert "$.results[1].latency_s.p99.9 is missing" in fails("report", "bench.json")
+
+
+def test_a_missing_file_is_one_line_and_json_when_asked(fails, aetool, work):
+    assert "nowhere.json" in fails("report", "nowhere.json")
+    found = json.loads(aetool("report", "nowhere.json", "--json").stdout)
+    assert found["type"] == "InputError"
+
+
+def test_it_needs_no_torch_no_onnx_and_no_pyarrow(process, bench, work):
+    code = "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'pyarrow'))"
+    assert process("report", "bench.json", code=code, cwd=work).returncode == 0
+
+
+def test_a_file_that_appears_meanwhile_is_kept(work, monkeypatch):
+    page = work / "page.html"
+
+    def write(path, content):
+        path.write_bytes(content)
+        page.write_text("theirs", encoding="utf-8")
+
+    monkeypatch.setattr(storage, "_write_file", write)
+    with pytest.raises(OutputError, match="appeared while"):
+        storage.publish_file(page, b"ours")
+    assert page.read_text(encoding="utf-8") == "theirs" and names(work) == ["page.html"]
