@@ -173,15 +173,11 @@ def run_single(folder: Path, _: int) -> Record:
 
 
 def run_crossover(folder: Path, _: int) -> Record:
-    from aetool.runtime.bulk import run_chunks
+    import aetool
     from aetool.runtime.crossover import crossover
-    from aetool.runtime.cuda import pinned_memory
-    from aetool.runtime.staging import Staging
 
-    staging = Staging(session_of(folder)[1], memory=pinned_memory())
-    _, cpu = session_of(folder, "cpu")
-    shape = golden(folder)[0].shape[1:]
-    return {"rows": crossover(GRAPH, shape, lambda rows: run_rows(cpu, rows), staging.run, budget_s=20)}
+    cpu, gpu = (aetool.load(folder / "bundle", provider=provider) for provider in ("cpu", "cuda"))
+    return {"rows": crossover(GRAPH, cpu.input_shape, cpu.reconstruct, gpu.reconstruct, budget_s=20)}
 
 
 CONTESTANTS: dict[str, Callable[[Path, int], Record]] = {

@@ -20,6 +20,7 @@ from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.graph import Graph
 from aetool.runtime.opening import Opener
+from aetool.runtime.placement import NodePlacement
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
@@ -54,7 +55,8 @@ class AutoencoderSession:
 
         Args:
             path: the bundle's directory.
-            provider: "cpu", "cuda", or "auto": the first that works, see `provider` of the object.
+            provider: "cpu", "cuda", "openvino", or "auto": a GPU where one works, for batches for which it is
+                faster than the CPU; see `provider` of the object.
             precision: a precision of the bundle; "auto" is fp32.
             intra_op_num_threads: cores that one call may use; None for all that this process may.
 
@@ -191,6 +193,10 @@ class AutoencoderSession:
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
         return (self._graphs.get(graph) or self._open(graph)).compute_all(data)
+
+    def placement(self, graph: str = "detector") -> list[NodePlacement]:
+        """Which execution provider takes each node of `graph`, as onnxruntime records it."""
+        return self._opener.placement(graph)
 
     # Graphs
 

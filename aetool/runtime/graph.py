@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from aetool.errors import BundleError, InputError
+from aetool.errors import BundleError
 from aetool.runtime.bound import Array, Buffers, RowKind
 from aetool.runtime.bulk import largest_chunk, run_chunks
 from aetool.runtime.denormals import flushing
 from aetool.runtime.ending import call_native
+from aetool.runtime.out import require_out
 from aetool.runtime.recycled import Recycler
 
 FEW_ROWS, FEW_NUMBERS = 16, 32 * 1024
@@ -88,7 +89,7 @@ class Graph:
             return self._run((output,), data, out)[output]
         free, rows, single = few
         if out is not None:
-            self._require_out(out, output, data, single)
+            self._require_out(out, output, data, single=single)
         buffers = self._filled(free, rows, data)
         if out is None:
             result = (buffers.take_single if single else buffers.take)[output]()
@@ -153,16 +154,9 @@ class Graph:
         kinds = self._kinds
         return {name: self._results.empty((rows, *kinds[name][0]), kinds[name][1]) for name in names}
 
-    def _require_out(self, out: Array, name: str, data: Array, single: bool) -> None:
+    def _require_out(self, out: Array, name: str, data: Array, *, single: bool) -> None:
         shape, dtype = self._kinds[name]
-        expected = shape if single else (len(data), *shape)
-        if type(out) is not np.ndarray or out.shape != expected or out.dtype != dtype:
-            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise InputError(f"out: expected an array of {dtype}, shape {expected}, found {found}; give np.empty")
-        if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
-            raise InputError("out: expected C-ordered, aligned, writable memory, found another; give np.empty")
-        if np.may_share_memory(out, data):
-            raise InputError("out: lies in the memory of the rows, which would be overwritten; give another array")
+        require_out(out, shape if single else (len(data), *shape), dtype, data)
 
     def _chunk_session(self) -> Any:
         with self._lock:

@@ -1,7 +1,9 @@
 """How the graphs of a bundle are opened: on which provider, with which threads, and checked to be its own."""
 
+import importlib
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aetool.bundle import Bundle
@@ -11,6 +13,7 @@ from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.graph import Graph
 from aetool.runtime.inner_values import with_outputs
+from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
 from aetool.runtime.session import open_session
 
@@ -43,6 +46,7 @@ class Opener:
         self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
         self._threads = intra_op_num_threads
         self._tried: dict[str, Any] = {}  # sessions that showed that a provider works
+        self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
     @property
@@ -58,22 +62,52 @@ class Opener:
         """
         self._require_there(name)
         model = self.bundle.graph(name, self.precision)
-        inner = (self.variant.inner_values or {}).get(name, ())
-        many_sessions = self.provider is PROVIDERS["cpu"] and len(model) <= ONE_SESSION_BYTES
-        if many_sessions:
-            direct = self._session(self.provider, name, with_outputs(model, inner), self._direct_threads(model))
+        if self.provider is PROVIDERS["cuda"]:
+            return self._on_device(name, model, to_rows)
+        return self._on_cpu(self.provider, name, model, to_rows)
+
+    def placement(self, name: str) -> list[NodePlacement]:
+        """Which execution provider takes each node of the graph `name`."""
+        self._require_there(name)
+        return placement(self.bundle.graph(name, self.precision), self.provider, self.where(name))
+
+    def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
+        direct = self._tried.pop(name, None) or self._session(self.provider, name, model, 1)
+        # By name, and here: nobody without a GPU should wait for it.
+        device_graph, cuda = (
+            importlib.import_module(f"aetool.runtime.{part}") for part in ("device_graph", "cuda")
+        )
+        made: Graph = device_graph.DeviceGraph(  # it has the methods of one
+            self.where(name),
+            direct,
+            to_rows,
+            self.row_shape(name),
+            [output.name for output in direct.get_outputs()],
+            memory=cuda.pinned_memory(),
+            cpu=self._on_cpu(PROVIDERS["cpu"], name, model, to_rows) if self._automatic else None,
+        )
+        return made
+
+    def _on_cpu(self, provider: Provider, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
+        cores = self._threads or usable_cores()
+        on_cpu = provider is PROVIDERS["cpu"]
+        if on_cpu and len(model) <= ONE_SESSION_BYTES:
+            inner = self._inner_values(name)
+            direct = self._session(provider, name, with_outputs(model, inner), self._direct_threads(model))
+            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1)
+            workers = cores
         else:
-            direct = self._tried.pop(name, None) or self._session(
-                self.provider, name, model, self._direct_threads(model)
-            )
+            inner, threads = (), cores if on_cpu else 1
+            direct = self._tried.pop(name, None) or self._session(provider, name, model, threads)
+            open_chunked, workers = lambda: direct, cores // threads
         return Graph(
             self.where(name),
             direct,
-            (lambda: self._session(self.provider, name, model, 1)) if many_sessions else lambda: direct,
+            open_chunked,
             to_rows,
             self.row_shape(name),
             [output.name for output in direct.get_outputs() if output.name not in inner],
-            self._threads or usable_cores() if many_sessions else 1,
+            workers,
         )
 
     def row_shape(self, name: str) -> tuple[int, ...]:
@@ -84,6 +118,9 @@ class Opener:
     def where(self, name: str) -> str:
         """The graph's file, for messages."""
         return str(self.bundle.path / self.variant.files[name])
+
+    def _inner_values(self, name: str) -> tuple[str, ...]:
+        return (self.variant.inner_values or {}).get(name, ())
 
     def _direct_threads(self, model: bytes) -> int:
         cores = usable_cores()
@@ -103,7 +140,7 @@ class Opener:
         model = self.bundle.graph("detector", self.precision)
         for provider in options:
             try:
-                session = self._session(provider, "detector", model, self._direct_threads(model))
+                session = self._session(provider, "detector", model, 1)
             except ProviderError as error:
                 refusals.append(error)
             else:
@@ -132,7 +169,7 @@ class Opener:
         inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
         outputs = {entry.name for entry in session.get_outputs()}
         needed = NEEDED_OUTPUTS[name]
-        if inner := needed.intersection((self.variant.inner_values or {}).get(name, ())):
+        if inner := needed.intersection(self._inner_values(name)):
             raise BundleError(
                 f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "
                 "bundle again"

@@ -12,6 +12,7 @@ written (benchmarks/gpu.py does it).
 
 import ctypes
 import queue
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,6 +39,7 @@ class Staging:
         *,
         device: str = "cuda",
         memory: Any = None,
+        outputs: Sequence[str] | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         lanes: int = LANES,
     ) -> None:
@@ -47,15 +49,16 @@ class Staging:
             session: an onnxruntime session with one input of float32, (rows, ...).
             device: where the session computes, in onnxruntime's words.
             memory: an OrtMemoryInfo of page-locked memory, see `cuda.pinned_memory`; None: ordinary memory.
+            outputs: names of those that `run` gives; None for all.
             chunk_bytes: size of the widest array of a chunk.
             lanes: chunks under way at once.
         """
         shape = tuple(session.get_inputs()[0].shape[1:])
         row = np.zeros((1, *shape), np.float32)
-        names = [output.name for output in session.get_outputs()]
-        outputs = call_native(session.run, names, {session.get_inputs()[0].name: row})
-        self._row_outputs = dict(zip(names, outputs, strict=True))  # their types, and shapes of one row
-        widest = max(row.nbytes, *(output.nbytes for output in outputs))
+        names = [output.name for output in session.get_outputs()] if outputs is None else list(outputs)
+        values = call_native(session.run, names, {session.get_inputs()[0].name: row})
+        self._row_outputs = dict(zip(names, values, strict=True))  # their types, and shapes of one row
+        widest = max(row.nbytes, *(value.nbytes for value in values))
         self.chunk_rows = max(1, chunk_bytes // widest)
         self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         self._count = lanes
