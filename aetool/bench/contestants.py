@@ -43,8 +43,8 @@ class Contestant:
 
         call(rows)   (rows, ...) float32 -> one array, or a sequence of arrays
         outputs      a name for each of these arrays
-        placement    where there is one: execution provider -> nodes, or a function that gives it
-        profile      where there is one: rows -> [{"node", "op", "us"}, ...]
+        placement    where it is known: execution provider -> nodes, or a function that gives it
+        provider     where it is known: who runs it, in aetool's words
 
     The module is executed without its parent packages. It should import at its top only what is not to be timed.
     """
@@ -65,6 +65,8 @@ class Loaded:
     resident_after_bytes: int | None
     """Of the process, before and after; None where the system does not tell."""
     outputs: tuple[str, ...]
+    provider: str | None
+    """Who runs it, in aetool's words; None where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Running:
             found["resident_before"],
             found["resident_after"],
             tuple(found["outputs"]),
+            found["provider"],
         )
 
     def take(self, rows: Path) -> None:
@@ -204,10 +207,6 @@ class Running:
     def threads(self) -> list[dict[str, Any]]:
         """The threads of its process: id, cores it may run on."""
         return self._ask("state")["threads"]  # type: ignore[no-any-return]
-
-    def profile(self) -> list[dict[str, Any]]:
-        """Time of each node on all rows taken: node, op, us."""
-        return self._ask("profile")["nodes"]  # type: ignore[no-any-return]
 
     def end(self) -> None:
         """Kill the process and those it started."""

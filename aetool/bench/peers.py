@@ -5,9 +5,12 @@ nothing that is to be timed.
 """
 
 import importlib
+import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +20,10 @@ Phase = Callable[[str], AbstractContextManager[None]]
 
 OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
 """What is measured -> the output that a caller gets."""
+GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
+"""What is measured -> the bundle's graph that computes it."""
+PROFILED_RUNS = 100
+_REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def bundle(
@@ -31,12 +38,15 @@ def bundle(
         call = getattr(model, graph)
         call(np.empty((0, *model.input_shape), np.float32))  # sessions are made at first use
     return SimpleNamespace(
-        call=call, outputs=(OUTPUT[graph],), placement=getattr(model, "placement", None), provider=model.provider
+        call=call,
+        outputs=(OUTPUT[graph],),
+        placement=lambda: _placement(getattr(model, "placement", None), GRAPH[graph]),
+        provider=model.provider,
     )
 
 
 def raw_onnxruntime(
-    phase: Phase, *, file: str, graph: str, provider: str = "CPUExecutionProvider", threads: int | None = None
+    phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None
 ) -> Any:
     """onnxruntime as its documentation shows it: default options, `session.run`."""
     with phase("import"):
@@ -47,9 +57,11 @@ def raw_onnxruntime(
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(file, options, providers=[provider])
+        session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
     name, outputs = session.get_inputs()[0].name, [OUTPUT[graph]]
-    return SimpleNamespace(call=lambda rows: session.run(outputs, {name: rows}), outputs=tuple(outputs))
+    return SimpleNamespace(
+        call=lambda rows: session.run(outputs, {name: rows}), outputs=tuple(outputs), provider=provider
+    )
 
 
 def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None, hint: str = "LATENCY") -> Any:
@@ -73,4 +85,35 @@ def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None,
         # A result is a view into the request's memory: copied, as everybody else gives arrays of one's own.
         return request.infer(rows, share_inputs=True)[output].copy()
 
-    return SimpleNamespace(call=call, outputs=(OUTPUT[graph],))
+    return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
+
+
+def profiled(phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None) -> Any:
+    """onnxruntime's own profiler: a call gives the time of each node as two arrays, microseconds and `node|op`."""
+    onnxruntime = importlib.import_module("onnxruntime")
+
+    def call(rows: Any) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.enable_profiling = True
+        options.intra_op_num_threads = threads or 1
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
+            name = session.get_inputs()[0].name
+            for _ in range(PROFILED_RUNS):
+                session.run([OUTPUT[graph]], {name: rows})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        took: dict[str, float] = {}
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                node = f"{event['name'].removesuffix('_kernel_time')}|{event['args'].get('op_name', '')}"
+                took[node] = took.get(node, 0.0) + event["dur"] / PROFILED_RUNS
+        return np.array(list(took.values())), np.array(list(took))
+
+    return SimpleNamespace(call=call, outputs=("us", "node"))
+
+
+def _placement(found: Any, graph: str) -> Any:
+    """Of one graph: the session may tell it for each graph."""
+    found = found(graph) if callable(found) else found
+    return found.get(graph) if isinstance(found, Mapping) and graph in found else found

@@ -201,6 +201,7 @@ class Worker:
             "resident_before": before["resident"],
             "resident_after": memory()["resident"],
             "outputs": list(self.subject.outputs),
+            "provider": getattr(self.subject, "provider", None),
         }
 
     def take_rows(self, rows: str) -> dict[str, Any]:
@@ -249,9 +250,6 @@ class Worker:
         placement = getattr(self.subject, "placement", None)
         return {"placement": placement() if callable(placement) else placement, "threads": threads()}
 
-    def profile(self) -> dict[str, Any]:
-        return {"nodes": self.subject.profile(self.rows)}
-
     def _load_of(self, scenario: str, batch: int, seed: int) -> tuple[Call, Sequence[Any]]:
         if scenario != "multi-stream":
             return self.subject.call, batches(self.rows, batch, seed)
@@ -259,7 +257,7 @@ class Worker:
         return (lambda query: call(np.stack(query))), streams(self.rows, batch, seed)
 
 
-COMMANDS = ("load", "take_rows", "outputs", "first", "warm", "run", "memory", "forget_peak", "state", "profile")
+COMMANDS = ("load", "take_rows", "outputs", "first", "warm", "run", "memory", "forget_peak", "state")
 
 
 def main() -> None:
