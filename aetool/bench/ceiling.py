@@ -23,6 +23,12 @@ class Ceiling:
     copy_gb_per_s: float
     """Of a large copy by one thread, GB/s; what is read and what is written both count."""
 
+    def or_better(self, other: "Ceiling") -> "Ceiling":
+        """The higher of two measurements of the same threads: another program can only lower one."""
+        both = zip(self.matmul_gflops.items(), other.matmul_gflops.values(), strict=True)
+        peaks = {threads: max(one, two) for (threads, one), two in both}
+        return Ceiling(peaks, max(self.copy_gb_per_s, other.copy_gb_per_s))
+
 
 def ceiling(threads: tuple[int, ...] | None = None, seconds: float = SECONDS) -> Ceiling:
     """Measure, each in a process of its own; by default for one thread and for all cores."""

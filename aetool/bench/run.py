@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.ceiling import Ceiling, ceiling
-from aetool.bench.cell import Cell, Progress, measure, profile, started
-from aetool.bench.grid import OURS, Plan, Setting
+from aetool.bench.cell import Progress, measure, profile, started
+from aetool.bench.grid import Plan, Setting
 from aetool.bench.machine import machine
 from aetool.bench.operations import multiply_adds_per_row
 from aetool.bench.peers import GRAPH
@@ -23,9 +23,10 @@ from aetool.bench.result import (
     GraphFile,
     MachineRecord,
     Measured,
+    NodeTime,
     RatioRecord,
 )
-from aetool.bench.rows import Pool, make_pool
+from aetool.bench.rows import make_pool
 from aetool.bundle import Bundle
 from aetool.selftest import read_golden
 
@@ -54,45 +55,49 @@ def run(
     chosen = golden["features"] if rows is None else rows
     pool = make_pool(chosen, plan.bundle.manifest, rows_name, plan.grid.largest_batch, plan.grid.seed)
     progress("what this machine can do at most", 0)
-    limits = ceiling()
+    before = ceiling()
     agreement: list[AgreementRecord] = []
     results: dict[Any, Measured] = {}
     ratios: list[RatioRecord] = []
     for setting in plan.settings:
         with started(plan, setting, golden, progress) as (everybody, found):
             agreement += [AgreementRecord(**asdict(record)) for record in found]
+            nodes: dict[int, tuple[NodeTime, ...]] = {}
             for scenario, batch in plan.grid.loads():
                 cell = measure(plan, setting, everybody, scenario, batch, pool, progress)
-                for measured in _completed(cell, plan, setting, limits, pool):
-                    results.setdefault(measured.key, measured)  # a peer of two settings: its first figures stand
                 ratios += cell.ratios
+                ours, *peers = cell.results
+                if plan.grid.profile:
+                    if batch not in nodes:
+                        nodes[batch] = profile(plan, setting, ours.provider, batch, pool)
+                    ours = replace(ours, profile=nodes[batch])
+                for measured in (ours, *peers):
+                    results.setdefault(measured.key, measured)  # a peer of two settings: its first figures stand
+    progress("what this machine can do at most", 0)
+    limits = before.or_better(ceiling())
+    bundle = _described(plan)
     return BenchResult(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=tuple(command),
         machine=from_plain(MachineRecord, to_plain(machine()), "this machine"),
         ceiling=CeilingRecord(limits.matmul_gflops, limits.copy_gb_per_s),
-        bundle=_described(plan),
+        bundle=bundle,
         parameters={**_parameters(plan), "rows": pool.source},
         agreement=tuple(agreement),
-        results=tuple(results.values()),
+        results=tuple(_with_share(measured, bundle, limits) for measured in results.values()),
         ratios=tuple(ratios),
     )
 
 
-def _completed(cell: Cell, plan: Plan, setting: Setting, limits: Ceiling, pool: Pool) -> list[Measured]:
-    """With what the graph file tells: its arithmetic, and its nodes' times."""
-    operations = multiply_adds_per_row(setting.file(plan.bundle).read_bytes())
-    peak = max(limits.matmul_gflops.values()) * 1e9
-    completed = []
-    for measured in cell.results:
-        if operations is not None and (measured.provider, measured.precision) == ("cpu", "fp32"):
-            share = 2 * operations * measured.throughput_rows_per_s / peak
-            measured = replace(measured, share_of_peak=share)  # noqa: PLW2901
-        if plan.grid.profile and measured.contestant == OURS:
-            nodes = profile(plan, setting, measured.provider, measured.batch, pool)
-            measured = replace(measured, profile=nodes)  # noqa: PLW2901
-        completed.append(measured)
-    return completed
+def _with_share(measured: Measured, bundle: BundleRecord, limits: Ceiling) -> Measured:
+    """With the share of the machine's peak that its arithmetic takes."""
+    if (measured.provider, measured.precision) != ("cpu", "fp32"):
+        return measured
+    operations = bundle.files[measured.graph].multiply_adds_per_row if measured.graph in bundle.files else None
+    if operations is None:
+        return measured
+    flops = 2 * operations * measured.throughput_rows_per_s
+    return replace(measured, share_of_peak=flops / max(limits.matmul_gflops.values()) / 1e9)
 
 
 def _described(plan: Plan) -> BundleRecord:
