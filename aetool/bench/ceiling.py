@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.bench.contestants import Contestant, Load, opened, wait_until_idle
-from aetool.runtime.bulk import usable_cores
+from aetool.bench.machine import usable_cores
 
 SIZE = 1536
 """Of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, Agreement, require_agreement
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.grid import OURS, Plan, Setting
+from aetool.bench.inspectors import REGISTERED
 from aetool.bench.percentiles import histogram, latency_figures
 from aetool.bench.result import HistogramRecord, Latency, Measured, NodeTime, RatioRecord, Round
 from aetool.bench.rows import Pool
@@ -102,16 +103,18 @@ def measure(
             load = replace(load, rate=grid.arrivals_per_s or arrivals_for(running, batch))
         turns = take_turns(running, load, rounds=grid.rounds, seed=grid.seed, done=lambda: progress(text, 1))
         results = [_record(setting, one, load, turns[one.running.name]) for one in everybody]
-    ours = setting if not results else replace(setting, provider=results[0].provider)
+    ours = replace(setting, provider=results[0].provider)
     ratios = [_compared(ours, load, turns, one.running.name) for one in everybody[1:]]
     return Cell(results, ratios)
 
 
-def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool) -> tuple[NodeTime, ...]:
+def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool) -> tuple[NodeTime, ...] | None:
     """Time of each node of the graph file, by onnxruntime's own profiler; its own time is in it."""
+    if provider not in REGISTERED:
+        return None
     with (
         tempfile.TemporaryDirectory(prefix="aetool-bench-") as folder,
-        opened([setting.profiler(plan.bundle, provider)]) as (running,),
+        opened([setting.inspector("profiled", plan.bundle, provider)]) as (running,),
     ):
         np.save(rows := Path(folder) / "rows.npy", pool.rows[:batch])
         running.load()
@@ -121,8 +124,18 @@ def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool)
     return tuple(NodeTime(node, op, float(us)) for (node, _, op), us in zip(names, found["us"], strict=True))
 
 
+def placement(plan: Plan, setting: Setting, provider: str) -> dict[str, int] | None:
+    """Which execution provider takes how many nodes of the graph file, as onnxruntime records it."""
+    if provider not in REGISTERED:
+        return None
+    with opened([setting.inspector("placed", plan.bundle, provider)]) as (running,):
+        running.load()
+        return running.placement()
+
+
 def _record(setting: Setting, one: Started, load: Load, turns: Turns) -> Measured:
     latencies, loaded = turns.latencies_s, one.loaded
+    peak = one.running.peak_memory_bytes()
     figures = latency_figures(latencies)
     bins = histogram(latencies)
     on_checkpoint = "checkpoint" in one.running.contestant.arguments
@@ -139,7 +152,7 @@ def _record(setting: Setting, one: Started, load: Load, turns: Turns) -> Measure
         session_creation_s=loaded.session_creation_s,
         first_run_s=one.first_run_s,
         resident_after_load_bytes=loaded.resident_after_bytes,
-        peak_memory_bytes=one.running.peak_memory_bytes(),
+        peak_memory_bytes=peak,
         samples=len(latencies),
         warm_up_samples=turns.warm_up_samples,
         latency_s=Latency(**{name.replace(".", "_"): value for name, value in figures.items()}),

@@ -13,8 +13,8 @@ from aetool.bundle import Bundle
 from aetool.errors import DependencyError, InputError
 from aetool.runtime.providers import PROVIDERS
 
-OURS = "aetool"
-PEERS = ("raw-onnxruntime", "torch", "torch-compile", "openvino")
+OURS, RAW = "aetool", "raw-onnxruntime"
+PEERS = (RAW, "torch", "torch-compile", "openvino")
 _PACKAGES = {"torch": ("torch", "train"), "torch-compile": ("torch", "train"), "openvino": ("openvino", "peers")}
 _ON_CHECKPOINT = {"torch": "aetool.model.peer:eager", "torch-compile": "aetool.model.peer:compiled"}
 
@@ -35,7 +35,7 @@ class Grid:
     scenarios: tuple[str, ...] = ("single-stream", "offline")
     arrivals_per_s: float | None = None
     """Queries, server scenario; None: half of what the slowest contestant can answer."""
-    peers: tuple[str, ...] = ("raw-onnxruntime",)
+    peers: tuple[str, ...] = (RAW,)
     against: Path | None = None
     """The checkpoint that the bundle was exported from, which PyTorch runs."""
     rounds: int = 5
@@ -114,18 +114,14 @@ class Setting:
             arguments |= {"checkpoint": str(against.absolute()), "device": "cuda" if provider == "cuda" else "cpu"}
             return Contestant(name, _ON_CHECKPOINT[name], arguments)
         arguments["file"] = str(self.file(bundle))
-        if name == "raw-onnxruntime":
+        if name == RAW:
             arguments["provider"] = provider if provider == "cuda" else "cpu"
         return Contestant(name, f"aetool.bench.peers:{name.replace('-', '_')}", arguments)
 
-    def profiler(self, bundle: Bundle, provider: str) -> Contestant:
-        """onnxruntime's profiler on the same file."""
-        arguments = {"graph": self.graph, "threads": self.threads, "file": str(self.file(bundle))}
-        return Contestant(
-            "profiler",
-            "aetool.bench.peers:profiled",
-            {**arguments, "provider": provider if provider == "cuda" else "cpu"},
-        )
+    def inspector(self, name: str, bundle: Bundle, provider: str) -> Contestant:
+        """One of `aetool.bench.inspectors` on the same file."""
+        arguments = {"file": str(self.file(bundle)), "provider": provider, "threads": self.threads}
+        return Contestant(name, f"aetool.bench.inspectors:{name}", arguments)
 
     def file(self, bundle: Bundle) -> Path:
         """The ONNX file that is measured."""

@@ -42,6 +42,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """Cores that a measurement may keep busy: the affinity, and the container's quota."""
+    quota, cores = _quota_cores(), len(_affinity())
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
 def _cpuinfo() -> dict[str, str]:
     """The first processor of /proc/cpuinfo; empty where there is none."""
     try:

@@ -5,13 +5,9 @@ nothing that is to be timed.
 """
 
 import importlib
-import json
 import os
-import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +21,6 @@ GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "
 """What is measured -> the bundle's graph that computes it."""
 OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
-PROFILED_SECONDS, PROFILED_RUNS = 0.2, 5
 _REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -107,33 +102,6 @@ def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None)
         return whole.pop()
 
     return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
-
-
-def profiled(phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None) -> Any:
-    """onnxruntime's own profiler: a call gives the time of each node as two arrays, microseconds and `node|op`."""
-    onnxruntime = importlib.import_module("onnxruntime")
-
-    def call(rows: Any) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.enable_profiling = True
-        options.intra_op_num_threads = threads or 1
-        with tempfile.TemporaryDirectory() as folder:
-            options.profile_file_prefix = str(Path(folder) / "profile")
-            session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
-            name = session.get_inputs()[0].name
-            end, runs = time.perf_counter() + PROFILED_SECONDS, 0
-            while runs < PROFILED_RUNS or time.perf_counter() < end:
-                session.run([OUTPUT[graph]], {name: rows})
-                runs += 1
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        took: dict[str, float] = {}
-        for event in events:
-            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-                node = f"{event['name'].removesuffix('_kernel_time')}|{event['args'].get('op_name', '')}"
-                took[node] = took.get(node, 0.0) + event["dur"] / runs
-        return np.array(list(took.values())), np.array(list(took))
-
-    return SimpleNamespace(call=call, outputs=("us", "node"))
 
 
 def _placement(found: Any, graph: str) -> Any:

@@ -1,6 +1,6 @@
 """A whole grid run on a bundle: from the plan to the result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.ceiling import Ceiling, ceiling
-from aetool.bench.cell import Progress, measure, profile, started
-from aetool.bench.grid import Plan, Setting
+from aetool.bench.cell import Cell, Progress, measure, placement, profile, started
+from aetool.bench.grid import OURS, RAW, Plan, Setting
 from aetool.bench.machine import machine
 from aetool.bench.operations import multiply_adds_per_row
 from aetool.bench.peers import GRAPH
@@ -23,10 +23,9 @@ from aetool.bench.result import (
     GraphFile,
     MachineRecord,
     Measured,
-    NodeTime,
     RatioRecord,
 )
-from aetool.bench.rows import make_pool
+from aetool.bench.rows import Pool, make_pool
 from aetool.bundle import Bundle
 from aetool.selftest import read_golden
 
@@ -62,17 +61,13 @@ def run(
     for setting in plan.settings:
         with started(plan, setting, golden, progress) as (everybody, found):
             agreement += [AgreementRecord(**asdict(record)) for record in found]
-            nodes: dict[int, tuple[NodeTime, ...]] = {}
-            for scenario, batch in plan.grid.loads():
-                cell = measure(plan, setting, everybody, scenario, batch, pool, progress)
-                ratios += cell.ratios
-                ours, *peers = cell.results
-                if plan.grid.profile:
-                    if batch not in nodes:
-                        nodes[batch] = profile(plan, setting, ours.provider, batch, pool)
-                    ours = replace(ours, profile=nodes[batch])
-                for measured in (ours, *peers):
-                    results.setdefault(measured.key, measured)  # a peer of two settings: its first figures stand
+            cells = [
+                measure(plan, setting, everybody, scenario, batch, pool, progress)
+                for scenario, batch in plan.grid.loads()
+            ]
+        ratios += [ratio for cell in cells for ratio in cell.ratios]
+        for measured in _inspected(cells, plan, setting, pool):
+            results.setdefault(measured.key, measured)  # a peer of two settings: its first figures stand
     progress("what this machine can do at most", 0)
     limits = before.or_better(ceiling())
     bundle = _described(plan)
@@ -87,6 +82,20 @@ def run(
         results=tuple(_with_share(measured, bundle, limits) for measured in results.values()),
         ratios=tuple(ratios),
     )
+
+
+def _inspected(cells: Sequence[Cell], plan: Plan, setting: Setting, pool: Pool) -> Iterator[Measured]:
+    """With what onnxruntime tells of the graph file, asked in processes of their own when all is measured."""
+    provider = cells[0].results[0].provider
+    recorded = placement(plan, setting, provider)
+    batches = {cell.results[0].batch for cell in cells} if plan.grid.profile else ()
+    nodes = {batch: profile(plan, setting, provider, batch, pool) for batch in batches}
+    for cell in cells:
+        for measured in cell.results:
+            if measured.contestant == OURS:
+                measured = replace(measured, profile=nodes.get(measured.batch))  # noqa: PLW2901
+            on_file = measured.contestant in (OURS, RAW) and measured.provider == provider
+            yield replace(measured, placement=recorded) if on_file and measured.placement is None else measured
 
 
 def _with_share(measured: Measured, bundle: BundleRecord, limits: Ceiling) -> Measured:

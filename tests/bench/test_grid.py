@@ -82,6 +82,7 @@ def test_a_grid_on_a_real_bundle(no_ceiling, tmp_path):
         assert one.peak_memory_bytes > 1 << 20 and one.warm_up_samples > 0
         assert (one.arrivals_per_s is None) == (one.scenario != "server")
         assert (one.profile is None) == (one.contestant != "aetool")
+        assert list(one.placement) == ["CPUExecutionProvider"] and one.placement["CPUExecutionProvider"] > 0
         assert one.latency_s.p99_9 is None or one.samples >= 6636
     (record,) = found.bundle.files.values()
     size = sum(node.us for node in found.results[0].profile)
