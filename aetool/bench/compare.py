@@ -10,8 +10,8 @@ from aetool.errors import BenchmarkError
 
 Word = Literal["faster", "slower", "same"]
 
-SMALLEST_CHANGE = 0.02
-"""Less than this between two runs is the layout of memory, whatever the rounds of each say."""
+SMALLEST_CHANGE = 0.05
+"""Two runs of one program differ by so much, since its memory lies elsewhere each time."""
 _IDENTITY = ("cpu", "cpu_flags", "cores", "quota_cores")
 
 
@@ -70,9 +70,13 @@ def compare(before: BenchResult, after: BenchResult, *, different_machines: bool
     return Comparison(verdicts, len(old.keys() - new.keys()), len(new.keys() - old.keys()), changed)
 
 
-def word(before: Sequence[float], after: Sequence[float], ratio: float) -> Word:
-    """What the rounds allow to say; with five on each side chance alone sets them apart one time in 126."""
-    if abs(ratio - 1) < SMALLEST_CHANGE:
+def word(before: Sequence[float], after: Sequence[float], smallest: float = SMALLEST_CHANGE) -> Word:
+    """What the rounds allow to say; with five on each side chance alone sets them apart one time in 126.
+
+    Args:
+        smallest: a change that means something, as a share.
+    """
+    if abs(statistics.median(after) / statistics.median(before) - 1) < smallest:
         return "same"
     if max(after) < min(before):
         return "faster"
@@ -82,7 +86,8 @@ def word(before: Sequence[float], after: Sequence[float], ratio: float) -> Word:
 def _verdict(before: Measured, after: Measured) -> Verdict:
     old, new = ([one.p50_s for one in measured.rounds] for measured in (before, after))
     before_s, after_s = statistics.median(old), statistics.median(new)
-    ratio = after_s / before_s
+    stable = before.stability.stable and after.stability.stable
+    smallest = SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
     return Verdict(
         contestant=before.contestant,
         graph=before.graph,
@@ -93,9 +98,9 @@ def _verdict(before: Measured, after: Measured) -> Verdict:
         scenario=before.scenario,
         before_s=before_s,
         after_s=after_s,
-        ratio=ratio,
-        verdict=word(old, new, ratio),
-        stable=before.stability.stable and after.stability.stable,
+        ratio=after_s / before_s,
+        verdict=word(old, new, smallest),
+        stable=stable,
     )
 
 

@@ -38,8 +38,11 @@ class Grid:
     peers: tuple[str, ...] = (RAW,)
     against: Path | None = None
     """The checkpoint that the bundle was exported from, which PyTorch runs."""
-    rounds: int = 5
-    seconds: float = 0.3
+    rounds: int = 6
+    """Turns of each contestant under each load, in all launches together."""
+    launches: int = 2
+    """How often its process is started anew."""
+    seconds: float = 0.25
     """Of one turn."""
     seed: int = 0
     profile: bool = False
@@ -53,12 +56,14 @@ class Grid:
         for name in ("providers", "precisions", "batches", "threads", "scenarios"):
             if not getattr(self, name):
                 raise InputError(f"{name}: one or more expected, found none; leave it out for the default")
-        counts = [("rounds", self.rounds), ("offline rows", self.offline_rows)]
+        counts = [("rounds", self.rounds), ("launches", self.launches), ("offline rows", self.offline_rows)]
         counts += [("batch", batch) for batch in self.batches]
         counts += [("threads", count) for count in self.threads if count is not None]
         for name, count in counts:
             if count < 1:
                 raise InputError(f"{name}: 1 or more expected, found {count}")
+        if self.launches > self.rounds:
+            raise InputError(f"launches: at most one a round ({self.rounds}) expected, found {self.launches}")
         for name, number in (("seconds", self.seconds), ("arrivals a second", self.arrivals_per_s)):
             if number is not None and not 0 < number < float("inf"):
                 raise InputError(f"{name}: a number above 0 expected, found {number}")
@@ -75,6 +80,10 @@ class Grid:
     def largest_batch(self) -> int:
         """Rows in the largest query."""
         return max(batch for _, batch in self.loads())
+
+    def rounds_of(self, launch: int) -> range:
+        """The numbers of the rounds that a launch has."""
+        return range(launch * self.rounds // self.launches, (launch + 1) * self.rounds // self.launches)
 
     def loads(self) -> Iterator[tuple[str, int]]:
         """Scenario and batch of every cell."""

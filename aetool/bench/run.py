@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.ceiling import Ceiling, ceiling
-from aetool.bench.cell import Cell, Progress, measure, placement, profile, started
+from aetool.bench.cell import Cell, cells_of
 from aetool.bench.grid import OURS, RAW, Plan, Setting
+from aetool.bench.inspection import placement, profile
+from aetool.bench.launch import Progress, launch
 from aetool.bench.machine import machine
 from aetool.bench.operations import multiply_adds_per_row
 from aetool.bench.peers import GRAPH
@@ -59,12 +61,13 @@ def run(
     results: dict[Any, Measured] = {}
     ratios: list[RatioRecord] = []
     for setting in plan.settings:
-        with started(plan, setting, golden, progress) as (everybody, found):
-            agreement += [AgreementRecord(**asdict(record)) for record in found]
-            cells = [
-                measure(plan, setting, everybody, scenario, batch, pool, progress)
-                for scenario, batch in plan.grid.loads()
-            ]
+        arrivals: dict[int, float] = {}
+        launches = [
+            launch(plan, setting, number, golden=golden, pool=pool, arrivals=arrivals, progress=progress)
+            for number in range(plan.grid.launches)
+        ]
+        agreement += [AgreementRecord(**asdict(record)) for record in launches[0].agreement]
+        cells = cells_of(setting, launches)
         ratios += [ratio for cell in cells for ratio in cell.ratios]
         for measured in _inspected(cells, plan, setting, pool):
             results.setdefault(measured.key, measured)  # a peer of two settings: its first figures stand

@@ -43,8 +43,9 @@ _COUNTS = options.IntegerList()
 @click.option(
     "--against", type=options.PATH, help="The bundle's checkpoint, for the peers torch and torch-compile."
 )
-@click.option("--seconds", type=float, help="Of one turn of one contestant.  [default: 0.3]")
-@click.option("--rounds", type=int, help="Turns of each contestant.  [default: 5]")
+@click.option("--seconds", type=float, help="Of one turn of one contestant.  [default: 0.25]")
+@click.option("--rounds", type=int, help="Turns of each contestant under each load.  [default: 6]")
+@click.option("--launches", type=int, help="Processes that share these rounds, one after the other.  [default: 2]")
 @click.option("--seed", type=int, help="Of rows, order of turns and arrivals.  [default: 0]")
 @click.option("--profile", is_flag=True, help="Also the time of each node, by onnxruntime's profiler.")
 @options.output(help="JSON file to write.")

@@ -29,6 +29,7 @@ QUICK = Grid(rounds=2, seconds=0.02, offline_rows=2048, batches=(1, 8))
         ({"batches": ()}, "batches: one or more"),
         ({"threads": (-1,)}, "threads: 1 or more"),
         ({"rounds": 0}, "rounds: 1 or more"),
+        ({"rounds": 2, "launches": 3}, "launches: at most one a round"),
         ({"seconds": 0.0}, "seconds: a number above 0"),
         ({"arrivals_per_s": float("nan")}, "arrivals a second: a number above 0"),
         ({"peers": ("torch",)}, "--against CHECKPOINT"),
@@ -51,6 +52,13 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, peer, package, e
 def test_a_precision_that_is_not_there_is_refused_before_anything_runs():
     with pytest.raises(BundleError, match="no precision 'int8'"):
         plan(EXPORTED, Grid(precisions=("int8",)))
+
+
+@pytest.mark.parametrize(("rounds", "launches"), [(6, 2), (5, 2), (7, 3), (3, 3), (1, 1)])
+def test_every_round_is_in_one_launch(rounds, launches):
+    grid = Grid(rounds=rounds, launches=launches)
+    every = [grid.rounds_of(launch) for launch in range(launches)]
+    assert [number for numbers in every for number in numbers] == list(range(rounds)) and all(every)
 
 
 def test_every_combination_is_planned():

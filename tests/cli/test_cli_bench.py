@@ -17,7 +17,7 @@ from aetool.bench.result import read_result
 from aetool.cli.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
-QUICK = ("--graph", "encode", "--rounds", 2, "--seconds", 0.02, "--offline-rows", 2048)
+QUICK = ("--graph", "encode", "--rounds", 2, "--launches", 1, "--seconds", 0.02, "--offline-rows", 2048)
 
 
 @pytest.fixture(autouse=True)
