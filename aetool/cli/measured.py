@@ -2,54 +2,61 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from aetool.bench.compare import Comparison, Verdict
 from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
-from aetool.cli.output import facts, table
+from aetool.cli.output import facts
 
-Line = Sequence[str | Text]
+Cells = Sequence[str | Text]
 _COLOURS = {"faster": "green", "slower": "red", "same": ""}
 _MIB = 1 << 20
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
+class Group(NamedTuple):
+    """Lines of a table below a title of their own."""
+
+    title: str
+    lines: list[Cells]
+
+
 def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
     """What each contestant did under each load; what it took to start it; what the machine can do."""
-    out.print(_loads(result))
+    one_setting = len({_setting(measured) for measured in result.results}) == 1
+    ratios = {(_load(ratio), _setting(ratio), ratio.to): ratio for ratio in result.ratios}
+    loads = []
+    for cell in _cells(result.results):
+        load, setting, arrivals = _load(cell[0]), _setting(cell[0]), cell[0].arrivals_per_s
+        lines = [_measured(one, ratios.get((load, setting, one.contestant))) for one in cell]
+        title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
+        loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
+    show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
     out.print()
-    out.print(_starts(result))
-    if any(measured.profile for measured in result.results):
+    show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
+    if profiles := _profiles(result):
         out.print()
-        out.print(_profiles(result))
+        show_groups(out, ("", "", "time"), profiles)
     out.print()
     out.print(facts(_facts(result, file)))
 
 
 def show_comparison(out: Console, found: Comparison) -> None:
     """One line a measurement; then what else changed."""
-    columns = ["", "before", "after", "ratio", "", ""]
-    lines: list[Line] = []
-    title = ""
-    for verdict in found.verdicts:
-        if (heading := _title(verdict)) != title:
-            lines += _heading(heading, columns, first=not title)
-            title = heading
-        lines.append(
-            [
-                f"  {verdict.contestant}",
-                _time(verdict.before_s),
-                _time(verdict.after_s),
-                f"{verdict.ratio:.2f}",
-                Text(verdict.verdict, _COLOURS[verdict.verdict]),
-                "" if verdict.stable else Text("noisy", "yellow"),
-            ]
-        )
-    out.print(table(columns, lines, right=columns[1:4]))
+    groups: list[Group] = []
+    for one in found.verdicts:
+        title = f"{_load(one)} ({_setting(one)})"
+        if not groups or groups[-1].title != title:
+            groups.append(Group(title, []))
+        word = Text(one.verdict, _COLOURS[one.verdict])
+        noisy = "" if one.stable else Text("noisy", "yellow")
+        times = (_time(one.before_s), _time(one.after_s))
+        groups[-1].lines.append([f"  {one.contestant}", *times, f"{one.ratio:.2f}", word, noisy])
+    show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
     words = [verdict.verdict for verdict in found.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
     pairs += [("changed", change) for change in found.changed]
@@ -59,62 +66,70 @@ def show_comparison(out: Console, found: Comparison) -> None:
     out.print(facts(pairs))
 
 
-def _loads(result: BenchResult) -> Table:
-    columns = ["", "p50", "p90", "p99", "p99.9", "rows/s", "of peak", "aetool/peer", ""]
-    ratios = {(_title(ratio), ratio.to): ratio for ratio in result.ratios}
-    lines: list[Line] = []
-    for cell in _cells(result.results):
-        title = _title(cell[0])
-        lines += _heading(title, columns, first=not lines)
-        lines += [_load(measured, ratios.get((title, measured.contestant))) for measured in cell]
-    return table(columns, lines, right=columns[1:8])
+def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
+    """Aligned over all groups; the first column to the left, those with a name to the right."""
+    every: list[Cells] = [columns, *(line for group in groups for line in group.lines)]
+    widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
+
+    def show(cells: Cells, style: str = "") -> None:
+        line = Text(style=style)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            text = cell if isinstance(cell, Text) else Text(cell)
+            padding = " " * (width - len(text))
+            line.append_text(Text.assemble(padding, text) if i and columns[i] else Text.assemble(text, padding))
+            line.append("  ")
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+    show(columns, "dim")
+    for number, group in enumerate(groups):
+        if number:
+            out.print()
+        out.print(Text(group.title, "bold"), soft_wrap=True)
+        for cells in group.lines:
+            show(cells)
 
 
-def _load(measured: Measured, ratio: RatioRecord | None) -> Line:
-    latency = measured.latency_s
-    against = "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})"
+def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
     return [
-        f"  {measured.contestant}",
-        *(_time(value) for value in (latency.p50, latency.p90, latency.p99, latency.p99_9)),
-        f"{measured.throughput_rows_per_s:,.0f}",
-        "" if measured.share_of_peak is None else f"{measured.share_of_peak:.0%}",
-        against,
-        "" if measured.stability.stable else Text("noisy", "yellow"),
+        f"  {one.contestant}",
+        _time(one.latency_s.p50),
+        _time(one.latency_s.p99),
+        f"{one.throughput_rows_per_s:,.0f}",
+        "" if one.share_of_peak is None else f"{one.share_of_peak:.0%}",
+        "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})",
+        "" if one.stability.stable else Text("noisy", "yellow"),
     ]
 
 
-def _starts(result: BenchResult) -> Table:
-    """One line a process: it answers several loads."""
-    columns = ["graph", "contestant", "import", "session", "first run", "loaded", "peak"]
-    peaks: dict[tuple[object, ...], int] = {}
-    first: dict[tuple[object, ...], Measured] = {}
+def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
+    """One line a contestant's process, which answers several loads."""
+    processes: dict[tuple[object, ...], list[Measured]] = {}
     for measured in result.results:
-        process = measured.key[:5]
-        first.setdefault(process, measured)
-        peaks[process] = max(peaks.get(process, 0), measured.peak_memory_bytes or 0)
-    lines: list[Line] = [
-        [
-            f"{one.graph}{_setting(one)}",
-            one.contestant,
-            *map(_time, (one.import_s, one.session_creation_s, one.first_run_s)),
-            *(_memory(size) for size in (one.resident_after_load_bytes, peaks[process])),
-        ]
-        for process, one in first.items()
+        processes.setdefault(measured.key[:5], []).append(measured)
+    groups: list[Group] = []
+    for every in processes.values():
+        one = every[0]
+        title = one.graph if one_setting else f"{one.graph} ({_setting(one)})"
+        if not groups or groups[-1].title != title:
+            groups.append(Group(title, []))
+        peak = max(measured.peak_memory_bytes or 0 for measured in every)
+        times = map(_time, (one.import_s, one.session_creation_s, one.first_run_s))
+        sizes = map(_memory, (one.resident_after_load_bytes, peak))
+        groups[-1].lines.append([f"  {one.contestant}", *times, *sizes])
+    return groups
+
+
+def _profiles(result: BenchResult) -> list[Group]:
+    """Of every setting and batch once: the scenario does not change them."""
+    profiled = {(*one.key[:5], one.batch): one for one in reversed(result.results) if one.profile}
+    return [
+        Group(
+            f"{one.graph}, {_rows(one.batch)} ({_setting(one)})",
+            [[f"  {node.node}", node.op, _time(node.us / 1e6)] for node in one.profile or ()],
+        )
+        for one in reversed(profiled.values())
     ]
-    return table(columns, lines, right=columns[2:])
-
-
-def _profiles(result: BenchResult) -> Table:
-    columns = ["node", "operator", "time"]
-    lines: list[Line] = []
-    seen = set()
-    for measured in result.results:
-        cell = (*measured.key[:5], measured.batch)  # of which every scenario has the same profile
-        if measured.profile and cell not in seen:
-            seen.add(cell)
-            lines += _heading(_title(measured), columns, first=not lines)
-            lines += [[f"  {one.node}", one.op, _time(one.us / 1e6)] for one in measured.profile]
-    return table(columns, lines, right=columns[2:])
 
 
 def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
@@ -124,20 +139,21 @@ def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
         for count, flops in limits.matmul_gflops.items()
     )
     worst = max(result.agreement, key=lambda record: record.max_scaled)
+    settings = sorted({_setting(one) for one in result.results})
     pairs = [
         ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.system}"),
         ("at most", f"{peak} (float32 matrix product), {limits.copy_gb_per_s:,.0f} GB/s (copy)"),
+        ("setting", "; ".join(settings)),
         ("rows", str(result.parameters["rows"])),
         ("agreement", f"all, within {worst.max_scaled:.1e} of an output's range ({worst.rows})"),
     ]
-    placed = sorted({_placed(one) for one in result.results if one.placement})
-    pairs += [("placement", text) for text in placed]
+    pairs += [("placement", text) for text in sorted({_placed(one) for one in result.results if one.placement})]
     return pairs + ([("result", str(file))] if file else [])
 
 
-def _placed(measured: Measured) -> str:
-    nodes = ", ".join(f"{count} nodes on {provider}" for provider, count in (measured.placement or {}).items())
-    return f"{measured.graph}{_setting(measured)}: {nodes}"
+def _placed(one: Measured) -> str:
+    nodes = ", ".join(f"{count} nodes on {provider}" for provider, count in (one.placement or {}).items())
+    return f"{one.graph}: {nodes}"
 
 
 def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
@@ -151,19 +167,17 @@ def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
     yield cell
 
 
-def _title(one: Measured | RatioRecord | Verdict) -> str:
-    return f"{one.graph}, {one.scenario}, {one.batch:,} row{'s' * (one.batch > 1)}{_setting(one)}"
+def _load(one: Measured | RatioRecord | Verdict) -> str:
+    return f"{one.graph}, {one.scenario}, {_rows(one.batch)}"
+
+
+def _rows(batch: int) -> str:
+    return f"{batch:,} row{'s' * (batch > 1)}"
 
 
 def _setting(one: Measured | RatioRecord | Verdict) -> str:
     threads = "" if one.threads is None else f", {one.threads} thread{'s' * (one.threads > 1)}"
-    return f" ({one.provider}, {one.precision}{threads})"
-
-
-def _heading(title: str, columns: Sequence[str], *, first: bool) -> list[Line]:
-    """A line above others, and an empty one above that."""
-    empty: list[Line] = [] if first else [[""] * len(columns)]
-    return [*empty, [Text(title, "bold"), *[""] * (len(columns) - 1)]]
+    return f"{one.provider}, {one.precision}{threads}"
 
 
 def _time(seconds: float | None) -> str:

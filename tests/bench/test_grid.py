@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from measuring import EXPORTED, SUBJECTS
 
 from aetool.bench import ceiling, machine, run
@@ -14,6 +15,7 @@ from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import read_result, write_result
 from aetool.bench.scenarios import SCENARIOS
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
+from aetool.export import export_module
 
 QUICK = Grid(rounds=2, seconds=0.02, offline_rows=2048, batches=(1, 8))
 
@@ -113,6 +115,33 @@ def test_openvino_computes_and_counts_the_same(no_ceiling):
     found = run.run(plan(EXPORTED, grid))
     assert {one.contestant for one in found.results} == {"aetool", "openvino"}
     assert {one.threads for one in found.results} == {1}
+
+
+def test_categories_are_measured_with(no_ceiling, mixed_bundle):
+    grid = replace(QUICK, scenarios=("single-stream",), batches=(4,))
+    found = run.run(plan(mixed_bundle, grid))
+    assert {one.graph for one in found.results} == {"encode", "reconstruct", "score"}
+
+
+class Conv(torch.nn.Module):
+    """An autoencoder of images that gives no embedding of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, images):
+        return self.net(images)
+
+
+def test_images_are_measured_and_their_arithmetic_is_not_guessed(no_ceiling, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(40, 3, 8, 8)).astype(np.float32)
+    export_module(Conv(), tmp_path / "images", rows=rows)
+    grid = replace(QUICK, scenarios=("single-stream", "multi-stream"), batches=(2,))
+    found = run.run(plan(tmp_path / "images", grid))
+    assert {one.graph for one in found.results} == {"reconstruct", "score"}
+    assert {one.share_of_peak for one in found.results} == {None}
+    assert (found.bundle.features, found.bundle.embedding) == (192, None)
 
 
 def test_given_rows_are_used(no_ceiling):
