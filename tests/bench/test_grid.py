@@ -8,7 +8,7 @@ import pytest
 import torch
 from measuring import EXPORTED, SUBJECTS
 
-from aetool.bench import ceiling, machine, run
+from aetool.bench import ceiling, machine, run, turns
 from aetool.bench.ceiling import Ceiling
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
@@ -72,6 +72,7 @@ def test_every_combination_is_planned():
 
 @pytest.fixture
 def no_ceiling(monkeypatch):
+    monkeypatch.setattr(turns, "WARM_SECONDS", 0.01)
     monkeypatch.setattr(run, "ceiling", lambda: Ceiling({"1": 50.0, "2": 100.0}, 20.0))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from aetool.bench import grid, run, scenarios
 from aetool.bench.ceiling import Ceiling
-from aetool.bench.result import read_result
+from aetool.bench.result import read_result, write_result
 from aetool.cli.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
@@ -25,10 +25,14 @@ def no_ceiling(monkeypatch):
     monkeypatch.setattr(run, "ceiling", lambda: Ceiling({"1": 50.0, "2": 100.0}, 20.0))
 
 
-@pytest.fixture
-def file(aetool, tmp_path):
-    path = tmp_path / "result.json"
-    assert aetool("bench", EXPORTED, *QUICK, "-o", path).exit_code == 0
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """One result for all tests; they must not change it."""
+    path = tmp_path_factory.mktemp("results") / "result.json"
+    settled = grid.plan(EXPORTED, grid.Grid(graphs=("encode",), rounds=2, launches=1, seconds=0.02, batches=(1, 8)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "ceiling", lambda: Ceiling({"1": 50.0, "2": 100.0}, 20.0))
+        write_result(run.run(settled), path)
     return path
 
 
@@ -58,24 +62,24 @@ def test_rows_of_a_table_are_measured_with(aetool, tmp_path):
     assert "rows of samples.csv, drawn again" in json.loads(done.stdout)["parameters"]["rows"]
 
 
-def test_two_results_are_compared(aetool, file):
-    done = aetool("bench", "compare", file, file)
+def test_two_results_are_compared(aetool, once):
+    done = aetool("bench", "compare", once, once)
     assert done.exit_code == 0 and "verdict  6 same" in done.stdout
-    document = json.loads(aetool("bench", "compare", file, file, "--json").stdout)
+    document = json.loads(aetool("bench", "compare", once, once, "--json").stdout)
     assert {verdict["verdict"] for verdict in document["verdicts"]} == {"same"}
 
 
-def test_a_result_of_another_machine_is_refused(fails, aetool, file, tmp_path):
-    content = json.loads(file.read_text())
+def test_a_result_of_another_machine_is_refused(fails, aetool, once, tmp_path):
+    content = json.loads(once.read_text())
     content["machine"]["cpu"] = "Another"
     (other := tmp_path / "other.json").write_text(json.dumps(content))
-    assert "--different-machines" in fails("bench", "compare", file, other)
-    done = aetool("bench", "compare", file, other, "--different-machines")
+    assert "--different-machines" in fails("bench", "compare", once, other)
+    done = aetool("bench", "compare", once, other, "--different-machines")
     assert done.exit_code == 0 and "and Another" in done.stdout
 
 
-def test_a_foreign_file_is_refused(fails, file):
-    assert "give a file that aetool bench wrote" in fails("bench", "compare", file, EXPORTED / "manifest.json")
+def test_a_foreign_file_is_refused(fails, once):
+    assert "give a file that aetool bench wrote" in fails("bench", "compare", once, EXPORTED / "manifest.json")
 
 
 @pytest.mark.parametrize(
