@@ -9,6 +9,7 @@ This face needs numpy and onnxruntime only. Training lives in `aetool.model`, ex
 
 from aetool.errors import (
     AetoolError,
+    BenchmarkError,
     BundleError,
     CheckpointError,
     DependencyError,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AetoolError",
     "AutoencoderSession",
+    "BenchmarkError",
     "BundleError",
     "CheckpointError",
     "DependencyError",

@@ -7,6 +7,7 @@
     ├── ProviderError                  an execution provider that is unknown or does not work here
     ├── ExportError                    a model that cannot become a deployable graph
     ├── VerificationError              graphs that do not compute what the trained model computes
+    ├── BenchmarkError                 a measurement that cannot be made, or whose result cannot be compared
     ├── OutputError (OSError)          a result that cannot be written where it was asked for
     └── DependencyError (ImportError)  a package that the job needs is not installed
 
@@ -40,6 +41,10 @@ class ExportError(AetoolError):
 
 class VerificationError(AetoolError):
     """Exported graphs do not compute what the trained model computes."""
+
+
+class BenchmarkError(AetoolError):
+    """A measurement cannot be made, or its result cannot be trusted, read or compared."""
 
 
 class OutputError(AetoolError, OSError):

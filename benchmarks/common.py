@@ -1,40 +1,20 @@
-"""What every benchmark shares: the machine's description, contestants in processes of their own, results."""
+"""What every benchmark shares: contestants in processes of their own, results."""
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bench.machine import machine
+
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("aetool", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "pyod", "torch")
-
-
-def machine() -> dict[str, Any]:
-    """CPU, cores, memory, versions and commit: what a result needs to be compared with another."""
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    fields = dict(line.split(":", 1) for line in cpuinfo.split("\n\n")[0].splitlines() if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in fields.items()}
-    flags = facts.get("flags", "").split()
-    return {
-        "cpu": facts.get("model name", platform.processor()),
-        "cpu_flags": sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma", "f16c"))),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "commit": _commit(),
-    }
 
 
 def save(name: str, parameters: dict[str, Any], results: Any) -> Path:
@@ -78,15 +58,3 @@ def semi_supervised(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.
     training = normal[: len(normal) // 2]
     test = np.setdiff1d(np.arange(len(labels)), training)
     return values[training], values[test], labels[test]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -1,6 +1,7 @@
 """The command line: parse, call one library function, print."""
 
 from aetool.cli.adopt import adopt
+from aetool.cli.bench import bench, compare
 from aetool.cli.demo import demo
 from aetool.cli.evaluate import evaluate
 from aetool.cli.export import export
@@ -12,5 +13,20 @@ from aetool.cli.train import train
 from aetool.cli.verify import verify
 
 main: AetoolGroup = root
-for command in (train, export, adopt, verify, encode, reconstruct, score, evaluate, report, info, doctor, demo):
+for command in (
+    train,
+    export,
+    adopt,
+    verify,
+    encode,
+    reconstruct,
+    score,
+    evaluate,
+    bench,
+    compare,
+    report,
+    info,
+    doctor,
+    demo,
+):
     main.add_command(command)

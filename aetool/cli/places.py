@@ -60,6 +60,17 @@ def require_free(path: Path, overwrite: bool, kind: str) -> None:
         raise OutputError(f"{path}: {found} stands there, --overwrite replaces {kind} only; choose another name")
 
 
+def require_new_file(path: Path, overwrite: bool) -> None:
+    """Refuse a place for a file before any work.
+
+    Raises:
+        OutputError: something stands there already, or it cannot be written.
+    """
+    require_new(path, overwrite)
+    if path.is_dir():
+        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+
+
 def require_free_file(path: Path, overwrite: bool) -> None:
     """Refuse a place for a table before any work.
 
@@ -68,9 +79,7 @@ def require_free_file(path: Path, overwrite: bool) -> None:
     """
     from aetool.tables.faults import ending_of  # pyarrow comes with it
 
-    require_new(path, overwrite)
-    if path.is_dir():
-        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+    require_new_file(path, overwrite)
     ending_of(path, OutputError)
 
 

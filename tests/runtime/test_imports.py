@@ -101,6 +101,7 @@ def test_the_names_an_app_may_use_are_pinned():
     assert sorted(aetool.__all__) == [
         "AetoolError",
         "AutoencoderSession",
+        "BenchmarkError",
         "BundleError",
         "CheckpointError",
         "DependencyError",

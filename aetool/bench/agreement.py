@@ -1,0 +1,75 @@
+"""Before anything is timed: do all contestants compute the same?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aetool.bench.contestants import Running
+from aetool.errors import BenchmarkError
+from aetool.parity import Array, column_scale, compare_values
+
+FP32_TOLERANCE = 1e-3
+"""Two float32 computations of deep models differ by more than one rounding: 1e-4 of the range in MLPerf Tiny."""
+REDUCED_TOLERANCE = 0.1
+"""int8, bfloat16: another computation of the same model; what it costs is `aetool verify`'s to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One output of one contestant, compared."""
+
+    contestant: str
+    graph: str
+    """encode, reconstruct or score."""
+    output: str
+    max_scaled: float
+    """Largest difference, as a share of the output's range; of a reconstruction, of its column's."""
+    rows: str
+    """Which rows, and what they were compared with."""
+
+
+def require_agreement(
+    running: Sequence[Running],
+    *,
+    graph: str = "",
+    expected: Mapping[str, Array] | None = None,
+    features: Array | None = None,
+    tolerance: float = FP32_TOLERANCE,
+    rows: str = "all rows taken",
+) -> list[Agreement]:
+    """Run all of them, loaded and with the same rows taken, and compare.
+
+    Args:
+        expected: output name -> reference; by default what the first of them gives.
+        features: the rows, where a reconstruction is to be scaled by its column's range.
+        rows: what to call the rows.
+
+    Raises:
+        BenchmarkError: a difference is above `tolerance`.
+    """
+    records = []
+    for contestant in running:
+        found = contestant.outputs()
+        if expected is None:
+            expected, rows = found, f"{rows}, compared with {contestant.name}"
+        for output, values in found.items():
+            if output not in expected:
+                raise BenchmarkError(
+                    f"{contestant.name}: gives {output!r}, the others {', '.join(expected)}; contestants must "
+                    "give the same outputs to be compared"
+                )
+            reference, scale = expected[output], None
+            if output == "reconstruction" and features is not None:
+                other = expected.get("alternative", reference)  # the second category where two are near ties
+                reference = np.where(values == other, other, reference)
+                scale = column_scale(features, reference)
+            parity = compare_values(graph, output, reference, values, scale=scale, tolerance=tolerance)
+            only_ranks = parity.max_scaled <= tolerance and tolerance > FP32_TOLERANCE  # which int8 does reorder
+            if not parity.passed and not only_ranks:
+                raise BenchmarkError(
+                    f"{contestant.name}: {graph} {output} differs from the others, {parity.reason}: nothing was "
+                    "timed, since figures of different computations compare nothing"
+                )
+            records.append(Agreement(contestant.name, graph, output, parity.max_scaled, rows))
+    return records

@@ -1,0 +1,110 @@
+"""What is measured: a bundle through aetool, and the same graph file through other runtimes' own APIs.
+
+Factories for `aetool.bench.contestants`. This module is executed alone in the contestant's process, and imports
+nothing that is to be timed.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Phase = Callable[[str], AbstractContextManager[None]]
+
+OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
+"""What is measured -> the output that a caller gets."""
+GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
+"""What is measured -> the bundle's graph that computes it."""
+OPENVINO_CHUNK = 1024
+"""Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
+_REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def bundle(
+    phase: Phase, *, path: str, graph: str, provider: str, precision: str, threads: int | None = None
+) -> Any:
+    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score."""
+    with phase("import"):
+        aetool = importlib.import_module("aetool")
+    options = {} if threads is None else {"intra_op_num_threads": threads}
+    with phase("session_creation"):
+        model = aetool.load(path, provider=provider, precision=precision, **options)
+        call = getattr(model, graph)
+        call(np.empty((0, *model.input_shape), np.float32))  # sessions are made at first use
+    return SimpleNamespace(
+        call=call,
+        outputs=(OUTPUT[graph],),
+        placement=lambda: _placement(getattr(model, "placement", None), GRAPH[graph]),
+        provider=model.provider,
+    )
+
+
+def raw_onnxruntime(
+    phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None
+) -> Any:
+    """onnxruntime as its documentation shows it: default options, `session.run`."""
+    with phase("import"):
+        # As aetool does: without it onnxruntime's telemetry thread runs beside the measurement.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        onnxruntime = importlib.import_module("onnxruntime")
+    with phase("session_creation"):
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
+    name, outputs = session.get_inputs()[0].name, [OUTPUT[graph]]
+    return SimpleNamespace(
+        call=lambda rows: session.run(outputs, {name: rows}), outputs=tuple(outputs), provider=provider
+    )
+
+
+def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None) -> Any:
+    """OpenVINO's own API, on the CPU in float32 (its default elsewhere is bfloat16, another computation).
+
+    As its documentation advises: one request under the latency hint; many rows in chunks through a queue of
+    requests under the throughput hint, which is made when the first such call comes.
+    """
+    with phase("import"):
+        runtime = importlib.import_module("openvino")
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    with phase("session_creation"):
+        core = runtime.Core()
+        model = core.read_model(file)
+        compiled = core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"})
+        request = compiled.create_infer_request()
+    output = [port.get_any_name() for port in compiled.outputs].index(OUTPUT[graph])
+    queues: list[Any] = []
+    whole: list[Any] = []
+
+    def keep(done: Any, start: int) -> None:
+        part = done.get_output_tensor(output).data
+        whole[0][start : start + len(part)] = part
+
+    def call(rows: Any) -> Any:
+        if len(rows) <= OPENVINO_CHUNK:
+            # A result is a view into the request's memory: copied, as everybody else gives arrays of one's own.
+            return request.infer(rows, share_inputs=True)[output].copy()
+        if not queues:
+            many = core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": "THROUGHPUT"})
+            queues.append(runtime.AsyncInferQueue(many))
+            queues[0].set_callback(keep)
+        shape = compiled.outputs[output].get_partial_shape()
+        whole[:] = [np.empty((len(rows), *(side.get_length() for side in list(shape)[1:])), np.float32)]
+        for start in range(0, len(rows), OPENVINO_CHUNK):
+            queues[0].start_async(rows[start : start + OPENVINO_CHUNK], start, share_inputs=True)
+        queues[0].wait_all()
+        return whole.pop()
+
+    return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
+
+
+def _placement(found: Any, graph: str) -> Any:
+    """Of one graph: the session may tell it for each graph."""
+    found = found(graph) if callable(found) else found
+    return found.get(graph) if isinstance(found, Mapping) and graph in found else found

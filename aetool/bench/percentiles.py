@@ -1,0 +1,53 @@
+"""What a set of latencies says, and no more than it can say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
+
+MINIMUM_SAMPLES = {"p50": 1, "p90": 64, "p99": 662, "p99.9": 6_636}
+"""Percentile -> samples below which it is not told.
+
+From MLPerf LoadGen's early stopping (mlcommons/inference, loadgen/early_stopping.cc, `MinPassingQueriesFinder`):
+the fewest queries of which at most one lies above the true percentile with a probability of 1 % or less.
+"""
+_SHARE = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    edges_s: tuple[float, ...]
+    """Ascending, evenly spaced in their logarithm; one more than there are counts."""
+    counts: tuple[int, ...]
+    """Every sample is in one of them."""
+
+
+def latency_figures(latencies: Seconds) -> dict[str, Any]:
+    """mean, min, max and percentiles of (samples,), seconds; None for a percentile of too few samples.
+
+    A percentile is the smallest latency that at least that share of the samples does not exceed. No sample is
+    left out, however far it lies.
+    """
+    figures: dict[str, Any] = {
+        "mean": float(latencies.mean()),
+        "min": float(latencies.min()),
+        "max": float(latencies.max()),
+    }
+    for name, share in _SHARE.items():
+        enough = latencies.size >= MINIMUM_SAMPLES[name]
+        figures[name] = float(np.quantile(latencies, share, method="inverted_cdf")) if enough else None
+    return figures
+
+
+def histogram(latencies: Seconds, bins: int = 60) -> Histogram:
+    """All of (samples,), seconds, in bins from the smallest to the largest."""
+    low, high = float(latencies.min()), float(latencies.max())
+    low = max(low, 1e-9)  # a clock that did not move; it has no logarithm
+    high = max(high, low * 1.01)
+    edges = np.geomspace(low, high, bins + 1)
+    edges[0], edges[-1] = low, high  # exactly, whatever the rounding of the powers
+    counts, _ = np.histogram(np.maximum(latencies, low), bins=edges)
+    return Histogram(tuple(map(float, edges)), tuple(map(int, counts)))

@@ -1,0 +1,249 @@
+"""The result of a benchmark: what is in the JSON file, written and read strictly."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aetool.bench.records import from_plain, to_plain
+from aetool.bench.stability import Stability
+from aetool.errors import BenchmarkError, OutputError
+from aetool.strict_json import no_constant, unique_keys
+
+KIND, FORMAT_VERSION = "aetool.bench", 1
+MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRecord:
+    cpu: str
+    """Model name."""
+    cpu_flags: tuple[str, ...]
+    """Of vector and matrix instructions."""
+    cores: int
+    """That the process may run on."""
+    affinity: tuple[int, ...]
+    """Which ones."""
+    memory_bytes: int
+    quota_cores: float | None
+    """What the container may use at most; None without a quota."""
+    system: str
+    python: str
+    packages: Mapping[str, str]
+    """Package -> version."""
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class CeilingRecord:
+    matmul_gflops: Mapping[str, float]
+    """Threads -> float32 peak, GFLOP/s."""
+    copy_gb_per_s: float
+    """Read and written, one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    sha256: str
+    bytes: int
+    multiply_adds_per_row: int | None
+    """Of its matrix products; None where it has others, such as convolutions."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRecord:
+    name: str
+    id: str
+    features: int
+    """Numbers in one row."""
+    embedding: int | None
+    """Numbers in one embedding."""
+    files: Mapping[str, GraphFile]
+    """Graph (precision/graph where it is not fp32) -> its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRecord:
+    contestant: str
+    graph: str
+    output: str
+    max_scaled: float
+    """Largest difference as a share of the output's range."""
+    rows: str
+    """Which rows, compared with what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds a query, over all rounds; None where the samples are too few to tell."""
+
+    mean: float
+    min: float
+    max: float
+    p50: float
+    p90: float | None
+    p99: float | None
+    p99_9: float | None = field(metadata={"key": "p99.9"})
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramRecord:
+    edges_s: tuple[float, ...]
+    """Log-spaced; one more than counts."""
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    p50_s: float
+    rows_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    node: str
+    op: str
+    us: float
+    """Mean of one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One contestant under one load."""
+
+    contestant: str
+    """aetool, raw-onnxruntime, torch, torch-compile, openvino."""
+    graph: str
+    """encode, reconstruct or score."""
+    provider: str
+    precision: str
+    threads: int | None
+    """Inside one call; None: the contestant's own default."""
+    batch: int
+    """Rows a query."""
+    scenario: str
+    placement: Mapping[str, int] | None
+    """Execution provider -> nodes it runs, as recorded by onnxruntime; None where nothing tells."""
+    import_s: float
+    session_creation_s: float
+    first_run_s: float
+    """The first call in the process, one row."""
+    resident_after_load_bytes: int | None
+    peak_memory_bytes: int | None
+    """While this was measured; the rows are in it."""
+    samples: int
+    warm_up_samples: int
+    latency_s: Latency
+    histogram: HistogramRecord
+    throughput_rows_per_s: float
+    """Median over rounds of rows / wall time."""
+    arrivals_per_s: float | None
+    """Queries; of the server scenario."""
+    rounds: tuple[Round, ...]
+    stability: Stability
+    share_of_peak: float | None
+    """Of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
+    profile: tuple[NodeTime, ...] | None
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int | None, int, str]:
+        """What makes two rows of two results the same measurement."""
+        return (
+            self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RatioRecord:
+    """How one contestant compares to another: medians over rounds of the rounds' own ratios."""
+
+    graph: str
+    provider: str
+    precision: str
+    threads: int | None
+    batch: int
+    scenario: str
+    of: str
+    to: str
+    p50: float
+    """Latency of the first / latency of the second: below 1, the first is faster."""
+    p99: float | None
+    """Of all samples."""
+    throughput: float
+    """Above 1, the first is faster."""
+    spread: tuple[float, float]
+    """Smallest and largest p50 ratio of a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    created: str
+    """ISO 8601, UTC."""
+    command: tuple[str, ...]
+    machine: MachineRecord
+    ceiling: CeilingRecord
+    bundle: BundleRecord
+    parameters: Mapping[str, Any]
+    """What was asked for, and where the rows come from."""
+    agreement: tuple[AgreementRecord, ...]
+    results: tuple[Measured, ...]
+    ratios: tuple[RatioRecord, ...]
+    kind: str = KIND
+    format_version: int = FORMAT_VERSION
+
+
+def document_of(result: BenchResult) -> dict[str, Any]:
+    """As JSON, kind and version first."""
+    plain = to_plain(result)
+    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
+
+
+def write_result(result: BenchResult, path: Path, *, overwrite: bool = False) -> None:
+    """Write the JSON file.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    text = json.dumps(document_of(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: exists already; choose another name or pass --overwrite") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+
+
+def read_result(path: Path) -> BenchResult:
+    """Read a file of `write_result`.
+
+    Raises:
+        BenchmarkError: not there, another kind of file, of a newer aetool, or with a wrong or missing entry,
+            which the message names.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BenchmarkError(f"{path}: larger than {MAX_BYTES >> 20} MiB; not a result of aetool bench")
+        content = json.loads(
+            path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
+        )
+    except OSError as error:
+        raise BenchmarkError(
+            f"{path}: cannot be read: {error.strerror}; give a file of aetool bench -o"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BenchmarkError(f"{path}: not valid JSON ({error}); give a file that aetool bench wrote") from error
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind != KIND:
+        raise BenchmarkError(
+            f"{path}: kind {KIND!r} expected, found {kind!r:.40}; give a file that aetool bench wrote"
+        )
+    version = content.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise BenchmarkError(
+            f"{path}: format_version {FORMAT_VERSION} expected, found {version!r:.40}; measure again, or use the "
+            "aetool that wrote it"
+        )
+    return from_plain(BenchResult, content, str(path))

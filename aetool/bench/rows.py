@@ -1,0 +1,59 @@
+"""The rows that are measured with: real ones, and more of them made of them where they are few."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.errors import InputError
+from aetool.manifest import Manifest
+
+LEAST_ROWS = 4096
+"""In a pool: more than a core's cache holds, so that no query finds its row there from the last time."""
+JITTER = 0.01
+"""Of each column's standard deviation: within what is real, and no two rows alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    rows: NDArray[np.float32]
+    """(rows, ...), in an order drawn from the seed."""
+    source: str
+    """Where they come from, for the result."""
+
+    def for_batch(self, batch: int) -> NDArray[np.float32]:
+        """Rows enough that queries of `batch` rows are not always the same."""
+        return self.rows[: pool_size(batch)]
+
+
+def pool_size(batch: int) -> int:
+    """How many rows a contestant holds while it answers queries of `batch`."""
+    return max(LEAST_ROWS, batch + max(64, batch // 8))
+
+
+def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: int, seed: int) -> Pool:
+    """`rows`, (rows, ...), shuffled; where they are fewer than queries of `batch` need, drawn again with jitter.
+
+    Categories are indexes, and stay what they are; missing values stay missing.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if len(rows) == 0:
+        raise InputError(f"{name}: no rows to measure with; give a table that has some")
+    random, wanted = np.random.default_rng(seed), pool_size(batch)
+    if len(rows) >= wanted:
+        return Pool(
+            rows[random.permutation(len(rows))[:wanted]], f"{wanted:,} of the {len(rows):,} {name}, shuffled"
+        )
+    drawn = rows[random.integers(0, len(rows), wanted)]
+    with np.errstate(all="ignore"):  # rows may hold NaN and infinity
+        spread = np.nan_to_num(np.nanstd(np.where(np.isfinite(rows), rows, np.nan), axis=0), posinf=0.0)
+    for i, feature in enumerate(manifest.features):
+        if feature.categories is not None:
+            spread[i] = 0.0
+    drawn = drawn + (JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
+    return Pool(
+        np.ascontiguousarray(drawn, dtype=np.float32),
+        f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {JITTER:.0%} of each column's deviation",
+    )

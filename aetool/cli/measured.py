@@ -1,0 +1,192 @@
+"""Results of measurements, for a person."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from aetool.bench.compare import Comparison, Verdict
+from aetool.bench.grid import OURS
+from aetool.bench.result import BenchResult, Measured, RatioRecord
+from aetool.cli.output import facts
+
+Cells = Sequence[str | Text]
+_COLOURS = {"faster": "green", "slower": "red", "same": ""}
+_MIB = 1 << 20
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+
+
+class Group(NamedTuple):
+    """Lines of a table below a title of their own."""
+
+    title: str
+    lines: list[Cells]
+
+
+def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
+    """What each contestant did under each load; what it took to start it; what the machine can do."""
+    one_setting = len({_setting(measured) for measured in result.results}) == 1
+    ratios = {(_load(ratio), _setting(ratio), ratio.to): ratio for ratio in result.ratios}
+    loads = []
+    for cell in _cells(result.results):
+        load, setting, arrivals = _load(cell[0]), _setting(cell[0]), cell[0].arrivals_per_s
+        lines = [_measured(one, ratios.get((load, setting, one.contestant))) for one in cell]
+        title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
+        loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
+    show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
+    out.print()
+    show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
+    if profiles := _profiles(result):
+        out.print()
+        show_groups(out, ("", "", "time"), profiles)
+    out.print()
+    out.print(facts(_facts(result, file)))
+
+
+def show_comparison(out: Console, found: Comparison) -> None:
+    """One line a measurement; then what else changed."""
+    groups: list[Group] = []
+    for one in found.verdicts:
+        title = f"{_load(one)} ({_setting(one)})"
+        if not groups or groups[-1].title != title:
+            groups.append(Group(title, []))
+        word = Text(one.verdict, _COLOURS[one.verdict])
+        noisy = "" if one.stable else Text("noisy", "yellow")
+        times = (_time(one.before_s), _time(one.after_s))
+        groups[-1].lines.append([f"  {one.contestant}", *times, f"{one.ratio:.2f}", word, noisy])
+    show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
+    words = [verdict.verdict for verdict in found.verdicts]
+    pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
+    pairs += [("changed", change) for change in found.changed]
+    for name, count in (("only before", found.only_before), ("only after", found.only_after)):
+        pairs += [(name, f"{count} measurements")] if count else []
+    out.print()
+    out.print(facts(pairs))
+
+
+def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
+    """Aligned over all groups; the first column to the left, those with a name to the right."""
+    every: list[Cells] = [columns, *(line for group in groups for line in group.lines)]
+    widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
+
+    def show(cells: Cells, style: str = "") -> None:
+        line = Text(style=style)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            text = cell if isinstance(cell, Text) else Text(cell)
+            padding = " " * (width - len(text))
+            line.append_text(Text.assemble(padding, text) if i and columns[i] else Text.assemble(text, padding))
+            line.append("  ")
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+    show(columns, "dim")
+    for number, group in enumerate(groups):
+        if number:
+            out.print()
+        out.print(Text(group.title, "bold"), soft_wrap=True)
+        for cells in group.lines:
+            show(cells)
+
+
+def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
+    return [
+        f"  {one.contestant}",
+        _time(one.latency_s.p50),
+        _time(one.latency_s.p99),
+        f"{one.throughput_rows_per_s:,.0f}",
+        "" if one.share_of_peak is None else f"{one.share_of_peak:.0%}",
+        "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})",
+        "" if one.stability.stable else Text("noisy", "yellow"),
+    ]
+
+
+def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
+    """One line a contestant's process, which answers several loads."""
+    processes: dict[tuple[object, ...], list[Measured]] = {}
+    for measured in result.results:
+        processes.setdefault(measured.key[:5], []).append(measured)
+    groups: list[Group] = []
+    for every in processes.values():
+        one = every[0]
+        title = one.graph if one_setting else f"{one.graph} ({_setting(one)})"
+        if not groups or groups[-1].title != title:
+            groups.append(Group(title, []))
+        peak = max(measured.peak_memory_bytes or 0 for measured in every)
+        times = map(_time, (one.import_s, one.session_creation_s, one.first_run_s))
+        sizes = map(_memory, (one.resident_after_load_bytes, peak))
+        groups[-1].lines.append([f"  {one.contestant}", *times, *sizes])
+    return groups
+
+
+def _profiles(result: BenchResult) -> list[Group]:
+    """Of every setting and batch once: the scenario does not change them."""
+    profiled = {(*one.key[:5], one.batch): one for one in reversed(result.results) if one.profile}
+    return [
+        Group(
+            f"{one.graph}, {_rows(one.batch)} ({_setting(one)})",
+            [[f"  {node.node}", node.op, _time(node.us / 1e6)] for node in one.profile or ()],
+        )
+        for one in reversed(profiled.values())
+    ]
+
+
+def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
+    machine, limits = result.machine, result.ceiling
+    peak = ", ".join(
+        f"{flops:,.0f} GFLOP/s on {count} core{'s' * (count != '1')}"
+        for count, flops in limits.matmul_gflops.items()
+    )
+    worst = max(result.agreement, key=lambda record: record.max_scaled)
+    settings = sorted({_setting(one) for one in result.results})
+    pairs = [
+        ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.system}"),
+        ("at most", f"{peak} (float32 matrix product), {limits.copy_gb_per_s:,.0f} GB/s (copy)"),
+        ("setting", "; ".join(settings)),
+        ("rows", str(result.parameters["rows"])),
+        ("agreement", f"all, within {worst.max_scaled:.1e} of an output's range ({worst.rows})"),
+    ]
+    pairs += [("placement", text) for text in sorted({_placed(one) for one in result.results if one.placement})]
+    return pairs + ([("result", str(file))] if file else [])
+
+
+def _placed(one: Measured) -> str:
+    nodes = ", ".join(f"{count} nodes on {provider}" for provider, count in (one.placement or {}).items())
+    return f"{one.graph}: {nodes}"
+
+
+def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
+    """aetool under one load, and its peers after it."""
+    cell: list[Measured] = []
+    for measured in results:
+        if measured.contestant == OURS and cell:
+            yield cell
+            cell = []
+        cell.append(measured)
+    yield cell
+
+
+def _load(one: Measured | RatioRecord | Verdict) -> str:
+    return f"{one.graph}, {one.scenario}, {_rows(one.batch)}"
+
+
+def _rows(batch: int) -> str:
+    return f"{batch:,} row{'s' * (batch > 1)}"
+
+
+def _setting(one: Measured | RatioRecord | Verdict) -> str:
+    threads = "" if one.threads is None else f", {one.threads} thread{'s' * (one.threads > 1)}"
+    return f"{one.provider}, {one.precision}{threads}"
+
+
+def _time(seconds: float | None) -> str:
+    """Three digits and a unit; nothing for what is not known."""
+    if seconds is None:
+        return ""
+    size, unit = next(pair for pair in _UNITS if seconds >= pair[0] or pair is _UNITS[-1])
+    return f"{seconds / size:#.3g}".removesuffix(".") + f" {unit}"
+
+
+def _memory(size: int | None) -> str:
+    return "" if not size else f"{size / _MIB:,.0f} MiB"

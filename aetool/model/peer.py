@@ -1,0 +1,72 @@
+"""A checkpoint in PyTorch as a contestant of a benchmark: factories for `aetool.bench.contestants`.
+
+This module is executed alone in the contestant's process; what is timed is imported by the factories.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+Phase = Callable[[str], AbstractContextManager[None]]
+
+OUTPUT = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
+
+
+def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
+    """The pipeline in float32, eval mode and inference mode: from numpy, to numpy."""
+    # A program with PyTorch does without onnxruntime, and so must the memory that is measured here; aetool would
+    # import it.
+    sys.modules["onnxruntime"] = None  # type: ignore[assignment]
+    with phase("import"):
+        torch = importlib.import_module("torch")
+    model = importlib.import_module("aetool.model")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with phase("session_creation"):
+        pipeline = model.load_checkpoint(checkpoint).pipeline(torch.float32).to(device)
+        run = _function(pipeline, graph)
+    return _subject(torch, run, graph, device)
+
+
+def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
+    """The same, through `torch.compile`; the first run, and the first of every shape, compiles."""
+    subject = eager(phase, checkpoint=checkpoint, graph=graph, threads=threads, device=device)
+    torch = importlib.import_module("torch")
+    with phase("session_creation"):
+        run = torch.compile(subject.run)
+    return _subject(torch, run, graph, device)
+
+
+def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
+    """What `graph` computes, and nothing that it does not need."""
+
+    def encode(features: Any) -> Any:
+        features = pipeline.impute(features)
+        if pipeline.encoding is not None:
+            features = pipeline.encoding(features)
+        return pipeline.network.encode((features - pipeline.mean) / pipeline.scale)
+
+    def reconstruct(features: Any) -> Any:
+        raw = pipeline.network.decode(encode(features)) * pipeline.scale + pipeline.mean
+        return raw if pipeline.encoding is None else pipeline.encoding.decode(raw)
+
+    def score(features: Any) -> Any:
+        features = pipeline.impute(features)
+        if pipeline.encoding is not None:
+            features = pipeline.encoding(features)
+        standardised = (features - pipeline.mean) / pipeline.scale
+        residual = standardised - pipeline.network.decode(pipeline.network.encode(standardised))
+        return (residual * residual).mean(dim=1)
+
+    return {"encode": encode, "reconstruct": reconstruct, "score": score}[graph]
+
+
+def _subject(torch: Any, run: Callable[[Any], Any], graph: str, device: str) -> Any:
+    def call(rows: Any) -> Any:
+        with torch.inference_mode():
+            return run(torch.from_numpy(rows).to(device)).cpu().numpy()
+
+    return SimpleNamespace(run=run, call=call, outputs=(OUTPUT[graph],), provider=device)

@@ -1,0 +1,65 @@
+"""Two results: faster, slower, or not to be told apart."""
+
+import pytest
+from measuring import measured
+
+from aetool.bench.compare import compare, word
+from aetool.errors import BenchmarkError
+
+BEFORE = (10.8e-6, 11e-6, 11.2e-6, 11e-6, 10.8e-6)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ((9.8e-6, 10e-6, 10.4e-6, 10e-6, 9.8e-6), "faster"),
+        ((9.9e-6, 10e-6, 10.85e-6, 10e-6, 9.9e-6), "same"),  # one round is slower than the fastest before
+        ((11.9e-6, 12e-6, 12.2e-6, 12e-6, 11.9e-6), "slower"),
+        ((11.9e-6, 11.15e-6, 12.2e-6, 12e-6, 11.9e-6), "same"),
+        (BEFORE, "same"),
+    ],
+)
+def test_the_rounds_decide(result, after, expected):
+    found = compare(result(measured(rounds=BEFORE)), result(measured(rounds=after)))
+    (verdict,) = found.verdicts
+    assert verdict.verdict == expected
+    assert (verdict.before_s, verdict.contestant) == (11e-6, "aetool")
+    assert verdict.ratio == pytest.approx(sorted(after)[2] / 11e-6)
+
+
+def test_a_very_small_change_is_the_same_however_steady():
+    assert word([1.0] * 5, [1.04] * 5) == "same"
+    assert word([1.0] * 5, [1.06] * 5) == "slower"
+
+
+def test_a_change_must_be_larger_than_the_noise(result):
+    noisy = measured(rounds=(1.0e-5, 1.2e-5, 1.3e-5, 1.2e-5, 1.0e-5))
+    for after, expected in ((1.4e-5, "same"), (1.9e-5, "slower")):
+        (verdict,) = compare(result(noisy), result(measured(rounds=(after,) * 5))).verdicts
+        assert verdict.verdict == expected and not verdict.stable
+
+
+def test_only_the_same_measurement_is_compared(result):
+    before = result(measured(), measured(batch=64), measured(threads=2))
+    found = compare(before, result(measured(), measured(batch=16)))
+    assert len(found.verdicts) == 1 and (found.only_before, found.only_after) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "machine", [{"cpu": "Another"}, {"cores": 4}, {"cpu_flags": ("avx2", "avx512f", "fma")}, {"quota_cores": 1.5}]
+)
+def test_other_machines_are_refused_unless_allowed(result, machine):
+    with pytest.raises(BenchmarkError, match=next(iter(machine))):
+        compare(result(), result(**machine))
+    found = compare(result(), result(**machine), different_machines=True)
+    assert any(next(iter(machine)) in change for change in found.changed)
+
+
+def test_what_else_changed_is_told(result):
+    found = compare(result(), result(packages={"onnxruntime": "1.32.0"}, commit="def5678"))
+    assert found.changed == ("onnxruntime 1.31.1 -> 1.32.0", "commit abc1234 -> def5678")
+
+
+def test_nothing_in_common_is_refused(result):
+    with pytest.raises(BenchmarkError, match="no measurement in common"):
+        compare(result(measured()), result(measured(batch=64)))
