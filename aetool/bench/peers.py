@@ -6,6 +6,7 @@ nothing that is to be timed.
 
 import importlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -38,7 +39,7 @@ def bundle(
     return SimpleNamespace(
         call=call,
         outputs=(OUTPUT[graph],),
-        placement=lambda: _placement(getattr(model, "placement", None), GRAPH[graph]),
+        placement=lambda: dict(Counter(node.provider for node in model.placement(GRAPH[graph]))),
         provider=model.provider,
     )
 
@@ -102,9 +103,3 @@ def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None)
         return whole.pop()
 
     return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
-
-
-def _placement(found: Any, graph: str) -> Any:
-    """Of one graph: the session may tell it for each graph."""
-    found = found(graph) if callable(found) else found
-    return found.get(graph) if isinstance(found, Mapping) and graph in found else found
