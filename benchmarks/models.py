@@ -1,0 +1,50 @@
+"""The two models that speed is measured on, each as a checkpoint and its bundle, with rows of its own."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from mlperf_tiny import CONFIG, log_mel_rows
+from numpy.typing import NDArray
+
+from aetool import model
+from aetool.export import export_checkpoint
+from aetool.tables import table_from_columns
+
+NAMES = {"reference": "256-128-256", "tiny": "640-128x4-8-128x4-640 (MLPerf Tiny)"}
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    bundle: Path
+    checkpoint: Path
+    rows: NDArray[np.float32]
+
+    @property
+    def multiply_adds(self) -> dict[str, int]:
+        """Of one row, by what is computed; the matrix products alone."""
+        widths = model.load_checkpoint(self.checkpoint).network.config.widths
+        encoder = sum(a * b for a, b in pairwise(widths))
+        return {"encode": encoder, "reconstruct": 2 * encoder, "score": 2 * encoder}
+
+
+def make(name: str, folder: Path) -> Model:
+    """Train for a moment, which decides nothing about speed, and export."""
+    rows = log_mel_rows(4096) if name == "tiny" else correlated_rows(4096)
+    table = table_from_columns({f"x_{i}": column for i, column in enumerate(rows.T)}, source="made")
+    trained = model.train(
+        table, model.TrainingConfig(epochs=3), CONFIG if name == "tiny" else model.AutoencoderConfig()
+    )
+    made = Model(name, folder / f"{name}-bundle", folder / f"{name}-checkpoint", rows)
+    model.save_checkpoint(trained, made.checkpoint)
+    export_checkpoint(trained, made.bundle)
+    return made
+
+
+def correlated_rows(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """(count, 256): 32 hidden causes, noise, and columns away from zero."""
+    random = np.random.default_rng(seed)
+    causes = random.normal(size=(count, 32)) @ random.normal(size=(32, 256))
+    return (causes + random.normal(0, 0.3, (count, 256)) + random.normal(0, 5, 256)).astype(np.float32)
