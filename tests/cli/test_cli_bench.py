@@ -29,7 +29,9 @@ def no_ceiling(monkeypatch):
 def once(tmp_path_factory):
     """One result for all tests; they must not change it."""
     path = tmp_path_factory.mktemp("results") / "result.json"
-    settled = grid.plan(EXPORTED, grid.Grid(graphs=("encode",), rounds=2, launches=1, seconds=0.02, batches=(1, 8)))
+    settled = grid.plan(
+        EXPORTED, grid.Grid(graphs=("encode",), rounds=2, launches=1, seconds=0.02, batches=(1, 8))
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "ceiling", lambda: Ceiling({"1": 50.0, "2": 100.0}, 20.0))
         write_result(run.run(settled), path)
