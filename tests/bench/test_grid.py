@@ -14,6 +14,7 @@ from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import read_result, write_result
 from aetool.bench.scenarios import SCENARIOS
+from aetool.bundle import Bundle
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
 
@@ -68,6 +69,17 @@ def test_every_combination_is_planned():
     assert [setting.threads for setting in settled.settings] == [1, 2]
     assert list(settled.grid.loads()) == [("server", 1), ("server", 8), ("offline", 2048)]
     assert settled.turns == 2 * 3 * 2 * 2
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("cpu", "cpu"), ("cuda", "cuda"), ("openvino", "cpu")])
+def test_peers_run_where_aetool_does_if_they_can(ours, theirs):
+    bundle = Bundle.open(EXPORTED)
+    setting = Setting("score", "auto", "fp32", 2)
+    raw = setting.peer("raw-onnxruntime", bundle, ours, None)
+    assert raw.arguments["provider"] == theirs and raw.arguments["threads"] == 2
+    assert raw.arguments["file"] == str(EXPORTED / "detector.onnx")
+    compiled = setting.peer("torch-compile", bundle, ours, EXPORTED)
+    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.model.peer:compiled", theirs)
 
 
 @pytest.fixture
