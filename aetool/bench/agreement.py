@@ -68,7 +68,7 @@ def require_agreement(
             only_ranks = parity.max_scaled <= tolerance and tolerance > FP32_TOLERANCE  # which int8 does reorder
             if not parity.passed and not only_ranks:
                 raise BenchmarkError(
-                    f"{contestant.name}: {graph} {output} differs from the others, {parity.reason}: nothing was "
+                    f"{contestant.name}: {f'{graph} ' * bool(graph)}{output} differs from the others, {parity.reason}: nothing was "
                     "timed, since figures of different computations compare nothing"
                 )
             records.append(Agreement(contestant.name, graph, output, parity.max_scaled, rows))
