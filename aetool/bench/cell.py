@@ -10,7 +10,7 @@ from aetool.bench.launch import Launch, Started
 from aetool.bench.percentiles import histogram, latency_figures
 from aetool.bench.result import HistogramRecord, Latency, Measured, RatioRecord, Round
 from aetool.bench.stability import stability
-from aetool.bench.turns import Ratio, Turns, ratio
+from aetool.bench.turns import Turns, compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Tu
 
 def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) -> RatioRecord:
     ours, theirs = turns[OURS], turns[peer]
-    p50 = _of_rounds(ours, theirs, "p50_s")
+    p50 = compared(ours, theirs)
     tails = [latency_figures(one.latencies_s)["p99"] for one in (ours, theirs)]
     return RatioRecord(
         graph=setting.graph,
@@ -90,10 +90,6 @@ def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) 
         to=peer,
         p50=p50.median,
         p99=None if None in tails else tails[0] / tails[1],
-        throughput=_of_rounds(ours, theirs, "rows_per_s").median,
+        throughput=compared(ours, theirs, "rows_per_s").median,
         spread=(p50.low, p50.high),
     )
-
-
-def _of_rounds(first: Turns, second: Turns, figure: str) -> Ratio:
-    return ratio(*([getattr(turn, figure) for turn in turns.turns] for turns in (first, second)))

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -84,3 +85,8 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
     """First to second, figures of the same rounds: the median of the rounds' own ratios, and their spread."""
     each = [a / b for a, b in zip(first, second, strict=True)]
     return Ratio(statistics.median(each), min(each), max(each))
+
+
+def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"] = "p50_s") -> Ratio:
+    """How two contestants that took turns compare in a figure of a turn, see `ratio`."""
+    return ratio(*([getattr(turn, figure) for turn in turns.turns] for turns in (first, second)))

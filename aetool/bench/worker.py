@@ -161,19 +161,25 @@ class Phases:
 
 def module_alone(name: str) -> ModuleType:
     """The module `name` (or the file, if it ends in .py) without its parent packages, which would import more."""
-    if name.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    else:
-        where: Any = None
-        parts = name.split(".")
-        for i in range(len(parts)):
-            spec = PathFinder.find_spec(".".join(parts[: i + 1]), where)
-            where = spec.submodule_search_locations if spec else []
+    where = name if name.endswith(".py") else _file_of(name)
+    spec = importlib.util.spec_from_file_location("_contestant", where)
     if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"no module {name}", name=name)
-    module = importlib.util.module_from_spec(spec)
+        raise ModuleNotFoundError(f"{name}: no Python module", name=name)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _file_of(name: str) -> str:
+    """Where the module lies; `importlib.util.find_spec` would import its parents to find out."""
+    places: Any = None
+    spec = None
+    for end in range(1, name.count(".") + 2):
+        spec = PathFinder.find_spec(".".join(name.split(".")[:end]), places)
+        places = spec.submodule_search_locations if spec else ()
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module {name}", name=name)
+    return spec.origin
 
 
 def as_arrays(outputs: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:

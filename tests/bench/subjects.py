@@ -82,3 +82,15 @@ def tells_modules(phase):
 
 def tells_variable(phase, *, name):
     return SimpleNamespace(call=lambda rows: np.array([os.environ.get(name, "")]), outputs=("value",))
+
+
+def scores(phase, *, upside_down):
+    """Scores (rows,) of which one is far away, and the others in their order or upside down."""
+
+    def call(rows):
+        near = np.arange(len(rows), dtype=np.float32)
+        near = near[::-1].copy() if upside_down else near
+        near[0] = 1e7
+        return near
+
+    return SimpleNamespace(call=call, outputs=("score",))

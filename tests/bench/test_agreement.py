@@ -58,3 +58,14 @@ def test_a_reference_may_be_given(pair, rows):
 def test_other_outputs_are_refused(pair):
     with pair(1.0, 1.0, ("z",)) as running, pytest.raises(BenchmarkError, match="two: gives 'z', the others y"):
         require_agreement(running)
+
+
+def test_scores_must_rank_the_rows_alike_in_the_same_precision(contestant, rows):
+    pair = [contestant("scores", name, upside_down=name == "two") for name in ("one", "two")]
+    with opened(pair) as running:
+        for one in running:
+            one.load()
+            one.take(rows)
+        with pytest.raises(BenchmarkError, match=r"two: .*rank correlation"):
+            require_agreement(running)
+        require_agreement(running, tolerance=REDUCED_TOLERANCE)

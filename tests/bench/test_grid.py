@@ -14,6 +14,7 @@ from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import read_result, write_result
 from aetool.bench.scenarios import SCENARIOS
+from aetool.bundle import Bundle, publish, record_files
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
 
@@ -70,6 +71,17 @@ def test_every_combination_is_planned():
     assert settled.turns == 2 * 3 * 2 * 2
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("cpu", "cpu"), ("cuda", "cuda"), ("openvino", "cpu")])
+def test_peers_run_where_aetool_does_if_they_can(ours, theirs):
+    bundle = Bundle.open(EXPORTED)
+    setting = Setting("score", "auto", "fp32", 2)
+    raw = setting.peer("raw-onnxruntime", bundle, ours, None)
+    assert raw.arguments["provider"] == theirs and raw.arguments["threads"] == 2
+    assert raw.arguments["file"] == str(EXPORTED / "detector.onnx")
+    compiled = setting.peer("torch-compile", bundle, ours, EXPORTED)
+    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.model.peer:compiled", theirs)
+
+
 @pytest.fixture
 def no_ceiling(monkeypatch):
     monkeypatch.setattr(turns, "WARM_SECONDS", 0.01)
@@ -108,6 +120,32 @@ def test_a_peer_that_computes_something_else_stops_it(no_ceiling, monkeypatch):
     monkeypatch.setattr(Setting, "peer", lambda *_: wrong)
     with pytest.raises(BenchmarkError, match="raw-onnxruntime: score score differs"):
         run.run(plan(EXPORTED, replace(QUICK, graphs=("score",))))
+
+
+def test_precisions_are_told_apart(no_ceiling, tmp_path):
+    bundle = Bundle.open(EXPORTED)
+    exact = bundle.variant("fp32")
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    files |= {f"fp16/{name}": files[name] for name in exact.files.values()}
+    variant = replace(exact, files={graph: f"fp16/{name}" for graph, name in exact.files.items()})
+    variants = {**bundle.manifest.variants, "fp16": variant}
+    manifest = replace(bundle.manifest, variants=variants, files=record_files(files))
+    publish(tmp_path / "both", manifest, files)
+    grid = replace(
+        QUICK, graphs=("encode",), precisions=("fp32", "fp16"), scenarios=("single-stream",), batches=(1,)
+    )
+    found = run.run(plan(tmp_path / "both", grid))
+    assert [(one.contestant, one.precision) for one in found.results] == [
+        ("aetool", "fp32"), ("raw-onnxruntime", "fp32"), ("aetool", "fp16"), ("raw-onnxruntime", "fp16"),
+    ]  # fmt: skip
+    assert set(found.bundle.files) == {"encode", "fp16/encode"}
+    assert {(one.precision, one.share_of_peak is None) for one in found.results} == {
+        ("fp32", False),
+        ("fp16", True),
+    }
+    assert {one.rows for one in found.agreement if "aetool" in one.rows} == {
+        "84 golden rows, compared with aetool"
+    }
 
 
 def test_openvino_computes_and_counts_the_same(no_ceiling):

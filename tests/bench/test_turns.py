@@ -8,7 +8,7 @@ import pytest
 from aetool.bench import turns
 from aetool.bench.contestants import Load, Turn
 from aetool.bench.stability import stability
-from aetool.bench.turns import ratio, take_turns
+from aetool.bench.turns import compared, ratio, take_turns
 
 
 @dataclass
@@ -59,6 +59,12 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios_with_their_spread():
     # The machine halves its pace after two rounds: the ratio does not change, the ratio of medians would.
     found = ratio([1.0, 1.0, 2.0, 2.0, 2.0], [2.0, 2.0, 4.0, 4.0, 5.0])
     assert (found.median, found.low, found.high) == (0.5, 0.4, 0.5)
+
+
+def test_contestants_that_took_turns_are_compared_round_by_round(taken):
+    found, _ = taken
+    assert compared(found["a"], found["b"]).median == 1.0
+    assert compared(found["a"], found["b"], "rows_per_s").median == 1.0
 
 
 def test_ratios_of_unequal_rounds_are_refused():
