@@ -28,8 +28,8 @@ def _machine() -> str:
     packages = machine["packages"]
     runtime = packages.get("onnxruntime") or packages["onnxruntime-gpu"]
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {max(peak.values()):.0f} GFLOP/s in float32 matrix products; "
-        f"onnxruntime {runtime}, torch {packages['torch']}, OpenVINO {packages['openvino']}.\n"
+        f"{machine['cpu']}, {machine['cores']} cores, {max(peak.values()):.0f} GFLOP/s in float32 matrix "
+        f"products; onnxruntime {runtime}, torch {packages['torch']}, OpenVINO {packages['openvino']}.\n"
     )
 
 

@@ -1,5 +1,6 @@
 """What a set of latencies says, and no more than it can say."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ MINIMUM_SAMPLES = {"p50": 1, "p90": 64, "p99": 662, "p99.9": 6_636}
 From MLPerf LoadGen's early stopping (mlcommons/inference, loadgen/early_stopping.cc, `MinPassingQueriesFinder`):
 the fewest queries of which at most one lies above the true percentile with a probability of 1 % or less.
 """
+BIN_FACTOR = 1.03
+"""From one edge of a histogram to the next: fine enough for the body of a distribution, however far its tail."""
 _SHARE = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
@@ -42,11 +45,12 @@ def latency_figures(latencies: Seconds) -> dict[str, Any]:
     return figures
 
 
-def histogram(latencies: Seconds, bins: int = 60) -> Histogram:
-    """All of (samples,), seconds, in bins from the smallest to the largest."""
+def histogram(latencies: Seconds) -> Histogram:
+    """All of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
     low, high = float(latencies.min()), float(latencies.max())
     low = max(low, 1e-9)  # a clock that did not move; it has no logarithm
     high = max(high, low * 1.01)
+    bins = max(1, math.ceil(math.log(high / low) / math.log(BIN_FACTOR)))
     edges = np.geomspace(low, high, bins + 1)
     edges[0], edges[-1] = low, high  # exactly, whatever the rounding of the powers
     counts, _ = np.histogram(np.maximum(latencies, low), bins=edges)

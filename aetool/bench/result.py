@@ -8,7 +8,8 @@ from typing import Any
 
 from aetool.bench.records import from_plain, to_plain
 from aetool.bench.stability import Stability
-from aetool.errors import BenchmarkError, OutputError
+from aetool.errors import BenchmarkError
+from aetool.storage import publish_file
 from aetool.strict_json import no_constant, unique_keys
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
@@ -206,14 +207,7 @@ def write_result(result: BenchResult, path: Path, *, overwrite: bool = False) ->
         OutputError: `path` exists and `overwrite` is false, or it cannot be written.
     """
     text = json.dumps(document_of(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError as error:
-        raise OutputError(f"{path}: exists already; choose another name or pass --overwrite") from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+    publish_file(path, text.encode(), overwrite=overwrite)
 
 
 def read_result(path: Path) -> BenchResult:

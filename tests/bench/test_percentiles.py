@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aetool.bench.percentiles import MINIMUM_SAMPLES, histogram, latency_figures
+from aetool.bench.percentiles import BIN_FACTOR, MINIMUM_SAMPLES, histogram, latency_figures
 
 
 def fewest(share):
@@ -48,4 +48,9 @@ def test_every_sample_is_in_the_histogram(latencies):
     assert sum(bins.counts) == len(latencies)
     assert len(bins.edges_s) == len(bins.counts) + 1
     steps = np.diff(np.log(bins.edges_s))
-    assert np.allclose(steps, steps[0]) and steps[0] > 0
+    assert np.allclose(steps, steps[0]) and 0 < steps[0] <= math.log(BIN_FACTOR) * 1.001
+
+
+def test_an_outlier_does_not_blur_the_rest():
+    bins = histogram(np.array([1e-5, 1.1e-5, 1.2e-5, 1.3e-5, 1.0]))
+    assert sorted(bins.counts, reverse=True)[:5] == [1] * 5
