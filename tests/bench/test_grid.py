@@ -14,9 +14,10 @@ from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import read_result, write_result
 from aetool.bench.scenarios import SCENARIOS
-from aetool.bundle import Bundle, publish, record_files
+from aetool.bundle import Bundle
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
+from aetool.publish import publish, record_files
 
 QUICK = Grid(rounds=2, seconds=0.02, offline_rows=2048, batches=(1, 8))
 
