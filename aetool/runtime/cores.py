@@ -30,10 +30,12 @@ class Cores(NamedTuple):
 
 @cache
 def usable_cores() -> int:
+    """Threads of this process that can run at once."""
     return cores().usable
 
 
 def cores() -> Cores:
+    """What limits this process now."""
     machine = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     return Cores(machine, affinity, _quota())
