@@ -12,6 +12,8 @@ from aetool.runtime.denormals import flushing
 Array = NDArray[Any]
 RowKind = tuple[tuple[int, ...], np.dtype[Any]]
 """Shape and type of one row."""
+_CPU_MEMORY = "Cpu"
+"""onnxruntime's name of what its own CPU provider reads."""
 
 
 class Binding:
@@ -26,7 +28,7 @@ class Binding:
         self.run: Callable[[], None] = flushing(run)
 
     def features(self, name: str, array: Array) -> None:
-        """Read the input `name` from `array`, C-ordered."""
+        """Read the input `name` from `array`, C-ordered; see `reads_in_place` for when it is read."""
         _bind(self._binding.bind_input, name, array)
 
     def output(self, name: str, array: Array) -> None:
@@ -41,26 +43,47 @@ class Buffers:
     Whoever holds it runs it alone.
     """
 
-    __slots__ = ("_binding", "_session", "features", "outputs", "run", "take", "take_single")
+    __slots__ = ("_run_once", "_session", "_source", "features", "outputs", "run", "take", "take_single")
 
     def __init__(
         self, session: Any, source: str, row: tuple[int, ...], batch: int, outputs: Mapping[str, RowKind]
     ):
-        self._session = session  # the binding does not keep it
-        self._binding = binding = Binding(session)
+        self._session, self._source = session, source  # the binding does not keep the session
         self.features: Array = np.zeros((batch, *row), np.float32)
-        binding.features(source, self.features)
         self.take: dict[str, Callable[[], Any]] = {}
         """Output -> a function that copies it."""
         self.take_single: dict[str, Callable[[], Any]] = {}
         """The same for the first row, without its batch axis."""
         self.outputs = {name: np.empty((batch, *shape), dtype) for name, (shape, dtype) in outputs.items()}
         for name, buffer in self.outputs.items():
-            binding.output(name, buffer)
             shape, _ = outputs[name]
             self.take[name] = buffer.copy
             self.take_single[name] = buffer[0].copy if shape else partial(buffer.__getitem__, 0)
-        self.run = binding.run
+        self.run: Callable[[], None]
+        if reads_in_place(session):
+            binding = Binding(session)
+            binding.features(source, self.features)
+            for name, buffer in self.outputs.items():
+                binding.output(name, buffer)
+            self.run = binding.run
+        else:
+            self._run_once = flushing(getattr(session, "_sess", session).run)
+            self.run = self._run_unbound
+
+    def _run_unbound(self) -> None:
+        # Not bound anew for each run: that takes longer than all the rest.
+        found = self._run_once([*self.outputs], {self._source: self.features}, None)
+        for buffer, values in zip(self.outputs.values(), found, strict=True):
+            buffer[...] = values
+
+
+def reads_in_place(session: Any) -> bool:
+    """Whether `session` reads a bound input where it lies, at each run.
+
+    One whose provider has memory of its own, even on a CPU as OpenVINO's has, copies the input as it is bound,
+    and runs on that copy whatever is written afterwards.
+    """
+    return all(memory.name == _CPU_MEMORY for memory in session.get_input_memory_infos())
 
 
 def _bind(bind: Callable[..., None], name: str, array: Array) -> None:

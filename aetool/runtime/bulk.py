@@ -1,6 +1,5 @@
 """Many rows through one session: cut into chunks, spread over the cores, written where they belong."""
 
-import itertools
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,8 @@ from aetool.runtime.ending import call_native
 CHUNK_NUMBERS = 256 * 1024
 """Numbers in the rows of one chunk: a megabyte, so that its activations stay in a core's cache."""
 MIN_CHUNK_ROWS, MAX_CHUNK_ROWS = 64, 4096
+SMALLEST_POWER = 16
+"""Where chunks have few sizes, all from here on are powers of two."""
 
 
 def largest_chunk(numbers: int) -> int:
@@ -24,27 +25,53 @@ def chunk_size(rows: int, largest: int, workers: int) -> int:
     return -(-rows // (-(-chunks // workers) * workers))
 
 
+def cut(rows: int, largest: int, workers: int, *, few_sizes: bool = False) -> list[slice]:
+    """The chunks of `rows` rows; with `few_sizes` some more of them, and of a few sizes, whatever `rows` are."""
+    size, start, chunks = chunk_size(rows, largest, workers), 0, []
+    while start < rows:
+        left = rows - start
+        if few_sizes:
+            size = left if left < SMALLEST_POWER else _power_of_two(min(size, left))
+        chunks.append(slice(start, min(start + size, rows)))
+        start += size
+    return chunks
+
+
+def _power_of_two(number: int) -> int:
+    """The largest that is not above `number`."""
+    return 1 << (number.bit_length() - 1)
+
+
 def run_chunks(
-    session: Any, source: str, rows: Array, outputs: Mapping[str, Array], *, largest: int, workers: int
+    session: Any,
+    source: str,
+    rows: Array,
+    outputs: Mapping[str, Array],
+    *,
+    largest: int,
+    workers: int,
+    few_sizes: bool = False,
 ) -> None:
     """Run `session` on `rows`, (rows, ...), and write each of `outputs`: name -> (rows, ...), C-ordered.
 
     The calling thread works; as many others as are free help it, `workers` in all. Nothing is copied, and what
     a chunk needs besides is all the memory that is taken.
     """
-    size = chunk_size(len(rows), largest, workers)
-    numbers = itertools.count()  # its next() is one step: no two threads get the same chunk
+    chunks = cut(len(rows), largest, workers, few_sizes=few_sizes)
+    waiting = iter(chunks)  # its next() is one step: no two threads get the same chunk
     over = threading.Event()
 
     def work() -> None:
         binding = Binding(session)
-        while not over.is_set() and (start := next(numbers) * size) < len(rows):
-            binding.features(source, rows[start : start + size])
+        for chunk in waiting:
+            if over.is_set():
+                return
+            binding.features(source, rows[chunk])
             for name, whole in outputs.items():
-                binding.output(name, whole[start : start + size])
+                binding.output(name, whole[chunk])
             call_native(binding.run)
 
-    helpers = [_Helper(work) for _ in range(min(workers, -(-len(rows) // size)) - 1)]
+    helpers = [_Helper(work) for _ in range(min(workers, len(chunks)) - 1)]
     try:
         for helper in helpers:
             helper.start()

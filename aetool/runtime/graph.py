@@ -48,6 +48,8 @@ class Graph:
         row: tuple[int, ...],
         outputs: Sequence[str],
         workers: int,
+        *,
+        few_sizes: bool = False,
     ) -> None:
         """
         Args:
@@ -58,10 +60,12 @@ class Graph:
             row: shape of one row of the input.
             outputs: names of the graph's outputs.
             workers: threads for many rows.
+            few_sizes: run batches of a few sizes only, for a provider that keeps memory for each size it sees.
         """
         self.direct = direct
         self._where, self._open_chunked, self._lock = where, open_chunked, threading.Lock()
         self._to_rows, self._row, self._outputs, self._workers = to_rows, row, tuple(outputs), workers
+        self._few_sizes = few_sizes
         self._source = direct.get_inputs()[0].name
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
         self._run_once = flushing(getattr(direct, "_sess", direct).run)
@@ -129,7 +133,8 @@ class Graph:
         if out is not None:
             self._require_out(out, names[0], rows, single=False)
         try:
-            if len(rows) > self._largest_chunk:
+            many = len(rows) > self._largest_chunk
+            if many or (self._few_sizes and len(rows)):
                 found = {names[0]: out} if out is not None else self._new(names, len(rows))
                 run_chunks(
                     self._chunk_session(),
@@ -137,7 +142,8 @@ class Graph:
                     rows,
                     found,
                     largest=self._largest_chunk,
-                    workers=self._workers,
+                    workers=self._workers if many else 1,
+                    few_sizes=self._few_sizes,
                 )
                 return found
             found = dict(zip(names, call_native(self._run_once, names, {self._source: rows}, None), strict=True))

@@ -108,6 +108,7 @@ class Opener:
             self.row_shape(name),
             [output.name for output in direct.get_outputs() if output.name not in inner],
             workers,
+            few_sizes=provider is PROVIDERS["openvino"],
         )
 
     def row_shape(self, name: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import aetool
 from aetool.runtime import bulk
-from aetool.runtime.bulk import chunk_size, largest_chunk, run_chunks
+from aetool.runtime.bulk import chunk_size, cut, largest_chunk, run_chunks
 
 
 @given(rows=st.integers(1, 10**7), largest=st.integers(1, 4096), workers=st.integers(1, 64))
@@ -22,6 +22,19 @@ def test_chunks_are_no_larger_than_allowed_and_shared_out_evenly(rows, largest, 
     busiest = -(-chunks // workers)  # of the workers, in chunks
     assert busiest * size <= max(rows / workers + largest, largest)
     assert size == 1 or busiest * size < 2 * max(rows / workers, 1) or chunks <= workers
+
+
+@given(
+    rows=st.integers(0, 10**5), largest=st.integers(64, 4096), workers=st.integers(1, 64), few_sizes=st.booleans()
+)
+def test_chunks_cover_every_row_once_and_may_have_few_sizes(rows, largest, workers, few_sizes):
+    chunks = cut(rows, largest, workers, few_sizes=few_sizes) if rows else []
+    assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks)][: len(chunks)]
+    assert (chunks[-1].stop if chunks else 0) == rows
+    sizes = {chunk.stop - chunk.start for chunk in chunks}
+    assert all(1 <= size <= largest for size in sizes)
+    if few_sizes:
+        assert sizes <= {*range(1, 17), 32, 64, 128, 256, 512, 1024, 2048, 4096}
 
 
 @given(numbers=st.integers(1, 10**9))
@@ -57,11 +70,12 @@ class Doubling:
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
 @pytest.mark.parametrize("length", [1, 99, 100, 101, 1000, 1001])
-def test_every_row_is_run_once_and_written_where_it_belongs(workers, length):
+@pytest.mark.parametrize("few_sizes", [False, True])
+def test_every_row_is_run_once_and_written_where_it_belongs(workers, length, few_sizes):
     session = Doubling()
     rows = np.random.default_rng(0).normal(size=(length, 3)).astype(np.float32)
     out = np.full_like(rows, np.nan)
-    run_chunks(session, "x", rows, {"y": out}, largest=100, workers=workers)
+    run_chunks(session, "x", rows, {"y": out}, largest=100, workers=workers, few_sizes=few_sizes)
     np.testing.assert_array_equal(out, rows * 2)
     assert sum(session.seen) == length
     assert max(session.seen) <= 100
