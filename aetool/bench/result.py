@@ -37,11 +37,17 @@ class MachineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CeilingRecord:
+class Ceiling:
     matmul_gflops: Mapping[str, float]
-    """Threads -> float32 peak, GFLOP/s."""
+    """Threads -> GFLOP/s of a large float32 matrix product: the better of numpy's and onnxruntime's."""
     copy_gb_per_s: float
-    """Read and written, one thread."""
+    """Of a large copy by one thread, GB/s; what is read and what is written both count."""
+
+    def or_better(self, other: "Ceiling") -> "Ceiling":
+        """The higher of two measurements of the same threads: another program can only lower one."""
+        both = zip(self.matmul_gflops.items(), other.matmul_gflops.values(), strict=True)
+        peaks = {threads: max(one, two) for (threads, one), two in both}
+        return Ceiling(peaks, max(self.copy_gb_per_s, other.copy_gb_per_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +71,16 @@ class BundleRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementRecord:
+class Agreement:
+    """One output of one contestant, compared before anything is timed."""
+
     contestant: str
     graph: str
     output: str
     max_scaled: float
-    """Largest difference as a share of the output's range."""
+    """Largest difference, as a share of the output's range; of a reconstruction, of its column's."""
     rows: str
-    """Which rows, compared with what."""
+    """Which rows, and what they were compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,11 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class HistogramRecord:
+class Histogram:
     edges_s: tuple[float, ...]
-    """Log-spaced; one more than counts."""
+    """Ascending, evenly spaced in their logarithm; one more than there are counts."""
     counts: tuple[int, ...]
+    """Every sample is in one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,7 @@ class Measured:
     samples: int
     warm_up_samples: int
     latency_s: Latency
-    histogram: HistogramRecord
+    histogram: Histogram
     throughput_rows_per_s: float
     """Median over rounds of rows / wall time."""
     arrivals_per_s: float | None
@@ -196,11 +205,11 @@ class BenchResult:
     """ISO 8601, UTC."""
     command: tuple[str, ...]
     machine: MachineRecord
-    ceiling: CeilingRecord
+    ceiling: Ceiling
     bundle: BundleRecord
     parameters: Mapping[str, Any]
     """What was asked for, and where the rows come from."""
-    agreement: tuple[AgreementRecord, ...]
+    agreement: tuple[Agreement, ...]
     results: tuple[Measured, ...]
     ratios: tuple[RatioRecord, ...]
     kind: str = KIND
@@ -290,7 +299,7 @@ def _require_plausible(result: BenchResult, where: str) -> None:
         _require_positive(where, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
 
 
-def _require_counted(histogram: HistogramRecord, where: str, path: str) -> None:
+def _require_counted(histogram: Histogram, where: str, path: str) -> None:
     edges, counts = histogram.edges_s, histogram.counts
     if not counts or min(counts) < 0:
         raise fault(where, f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
