@@ -37,8 +37,8 @@ def require_storable(content: Any) -> None:
         level = inside
 
 
-def _shown(path: str) -> str:
-    # Its parts are somebody else's text: kept short and on one line.
+def shown(path: str) -> str:
+    """A JSON path for a message: its parts are somebody else's text, kept short and on one line."""
     return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
 
 
@@ -69,14 +69,14 @@ class Fields:
 
     def _fail(self, path: str, expected: str, found: Any) -> None:
         raise BundleError(
-            f"{self.where}: {_shown(path)} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
+            f"{self.where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
         )
 
     def take(self, key: str, kind: type[_T]) -> _T:
         self.taken.add(key)
         path = f"{self.path}.{key}"
         if key not in self.content:
-            raise BundleError(f"{self.where}: {_shown(path)} is missing; export the bundle again")
+            raise BundleError(f"{self.where}: {shown(path)} is missing; export the bundle again")
         value = self.content[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)

@@ -1,11 +1,11 @@
 """Before anything is timed: do all contestants compute the same?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from aetool.bench.contestants import Running
+from aetool.bench.result import Agreement
 from aetool.errors import BenchmarkError
 from aetool.parity import Array, column_scale, compare_values
 
@@ -13,20 +13,6 @@ FP32_TOLERANCE = 1e-3
 """Two float32 computations of deep models differ by more than one rounding: 1e-4 of the range in MLPerf Tiny."""
 REDUCED_TOLERANCE = 0.1
 """int8, bfloat16: another computation of the same model; what it costs is `aetool verify`'s to tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """One output of one contestant, compared."""
-
-    contestant: str
-    graph: str
-    """encode, reconstruct or score."""
-    output: str
-    max_scaled: float
-    """Largest difference, as a share of the output's range; of a reconstruction, of its column's."""
-    rows: str
-    """Which rows, and what they were compared with."""
 
 
 def require_agreement(

@@ -1,33 +1,19 @@
 """What this machine can do at most, measured beside every result: a figure means little without its ceiling."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from aetool.bench.contestants import Contestant, Load, opened, wait_until_idle
 from aetool.bench.machine import usable_cores
+from aetool.bench.result import Ceiling
 
 SIZE = 1536
 """Of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
 COPY_BYTES = 128 << 20
 SECONDS = 0.4
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    matmul_gflops: dict[str, float]
-    """Threads -> GFLOP/s of a large float32 matrix product: the better of numpy's and onnxruntime's."""
-    copy_gb_per_s: float
-    """Of a large copy by one thread, GB/s; what is read and what is written both count."""
-
-    def or_better(self, other: "Ceiling") -> "Ceiling":
-        """The higher of two measurements of the same threads: another program can only lower one."""
-        both = zip(self.matmul_gflops.items(), other.matmul_gflops.values(), strict=True)
-        peaks = {threads: max(one, two) for (threads, one), two in both}
-        return Ceiling(peaks, max(self.copy_gb_per_s, other.copy_gb_per_s))
 
 
 def ceiling(threads: tuple[int, ...] | None = None, seconds: float = SECONDS) -> Ceiling:

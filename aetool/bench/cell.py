@@ -8,7 +8,7 @@ from aetool.bench.contestants import Load
 from aetool.bench.grid import OURS, Setting
 from aetool.bench.launch import Launch, Started
 from aetool.bench.percentiles import histogram, latency_figures
-from aetool.bench.result import HistogramRecord, Latency, Measured, RatioRecord, Round
+from aetool.bench.result import Latency, Measured, RatioRecord, Round
 from aetool.bench.stability import stability
 from aetool.bench.turns import Turns, compared
 
@@ -46,7 +46,6 @@ def cells_of(setting: Setting, launches: Sequence[Launch]) -> list[Cell]:
 
 def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Turns, peak: int | None) -> Measured:
     latencies, one = turns.latencies_s, starts[0]
-    bins = histogram(latencies)
     on_checkpoint = "checkpoint" in one.running.contestant.arguments
     return Measured(
         contestant=one.running.name,
@@ -65,7 +64,7 @@ def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Tu
         samples=len(latencies),
         warm_up_samples=turns.warm_up_samples,
         latency_s=Latency(**{name.replace(".", "_"): value for name, value in latency_figures(latencies).items()}),
-        histogram=HistogramRecord(bins.edges_s, bins.counts),
+        histogram=histogram(latencies),
         throughput_rows_per_s=turns.rows_per_s,
         arrivals_per_s=load.rate,
         rounds=tuple(Round(turn.p50_s, turn.rows_per_s) for turn in turns.turns),

@@ -89,13 +89,7 @@ def _verdict(before: Measured, after: Measured) -> Verdict:
     stable = before.stability.stable and after.stability.stable
     smallest = SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
     return Verdict(
-        contestant=before.contestant,
-        graph=before.graph,
-        provider=before.provider,
-        precision=before.precision,
-        threads=before.threads,
-        batch=before.batch,
-        scenario=before.scenario,
+        *before.key,
         before_s=before_s,
         after_s=after_s,
         ratio=after_s / before_s,

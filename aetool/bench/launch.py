@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, Agreement, require_agreement
+from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_agreement
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.grid import Plan, Setting
+from aetool.bench.result import Agreement
 from aetool.bench.rows import Pool
 from aetool.bench.scenarios import arrivals_for, load_for
 from aetool.bench.turns import Turns, take_turns

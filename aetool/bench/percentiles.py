@@ -1,11 +1,12 @@
 """What a set of latencies says, and no more than it can say."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aetool.bench.result import Histogram
 
 Seconds = NDArray[np.float64]
 
@@ -18,14 +19,6 @@ the fewest queries of which at most one lies above the true percentile with a pr
 BIN_FACTOR = 1.03
 """From one edge of a histogram to the next: fine enough for the body of a distribution, however far its tail."""
 _SHARE = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    edges_s: tuple[float, ...]
-    """Ascending, evenly spaced in their logarithm; one more than there are counts."""
-    counts: tuple[int, ...]
-    """Every sample is in one of them."""
 
 
 def latency_figures(latencies: Seconds) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Dataclasses to JSON and back; what does not fit is refused with its place in the document."""
 
-import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, cast
 
 from aetool.errors import BenchmarkError
+from aetool.strict_json import shown
 
 T = TypeVar("T")
 
@@ -30,18 +31,24 @@ def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:
         BenchmarkError: naming the file, `where`, and the key.
     """
     if not isinstance(content, dict):
-        raise _fault(where, path, "an object", content)
+        raise fault(where, path, "an object", content)
     hints = typing.get_type_hints(record)
     entries = {_key(entry): entry for entry in fields(cast(Any, record))}
     if foreign := sorted(content.keys() - entries.keys()):
-        raise BenchmarkError(f"{where}: {path}.{foreign[0]} is unknown; measure again with this aetool")
+        unknown = shown(f"{path}.{foreign[0]}")
+        raise BenchmarkError(f"{where}: {unknown} is unknown; measure again with this aetool")
     values = {}
     for key, entry in entries.items():
         if key in content:
             values[entry.name] = _value(hints[entry.name], content[key], where, f"{path}.{key}")
         elif entry.default is MISSING:
-            raise BenchmarkError(f"{where}: {path}.{key} is missing; measure again with this aetool")
+            raise BenchmarkError(f"{where}: {shown(f'{path}.{key}')} is missing; measure again with this aetool")
     return record(**values)
+
+
+def fault(where: str, path: str, expected: str, found: Any) -> BenchmarkError:
+    """What stands at `path` of the file `where` cannot be used."""
+    return BenchmarkError(f"{where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; measure again")
 
 
 def _value(hint: Any, content: Any, where: str, path: str) -> Any:
@@ -54,29 +61,29 @@ def _value(hint: Any, content: Any, where: str, path: str) -> Any:
         return from_plain(cast(type[Any], hint), content, where, path)
     if hint is Any:
         return content
-    if hint is float and type(content) in (int, float) and math.isfinite(content):
-        return float(content)
-    if hint is not float and type(content) is hint:
-        return content
-    raise _fault(
-        where, path, {str: "a text", int: "an integer", float: "a number", bool: "true or false"}[hint], content
-    )
+    if type(content) not in ((int, float) if hint is float else (hint,)) or not _fits(hint, content):
+        names = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+        raise fault(where, path, names[hint], content)
+    return float(content) if hint is float else content
+
+
+def _fits(hint: Any, number: Any) -> bool:
+    """Whether a number is finite as a float, or an integer that a machine counts."""
+    if hint is float:
+        return bool(abs(number) <= sys.float_info.max)
+    return hint is not int or -(2**63) <= number < 2**63
 
 
 def _many(kind: Any, arguments: tuple[Any, ...], content: Any, where: str, path: str) -> Any:
     """A tuple, or a mapping from texts."""
     if kind is tuple:
         if not isinstance(content, list) or (arguments[1] is not ... and len(content) != len(arguments)):
-            raise _fault(where, path, "a list" if arguments[1] is ... else f"a list of {len(arguments)}", content)
+            raise fault(where, path, "a list" if arguments[1] is ... else f"a list of {len(arguments)}", content)
         return tuple(_value(arguments[0], item, where, f"{path}[{i}]") for i, item in enumerate(content))
     if not isinstance(content, dict):
-        raise _fault(where, path, "an object", content)
+        raise fault(where, path, "an object", content)
     return {key: _value(arguments[1], item, where, f"{path}.{key}") for key, item in content.items()}
 
 
 def _key(entry: Field[Any]) -> str:
     return str(entry.metadata.get("key", entry.name))
-
-
-def _fault(where: str, path: str, expected: str, found: Any) -> BenchmarkError:
-    return BenchmarkError(f"{where}: {path} must be {expected}, found {str(found)[:40]!r}; measure again")

@@ -1,16 +1,16 @@
 """The result of a benchmark: what is in the JSON file, written and read strictly."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import from_plain, to_plain
-from aetool.bench.stability import Stability
+from aetool.bench.records import fault, from_plain, to_plain
 from aetool.errors import BenchmarkError
 from aetool.storage import publish_file
-from aetool.strict_json import no_constant, unique_keys
+from aetool.strict_json import no_constant, require_storable, unique_keys
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
 MAX_BYTES = 256 << 20
@@ -37,11 +37,17 @@ class MachineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CeilingRecord:
+class Ceiling:
     matmul_gflops: Mapping[str, float]
-    """Threads -> float32 peak, GFLOP/s."""
+    """Threads -> GFLOP/s of a large float32 matrix product: the better of numpy's and onnxruntime's."""
     copy_gb_per_s: float
-    """Read and written, one thread."""
+    """Of a large copy by one thread, GB/s; what is read and what is written both count."""
+
+    def or_better(self, other: "Ceiling") -> "Ceiling":
+        """The higher of two measurements of the same threads: another program can only lower one."""
+        both = zip(self.matmul_gflops.items(), other.matmul_gflops.values(), strict=True)
+        peaks = {threads: max(one, two) for (threads, one), two in both}
+        return Ceiling(peaks, max(self.copy_gb_per_s, other.copy_gb_per_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +71,16 @@ class BundleRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementRecord:
+class Agreement:
+    """One output of one contestant, compared before anything is timed."""
+
     contestant: str
     graph: str
     output: str
     max_scaled: float
-    """Largest difference as a share of the output's range."""
+    """Largest difference, as a share of the output's range; of a reconstruction, of its column's."""
     rows: str
-    """Which rows, compared with what."""
+    """Which rows, and what they were compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +97,30 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class HistogramRecord:
+class Histogram:
     edges_s: tuple[float, ...]
-    """Log-spaced; one more than counts."""
+    """Ascending, evenly spaced in their logarithm; one more than there are counts."""
     counts: tuple[int, ...]
+    """Every sample is in one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     p50_s: float
     rows_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """Medians of windows of time, compared."""
+
+    windows_s: tuple[float, ...]
+    """Median latency of each window, in order."""
+    spread: float
+    """Largest less smallest, as a share of their median."""
+    stable: bool
+    reason: str = ""
+    """Why it is not stable; empty when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +158,7 @@ class Measured:
     samples: int
     warm_up_samples: int
     latency_s: Latency
-    histogram: HistogramRecord
+    histogram: Histogram
     throughput_rows_per_s: float
     """Median over rounds of rows / wall time."""
     arrivals_per_s: float | None
@@ -183,11 +205,11 @@ class BenchResult:
     """ISO 8601, UTC."""
     command: tuple[str, ...]
     machine: MachineRecord
-    ceiling: CeilingRecord
+    ceiling: Ceiling
     bundle: BundleRecord
     parameters: Mapping[str, Any]
     """What was asked for, and where the rows come from."""
-    agreement: tuple[AgreementRecord, ...]
+    agreement: tuple[Agreement, ...]
     results: tuple[Measured, ...]
     ratios: tuple[RatioRecord, ...]
     kind: str = KIND
@@ -214,8 +236,8 @@ def read_result(path: Path) -> BenchResult:
     """Read a file of `write_result`.
 
     Raises:
-        BenchmarkError: not there, another kind of file, of a newer aetool, or with a wrong or missing entry,
-            which the message names.
+        BenchmarkError: not there, another kind of file, of a newer aetool, or with a missing entry or one that
+            no measurement gives, which the message names.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -223,6 +245,7 @@ def read_result(path: Path) -> BenchResult:
         content = json.loads(
             path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
         )
+        require_storable(content)
     except OSError as error:
         raise BenchmarkError(
             f"{path}: cannot be read: {error.strerror}; give a file of aetool bench -o"
@@ -240,4 +263,53 @@ def read_result(path: Path) -> BenchResult:
             f"{path}: format_version {FORMAT_VERSION} expected, found {version!r:.40}; measure again, or use the "
             "aetool that wrote it"
         )
-    return from_plain(BenchResult, content, str(path))
+    result = from_plain(BenchResult, content, str(path))
+    _require_plausible(result, str(path))
+    return result
+
+
+def _require_plausible(result: BenchResult, where: str) -> None:
+    """What the types cannot say: there are measurements, they took time, histograms have counts between edges."""
+    if not result.results:
+        raise fault(where, "$.results", "a list of one or more", [])
+    for i, measured in enumerate(result.results):
+        path = f"$.results[{i}]"
+        if measured.batch < 1:
+            raise fault(where, f"{path}.batch", "1 or more", measured.batch)
+        if not measured.rounds:
+            raise fault(where, f"{path}.rounds", "a list of one or more", [])
+        _require_counted(measured.histogram, where, f"{path}.histogram")
+        times = measured.latency_s
+        _require_positive(
+            where,
+            {
+                f"{path}.throughput_rows_per_s": measured.throughput_rows_per_s,
+                f"{path}.latency_s.min": times.min,
+                f"{path}.latency_s.max": times.max,
+                f"{path}.latency_s.p50": times.p50,
+                f"{path}.latency_s.p90": times.p90,
+                f"{path}.latency_s.p99": times.p99,
+                f"{path}.latency_s.p99.9": times.p99_9,
+                **{f"{path}.rounds[{j}].p50_s": turn.p50_s for j, turn in enumerate(measured.rounds)},
+            },
+        )
+    for i, ratio in enumerate(result.ratios):
+        path = f"$.ratios[{i}]"
+        low, high = ratio.spread
+        _require_positive(where, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
+
+
+def _require_counted(histogram: Histogram, where: str, path: str) -> None:
+    edges, counts = histogram.edges_s, histogram.counts
+    if not counts or min(counts) < 0:
+        raise fault(where, f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
+    if len(edges) != len(counts) + 1:
+        raise fault(where, f"{path}.edges_s", f"a list of {len(counts) + 1}, one more than counts", len(edges))
+    if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
+        raise fault(where, f"{path}.edges_s", "above 0 and ascending", list(edges))
+
+
+def _require_positive(where: str, values: Mapping[str, float | None]) -> None:
+    for path, value in values.items():
+        if value is not None and value <= 0:
+            raise fault(where, path, "above 0", value)

@@ -1,14 +1,14 @@
 """A whole grid run on a bundle: from the plan to the result."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.ceiling import Ceiling, ceiling
+from aetool.bench.ceiling import ceiling
 from aetool.bench.cell import Cell, cells_of
 from aetool.bench.grid import OURS, RAW, Plan, Setting
 from aetool.bench.inspection import placement, profile
@@ -18,10 +18,10 @@ from aetool.bench.operations import multiply_adds_per_row
 from aetool.bench.peers import GRAPH
 from aetool.bench.records import from_plain, to_plain
 from aetool.bench.result import (
-    AgreementRecord,
+    Agreement,
     BenchResult,
     BundleRecord,
-    CeilingRecord,
+    Ceiling,
     GraphFile,
     MachineRecord,
     Measured,
@@ -57,7 +57,7 @@ def run(
     pool = make_pool(chosen, plan.bundle.manifest, rows_name, plan.grid.largest_batch, plan.grid.seed)
     progress("what this machine can do at most", 0)
     before = ceiling()
-    agreement: list[AgreementRecord] = []
+    agreement: list[Agreement] = []
     results: dict[Any, Measured] = {}
     ratios: list[RatioRecord] = []
     for setting in plan.settings:
@@ -66,7 +66,7 @@ def run(
             launch(plan, setting, number, golden=golden, pool=pool, arrivals=arrivals, progress=progress)
             for number in range(plan.grid.launches)
         ]
-        agreement += [AgreementRecord(**asdict(record)) for record in launches[0].agreement]
+        agreement += launches[0].agreement
         cells = cells_of(setting, launches)
         ratios += [ratio for cell in cells for ratio in cell.ratios]
         for measured in _inspected(cells, plan, setting, pool):
@@ -78,7 +78,7 @@ def run(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=tuple(command),
         machine=from_plain(MachineRecord, to_plain(machine()), "this machine"),
-        ceiling=CeilingRecord(limits.matmul_gflops, limits.copy_gb_per_s),
+        ceiling=limits,
         bundle=bundle,
         parameters={**_parameters(plan), "rows": pool.source},
         agreement=tuple(agreement),

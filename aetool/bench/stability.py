@@ -1,26 +1,14 @@
 """Was the machine quiet enough for its figures to mean something?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bench.result import Stability
+
 LARGEST_SPREAD = 0.10
 """The windows' medians may lie this far apart, as a share of their own median."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stability:
-    """Medians of windows of time, compared."""
-
-    windows_s: tuple[float, ...]
-    """Median latency of each window, in order."""
-    spread: float
-    """Largest less smallest, as a share of their median."""
-    stable: bool
-    reason: str = ""
-    """Why it is not stable; empty when it is."""
 
 
 def stability(turns: Sequence[NDArray[np.int64]], windows_per_turn: int = 2) -> Stability:

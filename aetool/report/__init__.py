@@ -1,6 +1,6 @@
 """Results as pages for people: one HTML file that needs neither network nor JavaScript."""
 
+from aetool.bench.result import BenchResult, read_result
 from aetool.report.benchmark import benchmark_page
-from aetool.report.source import BenchResult, read_result
 
 __all__ = ["BenchResult", "benchmark_page", "read_result"]

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from aetool.bench.result import BenchResult
 from aetool.report import distribution, environment, profile, ratios, rounds, stability, tables, throughput
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.page import page, section
 from aetool.report.series import Case, Lineup, by_case, ordered
-from aetool.report.source import BenchResult
 from aetool.report.units import counted
 from aetool.report.verdicts import cards, summary, verdicts
 
@@ -66,9 +66,7 @@ def benchmark_page(result: BenchResult) -> str:
             "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie "
             "lower. What scatters more than two contestants differ is noise.",
             joined([lineup.legend(), _folded(turns)]),
-        )
-        if any(turns.values())
-        else None,
+        ),
         section("Measurements", None, tables.results(found, lineup)),
         section(
             "Start-up and memory",
@@ -98,16 +96,15 @@ def _table_to_open(table: Markup) -> Markup:
     return tag("details", tag("summary", "As a table"), table)
 
 
-def _grid(figures: Iterable[Markup | None]) -> Markup:
+def _grid(figures: Iterable[Markup]) -> Markup:
     return tag("div", *figures, class_="grid")
 
 
-def _folded(figures: Mapping[Case, Markup | None]) -> Markup:
+def _folded(figures: Mapping[Case, Markup]) -> Markup:
     """A part to fold for every graph; the first parts are open."""
     groups: dict[str, list[Markup]] = {}
     for case, figure in figures.items():
-        if figure is not None:
-            groups.setdefault(case.graph, []).append(figure)
+        groups.setdefault(case.graph, []).append(figure)
     parts, shown = [], 0
     for graph, group in groups.items():
         name = tag("summary", tag("h3", graph), tag("small", counted(len(group), "case")))

@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Sequence
 
+from aetool.bench.result import Measured
 from aetool.report import svg
 from aetool.report.markup import Markup, tag
 from aetool.report.series import Case, Lineup, Series
-from aetool.report.source import Measurement
 from aetool.report.ticks import log_ticks
 from aetool.report.units import seconds
 
@@ -14,7 +14,7 @@ _NAME, _RIDGE = 17.0, 32.0  # heights: the line of text, and the shape below it
 _ROW = _NAME + _RIDGE + 6
 
 
-def figure(key: str, case: Case, found: Sequence[Measurement], lineup: Lineup) -> Markup:
+def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> Markup:
     """The distributions of one case."""
     scale = svg.log_scale([edge for one in found for edge in _ends(one)], svg.EDGE, svg.WIDTH - svg.EDGE)
     bottom = _ROW * len(found) + 2
@@ -47,7 +47,7 @@ def key_to_marks() -> Markup:
     return tag("ul", *items, class_="legend")
 
 
-def _arrivals(found: Sequence[Measurement]) -> str:
+def _arrivals(found: Sequence[Measured]) -> str:
     """`, 9,000 arrivals/s` for the server scenario."""
     rates = sorted(
         {f"{one.arrivals_per_s:,.0f}": one.arrivals_per_s for one in found if one.arrivals_per_s}.items(),
@@ -62,13 +62,13 @@ def _tick(value: float) -> str:
     return seconds(value, exact=True)
 
 
-def _ends(found: Measurement) -> tuple[float, float]:
+def _ends(found: Measured) -> tuple[float, float]:
     """What the axis has to show: half as far again as p99; the slowest call may lie far beyond."""
     times = found.latency_s
     return times.min, min(times.max, times.p99 * 1.5) if times.p99 else times.max
 
 
-def _row(found: Measurement, series: Series, scale: svg.Scale, top: float) -> Markup:
+def _row(found: Measured, series: Series, scale: svg.Scale, top: float) -> Markup:
     times, base = found.latency_s, top + _NAME + _RIDGE
     middle = base - _RIDGE / 2
     values = f"p50 {seconds(times.p50)}" + (f" \N{MIDDLE DOT} p99 {seconds(times.p99)}" if times.p99 else "")
@@ -87,10 +87,10 @@ def _row(found: Measurement, series: Series, scale: svg.Scale, top: float) -> Ma
     )
 
 
-def _shape(found: Measurement, series: Series, scale: svg.Scale, base: float) -> Markup | None:
+def _shape(found: Measured, series: Series, scale: svg.Scale, base: float) -> Markup | None:
     """The histogram as steps, as high as the row where it is highest."""
     counts, edges = found.histogram.counts, found.histogram.edges_s
-    highest = max(counts, default=0)
+    highest = max(counts)
     if not highest:
         return None
     points: list[tuple[float, float]] = []
@@ -132,7 +132,7 @@ def _beyond(x: float, y: float, hint: str | None = None) -> Markup:
     )
 
 
-def _spoken(found: Measurement) -> str:
+def _spoken(found: Measured) -> str:
     times = found.latency_s
     percentiles = {"p50": times.p50, "p90": times.p90, "p99": times.p99, "p99.9": times.p99_9}
     shown = ", ".join(f"{name} {seconds(value)}" for name, value in percentiles.items() if value is not None)

@@ -4,8 +4,8 @@ import json
 import shlex
 from typing import Any
 
+from aetool.bench.result import BenchResult, GraphFile
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.source import BenchResult, GraphFile
 from aetool.report.units import counted, size
 
 
@@ -13,9 +13,7 @@ def section(result: BenchResult) -> Markup:
     """Machine, bundle, parameters, packages, command."""
     machine, bundle = result.machine, result.bundle
     quota = "" if machine.quota_cores is None else f", {machine.quota_cores:g} allowed by the container"
-    flags = (
-        machine.cpu_flags if isinstance(machine.cpu_flags, str) else " ".join(map(str, machine.cpu_flags or ()))
-    )
+    flags = " ".join(machine.cpu_flags)
     peaks = ", ".join(f"{peak:,.0f} GFLOP/s ({threads})" for threads, peak in result.ceiling.matmul_gflops.items())
     facts = {
         "processor": f"{machine.cpu}, {counted(machine.cores, 'core')}{quota}",
@@ -25,7 +23,7 @@ def section(result: BenchResult) -> Markup:
         "system": machine.system,
         "Python": machine.python,
         "packages": ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
-        "commit": machine.commit or "none",
+        "commit": machine.commit,
         "bundle": f"{bundle.name} ({bundle.id})",
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
         **{f"graph {name}": _file(file) for name, file in bundle.files.items()},

@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 
+from aetool.bench.result import Measured, NodeTime
 from aetool.report import svg
 from aetool.report.markup import Markup, tag
 from aetool.report.series import Lineup
-from aetool.report.source import Measurement, NodeTime
 from aetool.report.units import counted, percent, rows, seconds
 
 _ROW = 30.0
 _MOST = 12
 
 
-def figures(found: Sequence[Measurement], lineup: Lineup) -> list[Markup]:
+def figures(found: Sequence[Measured], lineup: Lineup) -> list[Markup]:
     """One figure for every measurement that was profiled."""
     # A node does the same whatever the scenario: one figure for each contestant, graph and batch.
     profiled = {(lineup.of(one), one.graph, one.batch): one for one in reversed(found) if one.profile}
     return [_figure(f"profile-{i}", one, lineup) for i, one in enumerate(reversed(profiled.values()))]
 
 
-def _figure(key: str, found: Measurement, lineup: Lineup) -> Markup:
+def _figure(key: str, found: Measured, lineup: Lineup) -> Markup:
     series = lineup.of(found)
     nodes = _slowest(found.profile or ())
     total = sum(node.us for node in nodes) or 1.0

@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Sequence
 
+from aetool.bench.result import Measured
 from aetool.report import svg
 from aetool.report.markup import Markup, tag
 from aetool.report.series import Case, Lineup, Series
-from aetool.report.source import Measurement
 from aetool.report.ticks import linear_ticks, log_ticks
 from aetool.report.units import TIMES, percent, ratio, seconds
 
@@ -15,11 +15,9 @@ _FAR = 1.5  # shown as multiples, nearer as percent
 _STEP = 3.0  # a later round lies lower, so that a drift is seen
 
 
-def figure(key: str, case: Case, found: Sequence[Measurement], lineup: Lineup) -> Markup | None:
+def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> Markup:
     """Every round's p50 against the median of the contestant's rounds."""
-    rows = [(lineup.of(one), _times(one)) for one in found if one.rounds]
-    if not rows:
-        return None
+    rows = [(lineup.of(one), [turn.p50_s for turn in one.rounds]) for one in found]
     every = [_factor(time, times) for _, times in rows for time in times]
     widest = max(1.01, *every, 1 / min(every)) ** 1.08
     is_far = widest > _FAR
@@ -65,10 +63,6 @@ def _row(series: Series, times: Sequence[float], scale: svg.Scale, top: float, i
         svg.label(svg.WIDTH - svg.EDGE, top + 13, spread, "value", "end"),
         *dots,
     )
-
-
-def _times(found: Measurement) -> list[float]:
-    return [turn.p50_s for turn in found.rounds]
 
 
 def _height(times: Sequence[float]) -> float:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.report import svg
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.source import BenchResult, Measurement, Ratio
 from aetool.report.units import counted, rows
 
 _FIRST = ("aetool", "raw-onnxruntime")
@@ -14,7 +14,7 @@ _COLOURS = 8  # in the style sheet
 _GRAPHS = ("encode", "reconstruct", "score")
 _SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
-Setting = tuple[str | None, str | None, int | None]  # provider, precision, threads
+Setting = tuple[str, str, int | None]  # provider, precision, threads
 _Key = tuple[str, Setting]
 
 
@@ -66,19 +66,19 @@ class Case:
         return (*_known(self.graph, _GRAPHS), *_known(self.scenario, _SCENARIOS), self.batch)
 
 
-def case_of(found: Measurement | Ratio) -> Case:
+def case_of(found: Measured | RatioRecord) -> Case:
     """The case that a measurement or a ratio belongs to."""
     return Case(found.graph, found.scenario, found.batch)
 
 
-def ordered(result: BenchResult, lineup: "Lineup") -> list[Measurement]:
+def ordered(result: BenchResult, lineup: "Lineup") -> list[Measured]:
     """The measurements by case, in each aetool first."""
     return sorted(result.results, key=lambda found: (case_of(found).place, lineup.of(found).index))
 
 
-def by_case(found: Iterable[Measurement]) -> dict[Case, list[Measurement]]:
+def by_case(found: Iterable[Measured]) -> dict[Case, list[Measured]]:
     """The measurements of every case, cases in the order in which they come."""
-    cases: dict[Case, list[Measurement]] = defaultdict(list)
+    cases: dict[Case, list[Measured]] = defaultdict(list)
     for measurement in found:
         cases[case_of(measurement)].append(measurement)
     return dict(cases)
@@ -87,12 +87,12 @@ def by_case(found: Iterable[Measurement]) -> dict[Case, list[Measurement]]:
 class Lineup:
     """All the series of a result."""
 
-    def __init__(self, measurements: Sequence[Measurement]) -> None:
+    def __init__(self, measurements: Sequence[Measured]) -> None:
         contestants = list(dict.fromkeys([*_FIRST, *(found.contestant for found in measurements)]))
         keys = sorted(dict.fromkeys(map(_key, measurements)), key=lambda key: contestants.index(key[0]))
         self._series = {key: Series(i, _name(key, keys)) for i, key in enumerate(keys)}
 
-    def of(self, found: Measurement) -> Series:
+    def of(self, found: Measured) -> Series:
         """The series that a measurement belongs to."""
         return self._series[_key(found)]
 
@@ -101,7 +101,7 @@ class Lineup:
         return tag("ul", *(tag("li", series.named()) for series in self._series.values()), class_="legend")
 
 
-def setting_of(found: Measurement | Ratio) -> Setting:
+def setting_of(found: Measured | RatioRecord) -> Setting:
     """How the contestants were set."""
     return found.provider, found.precision, found.threads
 
@@ -110,15 +110,15 @@ def telling(own: Setting, settings: Iterable[Setting]) -> list[str]:
     """The words for what tells one setting apart from the others."""
     provider, precision, threads = own
     words = (
-        (provider or "").removesuffix("ExecutionProvider"),
-        precision or "",
+        provider,
+        precision,
         "default threads" if threads is None else counted(threads, "thread"),
     )
     differing = [len(set(values)) > 1 for values in zip(*settings, strict=True)]
     return [word for word, differs in zip(words, differing, strict=True) if differs]
 
 
-def _key(found: Measurement) -> _Key:
+def _key(found: Measured) -> _Key:
     return found.contestant, setting_of(found)
 
 

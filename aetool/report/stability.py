@@ -2,28 +2,28 @@
 
 from collections.abc import Sequence
 
+from aetool.bench.result import Measured, RatioRecord
 from aetool.report import svg
 from aetool.report.markup import Markup, tag
 from aetool.report.series import Lineup, case_of, setting_of
-from aetool.report.source import Measurement, Ratio
 from aetool.report.units import counted, percent
 
 WARNING = "\N{WARNING SIGN}"
 _LISTED = 5  # more are folded away
 
 
-def is_shaky(found: Ratio, results: Sequence[Measurement]) -> bool:
+def is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
     """Whether a measurement that the ratio is made of was not stable."""
     return any(
         not one.stability.stable
         and one.contestant in (found.of, found.to)
         and case_of(one) == case_of(found)
-        and (found.provider is None or setting_of(one) == setting_of(found))
+        and setting_of(one) == setting_of(found)
         for one in results
     )
 
 
-def warning(found: Sequence[Measurement], lineup: Lineup) -> Markup | None:
+def warning(found: Sequence[Measured], lineup: Lineup) -> Markup | None:
     """A note of what was not stable, and how its time went; None if everything was."""
     shaky = [
         tag("li", f"{lineup.of(one).name}, {case_of(one).words}: {_drift(one)}", _windows(one))
@@ -43,11 +43,11 @@ def warning(found: Sequence[Measurement], lineup: Lineup) -> Markup | None:
     )
 
 
-def _drift(found: Measurement) -> str:
+def _drift(found: Measured) -> str:
     return found.stability.reason or f"windows {percent(found.stability.spread)} apart"
 
 
-def _windows(found: Measurement) -> Markup | None:
+def _windows(found: Measured) -> Markup | None:
     """The time in each window, from the beginning to the end."""
     windows = found.stability.windows_s
     return svg.sparkline(windows, "line") if len(windows) > 1 else None

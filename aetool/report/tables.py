@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
+from aetool.bench.result import BenchResult, Measured
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.series import Lineup, Series
-from aetool.report.source import BenchResult, Measurement
 from aetool.report.stability import WARNING
 from aetool.report.units import MISSING, counted, percent, ratio, seconds, size
 from aetool.report.units import count as short
@@ -46,7 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | Non
     )
 
 
-def results(found: Sequence[Measurement], lineup: Lineup) -> Markup:
+def results(found: Sequence[Measured], lineup: Lineup) -> Markup:
     """Every measurement."""
     columns = (
         *("contestant", "graph", "rows", "scenario", "p50", "p90", "p99", "p99.9", "rows/s", "stable", "of peak"),
@@ -55,7 +55,7 @@ def results(found: Sequence[Measurement], lineup: Lineup) -> Markup:
     return table("All measurements", columns, [_result(one, lineup.of(one)) for one in found], headers=4)
 
 
-def _result(found: Measurement, series: Series) -> list[Cell | None]:
+def _result(found: Measured, series: Series) -> list[Cell | None]:
     times, stability = found.latency_s, found.stability
     stable = "yes" if stability.stable else f"{WARNING} NO"
     return [
@@ -99,26 +99,26 @@ def agreement(result: BenchResult) -> Markup:
             one.graph,
             one.output,
             (f"{one.max_scaled:.1e}", one.max_scaled),
-            (f"{one.rows:,}", one.rows) if isinstance(one.rows, int) else str(one.rows),
+            one.rows,
         ]
         for one in result.agreement
     ]
     return table("Agreement of outputs", columns, lines, headers=3)
 
 
-def start_up(found: Sequence[Measurement], lineup: Lineup) -> Markup:
+def start_up(found: Sequence[Measured], lineup: Lineup) -> Markup:
     """What it takes to come to the first answer, median over the measurements of a graph."""
-    groups: dict[tuple[str, Series], list[Measurement]] = {}
+    groups: dict[tuple[str, Series], list[Measured]] = {}
     for one in found:
         groups.setdefault((one.graph, lineup.of(one)), []).append(one)
     lines: list[list[Cell | None]] = []
     for (graph, series), group in groups.items():
         seconds_of = ((one.import_s, one.session_creation_s, one.first_run_s) for one in group)
-        medians = [_median(values) for values in zip(*seconds_of, strict=True)]
+        medians = [statistics.median(values) for values in zip(*seconds_of, strict=True)]
         loaded = _median([one.resident_after_load_bytes for one in group])
         peak = max((one.peak_memory_bytes for one in group if one.peak_memory_bytes is not None), default=None)
-        total = None if None in medians else sum(value for value in medians if value is not None)
-        lines.append([series.named(), graph, *map(_time, (*medians, total)), _size(loaded), _size(peak)])
+        times = map(_time, (*medians, sum(medians)))
+        lines.append([series.named(), graph, *times, _size(loaded), _size(peak)])
     columns = (
         "contestant",
         "graph",
@@ -145,9 +145,9 @@ def _size(value: float | None) -> Cell | None:
     return None if value is None else (size(value), value)
 
 
-def _provider(found: Measurement) -> Cell:
+def _provider(found: Measured) -> Cell:
     """With the nodes that each provider really got."""
-    name = found.provider.removesuffix("ExecutionProvider")
+    name = found.provider
     if not found.placement:
         return name
     placed = {key.removesuffix("ExecutionProvider"): nodes for key, nodes in found.placement.items()}

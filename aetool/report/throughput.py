@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aetool.bench.result import BenchResult, Measured
 from aetool.report import svg
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.series import Lineup, Series
-from aetool.report.source import BenchResult, Measurement
 from aetool.report.ticks import log_ticks
 from aetool.report.units import count, counted, rate, rows
 
-GRAPH_FILES = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
 _FLOAT = 4  # bytes
 _LEFT, _TOP, _BOTTOM = 44.0, 18.0, 290.0
 
@@ -46,18 +45,17 @@ def limits(result: BenchResult, graph: str) -> list[Limit]:
 
 
 def _work(result: BenchResult, graph: str) -> int | None:
-    """Multiply-adds of a row; files are named by the job or by the graph, below a precision other than fp32."""
-    names = (graph, GRAPH_FILES.get(graph, graph))
-    found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] in names)
+    """Multiply-adds of a row, whatever the precision of its file."""
+    found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
     return next((file.multiply_adds_per_row for file in found), None)
 
 
-def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measurement]) -> list[Markup]:
+def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> list[Markup]:
     """For every graph calls one after another, with all rows at once beside them; and many callers at once.
 
     A server gives what arrives, no more: it is left out.
     """
-    groups: dict[tuple[str, bool], list[Measurement]] = {}
+    groups: dict[tuple[str, bool], list[Measured]] = {}
     for one in found:
         if one.scenario != "server":
             groups.setdefault((one.graph, one.scenario == "multi-stream"), []).append(one)
@@ -69,9 +67,7 @@ def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measurement]) -
     ]
 
 
-def _figure(
-    key: str, graph: str, found: Sequence[Measurement], ceilings: Sequence[Limit], lineup: Lineup
-) -> Markup:
+def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[Limit], lineup: Lineup) -> Markup:
     batches = sorted({one.batch for one in found})
     across = svg.log_scale([float(batch) for batch in batches], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.0001)
     rates = [one.throughput_rows_per_s for one in found] + [limit.rows_per_s for limit in ceilings]
@@ -94,15 +90,15 @@ def _figure(
     return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture)
 
 
-def _lines(found: Sequence[Measurement], lineup: Lineup) -> list[tuple[Series, list[Measurement]]]:
-    lines: dict[tuple[int, bool], tuple[Series, list[Measurement]]] = {}
+def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
+    lines: dict[tuple[int, bool], tuple[Series, list[Measured]]] = {}
     for one in sorted(found, key=lambda one: one.batch):
         series = lineup.of(one)
         lines.setdefault((-series.index, _is_offline(one)), (series, []))[1].append(one)
     return [lines[key] for key in sorted(lines)]  # the first are drawn last: nobody lies over aetool
 
 
-def _line(series: Series, found: Sequence[Measurement], across: svg.Scale, up: svg.Scale) -> Markup:
+def _line(series: Series, found: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
     points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
     dots = [
         series.sign(x, y, _told(one, series) + _share(one), is_open=_is_offline(one))
@@ -111,15 +107,15 @@ def _line(series: Series, found: Sequence[Measurement], across: svg.Scale, up: s
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
 
 
-def _told(found: Measurement, series: Series) -> str:
+def _told(found: Measured, series: Series) -> str:
     return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
 
 
-def _share(found: Measurement) -> str:
+def _share(found: Measured) -> str:
     return "" if found.share_of_peak is None else f", {found.share_of_peak:.0%} of the matrix-product peak"
 
 
-def _is_offline(found: Measurement) -> bool:
+def _is_offline(found: Measured) -> bool:
     return found.scenario == "offline"
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aetool.bench.result import BenchResult, RatioRecord
 from aetool.report.markup import Markup, tag
 from aetool.report.series import case_of, setting_of, telling
-from aetool.report.source import BenchResult, Ratio
 from aetool.report.stability import WARNING, is_shaky
 from aetool.report.units import ratio, seconds
 
@@ -30,7 +30,7 @@ _CARDS = 6
 class Verdict:
     """A ratio, and what may be said of it."""
 
-    ratio: Ratio
+    ratio: RatioRecord
     kind: str  # LESS, MORE, SAME or NONE
     setting: str  # `, int8, 2 threads`, where that tells it apart from other ratios
 
@@ -63,7 +63,7 @@ def verdicts(result: BenchResult) -> list[Verdict]:
     ]
 
 
-def _kind(found: Ratio, result: BenchResult) -> str:
+def _kind(found: RatioRecord, result: BenchResult) -> str:
     """LESS or MORE where every round says so, else SAME; nothing is said of what was not stable."""
     if is_shaky(found, result.results):
         return NONE
@@ -112,7 +112,7 @@ def _size(found: Verdict) -> tuple[int, bool]:
     return found.ratio.batch, found.ratio.scenario == "offline"
 
 
-def _tail(found: Ratio) -> str:
+def _tail(found: RatioRecord) -> str:
     if found.p99 is None:
         return "p99 has not enough samples"
     shown = ratio(found.p99)

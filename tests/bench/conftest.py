@@ -9,10 +9,10 @@ from measuring import SUBJECTS, measured
 
 from aetool.bench.contestants import Contestant, opened
 from aetool.bench.result import (
-    AgreementRecord,
+    Agreement,
     BenchResult,
     BundleRecord,
-    CeilingRecord,
+    Ceiling,
     GraphFile,
     MachineRecord,
     RatioRecord,
@@ -72,10 +72,10 @@ def result():
             created="2026-01-02T03:04:05Z",
             command=("aetool", "bench", "machines"),
             machine=replace(record, **machine),
-            ceiling=CeilingRecord({"1": 100.0, "2": 200.0}, 25.0),
+            ceiling=Ceiling({"1": 100.0, "2": 200.0}, 25.0),
             bundle=BundleRecord("machines", "f" * 64, 30, 12, {"score": GraphFile("0" * 64, 1000, 720)}),
             parameters={"seed": 0, "rounds": 5, "seconds": 0.3, "rows": "25 golden rows"},
-            agreement=(AgreementRecord("aetool", "score", "score", 1e-7, "25 golden rows"),),
+            agreement=(Agreement("aetool", "score", "score", 1e-7, "25 golden rows"),),
             results=rows or (measured(), measured("raw-onnxruntime")),
             ratios=(
                 RatioRecord(

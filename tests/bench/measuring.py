@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.bench.percentiles import histogram, latency_figures
-from aetool.bench.result import HistogramRecord, Latency, Measured, Round
+from aetool.bench.result import Latency, Measured, Round
 from aetool.bench.stability import stability
 
 SUBJECTS = str(Path(__file__).with_name("subjects.py"))
@@ -32,7 +32,6 @@ def measured(contestant="aetool", *, rounds=(1e-5, 1.01e-5, 1.02e-5, 1.01e-5, 1e
     """A row of a result whose rounds took so many seconds a query."""
     turns = [np.full(100, round(seconds * 1e9)) for seconds in rounds]
     latencies = np.concatenate(turns) / 1e9
-    bins = histogram(latencies)
     made = Measured(
         contestant=contestant,
         graph="score",
@@ -50,7 +49,7 @@ def measured(contestant="aetool", *, rounds=(1e-5, 1.01e-5, 1.02e-5, 1.01e-5, 1e
         samples=len(latencies),
         warm_up_samples=10,
         latency_s=Latency(**{key.replace(".", "_"): value for key, value in latency_figures(latencies).items()}),
-        histogram=HistogramRecord(bins.edges_s, bins.counts),
+        histogram=histogram(latencies),
         throughput_rows_per_s=1 / rounds[0],
         arrivals_per_s=None,
         rounds=tuple(Round(seconds, 1 / seconds) for seconds in rounds),

@@ -9,10 +9,9 @@ import torch
 from measuring import EXPORTED, SUBJECTS
 
 from aetool.bench import ceiling, machine, run, turns
-from aetool.bench.ceiling import Ceiling
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
-from aetool.bench.result import read_result, write_result
+from aetool.bench.result import Ceiling, read_result, write_result
 from aetool.bench.scenarios import SCENARIOS
 from aetool.bundle import Bundle
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError

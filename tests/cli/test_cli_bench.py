@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from aetool.bench import grid, run, scenarios
-from aetool.bench.ceiling import Ceiling
-from aetool.bench.result import read_result, write_result
+from aetool.bench.result import Ceiling, read_result, write_result
 from aetool.cli.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
@@ -62,6 +61,14 @@ def test_rows_of_a_table_are_measured_with(aetool, tmp_path):
     done = aetool("bench", EXPORTED, *QUICK, "--scenario", "single-stream", "--data", data, "--json")
     assert done.exit_code == 0, done.output
     assert "rows of samples.csv, drawn again" in json.loads(done.stdout)["parameters"]["rows"]
+
+
+def test_a_result_becomes_a_page(aetool, once, tmp_path):
+    page = tmp_path / "page.html"
+    done = aetool("report", once, "-o", page)
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert "How fast is breast-cancer?" in text and "matrix peak, 2 threads" in text
 
 
 def test_two_results_are_compared(aetool, once):

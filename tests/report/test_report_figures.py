@@ -88,7 +88,7 @@ def test_ceilings_come_from_the_machine(write, many):
     assert [limit.name for limit in encode] == ["memory copy", "matrix peak, 2 threads", "matrix peak, 1 thread"]
     assert encode[0].rows_per_s == pytest.approx(25e9 / (4 * (640 + 8)))
     assert encode[1].rows_per_s == pytest.approx(349e9 / (2 * 132_096))
-    many["bundle"]["files"] = {"int8/encode": many["bundle"]["files"]["encoder"]}  # by the job, of a precision
+    many["bundle"]["files"] = {"int8/encode": many["bundle"]["files"]["encode"]}
     assert throughput.limits(read_result(write(many)), "encode") == encode
     assert throughput.bytes_per_row("reconstruct", 640, 8) == 4 * (640 + 8 + 640)
     assert throughput.bytes_per_row("score", 640, None) == 4 * 641 + 1
