@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aetool.runtime.bound import Array, Binding
@@ -37,12 +37,15 @@ def run_chunks(
     over = threading.Event()
 
     def work() -> None:
-        binding = Binding(session)
-        while not over.is_set() and (start := next(numbers) * size) < len(rows):
-            binding.features(source, rows[start : start + size])
-            for name, whole in outputs.items():
-                binding.output(name, whole[start : start + size])
-            call_native(binding.run)
+        try:
+            binding = Binding(session)
+            while not over.is_set() and (start := next(numbers) * size) < len(rows):
+                binding.features(source, rows[start : start + size])
+                for name, whole in outputs.items():
+                    binding.output(name, whole[start : start + size])
+                call_native(binding.run)
+        finally:
+            over.set()  # nothing is left, or an error ends the others' work too
 
     helpers = [_Helper(work) for _ in range(min(workers, -(-len(rows) // size)) - 1)]
     try:
@@ -50,12 +53,21 @@ def run_chunks(
             helper.start()
         work()
     finally:
-        over.set()  # an error or an interrupt here ends the others' work too
-        for helper in helpers:
-            helper.wait()  # all have let go of the arrays before anybody hears of it
+        _end(over, helpers)
     for helper in helpers:
         if helper.error is not None:
             raise helper.error
+
+
+def _end(over: threading.Event, helpers: Sequence["_Helper"]) -> None:
+    """All have let go of the arrays before anybody hears of an error or an interrupt, be it one in here."""
+    try:
+        over.set()
+        for helper in helpers:
+            helper.wait()
+    except BaseException:
+        _end(over, helpers)
+        raise
 
 
 class _Helper:
@@ -63,7 +75,7 @@ class _Helper:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.error: BaseException | None = None
-        self._work = work
+        self._work, self._done = work, threading.Event()
         self._thread = threading.Thread(target=self._run, name="aetool")
 
     def start(self) -> None:
@@ -74,6 +86,7 @@ class _Helper:
 
     def wait(self) -> None:
         if self._thread.ident is not None:
+            self._done.wait()  # `join` alone: after an interrupt inside it, Python takes the thread for ended
             self._thread.join()
 
     def _run(self) -> None:
@@ -81,3 +94,5 @@ class _Helper:
             self._work()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.error = error
+        finally:
+            self._done.set()

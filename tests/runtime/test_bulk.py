@@ -1,6 +1,8 @@
 """Many rows: cut evenly, each chunk run once, by as many threads as there are cores for."""
 
+import signal
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -90,6 +92,52 @@ def test_an_error_in_any_chunk_is_raised_when_all_have_stopped(error, at):
     assert done < 1000  # and what was left is not run
     threading.Event().wait(0.05)
     assert len(session.seen) == done
+
+
+def test_an_error_of_a_helper_is_raised_and_ends_the_callers_work():
+    caller, failed = threading.get_ident(), threading.Event()
+
+    def fail(_: int) -> None:
+        if threading.get_ident() == caller:
+            failed.wait(20)
+        else:
+            failed.set()
+            raise ValueError("bad")
+
+    session = Doubling(fail)
+    rows = np.ones((100_000, 3), np.float32)
+    with pytest.raises(ValueError, match="bad"):
+        run_chunks(session, "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+    assert len(session.seen) < 900
+
+
+def test_interrupts_while_helpers_are_waited_for_are_raised_when_all_have_stopped():
+    caller, entered, left, interrupts = threading.get_ident(), threading.Event(), [], []
+
+    def interrupt(*_: object) -> None:
+        interrupts.append(None)
+        if len(interrupts) < 5:
+            raise KeyboardInterrupt
+
+    def slow(_: int) -> None:
+        if threading.get_ident() == caller:
+            entered.wait(20)
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+            raise KeyboardInterrupt
+        entered.set()
+        time.sleep(0.2)
+        left.append(None)
+
+    rows = np.ones((1000, 3), np.float32)
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_chunks(Doubling(slow), "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+        assert len(left) == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert len(interrupts) >= 5
 
 
 def test_one_thread_and_eight_give_the_same_bits(exported, many):
