@@ -37,6 +37,23 @@ def test_an_error_inside_puts_the_mode_back(slow):
     assert kept()
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at):
+    get, put = denormals._mode_of_this_thread()
+    calls = []
+
+    def interrupted(mode):
+        put(mode)
+        calls.append(mode)
+        if len(calls) == at:
+            raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
+
+    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        denormals.flushing(lambda: None)()
+    assert kept()
+
+
 def test_a_mode_that_the_caller_has_chosen_comes_back(slow):
     seen = []
     outer = denormals.flushing(lambda: (denormals.flushing(lambda: None)(), seen.append(kept())))
