@@ -60,7 +60,7 @@ class Graph:
             workers: threads for many rows.
         """
         self.direct = direct
-        self._where, self._open_chunked, self._lock = where, open_chunked, threading.Lock()
+        self._where, self._open_chunked, self._lock = where, open_chunked, threading.RLock()
         self._to_rows, self._row, self._outputs, self._workers = to_rows, row, tuple(outputs), workers
         self._source = direct.get_inputs()[0].name
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.

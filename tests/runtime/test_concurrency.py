@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import signal
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -54,6 +55,26 @@ def test_first_use_from_many_threads_makes_one_session_per_graph(exported, rows,
 
         list(pool.map(first_use, range(16)))
     assert sorted(name.rsplit("/")[-1] for name in made) == ["autoencoder.onnx", "detector.onnx", "encoder.onnx"]
+
+
+def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monkeypatch):
+    """As from a signal handler."""
+    model = aetool.load(exported, provider="cpu")
+    make, inner = opening.open_session, []
+
+    def within(*arguments, **options):
+        if not inner:
+            inner.append(None)
+            inner[0] = everything(model, rows)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(opening, "open_session", within)
+    outer = []
+    thread = threading.Thread(target=lambda: outer.extend(everything(model, rows)), daemon=True)
+    thread.start()
+    thread.join(GUARD_S)
+    assert not thread.is_alive(), "deadlock"
+    assert_same(inner[0], outer)
 
 
 def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch):
@@ -155,6 +176,7 @@ import aetool
 rows = [[1.0] * 30] * 3
 model = aetool.load(sys.argv[1])
 model.score(rows)
+model._opener.tried["encoder"] = "a session of the parent"
 held, release = threading.Event(), threading.Event()
 def hold():
     with model._lock:
@@ -164,7 +186,7 @@ threading.Thread(target=hold).start()
 held.wait()
 child = os.fork()
 if child == 0:
-    assert not model._graphs
+    assert not model._graphs and not model._opener.tried
     assert model.encode(rows).shape == (3, 120)
     os._exit(7)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -189,6 +211,18 @@ def test_after_the_end_began_only_daemon_threads_are_kept_out(monkeypatch):
     daemon.join(0.2)
     assert daemon.is_alive()
     assert entered == ["other", "main"]
+
+
+def test_an_interrupted_call_is_not_waited_for_at_the_end(monkeypatch):
+    class Interrupted(deque):
+        def append(self, entry):
+            super().append(entry)
+            raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
+
+    monkeypatch.setattr(ending, "_running", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        ending.call_native(int)
+    assert not ending._running
 
 
 def test_the_end_waits_for_calls_under_way(monkeypatch):
