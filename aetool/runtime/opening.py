@@ -11,7 +11,7 @@ from aetool.errors import BundleError, InputError, ProviderError
 from aetool.manifest import GRAPHS
 from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
-from aetool.runtime.graph import Graph
+from aetool.runtime.graph import TYPES, Graph
 from aetool.runtime.inner_values import with_outputs
 from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
@@ -179,6 +179,11 @@ class Opener:
             raise BundleError(
                 f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
                 f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+            )
+        if strange := [entry.name for entry in session.get_outputs() if entry.type not in TYPES]:
+            raise BundleError(
+                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
+                "aetool does not read; export the bundle again"
             )
         found = session.get_modelmeta().custom_metadata_map
         for key, value in (

@@ -8,6 +8,7 @@ import pytest
 
 import aetool
 from aetool import BundleError
+from aetool.runtime.graph import TYPES
 from aetool.runtime.inner_values import with_outputs
 
 
@@ -49,4 +50,13 @@ def test_a_bundle_without_them_runs_all_the_same(bundle, rewrite, model, rows):
 def test_a_value_that_the_graph_does_not_have_is_a_bundle_error(bundle, rewrite, rows, names):
     rewrite(bundle, lambda manifest: manifest["variants"]["fp32"]["inner_values"].update(detector=names))
     with pytest.raises(BundleError), aetool.load(bundle, provider="cpu") as model:
+        model.score(rows)
+
+
+def test_a_value_of_an_unknown_type_is_a_bundle_error(exported, rows, monkeypatch):
+    monkeypatch.delitem(TYPES, "tensor(bool)")
+    with (
+        aetool.load(exported, provider="cpu") as model,
+        pytest.raises(BundleError, match="is_anomaly, le are of types"),
+    ):
         model.score(rows)
