@@ -94,6 +94,19 @@ def test_an_error_in_any_chunk_is_raised_when_all_have_stopped(error, at):
     assert len(session.seen) == done
 
 
+def test_where_no_thread_can_be_started_the_caller_works_alone(monkeypatch):
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    session = Doubling()
+    rows = np.ones((1000, 3), np.float32)
+    out = np.empty_like(rows)
+    run_chunks(session, "x", rows, {"y": out}, largest=100, workers=4)
+    np.testing.assert_array_equal(out, rows * 2)
+    assert session.threads == {threading.get_ident()}
+
+
 def test_an_error_of_a_helper_is_raised_and_ends_the_callers_work():
     caller, failed = threading.get_ident(), threading.Event()
 

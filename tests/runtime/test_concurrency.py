@@ -57,6 +57,22 @@ def test_first_use_from_many_threads_makes_one_session_per_graph(exported, rows,
     assert sorted(name.rsplit("/")[-1] for name in made) == ["autoencoder.onnx", "detector.onnx", "encoder.onnx"]
 
 
+def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exported, many, monkeypatch):
+    made = []
+    make = opening.open_session
+
+    def counted(*arguments, **options):
+        made.append(None)
+        threading.Event().wait(0.05)  # so that the others come meanwhile
+        return make(*arguments, **options)
+
+    with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(8) as pool:
+        model.score(many[:1])
+        monkeypatch.setattr(opening, "open_session", counted)
+        list(pool.map(model.score, [many] * 8))
+    assert len(made) == 1
+
+
 def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monkeypatch):
     """As from a signal handler."""
     model = aetool.load(exported, provider="cpu")

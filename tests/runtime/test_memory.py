@@ -94,6 +94,16 @@ assert calls > 50, calls
     assert done.returncode == 0, done.stderr
 
 
+def test_buffers_of_a_few_rows_come_back(exported, rows):
+    with aetool.load(exported, provider="cpu") as model:
+        for _ in range(3):
+            model.score(rows[:3])
+            model.score(rows[:3], out=np.empty(3, np.float32))
+            model.run("detector", rows[:3])
+        free, *_ = model._graphs["detector"]._few[3, 30]
+        assert len(free) == 1
+
+
 @pytest.mark.parametrize("let_go", [aetool.AutoencoderSession.close, lambda _: None])
 def test_sessions_go_with_the_object_and_need_no_collector(exported, many, let_go):
     model = aetool.load(exported, provider="cpu")
