@@ -79,3 +79,20 @@ def test_results_are_the_same_and_no_thread_is_changed(slow, exported, model, ma
     thread.start()
     thread.join()
     assert seen == [True, True]
+
+
+@pytest.mark.parametrize("length", [1, 200, 5000])
+def test_every_kind_of_run_flushes(slow, exported, many, monkeypatch, length):
+    get, put = denormals._mode_of_this_thread()
+    flushed = []
+
+    def noted(mode):
+        flushed.append(mode[1] & 0x8040 == 0x8040)
+        put(mode)
+
+    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, noted))
+    with aetool.load(exported, provider="cpu", intra_op_num_threads=1) as model:
+        model.score(many[:length])
+        flushed.clear()
+        model.score(many[:length])
+    assert any(flushed)

@@ -96,12 +96,10 @@ assert calls > 50, calls
 
 def test_buffers_of_a_few_rows_come_back(exported, rows):
     with aetool.load(exported, provider="cpu") as model:
-        for _ in range(3):
-            model.score(rows[:3])
-            model.score(rows[:3], out=np.empty(3, np.float32))
-            model.run("detector", rows[:3])
-        free, *_ = model._graphs["detector"]._few[3, 30]
-        assert len(free) == 1
+        for run in (model.score, model.detect, lambda some: model.run("detector", some)):
+            run(rows[:3])
+            free, *_ = model._graphs["detector"]._few[3, 30]
+            assert len(free) == 1
 
 
 @pytest.mark.parametrize("let_go", [aetool.AutoencoderSession.close, lambda _: None])
