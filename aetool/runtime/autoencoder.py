@@ -5,7 +5,8 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -79,7 +80,7 @@ class AutoencoderSession:
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = Opener(self._bundle, self._precision, provider, threads)
         self._graphs: dict[str, Graph] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
 
@@ -205,20 +206,21 @@ class AutoencoderSession:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
             if name not in self._graphs:
-                self._graphs[name] = self._opener.open(name, self._embeddings if name == "decoder" else self._rows)
+                self._graphs[name] = self._opener.open(name, self._to_rows(name))
             return self._graphs[name]
 
-    def _rows(self, data: Any) -> Floats:
-        return to_rows(data, self._names, self.input_shape, categories=self._indexes)
-
-    def _embeddings(self, data: Any) -> Floats:
-        return to_rows(data, (), self._bundle.manifest.embedding_shape or (), "embedding")
+    def _to_rows(self, name: str) -> Callable[[Any], Floats]:
+        # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
+        if name == "decoder":
+            shape = self._bundle.manifest.embedding_shape or ()
+            return partial(to_rows, names=(), shape=shape, what="embedding")
+        return partial(to_rows, names=self._names, shape=self.input_shape, categories=self._indexes)
 
     def close(self) -> None:
         """Free the sessions; the object cannot be used any more."""
         with self._lock:
             self._closed = True
-            self._graphs = {}
+            self._graphs, self._opener.tried = {}, {}
 
     def __enter__(self) -> "AutoencoderSession":
         return self
@@ -238,9 +240,10 @@ class AutoencoderSession:
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
         # could wait for ever. The lock may be held by a thread that does not exist here either.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._graphs))  # never freed, not even at exit
-        self._graphs = {}
-        self._lock = threading.Lock()
+        for sessions in (self._graphs, self._opener.tried):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))  # never freed, not even at exit
+        self._graphs, self._opener.tried = {}, {}
+        self._lock = threading.RLock()
 
 
 _living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()

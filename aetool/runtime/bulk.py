@@ -1,7 +1,7 @@
 """Many rows through one session: cut into chunks, spread over the cores, written where they belong."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aetool.runtime.bound import Array, Binding
@@ -54,22 +54,24 @@ def run_chunks(
 ) -> None:
     """Run `session` on `rows`, (rows, ...), and write each of `outputs`: name -> (rows, ...), C-ordered.
 
-    The calling thread works; as many others as are free help it, `workers` in all. Nothing is copied, and what
-    a chunk needs besides is all the memory that is taken.
+    `workers` threads work, the calling one among them. Nothing is copied, and what a chunk needs besides is all
+    the memory that is taken.
     """
     chunks = cut(len(rows), largest, workers, few_sizes=few_sizes)
     waiting = iter(chunks)  # its next() is one step: no two threads get the same chunk
     over = threading.Event()
 
     def work() -> None:
-        binding = Binding(session)
-        for chunk in waiting:
-            if over.is_set():
-                return
-            binding.features(source, rows[chunk])
-            for name, whole in outputs.items():
-                binding.output(name, whole[chunk])
-            call_native(binding.run)
+        try:
+            binding = Binding(session)
+            # Looked at before a chunk is taken: one that was taken is run.
+            while not over.is_set() and (chunk := next(waiting, None)) is not None:
+                binding.features(source, rows[chunk])
+                for name, whole in outputs.items():
+                    binding.output(name, whole[chunk])
+                call_native(binding.run)
+        finally:
+            over.set()  # nothing is left, or an error ends the others' work too
 
     helpers = [_Helper(work) for _ in range(min(workers, len(chunks)) - 1)]
     try:
@@ -77,12 +79,21 @@ def run_chunks(
             helper.start()
         work()
     finally:
-        over.set()  # an error or an interrupt here ends the others' work too
-        for helper in helpers:
-            helper.wait()  # all have let go of the arrays before anybody hears of it
+        _end(over, helpers)
     for helper in helpers:
         if helper.error is not None:
             raise helper.error
+
+
+def _end(over: threading.Event, helpers: Sequence["_Helper"]) -> None:
+    """All have let go of the arrays before anybody hears of an error or an interrupt, be it one in here."""
+    try:
+        over.set()
+        for helper in helpers:
+            helper.wait()
+    except BaseException:
+        _end(over, helpers)
+        raise
 
 
 class _Helper:
@@ -90,7 +101,7 @@ class _Helper:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.error: BaseException | None = None
-        self._work = work
+        self._work, self._done = work, threading.Event()
         self._thread = threading.Thread(target=self._run, name="aetool")
 
     def start(self) -> None:
@@ -101,6 +112,7 @@ class _Helper:
 
     def wait(self) -> None:
         if self._thread.ident is not None:
+            self._done.wait()  # `join` alone: after an interrupt inside it, Python takes the thread for ended
             self._thread.join()
 
     def _run(self) -> None:
@@ -108,3 +120,5 @@ class _Helper:
             self._work()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.error = error
+        finally:
+            self._done.set()

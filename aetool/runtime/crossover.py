@@ -24,7 +24,7 @@ Run = Callable[[NDArray[np.float32]], Any]
 """Runs rows, and returns when the results are in the memory of the host."""
 
 _found: dict[Hashable, int | None] = {}
-_measuring = threading.Lock()
+_measuring = threading.RLock()
 
 
 def crossover(
@@ -94,7 +94,7 @@ def _rounds(
 
 def _after_fork_in_child() -> None:
     global _measuring  # noqa: PLW0603 - a thread that does not exist here may hold it
-    _measuring = threading.Lock()
+    _measuring = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

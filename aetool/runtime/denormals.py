@@ -42,8 +42,8 @@ def flushing(function: Function) -> Function:
     def flushed(*arguments: Any) -> Any:
         before = _Mode()
         get(before)
-        put(during)
-        try:
+        try:  # put inside: a signal handler may raise as soon as it is done
+            put(during)
             return function(*arguments)
         finally:
             put(before)

@@ -21,8 +21,8 @@ _ending = False
 
 def call_native(function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)`, which goes into onnxruntime; from a daemon thread never after the end began."""
-    _running.append(None)
-    try:
+    try:  # append inside: a signal handler may raise as soon as it is done
+        _running.append(None)
         if not _ending or not threading.current_thread().daemon:
             return function(*arguments)
     finally:

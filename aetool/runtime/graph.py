@@ -63,7 +63,7 @@ class Graph:
             few_sizes: run batches of a few sizes only, for a provider that keeps memory for each size it sees.
         """
         self.direct = direct
-        self._where, self._open_chunked, self._lock = where, open_chunked, threading.Lock()
+        self._where, self._open_chunked, self._lock = where, open_chunked, threading.RLock()
         self._to_rows, self._row, self._outputs, self._workers = to_rows, row, tuple(outputs), workers
         self._few_sizes = few_sizes
         self._source = direct.get_inputs()[0].name

@@ -11,7 +11,7 @@ from aetool.errors import BundleError, InputError, ProviderError
 from aetool.manifest import GRAPHS
 from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
-from aetool.runtime.graph import Graph
+from aetool.runtime.graph import TYPES, Graph
 from aetool.runtime.inner_values import with_outputs
 from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
@@ -45,7 +45,8 @@ class Opener:
         """
         self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
         self._threads = intra_op_num_threads
-        self._tried: dict[str, Any] = {}  # sessions that showed that a provider works
+        self.tried: dict[str, Any] = {}
+        """Sessions that showed that a provider works; they wait for the first use of their graph."""
         self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
@@ -72,7 +73,7 @@ class Opener:
         return placement(self.bundle.graph(name, self.precision), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
-        direct = self._tried.pop(name, None) or self._session(self.provider, name, model, 1)
+        direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
         # By name, and here: nobody without a GPU should wait for it.
         device_graph, cuda = (
             importlib.import_module(f"aetool.runtime.{part}") for part in ("device_graph", "cuda")
@@ -98,7 +99,7 @@ class Opener:
             workers = cores
         else:
             inner, threads = (), cores if on_cpu else 1
-            direct = self._tried.pop(name, None) or self._session(provider, name, model, threads)
+            direct = self.tried.pop(name, None) or self._session(provider, name, model, threads)
             open_chunked, workers = lambda: direct, cores // threads
         return Graph(
             self.where(name),
@@ -145,7 +146,7 @@ class Opener:
             except ProviderError as error:
                 refusals.append(error)
             else:
-                self._tried["detector"] = session
+                self.tried["detector"] = session
                 return provider
         raise refusals[0]
 
@@ -179,6 +180,11 @@ class Opener:
             raise BundleError(
                 f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
                 f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+            )
+        if strange := [entry.name for entry in session.get_outputs() if entry.type not in TYPES]:
+            raise BundleError(
+                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
+                "aetool does not read; export the bundle again"
             )
         found = session.get_modelmeta().custom_metadata_map
         for key, value in (

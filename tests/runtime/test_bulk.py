@@ -1,8 +1,11 @@
 """Many rows: cut evenly, each chunk run once, by as many threads as there are cores for."""
 
+import signal
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +109,65 @@ def test_an_error_in_any_chunk_is_raised_when_all_have_stopped(error, at):
     assert len(session.seen) == done
 
 
+def test_where_no_thread_can_be_started_the_caller_works_alone(monkeypatch):
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    session = Doubling()
+    rows = np.ones((1000, 3), np.float32)
+    out = np.empty_like(rows)
+    run_chunks(session, "x", rows, {"y": out}, largest=100, workers=4)
+    np.testing.assert_array_equal(out, rows * 2)
+    assert session.threads == {threading.get_ident()}
+
+
+def test_an_error_of_a_helper_is_raised_and_ends_the_callers_work():
+    caller, failed = threading.get_ident(), threading.Event()
+
+    def fail(_: int) -> None:
+        if threading.get_ident() == caller:
+            failed.wait(20)
+        else:
+            failed.set()
+            raise ValueError("bad")
+
+    session = Doubling(fail)
+    rows = np.ones((100_000, 3), np.float32)
+    with pytest.raises(ValueError, match="bad"):
+        run_chunks(session, "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+    assert len(session.seen) < 900
+
+
+def test_interrupts_while_helpers_are_waited_for_are_raised_when_all_have_stopped():
+    caller, entered, left, interrupts = threading.get_ident(), threading.Event(), [], []
+
+    def interrupt(*_: object) -> None:
+        interrupts.append(None)
+        if len(interrupts) < 5:
+            raise KeyboardInterrupt
+
+    def slow(_: int) -> None:
+        if threading.get_ident() == caller:
+            entered.wait(20)
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+            raise KeyboardInterrupt
+        entered.set()
+        time.sleep(0.2)
+        left.append(None)
+
+    rows = np.ones((1000, 3), np.float32)
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_chunks(Doubling(slow), "x", rows, {"y": np.empty_like(rows)}, largest=100, workers=2)
+        assert len(left) == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert len(interrupts) >= 5
+
+
 def test_one_thread_and_eight_give_the_same_bits(exported, many):
     found = []
     for threads in (1, 8):
@@ -113,3 +175,27 @@ def test_one_thread_and_eight_give_the_same_bits(exported, many):
             found.append([getattr(model, m)(many) for m in ("encode", "reconstruct", "score", "detect")])
     for one, eight in zip(*found, strict=True):
         np.testing.assert_array_equal(one, eight)
+
+
+def test_no_chunk_is_lost_when_another_thread_finds_that_none_is_left():
+    """The other takes the last chunk, and is held up before it runs it until this thread has finished."""
+    finished = threading.Event()
+
+    class Slow(Doubling):
+        def io_binding(self) -> SimpleNamespace:
+            binding = super().io_binding()
+            bind = binding.bind_input
+
+            def late(*arguments: Any) -> None:
+                if threading.current_thread() is not threading.main_thread():
+                    finished.wait(0.2)
+                bind(*arguments)
+
+            binding.bind_input = late
+            return binding
+
+    for _ in range(5):
+        rows = np.ones((1000, 3), np.float32)
+        out = np.zeros_like(rows)
+        run_chunks(Slow(), "x", rows, {"y": out}, largest=100, workers=4)
+        assert (out == 2).all()

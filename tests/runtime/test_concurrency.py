@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import signal
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -54,6 +55,42 @@ def test_first_use_from_many_threads_makes_one_session_per_graph(exported, rows,
 
         list(pool.map(first_use, range(16)))
     assert sorted(name.rsplit("/")[-1] for name in made) == ["autoencoder.onnx", "detector.onnx", "encoder.onnx"]
+
+
+def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exported, many, monkeypatch):
+    made = []
+    make = opening.open_session
+
+    def counted(*arguments, **options):
+        made.append(None)
+        threading.Event().wait(0.05)  # so that the others come meanwhile
+        return make(*arguments, **options)
+
+    with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(8) as pool:
+        model.score(many[:1])
+        monkeypatch.setattr(opening, "open_session", counted)
+        list(pool.map(model.score, [many] * 8))
+    assert len(made) == 1
+
+
+def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monkeypatch):
+    """As from a signal handler."""
+    model = aetool.load(exported, provider="cpu")
+    make, inner = opening.open_session, []
+
+    def within(*arguments, **options):
+        if not inner:
+            inner.append(None)
+            inner[0] = everything(model, rows)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(opening, "open_session", within)
+    outer = []
+    thread = threading.Thread(target=lambda: outer.extend(everything(model, rows)), daemon=True)
+    thread.start()
+    thread.join(GUARD_S)
+    assert not thread.is_alive(), "deadlock"
+    assert_same(inner[0], outer)
 
 
 def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch):
@@ -152,9 +189,12 @@ def test_a_forked_process_inherits_neither_sessions_nor_a_lock_that_nobody_will_
         """
 import os, sys, threading
 import aetool
+from aetool.runtime import ending
 rows = [[1.0] * 30] * 3
 model = aetool.load(sys.argv[1])
 model.score(rows)
+model._opener.tried["encoder"] = "a session of the parent"
+ending._running.append(None)  # a call of another thread
 held, release = threading.Event(), threading.Event()
 def hold():
     with model._lock:
@@ -164,11 +204,12 @@ threading.Thread(target=hold).start()
 held.wait()
 child = os.fork()
 if child == 0:
-    assert not model._graphs
+    assert not model._graphs and not model._opener.tried and not ending._running
     assert model.encode(rows).shape == (3, 120)
     os._exit(7)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 release.set()
+ending._running.clear()
 print(code)
 """,
         exported,
@@ -189,6 +230,18 @@ def test_after_the_end_began_only_daemon_threads_are_kept_out(monkeypatch):
     daemon.join(0.2)
     assert daemon.is_alive()
     assert entered == ["other", "main"]
+
+
+def test_an_interrupted_call_is_not_waited_for_at_the_end(monkeypatch):
+    class Interrupted(deque):
+        def append(self, entry):
+            super().append(entry)
+            raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
+
+    monkeypatch.setattr(ending, "_running", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        ending.call_native(int)
+    assert not ending._running
 
 
 def test_the_end_waits_for_calls_under_way(monkeypatch):

@@ -37,6 +37,23 @@ def test_an_error_inside_puts_the_mode_back(slow):
     assert kept()
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at):
+    get, put = denormals._mode_of_this_thread()
+    calls = []
+
+    def interrupted(mode):
+        put(mode)
+        calls.append(mode)
+        if len(calls) == at:
+            raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
+
+    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        denormals.flushing(lambda: None)()
+    assert kept()
+
+
 def test_a_mode_that_the_caller_has_chosen_comes_back(slow):
     seen = []
     outer = denormals.flushing(lambda: (denormals.flushing(lambda: None)(), seen.append(kept())))
@@ -62,3 +79,20 @@ def test_results_are_the_same_and_no_thread_is_changed(slow, exported, model, ma
     thread.start()
     thread.join()
     assert seen == [True, True]
+
+
+@pytest.mark.parametrize("length", [1, 200, 5000])
+def test_every_kind_of_run_flushes(slow, exported, many, monkeypatch, length):
+    get, put = denormals._mode_of_this_thread()
+    flushed = []
+
+    def noted(mode):
+        flushed.append(mode[1] & 0x8040 == 0x8040)
+        put(mode)
+
+    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, noted))
+    with aetool.load(exported, provider="cpu", intra_op_num_threads=1) as model:
+        model.score(many[:length])
+        flushed.clear()
+        model.score(many[:length])
+    assert any(flushed)

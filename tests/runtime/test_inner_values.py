@@ -1,6 +1,7 @@
 """Inner values: bound to memory for a few rows, never seen outside, and never needed."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -8,6 +9,7 @@ import pytest
 
 import aetool
 from aetool import BundleError
+from aetool.runtime.graph import TYPES, _row_kinds
 from aetool.runtime.inner_values import with_outputs
 
 
@@ -50,3 +52,42 @@ def test_a_value_that_the_graph_does_not_have_is_a_bundle_error(bundle, rewrite,
     rewrite(bundle, lambda manifest: manifest["variants"]["fp32"]["inner_values"].update(detector=names))
     with pytest.raises(BundleError), aetool.load(bundle, provider="cpu") as model:
         model.score(rows)
+
+
+def test_a_value_of_an_unknown_type_is_a_bundle_error(exported, rows, monkeypatch):
+    monkeypatch.delitem(TYPES, "tensor(bool)")
+    with (
+        aetool.load(exported, provider="cpu") as model,
+        pytest.raises(BundleError, match="is_anomaly, le are of types"),
+    ):
+        model.score(rows)
+
+
+def test_a_weight_is_no_inner_value_and_a_run_that_fails_is_a_bundle_error(bundle, rewrite, model, rows):
+    names = ["pipeline.last.bias"]
+    rewrite(bundle, lambda manifest: manifest["variants"]["fp32"]["inner_values"].update(detector=names))
+    with aetool.load(bundle, provider="cpu") as other:
+        with pytest.raises(BundleError, match=r"failed on rows of shape \(2, 30\)"):
+            other.score(rows[:2])
+        np.testing.assert_array_equal(other.score(rows), model.score(rows))
+
+
+@pytest.mark.parametrize(("error", "seen"), [(RuntimeError("no"), BundleError), (MemoryError(), MemoryError)])
+def test_an_error_of_one_run_over_all_rows_is_a_bundle_error_unless_memory_ran_out(
+    exported, rows, monkeypatch, error, seen
+):
+    def fail(*_):
+        raise error
+
+    with aetool.load(exported, provider="cpu") as model:
+        model.score(rows)
+        monkeypatch.setattr(model._graphs["detector"], "_run_once", fail)
+        with pytest.raises(seen):
+            model.score(rows)
+
+
+def test_the_side_that_a_graph_leaves_open_is_found_by_a_run(exported):
+    session = ort.InferenceSession(exported / "encoder.onnx", providers=["CPUExecutionProvider"])
+    open_side = SimpleNamespace(name="embedding", shape=["batch", "width"], type="tensor(float)")
+    stand_in = SimpleNamespace(get_outputs=lambda: [open_side], run=session.run)
+    assert _row_kinds(stand_in, "features", (30,)) == {"embedding": ((120,), np.float32)}

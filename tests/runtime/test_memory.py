@@ -1,11 +1,14 @@
 """Memory: results are nobody else's, buffers are not shared, nothing grows, nothing is copied."""
 
 import gc
+import weakref
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aetool
 from aetool.runtime.recycled import BLOCKS_KEPT, MIN_BYTES, Recycler
 
 FLOAT32 = np.dtype(np.float32)
@@ -89,6 +92,32 @@ assert calls > 50, calls
         exported,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_buffers_of_a_few_rows_come_back(exported, rows):
+    with aetool.load(exported, provider="cpu") as model:
+        for run in (model.score, model.detect, lambda some: model.run("detector", some)):
+            run(rows[:3])
+            free, *_ = model._graphs["detector"]._few[3, 30]
+            assert len(free) == 1
+
+
+@pytest.mark.parametrize("let_go", [aetool.AutoencoderSession.close, lambda _: None])
+def test_sessions_go_with_the_object_and_need_no_collector(exported, many, let_go):
+    model = aetool.load(exported, provider="cpu")
+    model.score(many)
+    model.score(many[0])
+    graph = model._graphs["detector"]
+    model._opener.tried["encoder"] = graph.direct
+    left = [weakref.ref(graph), weakref.ref(graph.direct), weakref.ref(graph._chunk_session())]
+    del graph
+    gc.disable()
+    try:
+        let_go(model)
+        del model
+        assert [session() for session in left] == [None] * 3
+    finally:
+        gc.enable()
 
 
 RESIDENT = """

@@ -52,6 +52,10 @@ def read_only():
     return array
 
 
+def misaligned():
+    return np.zeros(7 * 30 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(7, 30)
+
+
 WRONG = {
     "too few rows": lambda: np.zeros((6, 30), np.float32),
     "too wide": lambda: np.zeros((7, 31), np.float32),
@@ -61,6 +65,7 @@ WRONG = {
     "Fortran order": lambda: np.zeros((7, 30), np.float32, order="F"),
     "strided": lambda: np.zeros((14, 30), np.float32)[::2],
     "read-only": read_only,
+    "misaligned": misaligned,
     "masked": lambda: np.ma.zeros((7, 30), np.float32),
     "a list": lambda: [[0.0] * 30] * 7,
 }
