@@ -70,8 +70,8 @@ class AutoencoderSession:
         threads = intra_op_num_threads
         if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
             raise InputError(
-                f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it out "
-                "for all cores"
+                f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
+                "out for all cores"
             )
         self._bundle = Bundle.open(Path(path).absolute())
         self._arguments = (str(self._bundle.path), provider, precision, threads)
