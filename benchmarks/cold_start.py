@@ -36,7 +36,10 @@ import sys, numpy, torch
 from safetensors.torch import load_file
 rows = torch.from_numpy(numpy.load(sys.argv[3]))
 weights = load_file(sys.argv[2])
-network = torch.nn.Sequential(*(torch.nn.Linear(w.shape[1], w.shape[0]) for w in weights.values() if w.ndim == 2))
+matrices = [weight for weight in weights.values() if weight.ndim == 2]
+network = torch.nn.Sequential(*(torch.nn.Linear(weight.shape[1], weight.shape[0]) for weight in matrices))
+for layer, weight in zip(network, matrices):
+    layer.weight.data = weight
 with torch.inference_mode():
     print(float(((network(rows) - rows) ** 2).mean()))
 """,
@@ -54,7 +57,7 @@ def main() -> None:
         for name in NAMES:
             model = make(name, Path(folder))
             np.save(row := Path(folder) / "row.npy", model.rows[:1])
-            weights = next(model.checkpoint.glob("*.safetensors"))
+            weights = model.checkpoint / "weights.safetensors"
             taken: dict[str, list[float]] = {contestant: [] for contestant in SCRIPTS}
             for turn in range(options.rounds + 1):
                 for contestant, script in SCRIPTS.items():

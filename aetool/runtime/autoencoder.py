@@ -25,6 +25,7 @@ from aetool.runtime.placement import NodePlacement
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
+MAX_THREADS = 1024
 
 
 class AutoencoderSession:
@@ -67,10 +68,10 @@ class AutoencoderSession:
             DependencyError: onnxruntime is not installed.
         """
         threads = intra_op_num_threads
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
+        if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
             raise InputError(
-                f"intra_op_num_threads: expected an integer of 1 or more, found {threads!r}; leave it out for all "
-                "cores"
+                f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
+                "out for all cores"
             )
         self._bundle = Bundle.open(Path(path).absolute())
         self._arguments = (str(self._bundle.path), provider, precision, threads)
@@ -193,6 +194,8 @@ class AutoencoderSession:
 
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
+        if not isinstance(graph, str):
+            raise InputError(f"graph: expected one of {', '.join(self.graphs)}, found {graph!r}; give its name")
         return (self._graphs.get(graph) or self._open(graph)).compute_all(data)
 
     def placement(self, graph: str = "detector") -> list[NodePlacement]:

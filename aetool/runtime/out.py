@@ -15,8 +15,10 @@ def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], data: ND
         InputError: another shape, type or order, read-only, or in the memory of `data`.
     """
     if type(out) is not np.ndarray or out.shape != shape or out.dtype != dtype:
-        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise InputError(f"out: expected an array of {dtype}, shape {shape}, found {found}; give np.empty")
+        what = f" of {out.dtype}, shape {out.shape}" if isinstance(out, np.ndarray) else ""
+        raise InputError(
+            f"out: expected ndarray of {dtype}, shape {shape}, found {type(out).__name__}{what}; give np.empty"
+        )
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise InputError("out: expected C-ordered, aligned, writable memory, found another; give np.empty")
     if np.may_share_memory(out, data):

@@ -289,6 +289,7 @@ def test_the_input_is_never_modified(model, rows, make):
     assert repr(np.array(given_).tolist()) == before
 
 
-def test_an_unknown_graph_is_an_input_error_listing_the_graphs(model, rows):
+@pytest.mark.parametrize("graph", ["classifier", "", None, ["encoder"], 3])
+def test_an_unknown_graph_is_an_input_error_listing_the_graphs(model, rows, graph):
     with pytest.raises(InputError, match="encoder, decoder, autoencoder, detector"):
-        model.run("classifier", rows)
+        model.run(graph, rows)

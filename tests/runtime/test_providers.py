@@ -109,9 +109,9 @@ def test_an_unknown_precision_is_an_error_listing_those_there_are(exported):
         aetool.load(exported, precision="int4")
 
 
-@pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5, True, 1025, 2**31])
 def test_an_unusable_number_of_threads_is_an_input_error(exported, threads):
-    with pytest.raises(InputError, match="intra_op_num_threads: expected an integer of 1 or more"):
+    with pytest.raises(InputError, match="intra_op_num_threads: expected an integer of 1 to 1024"):
         aetool.load(exported, intra_op_num_threads=threads)
 
 
