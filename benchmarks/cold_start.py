@@ -35,11 +35,9 @@ print(session.run(["score"], {"features": rows})[0][0])
 import sys, numpy, torch
 from safetensors.torch import load_file
 rows = torch.from_numpy(numpy.load(sys.argv[3]))
-weights = load_file(sys.argv[2])
-matrices = [weight for weight in weights.values() if weight.ndim == 2]
-network = torch.nn.Sequential(*(torch.nn.Linear(weight.shape[1], weight.shape[0]) for weight in matrices))
-for layer, weight in zip(network, matrices):
-    layer.weight.data = weight
+weights = list(load_file(sys.argv[2]).values())  # read; which numbers are multiplied does not matter here
+widths = [int(width) for width in sys.argv[4].split(",")]
+network = torch.nn.Sequential(*(torch.nn.Linear(*pair) for pair in zip(widths, widths[1:])))
 with torch.inference_mode():
     print(float(((network(rows) - rows) ** 2).mean()))
 """,
@@ -58,10 +56,11 @@ def main() -> None:
             model = make(name, Path(folder))
             np.save(row := Path(folder) / "row.npy", model.rows[:1])
             weights = model.checkpoint / "weights.safetensors"
+            widths = ",".join(map(str, model.widths))
             taken: dict[str, list[float]] = {contestant: [] for contestant in SCRIPTS}
             for turn in range(options.rounds + 1):
                 for contestant, script in SCRIPTS.items():
-                    command = [sys.executable, "-c", script, model.bundle, weights, row]
+                    command = [sys.executable, "-c", script, model.bundle, weights, row, widths]
                     begin = time.perf_counter()
                     subprocess.run(command, check=True, capture_output=True, env=environment)
                     if turn > 0:

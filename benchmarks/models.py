@@ -25,9 +25,14 @@ class Model:
     @property
     def multiply_adds(self) -> dict[str, int]:
         """Of one row, by what is computed; the matrix products alone."""
-        widths = model.load_checkpoint(self.checkpoint).network.config.widths
-        encoder = sum(a * b for a, b in pairwise(widths))
-        return {"encode": encoder, "reconstruct": 2 * encoder, "score": 2 * encoder}
+        whole = sum(a * b for a, b in pairwise(self.widths))
+        return {"encode": whole // 2, "reconstruct": whole, "score": whole}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of all layers, from the features to their reconstruction."""
+        encoder = model.load_checkpoint(self.checkpoint).network.config.widths
+        return (*encoder, *encoder[-2::-1])
 
 
 def make(name: str, folder: Path) -> Model:
