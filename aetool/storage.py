@@ -58,11 +58,7 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
         _take_name(temporary, path, overwrite)
         _sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OutputError(
-            f"{path}: could not be written: {reason or error}; nothing was changed, "
-            "check the free space and the rights of the directory"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         # After an exchange this holds what was replaced; after a failure, what was half written.
         shutil.rmtree(temporary, ignore_errors=True)
@@ -86,13 +82,17 @@ def publish_file(path: Path, content: bytes, *, overwrite: bool = False) -> None
         temporary.replace(path)
         _sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OutputError(
-            f"{path}: could not be written: {reason or error}; nothing was changed, "
-            "check the free space and the rights of the directory"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _not_written(path: Path, error: OSError | ValueError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return OutputError(
+        f"{path}: could not be written: {reason or error}; nothing was changed, "
+        "check the free space and the rights of the directory"
+    )
 
 
 def _require_replaceable(path: Path, files: Mapping[str, bytes]) -> None:
