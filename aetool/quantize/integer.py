@@ -1,0 +1,84 @@
+"""Layers in 8-bit integers: weights per channel, what comes in per tensor, everything else in float.
+
+x ~ (q - zero_point) * scale, as QuantizeLinear and DequantizeLinear define it. onnxruntime makes one integer product
+of a layer between them, which gives float where no integers follow; the last layer therefore does.
+"""
+
+import platform
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper
+
+from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of, take_constants
+
+Ranges = Mapping[str, tuple[float, float]]
+
+ACTIVATIONS: Any = np.int8 if platform.machine().lower() in ("arm64", "aarch64") else np.uint8
+"""What the processor multiplies fastest with signed weights: of x86 the unsigned (VNNI), of ARM the signed."""
+_LARGEST_BIAS = 2.0**30
+
+
+def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -> None:
+    """Turn every layer of `model` into integers, but those whose names are `in_float`.
+
+    Args:
+        ranges: of each layer's source, and of what `also_observed` names.
+    """
+    before: dict[str, list[NodeProto]] = {}
+    after: dict[str, list[NodeProto]] = {}
+    rounded: set[str] = set()
+    for layer in layers_of(model):
+        if layer.name in in_float:
+            continue
+        nodes = before.setdefault(layer.output, [])
+        scale, zero_point = _steps(*ranges[layer.source])
+        if layer.source not in rounded:
+            rounded.add(layer.source)
+            add_constant(model, f"{layer.source}/scale", np.float32(scale))
+            add_constant(model, f"{layer.source}/zero_point", zero_point)
+            nodes.append(_node("QuantizeLinear", layer.source, layer.source, f"{layer.source}/q"))
+        nodes.append(_node("DequantizeLinear", f"{layer.source}/q", layer.source, f"{layer.output}/x"))
+        nodes += _constants(model, layer, scale)
+    insert_nodes(model, before, after)
+
+
+def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]:
+    """Weight and bias of a layer as integers, and the nodes that make them float again."""
+    others = tuple(i for i in range(layer.weight.ndim) if i != layer.out_axis)
+    steps = np.abs(layer.weight).max(axis=others).astype(np.float64) / 127
+    if layer.bias is not None:  # which has 32 bits, in steps of both scales
+        steps = np.maximum(steps, np.abs(layer.bias) / (scale * _LARGEST_BIAS))
+    steps = np.where(steps > 0, steps, 1.0)
+    shape = [-1 if i == layer.out_axis else 1 for i in range(layer.weight.ndim)]
+    weight = np.clip(np.rint(layer.weight / steps.reshape(shape)), -127, 127).astype(np.int8)
+    of = f"{layer.output}/weight"
+    add_constant(model, f"{of}/q", weight)
+    add_constant(model, f"{of}/scale", steps.astype(np.float32))
+    add_constant(model, f"{of}/zero_point", np.zeros(len(steps), np.int8))
+    nodes = [_node("DequantizeLinear", f"{of}/q", of, f"{of}/float", axis=layer.out_axis)]
+    bias = None
+    if layer.bias is not None:
+        both = steps.astype(np.float32) * np.float32(scale)
+        to = f"{layer.output}/bias"
+        add_constant(model, f"{to}/q", np.rint(layer.bias / both.astype(np.float64)).astype(np.int32))
+        add_constant(model, f"{to}/scale", both)
+        add_constant(model, f"{to}/zero_point", np.zeros(len(both), np.int32))
+        nodes.append(_node("DequantizeLinear", f"{to}/q", to, bias := f"{to}/float", axis=0))
+    take_constants(model, layer, f"{of}/float", bias)
+    layer.node.input[0] = f"{layer.output}/x"
+    return nodes
+
+
+def _steps(low: float, high: float) -> tuple[float, NDArray[Any]]:
+    """Scale and zero point that cover low to high; 0 is one of the steps."""
+    limits = np.iinfo(ACTIVATIONS)
+    scale = float(np.float32((high - low) / (limits.max - limits.min))) or 1.0
+    zero_point = np.clip(np.rint(limits.min - low / scale), limits.min, limits.max)
+    return scale, np.asarray(zero_point, ACTIVATIONS)
+
+
+def _node(kind: str, value: str, of: str, output: str, **attributes: int) -> NodeProto:
+    return helper.make_node(kind, [value, f"{of}/scale", f"{of}/zero_point"], [output], **attributes)

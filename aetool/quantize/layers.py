@@ -1,0 +1,99 @@
+"""The layers of a graph: its products with constant matrices, where nearly all of the work and of the bytes is."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+KINDS = ("Gemm", "MatMul", "Conv")
+Weight = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One product of a graph, in float32."""
+
+    name: str
+    """That of its weight, as in the file."""
+    node: NodeProto
+    """In the graph: changing it changes the graph."""
+    source: str
+    """What is multiplied."""
+    weight: Weight
+    """(in, out), (out, in), or (out, in, ...) for Conv."""
+    out_axis: int
+    """Of the weight: one channel of the output each."""
+    bias: Weight | None
+    """(out,); None where nothing constant is added."""
+
+    @property
+    def kind(self) -> str:
+        return str(self.node.op_type)
+
+    @property
+    def output(self) -> str:
+        return str(self.node.output[0])
+
+
+def layers_of(model: ModelProto) -> list[Layer]:
+    """Every layer in order; without those that have constants of another type than float32."""
+    return list(_found(model))
+
+
+def _found(model: ModelProto) -> Iterator[Layer]:
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type not in KINDS or node.input[1] not in constants or node.input[0] in constants:
+            continue
+        names = [name for name in node.input[1:] if name]
+        tensors = [constants.get(name) for name in names]
+        if any(tensor is None or tensor.data_type != TensorProto.FLOAT for tensor in tensors):
+            continue
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        weight, *bias = (np.asarray(numpy_helper.to_array(tensor), np.float32) for tensor in tensors if tensor)
+        if node.op_type == "Gemm" and (
+            attributes.get("transA", 0) or (bias and attributes.get("beta", 1.0) != 1.0) or weight.ndim != 2
+        ):
+            continue
+        if node.op_type == "MatMul" and weight.ndim != 2:
+            continue
+        out_axis = 0 if node.op_type == "Conv" or attributes.get("transB", 0) else weight.ndim - 1
+        channels = weight.shape[out_axis]
+        weight = weight * np.float32(attributes.get("alpha", 1.0)) if node.op_type == "Gemm" else weight
+        full_bias = np.broadcast_to(bias[0].reshape(-1), (channels,)).copy() if bias else None
+        yield Layer(names[0], node, str(node.input[0]), weight, out_axis, full_bias)
+
+
+def take_constants(model: ModelProto, layer: Layer, weight: str, bias: str | None) -> None:
+    """Let a layer read other values than its constants."""
+    inputs = [layer.node.input[0], weight] + ([bias] if bias is not None else [])
+    del layer.node.input[:]
+    layer.node.input.extend(inputs)
+    for attribute in layer.node.attribute:
+        if attribute.name == "alpha" and layer.kind == "Gemm":
+            attribute.f = 1.0  # it is in the weight by now
+
+
+def add_constant(model: ModelProto, name: str, values: NDArray[np.generic]) -> str:
+    """A constant for new nodes to read; its name."""
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    return name
+
+
+def insert_nodes(
+    model: ModelProto,
+    before: Mapping[str, Sequence[NodeProto]],
+    after: Mapping[str, Sequence[NodeProto]] = MappingProxyType({}),
+) -> None:
+    """Put new nodes around those that make the values named; nodes taken from the graph earlier are stale then."""
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        made = node.output[0]
+        nodes += [*before.get(made, ()), node, *after.get(made, ())]
+    copies = [copy.deepcopy(node) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)

@@ -1,0 +1,85 @@
+"""The graphs of a bundle put together again: a variant is made of one graph, and cut as the model's own were."""
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from aetool.bundle import Bundle
+from aetool.errors import ExportError
+
+THRESHOLD = "aetool/own_threshold"
+
+
+def whole_graph(bundle: Bundle) -> ModelProto:
+    """features -> embedding (where there is one), reconstruction, score, is_anomaly.
+
+    Raises:
+        ExportError: the graphs were not cut from one export.
+        BundleError: a file is missing or changed.
+    """
+    whole, detector = (onnx.load_from_string(bundle.graph(name)) for name in ("autoencoder", "detector"))
+    makers = {output: node for node in whole.graph.node for output in node.output}
+    for node in detector.graph.node:
+        twin = makers.get(node.output[0])
+        if twin is None:
+            whole.graph.node.append(node)
+        elif twin != node:
+            raise _not_one_export(bundle, node.output[0])
+    constants = {tensor.name: tensor for tensor in whole.graph.initializer}
+    for tensor in detector.graph.initializer:
+        if tensor.name not in constants:
+            whole.graph.initializer.append(tensor)
+        elif constants[tensor.name] != tensor:
+            raise _not_one_export(bundle, tensor.name)
+    whole.graph.output.extend(detector.graph.output)
+    del whole.graph.value_info[:]
+    _split_products_from_sums(whole)
+    return whole
+
+
+def set_threshold(model: ModelProto, threshold: float) -> None:
+    """Let `model` decide by a threshold of its own.
+
+    Raises:
+        ExportError: it does not decide by `not (score <= constant)`.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+    negation = makers["is_anomaly"]
+    comparison = makers.get(negation.input[0]) if negation.op_type == "Not" else None
+    if comparison is None or comparison.op_type != "LessOrEqual" or comparison.input[0] != "score":
+        raise ExportError(
+            "detector: is_anomaly was expected to be not (score <= threshold), found "
+            f"{(comparison or negation).op_type}; export the bundle again with this aetool"
+        )
+    others = [tensor for tensor in model.graph.initializer if tensor.name != THRESHOLD]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend([*others, numpy_helper.from_array(np.float32(threshold), THRESHOLD)])
+    comparison.input[1] = THRESHOLD
+
+
+def _split_products_from_sums(model: ModelProto) -> None:
+    """A Gemm that adds what the graph computes becomes a Gemm and an Add: only what is constant can be an integer."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type == "Gemm" and len(node.input) == 3 and node.input[2] not in constants and _beta(node) == 1:
+            (sum_,) = node.output
+            product = f"{sum_}/product"
+            added = node.input.pop()
+            node.output[0] = product
+            nodes += [node, helper.make_node("Add", [product, added], [sum_])]
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _beta(node: NodeProto) -> float:
+    return next((attribute.f for attribute in node.attribute if attribute.name == "beta"), 1.0)
+
+
+def _not_one_export(bundle: Bundle, value: str) -> ExportError:
+    return ExportError(
+        f"{bundle.path}: autoencoder and detector differ in {value!r}, they were not cut from one export; export the "
+        "bundle again"
+    )
