@@ -10,6 +10,7 @@ This face needs numpy and onnxruntime only. Training lives in `aetool.model`, ex
 from aetool.errors import (
     AetoolError,
     BenchmarkError,
+    BudgetError,
     BundleError,
     CheckpointError,
     DependencyError,
@@ -27,6 +28,7 @@ __all__ = [
     "AetoolError",
     "AutoencoderSession",
     "BenchmarkError",
+    "BudgetError",
     "BundleError",
     "CheckpointError",
     "DependencyError",

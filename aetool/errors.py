@@ -7,12 +7,16 @@
     ├── ProviderError                  an execution provider that is unknown or does not work here
     ├── ExportError                    a model that cannot become a deployable graph
     ├── VerificationError              graphs that do not compute what the trained model computes
+    ├── BudgetError                    a variant that costs more than its user allows
     ├── BenchmarkError                 a measurement that cannot be made, or whose result cannot be compared
     ├── OutputError (OSError)          a result that cannot be written where it was asked for
     └── DependencyError (ImportError)  a package that the job needs is not installed
 
 A message names the thing, what was expected, what was found, and what to do about it, on one line.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class AetoolError(Exception):
@@ -41,6 +45,18 @@ class ExportError(AetoolError):
 
 class VerificationError(AetoolError):
     """Exported graphs do not compute what the trained model computes."""
+
+
+class BudgetError(AetoolError):
+    """A variant of a model is less faithful, or less fast, than its user's budget asks.
+
+    Attributes:
+        tried: what was tried to keep it, in order, as plain records; the last is the reason.
+    """
+
+    def __init__(self, message: str, tried: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.tried = tuple(tried)
+        super().__init__(message)
 
 
 class BenchmarkError(AetoolError):

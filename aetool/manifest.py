@@ -14,6 +14,7 @@ from aetool.strict_json import Fields, no_constant, require_storable, unique_key
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
+_TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,24 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerances:
+    """How far the outputs of a precision may lie from the golden ones, on any machine."""
+
+    embedding: float
+    """Largest difference, as a share of the output's range."""
+    reconstruction: float
+    """The same, of each column's range."""
+    score: float
+    """The same as of the embedding."""
+    rank_correlation: float
+    """Spearman's, of the scores: the least."""
+    flips: float
+    """Largest share of rows whose decision differs."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later minor version: kept, ignored."""
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """One precision of all graphs."""
 
@@ -57,6 +76,8 @@ class Variant:
 
     Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
     """
+    tolerances: Tolerances | None = None
+    """Of a precision that is not exact; None where rounding in float32 is all that differs."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -148,6 +169,7 @@ class Manifest:
                     threshold=entry.finite("threshold"),
                     figures=entry.take("figures", dict),
                     inner_values=entry.text_lists("inner_values"),
+                    tolerances=_tolerances(entry),
                     unknown=entry.rest(),
                 )
                 for precision, entry in entries.children("variants")
@@ -206,6 +228,14 @@ def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
     return {feature.name: feature.categories for feature in features if feature.categories is not None}
 
 
+def _tolerances(entry: Fields) -> Tolerances | None:
+    found = entry.child_or_none("tolerances")
+    if found is None:
+        return None
+    named = {name: found.finite(name) for name in _TOLERANCES}
+    return Tolerances(**named, unknown=found.rest())
+
+
 def _require_version(version: str, where: str) -> None:
     # No number of more digits: Python refuses to convert a very long one.
     if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
@@ -223,7 +253,7 @@ def _require_version(version: str, where: str) -> None:
 def _plain(record: Any) -> dict[str, Any]:
     """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
     content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
-    for optional in ("categories", "inner_values"):
+    for optional in ("categories", "inner_values", "tolerances"):
         if content.get(optional, ()) is None:
             del content[optional]
     return {**content.pop("unknown"), **content}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.manifest import Tolerances
+
 Array = NDArray[np.generic]
 
 SCALED_TOLERANCE = 1e-5
@@ -14,6 +16,8 @@ DECISION_BAND = 1e-5
 """A reference score this close to the threshold (relative) is decided by rounding alone."""
 RANK_TOLERANCE = 1e-4
 """How far below 1 the rank correlation of the scores may fall."""
+EXACT = Tolerances(SCALED_TOLERANCE, SCALED_TOLERANCE, SCALED_TOLERANCE, 1 - RANK_TOLERANCE, 0.0)
+"""Of float32 against float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def compare_values(
     *,
     scale: Array | float | None = None,
     tolerance: float = SCALED_TOLERANCE,
+    least_rank: float = EXACT.rank_correlation,
     rows: str = "golden",
 ) -> OutputParity:
     """Compare two arrays of numbers of the same shape.
@@ -86,8 +91,8 @@ def compare_values(
         reason = "finite where the reference is not"
     elif not worst <= tolerance:
         reason = f"range-scaled difference {worst:.1e} above {tolerance:.0e}"
-    elif rank is not None and rank < 1 - RANK_TOLERANCE:
-        reason = f"rank correlation {rank:.6f} below {1 - RANK_TOLERANCE}"
+    elif rank is not None and rank < least_rank:
+        reason = f"rank correlation {rank:.6f} below {least_rank:.6g}"
     return OutputParity(
         graph,
         output,
@@ -109,9 +114,13 @@ def compare_decisions(
     reference_score: Array,
     threshold: float,
     *,
+    flips: float = 0.0,
     rows: str = "golden",
 ) -> OutputParity:
-    """Compare two arrays of decisions, (rows,) bool, given the reference scores behind the first."""
+    """Compare two arrays of decisions, (rows,) bool, given the reference scores behind the first.
+
+    A share of `flips` of them may differ.
+    """
     shape = tuple(actual.shape)
     if actual.shape != expected.shape:
         return OutputParity(
@@ -121,7 +130,7 @@ def compare_decisions(
     score = np.asarray(reference_score, dtype=np.float64)
     near = np.abs(score - threshold) <= DECISION_BAND * abs(threshold)
     flipped = int(np.count_nonzero(differs & ~near))
-    worst = float(flipped > 0)
+    worst, allowed = float(flipped > 0), flips * differs.size
     return OutputParity(
         graph,
         "is_anomaly",
@@ -130,10 +139,10 @@ def compare_decisions(
         worst,
         worst,
         worst,
-        0.0,
+        flips,
         flipped=flipped,
         borderline=int(np.count_nonzero(differs & near)),
-        reason=f"{flipped} of {differs.size} decisions flipped" if flipped else "",
+        reason=f"{flipped} of {differs.size} decisions flipped" if flipped > allowed else "",
     )
 
 
@@ -145,6 +154,7 @@ def compare_graph(
     features: Array,
     threshold: float,
     rows: str = "golden",
+    tolerances: Tolerances = EXACT,
 ) -> list[OutputParity]:
     """Compare every output of one graph with the reference of the same name.
 
@@ -155,19 +165,31 @@ def compare_graph(
         rows: what to call these rows.
         features: the rows behind them, (rows, ...): a reconstruction is scaled by its column's own range.
         threshold: of the decisions.
+        tolerances: of the precision.
     """
+    scaled = {name: getattr(tolerances, name) for name in ("embedding", "reconstruction", "score")}
     records = []
     for output, values in actual.items():
         if output == "is_anomaly":
-            records.append(
-                compare_decisions(graph, expected["is_anomaly"], values, expected["score"], threshold, rows=rows)
-            )
+            decisions, score, flips = expected["is_anomaly"], expected["score"], tolerances.flips
+            records.append(compare_decisions(graph, decisions, values, score, threshold, flips=flips, rows=rows))
             continue
         reference = expected[output]
         if output == "reconstruction" and values.shape == (other := expected.get("alternative", reference)).shape:
             reference = np.where(values == other, other, reference)
         scale = column_scale(features, reference) if output == "reconstruction" else None
-        records.append(compare_values(graph, output, reference, values, scale=scale, rows=rows))
+        records.append(
+            compare_values(
+                graph,
+                output,
+                reference,
+                values,
+                scale=scale,
+                tolerance=scaled.get(output, SCALED_TOLERANCE),
+                least_rank=tolerances.rank_correlation,
+                rows=rows,
+            )
+        )
     return records
 
 

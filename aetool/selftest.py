@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError
-from aetool.parity import OutputParity, compare_graph
+from aetool.parity import EXACT, OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -19,6 +19,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def verify_bundle(path: str | Path, *, provider: str = "auto") -> list[OutputParity]:
     """Check the hash of every file, then compare every graph in every precision with golden.npz.
+
+    Each precision is held to the tolerances that the manifest gives for it.
 
     Returns:
         One record per precision, graph and output; `passed` of each tells the verdict.
@@ -34,7 +36,7 @@ def verify_bundle(path: str | Path, *, provider: str = "auto") -> list[OutputPar
         with load(path, provider=provider, precision=precision) as model:
             if model.manifest != bundle.manifest:
                 raise BundleError(f"{path}: was replaced by another bundle meanwhile; verify it again")
-            records += run_all_graphs(model, golden["features"], golden, _label(precision, "golden"))
+            records += run_all_graphs(model, golden["features"], golden, in_precision("golden", precision))
     return records
 
 
@@ -57,20 +59,32 @@ def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "au
                 parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]
                 parts = parts or [model.run(graph, rows)]
                 single |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            records += run_all_graphs(model, rows, single, _label(precision, "one by one"))
+            records += run_all_graphs(model, rows, single, in_precision("one by one", precision))
     return records
 
 
 def run_all_graphs(
     model: AutoencoderSession, features: NDArray[Any], expected: Arrays, rows: str
 ) -> list[OutputParity]:
-    """Run every graph of `model` on `features` and compare with `expected` (output name -> reference)."""
+    """Run every graph of `model` on `features` and compare with `expected` (output name -> reference).
+
+    The tolerances are those of the model's precision.
+    """
+    tolerances = model.manifest.variants[model.precision].tolerances or EXACT
     records = []
     for graph in model.graphs:
         data = expected["embedding"] if graph == "decoder" else features
         outputs = model.run(graph, data)
         found = {name: outputs[name] for name in outputs if name in expected}  # a later version may give more
-        records += compare_graph(graph, expected, found, features=features, threshold=model.threshold, rows=rows)
+        records += compare_graph(
+            graph,
+            expected,
+            found,
+            features=features,
+            threshold=model.threshold,
+            rows=rows,
+            tolerances=tolerances,
+        )
     return records
 
 
@@ -108,5 +122,6 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     return golden
 
 
-def _label(precision: str, rows: str) -> str:
+def in_precision(rows: str, precision: str) -> str:
+    """What to call the rows of a comparison."""
     return rows if precision == "fp32" else f"{rows} ({precision})"

@@ -129,9 +129,9 @@ class Fields:
 
     def text_lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
         """name -> distinct texts, one or more; None where the key is missing."""
-        if key not in self.content:
+        entry = self.child_or_none(key)
+        if entry is None:
             return None
-        entry = Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
         lists = {name: entry.texts(name) for name in entry.content}
         for name, texts in lists.items():
             if texts is None:
@@ -149,6 +149,12 @@ class Fields:
     def children(self, key: str) -> "list[tuple[str, Fields]]":
         values = self.take(key, dict)
         return [(name, Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()]
+
+    def child_or_none(self, key: str) -> "Fields | None":
+        """The object at `key`; None where the key is missing."""
+        if key not in self.content:
+            return None
+        return Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
 
     def rest(self) -> dict[str, Any]:
         return {key: value for key, value in self.content.items() if key not in self.taken}

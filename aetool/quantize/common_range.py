@@ -75,8 +75,11 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
 
 
 def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest of each column, by a method of calibration; (columns,) each."""
-    method = METHODS[calibration]
+    """Lowest and highest of each column, by a method of calibration; (columns,) each.
+
+    Entropy needs more numbers than a column has: its percentiles are taken.
+    """
+    method = METHODS["percentile" if calibration == "entropy" else calibration]
     limits = [
         method(finite) if (finite := column[np.isfinite(column)]).any() else (0.0, 0.0) for column in values.T
     ]

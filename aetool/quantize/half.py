@@ -20,6 +20,7 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
     On a CPU that has no float16 arithmetic, onnxruntime converts to and fro: smaller, not faster.
     """
     halves: set[str] = set()
+    outputs = {output.name for output in model.graph.output}  # graphs may be cut there: nothing goes round them
     read: dict[str, str] = {}
     before: dict[str, list[NodeProto]] = {}
     after: dict[str, list[NodeProto]] = {}
@@ -35,17 +36,17 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
             bias = add_constant(model, f"{made}/bias", layer.bias.astype(np.float16)) if has_bias else None
             take_constants(model, layer, weight, bias)
         if value not in read:
-            read[value] = f"{value}/half"
-            if value not in halves:
-                before[made] = [helper.make_node("Cast", [value], [read[value]], to=TensorProto.FLOAT16)]
+            read[value] = f"{value}/read_half"
+            before[made] = [helper.make_node("Cast", [value], [read[value]], to=TensorProto.FLOAT16)]
         node.input[0] = read[value]
-        halves.add(made)
-        read[made] = f"{made}/half"
-        after[made] = [helper.make_node("Cast", [read[made]], [made], to=TensorProto.FLOAT)]
+        after[made] = [helper.make_node("Cast", [f"{made}/half"], [made], to=TensorProto.FLOAT)]
+        if made not in outputs:
+            halves.add(made)
+            read[made] = f"{made}/half"
     insert_nodes(model, before, after)
     for node in model.graph.node:
-        if node.op_type != "Cast" and node.output[0] in halves:
-            node.output[0] = read[node.output[0]]
+        if node.output[0] in after and node.op_type != "Cast":
+            node.output[0] = f"{node.output[0]}/half"
 
 
 def to_bf16(model: ModelProto, in_float: Collection[str] = ()) -> None:

@@ -21,28 +21,59 @@ ACTIVATIONS: Any = np.int8 if platform.machine().lower() in ("arm64", "aarch64")
 _LARGEST_BIAS = 2.0**30
 
 
+def integer_layers(model: ModelProto, in_float: Collection[str] = ()) -> list[Layer]:
+    """The layers that can be integers: all but those named, and a convolution that gives a result itself."""
+    ends = {output.name for output in model.graph.output}
+    chosen = [layer for layer in layers_of(model) if layer.name not in in_float]
+    return [layer for layer in chosen if layer.kind != "Conv" or _activated(model, layer) not in ends]
+
+
+def values_to_observe(model: ModelProto) -> set[str]:
+    """What `to_int8` must know the ranges of."""
+    layers = integer_layers(model)
+    return {layer.source for layer in layers} | {_activated(model, layer) for layer in layers if layer.kind == "Conv"}
+
+
 def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -> None:
-    """Turn every layer of `model` into integers, but those whose names are `in_float`.
+    """Turn the layers of `model` into integers, but those whose names are `in_float`.
 
     Args:
-        ranges: of each layer's source, and of what `also_observed` names.
+        ranges: of `values_to_observe`.
     """
+    layers = integer_layers(model, in_float)
+    # A convolution in integers gives integers: what follows it has them anyway.
+    convolved = {_activated(model, layer) for layer in layers if layer.kind == "Conv"}
     before: dict[str, list[NodeProto]] = {}
     after: dict[str, list[NodeProto]] = {}
-    rounded: set[str] = set()
-    for layer in layers_of(model):
-        if layer.name in in_float:
-            continue
+    for value in {layer.source: None for layer in layers} | dict.fromkeys(sorted(convolved)):
+        scale, zero_point = _steps(*ranges[value])
+        add_constant(model, f"{value}/scale", np.float32(scale))
+        add_constant(model, f"{value}/zero_point", zero_point)
+    for value in sorted(convolved):
+        for node in model.graph.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = f"{value}/rounded" if name == value else name
+        after[value] = [
+            _node("QuantizeLinear", value, value, f"{value}/q"),
+            _node("DequantizeLinear", f"{value}/q", value, f"{value}/rounded"),
+        ]
+    rounded = set(convolved)
+    for layer in layers:
         nodes = before.setdefault(layer.output, [])
-        scale, zero_point = _steps(*ranges[layer.source])
         if layer.source not in rounded:
             rounded.add(layer.source)
-            add_constant(model, f"{layer.source}/scale", np.float32(scale))
-            add_constant(model, f"{layer.source}/zero_point", zero_point)
             nodes.append(_node("QuantizeLinear", layer.source, layer.source, f"{layer.source}/q"))
         nodes.append(_node("DequantizeLinear", f"{layer.source}/q", layer.source, f"{layer.output}/x"))
-        nodes += _constants(model, layer, scale)
+        nodes += _constants(model, layer, _steps(*ranges[layer.source])[0])
     insert_nodes(model, before, after)
+
+
+def _activated(model: ModelProto, layer: Layer) -> str:
+    """A layer's output, after the ReLU that alone reads it."""
+    ends = {output.name for output in model.graph.output}
+    readers = [node for node in model.graph.node if layer.output in node.input]
+    alone = len(readers) == 1 and readers[0].op_type == "Relu" and layer.output not in ends
+    return str(readers[0].output[0]) if alone else layer.output
 
 
 def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]:
