@@ -1,0 +1,202 @@
+"""`quantize`: a precision for a bundle, made, measured, and added if it keeps within the budget."""
+
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+import aetool
+from aetool.budget import Budget
+from aetool.bundle import Bundle
+from aetool.errors import BundleError, InputError, OutputError
+from aetool.export.card import model_card
+from aetool.export.inner_values import inner_values
+from aetool.manifest import Manifest, Variant
+from aetool.publish import publish, record_files
+from aetool.quantize.calibration import Calibration, Floats
+from aetool.quantize.convert import PRECISIONS, Precision
+from aetool.quantize.integer import ACTIVATIONS
+from aetool.quantize.rows import Labels, Split, split_rows
+from aetool.quantize.search import Attempt, Progress, find_recipe, refused
+from aetool.quantize.speed import measure_speed
+from aetool.quantize.trial import Trial, Workbench
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeOptions:
+    calibration: Calibration = "minmax"
+    """How ranges are found, int8 alone; others are tried where the budget asks for it."""
+    overwrite: bool = False
+    """Replace the precision where the bundle has it already."""
+    seed: int = 0
+    """Draws which rows calibrate and which judge."""
+    rounds: int = 5
+    """Turns of each, for one row and for many, of the speed measurement."""
+    seconds: float = 0.2
+    """Of one turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    bundle: Bundle
+    """As it is now."""
+    precision: Precision
+    variant: Variant
+    tried: tuple[Attempt, ...]
+    """The last is what was added."""
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """What was measured, as in the manifest: "fidelity", "speed", "bytes_ratio", ..."""
+        return self.variant.figures
+
+
+def quantize(
+    path: str | Path,
+    rows: NDArray[Any],
+    labels: Labels | None = None,
+    *,
+    precision: Precision = "int8",
+    options: QuantizeOptions | None = None,
+    budget: Budget | None = None,
+    progress: Progress = lambda text: None,
+) -> Quantized:
+    """Add a precision to the bundle at `path`, or nothing.
+
+    Args:
+        rows: real ones, (rows, ...), as the bundle takes them. The normal ones calibrate and set the threshold;
+            where there are enough, half of them are kept apart to judge by.
+        labels: (rows,) True for anomalies; without them all rows are normal, and there is no AUROC.
+        budget: `Budget()` by default.
+
+    Raises:
+        BudgetError: it costs more than the budget allows, whatever was tried.
+        InputError: the rows do not fit the bundle, or an option is none.
+        ExportError: the bundle has nothing that this precision changes, or is not of this aetool's making.
+        VerificationError: the variant would lose what no precision may.
+        OutputError: the bundle has the precision already, or cannot be written.
+    """
+    options, budget = options or QuantizeOptions(), budget or Budget()
+    bundle = Bundle.open_whole(path)
+    _require_possible(bundle, precision, options)
+    split = split_rows(_as_rows(bundle, rows), labels, options.seed)
+    bench = Workbench(bundle, split)
+    trial, attempts = find_recipe(bench, precision, options.calibration, budget, progress)
+    tolerances = bench.prove(trial)
+    variant = Variant(
+        files={name: f"{precision}/{name}.onnx" for name in trial.graphs},
+        threshold=trial.threshold.value,
+        inner_values={name: values for name, graph in trial.graphs.items() if (values := inner_values(graph))} or None,
+        tolerances=tolerances,
+        figures=_figures(bench, trial, attempts, budget),
+    )
+    with tempfile.TemporaryDirectory(prefix="aetool-quantize-") as folder:
+        staged = _publish(bundle, Path(folder) / "staged", precision, variant, trial.graphs)
+        speed = measure_speed(
+            staged.path,
+            staged.manifest,
+            precision,
+            split.judged,
+            seconds=options.seconds,
+            rounds=options.rounds,
+            progress=progress,
+        )
+    if slow := budget.exceeded(trial.fidelity, speed["bulk"]):
+        attempts[-1] = replace(attempts[-1], reasons=tuple(slow))
+        raise refused(bench, precision, trial, attempts)
+    variant = replace(variant, figures=_plain({**variant.figures, "speed": speed}))
+    if Bundle.open(path).manifest != bundle.manifest:
+        raise BundleError(f"{path}: was replaced by another bundle meanwhile; quantize it again")
+    made = _publish(bundle, Path(path), precision, variant, trial.graphs)
+    return Quantized(made, precision, variant, tuple(attempts))
+
+
+def _require_possible(bundle: Bundle, precision: Precision, options: QuantizeOptions) -> None:
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}; choose one")
+    if options.calibration not in get_args(Calibration):
+        raise InputError(
+            f"calibration: expected one of {', '.join(get_args(Calibration))}, found {options.calibration!r}"
+        )
+    if precision in bundle.manifest.variants and not options.overwrite:
+        raise OutputError(f"{bundle.path}: has {precision} already; pass --overwrite to replace it")
+
+
+def _as_rows(bundle: Bundle, rows: NDArray[Any]) -> Floats:
+    found, shape = np.asarray(rows), bundle.manifest.input_shape
+    if found.dtype.kind not in "biuf" or found.shape[1:] != shape:
+        raise InputError(
+            f"rows: expected numbers of shape (rows, {', '.join(map(str, shape))}), found {found.dtype!s:.40} of shape "
+            f"{found.shape}; give rows as the bundle takes them"
+        )
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _figures(bench: Workbench, trial: Trial, attempts: list[Attempt], budget: Budget) -> dict[str, Any]:
+    split: Split = bench.split
+    sizes = {name: len(graph) for name, graph in trial.graphs.items()}
+    before = {name: len(graph) for name, graph in bench.float32.items()}
+    ratios = {name: size / before[name] for name, size in sizes.items()}
+    recipe = trial.recipe
+    return {
+        "fidelity": dataclasses.asdict(trial.fidelity),
+        "reconstruction_error_ratio": bench.error_ratio(trial),
+        "bytes": sizes,
+        "bytes_ratio": {**ratios, "all": sum(sizes.values()) / sum(before.values())},
+        "threshold": {"value": trial.threshold.value, **trial.threshold.rule},
+        "recipe": {
+            "calibration": recipe.calibration if recipe.precision == "int8" else None,
+            "in_float": recipe.in_float,
+            "activations": np.dtype(ACTIVATIONS).name if recipe.precision == "int8" else None,
+        },
+        "rows": {"calibration": len(split.calibration), "judged": len(split.judged), "disjoint": split.disjoint},
+        "budget": dataclasses.asdict(budget),
+        "tried": [attempt.record for attempt in attempts],
+        "tools": {
+            "aetool": aetool.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _publish(
+    bundle: Bundle, path: Path, precision: Precision, variant: Variant, graphs: Mapping[str, bytes]
+) -> Bundle:
+    """The whole bundle anew, with the variant; its other files as they were."""
+    old = bundle.manifest
+    replaced = set(old.variants[precision].files.values()) if precision in old.variants else set()
+    replaced -= {name for other, each in old.variants.items() if other != precision for name in each.files.values()}
+    files = {name: bundle.read(name) for name in old.files if name not in replaced}
+    files |= {variant.files[name]: content for name, content in graphs.items()}
+    manifest: Manifest = replace(old, variants={**old.variants, precision: variant})
+    files[CARD] = model_card(manifest).encode()
+    kept = {name: record.unknown for name, record in old.files.items()}
+    records = {name: replace(r, unknown=kept.get(name, {})) for name, r in record_files(files).items()}
+    return publish(path, replace(manifest, files=records), files, overwrite=True)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back; what is no finite number is null."""
+
+    def finite(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: finite(each) for key, each in part.items()}
+        if isinstance(part, list | tuple):
+            return [finite(each) for each in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return json.loads(json.dumps(finite(value)))
