@@ -88,6 +88,7 @@ def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]
     of = f"{layer.output}/weight"
     add_constant(model, f"{of}/q", weight)
     add_constant(model, f"{of}/scale", steps.astype(np.float32))
+    # Without this zero point, which is 0 by default, onnxruntime makes no integer product; the bias needs none.
     add_constant(model, f"{of}/zero_point", np.zeros(len(steps), np.int8))
     nodes = [_node("DequantizeLinear", f"{of}/q", of, f"{of}/float", axis=layer.out_axis)]
     bias = None
@@ -96,8 +97,8 @@ def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]
         to = f"{layer.output}/bias"
         add_constant(model, f"{to}/q", np.rint(layer.bias / both.astype(np.float64)).astype(np.int32))
         add_constant(model, f"{to}/scale", both)
-        add_constant(model, f"{to}/zero_point", np.zeros(len(both), np.int32))
-        nodes.append(_node("DequantizeLinear", f"{to}/q", to, bias := f"{to}/float", axis=0))
+        bias = f"{to}/float"
+        nodes.append(helper.make_node("DequantizeLinear", [f"{to}/q", f"{to}/scale"], [bias], axis=0))
     take_constants(model, layer, f"{of}/float", bias)
     layer.node.input[0] = f"{layer.output}/x"
     return nodes
