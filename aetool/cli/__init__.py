@@ -8,6 +8,7 @@ from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
+from aetool.cli.quantize import quantize
 from aetool.cli.report import report
 from aetool.cli.train import train
 from aetool.cli.verify import verify
@@ -22,6 +23,7 @@ for command in (
     reconstruct,
     score,
     evaluate,
+    quantize,
     bench,
     compare,
     report,

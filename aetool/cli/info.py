@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
+from aetool.cli.precisions import show_precisions
 
 _SHOWN = 12  # feature names; --json has them all
 
@@ -40,7 +42,6 @@ def info(path: Path) -> Result:
         *_categories(manifest.categories),
         ("embedding shape", _shape(manifest.embedding_shape)),
         ("graphs", ", ".join(variant.files)),
-        ("precisions", ", ".join(manifest.variants)),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
@@ -48,7 +49,13 @@ def info(path: Path) -> Result:
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
         ("files", file_sizes({name: record.size for name, record in manifest.files.items()})),
     ]
-    return Result({"kind": "bundle", **asdict(manifest)}, lambda out: out.print(facts(pairs)))
+
+    def show(out: Console) -> None:
+        out.print(facts(pairs))
+        out.print()
+        show_precisions(out, manifest)
+
+    return Result({"kind": "bundle", **asdict(manifest)}, show)
 
 
 def _checkpoint(path: Path) -> Result:

@@ -62,6 +62,21 @@ class NumberList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of numbers such as 0.5,2, or a JSON file of one", param, ctx)
 
 
+class Share(click.ParamType[Any]):
+    """`0.5%` or `0.005` as a number."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        text, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+        try:
+            return float(text) / 100 if percent else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a share such as 0.5% or 0.005", param, ctx)
+
+
 def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     """The values of a repeated CommaList option."""
     return tuple(name for names in lists for name in names)
@@ -104,6 +119,22 @@ outputs = click.option(
     type=CommaList(),
     help="What the outputs are, in order: embedding, reconstruction, or - for neither.  [default: recognised]",
 )
+
+
+def budget(command: Any) -> Any:
+    """The options that become an `aetool.budget.Budget`."""
+    for decorate in (
+        click.option("--min-speedup", type=float, help="Least rows a second to fp32's.  [default: none]"),
+        click.option(
+            "--max-flips", type=Share(), default=0.005, help="Rows whose decision may differ.  [default: 0.5%]"
+        ),
+        click.option(
+            "--max-auroc-drop", type=Share(), default=0.002, help="AUROC that it may cost.  [default: 0.002]"
+        ),
+    ):
+        command = decorate(command)
+    return command
+
 
 PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", "overwrite")
 

@@ -56,7 +56,7 @@ model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a nu
 | proven | {proven} |
 | opset | {manifest.opset} (IR {manifest.ir_version}) |
 | made with | {tools} |
-
+{_precisions(manifest)}
 `aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
 """
 
@@ -68,6 +68,30 @@ def _origin(provenance: Mapping[str, Any]) -> str:
         f"{provenance.get('rows_trained', '?')} rows of {_cell(str(provenance.get('data') or 'a table'))}, "
         f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
     )
+
+
+def _precisions(manifest: Manifest) -> str:
+    """A table of the variants, where there are others than fp32; what is not known of one stays empty."""
+    if len(manifest.variants) == 1:
+        return ""
+    lines = ["", "| precision | threshold | size to fp32's | flips | AUROC drop | rows a second to fp32's |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for precision, variant in manifest.variants.items():
+        found = [
+            _figure(variant.figures, "bytes_ratio", "all", ".2f"),
+            _figure(variant.figures, "fidelity", "flips", ".2%"),
+            _figure(variant.figures, "fidelity", "auroc_drop", ".4f"),
+            _figure(variant.figures, "speed", "bulk", ".2f"),
+        ]
+        lines.append(f"| {_cell(precision)} | {variant.threshold:.6g} | {' | '.join(found)} |")
+    return "\n".join(
+        [*lines, "", "`aetool.load(..., precision=...)` takes one; each has a threshold of its own.", ""]
+    )
+
+
+def _figure(figures: Mapping[str, Any], group: str, name: str, form: str) -> str:
+    value = found.get(name) if isinstance(found := figures.get(group), Mapping) else None
+    return format(value, form) if isinstance(value, int | float) else ""
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -31,7 +31,9 @@ def require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
         require_deployable(onnx.load_from_string(content), opset)
 
 
-def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, NDArray[Any]], allowed: Tolerances) -> None:
+def require_repeatable(
+    sessions: Mapping[str, Any], feeds: Mapping[str, NDArray[Any]], allowed: Tolerances
+) -> None:
     """The same rows give the same, twice; a few of them what they give among many, as near as the precision is.
 
     Raises:

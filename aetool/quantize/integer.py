@@ -31,7 +31,9 @@ def integer_layers(model: ModelProto, in_float: Collection[str] = ()) -> list[La
 def values_to_observe(model: ModelProto) -> set[str]:
     """What `to_int8` must know the ranges of."""
     layers = integer_layers(model)
-    return {layer.source for layer in layers} | {_activated(model, layer) for layer in layers if layer.kind == "Conv"}
+    return {layer.source for layer in layers} | {
+        _activated(model, layer) for layer in layers if layer.kind == "Conv"
+    }
 
 
 def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -> None:

@@ -109,7 +109,9 @@ def _recipes(
             yield Recipe(precision, best, tuple(order[:count]))
 
 
-def _damage(bench: Workbench, precision: Precision, calibration: Calibration, layers: list[str], one: str) -> float:
+def _damage(
+    bench: Workbench, precision: Precision, calibration: Calibration, layers: list[str], one: str
+) -> float:
     """What one layer alone does to the order of the scores."""
     trial = bench.make(Recipe(precision, calibration, tuple(name for name in layers if name != one)))
     before, after = bench.answers.score, trial.answers.score

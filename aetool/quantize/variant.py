@@ -97,7 +97,8 @@ def quantize(
     variant = Variant(
         files={name: f"{precision}/{name}.onnx" for name in trial.graphs},
         threshold=trial.threshold.value,
-        inner_values={name: values for name, graph in trial.graphs.items() if (values := inner_values(graph))} or None,
+        inner_values={name: values for name, graph in trial.graphs.items() if (values := inner_values(graph))}
+        or None,
         tolerances=tolerances,
         figures=_figures(bench, trial, attempts, budget),
     )
@@ -179,7 +180,9 @@ def _publish(
     """The whole bundle anew, with the variant; its other files as they were."""
     old = bundle.manifest
     replaced = set(old.variants[precision].files.values()) if precision in old.variants else set()
-    replaced -= {name for other, each in old.variants.items() if other != precision for name in each.files.values()}
+    replaced -= {
+        name for other, each in old.variants.items() if other != precision for name in each.files.values()
+    }
     files = {name: bundle.read(name) for name in old.files if name not in replaced}
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest: Manifest = replace(old, variants={**old.variants, precision: variant})

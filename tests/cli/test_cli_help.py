@@ -11,8 +11,10 @@ import pytest
 
 from aetool.cli import main
 from aetool.cli.options import SCORES
+from aetool.cli.quantize import CALIBRATIONS, PRECISIONS
 from aetool.cli.train import ACTIVATIONS, DROPOUT_ON
 from aetool.model import config, scored
+from aetool.quantize import Calibration, Precision
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
@@ -24,6 +26,7 @@ COMMANDS = (
     "reconstruct",
     "score",
     "evaluate",
+    "quantize",
     "bench",
     "bench compare",
     "report",
@@ -92,6 +95,8 @@ def test_choices_are_those_of_the_model():
     assert typing.get_args(config.Activation) == ACTIVATIONS
     assert typing.get_args(config.DropoutOn) == DROPOUT_ON
     assert typing.get_args(scored.Score) == SCORES
+    assert typing.get_args(Precision) == PRECISIONS
+    assert typing.get_args(Calibration) == CALIBRATIONS
 
 
 @pytest.mark.parametrize(
