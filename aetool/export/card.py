@@ -84,9 +84,7 @@ def _precisions(manifest: Manifest) -> str:
             _figure(variant.figures, "speed", "bulk", ".2f"),
         ]
         lines.append(f"| {_cell(precision)} | {variant.threshold:.6g} | {' | '.join(found)} |")
-    return "\n".join(
-        [*lines, "", "`aetool.load(..., precision=...)` takes one; each has a threshold of its own.", ""]
-    )
+    return "\n".join([*lines, "", "`aetool.load(..., precision=...)` takes one of them.", ""])
 
 
 def _figure(figures: Mapping[str, Any], group: str, name: str, form: str) -> str:

@@ -26,7 +26,7 @@ _CHUNK = 256
 
 
 def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
-    """The values `names` inside `model`, or features, for up to MOST_ROWS rows, spread over all: name -> (rows, ...)."""
+    """The values `names` inside `model`, or features, for up to MOST_ROWS rows: name -> (rows, ...)."""
     wanted = sorted(set(names))
     inner = [name for name in wanted if name != "features"]
     session = open_session(
@@ -62,7 +62,8 @@ def _entropy(values: Floats) -> tuple[float, float]:
     """Cut where the rounded distribution tells most of the true one.
 
     Of all cuts, the one with the least Kullback-Leibler divergence between the histogram of magnitudes (what lies
-    beyond counted to the last bin) and the same in LEVELS steps; S. Migacz, 8-bit inference with TensorRT, GTC 2017.
+    beyond counted to the last bin) and the same in LEVELS steps: S. Migacz, 8-bit inference with TensorRT, GTC
+    2017.
     """
     magnitudes = np.abs(values[values != 0])  # zeros, which ReLU makes many of, are exact anyway
     counts, edges = np.histogram(magnitudes, bins=BINS, range=(0.0, float(magnitudes.max())))

@@ -31,9 +31,7 @@ def require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
         require_deployable(onnx.load_from_string(content), opset)
 
 
-def require_repeatable(
-    sessions: Mapping[str, Any], feeds: Mapping[str, NDArray[Any]], allowed: Tolerances
-) -> None:
+def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, Floats], allowed: Tolerances) -> None:
     """The same rows give the same, twice; a few of them what they give among many, as near as the precision is.
 
     Raises:
@@ -55,8 +53,8 @@ def require_repeatable(
                 )
                 if not record.passed:
                     raise VerificationError(
-                        f"{name}: {batch} rows give another {output} than among {len(feed)} ({record.reason}); it was "
-                        "not added"
+                        f"{name}: {batch} rows give another {output} than among {len(feed)} ({record.reason}); it "
+                        "was not added"
                     )
 
 
@@ -89,9 +87,10 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
         at = int(np.flatnonzero(lost)[0])
         column = int(np.repeat(columns, len(values))[at])
         value = values[at % len(values)]
+        where = names[column] if names else f"place {column}"
         raise VerificationError(
-            f"detector: a row with {value} in {names[column] if names else f'place {column}'} would pass as a number: "
-            "the score of this model is computed from what 8 bits cannot hold; it was not added"
+            f"detector: a row with {value} in {where} would pass as a number: the score of this model does not depend "
+            "on the row itself, but on what a coarser precision cannot hold; it was not added"
         )
     clean = found["score"][1::2]
     if not np.array_equal(clean, np.full_like(clean, clean[0])):

@@ -1,12 +1,12 @@
 """Columns brought to a common range before the first layer: 8 bits cover one range, not one for each column.
 
-The graphs take raw units, and a scaler is often folded into their first layer. With c the middle of each column and
-s its share of the way from the rows' range to the weights',
+The graphs take raw units, and a scaler is often folded into their first layer. With c the middle of each column
+and s a scale of its own,
 
     x' = (x - c) / s        W' = s W        b' = b + W c
 
-is exact algebra, computed in float. s = sqrt(range of x / range of W) leaves both equally uneven (SmoothQuant, Xiao
-et al. 2023, with alpha = 1/2), whatever the units are.
+is exact algebra, computed in float. s = sqrt(range of x / range of W) leaves both equally uneven, whatever the
+units are (SmoothQuant, Xiao et al. 2023, with alpha = 1/2).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
 from aetool.quantize.calibration import METHODS, Calibration, Floats
-from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of, take_constants
+from aetool.quantize.layers import (
+    Layer,
+    add_constant,
+    in_common_range,
+    insert_nodes,
+    layers_of,
+    take_constants,
+)
 
 UNEVEN = 4.0
 """How much narrower than all columns together one may be: it keeps 6 of the 8 bits."""
@@ -60,11 +67,12 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
         bias = (0.0 if layer.bias is None else layer.bias) + centre @ weight
         scaled = weight * share[:, None]
         name = f"{layer.output}/common"
+        weight_name = in_common_range(layer.name)
         add_constant(model, f"{name}/centre", centre.astype(np.float32))
         add_constant(model, f"{name}/gain", (1 / share).astype(np.float32))
-        add_constant(model, f"{name}/weight", (scaled.T if layer.out_axis == 0 else scaled).astype(np.float32))
+        add_constant(model, weight_name, (scaled.T if layer.out_axis == 0 else scaled).astype(np.float32))
         add_constant(model, f"{name}/bias", bias.astype(np.float32))
-        take_constants(model, layer, f"{name}/weight", f"{name}/bias")
+        take_constants(model, layer, weight_name, f"{name}/bias")
         before[layer.output] = [
             helper.make_node("Sub", [layer.source, f"{name}/centre"], [f"{name}/centred"]),
             helper.make_node("Mul", [f"{name}/centred", f"{name}/gain"], [f"{name}/x"]),

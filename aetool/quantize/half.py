@@ -32,8 +32,9 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
             continue
         if layer is not None:
             weight = add_constant(model, f"{made}/weight", layer.weight.astype(np.float16))
-            has_bias = layer.bias is not None
-            bias = add_constant(model, f"{made}/bias", layer.bias.astype(np.float16)) if has_bias else None
+            bias = None
+            if layer.bias is not None:
+                bias = add_constant(model, f"{made}/bias", layer.bias.astype(np.float16))
             take_constants(model, layer, weight, bias)
         if value not in read:
             read[value] = f"{value}/read_half"

@@ -1,7 +1,7 @@
 """Layers in 8-bit integers: weights per channel, what comes in per tensor, everything else in float.
 
-x ~ (q - zero_point) * scale, as QuantizeLinear and DequantizeLinear define it. onnxruntime makes one integer product
-of a layer between them, which gives float where no integers follow; the last layer therefore does.
+x ~ (q - zero_point) * scale, as QuantizeLinear and DequantizeLinear define it. onnxruntime makes one integer
+product of a layer between them, which gives float where no integers follow: so does the last layer.
 """
 
 import platform
@@ -49,7 +49,7 @@ def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -
     after: dict[str, list[NodeProto]] = {}
     for value in {layer.source: None for layer in layers} | dict.fromkeys(sorted(convolved)):
         scale, zero_point = _steps(*ranges[value])
-        add_constant(model, f"{value}/scale", np.float32(scale))
+        add_constant(model, f"{value}/scale", np.asarray(scale, np.float32))
         add_constant(model, f"{value}/zero_point", zero_point)
     for value in sorted(convolved):
         for node in model.graph.node:
@@ -114,5 +114,5 @@ def _steps(low: float, high: float) -> tuple[float, NDArray[Any]]:
     return scale, np.asarray(zero_point, ACTIVATIONS)
 
 
-def _node(kind: str, value: str, of: str, output: str, **attributes: int) -> NodeProto:
+def _node(kind: str, value: str, of: str, output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(kind, [value, f"{of}/scale", f"{of}/zero_point"], [output], **attributes)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 KINDS = ("Gemm", "MatMul", "Conv")
+_COMMON = "/in_common_range"
 Weight = NDArray[np.float32]
 
 
@@ -65,7 +66,12 @@ def _found(model: ModelProto) -> Iterator[Layer]:
         channels = weight.shape[out_axis]
         weight = weight * np.float32(attributes.get("alpha", 1.0)) if node.op_type == "Gemm" else weight
         full_bias = np.broadcast_to(bias[0].reshape(-1), (channels,)).copy() if bias else None
-        yield Layer(names[0], node, str(node.input[0]), weight, out_axis, full_bias)
+        yield Layer(names[0].removesuffix(_COMMON), node, str(node.input[0]), weight, out_axis, full_bias)
+
+
+def in_common_range(name: str) -> str:
+    """Another weight for a layer that keeps its name."""
+    return name + _COMMON
 
 
 def take_constants(model: ModelProto, layer: Layer, weight: str, bias: str | None) -> None:

@@ -138,8 +138,8 @@ def _as_rows(bundle: Bundle, rows: NDArray[Any]) -> Floats:
     found, shape = np.asarray(rows), bundle.manifest.input_shape
     if found.dtype.kind not in "biuf" or found.shape[1:] != shape:
         raise InputError(
-            f"rows: expected numbers of shape (rows, {', '.join(map(str, shape))}), found {found.dtype!s:.40} of shape "
-            f"{found.shape}; give rows as the bundle takes them"
+            f"rows: expected numbers of shape (rows, {', '.join(map(str, shape))}), found {found.dtype!s:.40} of "
+            f"shape {found.shape}; give rows as the bundle takes them"
         )
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(found, dtype=np.float32)

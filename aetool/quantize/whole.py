@@ -53,12 +53,14 @@ def set_threshold(model: ModelProto, threshold: float) -> None:
         )
     others = [tensor for tensor in model.graph.initializer if tensor.name != THRESHOLD]
     del model.graph.initializer[:]
-    model.graph.initializer.extend([*others, numpy_helper.from_array(np.float32(threshold), THRESHOLD)])
+    model.graph.initializer.extend(
+        [*others, numpy_helper.from_array(np.asarray(threshold, np.float32), THRESHOLD)]
+    )
     comparison.input[1] = THRESHOLD
 
 
 def _split_products_from_sums(model: ModelProto) -> None:
-    """A Gemm that adds what the graph computes becomes a Gemm and an Add: only what is constant can be an integer."""
+    """A Gemm that adds what the graph computes becomes a Gemm and an Add: only constants become integers."""
     constants = {tensor.name for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -80,6 +82,6 @@ def _beta(node: NodeProto) -> float:
 
 def _not_one_export(bundle: Bundle, value: str) -> ExportError:
     return ExportError(
-        f"{bundle.path}: autoencoder and detector differ in {value!r}, they were not cut from one export; export the "
-        "bundle again"
+        f"{bundle.path}: autoencoder and detector differ in {value!r}, they were not cut from one export; export "
+        "the bundle again"
     )
