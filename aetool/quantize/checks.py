@@ -89,8 +89,8 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
         value = values[at % len(values)]
         where = names[column] if names else f"place {column}"
         raise VerificationError(
-            f"detector: a row with {value} in {where} would pass as a number: the score of this model does not depend "
-            "on the row itself, but on what a coarser precision cannot hold; it was not added"
+            f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
+            "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
         )
     clean = found["score"][1::2]
     if not np.array_equal(clean, np.full_like(clean, clean[0])):

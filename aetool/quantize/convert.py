@@ -56,8 +56,8 @@ class Converter:
         if not found:
             kinds = sorted({node.op_type for node in self._model.graph.node})
             raise ExportError(
-                f"{precision}: no product with constant float32 weights found (nodes: {', '.join(kinds)}), so there "
-                "is nothing to change; keep fp32"
+                f"{precision}: no product with constant float32 weights found (nodes: {', '.join(kinds)}), so "
+                "there is nothing to change; keep fp32"
             )
         return list(dict.fromkeys(layer.name for layer in found))
 

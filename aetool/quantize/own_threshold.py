@@ -50,7 +50,7 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
 
 
 def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
-    """The threshold's place between the scores of ranks `rank` - 1 and `rank`, moved from one order to the other."""
+    """The threshold's place between the scores of ranks `rank` - 1 and `rank`, in the other order."""
     (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
     place = (threshold - low) / (high - low) if high > low else 0.5
     return float(np.float32(to_low + place * (to_high - to_low)))

@@ -105,7 +105,7 @@ class Workbench:
         """Squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
         normal, features = self.split.normal, self.bundle.manifest.features
         rows = self.split.judged[normal]
-        scale = np.broadcast_to(column_scale(rows, rows), rows.shape[1:])
+        scale = np.broadcast_to(np.asarray(column_scale(rows, rows), np.float64), rows.shape[1:])
         numbers = np.array([feature.categories is None for feature in features]) if features else ...
         errors = []
         with np.errstate(all="ignore"):
