@@ -4,20 +4,26 @@ from collections.abc import Collection
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from aetool.quantize.layers import add_constant, insert_nodes, layers_of, take_constants
+from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of, take_constants
 
 ELEMENTWISE = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Gelu", "HardSigmoid", "HardSwish"}
 )
 """Of one input: between layers they stay in float16."""
+LARGEST = float(np.finfo(np.float16).max)
+COMFORTABLE = 2.0**8
+"""Largest weights of a channel from 1 / COMFORTABLE to COMFORTABLE leave its results room in float16."""
 
 
 def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
     """Compute the layers of `model` and what lies between them in float16; features, score and outputs in float32.
 
-    On a CPU that has no float16 arithmetic, onnxruntime converts to and fro: smaller, not faster.
+    A last layer that gives raw units has its scale taken out, and put on again in float32. A layer whose weights
+    float16 cannot hold stays as it is. On a CPU without float16 arithmetic, onnxruntime converts to and fro:
+    smaller, not faster.
     """
     halves: set[str] = set()
     outputs = {output.name for output in model.graph.output}  # graphs may be cut there: nothing goes round them
@@ -28,25 +34,24 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
     for node in model.graph.node:
         made, value = node.output[0], node.input[0] if node.input else ""
         layer = layers.get(made)
+        scale = None if layer is None else _output_scale(model, layer)
+        if layer is not None and scale is None and not _fits(layer):
+            continue
         if layer is None and not (node.op_type in ELEMENTWISE and len(node.input) == 1 and value in halves):
             continue
+        after[made] = [helper.make_node("Cast", [f"{made}/half"], [made], to=TensorProto.FLOAT)]
         if layer is not None:
-            weight = add_constant(model, f"{made}/weight", layer.weight.astype(np.float16))
-            bias = None
-            if layer.bias is not None:
-                bias = add_constant(model, f"{made}/bias", layer.bias.astype(np.float16))
-            take_constants(model, layer, weight, bias)
+            after[made] = _take_halves(model, layer, scale) or after[made]
         if value not in read:
             read[value] = f"{value}/read_half"
             before[made] = [helper.make_node("Cast", [value], [read[value]], to=TensorProto.FLOAT16)]
         node.input[0] = read[value]
-        after[made] = [helper.make_node("Cast", [f"{made}/half"], [made], to=TensorProto.FLOAT)]
-        if made not in outputs:
+        if made not in outputs and scale is None:
             halves.add(made)
             read[made] = f"{made}/half"
     insert_nodes(model, before, after)
     for node in model.graph.node:
-        if node.output[0] in after and node.op_type != "Cast":
+        if node.output[0] in after and node.op_type not in ("Cast", "Add"):
             node.output[0] = f"{node.output[0]}/half"
 
 
@@ -65,3 +70,41 @@ def to_bf16(model: ModelProto, in_float: Collection[str] = ()) -> None:
         take_constants(model, layer, of, bias)
         before[layer.output] = [helper.make_node("Cast", [f"{of}/bfloat16"], [of], to=TensorProto.FLOAT)]
     insert_nodes(model, before)
+
+
+def _take_halves(model: ModelProto, layer: Layer, scale: NDArray[np.float32] | None) -> list[NodeProto]:
+    """Give a layer constants in float16; the nodes behind it, where its scale was taken out."""
+    made, bias = layer.output, layer.bias
+    if scale is None:
+        named = None if bias is None else add_constant(model, f"{made}/bias", bias.astype(np.float16))
+        take_constants(model, layer, add_constant(model, f"{made}/weight", layer.weight.astype(np.float16)), named)
+        return []
+    channels = scale if layer.out_axis == 1 else scale[:, None]
+    weight = (layer.weight / channels).astype(np.float16)
+    take_constants(model, layer, add_constant(model, f"{made}/weight", weight), None)
+    add_constant(model, f"{made}/scale", scale)
+    add_constant(model, f"{made}/bias", np.zeros_like(scale) if bias is None else bias)
+    return [
+        helper.make_node("Cast", [f"{made}/half"], [f"{made}/float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{made}/float", f"{made}/scale"], [f"{made}/scaled"]),
+        helper.make_node("Add", [f"{made}/scaled", f"{made}/bias"], [made]),
+    ]
+
+
+def _fits(layer: Layer) -> bool:
+    constants = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+    return all(float(np.abs(values).max(initial=0.0)) <= LARGEST for values in constants)
+
+
+def _output_scale(model: ModelProto, layer: Layer) -> NDArray[np.float32] | None:
+    """The size of each channel of a layer that ends in float anyway, a power of 2; None where all are usual."""
+    readers = [node.op_type for node in model.graph.node if layer.output in node.input]
+    if layer.kind != "Gemm" or any(kind in ELEMENTWISE for kind in readers):
+        return None
+    largest = np.abs(layer.weight).max(axis=1 - layer.out_axis)
+    bias = 0.0 if layer.bias is None else float(np.abs(layer.bias).max())
+    used = largest[largest > 0]
+    if bias <= COMFORTABLE and np.all((used >= 1 / COMFORTABLE) & (used <= COMFORTABLE)):
+        return None
+    scale = np.where(largest > 0, np.exp2(np.round(np.log2(np.where(largest > 0, largest, 1.0)))), 1.0)
+    return scale.astype(np.float32)

@@ -81,7 +81,7 @@ def quantize(
         budget: `Budget()` by default.
 
     Raises:
-        BudgetError: it costs more than the budget allows, whatever was tried.
+        BudgetError: it costs more than the budget allows, whatever was tried, or gains nothing.
         InputError: the rows do not fit the bundle, or an option is none.
         ExportError: the bundle has nothing that this precision changes, or is not of this aetool's making.
         VerificationError: the variant would lose what no precision may.
@@ -113,8 +113,11 @@ def quantize(
             rounds=options.rounds,
             progress=progress,
         )
-    if slow := budget.exceeded(trial.fidelity, speed["bulk"]):
-        attempts[-1] = replace(attempts[-1], reasons=tuple(slow))
+    outside = budget.exceeded(trial.fidelity, speed["bulk"])
+    if variant.figures["bytes_ratio"]["all"] >= 1 and max(speed["bulk"], speed["one_row"]) <= 1:
+        outside.append("neither smaller nor faster than fp32")
+    if outside:
+        attempts[-1] = replace(attempts[-1], reasons=tuple(outside))
         raise refused(bench, precision, trial, attempts)
     variant = replace(variant, figures=_plain({**variant.figures, "speed": speed}))
     if Bundle.open(path).manifest != bundle.manifest:
