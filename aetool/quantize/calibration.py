@@ -15,13 +15,15 @@ Calibration = Literal["minmax", "percentile", "entropy"]
 Floats = NDArray[np.float32]
 Values = dict[str, Floats]
 
-PERCENTILE = 99.99
+PERCENTILE = 99.9
 """Of the numbers between both ends of a range; the others are cut off."""
 LEVELS, BINS = 128, 2048
 """Of the entropy method: what the magnitudes are rounded to, and the histogram that this is judged on."""
 MOST_ROWS = 4096
 MOST_NUMBERS = 1 << 26
 """Observed in memory at once; of models with more numbers in a row, fewer rows are looked at."""
+LEAST_KEPT = 0.99
+"""Of the numbers, by the entropy method: where none are near zero, a cut before all of them would look perfect."""
 _CHUNK = 256
 
 
@@ -69,7 +71,7 @@ def _entropy(values: Floats) -> tuple[float, float]:
     counts, edges = np.histogram(magnitudes, bins=BINS, range=(0.0, float(magnitudes.max())))
     total = np.cumsum(counts)
     divergences = []
-    cuts = range(LEVELS, BINS + 1, 8)
+    cuts = [cut for cut in range(LEVELS, BINS + 1, 8) if total[cut - 1] >= LEAST_KEPT * total[-1]]
     for cut in cuts:
         true = counts[:cut].astype(np.float64)
         true[-1] += total[-1] - total[cut - 1]

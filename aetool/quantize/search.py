@@ -79,7 +79,7 @@ def refused(bench: Workbench, precision: Precision, best: Trial, attempts: list[
         most = next(attempt.recipe.in_float[0] for attempt in attempts if attempt.recipe.in_float)
         blame.append(f"the most sensitive layer is {most}")
     if (column := bench.worst_column(best)) is not None:
-        blame.append(f"column {column} suffers most")
+        blame.append(column)
     return BudgetError(
         f"{bench.bundle.path}: {precision} was not added: {'; '.join(nearest.reasons)} ({nearest.recipe}). Tried "
         f"{', '.join(tried)}; {', and '.join(blame) or 'there is nothing to blame'}. Widen the budget, give other "
@@ -113,8 +113,8 @@ def _damage(
     bench: Workbench, precision: Precision, calibration: Calibration, layers: list[str], one: str
 ) -> float:
     """What one layer alone does to the order of the scores."""
-    trial = bench.make(Recipe(precision, calibration, tuple(name for name in layers if name != one)))
-    before, after = bench.answers.score, trial.answers.score
+    others = Recipe(precision, calibration, tuple(name for name in layers if name != one))
+    before, after = bench.answers.score, bench.scores(others, bench.split.judged)
     lost = float(np.mean(np.isfinite(before) & ~np.isfinite(after)))
     return 1 - rank_correlation(before, after) + lost
 

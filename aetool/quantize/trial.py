@@ -28,6 +28,8 @@ from aetool.selftest import read_golden
 
 MARGIN = 1.5
 """Of the tolerances over what was measured: another machine rounds at other places."""
+WILD = 30.0
+"""How many times the range of nine tenths of its rows a column may have before it is to blame."""
 _CHUNK = 1024
 _OUTPUTS = ("embedding", "reconstruction", "score")
 
@@ -54,12 +56,15 @@ class Workbench:
         self._calibration_scores = run_many(self._sessions["detector"], split.calibration)["score"]
         self.answers = _answers(self._sessions, split.judged)
 
+    def scores(self, recipe: Recipe, rows: Floats) -> NDArray[np.float32]:
+        """What a recipe's detector gives for `rows`, (rows,)."""
+        return self._scores(self.converter.convert(recipe), recipe.precision, rows)
+
     def make(self, recipe: Recipe) -> Trial:
-        """Raises VerificationError or ExportError for graphs that cannot be shipped, however faithful."""
+        """The graphs of a recipe, judged."""
         model = self.converter.convert(recipe)
         # The scores do not depend on the threshold: it is chosen by them, and set in a second cut.
-        sessions = _open({"detector": self._cut(model, recipe.precision, 0.0)["detector"]})
-        scores = run_many(sessions["detector"], self.split.calibration)["score"]
+        scores = self._scores(model, recipe.precision, self.split.calibration)
         old = self.bundle.variant("fp32").threshold
         threshold = matched_threshold(self._calibration_scores, scores, old)
         graphs = self._cut(model, recipe.precision, threshold.value)
@@ -91,15 +96,20 @@ class Workbench:
         return float(second / first) if first > 0 and np.isfinite(second) else None
 
     def worst_column(self, trial: Trial) -> str | None:
-        """The feature whose reconstruction got worst, by its range."""
-        before, after = (np.mean(error, axis=0) for error in self._errors(trial))
-        names = self._number_names()
+        """The column to blame, in words: one with wild values, else the one whose reconstruction got worst."""
+        features = self.bundle.manifest.features
+        names = [feature.name for feature in features if feature.categories is None]
         if not names:
             return None
-        return names[int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))]
-
-    def _number_names(self) -> list[str]:
-        return [feature.name for feature in self.bundle.manifest.features if feature.categories is None]
+        numbers = np.array([feature.categories is None for feature in features])
+        with np.errstate(all="ignore"):
+            low, *usual, high = np.nanpercentile(self.split.calibration[:, numbers], [0, 5, 95, 100], axis=0)
+            wild = np.nan_to_num((high - low) / (usual[1] - usual[0]), nan=0.0, posinf=0.0)
+        if wild.max() > WILD:
+            return f"column {names[int(wild.argmax())]} has values {wild.max():.0f} times its usual range"
+        before, after = (np.mean(error, axis=0) for error in self._errors(trial))
+        worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
+        return f"column {names[worst]} suffers most"
 
     def _errors(self, trial: Trial) -> list[NDArray[np.float64]]:
         """Squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
@@ -113,6 +123,11 @@ class Workbench:
                 error = ((answers.reconstruction[normal] - rows) / np.where(scale > 0, scale, 1.0)) ** 2
                 errors.append(np.nan_to_num(error[:, numbers] if features else error, nan=0.0))
         return errors
+
+    def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
+        sessions = _open({"detector": self._cut(model, precision, 0.0)["detector"]})
+        scores: NDArray[np.float32] = run_many(sessions["detector"], rows)["score"]
+        return scores
 
     def _cut(self, model: onnx.ModelProto, precision: Precision, threshold: float) -> dict[str, bytes]:
         set_threshold(model, threshold)

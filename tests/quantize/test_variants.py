@@ -1,5 +1,6 @@
 """What every precision that is added keeps: its own threshold, rows of their own, NaN, and the bundle's tests."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -18,7 +19,9 @@ every_precision = pytest.mark.parametrize("precision", PRECISIONS)
 @every_precision
 def test_a_precision_flags_the_share_of_normal_rows_that_fp32_flags(quantized, uneven_rows, precision):
     rows, labels = uneven_rows
-    exact, variant = (aetool.load(quantized[0], precision=p).detect(rows[~labels]).mean() for p in ("fp32", precision))
+    exact, variant = (
+        aetool.load(quantized[0], precision=p).detect(rows[~labels]).mean() for p in ("fp32", precision)
+    )
     assert exact > 0
     assert variant == pytest.approx(exact, abs=0.003)
 
@@ -56,8 +59,6 @@ def test_another_models_graphs_do_not_pass_by_the_tolerances(quantized, copied, 
     largest.raw_data = largest.raw_data[::-1]
     name = manifest["variants"][precision]["files"]["encoder"]
     (path / name).write_bytes(content := model.SerializeToString())
-    import hashlib
-
     manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     (path / "manifest.json").write_text(json.dumps(manifest))
     failed = {(record.graph, record.rows) for record in verify_bundle(path) if not record.passed}
@@ -139,7 +140,7 @@ def test_one_that_is_there_is_replaced_on_demand_only(quantized, copied, uneven_
 def test_a_precision_that_is_not_there_lists_those_that_are(quantized, uneven):
     with pytest.raises(BundleError, match="has no precision 'int4'; it has bf16, fp16, fp32, int8, int8-dynamic"):
         aetool.load(quantized[0], precision="int4")
-    with pytest.raises(BundleError, match="has no precision 'int8'; it has fp32$"):
+    with pytest.raises(BundleError, match=r"has no precision 'int8'; it has fp32$"):
         aetool.load(uneven, precision="int8")
 
 

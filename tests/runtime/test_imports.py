@@ -102,6 +102,7 @@ def test_the_names_an_app_may_use_are_pinned():
         "AetoolError",
         "AutoencoderSession",
         "BenchmarkError",
+        "BudgetError",
         "BundleError",
         "CheckpointError",
         "DependencyError",

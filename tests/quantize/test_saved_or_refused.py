@@ -1,0 +1,149 @@
+"""A precision that costs too much is saved by another recipe, or refused with what was tried."""
+
+import numpy as np
+import pytest
+
+import aetool
+from aetool import BudgetError, ExportError
+from aetool.budget import Budget
+from aetool.bundle import Bundle
+from aetool.quantize import QuantizeOptions, quantize
+
+QUICK = QuantizeOptions(rounds=1, seconds=0.01)
+
+
+def test_ranges_that_one_wild_cell_spoils_are_found_by_another_calibration(uneven, uneven_rows, copied):
+    rows, labels = (part.copy() for part in uneven_rows)
+    rows[np.flatnonzero(~labels)[::1000], 1] = 1e6  # a column of units
+    path = copied(uneven)
+    budget = Budget(max_auroc_drop=0.02, max_flips=0.02)
+    made = quantize(path, rows, labels, options=QUICK, budget=budget)
+    assert len(made.tried) > 1 and made.tried[0].reasons and not made.tried[-1].reasons
+    assert made.tried[-1].recipe.calibration != "minmax" or made.tried[-1].recipe.in_float
+    assert [attempt["reasons"] for attempt in made.figures["tried"]] == [list(a.reasons) for a in made.tried]
+
+
+def test_the_most_sensitive_layers_stay_in_float_where_calibration_does_not_help(
+    uneven, uneven_rows, copied, monkeypatch
+):
+    """A layer whose weights are one giant among small ones has 8 bits for the giant alone."""
+    import onnx
+
+    from aetool.quantize import trial, whole
+
+    def spoilt(bundle):
+        model = whole.whole_graph(bundle)
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("encoder.2.weight"))
+        values = onnx.numpy_helper.to_array(tensor).copy()
+        values[:, 0] = 3e3  # on a unit that is switched off: float computes as before
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        first = {t.name: t for t in model.graph.initializer}
+        for name in ("pipeline.encoder.0.weight", "pipeline.encoder.0.bias"):
+            off = onnx.numpy_helper.to_array(first[name]).copy()
+            off[0] = 0
+            first[name].CopyFrom(onnx.numpy_helper.from_array(off, name))
+        return model
+
+    monkeypatch.setattr(trial, "whole_graph", spoilt)
+    path = copied(uneven)
+    made = quantize(path, *uneven_rows, options=QUICK, budget=Budget(max_auroc_drop=0.01, max_flips=0.02))
+    assert made.tried[-1].recipe.in_float[0] == "pipeline.encoder.2.weight"
+    assert made.figures["recipe"]["in_float"][0] == "pipeline.encoder.2.weight"
+    assert [attempt.recipe.calibration for attempt in made.tried[:3]] == ["minmax", "percentile", "entropy"]
+
+
+def test_what_nothing_saves_is_refused_with_layer_column_and_everything_tried(uneven, uneven_rows, copied):
+    path = copied(uneven)
+    before = sorted(file.name for file in path.rglob("*"))
+    with pytest.raises(BudgetError) as caught:
+        quantize(path, *uneven_rows, options=QUICK, budget=Budget(max_flips=0.0, max_auroc_drop=0.0))
+    message = str(caught.value)
+    assert "int8 was not added: " in message and "flips" in message
+    assert "calibration minmax, calibration percentile, calibration entropy" in message
+    assert "the most sensitive layer is pipeline." in message and "column c" in message and "suffers" in message
+    assert len(caught.value.tried) > 3 and all(attempt["reasons"] for attempt in caught.value.tried)
+    assert sorted(file.name for file in path.rglob("*")) == before
+    assert Bundle.open_whole(path).manifest == Bundle.open(uneven).manifest
+
+
+def test_a_column_of_wild_values_is_blamed_by_its_name(uneven, uneven_rows, copied):
+    rows, labels = (part.copy() for part in uneven_rows)
+    rows[np.flatnonzero(~labels)[::20], 1] = 1e6
+    with pytest.raises(BudgetError, match=r"column c1 has values [0-9]+ times its usual range"):
+        quantize(copied(uneven), rows, labels, options=QUICK, budget=Budget(max_flips=1e-4))
+
+
+def test_what_is_too_slow_is_refused(uneven, uneven_rows, copied):
+    path = copied(uneven)
+    with pytest.raises(BudgetError, match=r"speedup [0-9.]+ below 1e\+06"):
+        quantize(path, *uneven_rows, precision="bf16", options=QUICK, budget=Budget(min_speedup=1e6))
+    assert list(Bundle.open(path).manifest.variants) == ["fp32"]
+
+
+def test_a_bundle_in_float64_is_refused_in_words(copied, make_table, tmp_path):
+    from aetool.export import export_checkpoint
+    from aetool.model import AutoencoderConfig, TrainingConfig, train
+
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=(400, 2))
+    table = make_table((hidden @ random.normal(size=(2, 6))).astype(np.float64))
+    trained = train(table, TrainingConfig(epochs=1), AutoencoderConfig(6, 3))
+    export_checkpoint(trained, tmp_path / "wide")
+    bundle = Bundle.open(tmp_path / "wide")
+    import onnx
+
+    from aetool.quantize.convert import Converter
+    from aetool.quantize.whole import whole_graph
+
+    model = whole_graph(bundle)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            wide = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(wide, tensor.name))
+    with pytest.raises(ExportError, match="no product with constant float32 weights"):
+        Converter(model, np.zeros((3, 6), np.float32)).layers("int8")
+
+
+def test_columns_of_categories_and_missing_values_are_kept(mixed_bundle, mixed, copied, loose):
+    path = copied(mixed_bundle)
+    exact = aetool.load(path)
+    indexes = np.stack(
+        [
+            np.array([exact.categories[name].index(_text(v)) for v in values], np.float32)
+            if name in exact.categories
+            else np.array(values, np.float32)
+            for name, values in ((name, mixed[name]) for name in exact.feature_names)
+        ],
+        axis=1,
+    )
+    quantize(path, indexes, options=QUICK, budget=loose)
+    int8 = aetool.load(path, precision="int8")
+    assert np.corrcoef(exact.score(mixed), int8.score(mixed))[0, 1] > 0.98
+    names = [exact.to_columns(model.reconstruct(mixed))["job"] for model in (exact, int8)]
+    assert np.mean(names[0] == names[1]) > 0.95
+    unknown = {**mixed, "job": ["astronaut"] * len(mixed["job"])}
+    assert np.isfinite(int8.score(unknown)).all()
+
+
+def _text(value):
+    return "true" if value is True else "false" if value is False else str(value)
+
+
+def test_a_convolution_is_computed_in_integers(copied, tmp_path, loose):
+    import runpy
+    from pathlib import Path
+
+    import onnx
+
+    from aetool.export import export_module
+
+    example = Path(__file__).parents[2] / "examples" / "conv_autoencoder.py"
+    module = runpy.run_path(str(example))["ConvAutoencoder"]()
+    images = np.random.default_rng(1).random((500, 1, 16, 16)).astype(np.float32)
+    export_module(module, tmp_path / "images", rows=images)
+    quantize(tmp_path / "images", images, options=QUICK, budget=loose)
+    bundle = Bundle.open(tmp_path / "images")
+    model = onnx.load_from_string(bundle.graph("encoder", "int8"))
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    exact, int8 = (aetool.load(bundle.path, precision=precision).score(images) for precision in ("fp32", "int8"))
+    assert np.median(np.abs(int8 / exact - 1)) < 0.05
