@@ -15,9 +15,6 @@
 A message names the thing, what was expected, what was found, and what to do about it, on one line.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 
 class AetoolError(Exception):
     """Base class: catch it to catch everything that aetool raises on purpose."""
@@ -54,8 +51,8 @@ class BudgetError(AetoolError):
         tried: what was tried to keep it, in order, as plain records; the last is the reason.
     """
 
-    def __init__(self, message: str, tried: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.tried = tuple(tried)
+    def __init__(self, message: str, tried: list[dict[str, object]] | None = None) -> None:
+        self.tried = tuple(tried or ())
         super().__init__(message)
 
 

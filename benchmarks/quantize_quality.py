@@ -2,9 +2,9 @@
 
 python benchmarks/quantize_quality.py DATA.npz...      NPZ with X and y (1 = anomaly)
 
-A model is trained on the first half of the normal rows and quantised with the same rows; it is judged on the rest and
-every anomaly, which neither training nor calibration nor threshold has seen. "forced" is what the threshold of fp32
-would flag of int8's scores.
+A model is trained on the first half of the normal rows and quantised with the same rows; it is judged on the rest
+and every anomaly, which neither training nor calibration nor threshold has seen. "forced" is what the threshold of
+fp32 would flag of the scores of a precision.
 """
 
 import statistics
