@@ -78,12 +78,11 @@ def refused(bench: Workbench, precision: Precision, best: Trial, attempts: list[
     if left:
         most = next(attempt.recipe.in_float[0] for attempt in attempts if attempt.recipe.in_float)
         blame.append(f"the most sensitive layer is {most}")
-    if (column := bench.worst_column(best)) is not None:
-        blame.append(column)
+        blame += [column] if (column := bench.worst_column(best)) is not None else []
     return BudgetError(
         f"{bench.bundle.path}: {precision} was not added: {'; '.join(nearest.reasons)} ({nearest.recipe}). Tried "
-        f"{', '.join(tried)}; {', and '.join(blame) or 'there is nothing to blame'}. Widen the budget, give other "
-        "--data, or keep fp32",
+        f"{', '.join(tried)}{'; ' if blame else ''}{', and '.join(blame)}. Widen the budget, give other --data, "
+        "or keep fp32",
         [attempt.record for attempt in attempts],
     )
 

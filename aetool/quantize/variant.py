@@ -78,7 +78,7 @@ def quantize(
         rows: real ones, (rows, ...), as the bundle takes them. The normal ones calibrate and set the threshold;
             where there are enough, half of them are kept apart to judge by.
         labels: (rows,) True for anomalies; without them all rows are normal, and there is no AUROC.
-        budget: `Budget()` by default.
+        budget: `Budget()` by default. Without a `min_speedup`, what is neither smaller nor faster is outside it.
 
     Raises:
         BudgetError: it costs more than the budget allows, whatever was tried, or gains nothing.
@@ -114,7 +114,8 @@ def quantize(
             progress=progress,
         )
     outside = budget.exceeded(trial.fidelity, speed["bulk"])
-    if variant.figures["bytes_ratio"]["all"] >= 1 and max(speed["bulk"], speed["one_row"]) <= 1:
+    smaller, faster = variant.figures["bytes_ratio"]["all"] < 1, max(speed["bulk"], speed["one_row"]) > 1
+    if budget.min_speedup is None and not (smaller or faster):
         outside.append("neither smaller nor faster than fp32")
     if outside:
         attempts[-1] = replace(attempts[-1], reasons=tuple(outside))

@@ -1,7 +1,10 @@
 """The graphs of a bundle put together again: a variant is made of one graph, and cut as the model's own were."""
 
+import copy
+
 import numpy as np
 import onnx
+import onnx.shape_inference
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from aetool.bundle import Bundle
@@ -34,6 +37,7 @@ def whole_graph(bundle: Bundle) -> ModelProto:
     whole.graph.output.extend(detector.graph.output)
     del whole.graph.value_info[:]
     _split_products_from_sums(whole)
+    _join_products_with_biases(whole)
     return whole
 
 
@@ -74,6 +78,33 @@ def _split_products_from_sums(model: ModelProto) -> None:
             nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _join_products_with_biases(model: ModelProto) -> None:
+    """MatMul, and the Add of a bias behind it, become a Gemm: onnxruntime would leave the bias in float."""
+    shapes = onnx.shape_inference.infer_shapes(model).graph
+    values = [*shapes.value_info, *shapes.input, *shapes.output]
+    rank = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    outputs = {output.name for output in model.graph.output}
+    joined: set[str] = set()
+    for node in model.graph.node:
+        weight = constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        if weight is None or len(weight.dims) != 2 or rank.get(node.input[0]) != 2:
+            continue
+        node.op_type = "Gemm"
+        readers = [each for each in model.graph.node if node.output[0] in each.input]
+        if len(readers) != 1 or readers[0].op_type != "Add" or node.output[0] in outputs:
+            continue
+        bias = next(name for name in (*readers[0].input, "") if name != node.output[0])
+        if bias in constants and list(constants[bias].dims) == [weight.dims[1]]:
+            node.input.append(bias)
+            joined.add(node.output[0])
+            node.output[0] = readers[0].output[0]
+    kept = [node for node in model.graph.node if node.op_type != "Add" or joined.isdisjoint(node.input)]
+    copies = [copy.deepcopy(node) for node in kept]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
 
 
 def _beta(node: NodeProto) -> float:

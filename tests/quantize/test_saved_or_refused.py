@@ -1,13 +1,22 @@
 """A precision that costs too much is saved by another recipe, or refused with what was tried."""
 
+import dataclasses
+import runpy
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import aetool
 from aetool import BudgetError, ExportError
 from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.quantize import QuantizeOptions, quantize
+from aetool.quantize.convert import Converter
+from aetool.quantize.trial import Workbench
+from aetool.quantize.whole import whole_graph
 
 QUICK = QuantizeOptions(rounds=1, seconds=0.01)
 
@@ -27,8 +36,6 @@ def test_the_most_sensitive_layers_stay_in_float_where_calibration_does_not_help
     uneven, uneven_rows, copied, monkeypatch
 ):
     """A layer whose weights are one giant among small ones has 8 bits for the giant alone."""
-    import onnx
-
     from aetool.quantize import trial, whole
 
     def spoilt(bundle):
@@ -80,6 +87,36 @@ def test_what_is_too_slow_is_refused(uneven, uneven_rows, copied):
     assert list(Bundle.open(path).manifest.variants) == ["fp32"]
 
 
+def test_what_is_neither_smaller_nor_faster_is_refused_unless_speed_is_said_not_to_matter(
+    uneven, uneven_rows, copied, monkeypatch
+):
+    from aetool.quantize import variant
+
+    path = copied(uneven)
+    slow = {"graph": "score", "one_row": 0.9, "bulk": 1.0}
+    monkeypatch.setattr(variant, "measure_speed", lambda *_, **__: slow)
+    monkeypatch.setattr(Workbench, "make", _doubled(Workbench.make))
+    limits = {"max_auroc_drop": None, "max_flips": None}
+    with pytest.raises(BudgetError, match="neither smaller nor faster than fp32"):
+        quantize(path, *uneven_rows, precision="bf16", budget=Budget(**limits))
+    quantize(path, *uneven_rows, precision="bf16", budget=Budget(**limits, min_speedup=0.0))
+
+
+def _doubled(make):
+    """A trial whose graphs carry as many bytes again, for nothing."""
+
+    def trial(bench, recipe):
+        found = make(bench, recipe)
+        graphs = {}
+        for name, content in found.graphs.items():
+            model = onnx.load_from_string(content)
+            model.doc_string = "x" * len(bench.float32[name])
+            graphs[name] = model.SerializeToString()
+        return dataclasses.replace(found, graphs=graphs)
+
+    return trial
+
+
 def test_a_bundle_in_float64_is_refused_in_words(copied, make_table, tmp_path):
     from aetool.export import export_checkpoint
     from aetool.model import AutoencoderConfig, TrainingConfig, train
@@ -90,11 +127,6 @@ def test_a_bundle_in_float64_is_refused_in_words(copied, make_table, tmp_path):
     trained = train(table, TrainingConfig(epochs=1), AutoencoderConfig(6, 3))
     export_checkpoint(trained, tmp_path / "wide")
     bundle = Bundle.open(tmp_path / "wide")
-    import onnx
-
-    from aetool.quantize.convert import Converter
-    from aetool.quantize.whole import whole_graph
-
     model = whole_graph(bundle)
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
@@ -129,12 +161,32 @@ def _text(value):
     return "true" if value is True else "false" if value is False else str(value)
 
 
+def test_products_of_somebody_elses_file_are_computed_in_integers(tmp_path, loose):
+    from aetool.export import adopt
+
+    random = np.random.default_rng(0)
+    nodes, constants, value = [], [], "x"
+    for i, (into, out) in enumerate([(20, 64), (64, 20)]):
+        constants += [numpy_helper.from_array(random.normal(size=(into, out)).astype(np.float32), f"w{i}")]
+        constants += [numpy_helper.from_array(random.normal(size=out).astype(np.float32), f"b{i}")]
+        nodes += [helper.make_node("MatMul", [value, f"w{i}"], [f"m{i}"])]
+        nodes += [helper.make_node("Add", [f"b{i}", f"m{i}"], [value := ("z", "y")[i]])]
+    shapes = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", w]) for n, w in (("x", 20), ("z", 64), ("y", 20))
+    ]
+    graph = helper.make_graph(nodes, "g", shapes[:1], shapes[1:], constants)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx"
+    )
+    rows = random.normal(size=(900, 20)).astype(np.float32) * 10.0 ** random.integers(-3, 4, 20).astype(np.float32)
+    adopt(tmp_path / "m.onnx", tmp_path / "m", rows)
+    made = quantize(tmp_path / "m", rows, options=QUICK, budget=loose)
+    kinds = [node.op_type for node in onnx.load_from_string(made.bundle.graph("autoencoder", "int8")).graph.node]
+    assert kinds.count("Gemm") == 2 and "MatMul" not in kinds and kinds.count("QuantizeLinear") == 2
+    assert made.figures["fidelity"]["rank_correlation"] > 0.999
+
+
 def test_a_convolution_is_computed_in_integers(copied, tmp_path, loose):
-    import runpy
-    from pathlib import Path
-
-    import onnx
-
     from aetool.export import export_module
 
     example = Path(__file__).parents[2] / "examples" / "conv_autoencoder.py"

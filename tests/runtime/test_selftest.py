@@ -1,6 +1,7 @@
 """A bundle tells by itself whether it computes here what it computed where it was made."""
 
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -66,6 +67,38 @@ def test_a_precision_of_its_own_is_checked_with_its_own_threshold(bundle, rewrit
     records = verify_bundle(bundle)
     assert len(records) == 2 * len(EXPECTED)
     assert {record.rows for record in records} == {"golden", "golden (int8)"}
+
+
+TOLERANCES = {
+    "embedding": 0.1,
+    "reconstruction": 0.1,
+    "score": 0.1,
+    "rank_correlation": 0.5,
+    "flips": 0.1,
+    "new": 1,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [("score", 1e-12), ("rank_correlation", 1.5), ("embedding", 1e-12)])
+def test_a_precision_is_held_to_the_tolerances_of_its_own(bundle, rewrite, name, value):
+    def add(manifest, **changed):
+        manifest["variants"]["int8"] = {**manifest["variants"]["fp32"], "tolerances": {**TOLERANCES, **changed}}
+
+    rewrite(bundle, add)
+    records = verify_bundle(bundle)
+    assert all(record.passed for record in records)
+    assert {record.tolerance for record in records if record.rows == "golden (int8)"} == {0.1}
+    assert json.loads(Bundle.open(bundle).manifest.to_json())["variants"]["int8"]["tolerances"] == TOLERANCES
+    rewrite(bundle, lambda manifest: add(manifest, **{name: value}))
+    failed = {(record.output, record.rows) for record in verify_bundle(bundle) if not record.passed}
+    assert failed == {("score" if name == "rank_correlation" else name, "golden (int8)")}
+
+
+@pytest.mark.parametrize("wrong", [{}, [], None, {**TOLERANCES, "flips": "few"}])
+def test_tolerances_that_are_none_are_a_bundle_error(bundle, rewrite, wrong):
+    rewrite(bundle, lambda manifest: manifest["variants"]["fp32"].update(tolerances=wrong))
+    with pytest.raises(BundleError, match=r"variants\.fp32\.tolerances.* must be"):
+        verify_bundle(bundle)
 
 
 def archive_of(**members):
