@@ -111,7 +111,7 @@ def test_a_layer_that_is_named_stays_in_float_in_every_precision():
     assert readers["w1"] == "Gemm"
 
 
-def test_weights_that_float16_cannot_hold_stay_in_float_and_raw_units_are_scaled_in_float():
+def test_a_last_layer_in_units_that_float16_cannot_hold_is_scaled_in_float():
     model = network((6, 16, 6))
     for tensor in model.graph.initializer:
         if tensor.name in ("w1", "b1"):
@@ -120,6 +120,8 @@ def test_weights_that_float16_cannot_hold_stay_in_float_and_raw_units_are_scaled
     rows = rows_of(6)
     expected = outputs(model, rows)
     to_fp16(model)
+    halves = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16 and len(t.dims) == 2]
+    assert len(halves) == 2
     assert relative(outputs(model, rows), expected) < 2e-3
 
 
