@@ -59,9 +59,7 @@ def no_constant(token: str) -> Any:
 class Fields:
     """Typed access to one JSON object; every fault names its JSON path."""
 
-    def __init__(
-        self, content: Any, where: str, path: str = "$", remedy: str = "export the bundle again"
-    ) -> None:
+    def __init__(self, content: Any, where: str, path: str = "$", remedy: str = "export the bundle again") -> None:
         self.where, self.path, self.remedy = where, path, remedy
         if not isinstance(content, dict):
             self._fail(path, "an object", content)

@@ -26,14 +26,26 @@ _REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def bundle(
-    phase: Phase, *, path: str, graph: str, provider: str, precision: str, threads: int | None = None
+    phase: Phase,
+    *,
+    path: str,
+    graph: str,
+    provider: str,
+    precision: str,
+    threads: int | None = None,
+    settings: Mapping[str, int | None] | None = None,
 ) -> Any:
-    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score."""
+    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
+
+    With `settings`, of `aetool.runtime.settings`, no tuning file is looked for.
+    """
     with phase("import"):
         aetool = importlib.import_module("aetool")
-    options = {} if threads is None else {"intra_op_num_threads": threads}
+    options: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
+    if settings is not None:
+        options["settings"] = importlib.import_module("aetool.runtime.settings").Settings(**settings)
     with phase("session_creation"):
-        model = aetool.load(path, provider=provider, precision=precision, **options)
+        model = aetool.AutoencoderSession(path, provider=provider, precision=precision, **options)
         call = getattr(model, graph)
         call(np.empty((0, *model.input_shape), np.float32))  # sessions are made at first use
     return SimpleNamespace(

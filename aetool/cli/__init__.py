@@ -10,6 +10,7 @@ from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.report import report
 from aetool.cli.train import train
+from aetool.cli.tune import tune
 from aetool.cli.verify import verify
 
 main: AetoolGroup = root
@@ -22,6 +23,7 @@ for command in (
     reconstruct,
     score,
     evaluate,
+    tune,
     bench,
     compare,
     report,

@@ -1,14 +1,10 @@
-"""This machine, as far as the speed of a bundle depends on it."""
+"""What machine this is, as far as the speed of a bundle depends on it."""
 
-import importlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from aetool.runtime.cores import usable_cores
-from aetool.runtime.engine import onnxruntime
 
 _CPUINFO = Path("/proc/cpuinfo")
 _VECTORS = ("avx", "amx", "fma", "f16c", "asimd", "sve")
@@ -37,20 +33,6 @@ class Machine:
             if there != here:
                 return f"{name} {there}, here {here}"
         return ""
-
-
-def this_machine(provider: str) -> Machine:
-    """What decides the speed of graphs on `provider`. Starts no process."""
-    versions = {"onnxruntime": str(onnxruntime().__version__)}
-    if provider == "openvino":
-        # By name, and here: nobody else needs to know, and the package takes a while to be found.
-        metadata = importlib.import_module("importlib.metadata")
-        try:
-            versions["onnxruntime-ep-openvino"] = metadata.version("onnxruntime-ep-openvino")
-        except metadata.PackageNotFoundError:
-            versions["onnxruntime-ep-openvino"] = "none"
-    model, flags = cpu()
-    return Machine(model, flags, usable_cores(), versions)
 
 
 @cache

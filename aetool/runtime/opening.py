@@ -31,6 +31,12 @@ ONE_SESSION_BYTES = 32 << 20
 """Graphs above are held in memory once: many rows take turns in the session that a few use."""
 
 
+def few_threads(size: int) -> int:
+    """Threads inside one run of a graph of `size` bytes, unless they are set."""
+    cores = usable_cores()
+    return cores if size > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
+
+
 class Opener:
     """Opens graphs of one bundle in one precision, all on one provider."""
 
@@ -134,9 +140,7 @@ class Opener:
         return (self.variant.inner_values or {}).get(name, ())
 
     def _direct_threads(self, model: bytes) -> int:
-        cores = usable_cores()
-        few = cores if len(model) > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
-        return self._threads or self._settings.direct_threads or few
+        return self._threads or self._settings.direct_threads or few_threads(len(model))
 
     def _shared_threads(self, provider: Provider) -> int:
         """Inside one run of a session that a few rows and many use."""

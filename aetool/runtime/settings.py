@@ -40,3 +40,11 @@ class Settings:
 
 
 DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    provider: str
+    """A name of PROVIDERS, or "auto"."""
+    precision: str
+    settings: Settings

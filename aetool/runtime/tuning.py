@@ -1,6 +1,7 @@
 """What `aetool tune` chose for a bundle on this machine: a file beside the bundle, read as it is opened."""
 
 import errno
+import importlib
 import json
 import stat
 from dataclasses import dataclass
@@ -10,22 +11,16 @@ from typing import Any
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError
 from aetool.reading import sha256
-from aetool.runtime.machine import Machine, this_machine
-from aetool.runtime.settings import Settings
+from aetool.runtime.cores import usable_cores
+from aetool.runtime.engine import onnxruntime
+from aetool.runtime.machine import Machine, cpu
+from aetool.runtime.settings import Choice, Settings
 from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
 from aetool.version import __version__
 
 KIND = "aetool.tuning"
 MAX_BYTES = 16 << 20
 _REMEDY = "run aetool tune again, or delete the file"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    provider: str
-    """A name of PROVIDERS, or "auto"."""
-    precision: str
-    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +74,20 @@ def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
         if asked not in ("auto", chosen):
             return Tuning(path, None, f"chose {chosen}, {asked} was asked for")
     return Tuning(path, choice)
+
+
+def this_machine(provider: str) -> Machine:
+    """What decides the speed of graphs on `provider`. Starts no process."""
+    versions = {"onnxruntime": str(onnxruntime().__version__)}
+    if provider == "openvino":
+        # By name, and here: nobody else needs to know, and the package takes a while to be found.
+        metadata = importlib.import_module("importlib.metadata")
+        try:
+            versions["onnxruntime-ep-openvino"] = metadata.version("onnxruntime-ep-openvino")
+        except metadata.PackageNotFoundError:
+            versions["onnxruntime-ep-openvino"] = "none"
+    model, flags = cpu()
+    return Machine(model, flags, usable_cores(), versions)
 
 
 def _read(path: Path) -> bytes | None:
