@@ -38,6 +38,19 @@ class Settings:
                     "for the default"
                 )
 
+    @property
+    def words(self) -> list[str]:
+        """What is set, for people: `4 threads`, `512 rows a chunk`."""
+        found = []
+        for value, thing in ((self.direct_threads, "thread"), (self.workers, "worker")):
+            if value is not None:
+                found.append(f"{value} {thing}{'s' * (value > 1)}")
+        if self.chunk_rows is not None:
+            found.append(f"{self.chunk_rows:,} rows a chunk")
+        if self.spin_us != DEFAULTS.spin_us:
+            found.append(f"spinning {self.spin_us:,} us" if self.spin_us else "no spinning")
+        return found
+
 
 DEFAULTS = Settings()
 
@@ -48,3 +61,8 @@ class Choice:
     """A name of PROVIDERS, or "auto"."""
     precision: str
     settings: Settings
+
+    @property
+    def words(self) -> str:
+        """`int8 on cpu, 512 rows a chunk`."""
+        return ", ".join([f"{self.precision} on {self.provider}", *self.settings.words])

@@ -33,6 +33,11 @@ class Tuning:
     ignored: str = ""
     """Why it is not used, in words."""
 
+    @property
+    def words(self) -> str:
+        """Whether it is used, and for what: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
+        return f"{self.path.name}: {f'ignored, {self.ignored}' if self.choice is None else self.choice.words}"
+
 
 def tuning_file(bundle: Path) -> Path:
     """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""

@@ -79,20 +79,7 @@ def named(choice: Choice, default: Choice) -> str:
         words.append(choice.provider)
     if choice.precision != default.precision:
         words.append(choice.precision)
-    return ", ".join([*words, *told(choice.settings)]) or DEFAULT
-
-
-def told(settings: Settings) -> list[str]:
-    """What is set, in words."""
-    words = []
-    for value, thing in ((settings.direct_threads, "thread"), (settings.workers, "worker")):
-        if value is not None:
-            words.append(f"{value} {thing}{'s' * (value > 1)}")
-    if settings.chunk_rows is not None:
-        words.append(f"{settings.chunk_rows:,} rows a chunk")
-    if settings.spin_us != DEFAULTS.spin_us:
-        words.append(f"spinning {settings.spin_us:,} us" if settings.spin_us else "no spinning")
-    return words
+    return ", ".join([*words, *choice.settings.words]) or DEFAULT
 
 
 def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> list[Settings]:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,8 @@ class Track:
     graph: str
     sample: Path
     """NPY file of the rows that are compared."""
-    rows: Path
-    """NPY file of the rows that are run."""
+    rows: Mapping[int, Path]
+    """Rows in one call -> NPY file of those that are run."""
     references: Mapping[str, Outputs]
     """Precision -> what it gives for the sample."""
     done: Callable[[str], None]
@@ -75,23 +74,23 @@ def race(
         BenchmarkError: the default fails.
     """
     refused: dict[str, str] = {}
-    with ExitStack() as stack:
-        (first,) = stack.enter_context(opened([default.contestant(track.graph)]))
-        _prepare(first, default, track)
-        ready = [first]
-        for candidate in challengers:
-            (running,) = stack.enter_context(opened([candidate.contestant(track.graph)]))
+    everybody = [default, *challengers]
+    with opened([candidate.contestant(track.graph) for candidate in everybody]) as started:
+        ready = []
+        for running, candidate in zip(started, everybody, strict=True):
             try:
                 _prepare(running, candidate, track)
-            except AetoolError as error:  # it is no choice then; the others are
-                refused[candidate.name] = str(error)
+            except AetoolError as error:
+                if candidate is default:
+                    raise
+                refused[candidate.name] = str(error)  # it is no choice then; the others are
                 running.end()
             else:
                 ready.append(running)
         if len(ready) == 1:
             return {}, refused
         for running in ready:
-            running.take(track.rows)
+            running.take(track.rows[load.batch])
         turns = take_turns(ready, load, rounds=rounds, seed=seed, done=lambda: track.done(name))
     seconds = {one: tuple(turn.p50_s for turn in found.turns) for one, found in turns.items()}
     own = seconds.pop(default.name)

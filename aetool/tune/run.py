@@ -22,7 +22,7 @@ from aetool.tune.candidates import Purpose, challengers, default_of
 from aetool.tune.precisions import Sample, reference
 from aetool.tune.races import Clock, Outputs, Track
 from aetool.tune.result import BundleFacts, Trial, TuningResult, write_tuning
-from aetool.tune.search import Record, search
+from aetool.tune.search import SHORT_ROWS, Record, search
 from aetool.tune.ways import Maker, Ways, find_ways
 from aetool.version import __version__
 
@@ -127,7 +127,7 @@ def tune(
             objection=lambda one, speedup: ways.judged[one.way].objection(plan.budget, speedup),
             seed=plan.seed,
         )
-        best = winner.record.candidate if winner.record else default
+        best = winner.candidate if winner else default
         if best.bundle != bundle.path and not dry_run:
             bundle = _replaced(bundle.path, Bundle.open_whole(best.bundle))
     trials = [
@@ -150,8 +150,8 @@ def tune(
         machine=this_machine(best.choice.provider),
         bundle=BundleFacts(bundle.manifest.name, bundle.manifest.id, manifest_digest(bundle)),
         choice=best.choice,
-        speedup=1 / winner.record.ratio if winner.record else 1.0,
-        reason=winner.reason,
+        speedup=1 / winner.ratio if winner else 1.0,
+        reason=_reason(winner),
         trials=(*trials, *ways.left_out),
     )
     if not dry_run:
@@ -159,15 +159,24 @@ def tune(
     return result
 
 
+def _reason(winner: Record | None) -> str:
+    if winner is None:
+        return "nothing else is clearly faster"
+    rounds = len(winner.races[-1].seconds)
+    return f"{1 / winner.ratio:.2f}x the default's speed, faster in all {rounds} rounds of the final"
+
+
 def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None]) -> Track:
     sample = pool.rows[:SAMPLE_ROWS]
     np.save(folder / "sample.npy", sample)
-    np.save(folder / "rows.npy", pool.for_batch(plan.batch))
+    rows = {batch: folder / f"{batch}.npy" for batch in (plan.batch, min(plan.batch, SHORT_ROWS))}
+    for batch, file in rows.items():
+        np.save(file, pool.for_batch(batch))
     references: dict[str, Outputs] = {}
     for (provider, precision), place in ways.within.items():  # the default provider comes first
         if precision not in references:
             references[precision] = reference(place, provider, precision, plan.graph, sample)
-    return Track(plan.graph, folder / "sample.npy", folder / "rows.npy", references, done)
+    return Track(plan.graph, folder / "sample.npy", rows, references, done)
 
 
 def _replaced(path: Path, copy: Bundle) -> Bundle:

@@ -1,10 +1,10 @@
-"""The search: short turns for all, longer ones for the best, a final of each of these with the default.
+"""The search: short turns for all, longer ones for the best, and a final of these with the default.
 
 Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what may be chosen.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aetool.bench.contestants import Load
@@ -16,19 +16,31 @@ from aetool.tune.result import Race
 FINALISTS = 2
 KEPT = 1 / 3
 """Of the candidates, after each stage."""
-HEAT_ROUNDS, HEAT_SECONDS = 2, {"latency": 0.03, "throughput": 0.0}
-"""Of the first stage; the next has twice as many rounds."""
-FINAL_ROUNDS, FINAL_SECONDS = 3, {"latency": 0.1, "throughput": 0.0}
-"""In each launch: where memory lies moves the times of one process by several percent as long as it lives."""
-LAUNCHES, LEAST_LAUNCHES = 4, 3
-LEAST_GAIN = {"latency": 0.05, "throughput": 0.03}
-"""Of the default's time; less is not worth another way of running."""
-FINAL_SHARE = 0.4
-"""Of the time, kept for the finals."""
+FIRST_ROUNDS = 2
+"""Of the first stage; each later one has one more."""
 SHORT_ROWS = 16_384
 """In a call of the first stage at most: enough to see what chunks do."""
+FINAL_SHARE = 0.4
+"""Of the time, kept for the final."""
 
-_NO_TIME = "the time was over before it could be tried further; give more seconds"
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    turn_s: float
+    """Of one turn in the first stage, twice as long in each later one; one call at least."""
+    final_turn_s: float
+    launches: int
+    """Of the final: where memory lies moves the times of one process by several percent as long as it lives."""
+    rounds: int
+    """In each launch."""
+    least_gain: float
+    """Of the default's time; less is not worth another way of running."""
+
+
+EFFORTS: Mapping[Purpose, Effort] = {
+    "latency": Effort(0.03, 0.1, launches=4, rounds=3, least_gain=0.05),
+    "throughput": Effort(0.0, 0.0, launches=2, rounds=4, least_gain=0.03),
+}
 
 
 @dataclass(slots=True)
@@ -45,13 +57,6 @@ class Record:
         return self.races[-1].ratio
 
 
-@dataclass(frozen=True, slots=True)
-class Winner:
-    record: Record | None
-    """None: the default."""
-    reason: str
-
-
 def search(
     purpose: Purpose,
     default: Candidate,
@@ -62,8 +67,8 @@ def search(
     *,
     objection: Callable[[Candidate, float], str],
     seed: int,
-) -> Winner:
-    """Find the fastest; `records` tell afterwards what became of each.
+) -> Record | None:
+    """The fastest, or None for the default; `records` tell afterwards what became of each.
 
     Args:
         records: of the candidates, the likelier first.
@@ -73,40 +78,27 @@ def search(
     Raises:
         BenchmarkError: the default fails.
     """
-    stages = _Stages(purpose, default, track, rows, clock, seed)
+    stages = _Stages(EFFORTS[purpose], default, track, rows, clock, seed)
     alive, stage = list(records), 0
-    while alive and (stage == 0 or len(alive) > FINALISTS):
-        if stage and clock.passed > stages.end:
-            _drop(alive[FINALISTS:], _NO_TIME)
-            alive = alive[:FINALISTS]
-            break
+    while alive and (stage == 0 or (len(alive) > FINALISTS and clock.passed < stages.end)):
         alive = stages.run(alive, stage)
         stage += 1
+    _drop(alive[FINALISTS:], "no time for another stage; give more seconds")
+    raced = stages.final(alive[:FINALISTS])
     best: Record | None = None
-    for record in alive:
-        final = stages.final(record)
-        if final is None:
-            continue
-        speedup = 1 / final.ratio
-        record.dropped = objection(record.candidate, speedup) or _not_clearly_better(final, LEAST_GAIN[purpose])
-        if record.dropped:
-            continue
-        if best is None or record.ratio < best.ratio:
-            if best is not None:
-                best.dropped = f"{record.candidate.name} is faster still"
+    for record in sorted(raced, key=lambda record: record.ratio):
+        record.dropped = objection(record.candidate, 1 / record.ratio) or _doubt(
+            record.races[-1], EFFORTS[purpose].least_gain
+        )
+        if not record.dropped and best is None:
             best = record
-        else:
+        elif not record.dropped and best is not None:
             record.dropped = f"{best.candidate.name} is faster still"
-    if best is None:
-        return Winner(None, "nothing else is clearly faster than the default")
-    final = best.races[-1]
-    return Winner(
-        best,
-        f"{1 / final.ratio:.2f}x the default's speed, faster in all of {len(final.seconds)} rounds of a final",
-    )
+    return best
 
 
-def _not_clearly_better(final: Race, least: float) -> str:
+def _doubt(final: Race, least: float) -> str:
+    """Why a candidate is not clearly faster than the default; empty where it is."""
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
         return f"not faster in {lost} of {len(final.seconds)} rounds of the final"
@@ -115,80 +107,66 @@ def _not_clearly_better(final: Race, least: float) -> str:
 
 class _Stages:
     def __init__(
-        self, purpose: Purpose, default: Candidate, track: Track, rows: int, clock: Clock, seed: int
+        self, effort: Effort, default: Candidate, track: Track, rows: int, clock: Clock, seed: int
     ) -> None:
-        self._purpose, self._default, self._track, self._rows = purpose, default, track, rows
+        self._effort, self._default, self._track, self._rows = effort, default, track, rows
         self._clock, self._seed = clock, seed
         self.end = (1 - FINAL_SHARE) * clock.seconds
-        """When the finals begin."""
-        self._longest = 0.0  # that a launch of two took, in seconds
+        """When the final begins."""
 
     def run(self, alive: Sequence[Record], stage: int) -> list[Record]:
-        """Race all, and keep the best of those that are faster than the default."""
-        rows = min(self._rows, SHORT_ROWS) if stage == 0 else self._rows
-        load = Load(batch=rows, seconds=HEAT_SECONDS[self._purpose] * 2**stage)
-        raced, longest = [], 0.0
-        for number, start in enumerate(range(0, len(alive), HEAT)):
-            heat = alive[start : start + HEAT]
+        """Race all, and keep the best of those that are faster than the default, the fastest first."""
+        load = Load(
+            batch=min(self._rows, SHORT_ROWS) if stage == 0 else self._rows,
+            seconds=self._effort.turn_s * 2**stage,
+        )
+        raced: list[Record] = []
+        longest = 0.0
+        for start in range(0, len(alive), HEAT):
             begin = self._clock.passed
-            if number and begin + longest > self.end:
-                _drop(alive[start:], _NO_TIME)
+            if start and begin + longest > self.end:
+                _drop(alive[start:], f"no time for it in stage {stage + 1}; give more seconds")
                 break
-            found, refused = race(
-                f"stage {stage + 1}",
-                self._default,
-                [record.candidate for record in heat],
-                self._track,
-                load,
-                HEAT_ROUNDS * 2**stage,
-                self._next_seed(),
-            )
+            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, FIRST_ROUNDS + stage)
             longest = max(longest, self._clock.passed - begin)
-            for record in heat:
-                record.dropped = refused.get(record.candidate.name, "")
-                if not record.dropped:
-                    record.races.append(found[record.candidate.name])
-                    raced.append(record)
         raced.sort(key=lambda record: record.ratio)
-        faster = [record for record in raced if record.ratio < 1]
-        kept = faster[: max(FINALISTS, math.ceil(KEPT * len(raced)))]
-        for record in raced:
-            if record not in kept:
-                word = "no faster than the default" if record.ratio >= 1 else "not among the fastest"
-                record.dropped = f"{word} in stage {stage + 1}"
+        room = max(FINALISTS, math.ceil(KEPT * len(raced)))
+        kept = [record for record in raced[:room] if record.ratio < 1]
+        for record in raced[len(kept) :]:
+            word = "not among the fastest" if record.ratio < 1 else "no faster than the default"
+            record.dropped = f"{word} in stage {stage + 1}"
         return kept
 
-    def final(self, record: Record) -> Race | None:
-        """Launches of the candidate and the default, alone with each other."""
-        load = Load(batch=self._rows, seconds=FINAL_SECONDS[self._purpose])
-        launches: list[Race] = []
-        while len(launches) < LAUNCHES:
-            if len(launches) >= LEAST_LAUNCHES and self._clock.left < self._longest:
-                break
-            if not launches and self._longest and self._clock.left < LEAST_LAUNCHES * self._longest:
-                record.dropped = _NO_TIME
-                return None
-            begin = self._clock.passed
-            found, refused = race(
-                "final", self._default, [record.candidate], self._track, load, FINAL_ROUNDS, self._next_seed()
-            )
-            self._longest = max(self._longest, self._clock.passed - begin)
-            if refused:
-                record.dropped = refused[record.candidate.name]
-                return None
-            launches.append(found[record.candidate.name])
-        whole = replace(
-            launches[0],
-            seconds=tuple(second for one in launches for second in one.seconds),
-            default_seconds=tuple(second for one in launches for second in one.default_seconds),
-        )
-        whole = replace(whole, ratio=ratio(whole.seconds, whole.default_seconds).median)
-        record.races.append(whole)
-        return whole
+    def final(self, alive: Sequence[Record]) -> list[Record]:
+        """Several launches, which become one race."""
+        load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
+        before = {record.candidate.name: len(record.races) for record in alive}
+        for _ in range(self._effort.launches):
+            alive = self._race("final", alive, load, self._effort.rounds)
+        for record in alive:
+            first = before[record.candidate.name]
+            record.races[first:] = [_joined(record.races[first:])]
+        return list(alive)
 
-    def _next_seed(self) -> int:
+    def _race(self, name: str, alive: Sequence[Record], load: Load, rounds: int) -> list[Record]:
+        """Those that could take part."""
+        if not alive:
+            return []
         self._seed += 1
-        return self._seed
+        challengers = [record.candidate for record in alive]
+        found, refused = race(name, self._default, challengers, self._track, load, rounds, self._seed)
+        for record in alive:
+            record.dropped = refused.get(record.candidate.name, "")
+            if not record.dropped:
+                record.races.append(found[record.candidate.name])
+        return [record for record in alive if not record.dropped]
+
+
+def _joined(launches: Sequence[Race]) -> Race:
+    seconds = tuple(second for one in launches for second in one.seconds)
+    default_seconds = tuple(second for one in launches for second in one.default_seconds)
+    median = ratio(seconds, default_seconds).median
+    return replace(launches[0], seconds=seconds, default_seconds=default_seconds, ratio=median)
 
 
 def _drop(records: Sequence[Record], why: str) -> None:
