@@ -16,6 +16,8 @@ from aetool.tune.result import Race
 FINALISTS = 2
 KEPT = 1 / 3
 """Of the candidates, after each stage."""
+LEAST_ROUNDS = 2
+"""In a launch of the final."""
 FIRST_ROUNDS = 2
 """Of the first stage; each later one has one more."""
 SHORT_ROWS = 16_384
@@ -113,6 +115,7 @@ class _Stages:
         self._clock, self._seed = clock, seed
         self.end = (1 - FINAL_SHARE) * clock.seconds
         """When the final begins."""
+        self._turn_s = 0.0  # that a turn took in the last race, with what comes before it
 
     def run(self, alive: Sequence[Record], stage: int) -> list[Record]:
         """Race all, and keep the best of those that are faster than the default, the fastest first."""
@@ -141,12 +144,22 @@ class _Stages:
         """Several launches, which become one race."""
         load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
         before = {record.candidate.name: len(record.races) for record in alive}
+        rounds = self._rounds(len(alive))
+        if rounds < LEAST_ROUNDS:
+            _drop(alive[1:], "no time for it in the final; give more seconds")
+            alive = alive[:1]
+            rounds = max(LEAST_ROUNDS, self._rounds(1))
         for _ in range(self._effort.launches):
-            alive = self._race("final", alive, load, self._effort.rounds)
+            alive = self._race("final", alive, load, rounds)
         for record in alive:
             first = before[record.candidate.name]
             record.races[first:] = [_joined(record.races[first:])]
         return list(alive)
+
+    def _rounds(self, challengers: int) -> int:
+        """For which there is time in each launch of the final."""
+        turns = self._clock.left / (self._turn_s or 1.0) / self._effort.launches
+        return min(self._effort.rounds, int(turns / (challengers + 1)) - 1)  # one goes into warming up
 
     def _race(self, name: str, alive: Sequence[Record], load: Load, rounds: int) -> list[Record]:
         """Those that could take part."""
@@ -154,7 +167,9 @@ class _Stages:
             return []
         self._seed += 1
         challengers = [record.candidate for record in alive]
+        begin = self._clock.passed
         found, refused = race(name, self._default, challengers, self._track, load, rounds, self._seed)
+        self._turn_s = (self._clock.passed - begin) / (len(challengers) + 1) / (rounds + 1)
         for record in alive:
             record.dropped = refused.get(record.candidate.name, "")
             if not record.dropped:
