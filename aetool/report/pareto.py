@@ -42,9 +42,9 @@ def front_of(points: Sequence[Point]) -> list[Point]:
 
 
 def figure(result: TuningResult) -> Markup:
-    """The picture and its key."""
+    """The picture."""
     points = points_of(result)
-    precisions = list(dict.fromkeys(point.trial.choice.precision for point in points))
+    precisions = _precisions(points)
     across = svg.log_scale([point.speed for point in points], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.15)
     limit = result.budget.get("max_flips")
     highest = max(_LEAST_FLIPS, limit or 0.0, *(point.flips for point in points))
@@ -67,9 +67,22 @@ def figure(result: TuningResult) -> Markup:
         *(_sign(point, precisions, across, up, is_open=point is not chosen) for point in points),
         _name(chosen, across, up),
     )
-    return joined(
-        [_legend(precisions), tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture)]
+    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture)
+
+
+def legend(result: TuningResult) -> Markup:
+    """A list of the signs."""
+    signs = (
+        tag(
+            "li",
+            tag(
+                "svg", svg.marker(i, 7, 7, f"s{i % 8} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
+            ),
+            precision,
+        )
+        for i, precision in enumerate(_precisions(points_of(result)))
     )
+    return tag("ul", *signs, class_="legend")
 
 
 def _steps(front: Sequence[Point], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
@@ -90,7 +103,7 @@ def _name(chosen: Point, across: svg.Scale, up: svg.Scale) -> Markup:
     x, y = across(chosen.speed), up(chosen.flips)
     is_right = x > svg.WIDTH / 2
     text = svg.shortened(chosen.trial.name, (x - _LEFT if is_right else svg.WIDTH - x) - 8)
-    return svg.label(x, y - 11, text, "name", "end" if is_right else "start")
+    return svg.label(x, y - 11, text, "name over", "end" if is_right else "start")
 
 
 def _limit(limit: float, up: svg.Scale) -> Markup:
@@ -112,15 +125,5 @@ def _axis_beside(up: svg.Scale) -> Markup:
     return joined(shapes)
 
 
-def _legend(precisions: Sequence[str]) -> Markup:
-    signs = (
-        tag(
-            "li",
-            tag(
-                "svg", svg.marker(i, 7, 7, f"s{i % 8} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
-            ),
-            precision,
-        )
-        for i, precision in enumerate(precisions)
-    )
-    return tag("ul", *signs, class_="legend")
+def _precisions(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.trial.choice.precision for point in points))

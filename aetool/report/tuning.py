@@ -11,6 +11,7 @@ from aetool.report.units import TIMES, counted, percent, ratio, rows, seconds
 from aetool.tune.result import Race, Trial, TuningResult
 
 _ROW, _HEAD = 40.0, 8.0
+_VALUE = 56.0  # at the right, for the median
 
 
 def tuning_page(result: TuningResult) -> str:
@@ -33,7 +34,7 @@ def tuning_page(result: TuningResult) -> str:
             "Speed and fidelity",
             "Every candidate that was timed, by its last race against the default. The full sign is the choice, "
             "the line the front: nothing is both faster and as faithful. What exceeds the budget is not timed.",
-            pareto.figure(result),
+            joined([pareto.legend(result), tag("div", pareto.figure(result), class_="grid")]),
         ),
         section(
             "Final",
@@ -51,7 +52,7 @@ def tuning_page(result: TuningResult) -> str:
 
 def _final(finals: list[Trial]) -> Markup:
     edges = [edge for trial in finals for edge in _ratios(trial.races[-1])]
-    scale = svg.log_scale([1.0, *edges], svg.EDGE, svg.WIDTH - svg.EDGE, 1.06)
+    scale = svg.log_scale([1.0, *edges], svg.EDGE, svg.WIDTH - _VALUE, 1.06)
     bottom = _HEAD + _ROW * len(finals)
     picture = svg.picture(
         "final",
