@@ -97,8 +97,8 @@ def compression(codec: Codec, rows: Floats) -> Compression:
 
 def int8_scale(embedding: Floats) -> Floats:
     """One scale a dimension, (embedding_dim,), for (rows, embedding_dim): its largest magnitude is 127."""
-    largest = np.abs(embedding).max(axis=0)
-    return np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+    scale = np.abs(embedding).max(axis=0) / LARGEST
+    return np.where(scale >= np.finfo(np.float32).tiny, scale, 1).astype(np.float32)
 
 
 def to_int8(embedding: Floats, scale: Floats) -> NDArray[np.int8]:

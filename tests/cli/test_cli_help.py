@@ -24,6 +24,7 @@ COMMANDS = (
     "reconstruct",
     "score",
     "evaluate",
+    "tune",
     "bench",
     "bench compare",
     "report",
