@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aetool.cli import options, places
+from aetool.cli.extras import needs
 from aetool.cli.output import Result, console, facts, reports, table
 
 GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.peers; a test holds them together
@@ -49,12 +50,14 @@ def tune(
       aetool tune exported/machines --for throughput --data new.csv
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
-    from aetool.budget import Budget
     from aetool.bundle import Bundle
     from aetool.runtime.tuning import tuning_file
     from aetool.tune.result import document_of
-    from aetool.tune.run import Plan
-    from aetool.tune.run import tune as search
+
+    with needs("train", "tuning"):  # scikit-learn
+        from aetool.budget import Budget
+        from aetool.tune.run import Plan
+        from aetool.tune.run import tune as search
 
     if label is not None and data is None:
         raise click.UsageError("--label names a column of --data; give both")
