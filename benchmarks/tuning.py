@@ -1,10 +1,9 @@
-"""What tuning gains: `load` after `aetool tune --for throughput`, against one fp32 `session.run` on all threads and
-against OpenVINO at its best.
+"""What tuning gains: `load` after `aetool tune --for throughput`, against one `session.run` and OpenVINO's best.
 
     python benchmarks/tuning.py --bundle tiny=DIRECTORY ...
 
-A bundle that is given should have the precisions to choose from; without one the model is made anew, in fp32 alone.
-OpenVINO runs the fp32 graph in its own default precision (bfloat16 where the CPU has it), once under its latency
+A bundle that is given should have the precisions to choose from; without one the model is made anew, in fp32
+alone. `session.run` is fp32 on all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16 where the CPU has it), once under its latency
 hint and once under its throughput hint, many rows in requests of 1,024 through an AsyncInferQueue.
 """
 

@@ -89,7 +89,8 @@ def openvino(
     As its documentation advises: one request under the latency hint; many rows in chunks through a queue of
     requests under the throughput hint, which is made when the first such call comes.
 
-    `precision` None is its own default: bfloat16 where the CPU has it, another computation. `hint` is for many rows.
+    `precision` None is its own default: bfloat16 where the CPU has it, another computation. `hint` is for many
+    rows.
     """
     with phase("import"):
         runtime = importlib.import_module("openvino")
