@@ -3,8 +3,9 @@
     python benchmarks/tuning.py --bundle tiny=DIRECTORY ...
 
 A bundle that is given should have the precisions to choose from; without one the model is made anew, in fp32
-alone. `session.run` is fp32 on all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16 where the CPU has it), once under its latency
-hint and once under its throughput hint, many rows in requests of 1,024 through an AsyncInferQueue.
+alone. `session.run` is fp32 on all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16
+where the CPU has it), once under its latency hint and once under its throughput hint, in requests of 1,024 rows
+through an AsyncInferQueue.
 """
 
 import tempfile
