@@ -13,6 +13,7 @@ from aetool.runtime.bulk import largest_chunk
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.opening import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.settings import DEFAULTS, Choice, Settings
+from aetool.tune.others import physical_cores
 
 Purpose = Literal["latency", "throughput"]
 """One row a call, or many."""
@@ -96,8 +97,8 @@ def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> li
         return sorted(found, key=lambda settings: settings != DEFAULTS)
     chunk = largest_chunk(_widest(graph, manifest))
     found = [DEFAULTS, *(Settings(chunk_rows=int(chunk * factor)) for factor in CHUNK_FACTORS)]
-    if cores > 1:  # two threads of one core may do no more than one
-        found.append(Settings(workers=cores // 2))
+    if (physical := physical_cores()) < cores:  # two threads of one core may do no more than one
+        found.append(Settings(workers=physical))
     if size > ONE_SESSION_BYTES:
         found.append(Settings(direct_threads=1))
     return found

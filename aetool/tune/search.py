@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from aetool.bench.contestants import Load
 from aetool.bench.turns import ratio
 from aetool.tune.candidates import Candidate, Purpose
+from aetool.tune.others import Others
 from aetool.tune.races import HEAT, Clock, Track, race
 from aetool.tune.result import Race
 
 FINALISTS = 2
 KEPT = 1 / 3
 """Of the candidates, after each stage."""
+BUSY = 0.1
+"""Share of the cores that others take from which another number of threads is not believed."""
 LEAST_ROUNDS = 2
 """In a launch of the final."""
 FIRST_ROUNDS = 2
@@ -86,11 +89,13 @@ def search(
         alive = stages.run(alive, stage)
         stage += 1
     _drop(alive[FINALISTS:], "no time for another stage; give more seconds")
+    others = Others()
     raced = stages.final(alive[:FINALISTS])
+    busy = others.share
     best: Record | None = None
     for record in sorted(raced, key=lambda record: record.ratio):
         record.dropped = objection(record.candidate, 1 / record.ratio) or _doubt(
-            record.races[-1], EFFORTS[purpose].least_gain
+            record, EFFORTS[purpose].least_gain, busy
         )
         if not record.dropped and best is None:
             best = record
@@ -99,8 +104,11 @@ def search(
     return best
 
 
-def _doubt(final: Race, least: float) -> str:
+def _doubt(record: Record, least: float, busy: float) -> str:
     """Why a candidate is not clearly faster than the default; empty where it is."""
+    final, settings = record.races[-1], record.candidate.choice.settings
+    if busy > BUSY and (settings.direct_threads or settings.workers):
+        return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when it is quiet"
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
         return f"not faster in {lost} of {len(final.seconds)} rounds of the final"

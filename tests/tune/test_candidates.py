@@ -16,10 +16,11 @@ MANIFEST = Bundle.open(EXPORTED).manifest
 WAYS = {("cpu", "fp32"): EXPORTED, ("cpu", "int8"): EXPORTED, ("openvino", "fp32"): EXPORTED}
 
 
-def tried(purpose, ways=WAYS, cores=4, graph="score"):
+def tried(purpose, ways=WAYS, cores=4, graph="score", physical=2):
     default = default_of("cpu", EXPORTED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "usable_cores", lambda: cores)
+        patch.setattr(module, "physical_cores", lambda: physical)
         patch.setattr(module, "few_threads", lambda size: min(cores, 4))
         return challengers(purpose, graph, MANIFEST, ways, default)
 
@@ -57,6 +58,10 @@ def test_for_one_row_threads_and_spinning_are_tried_for_many_rows_chunks_and_wor
 
 def test_on_one_core_there_are_no_threads_to_tune():
     assert tried("latency", {("cpu", "fp32"): EXPORTED}, cores=1) == []
+
+
+def test_half_the_threads_are_tried_only_where_two_share_a_core():
+    assert all(one.choice.settings.workers is None for one in tried("throughput", physical=4))
 
 
 def test_names_say_what_differs():

@@ -1,6 +1,7 @@
 """The search, with races whose times are made up."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,9 +44,12 @@ class Races:
 def run(monkeypatch):
     """(times, ...) -> winner's name or None, what became of each, the races."""
 
-    def apply(times, *, purpose="throughput", rows=65_536, objection=lambda *_: "", seconds=60.0, **options):
+    def apply(
+        times, *, purpose="throughput", rows=65_536, objection=lambda *_: "", seconds=60.0, busy=0.0, **options
+    ):
         races = Races(times, **options)
         monkeypatch.setattr(searching, "race", races)
+        monkeypatch.setattr(searching, "Others", lambda: SimpleNamespace(share=busy))
         monkeypatch.setattr("aetool.tune.races.time.monotonic", lambda: races.now)
         records = [Record(candidate(i)) for i in range(len(times))]
         track = Track("score", Path(), {}, {}, lambda _: None)
@@ -103,6 +107,17 @@ def test_what_the_budget_forbids_is_not_chosen(run):
     winner, dropped, _ = run({"c0": 0.5, "c1": 0.6}, objection=slow)
     assert winner is None and dropped == {"c0": "speedup 2.00 below 3", "c1": "speedup 1.67 below 3"}
     assert run({"c0": 0.25, "c1": 0.6}, objection=slow)[0] == "c0"
+
+
+def test_where_others_are_busy_another_number_of_threads_is_not_believed(run, monkeypatch):
+    plain = Candidate("c0", Choice("cpu", "int8", Settings()), Path("bundle"))
+    monkeypatch.setattr(f"{__name__}.candidate", lambda i: plain)
+    assert run({"c0": 0.5}, busy=0.9)[0] == "c0"
+    fewer = Candidate("c0", Choice("cpu", "fp32", Settings(direct_threads=1)), Path("bundle"))
+    monkeypatch.setattr(f"{__name__}.candidate", lambda i: fewer)
+    winner, dropped, _ = run({"c0": 0.5}, busy=0.9)
+    assert winner is None and dropped["c0"].startswith("others kept 90% of the cores busy")
+    assert run({"c0": 0.5}, busy=0.02)[0] == "c0"
 
 
 def test_a_candidate_that_does_not_work_is_told_and_the_others_go_on(run):
