@@ -10,6 +10,7 @@ from typing import Any
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError
+from aetool.manifest import MANIFEST
 from aetool.reading import sha256
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
@@ -45,8 +46,11 @@ def tuning_file(bundle: Path) -> Path:
 
 
 def manifest_digest(bundle: Bundle) -> str:
-    """Hex sha256 of the manifest: of the variants too, which the bundle's id leaves out."""
-    return sha256(bundle.manifest.to_json().encode())
+    """Hex sha256 of the manifest's file: of the variants too, which the bundle's id leaves out."""
+    try:
+        return sha256((bundle.path / MANIFEST).read_bytes())
+    except OSError as error:  # replaced by another bundle just now
+        raise BundleError(f"{bundle.path}: cannot be read any more: {error.strerror}; open it again") from error
 
 
 def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
