@@ -84,7 +84,7 @@ class AutoencoderSession:
             )
         self._bundle = Bundle.open(Path(path).absolute())
         self._arguments = (str(self._bundle.path), provider, precision, threads, settings)
-        self._tuning = None if settings else find_tuning(self._bundle, provider, precision)
+        self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
             provider, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision

@@ -1,7 +1,7 @@
 """Tuning from the bundle to the file beside it."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from aetool.manifest import MANIFEST
 from aetool.runtime.tuning import manifest_digest, this_machine, tuning_file
 from aetool.selftest import read_golden
 from aetool.storage import publish_directory, require_new
-from aetool.tune.candidates import Purpose, challengers, default_of
+from aetool.tune.candidates import Candidate, Purpose, challengers, default_of
 from aetool.tune.precisions import Sample, reference
 from aetool.tune.races import Clock, Outputs, Track
 from aetool.tune.result import BundleFacts, Trial, TuningResult, write_tuning
@@ -130,14 +130,6 @@ def tune(
         best = winner.candidate if winner else default
         if best.bundle != bundle.path and not dry_run:
             bundle = _replaced(bundle.path, Bundle.open_whole(best.bundle))
-    trials = [
-        Trial(default.name, default.choice, None, (), "something else is clearly faster" * (best != default))
-    ]
-    for record in records:
-        figures = ways.judged[record.candidate.way].figures
-        trials.append(
-            Trial(record.candidate.name, record.candidate.choice, figures, tuple(record.races), record.dropped)
-        )
     result = TuningResult(
         aetool=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -152,11 +144,18 @@ def tune(
         choice=best.choice,
         speedup=1 / winner.ratio if winner else 1.0,
         reason=_reason(winner),
-        trials=(*trials, *ways.left_out),
+        trials=(*_trials(default, records, winner, ways), *ways.left_out),
     )
     if not dry_run:
         write_tuning(result, tuning_file(bundle.path), overwrite=overwrite)
     return result
+
+
+def _trials(default: Candidate, records: Sequence[Record], winner: Record | None, ways: Ways) -> Iterator[Trial]:
+    yield Trial(default.name, default.choice, None, (), "something else is clearly faster" if winner else "")
+    for record in records:
+        choice, figures = record.candidate.choice, ways.judged[record.candidate.way].figures
+        yield Trial(record.candidate.name, choice, figures, tuple(record.races), record.dropped)
 
 
 def _reason(winner: Record | None) -> str:
