@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 
 from aetool.bench.contestants import Load
 from aetool.bench.turns import ratio
+from aetool.runtime.settings import DEFAULTS
 from aetool.tune.candidates import Candidate, Purpose
 from aetool.tune.others import Others
 from aetool.tune.races import HEAT, Clock, Track, race
 from aetool.tune.result import Race
 
-FINALISTS = 2
 KEPT = 1 / 3
 """Of the candidates, after each stage."""
 BUSY = 0.1
-"""Share of the cores that others take from which another number of threads is not believed."""
+"""Share of the cores that others take from which what threads and spinning gain is not believed."""
 LEAST_ROUNDS = 2
 """In a launch of the final."""
 FIRST_ROUNDS = 2
@@ -38,13 +38,14 @@ class Effort:
     """Of the final: where memory lies moves the times of one process by several percent as long as it lives."""
     rounds: int
     """In each launch."""
+    finalists: int
     least_gain: float
-    """Of the default's time; less is not worth another way of running."""
+    """Of the default's time; less is not worth another way of running, nor one more setting."""
 
 
 EFFORTS: Mapping[Purpose, Effort] = {
-    "latency": Effort(0.03, 0.1, launches=4, rounds=3, least_gain=0.05),
-    "throughput": Effort(0.0, 0.0, launches=2, rounds=4, least_gain=0.03),
+    "latency": Effort(0.03, 0.1, launches=4, rounds=3, finalists=3, least_gain=0.05),
+    "throughput": Effort(0.0, 0.0, launches=2, rounds=4, finalists=2, least_gain=0.03),
 }
 
 
@@ -60,6 +61,10 @@ class Record:
     def ratio(self) -> float:
         """Its time to the default's, in its last race."""
         return self.races[-1].ratio
+
+    def rank(self, least_gain: float) -> float:
+        """What it is sorted by: every setting has to gain something to be worth it."""
+        return self.ratio * (1 + least_gain * len(self.candidate.choice.settings.words))
 
 
 def search(
@@ -83,32 +88,31 @@ def search(
     Raises:
         BenchmarkError: the default fails.
     """
-    stages = _Stages(EFFORTS[purpose], default, track, rows, clock, seed)
+    effort = EFFORTS[purpose]
+    stages = _Stages(effort, default, track, rows, clock, seed)
     alive, stage = list(records), 0
-    while alive and (stage == 0 or (len(alive) > FINALISTS and clock.passed < stages.end)):
+    while alive and (stage == 0 or (len(alive) > effort.finalists and clock.passed < stages.end)):
         alive = stages.run(alive, stage)
         stage += 1
-    _drop(alive[FINALISTS:], "no time for another stage; give more seconds")
+    _drop(alive[effort.finalists :], "no time for another stage; give more seconds")
     others = Others()
-    raced = stages.final(alive[:FINALISTS])
+    raced = stages.final(alive[: effort.finalists])
     busy = others.share
     best: Record | None = None
-    for record in sorted(raced, key=lambda record: record.ratio):
-        record.dropped = objection(record.candidate, 1 / record.ratio) or _doubt(
-            record, EFFORTS[purpose].least_gain, busy
-        )
+    for record in sorted(raced, key=lambda record: record.rank(effort.least_gain)):
+        record.dropped = objection(record.candidate, 1 / record.ratio) or _doubt(record, effort.least_gain, busy)
         if not record.dropped and best is None:
             best = record
         elif not record.dropped and best is not None:
-            record.dropped = f"{best.candidate.name} is faster still"
+            record.dropped = f"{best.candidate.name} is faster still, or as fast and simpler"
     return best
 
 
 def _doubt(record: Record, least: float, busy: float) -> str:
     """Why a candidate is not clearly faster than the default; empty where it is."""
     final, settings = record.races[-1], record.candidate.choice.settings
-    if busy > BUSY and (settings.direct_threads or settings.workers):
-        return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when it is quiet"
+    if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
+        return f"others kept {busy:.0%} of the cores busy: no time to judge threads; tune when it is quiet"
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
         return f"not faster in {lost} of {len(final.seconds)} rounds of the final"
@@ -140,13 +144,14 @@ class _Stages:
                 break
             raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, FIRST_ROUNDS + stage)
             longest = max(longest, self._clock.passed - begin)
-        raced.sort(key=lambda record: record.ratio)
-        room = max(FINALISTS, math.ceil(KEPT * len(raced)))
-        kept = [record for record in raced[:room] if record.ratio < 1]
-        for record in raced[len(kept) :]:
-            word = "not among the fastest" if record.ratio < 1 else "no faster than the default"
-            record.dropped = f"{word} in stage {stage + 1}"
-        return kept
+        raced.sort(key=lambda record: record.rank(self._effort.least_gain))
+        room = max(self._effort.finalists, math.ceil(KEPT * len(raced)))
+        faster = [record for record in raced if record.ratio < 1]
+        _drop(faster[room:], f"not among the fastest in stage {stage + 1}")
+        _drop(
+            [record for record in raced if record.ratio >= 1], f"no faster than the default in stage {stage + 1}"
+        )
+        return faster[:room]
 
     def final(self, alive: Sequence[Record]) -> list[Record]:
         """Several launches, which become one race."""

@@ -10,7 +10,7 @@ from aetool.tune import search as searching
 from aetool.tune.candidates import Candidate, default_of
 from aetool.tune.races import HEAT, Clock, Track
 from aetool.tune.result import Race
-from aetool.tune.search import EFFORTS, FINALISTS, Record, search
+from aetool.tune.search import EFFORTS, Record, search
 
 DEFAULT = default_of("cpu", Path("bundle"))
 
@@ -62,7 +62,7 @@ def run(monkeypatch):
 def test_the_fastest_is_chosen_and_the_others_are_told_why_not(run):
     winner, dropped, _ = run({"c0": 0.8, "c1": 0.5, "c2": 1.2, "c3": 0.6, "c4": 0.9})
     assert winner == "c1" and dropped["c1"] == ""
-    assert dropped["c3"] == "c1 is faster still"
+    assert dropped["c3"] == "c1 is faster still, or as fast and simpler"
     assert dropped["c2"] == "no faster than the default in stage 1"
     assert dropped["c0"] == dropped["c4"] == "not among the fastest in stage 1"
 
@@ -120,6 +120,15 @@ def test_where_others_are_busy_another_number_of_threads_is_not_believed(run, mo
     assert run({"c0": 0.5}, busy=0.02)[0] == "c0"
 
 
+def test_of_two_that_are_as_fast_the_simpler_is_chosen(run, monkeypatch):
+    settings = {0: Settings(direct_threads=1, spin_us=0), 1: Settings()}
+    monkeypatch.setattr(
+        f"{__name__}.candidate", lambda i: Candidate(f"c{i}", Choice("cpu", "int8", settings[i]), Path("bundle"))
+    )
+    assert run({"c0": 0.59, "c1": 0.6}, purpose="latency")[0] == "c1"
+    assert run({"c0": 0.5, "c1": 0.6}, purpose="latency")[0] == "c0"
+
+
 def test_a_candidate_that_does_not_work_is_told_and_the_others_go_on(run):
     winner, dropped, _ = run({"c0": 0.1, "c1": 0.6}, refused=("c0",))
     assert winner == "c1" and dropped["c0"] == "does not work here"
@@ -134,7 +143,7 @@ def test_later_stages_are_longer_and_hold_fewer(run):
         sizes[name] = sizes.get(name, 0) + len(raced)
         turns[name] = load.seconds * rounds
     assert (sizes["stage 1"], sizes["stage 2"]) == (18, 6)
-    assert sizes["final"] == EFFORTS["latency"].launches * FINALISTS
+    assert sizes["final"] == EFFORTS["latency"].launches * EFFORTS["latency"].finalists
     assert turns["stage 1"] < turns["stage 2"] < turns["final"]
 
 
