@@ -112,7 +112,7 @@ def _doubt(record: Record, least: float, busy: float) -> str:
     """Why a candidate is not clearly faster than the default; empty where it is."""
     final, settings = record.races[-1], record.candidate.choice.settings
     if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
-        return f"others kept {busy:.0%} of the cores busy: no time to judge threads; tune when it is quiet"
+        return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when quiet"
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
         return f"not faster in {lost} of {len(final.seconds)} rounds of the final"
