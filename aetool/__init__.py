@@ -21,8 +21,7 @@ from aetool.errors import (
     VerificationError,
 )
 from aetool.runtime.autoencoder import AutoencoderSession, load
-
-__version__ = "0.1.0"
+from aetool.version import __version__
 
 __all__ = [
     "AetoolError",

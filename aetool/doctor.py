@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
+from aetool.bundle import Bundle
 from aetool.errors import AetoolError, DependencyError
 from aetool.runtime.cores import Cores, cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.session import open_session
+from aetool.runtime.tuning import find_tuning
 
 PACKAGES = (
     "numpy",
@@ -53,8 +56,11 @@ class Finding:
     remedy: str = ""
 
 
-def examine(patience_s: float = PATIENCE_S) -> Iterator[Finding]:
-    """Look at this machine: Python, packages, and every execution provider with a row run on it."""
+def examine(patience_s: float = PATIENCE_S, bundle: Path | None = None) -> Iterator[Finding]:
+    """Look at this machine: Python, packages, and every execution provider with a row run on it.
+
+    With a bundle, also at the tuning file beside it.
+    """
     with ThreadPoolExecutor(len(PROVIDERS)) as pool:
         tried = [pool.submit(try_apart, name, patience_s) for name in PROVIDERS]
         yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", None)
@@ -63,6 +69,20 @@ def examine(patience_s: float = PATIENCE_S) -> Iterator[Finding]:
             yield Finding(name, _version(name) or "not installed", None)
         yield _one_runtime({name: version for name in RUNTIMES if (version := _version(name))})
         yield from (future.result() for future in tried)
+    if bundle is not None:
+        yield _tuning(bundle)
+
+
+def _tuning(path: Path) -> Finding:
+    try:
+        found = find_tuning(Bundle.open(path.absolute()), "auto", "auto")
+    except AetoolError as error:
+        state, _, remedy = str(error).partition("; ")
+        return Finding("tuning", state, False, remedy)
+    if found is None:
+        return Finding("tuning", f"none beside {path}", None)
+    ignored = found.choice is None
+    return Finding("tuning", found.words, None if ignored else True, "run aetool tune again" if ignored else "")
 
 
 def _threads(found: Cores) -> str:

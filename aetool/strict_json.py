@@ -59,9 +59,8 @@ def no_constant(token: str) -> Any:
 class Fields:
     """Typed access to one JSON object; every fault names its JSON path."""
 
-    def __init__(self, content: Any, where: str, path: str = "$") -> None:
-        self.where = where
-        self.path = path
+    def __init__(self, content: Any, where: str, path: str = "$", remedy: str = "export the bundle again") -> None:
+        self.where, self.path, self.remedy = where, path, remedy
         if not isinstance(content, dict):
             self._fail(path, "an object", content)
         self.content = cast(dict[str, Any], content)
@@ -69,14 +68,14 @@ class Fields:
 
     def _fail(self, path: str, expected: str, found: Any) -> None:
         raise BundleError(
-            f"{self.where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; export the bundle again"
+            f"{self.where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; {self.remedy}"
         )
 
     def take(self, key: str, kind: type[_T]) -> _T:
         self.taken.add(key)
         path = f"{self.path}.{key}"
         if key not in self.content:
-            raise BundleError(f"{self.where}: {shown(path)} is missing; export the bundle again")
+            raise BundleError(f"{self.where}: {shown(path)} is missing; {self.remedy}")
         value = self.content[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)
@@ -139,22 +138,28 @@ class Fields:
         return cast(dict[str, tuple[str, ...]], lists)
 
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
-        entry = Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
+        entry = self.child(key)
         return {name: entry.take(name, kind) for name in entry.content}
+
+    def child(self, key: str) -> "Fields":
+        return self._below(self.take(key, dict), key)
+
+    def _below(self, content: Any, key: str) -> "Fields":
+        return Fields(content, self.where, f"{self.path}.{key}", self.remedy)
 
     def objects(self, key: str) -> "list[Fields]":
         values = self.take(key, list)
-        return [Fields(value, self.where, f"{self.path}.{key}[{i}]") for i, value in enumerate(values)]
+        return [self._below(value, f"{key}[{i}]") for i, value in enumerate(values)]
 
     def children(self, key: str) -> "list[tuple[str, Fields]]":
         values = self.take(key, dict)
-        return [(name, Fields(value, self.where, f"{self.path}.{key}.{name}")) for name, value in values.items()]
+        return [(name, self._below(value, f"{key}.{name}")) for name, value in values.items()]
 
     def child_or_none(self, key: str) -> "Fields | None":
         """The object at `key`; None where the key is missing."""
         if key not in self.content:
             return None
-        return Fields(self.take(key, dict), self.where, f"{self.path}.{key}")
+        return self._below(self.take(key, dict), key)
 
     def rest(self) -> dict[str, Any]:
         return {key: value for key, value in self.content.items() if key not in self.taken}

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from aetool.runtime.machine import cpu
+
 PACKAGES = (
     "aetool",
     "numpy",
@@ -24,13 +26,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def machine() -> dict[str, Any]:
     """CPU, cores, memory, versions and commit: what a result needs to be compared with another."""
-    facts = _cpuinfo()
-    flags = facts.get("flags", facts.get("Features", "")).split()
+    model, flags = cpu()
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
-        "cpu_flags": sorted(
-            flag for flag in flags if flag.startswith(("avx", "amx", "fma", "f16c", "asimd", "sve"))
-        ),
+        "cpu": model,
+        "cpu_flags": list(flags),
         "cores": len(_affinity()),
         "affinity": _affinity(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -46,16 +45,6 @@ def usable_cores() -> int:
     """Cores that a measurement may keep busy: the affinity, and the container's quota."""
     quota, cores = _quota_cores(), len(_affinity())
     return cores if quota is None else max(1, min(cores, round(quota)))
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is none."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return {}
-    fields = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in fields.items()}
 
 
 def _affinity() -> list[int]:

@@ -26,14 +26,26 @@ _REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def bundle(
-    phase: Phase, *, path: str, graph: str, provider: str, precision: str, threads: int | None = None
+    phase: Phase,
+    *,
+    path: str,
+    graph: str,
+    provider: str,
+    precision: str,
+    threads: int | None = None,
+    settings: Mapping[str, int | None] | None = None,
 ) -> Any:
-    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score."""
+    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
+
+    With `settings`, of `aetool.runtime.settings`, no tuning file is looked for.
+    """
     with phase("import"):
         aetool = importlib.import_module("aetool")
-    options = {} if threads is None else {"intra_op_num_threads": threads}
+    options: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
+    if settings is not None:
+        options["settings"] = importlib.import_module("aetool.runtime.settings").Settings(**settings)
     with phase("session_creation"):
-        model = aetool.load(path, provider=provider, precision=precision, **options)
+        model = aetool.AutoencoderSession(path, provider=provider, precision=precision, **options)
         call = getattr(model, graph)
         call(np.empty((0, *model.input_shape), np.float32))  # sessions are made at first use
     return SimpleNamespace(
@@ -63,15 +75,26 @@ def raw_onnxruntime(
     )
 
 
-def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None) -> Any:
-    """OpenVINO's own API, on the CPU in float32 (its default elsewhere is bfloat16, another computation).
+def openvino(
+    phase: Phase,
+    *,
+    file: str,
+    graph: str,
+    threads: int | None = None,
+    precision: str | None = "f32",
+    hint: str = "THROUGHPUT",
+) -> Any:
+    """OpenVINO's own API, on the CPU in float32.
 
     As its documentation advises: one request under the latency hint; many rows in chunks through a queue of
     requests under the throughput hint, which is made when the first such call comes.
+
+    `precision` None is its own default: bfloat16 where the CPU has it, another computation. `hint` is for many
+    rows.
     """
     with phase("import"):
         runtime = importlib.import_module("openvino")
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    settings = {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
     with phase("session_creation"):
@@ -92,7 +115,7 @@ def openvino(phase: Phase, *, file: str, graph: str, threads: int | None = None)
             # A result is a view into the request's memory: copied, as everybody else gives arrays of one's own.
             return request.infer(rows, share_inputs=True)[output].copy()
         if not queues:
-            many = core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": "THROUGHPUT"})
+            many = core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": hint})
             queues.append(runtime.AsyncInferQueue(many))
             queues[0].set_callback(keep)
         shape = compiled.outputs[output].get_partial_shape()

@@ -1,15 +1,18 @@
 """Dataclasses to JSON and back; what does not fit is refused with its place in the document."""
 
+import json
 import sys
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from aetool.errors import BenchmarkError
-from aetool.strict_json import shown
+from aetool.strict_json import no_constant, require_storable, shown, unique_keys
 
+MAX_BYTES = 256 << 20
 T = TypeVar("T")
 
 
@@ -22,6 +25,41 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str, Any]:
+    """The JSON object in a file, of one of `kinds`: kind -> format version.
+
+    Args:
+        writer: the command that writes such files, for messages.
+
+    Raises:
+        BenchmarkError: not there, another kind of file, or of a newer aetool.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BenchmarkError(f"{path}: larger than {MAX_BYTES >> 20} MiB; not a result of {writer}")
+        content = json.loads(
+            path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
+        )
+        require_storable(content)
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}; give a file of {writer}") from error
+    except (ValueError, RecursionError) as error:
+        raise BenchmarkError(f"{path}: not valid JSON ({error}); give a file that {writer} wrote") from error
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind not in list(kinds):
+        expected = " or ".join(map(repr, kinds))
+        raise BenchmarkError(
+            f"{path}: kind {expected} expected, found {kind!r:.40}; give a file that {writer} wrote"
+        )
+    version = content.get("format_version")
+    if version != kinds[kind] or isinstance(version, bool):
+        raise BenchmarkError(
+            f"{path}: format_version {kinds[kind]} expected, found {version!r:.40}; measure again, or use the "
+            "aetool that wrote it"
+        )
+    return dict(content)
 
 
 def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:

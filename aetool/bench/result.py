@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import fault, from_plain, to_plain
-from aetool.errors import BenchmarkError
+from aetool.bench.records import fault, from_plain, read_document, to_plain
 from aetool.storage import publish_file
-from aetool.strict_json import no_constant, require_storable, unique_keys
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
-MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,32 +236,17 @@ def read_result(path: Path) -> BenchResult:
         BenchmarkError: not there, another kind of file, of a newer aetool, or with a missing entry or one that
             no measurement gives, which the message names.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BenchmarkError(f"{path}: larger than {MAX_BYTES >> 20} MiB; not a result of aetool bench")
-        content = json.loads(
-            path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys, parse_constant=no_constant
-        )
-        require_storable(content)
-    except OSError as error:
-        raise BenchmarkError(
-            f"{path}: cannot be read: {error.strerror}; give a file of aetool bench -o"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BenchmarkError(f"{path}: not valid JSON ({error}); give a file that aetool bench wrote") from error
-    kind = content.get("kind") if isinstance(content, dict) else None
-    if kind != KIND:
-        raise BenchmarkError(
-            f"{path}: kind {KIND!r} expected, found {kind!r:.40}; give a file that aetool bench wrote"
-        )
-    version = content.get("format_version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise BenchmarkError(
-            f"{path}: format_version {FORMAT_VERSION} expected, found {version!r:.40}; measure again, or use the "
-            "aetool that wrote it"
-        )
-    result = from_plain(BenchResult, content, str(path))
-    _require_plausible(result, str(path))
+    return result_of(read_document(path, {KIND: FORMAT_VERSION}, "aetool bench"), str(path))
+
+
+def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
+    """The result in a document of `read_document`.
+
+    Raises:
+        BenchmarkError: with a missing entry or one that no measurement gives, which the message names.
+    """
+    result = from_plain(BenchResult, content, where)
+    _require_plausible(result, where)
     return result
 
 

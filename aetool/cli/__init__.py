@@ -11,6 +11,7 @@ from aetool.cli.info import doctor, info
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
 from aetool.cli.train import train
+from aetool.cli.tune import tune
 from aetool.cli.verify import verify
 
 main: AetoolGroup = root
@@ -24,6 +25,7 @@ for command in (
     score,
     evaluate,
     quantize,
+    tune,
     bench,
     compare,
     report,

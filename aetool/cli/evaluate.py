@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports
+from aetool.cli.output import Result, facts, reports, table
 from aetool.cli.rows import as_float32, rows_for
 
 
@@ -19,23 +20,43 @@ from aetool.cli.rows import as_float32, rows_for
 @options.label
 @options.provider
 @options.precision
+@click.option("--compression", is_flag=True, help="Instead: embeddings sent in fewer bytes, and what it loses.")
+@click.option("--plot", type=options.PATH, help="SVG file of it to write, with --compression.")
+@options.overwrite
 @reports
-def evaluate(model: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
+def evaluate(
+    model: Path,
+    data: Path,
+    label: str | None,
+    provider: str,
+    precision: str,
+    compression: bool,
+    plot: Path | None,
+    overwrite: bool,
+) -> Result:
     """AUROC, average precision and errors on a labelled table.
 
     MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
     another array in it. Without --label there are no anomalies to tell apart, and it gives the
     reconstruction error alone.
 
+    With --compression the embeddings of a bundle are rounded to fp16 and int8 and decoded again: what a machine
+    that encodes and sends saves, and what one that decodes gets.
+
     \b
     Example:
       aetool evaluate exported/machines test.csv --label broken
+      aetool evaluate exported/machines test.csv --compression --plot sent.svg
     """
     import numpy as np
 
     from aetool import load
     from aetool.tables import read_table
 
+    if compression:
+        return _compression(model, data, label, provider, precision, plot, overwrite)
+    if plot is not None or overwrite:
+        raise click.UsageError("--plot and --overwrite go with --compression; give it too")
     with needs("train", "evaluating"):
         from aetool import evaluation
     scorer: Any
@@ -44,20 +65,67 @@ def evaluate(model: Path, data: Path, label: str | None, provider: str, precisio
             from aetool.model import load_checkpoint
         scorer, threshold = load_checkpoint(model), None
         names = scorer.names
-        table = as_float32(read_table(data, only=scorer.names, categories=scorer.categories, label=label))
+        rows = as_float32(read_table(data, only=scorer.names, categories=scorer.categories, label=label))
     else:
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
         names, threshold = scorer.feature_names, scorer.threshold
-        table = rows_for(scorer.manifest, data, label=label)
+        rows = rows_for(scorer.manifest, data, label=label)
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
-    found = evaluation.evaluate(scorer, table.values, table.labels, threshold, numbers)
+    found = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
     document = {key: value for key, value in asdict(found).items() if value is not None}
 
     def show(out: Console) -> None:
         out.print(facts([(key.replace("_", " "), _text(value)) for key, value in document.items()]))
 
     return Result({"model": str(model), **document}, show)
+
+
+def _compression(
+    model: Path, data: Path, label: str | None, provider: str, precision: str, plot: Path | None, overwrite: bool
+) -> Result:
+    from aetool import load
+    from aetool.compression import compression
+    from aetool.report.embeddings import Sent, embeddings_picture
+    from aetool.storage import publish_file
+
+    places.require_bundle(model)
+    if plot is not None:
+        places.require_new_file(plot, overwrite)
+    with load(model, provider=provider, precision=precision) as session:
+        found = compression(session, rows_for(session.manifest, data, label=label).values)
+    if plot is not None:
+        sent = [Sent(one.format, one.bytes_per_row, one.error) for one in found.formats]
+        picture = embeddings_picture(f"{model.name}: embeddings", found.features_bytes_per_row, sent)
+        publish_file(plot, picture.encode(), overwrite=overwrite)
+
+    def show(out: Console) -> None:
+        columns = ["sent", "bytes a row", "features / sent", "error", "added by rounding"]
+        lines: list[list[str | Text]] = [["features", f"{found.features_bytes_per_row:,}", "1.0", "0", ""]]
+        lines += [
+            [
+                f"embedding, {one.format}",
+                f"{one.bytes_per_row:,}",
+                f"{one.ratio:.1f}",
+                f"{one.error:.4f}",
+                f"{one.added:.2g}",
+            ]
+            for one in found.formats
+        ]
+        out.print(table(columns, lines, right=columns[1:]))
+        out.print()
+        out.print(
+            facts(
+                [
+                    ("rows", f"{found.rows:,}"),
+                    ("error", "root mean square, each column by its standard deviation: 1 is its mean's"),
+                    ("int8", f"{len(found.scale)} scales besides, one a dimension, from these rows (--json)"),
+                    *([("plot", str(plot))] if plot else []),
+                ]
+            )
+        )
+
+    return Result({"model": str(model), **asdict(found), "plot": plot and str(plot)}, show)
 
 
 def _text(value: float | int) -> str:

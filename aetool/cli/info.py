@@ -30,9 +30,11 @@ def info(path: Path) -> Result:
     if places.what(path) == places.CHECKPOINT:
         return _checkpoint(path)
     from aetool.bundle import Bundle
+    from aetool.runtime.tuning import find_tuning
 
     places.require_bundle(path)
-    manifest = Bundle.open(path).manifest
+    bundle = Bundle.open(path.absolute())
+    manifest, tuning = bundle.manifest, find_tuning(bundle, "auto", "auto")
     variant = manifest.variants["fp32"]
     pairs = [
         ("bundle", f"{manifest.name}, format {manifest.format_version}, made {manifest.created}"),
@@ -42,6 +44,7 @@ def info(path: Path) -> Result:
         *_categories(manifest.categories),
         ("embedding shape", _shape(manifest.embedding_shape)),
         ("graphs", ", ".join(variant.files)),
+        *([("tuning", tuning.words)] if tuning else []),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
@@ -55,7 +58,8 @@ def info(path: Path) -> Result:
         out.print()
         show_precisions(out, manifest)
 
-    return Result({"kind": "bundle", **asdict(manifest)}, show)
+    document = {"kind": "bundle", **asdict(manifest), "tuning": asdict(tuning) if tuning else None}
+    return Result(document, show)
 
 
 def _checkpoint(path: Path) -> Result:
@@ -116,19 +120,24 @@ def _text(value: Any) -> str:
 
 
 @click.command()
+@click.argument("bundle", type=options.PATH, required=False)
 @reports
-def doctor() -> Result:
+def doctor(bundle: Path | None) -> Result:
     """What works on this machine.
 
     Lists the threads to use and the packages, and runs a row on each execution provider, in a process of its own.
+    With a BUNDLE, also whether the tuning file beside it is used here.
 
     \b
     Example:
       aetool doctor
+      aetool doctor exported/machines
     """
     from aetool import doctor as doctors
 
-    findings = list(doctors.examine())
+    if bundle is not None:
+        places.require_bundle(bundle)
+    findings = list(doctors.examine(bundle=bundle))
     bad = [finding for finding in findings if finding.ok is False]
     marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text("-", "dim")}
     lines: list[list[str | Text]] = []

@@ -1,6 +1,7 @@
 """`aetool report`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,16 +18,18 @@ _ENDINGS = (".html", ".htm")
 @options.overwrite
 @reports
 def report(result: Path, output: Path | None, overwrite: bool) -> Result:
-    """A page of figures made from the JSON of a benchmark.
+    """A page of figures made from the JSON of a measurement.
 
-    RESULT is what aetool bench wrote. The page is one HTML file that loads nothing: distributions, throughput
-    below the machine's ceilings, rounds, tables, and the command that measures it again.
+    RESULT is what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing: distributions,
+    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
+    it again.
 
     \b
     Example:
       aetool report bench.json -o bench.html
+      aetool report exported/machines.tuning.json -o tuning.html
     """
-    from aetool.report import benchmark_page, read_result
+    from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
     from aetool.storage import publish_file, require_new
 
     output = output or result.with_suffix(_ENDINGS[0])
@@ -36,16 +39,19 @@ def report(result: Path, output: Path | None, overwrite: bool) -> Result:
     if output.exists() and result.exists() and output.samefile(result):
         raise OutputError(f"{output}: is the result itself, it will not be replaced; choose another name")
     found = read_result(result)
-    content = benchmark_page(found).encode()
+    content = (tuning_page(found) if isinstance(found, TuningResult) else benchmark_page(found)).encode()
     publish_file(output, content, overwrite=overwrite)
+    counts, words = _tuning(found) if isinstance(found, TuningResult) else _benchmark(found)
+    told = f"{output}: {words[0]}, {len(content) / 1024:.0f} KiB{words[1]}"
+    return Result({"page": str(output), "bytes": len(content), **counts}, lambda out: out.print(told))
+
+
+def _benchmark(found: Any) -> tuple[dict[str, int], tuple[str, str]]:
+    """Counts for programs, and what a person is told before and after the size."""
     unstable = sum(not one.stability.stable for one in found.results)
-    document = {
-        "page": str(output),
-        "bytes": len(content),
-        "measurements": len(found.results),
-        "unstable": unstable,
-    }
-    told = f"{output}: {len(found.results)} measurements, {len(content) / 1024:.0f} KiB"
-    if unstable:
-        told += f"; {unstable} not stable"
-    return Result(document, lambda out: out.print(told))
+    counts = {"measurements": len(found.results), "unstable": unstable}
+    return counts, (f"{len(found.results)} measurements", f"; {unstable} not stable" if unstable else "")
+
+
+def _tuning(found: Any) -> tuple[dict[str, int], tuple[str, str]]:
+    return {"candidates": len(found.trials)}, (f"{len(found.trials)} candidates", "")

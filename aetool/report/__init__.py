@@ -1,6 +1,9 @@
 """Results as pages for people: one HTML file that needs neither network nor JavaScript."""
 
-from aetool.bench.result import BenchResult, read_result
+from aetool.bench.result import BenchResult
 from aetool.report.benchmark import benchmark_page
+from aetool.report.reading import read_result
+from aetool.report.tuning import tuning_page
+from aetool.tune.result import TuningResult
 
-__all__ = ["BenchResult", "benchmark_page", "read_result"]
+__all__ = ["BenchResult", "TuningResult", "benchmark_page", "read_result", "tuning_page"]

@@ -10,11 +10,11 @@ from aetool.report.markup import Markup, tag
 
 def page(title: str, header: Markup, sections: Iterable[Markup | None]) -> str:
     """A whole HTML document."""
-    style = Markup(_file("style.css"))
+    sheet = style()
     script = Markup(_file("sort.js"))
     allowed = {
         "default-src": "'none'",
-        "style-src": _hash(style),
+        "style-src": _hash(sheet),
         "script-src": _hash(script),
         "base-uri": "'none'",
     }
@@ -26,7 +26,7 @@ def page(title: str, header: Markup, sections: Iterable[Markup | None]) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", style),
+        tag("style", sheet),
     )
     body = tag(
         "body",
@@ -36,6 +36,11 @@ def page(title: str, header: Markup, sections: Iterable[Markup | None]) -> str:
         tag("script", script),
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def style() -> Markup:
+    """The style sheet of every page and picture."""
+    return Markup(_file("style.css"))
 
 
 def section(title: str, note: str | None, content: Markup) -> Markup:

@@ -22,10 +22,12 @@ from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.graph import Graph
 from aetool.runtime.opening import Opener
 from aetool.runtime.placement import NodePlacement
+from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
+from aetool.runtime.tuning import Tuning, find_tuning
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-MAX_THREADS = 1024
+_Arguments = tuple[str, str, str, int | None, Settings | None]
 
 
 class AutoencoderSession:
@@ -52,18 +54,25 @@ class AutoencoderSession:
         provider: str = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
+        settings: Settings | None = None,
     ) -> None:
         """Open the bundle at `path`.
 
+        Beside a bundle may lie a tuning file, `NAME.tuning.json`, which `aetool tune` wrote. It is used where this
+        machine, this release and this bundle are those it was made with, and where the arguments leave to "auto"
+        whatever they do not name as it does; else it is ignored, see `tuning`.
+
         Args:
             path: the bundle's directory.
-            provider: "cpu", "cuda", "openvino", or "auto": a GPU where one works, for batches for which it is
-                faster than the CPU; see `provider` of the object.
-            precision: a precision of the bundle; "auto" is fp32.
-            intra_op_num_threads: cores that one call may use; None for all that this process may.
+            provider: "cpu", "cuda", "openvino", or "auto": that of the tuning file; without one a GPU where one
+                works, for batches for which it is faster than the CPU; see `provider` of the object.
+            precision: a precision of the bundle, or "auto": that of the tuning file; without one fp32.
+            intra_op_num_threads: cores that one call may use, whatever the tuning file says; None for its
+                threads; without one all that this process may.
+            settings: how to run it; the tuning file is not looked for.
 
         Raises:
-            BundleError: no bundle there, a damaged one, or one without that precision.
+            BundleError: no bundle there, a damaged one, or one without that precision; a damaged tuning file.
             ProviderError: the provider is unknown or does not work here.
             DependencyError: onnxruntime is not installed.
         """
@@ -74,12 +83,15 @@ class AutoencoderSession:
                 "out for all cores"
             )
         self._bundle = Bundle.open(Path(path).absolute())
-        self._arguments = (str(self._bundle.path), provider, precision, threads)
+        self._arguments = (str(self._bundle.path), provider, precision, threads, settings)
+        self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
+        if self._tuning is not None and (choice := self._tuning.choice) is not None:
+            provider, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, provider, threads)
+        self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS)
         self._graphs: dict[str, Graph] = {}
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
@@ -104,6 +116,11 @@ class AutoencoderSession:
     @property
     def precision(self) -> str:
         return self._precision
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """The tuning file beside the bundle, and why it is ignored if it is; None where there is none."""
+        return self._tuning
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -231,13 +248,13 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> tuple[str, str, str, int | None]:
+    def __getstate__(self) -> _Arguments:
         return self._arguments
 
-    def __setstate__(self, state: tuple[str, str, str, int | None]) -> None:
-        path, provider, precision, threads = state
+    def __setstate__(self, state: _Arguments) -> None:
+        path, provider, precision, threads, settings = state
         self.__init__(  # type: ignore[misc]
-            path, provider=provider, precision=precision, intra_op_num_threads=threads
+            path, provider=provider, precision=precision, intra_op_num_threads=threads, settings=settings
         )
 
     def _forget_after_fork(self) -> None:

@@ -49,6 +49,7 @@ class Graph:
         outputs: Sequence[str],
         workers: int,
         *,
+        chunk_rows: int | None = None,
         few_sizes: bool = False,
     ) -> None:
         """
@@ -60,6 +61,7 @@ class Graph:
             row: shape of one row of the input.
             outputs: names of the graph's outputs.
             workers: threads for many rows.
+            chunk_rows: rows of one chunk at most; None: what fits a core's cache.
             few_sizes: run batches of a few sizes only, for a provider that keeps memory for each size it sees.
         """
         self.direct = direct
@@ -72,7 +74,7 @@ class Graph:
         self._kinds = _row_kinds(direct, self._source, row)
         self._results = Recycler()
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
-        self._largest_chunk = largest_chunk(numbers)
+        self._largest_chunk = chunk_rows or largest_chunk(numbers)
         # Shape of a batch -> buffers that are free, rows, and whether it is one row without its batch axis.
         one: list[Buffers] = []
         self._few = {row: (one, 1, True), (1, *row): (one, 1, False)}

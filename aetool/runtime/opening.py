@@ -16,6 +16,7 @@ from aetool.runtime.inner_values import with_outputs
 from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
 from aetool.runtime.session import open_session
+from aetool.runtime.settings import DEFAULTS, Settings
 
 NEEDED_OUTPUTS = {
     "encoder": {"embedding"},
@@ -30,21 +31,34 @@ ONE_SESSION_BYTES = 32 << 20
 """Graphs above are held in memory once: many rows take turns in the session that a few use."""
 
 
+def few_threads(size: int) -> int:
+    """Threads inside one run of a graph of `size` bytes, unless they are set."""
+    cores = usable_cores()
+    return cores if size > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
+
+
 class Opener:
     """Opens graphs of one bundle in one precision, all on one provider."""
 
-    def __init__(self, bundle: Bundle, precision: str, provider: str, intra_op_num_threads: int | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str,
+        provider: str,
+        intra_op_num_threads: int | None,
+        settings: Settings = DEFAULTS,
+    ) -> None:
         """
         Args:
             provider: a name of PROVIDERS, or "auto" for the first that takes a graph of this bundle.
-            intra_op_num_threads: cores that one call may use; None for those of the process.
+            intra_op_num_threads: cores that one call may use; None for what `settings` say.
 
         Raises:
             BundleError: no such precision, or a damaged graph.
             ProviderError: `provider` is unknown or does not work here.
         """
         self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
-        self._threads = intra_op_num_threads
+        self._threads, self._settings = intra_op_num_threads, settings
         self.tried: dict[str, Any] = {}
         """Sessions that showed that a provider works; they wait for the first use of their graph."""
         self._automatic = provider == "auto"
@@ -90,7 +104,7 @@ class Opener:
         return made
 
     def _on_cpu(self, provider: Provider, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
-        cores = self._threads or usable_cores()
+        cores = self._threads or self._settings.workers or usable_cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
             inner = self._inner_values(name)
@@ -98,9 +112,9 @@ class Opener:
             open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1)
             workers = cores
         else:
-            inner, threads = (), cores if on_cpu else 1
+            inner, threads = (), self._shared_threads(provider)
             direct = self.tried.pop(name, None) or self._session(provider, name, model, threads)
-            open_chunked, workers = lambda: direct, cores // threads
+            open_chunked, workers = lambda: direct, max(1, cores // threads)
         return Graph(
             self.where(name),
             direct,
@@ -109,6 +123,7 @@ class Opener:
             self.row_shape(name),
             [output.name for output in direct.get_outputs() if output.name not in inner],
             workers,
+            chunk_rows=self._settings.chunk_rows,
             few_sizes=provider is PROVIDERS["openvino"],
         )
 
@@ -125,11 +140,23 @@ class Opener:
         return (self.variant.inner_values or {}).get(name, ())
 
     def _direct_threads(self, model: bytes) -> int:
-        cores = usable_cores()
-        return self._threads or (cores if len(model) > FEW_THREADS_BYTES else min(cores, FEW_THREADS))
+        return self._threads or self._settings.direct_threads or few_threads(len(model))
+
+    def _shared_threads(self, provider: Provider) -> int:
+        """Inside one run of a session that a few rows and many use."""
+        if provider is PROVIDERS["cpu"]:
+            return self._threads or self._settings.direct_threads or usable_cores()
+        tuned = None if self._threads or provider is not PROVIDERS["openvino"] else self._settings.direct_threads
+        return tuned or 1
 
     def _session(self, provider: Provider, name: str, model: bytes, threads: int) -> Any:
-        session = open_session(model, provider, intra_op_num_threads=threads, where=self.where(name))
+        session = open_session(
+            model,
+            provider,
+            intra_op_num_threads=threads,
+            spin_us=self._settings.spin_us,
+            where=self.where(name),
+        )
         self._require_ours(name, session)
         return session
 
@@ -142,7 +169,7 @@ class Opener:
         model = self.bundle.graph("detector", self.precision)
         for provider in options:
             try:
-                session = self._session(provider, "detector", model, 1)
+                session = self._session(provider, "detector", model, self._shared_threads(provider))
             except ProviderError as error:
                 refusals.append(error)
             else:

@@ -11,10 +11,9 @@ from aetool.runtime.denormals import flushing, slow_here
 from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
+from aetool.runtime.settings import DEFAULTS
 
 _SILENT_BUT_ERRORS = 3
-_SPIN_US = "100"
-"""How long idle threads keep a core, waiting for the next node or row; onnxruntime's default is longer."""
 
 
 def open_session(
@@ -22,6 +21,7 @@ def open_session(
     provider: Provider,
     *,
     intra_op_num_threads: int = 1,
+    spin_us: int = DEFAULTS.spin_us,
     where: str,
     record_placement: bool = False,
     provider_options: Mapping[str, str] = MappingProxyType({}),
@@ -32,6 +32,7 @@ def open_session(
         model: a serialised ONNX model.
         provider: the execution provider that must take the graph, all of it.
         intra_op_num_threads: threads inside one run; 1 makes no thread pool.
+        spin_us: microseconds for which its idle threads keep a core.
         where: what to call the model in messages.
         record_placement: keep which node runs where, for `placement`.
         provider_options: over those of the provider itself.
@@ -49,7 +50,8 @@ def open_session(
     # on with the CPU.
     create: Callable[..., Any] = partial(ort.InferenceSession, enable_fallback=0)
     if intra_op_num_threads > 1:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
         if slow_here():
             # For the session's own threads. It sets the calling thread too, which `flushing` puts right again.
             options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -27,6 +27,7 @@ COMMANDS = (
     "score",
     "evaluate",
     "quantize",
+    "tune",
     "bench",
     "bench compare",
     "report",

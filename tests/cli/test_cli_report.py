@@ -74,7 +74,9 @@ def test_a_directory_is_not_replaced(fails, bench, work):
     assert "a directory" in fails("report", "bench.json", "-o", "page.html", "--overwrite")
 
 
-@pytest.mark.parametrize(("content", "told"), [("{", "not valid JSON"), ("{}", "kind 'aetool.bench' expected")])
+@pytest.mark.parametrize(
+    ("content", "told"), [("{", "not valid JSON"), ("{}", "kind 'aetool.bench' or 'aetool.tuning' expected")]
+)
 def test_a_bad_result_leaves_nothing_behind(fails, work, content, told):
     (work / "bench.json").write_text(content, encoding="utf-8")
     message = fails("report", "bench.json", "-o", "page.html")

@@ -1,0 +1,68 @@
+"""How graphs are run on this machine: what changes their speed, and not a bit of their results."""
+
+from dataclasses import dataclass, fields
+
+from aetool.errors import InputError
+
+MAX_THREADS = 1024
+_LARGEST = {"direct_threads": MAX_THREADS, "workers": MAX_THREADS, "chunk_rows": 1 << 20, "spin_us": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `aetool tune` chooses besides provider and precision. The defaults suit most machines.
+
+    Raises:
+        InputError: a value is no integer, or too small or too large.
+    """
+
+    direct_threads: int | None = None
+    """Threads inside one run of a few rows; None: a few, all cores for a large graph."""
+    workers: int | None = None
+    """Threads that share many rows; None: as many as the process may keep busy."""
+    chunk_rows: int | None = None
+    """Rows of one chunk at most, where they are many; None: what fits a core's cache."""
+    spin_us: int = 100
+    """Microseconds for which idle threads keep a core, waiting for the next node or row; onnxruntime's own
+    default is longer."""
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, largest = getattr(self, entry.name), _LARGEST[entry.name]
+            least = 0 if entry.name == "spin_us" else 1
+            if value is None and entry.default is None:
+                continue
+            if type(value) is not int or not least <= value <= largest:
+                raise InputError(
+                    f"{entry.name}: expected an integer of {least} to {largest:,}, found {value!r}; leave it out "
+                    "for the default"
+                )
+
+    @property
+    def words(self) -> list[str]:
+        """What is set, for people: `4 threads`, `512 rows a chunk`."""
+        found = []
+        for value, thing in ((self.direct_threads, "thread"), (self.workers, "worker")):
+            if value is not None:
+                found.append(f"{value} {thing}{'s' * (value > 1)}")
+        if self.chunk_rows is not None:
+            found.append(f"{self.chunk_rows:,} rows a chunk")
+        if self.spin_us != DEFAULTS.spin_us:
+            found.append(f"spinning {self.spin_us:,} us" if self.spin_us else "no spinning")
+        return found
+
+
+DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    provider: str
+    """A name of PROVIDERS, or "auto"."""
+    precision: str
+    settings: Settings
+
+    @property
+    def words(self) -> str:
+        """`int8 on cpu, 512 rows a chunk`."""
+        return ", ".join([f"{self.precision} on {self.provider}", *self.settings.words])

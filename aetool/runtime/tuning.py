@@ -1,0 +1,142 @@
+"""What `aetool tune` chose for a bundle on this machine: a file beside the bundle, read as it is opened."""
+
+import errno
+import importlib
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aetool.bundle import Bundle
+from aetool.errors import BundleError, InputError
+from aetool.manifest import MANIFEST
+from aetool.reading import sha256
+from aetool.runtime.cores import usable_cores
+from aetool.runtime.engine import onnxruntime
+from aetool.runtime.machine import Machine, cpu
+from aetool.runtime.settings import Choice, Settings
+from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
+from aetool.version import __version__
+
+KIND = "aetool.tuning"
+MAX_BYTES = 16 << 20
+_REMEDY = "run aetool tune again, or delete the file"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A tuning file that lies beside a bundle."""
+
+    path: Path
+    choice: Choice | None
+    """None where it is not used."""
+    ignored: str = ""
+    """Why it is not used, in words."""
+
+    @property
+    def words(self) -> str:
+        """Whether it is used, and for what: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
+        return f"{self.path.name}: {f'ignored, {self.ignored}' if self.choice is None else self.choice.words}"
+
+
+def tuning_file(bundle: Path) -> Path:
+    """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
+    return bundle.with_name(f"{bundle.name}.tuning.json")
+
+
+def manifest_digest(bundle: Bundle) -> str:
+    """Hex sha256 of the manifest's file: of the variants too, which the bundle's id leaves out."""
+    try:
+        return sha256((bundle.path / MANIFEST).read_bytes())
+    except OSError as error:  # replaced by another bundle just now
+        raise BundleError(f"{bundle.path}: cannot be read any more: {error.strerror}; open it again") from error
+
+
+def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
+    """The tuning file of `bundle`, and whether it holds here; None where there is none.
+
+    Args:
+        provider, precision: what the caller asks for; "auto" leaves it to the file.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    path = tuning_file(bundle.path)
+    data = _read(path)
+    if data is None:
+        return None
+    entries = Fields(_parsed(data, path), str(path), remedy=_REMEDY)
+    if (kind := entries.take("kind", str)) != KIND:
+        raise BundleError(f"{path}: kind {KIND!r} expected, found {kind[:40]!r}; {_REMEDY}")
+    if (release := entries.take("aetool", str)) != __version__:  # which may have written it in another way
+        return Tuning(path, None, f"made with aetool {release[:20]}, this is {__version__}")
+    of = entries.child("bundle")
+    made_for = of.take("id", str), of.digest("manifest_sha256")
+    machine = _machine(entries.child("machine"))
+    choice = _choice(entries.child("choice"))
+    if made_for != (bundle.manifest.id, manifest_digest(bundle)):
+        return Tuning(path, None, "made for another bundle")
+    if differs := machine.difference(this_machine(choice.provider)):
+        return Tuning(path, None, f"made on another machine: {differs}")
+    for asked, chosen in ((provider, choice.provider), (precision, choice.precision)):
+        if asked not in ("auto", chosen):
+            return Tuning(path, None, f"chose {chosen}, {asked} was asked for")
+    return Tuning(path, choice)
+
+
+def this_machine(provider: str) -> Machine:
+    """What decides the speed of graphs on `provider`. Starts no process."""
+    versions = {"onnxruntime": str(onnxruntime().__version__)}
+    if provider == "openvino":
+        # By name, and here: nobody else needs to know, and the package takes a while to be found.
+        metadata = importlib.import_module("importlib.metadata")
+        try:
+            versions["onnxruntime-ep-openvino"] = metadata.version("onnxruntime-ep-openvino")
+        except metadata.PackageNotFoundError:
+            versions["onnxruntime-ep-openvino"] = "none"
+    model, flags = cpu()
+    return Machine(model, flags, usable_cores(), versions)
+
+
+def _read(path: Path) -> bytes | None:
+    """None where there is no such file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
+            raise BundleError(f"{path}: not a regular file; {_REMEDY}")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+            return None
+        raise BundleError(f"{path}: cannot be read: {error.strerror}; mend its rights, or {_REMEDY}") from error
+    if len(data) > MAX_BYTES:
+        raise BundleError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no tuning file is; {_REMEDY}")
+    return data
+
+
+def _parsed(data: bytes, path: Path) -> Any:
+    try:
+        content = json.loads(data, object_pairs_hook=unique_keys, parse_constant=no_constant)
+        require_storable(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not valid JSON ({error}); {_REMEDY}") from error
+    return content
+
+
+def _machine(entries: Fields) -> Machine:
+    return Machine(
+        cpu=entries.take("cpu", str),
+        cpu_flags=tuple(map(str, entries.take("cpu_flags", list))),
+        cores=entries.count("cores"),
+        versions=entries.mapping("versions", str),
+    )
+
+
+def _choice(entries: Fields) -> Choice:
+    given = entries.take("settings", dict)
+    try:
+        settings = Settings(**{name: given[name] for name in Settings.__dataclass_fields__ if name in given})
+    except InputError as error:
+        raise BundleError(f"{entries.where}: $.choice.settings.{error}; {_REMEDY}") from error
+    return Choice(entries.take("provider", str), entries.take("precision", str), settings)

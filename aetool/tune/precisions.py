@@ -1,0 +1,112 @@
+"""Which precisions and providers keep the budget: known before anything is timed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bench.peers import OUTPUT
+from aetool.bench.records import from_plain
+from aetool.budget import Budget
+from aetool.bundle import Bundle
+from aetool.fidelity import Answers, Fidelity, fidelity
+from aetool.runtime.autoencoder import AutoencoderSession
+from aetool.runtime.settings import DEFAULTS
+from aetool.tune.result import FidelityFigures
+
+MOST_ROWS = 20_000
+"""That fidelity is measured on: more are drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows to measure fidelity on."""
+
+    rows: NDArray[np.float32]
+    """(rows, ...)"""
+    labels: NDArray[np.bool_] | None
+    """(rows,) True for anomalies."""
+    source: str
+    given: bool
+    """By the user, not out of the bundle."""
+
+    def drawn(self, seed: int) -> "Sample":
+        """MOST_ROWS of them at most."""
+        if len(self.rows) <= MOST_ROWS:
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self.rows), MOST_ROWS, replace=False))
+        labels = None if self.labels is None else self.labels[chosen]
+        return replace(self, rows=self.rows[chosen], labels=labels, source=f"{MOST_ROWS:,} of {self.source}")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A provider and a precision beside the model as it is."""
+
+    fidelity: Fidelity | None
+    """None for the model itself."""
+    source: str
+
+    @property
+    def figures(self) -> FidelityFigures | None:
+        """What the result keeps of it."""
+        found = self.fidelity
+        if found is None:
+            return None
+        return FidelityFigures(
+            found.rows, found.flips, found.rank_correlation, found.embedding_cosine, found.auroc_drop, self.source
+        )
+
+    def objection(self, budget: Budget, speedup: float | None = None) -> str:
+        """What of the budget is exceeded, in words; empty where nothing is."""
+        return "" if self.fidelity is None else ", ".join(budget.exceeded(self.fidelity, speedup))
+
+
+class Judge:
+    """Compares providers and precisions with the default."""
+
+    def __init__(self, bundle: Path, provider: str, sample: Sample, seed: int) -> None:
+        """
+        Args:
+            provider: of the default, whose precision is fp32.
+        """
+        self._sample, self._seed, self._default = sample.drawn(seed), seed, (provider, "fp32")
+        self._model = self._answers(bundle, provider, "fp32")
+
+    def judged(self, bundle: Path, provider: str, precision: str) -> Judged:
+        """On the rows given, else by what was measured as the variant was made, else on the golden rows.
+
+        Raises:
+            ProviderError: the provider does not work here, or does not take the graphs.
+            BenchmarkError: the bundle's figures are damaged.
+        """
+        if (provider, precision) == self._default:
+            return Judged(None, "")
+        stated: Any = Bundle.open(bundle).variant(precision).figures.get("fidelity")
+        if stated is not None and not self._sample.given and provider == self._default[0]:
+            where = f"{bundle}, manifest.json, {precision}"
+            return Judged(from_plain(Fidelity, stated, where), "measured as it was made")
+        answers = self._answers(bundle, provider, precision)
+        return Judged(fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source)
+
+    def _answers(self, bundle: Path, provider: str, precision: str) -> Answers:
+        rows = self._sample.rows
+        with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+            scored = model.run("detector", rows)
+            return Answers(
+                embedding=model.encode(rows) if "encoder" in model.graphs else None,
+                reconstruction=model.reconstruct(rows),
+                score=scored["score"],
+                is_anomaly=scored["is_anomaly"],
+            )
+
+
+def reference(
+    bundle: Path, provider: str, precision: str, graph: str, rows: NDArray[np.float32]
+) -> Mapping[str, NDArray[Any]]:
+    """What a precision gives for `rows`, and every setting of it must: output name -> values."""
+    with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+        return {OUTPUT[graph]: getattr(model, graph)(rows)}

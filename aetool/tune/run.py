@@ -1,0 +1,185 @@
+"""Tuning from the bundle to the file beside it."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bench.peers import GRAPH
+from aetool.bench.rows import Pool, make_pool
+from aetool.budget import Budget
+from aetool.bundle import Bundle
+from aetool.errors import InputError
+from aetool.manifest import MANIFEST
+from aetool.runtime.tuning import manifest_digest, this_machine, tuning_file
+from aetool.selftest import read_golden
+from aetool.storage import publish_directory, require_new
+from aetool.tune.candidates import Candidate, Purpose, challengers, default_of
+from aetool.tune.precisions import Sample, reference
+from aetool.tune.races import Clock, Outputs, Track
+from aetool.tune.result import BundleFacts, Trial, TuningResult, write_tuning
+from aetool.tune.search import SHORT_ROWS, Record, search
+from aetool.tune.ways import Maker, Ways, find_ways
+from aetool.version import __version__
+
+SAMPLE_ROWS = 256
+"""That every candidate computes before it is timed."""
+
+Progress = Callable[[str, float], None]
+"""What is being done, and the share of the time that has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to tune for."""
+
+    purpose: Purpose
+    graph: str = "score"
+    """encode, reconstruct or score."""
+    rows: int | None = None
+    """In one call; None: 1 for latency, 65,536 for throughput."""
+    budget: Budget = field(default_factory=Budget)
+    seconds: float = 60.0
+    """That the search may take, about; starting and ending come on top."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.purpose not in ("latency", "throughput"):
+            raise InputError(f"purpose {self.purpose!r} is unknown; choose latency or throughput")
+        if self.graph not in GRAPH:
+            raise InputError(f"graph {self.graph!r} is unknown; choose {', '.join(GRAPH)}")
+        if self.rows is not None and not 1 <= self.rows <= 1 << 24:
+            raise InputError(f"rows: 1 to {1 << 24:,} expected, found {self.rows:,}")
+        if not 0 < self.seconds < float("inf"):
+            raise InputError(f"seconds: a number above 0 expected, found {self.seconds}")
+
+    @property
+    def batch(self) -> int:
+        """Rows in one call."""
+        return self.rows or (1 if self.purpose == "latency" else 65_536)
+
+
+def tune(
+    path: Path,
+    plan: Plan,
+    *,
+    rows: NDArray[np.float32] | None = None,
+    labels: NDArray[np.bool_] | None = None,
+    rows_name: str = "rows",
+    makers: Mapping[str, Maker] | None = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    command: Sequence[str] = (),
+    progress: Progress = lambda text, share: None,
+) -> TuningResult:
+    """Find the fastest way to run the bundle at `path` within the budget, and write it beside the bundle.
+
+    Args:
+        rows: real ones, (rows, ...), raw units, to measure speed and fidelity on; None: the golden rows for speed,
+            and for fidelity what was measured as each variant was made.
+        labels: (rows,) True for anomalies; without them the budget's AUROC drop is not judged.
+        rows_name: what to call the rows.
+        makers: precision -> what makes it, for those that the bundle lacks. One that wins is added to the bundle.
+        dry_run: write nothing.
+        overwrite: replace an older tuning file.
+        command: how it was called, for the record.
+
+    Raises:
+        BundleError: no bundle, or a damaged one.
+        InputError: it has no such graph, or the rows do not fit it.
+        BenchmarkError: the default itself fails.
+        OutputError: there is a tuning file already and `overwrite` is false, or it cannot be written.
+    """
+    bundle = Bundle.open_whole(path.absolute())
+    if GRAPH[plan.graph] not in bundle.variant("fp32").files:
+        raise InputError(f"{path}: has no {GRAPH[plan.graph]}, which {plan.graph} needs; choose another graph")
+    if not dry_run:
+        require_new(tuning_file(bundle.path), overwrite)
+    given = rows is not None
+    if rows is None:
+        rows, rows_name = read_golden(bundle)["features"].astype(np.float32), "golden rows"
+    sample = Sample(rows, labels, f"{len(rows):,} {rows_name}", given)
+    pool = make_pool(rows, bundle.manifest, rows_name, plan.batch, plan.seed)
+    with tempfile.TemporaryDirectory(prefix="aetool-tune-") as folder:
+        ways = find_ways(
+            bundle.path,
+            sample,
+            plan.budget,
+            makers=makers or {},
+            scratch=Path(folder),
+            seed=plan.seed,
+            progress=lambda text: progress(text, 0.0),
+        )
+        default = default_of(ways.default[0], bundle.path)
+        records = list(map(Record, challengers(plan.purpose, plan.graph, bundle.manifest, ways.within, default)))
+        clock = Clock(plan.seconds)
+        winner = search(
+            plan.purpose,
+            default,
+            records,
+            _track(plan, ways, pool, Path(folder), lambda text: progress(text, clock.share)),
+            plan.batch,
+            clock,
+            objection=lambda one, speedup: ways.judged[one.way].objection(plan.budget, speedup),
+            seed=plan.seed,
+        )
+        best = winner.candidate if winner else default
+        if best.bundle != bundle.path and not dry_run:
+            bundle = _replaced(bundle.path, Bundle.open_whole(best.bundle))
+    result = TuningResult(
+        aetool=__version__,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        command=tuple(command),
+        purpose=plan.purpose,
+        graph=plan.graph,
+        rows=plan.batch,
+        data=pool.source,
+        budget=asdict(plan.budget),
+        machine=this_machine(best.choice.provider),
+        bundle=BundleFacts(bundle.manifest.name, bundle.manifest.id, manifest_digest(bundle)),
+        choice=best.choice,
+        speedup=1 / winner.ratio if winner else 1.0,
+        reason=_reason(winner),
+        trials=(*_trials(default, records, winner, ways), *ways.left_out),
+    )
+    if not dry_run:
+        write_tuning(result, tuning_file(bundle.path), overwrite=overwrite)
+    return result
+
+
+def _trials(default: Candidate, records: Sequence[Record], winner: Record | None, ways: Ways) -> Iterator[Trial]:
+    yield Trial(default.name, default.choice, None, (), "something else is clearly faster" if winner else "")
+    for record in records:
+        choice, figures = record.candidate.choice, ways.judged[record.candidate.way].figures
+        yield Trial(record.candidate.name, choice, figures, tuple(record.races), record.dropped)
+
+
+def _reason(winner: Record | None) -> str:
+    if winner is None:
+        return "nothing else is clearly faster"
+    rounds = len(winner.races[-1].seconds)
+    return f"{1 / winner.ratio:.2f}x the default's speed, faster in all {rounds} rounds of the final"
+
+
+def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None]) -> Track:
+    sample = pool.rows[:SAMPLE_ROWS]
+    np.save(folder / "sample.npy", sample)
+    rows = {batch: folder / f"{batch}.npy" for batch in (plan.batch, min(plan.batch, SHORT_ROWS))}
+    for batch, file in rows.items():
+        np.save(file, pool.for_batch(batch))
+    references: dict[str, Outputs] = {}
+    for (provider, precision), place in ways.within.items():  # the default provider comes first
+        if precision not in references:
+            references[precision] = reference(place, provider, precision, plan.graph, sample)
+    return Track(plan.graph, folder / "sample.npy", rows, references, done)
+
+
+def _replaced(path: Path, copy: Bundle) -> Bundle:
+    """Publish a copy, which has one precision more, in the bundle's place."""
+    files = {name: copy.read(name) for name in copy.manifest.files}
+    publish_directory(path, {**files, MANIFEST: (copy.path / MANIFEST).read_bytes()}, overwrite=True)
+    return Bundle.open(path)

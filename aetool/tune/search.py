@@ -1,0 +1,202 @@
+"""The search: short turns for all, longer ones for the best, and a final of these with the default.
+
+Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what may be chosen.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from aetool.bench.contestants import Load
+from aetool.bench.turns import ratio
+from aetool.runtime.settings import DEFAULTS
+from aetool.tune.candidates import Candidate, Purpose
+from aetool.tune.others import Others
+from aetool.tune.races import HEAT, Clock, Track, race
+from aetool.tune.result import Race
+
+KEPT = 1 / 3
+"""Of the candidates, after each stage."""
+BUSY = 0.1
+"""Share of the cores that others take from which what threads and spinning gain is not believed."""
+LEAST_ROUNDS = 2
+"""In a launch of the final."""
+FIRST_ROUNDS = 2
+"""Of the first stage; each later one has one more."""
+SHORT_ROWS = 16_384
+"""In a call of the first stage at most: enough to see what chunks do."""
+FINAL_SHARE = 0.4
+"""Of the time, kept for the final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    turn_s: float
+    """Of one turn in the first stage, twice as long in each later one; one call at least."""
+    final_turn_s: float
+    launches: int
+    """Of the final: where memory lies moves the times of one process by several percent as long as it lives."""
+    rounds: int
+    """In each launch."""
+    finalists: int
+    least_gain: float
+    """Of the default's time; less is not worth another way of running, nor one more setting."""
+
+
+EFFORTS: Mapping[Purpose, Effort] = {
+    "latency": Effort(0.03, 0.1, launches=4, rounds=3, finalists=3, least_gain=0.05),
+    "throughput": Effort(0.0, 0.0, launches=2, rounds=4, finalists=2, least_gain=0.03),
+}
+
+
+@dataclass(slots=True)
+class Record:
+    """What became of a candidate so far."""
+
+    candidate: Candidate
+    races: list[Race] = field(default_factory=list)
+    dropped: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Its time to the default's, in its last race."""
+        return self.races[-1].ratio
+
+    def rank(self, least_gain: float) -> float:
+        """What it is sorted by: every setting has to gain something to be worth it."""
+        return self.ratio * (1 + least_gain * len(self.candidate.choice.settings.words))
+
+
+def search(
+    purpose: Purpose,
+    default: Candidate,
+    records: Sequence[Record],
+    track: Track,
+    rows: int,
+    clock: Clock,
+    *,
+    objection: Callable[[Candidate, float], str],
+    seed: int,
+) -> Record | None:
+    """The fastest, or None for the default; `records` tell afterwards what became of each.
+
+    Args:
+        records: of the candidates, the likelier first.
+        rows: in one call.
+        objection: candidate and speedup -> what forbids it, in words; empty where nothing does.
+
+    Raises:
+        BenchmarkError: the default fails.
+    """
+    effort = EFFORTS[purpose]
+    stages = _Stages(effort, default, track, rows, clock, seed)
+    alive, stage = list(records), 0
+    while alive and (stage == 0 or (len(alive) > effort.finalists and clock.passed < stages.end)):
+        alive = stages.run(alive, stage)
+        stage += 1
+    _drop(alive[effort.finalists :], "no time for another stage; give more seconds")
+    others = Others()
+    raced = stages.final(alive[: effort.finalists])
+    busy = others.share
+    best: Record | None = None
+    for record in sorted(raced, key=lambda record: record.rank(effort.least_gain)):
+        record.dropped = objection(record.candidate, 1 / record.ratio) or _doubt(record, effort.least_gain, busy)
+        if not record.dropped and best is None:
+            best = record
+        elif not record.dropped and best is not None:
+            record.dropped = f"{best.candidate.name} is faster still, or as fast and simpler"
+    return best
+
+
+def _doubt(record: Record, least: float, busy: float) -> str:
+    """Why a candidate is not clearly faster than the default; empty where it is."""
+    final, settings = record.races[-1], record.candidate.choice.settings
+    if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
+        return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when quiet"
+    lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
+    if lost:
+        return f"not faster in {lost} of {len(final.seconds)} rounds of the final"
+    return "" if final.ratio <= 1 - least else f"faster by {1 - final.ratio:.1%}, less than {least:.0%}"
+
+
+class _Stages:
+    def __init__(
+        self, effort: Effort, default: Candidate, track: Track, rows: int, clock: Clock, seed: int
+    ) -> None:
+        self._effort, self._default, self._track, self._rows = effort, default, track, rows
+        self._clock, self._seed = clock, seed
+        self.end = (1 - FINAL_SHARE) * clock.seconds
+        """When the final begins."""
+        self._turn_s = 0.0  # that a turn took in the last race, with what comes before it
+
+    def run(self, alive: Sequence[Record], stage: int) -> list[Record]:
+        """Race all, and keep the best of those that are faster than the default, the fastest first."""
+        load = Load(
+            batch=min(self._rows, SHORT_ROWS) if stage == 0 else self._rows,
+            seconds=self._effort.turn_s * 2**stage,
+        )
+        raced: list[Record] = []
+        longest = 0.0
+        for start in range(0, len(alive), HEAT):
+            begin = self._clock.passed
+            if start and begin + longest > self.end:
+                _drop(alive[start:], f"no time for it in stage {stage + 1}; give more seconds")
+                break
+            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, FIRST_ROUNDS + stage)
+            longest = max(longest, self._clock.passed - begin)
+        raced.sort(key=lambda record: record.rank(self._effort.least_gain))
+        room = max(self._effort.finalists, math.ceil(KEPT * len(raced)))
+        faster = [record for record in raced if record.ratio < 1]
+        _drop(faster[room:], f"not among the fastest in stage {stage + 1}")
+        _drop(
+            [record for record in raced if record.ratio >= 1], f"no faster than the default in stage {stage + 1}"
+        )
+        return faster[:room]
+
+    def final(self, alive: Sequence[Record]) -> list[Record]:
+        """Several launches, which become one race."""
+        load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
+        before = {record.candidate.name: len(record.races) for record in alive}
+        rounds = self._rounds(len(alive))
+        if rounds < LEAST_ROUNDS:
+            _drop(alive[1:], "no time for it in the final; give more seconds")
+            alive = alive[:1]
+            rounds = max(LEAST_ROUNDS, self._rounds(1))
+        for _ in range(self._effort.launches):
+            alive = self._race("final", alive, load, rounds)
+        for record in alive:
+            first = before[record.candidate.name]
+            record.races[first:] = [_joined(record.races[first:])]
+        return list(alive)
+
+    def _rounds(self, challengers: int) -> int:
+        """For which there is time in each launch of the final."""
+        turns = self._clock.left / (self._turn_s or 1.0) / self._effort.launches
+        return min(self._effort.rounds, int(turns / (challengers + 1)) - 1)  # one goes into warming up
+
+    def _race(self, name: str, alive: Sequence[Record], load: Load, rounds: int) -> list[Record]:
+        """Those that could take part."""
+        if not alive:
+            return []
+        self._seed += 1
+        challengers = [record.candidate for record in alive]
+        begin = self._clock.passed
+        found, refused = race(name, self._default, challengers, self._track, load, rounds, self._seed)
+        self._turn_s = (self._clock.passed - begin) / (len(challengers) + 1) / (rounds + 1)
+        for record in alive:
+            record.dropped = refused.get(record.candidate.name, "")
+            if not record.dropped:
+                record.races.append(found[record.candidate.name])
+        return [record for record in alive if not record.dropped]
+
+
+def _joined(launches: Sequence[Race]) -> Race:
+    seconds = tuple(second for one in launches for second in one.seconds)
+    default_seconds = tuple(second for one in launches for second in one.default_seconds)
+    median = ratio(seconds, default_seconds).median
+    return replace(launches[0], seconds=seconds, default_seconds=default_seconds, ratio=median)
+
+
+def _drop(records: Sequence[Record], why: str) -> None:
+    for record in records:
+        record.dropped = why
