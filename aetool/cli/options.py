@@ -122,7 +122,7 @@ outputs = click.option(
 
 
 def budget(command: Any) -> Any:
-    """The options that become an `aetool.budget.Budget`."""
+    """The options that become `aetool.budget.Budget`."""
     for decorate in (
         click.option("--min-speedup", type=float, help="Least rows a second to fp32's.  [default: none]"),
         click.option(
@@ -160,17 +160,6 @@ def require_one_rule(publishing: Mapping[str, Any]) -> None:
     """Raises UsageError if the threshold is set twice."""
     if publishing["contamination"] is not None and publishing["threshold"] is not None:
         raise click.UsageError("--contamination and --threshold both set the threshold; give one of them")
-
-
-def budget(command: Any) -> Any:
-    """The options that become `aetool.budget.Budget`."""
-    for decorate in (
-        click.option("--min-speedup", type=float, help="Least gain over fp32; 1 is no slower."),
-        click.option("--max-flips", type=float, help="Share of decisions that may differ.  [default: 0.005]"),
-        click.option("--max-auroc-drop", type=float, help="Of AUROC; needs --label.  [default: 0.002]"),
-    ):
-        command = decorate(command)
-    return command
 
 
 def output(help: str) -> Decorator:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def tune(
 
     Tries providers, precisions, threads, chunks and spinning against each other, in processes of their own that
     take turns, and leaves out what exceeds the budget. The choice is written to BUNDLE.tuning.json, which
-    aetool.load uses on this machine; something else than the default is chosen only if it is clearly faster.
+    aetool.load uses on this machine; something else than the default is chosen only if it is clearly faster. With
+    --data, int8 is made and tried where the bundle has none, and added to it if it wins.
 
     \b
     Example:
@@ -70,6 +72,13 @@ def tune(
 
         found = rows_for(Bundle.open(bundle).manifest, data, label=label)
         measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
+        with needs("train", "making int8"):
+            from aetool.quantize import quantized_copy
+        measured["makers"] = {
+            "int8": partial(
+                quantized_copy, rows=found.values, labels=found.labels, precision="int8", budget=budget
+            )
+        }
     with _Progress() as bar:
         result = search(
             bundle,

@@ -2,6 +2,7 @@
 
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import PRECISIONS, Precision
+from aetool.quantize.copy import quantized_copy
 from aetool.quantize.variant import Quantized, QuantizeOptions, quantize
 
-__all__ = ["PRECISIONS", "Calibration", "Precision", "QuantizeOptions", "Quantized", "quantize"]
+__all__ = ["PRECISIONS", "Calibration", "Precision", "QuantizeOptions", "Quantized", "quantize", "quantized_copy"]
