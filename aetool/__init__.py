@@ -19,6 +19,7 @@ from aetool.errors import (
     ProviderError,
     VerificationError,
 )
+from aetool.limits import Limits
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "DependencyError",
     "ExportError",
     "InputError",
+    "Limits",
     "OutputError",
     "ProviderError",
     "VerificationError",

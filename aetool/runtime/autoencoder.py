@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle import Bundle
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import Manifest
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
@@ -26,6 +27,8 @@ from aetool.runtime.placement import NodePlacement
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 MAX_THREADS = 1024
+
+_Arguments = tuple[str, str, str, int | None, Limits | None, Path | None]
 
 
 class AutoencoderSession:
@@ -52,6 +55,8 @@ class AutoencoderSession:
         provider: str = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
+        limits: Limits | None = DEFAULT_LIMITS,
+        require_signature: str | Path | None = None,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -61,11 +66,15 @@ class AutoencoderSession:
                 faster than the CPU; see `provider` of the object.
             precision: a precision of the bundle; "auto" is fp32.
             intra_op_num_threads: cores that one call may use; None for all that this process may.
+            limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
+                bundles whose author is trusted like the author of a program.
+            require_signature: file of a public key (PEM, Ed25519); a bundle that its owner did not sign is refused.
 
         Raises:
-            BundleError: no bundle there, a damaged one, or one without that precision.
+            BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
+                that is not let in.
             ProviderError: the provider is unknown or does not work here.
-            DependencyError: onnxruntime is not installed.
+            DependencyError: onnxruntime is not installed, or for a signature, cryptography.
         """
         threads = intra_op_num_threads
         if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
@@ -73,13 +82,14 @@ class AutoencoderSession:
                 f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
                 "out for all cores"
             )
-        self._bundle = Bundle.open(Path(path).absolute())
-        self._arguments = (str(self._bundle.path), provider, precision, threads)
+        key = None if require_signature is None else Path(require_signature).absolute()
+        self._bundle = Bundle.open(Path(path).absolute(), limits=limits or DEFAULT_LIMITS, public_key=key)
+        self._arguments = (str(self._bundle.path), provider, precision, threads, limits, key)
         self._precision = "fp32" if precision == "auto" else precision
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, provider, threads)
+        self._opener = Opener(self._bundle, self._precision, provider, threads, limits)
         self._graphs: dict[str, Graph] = {}
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
@@ -231,13 +241,18 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> tuple[str, str, str, int | None]:
+    def __getstate__(self) -> "_Arguments":
         return self._arguments
 
-    def __setstate__(self, state: tuple[str, str, str, int | None]) -> None:
-        path, provider, precision, threads = state
+    def __setstate__(self, state: "_Arguments") -> None:
+        path, provider, precision, threads, limits, key = state
         self.__init__(  # type: ignore[misc]
-            path, provider=provider, precision=precision, intra_op_num_threads=threads
+            path,
+            provider=provider,
+            precision=precision,
+            intra_op_num_threads=threads,
+            limits=limits,
+            require_signature=key,
         )
 
     def _forget_after_fork(self) -> None:
@@ -262,9 +277,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def load(
-    path: str | Path, *, provider: str = "auto", precision: str = "auto", intra_op_num_threads: int | None = None
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    intra_op_num_threads: int | None = None,
+    limits: Limits | None = DEFAULT_LIMITS,
+    require_signature: str | Path | None = None,
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(
-        path, provider=provider, precision=precision, intra_op_num_threads=intra_op_num_threads
+        path,
+        provider=provider,
+        precision=precision,
+        intra_op_num_threads=intra_op_num_threads,
+        limits=limits,
+        require_signature=require_signature,
     )

@@ -1,0 +1,130 @@
+"""Which graphs are let in: checked on the bytes of the file, before onnxruntime parses them.
+
+The hash of a file says that it is the one its author published, not that its author means well. A graph that is let
+in computes from its one input and its own constants alone, with known operators, in bounded memory: it opens no
+file, draws no random numbers, and gives the same answer twice.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from aetool.errors import BundleError
+from aetool.limits import Limits
+from aetool.runtime.bounds import BoundError, numbers_given
+from aetool.runtime.model_proto import BFLOAT16, BITS, DOUBLE, FLOAT, FLOAT16, Graph, Model, Node, Tensor, read_model
+from aetool.runtime.shapes import RULES
+from aetool.runtime.wire import WireError
+
+IR_VERSIONS = range(3, 15)
+"""Before 3 onnxruntime reads nothing; 14 is that of ONNX 1.22."""
+OPSETS = range(7, 29)
+"""Operator sets of ai.onnx whose shape rules are those of `shapes`."""
+RANDOM = frozenset(
+    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial".split()
+)
+CONTROL = frozenset(("Constant", "If", "Scan"))
+MANY_ROWS = 64
+"""Rows for which a graph is counted besides one."""
+_SLACK = 1 << 20
+_FLOATS = (FLOAT, FLOAT16, DOUBLE, BFLOAT16)
+
+
+def require_admissible(content: bytes, row: Sequence[int], limits: Limits, where: str) -> None:
+    """Refuse an ONNX file that could do other than compute a function of its rows in bounded memory.
+
+    Args:
+        content: the serialised model.
+        row: shape of one row of its one input.
+
+    Raises:
+        BundleError: the message names the node or the constant.
+    """
+    try:
+        model = read_model(content, limits.depth, limits.nodes)
+        _require_versions(model)
+        _require_constants(model.graph)
+        _require_operators(model.graph)
+        one = numbers_given(model.graph, (1, *row), limits.numbers_per_row)
+        # What grows faster than the rows would be small for one, and fill the memory for many.
+        numbers_given(model.graph, (MANY_ROWS, *row), MANY_ROWS * max(one, _SLACK))
+    except (WireError, BoundError) as error:
+        reason = str(error) if str(error).isprintable() else ascii(str(error))
+        raise BundleError(
+            f"{where}: refused before it runs: {reason[:300]}; a graph of a trusted author is loaded with "
+            "aetool.load(..., limits=None) or wider aetool.Limits"
+        ) from error
+
+
+def _require_versions(model: Model) -> None:
+    if model.ir_version not in IR_VERSIONS:
+        raise BoundError(f"IR version {IR_VERSIONS[0]} to {IR_VERSIONS[-1]} expected, found {model.ir_version}")
+    version = model.opsets.get("")
+    if version not in OPSETS:
+        raise BoundError(f"opset {OPSETS[0]} to {OPSETS[-1]} expected, found {version}")
+    if model.functions:
+        raise BoundError("it defines operators of its own or training steps")
+
+
+def _require_operators(graph: Graph) -> None:
+    constants = {tensor.name: tensor for tensor in graph.all_constants()}
+    for node in graph.all_nodes():
+        name = f"node {node.name or node.operator!r} ({node.operator})"
+        if node.operator in RANDOM:
+            raise BoundError(f"{name} is random")
+        if node.operator not in RULES and node.operator not in CONTROL:
+            raise BoundError(f"{name}: this operator is not one of those that aetool runs")
+        if _trains(node, constants):
+            raise BoundError(f"{name} is in training mode")
+
+
+def _trains(node: Node, constants: dict[str, Tensor]) -> bool:
+    if node.operator == "BatchNormalization":
+        return len([output for output in node.outputs if output]) > 1 or bool(node.attributes.get("training_mode"))
+    if node.operator == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
+        mode = constants.get(node.inputs[2])
+        numbers = None if mode is None else mode.numbers()
+        return numbers is None or bool(numbers.any())
+    return False
+
+
+def _require_constants(graph: Graph) -> None:
+    if graph.sparse or any(inner.sparse for node in graph.all_nodes() for inner in node.graphs()):
+        raise BoundError("it holds sparse constants")
+    for tensor in graph.all_constants():
+        if tensor.external:
+            raise BoundError(f"constant {tensor.name!r} stands in another file")
+        if tensor.data_type not in BITS:
+            raise BoundError(f"constant {tensor.name!r} is of type {tensor.data_type}, no kind of number")
+        if min(tensor.dims, default=0) < 0:
+            raise BoundError(f"constant {tensor.name!r} has the shape {tensor.dims}")
+        _require_numbers(tensor)
+
+
+def _require_numbers(tensor: Tensor) -> None:
+    expected, bits = math.prod(tensor.dims), BITS[tensor.data_type]
+    if tensor.raw is not None:
+        found = len(tensor.raw) * 8 // bits if bits >= 8 else expected
+        whole = len(tensor.raw) == -(-expected * bits // 8) and not tensor.typed
+    else:
+        found = sum(len(part) for part in tensor.typed)
+        whole = found == (expected if bits >= 8 else -(-expected * bits // 8))
+    if not whole:
+        raise BoundError(f"constant {tensor.name!r} of shape {tensor.dims} holds {found:,} numbers")
+    if tensor.data_type in _FLOATS and not _finite(tensor):
+        raise BoundError(f"constant {tensor.name!r} holds NaN or infinity")
+
+
+def _finite(tensor: Tensor) -> bool:
+    if tensor.data_type == BFLOAT16:
+        parts = tensor.typed if tensor.raw is None else [np.frombuffer(tensor.raw, "<u2")]
+        return all(bool(((np.asarray(part, np.uint64) & 0x7F80) != 0x7F80).all()) for part in parts)
+    numbers = tensor.numbers()
+    if numbers is None:
+        return False
+    with np.errstate(all="ignore"):
+        if np.isfinite(numbers.sum()):  # one pass; not finite means one of them, or an overflow
+            return True
+    # Zeros and -inf alone are a mask: attention is kept from looking ahead by it.
+    return bool(np.isfinite(numbers).all() or ((numbers == -np.inf) | (numbers == 0)).all())

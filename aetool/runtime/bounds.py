@@ -1,0 +1,133 @@
+"""How many numbers the nodes of a graph give for some rows, counted from shapes before anything runs."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from aetool.runtime.model_proto import Graph, Node, Tensor
+from aetool.runtime.shape_contents import MAX_NUMBERS, content_of_node
+from aetool.runtime.shapes import RULES, Inputs, Shape, Value, axis_of
+
+MAX_RANK = 16
+_REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, StopIteration)
+"""What a shape rule, numpy or Python's own arithmetic raise for what an operator does not allow."""
+
+
+class BoundError(ValueError):
+    """A graph whose values cannot be bounded, or are too many."""
+
+
+def numbers_given(graph: Graph, input_shape: Shape, most: int) -> int:
+    """Numbers that all nodes together give where the graph's one input has `input_shape`.
+
+    Raises:
+        BoundError: an operator that aetool does not run, sizes that do not fit together or are computed from the
+            rows, or more than `most` numbers; the message names the node.
+    """
+    counter = _Counter(most)
+    values = {graph.inputs[0]: Value(input_shape)} if graph.inputs else {}
+    for name in graph.inputs[1:]:  # before IR 4 the constants are inputs too
+        if name not in {tensor.name for tensor in graph.constants}:
+            raise BoundError(f"a second input {name!r}")
+    counter.count(graph, values, times=1)
+    return counter.total
+
+
+class _Counter:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.total = 0
+
+    def count(self, graph: Graph, outer: Mapping[str, Value], times: int) -> list[Value]:
+        """Add the numbers of a graph that runs `times` times; its outputs."""
+        values = {**outer, **{tensor.name: _constant(tensor) for tensor in graph.constants}}
+        for node in graph.nodes:
+            try:
+                inputs = [values[name] if name else None for name in node.inputs]
+                results = self._results(node, inputs, values, times)
+            except BoundError:
+                raise
+            except _REFUSED as error:
+                reason = f"{error} is not computed before it" if isinstance(error, KeyError) else str(error)
+                raise BoundError(f"node {node.name or node.operator!r} ({node.operator}): {reason}") from error
+            for name, value in zip(node.outputs, results, strict=False):
+                self._add(node, value.shape, times)
+                values[name] = value
+        try:
+            return [values[name] for name in graph.outputs]
+        except KeyError as error:
+            raise BoundError(f"the output {error} is not computed") from error
+
+    def _add(self, node: Node, shape: Shape, times: int) -> None:
+        if len(shape) > MAX_RANK or min(shape, default=0) < 0:
+            raise BoundError(f"node {node.name or node.operator!r} ({node.operator}) gives the shape {shape}")
+        self.total += math.prod(shape) * times
+        if self.total > self._most:
+            raise BoundError(
+                f"node {node.name or node.operator!r} ({node.operator}) gives {math.prod(shape) * times:,} numbers, "
+                f"with those before it {self.total:,}, more than the {self._most:,} allowed"
+            )
+
+    def _results(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
+        if node.operator == "Constant":
+            return [_stated(node)]
+        if node.operator == "If":
+            return self._either(node, inputs, values, times)
+        if node.operator == "Scan":
+            return self._scanned(node, inputs, values, times)
+        rule = RULES.get(node.operator)
+        if rule is None:
+            raise BoundError(f"node {node.name or node.operator!r}: aetool runs no operator {node.operator}")
+        shapes = rule(node, inputs)
+        content = content_of_node(node, inputs, shapes[0]) if len(shapes) == 1 else None
+        return [Value(shapes[0], content), *map(Value, shapes[1:])]
+
+    def _either(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
+        asked = inputs[0]
+        branches = [node.attributes["then_branch"], node.attributes["else_branch"]]
+        found = [self.count(branch, values, times) for branch in branches]
+        if asked is not None and asked.content is not None:
+            return found[0 if asked.content.all() else 1]
+        if [value.shape for value in found[0]] != [value.shape for value in found[1]]:
+            raise ValueError("its branches give different shapes")
+        return [Value(value.shape) for value in found[0]]
+
+    def _scanned(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
+        body, scanned = node.attributes["body"], node.attributes["num_scan_inputs"]
+        states, rows = inputs[: len(inputs) - scanned], inputs[len(inputs) - scanned :]
+        axes = node.attributes.get("scan_input_axes") or [0] * scanned
+        taken, steps = [], 1
+        for value, axis in zip(rows, axes, strict=True):
+            assert value is not None
+            place = axis_of(axis, len(value.shape))
+            steps = max(steps, value.shape[place])
+            taken.append(Value(value.shape[:place] + value.shape[place + 1 :]))
+        begun = [Value(value.shape) for value in states if value is not None]
+        names = dict(zip(body.inputs, begun + taken, strict=True))
+        found = self.count(body, {**values, **names}, times * steps)
+        if [value.shape for value in found[: len(begun)]] != [value.shape for value in begun]:
+            raise ValueError("its state changes shape")
+        given = node.attributes.get("scan_output_axes") or [0] * (len(found) - len(begun))
+        results = [Value(value.shape) for value in found[: len(begun)]]
+        for value, axis in zip(found[len(begun) :], given, strict=True):
+            place = axis_of(axis, len(value.shape) + 1)
+            results.append(Value((*value.shape[:place], steps, *value.shape[place:])))
+        return results
+
+
+def _constant(tensor: Tensor) -> Value:
+    few = math.prod(tensor.dims) <= MAX_NUMBERS
+    numbers = tensor.numbers() if few else None
+    return Value(tensor.dims, None if numbers is None else numbers.reshape(tensor.dims))
+
+
+def _stated(node: Node) -> Value:
+    for name, value in node.attributes.items():
+        if isinstance(value, Tensor):
+            return _constant(value)
+        if name in ("value_int", "value_ints"):
+            return Value(np.shape(value), np.array(value, np.int64))
+        if name in ("value_float", "value_floats"):
+            return Value(np.shape(value), np.array(value, np.float32))
+    raise ValueError("it states no numbers")
