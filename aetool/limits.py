@@ -15,8 +15,8 @@ class Limits:
     """In one graph, those of its inner graphs too."""
     depth: int = 8
     """Of graphs within graphs."""
-    numbers_per_row: int = 128 << 20
-    """That the nodes of one graph give for one row, all together; constants that they fold to count too."""
+    numbers_per_row: int = 48 << 20
+    """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
 
 
 DEFAULT_LIMITS = Limits()

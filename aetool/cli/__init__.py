@@ -9,6 +9,7 @@ from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.report import report
+from aetool.cli.sign import keygen, sign
 from aetool.cli.train import train
 from aetool.cli.verify import verify
 
@@ -25,6 +26,8 @@ for command in (
     bench,
     compare,
     report,
+    keygen,
+    sign,
     info,
     doctor,
     demo,

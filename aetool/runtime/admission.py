@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aetool.errors import BundleError
+from aetool.errors import BundleError, reason_of
 from aetool.limits import Limits
-from aetool.runtime.bounds import BoundError, numbers_given
+from aetool.runtime.bounds import BoundError, numbers_held
 from aetool.runtime.model_proto import BFLOAT16, BITS, DOUBLE, FLOAT, FLOAT16, Graph, Model, Node, Tensor, read_model
 from aetool.runtime.shapes import RULES
 from aetool.runtime.wire import WireError
@@ -27,7 +27,8 @@ RANDOM = frozenset(
 CONTROL = frozenset(("Constant", "If", "Scan"))
 MANY_ROWS = 64
 """Rows for which a graph is counted besides one."""
-_SLACK = 1 << 20
+_FEW_NUMBERS = 1 << 16
+"""For one row: a graph may grow to so many, however."""
 _FLOATS = (FLOAT, FLOAT16, DOUBLE, BFLOAT16)
 
 
@@ -46,13 +47,12 @@ def require_admissible(content: bytes, row: Sequence[int], limits: Limits, where
         _require_versions(model)
         _require_constants(model.graph)
         _require_operators(model.graph)
-        one = numbers_given(model.graph, (1, *row), limits.numbers_per_row)
+        one = numbers_held(model.graph, (1, *row), limits.numbers_per_row)
         # What grows faster than the rows would be small for one, and fill the memory for many.
-        numbers_given(model.graph, (MANY_ROWS, *row), MANY_ROWS * max(one, _SLACK))
+        numbers_held(model.graph, (MANY_ROWS, *row), MANY_ROWS * max(one, _FEW_NUMBERS))
     except (WireError, BoundError) as error:
-        reason = str(error) if str(error).isprintable() else ascii(str(error))
         raise BundleError(
-            f"{where}: refused before it runs: {reason[:300]}; a graph of a trusted author is loaded with "
+            f"{where}: refused before it runs: {reason_of(error)}; a graph of a trusted author is loaded with "
             "aetool.load(..., limits=None) or wider aetool.Limits"
         ) from error
 
@@ -70,13 +70,12 @@ def _require_versions(model: Model) -> None:
 def _require_operators(graph: Graph) -> None:
     constants = {tensor.name: tensor for tensor in graph.all_constants()}
     for node in graph.all_nodes():
-        name = f"node {node.name or node.operator!r} ({node.operator})"
         if node.operator in RANDOM:
-            raise BoundError(f"{name} is random")
+            raise BoundError(f"{node.title} is random")
         if node.operator not in RULES and node.operator not in CONTROL:
-            raise BoundError(f"{name}: this operator is not one of those that aetool runs")
+            raise BoundError(f"{node.title}: aetool runs no such operator")
         if _trains(node, constants):
-            raise BoundError(f"{name} is in training mode")
+            raise BoundError(f"{node.title} is in training mode")
 
 
 def _trains(node: Node, constants: dict[str, Tensor]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aetool.errors import BundleError
+from aetool.errors import BundleError, reason_of
 from aetool.runtime.bound import Array, Buffers, RowKind
 from aetool.runtime.bulk import largest_chunk, run_chunks
 from aetool.runtime.denormals import flushing
@@ -69,7 +69,7 @@ class Graph:
         self._source = direct.get_inputs()[0].name
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
         self._run_once = flushing(getattr(direct, "_sess", direct).run)
-        self._kinds = _row_kinds(direct, self._source, row)
+        self._kinds = _row_kinds(direct, self._source, row, where)
         self._results = Recycler()
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
         self._largest_chunk = largest_chunk(numbers)
@@ -173,11 +173,11 @@ class Graph:
     def _failed(self, error: Exception, data: Array) -> Exception:
         return BundleError(
             f"{self._where}: onnxruntime failed on rows of shape {data.shape} "
-            f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
+            f"({reason_of(error)}); run aetool verify on the bundle"
         )
 
 
-def _row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:
+def _row_kinds(session: Any, source: str, row: tuple[int, ...], where: str) -> dict[str, RowKind]:
     """Of each output, the shape and type of one row."""
     outputs = session.get_outputs()
     shapes = [tuple(output.shape[1:]) for output in outputs]
@@ -185,5 +185,10 @@ def _row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, Row
         return {output.name: (shape, TYPES[output.type]) for output, shape in zip(outputs, shapes, strict=True)}
     # Somebody else's graph that leaves a side open: a row shows it.
     names = [output.name for output in outputs]
-    found = session.run(names, {source: np.zeros((1, *row), np.float32)})
+    try:
+        found = session.run(names, {source: np.zeros((1, *row), np.float32)})
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise BundleError(
+            f"{where}: onnxruntime failed on a row of zeros ({reason_of(error)}); run aetool verify on the bundle"
+        ) from error
     return {name: (values.shape[1:], values.dtype) for name, values in zip(names, found, strict=True)}

@@ -65,6 +65,11 @@ class Node:
         """`Gemm`, or `com.microsoft.QGemm`."""
         return self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
 
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"node {self.name or ', '.join(self.outputs)!r} ({self.operator})"
+
     def tensors(self) -> Iterator[Tensor]:
         """The constants in its attributes, not those of inner graphs."""
         for value in self.attributes.values():
@@ -134,6 +139,9 @@ def read_model(content: bytes, max_depth: int, max_nodes: int) -> Model:
             if graph is not None:
                 raise WireError("two graphs")
             graph = _bytes(kind, value)
+        elif number == 14:
+            for _, inner_kind, text in fields(_bytes(kind, value)):  # metadata: key and value
+                _text(inner_kind, text)
         elif number in (20, 25):
             model.functions = True
     if graph is None:
@@ -291,5 +299,7 @@ def _bytes(kind: int, value: "int | memoryview", *kinds: int) -> memoryview:
 
 
 def _text(kind: int, value: "int | memoryview") -> str:
-    # Two names that are no UTF-8 must not become the same name.
-    return bytes(_bytes(kind, value)).decode("utf-8", "surrogateescape")
+    try:
+        return str(_bytes(kind, value), "utf-8")
+    except UnicodeDecodeError as error:  # which onnxruntime takes, and cannot give back
+        raise WireError("a text that is not UTF-8") from error

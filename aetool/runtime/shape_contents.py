@@ -3,6 +3,7 @@
 An operator that is not here gives numbers that nobody knows, which is safe: a size that depends on them is refused.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ _Function = Callable[..., Any]
 
 def content_of_node(node: Node, inputs: Inputs, shape: Shape) -> Array | None:
     """The numbers of the first output, of the shape given by the operator's rule; None if nobody knows."""
-    if int(np.prod(shape, dtype=object)) > MAX_NUMBERS:
+    if math.prod(shape) > MAX_NUMBERS:
         return None
     if node.op_type == "Shape":
         assert inputs[0] is not None  # its rule read it
@@ -31,7 +32,7 @@ def content_of_node(node: Node, inputs: Inputs, shape: Shape) -> Array | None:
         )
     if node.op_type == "Size":
         assert inputs[0] is not None
-        return np.array(np.prod(inputs[0].shape, dtype=object).astype(np.int64) if inputs[0].shape else 1)
+        return np.array(math.prod(inputs[0].shape), np.int64)
     function = _FUNCTIONS.get(node.operator)
     given = [None if value is None else value.content for value in inputs]
     if function is None or any(

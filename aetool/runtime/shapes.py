@@ -189,8 +189,10 @@ def squeeze(node: Node, inputs: Inputs) -> list[Shape]:
 def unsqueeze(node: Node, inputs: Inputs) -> list[Shape]:
     shape, axes = shape_of(inputs, 0), integers(inputs, 1, node, "axes") or []
     rank = len(shape) + len(axes)
-    new, sides = {axis_of(axis, rank) for axis in axes}, iter(shape)
-    return [tuple(1 if i in new else next(sides) for i in range(rank))]
+    result = list(shape)
+    for axis in sorted({axis_of(axis, rank) for axis in axes}):
+        result.insert(axis, 1)
+    return [tuple(result)]
 
 
 def transpose(node: Node, inputs: Inputs) -> list[Shape]:

@@ -27,6 +27,8 @@ COMMANDS = (
     "bench",
     "bench compare",
     "report",
+    "keygen",
+    "sign",
     "info",
     "doctor",
     "demo",
