@@ -296,6 +296,8 @@ def top_k(node: Node, inputs: Inputs) -> list[Shape]:
 def depth_to_space(node: Node, inputs: Inputs) -> list[Shape]:
     n, c, h, w = shape_of(inputs, 0)
     size = node.attributes["blocksize"]
+    if c % size**2:
+        raise ValueError(f"{c} channels in blocks of {size}")
     return [(n, c // size**2, h * size, w * size)]
 
 
