@@ -124,7 +124,9 @@ class Bundle:
             self.read(name)
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
-            if path.is_symlink() or not (path.is_dir() or name in (MANIFEST, SIGNATURE) or name in self.manifest.files):
+            if path.is_symlink() or not (
+                path.is_dir() or name in (MANIFEST, SIGNATURE) or name in self.manifest.files
+            ):
                 raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
 
 

@@ -1,7 +1,7 @@
 """Detached Ed25519 signatures (RFC 8032) of bundles, made and checked offline by `cryptography`.
 
-The signature covers manifest.json byte by byte, and the manifest holds the sha256 of every other file. It lies beside
-the manifest in signature.json. Nobody needs `cryptography` who asks for no signature.
+The signature covers manifest.json byte by byte, and the manifest holds the sha256 of every other file. It lies
+beside the manifest in signature.json. Nobody needs `cryptography` who asks for no signature.
 """
 
 import base64
@@ -110,12 +110,12 @@ def require_signed(bundle: Path, manifest: bytes, public_key: str | Path) -> Non
     except InvalidSignature as error:
         if signer != _fingerprint(key):
             raise BundleError(
-                f"{where}: made with the key {signer[:12]!r}, {public_key} is {_fingerprint(key)[:12]!r}; give its "
-                "author's public key, or do not use the bundle"
+                f"{where}: made with the key {signer[:12]!r}, {public_key} is {_fingerprint(key)[:12]!r}; give "
+                "its author's public key, or do not use the bundle"
             ) from error
         raise BundleError(
-            f"{bundle / MANIFEST}: is not what was signed; it was changed since, as by a variant added later: have "
-            "its author sign it again, or do not use the bundle"
+            f"{bundle / MANIFEST}: is not what was signed; it was changed since, as by a variant added later: "
+            "have its author sign it again, or do not use the bundle"
         ) from error
 
 

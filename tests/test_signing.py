@@ -1,4 +1,4 @@
-"""A signature binds a bundle to the owner of a key: whoever asks for it gets that bundle, or one line that says why not."""
+"""A signature binds a bundle to the owner of a key: who asks for it gets that bundle or one line."""
 
 import json
 import pickle

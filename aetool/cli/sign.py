@@ -7,6 +7,7 @@ import click
 from aetool.cli import options, places
 from aetool.cli.output import Result, facts, reports
 
+
 @click.command()
 @click.option(
     "-o", "--output", type=options.PATH, required=True, help="File of the private key; NAME.pub comes beside it."
@@ -15,7 +16,7 @@ from aetool.cli.output import Result, facts, reports
 def keygen(output: Path) -> Result:
     """Make a pair of keys to sign bundles with.
 
-    The private one stays with you. Whoever loads your bundles gets the public one, by another way than the bundles.
+    The private one stays with you. Whoever loads your bundles gets the public one, on another way than them.
 
     \b
     Example:

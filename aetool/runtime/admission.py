@@ -1,8 +1,8 @@
 """Which graphs are let in: checked on the bytes of the file, before onnxruntime parses them.
 
-The hash of a file says that it is the one its author published, not that its author means well. A graph that is let
-in computes from its one input and its own constants alone, with known operators, in bounded memory: it opens no
-file, draws no random numbers, and gives the same answer twice.
+The hash of a file says that it is the one its author published, not that its author means well. A graph that is
+let in computes from its one input and its own constants alone, with known operators, in bounded memory: it opens
+no file, draws no random numbers, and gives the same answer twice.
 """
 
 import math
@@ -13,7 +13,18 @@ import numpy as np
 from aetool.errors import BundleError, reason_of
 from aetool.limits import Limits
 from aetool.runtime.bounds import BoundError, numbers_held
-from aetool.runtime.model_proto import BFLOAT16, BITS, DOUBLE, FLOAT, FLOAT16, Graph, Model, Node, Tensor, read_model
+from aetool.runtime.model_proto import (
+    BFLOAT16,
+    BITS,
+    DOUBLE,
+    FLOAT,
+    FLOAT16,
+    Graph,
+    Model,
+    Node,
+    Tensor,
+    read_model,
+)
 from aetool.runtime.shapes import RULES
 from aetool.runtime.wire import WireError
 
@@ -22,7 +33,7 @@ IR_VERSIONS = range(3, 15)
 OPSETS = range(7, 29)
 """Operator sets of ai.onnx whose shape rules are those of `shapes`."""
 RANDOM = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial".split()
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 )
 CONTROL = frozenset(("Constant", "If", "Scan"))
 MANY_ROWS = 64
@@ -42,19 +53,27 @@ def require_admissible(content: bytes, row: Sequence[int], limits: Limits, where
     Raises:
         BundleError: the message names the node or the constant.
     """
+    if (reason := refusal(content, row, limits)) is not None:
+        raise BundleError(
+            f"{where}: refused before it runs: {reason}; fetch or export the bundle again, or if its author is "
+            "trusted, load it with limits=None or wider aetool.Limits"
+        )
+
+
+def refusal(content: bytes, row: Sequence[int], limits: Limits) -> str | None:
+    """Why `require_admissible` would refuse a file, on one line; None for one that is let in."""
     try:
         model = read_model(content, limits.depth, limits.nodes)
         _require_versions(model)
         _require_constants(model.graph)
         _require_operators(model.graph)
+        _require_input(model.graph, row)
         one = numbers_held(model.graph, (1, *row), limits.numbers_per_row)
         # What grows faster than the rows would be small for one, and fill the memory for many.
         numbers_held(model.graph, (MANY_ROWS, *row), MANY_ROWS * max(one, _FEW_NUMBERS))
     except (WireError, BoundError) as error:
-        raise BundleError(
-            f"{where}: refused before it runs: {reason_of(error)}; a graph of a trusted author is loaded with "
-            "aetool.load(..., limits=None) or wider aetool.Limits"
-        ) from error
+        return reason_of(error)
+    return None
 
 
 def _require_versions(model: Model) -> None:
@@ -65,6 +84,18 @@ def _require_versions(model: Model) -> None:
         raise BoundError(f"opset {OPSETS[0]} to {OPSETS[-1]} expected, found {version}")
     if model.functions:
         raise BoundError("it defines operators of its own or training steps")
+
+
+def _require_input(graph: Graph, row: Sequence[int]) -> None:
+    if not graph.inputs:
+        raise BoundError("it has no input")
+    stated = graph.input_shapes[0]
+    if stated is None or (
+        len(stated) == 1 + len(row)
+        and all(side in (None, expected) for side, expected in zip(stated[1:], row, strict=True))
+    ):
+        return
+    raise BoundError(f"rows of shape {list(row)} expected from the manifest, its input is of {stated[1:]}")
 
 
 def _require_operators(graph: Graph) -> None:

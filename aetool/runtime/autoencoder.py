@@ -68,7 +68,7 @@ class AutoencoderSession:
             intra_op_num_threads: cores that one call may use; None for all that this process may.
             limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
                 bundles whose author is trusted like the author of a program.
-            require_signature: file of a public key (PEM, Ed25519); a bundle that its owner did not sign is refused.
+            require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
 
         Raises:
             BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph

@@ -23,9 +23,9 @@ class BoundError(ValueError):
 def numbers_held(graph: Graph, input_shape: Shape, most: int) -> int:
     """The most numbers that are held at one time where the graph's one input has `input_shape`.
 
-    Nodes run in the order of the file, a value is let go after its last use, and what follows from constants alone,
-    which onnxruntime computes beforehand, is kept. In another order more may be held at one time: so what all nodes
-    give together is bounded too.
+    Nodes run in the order of the file, a value is let go after its last use, and what follows from constants
+    alone, which onnxruntime computes beforehand, is kept. In another order more may be held at one time: so what
+    all nodes give together is bounded too.
 
     Raises:
         BoundError: an operator that aetool does not run, sizes that do not fit together or are computed from the
@@ -88,8 +88,8 @@ class _Counter:
         self.peak = max(self.peak, self._held)
         if self._held > self._most or self._given > TOTAL * self._most:
             raise BoundError(
-                f"{node.title} gives {numbers:,} numbers; {self._held:,} would be held with it, {self._most:,} are "
-                f"allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
+                f"{node.title} gives {numbers:,} numbers; {self._held:,} would be held with it, {self._most:,} "
+                f"are allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
             )
 
     def _results(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:

@@ -4,7 +4,7 @@ Read by `wire`, since the `onnx` package is not there where bundles run. Stricte
 where it should stand once, or has another type than its schema gives, is a `WireError` and not a guess.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,19 @@ FLOAT, INT64, STRING, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 7, 8, 9, 10, 11, 16
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
 BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
 """TensorProto.DataType -> bits of one number, but for texts and complex numbers."""
-NUMPY = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8", 12: "<u4"}
+NUMPY = {
+    1: "<f4",
+    2: "u1",
+    3: "i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+    7: "<i8",
+    9: "?",
+    10: "<f2",
+    11: "<f8",
+    12: "<u4",
+}
 NUMPY |= {13: "<u8"}
 _TYPED = {4: "<f4", 10: "<f8"}  # float_data, double_data: fixed width
 _VARINTS = (5, 7, 11)  # int32_data, int64_data, uint64_data
@@ -90,6 +102,8 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    input_shapes: list[list[int | None] | None] = field(default_factory=list)
+    """As stated: None for a side, or a shape, that is left open."""
     outputs: list[str] = field(default_factory=list)
     sparse: bool = False
     """Whether there are sparse constants."""
@@ -169,9 +183,11 @@ class _Reader:
             elif number == 5:
                 graph.constants.append(_tensor(_bytes(kind, value)))
             elif number == 11:
-                graph.inputs.append(_first_text(_bytes(kind, value)))
+                name, shape = _value_info(_bytes(kind, value))
+                graph.inputs.append(name)
+                graph.input_shapes.append(shape)
             elif number == 12:
-                graph.outputs.append(_first_text(_bytes(kind, value)))
+                graph.outputs.append(_value_info(_bytes(kind, value))[0])
             elif number == 15:
                 graph.sparse = True
         return graph
@@ -198,52 +214,48 @@ class _Reader:
 
     def _attribute(self, message: memoryview, depth: int) -> tuple[str, Any]:
         name, stated = "", 0
-        single: dict[int, Any] = {1: 0.0, 2: 0, 3: b""}  # by type; without a field, a number is its default
-        several: dict[int, list[Any]] = {number: [] for number in (7, 8, 9, 10, 11)}
-        held = set()
+        held: dict[int, Any] = {}
         for number, kind, value in fields(message):
-            held.add(number)
             if number == 1:
                 name = _text(kind, value)
             elif number == 20:
                 stated = _integer(kind, value)
-            elif number == 2:
-                single[1] = float(np.frombuffer(_bytes(kind, value, FIXED32), "<f4")[0])
-            elif number == 3:
-                single[2] = signed(_integer(kind, value))
-            elif number == 4:
-                single[3] = bytes(_bytes(kind, value))
-            elif number in (5, 6):
-                if number - 1 in single:
-                    raise WireError(f"attribute {name!r} has two values")
-                single[number - 1] = self._inner(number, _bytes(kind, value), depth)
-            elif number == 7:
-                several[7] += np.frombuffer(_bytes(kind, value, BYTES, FIXED32), "<f4").tolist()
-            elif number == 8:
-                several[8] += map(signed, varints(value))
-            elif number == 9:
-                several[9].append(bytes(_bytes(kind, value)))
+            elif number in _NUMBERS_AND_TEXTS:
+                held[number] = _NUMBERS_AND_TEXTS[number](kind, value)
+            elif number in _LISTS:
+                held.setdefault(number, []).extend(_LISTS[number](kind, value))
+            elif number in (5, 6) and number not in held:
+                held[number] = self._inner(number, _bytes(kind, value), depth)
             elif number in (10, 11):
-                several[number].append(self._inner(number, _bytes(kind, value), depth))
+                held.setdefault(number, []).append(self._inner(number, _bytes(kind, value), depth))
             elif number not in _SILENT:
-                raise WireError(f"attribute {name!r} holds what no deployed graph needs (field {number})")
-        if held - _SILENT - {1, 20} - {stated + 1}:
-            raise WireError(f"attribute {name!r} holds other than its type {stated}")
-        if stated in single:
-            return name, single[stated]
-        if stated + 1 in several:
-            return name, several[stated + 1]
-        raise WireError(f"attribute {name!r} is of type {stated} and holds none")
+                raise WireError(f"attribute {name!r} has two values, or what no deployed graph needs")
+        wanted = stated + 1  # the field of each AttributeType
+        if held.keys() - {wanted} or (wanted not in held and wanted not in _DEFAULTS):
+            raise WireError(f"attribute {name!r} is of type {stated} and holds another, or none")
+        return name, held.get(wanted, _DEFAULTS.get(wanted))
 
     def _inner(self, number: int, message: memoryview, depth: int) -> "Tensor | Graph":
         return _tensor(message) if number in (5, 10) else self.graph(message, depth - 1)
 
 
+_NUMBERS_AND_TEXTS: dict[int, Callable[[int, int | memoryview], Any]] = {
+    2: lambda kind, value: float(np.frombuffer(_bytes(kind, value, FIXED32), "<f4")[0]),
+    3: lambda kind, value: signed(_integer(kind, value)),
+    4: lambda kind, value: bytes(_bytes(kind, value)),
+}
+_LISTS: dict[int, Callable[[int, int | memoryview], list[Any]]] = {
+    7: lambda kind, value: np.frombuffer(_bytes(kind, value, BYTES, FIXED32), "<f4").tolist(),
+    8: lambda kind, value: [signed(number) for number in varints(value)],
+    9: lambda kind, value: [bytes(_bytes(kind, value))],
+}
+_DEFAULTS: dict[int, Any] = {2: 0.0, 3: 0, 4: b"", 7: [], 8: [], 9: [], 10: [], 11: []}
 _SILENT = {13, 21}  # doc_string; ref_attr_name, of functions, which are refused
 
 
 def _tensor(message: memoryview) -> Tensor:
-    tensor, dims = Tensor(), []
+    tensor = Tensor()
+    dims: list[int] = []
     for number, kind, value in fields(message):
         if number == 1:
             dims += map(signed, varints(value))
@@ -277,13 +289,32 @@ def _opset(message: memoryview) -> tuple[str, int]:
     return ("" if domain == "ai.onnx" else domain), version
 
 
-def _first_text(message: memoryview) -> str:
-    """The name of a ValueInfoProto."""
-    name = ""
+def _value_info(message: memoryview) -> tuple[str, list[int | None] | None]:
+    """Name and shape, as far as it is stated."""
+    name, shape = "", None
     for number, kind, value in fields(message):
         if number == 1:
             name = _text(kind, value)
-    return name
+        elif number == 2:  # TypeProto.tensor_type.shape.dim
+            for tensor in _inside(_bytes(kind, value), 1):
+                for sides in _inside(tensor, 2):
+                    shape = [_side(dim) for dim in _inside(sides, 1)]
+    return name, shape
+
+
+def _inside(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The messages in a field of a message."""
+    for number, kind, value in fields(message):
+        if number == wanted:
+            yield _bytes(kind, value)
+
+
+def _side(message: memoryview) -> int | None:
+    side = None
+    for number, kind, value in fields(message):
+        if number == 1:
+            side = signed(_integer(kind, value))
+    return side
 
 
 def _integer(kind: int, value: "int | memoryview") -> int:

@@ -36,7 +36,12 @@ class Opener:
     """Opens graphs of one bundle in one precision, all on one provider."""
 
     def __init__(
-        self, bundle: Bundle, precision: str, provider: str, intra_op_num_threads: int | None, limits: Limits | None
+        self,
+        bundle: Bundle,
+        precision: str,
+        provider: str,
+        intra_op_num_threads: int | None,
+        limits: Limits | None,
     ) -> None:
         """
         Args:

@@ -1,6 +1,6 @@
 """The numbers of small values that follow from shapes and constants: what sizes are computed from.
 
-An operator that is not here gives numbers that nobody knows, which is safe: a size that depends on them is refused.
+An operator that is not here gives numbers that nobody knows. That is safe: a size made of them is refused.
 """
 
 import math
@@ -70,8 +70,8 @@ def _gathered(node: Node, inputs: Inputs, x: Array, indices: Array) -> Array:
 
 def _filled(node: Node, inputs: Inputs, shape: Array) -> Array:
     value = node.attributes.get("value")
-    numbers = value.numbers() if isinstance(value, Tensor) else np.zeros(1, np.float32)
-    return np.full(tuple(int(side) for side in shape), numbers[0])  # type: ignore[index]
+    numbers: Any = value.numbers() if isinstance(value, Tensor) else np.zeros(1, np.float32)
+    return np.full(shape.tolist(), numbers[0])
 
 
 def _reduced(function: _Function) -> _Function:
@@ -125,7 +125,7 @@ _FUNCTIONS: dict[str, _Function] = {
     "And": _numpy(np.logical_and),
     "Or": _numpy(np.logical_or),
     "Where": _numpy(np.where),
-    "Range": _numpy(lambda *x: np.arange(*(np.asarray(each).reshape(()) for each in x))),
+    "Range": _numpy(lambda *x: np.arange(*[each.reshape(()) for each in x])),
     "Expand": _numpy(lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape)))),
     "Tile": _numpy(np.tile),
     "Concat": lambda node, inputs, *given: np.concatenate(given, axis=node.attributes["axis"]),

@@ -13,11 +13,42 @@ from onnx import helper, numpy_helper
 from aetool.reading import sha256
 from aetool.runtime.shapes import RULES
 
-TOKENS = [b"\0" * 8, b"\xff" * 9, b"\x7f\xff\xff\xff", b"../../etc/passwd", b"/dev/zero", b"NaN", b"1e999", b"[" * 200]
-TOKENS += [b"{}", b"\\ud800", b"null", b"-1", b"9" * 400, b"PK\x03\x04", b"ConstantOfShape", b"com.microsoft", b"\x08\x0d"]
-TOKENS += [name.encode() for name in ("Expand", "Tile", "Loop", "RandomNormal", "EPContext", "Resize", "Scan", "If")]
+TOKENS = [
+    b"\0" * 8,
+    b"\xff" * 9,
+    b"\x7f\xff\xff\xff",
+    b"../../etc/passwd",
+    b"/dev/zero",
+    b"NaN",
+    b"1e999",
+    b"[" * 200,
+]
+TOKENS += [
+    b"{}",
+    b"\\ud800",
+    b"null",
+    b"-1",
+    b"9" * 400,
+    b"PK\x03\x04",
+    b"ConstantOfShape",
+    b"com.microsoft",
+    b"\x08\x0d",
+]
+TOKENS += [
+    name.encode() for name in ("Expand", "Tile", "Loop", "RandomNormal", "EPContext", "Resize", "Scan", "If")
+]
 SIZES = [-(2**63), -1, 0, 1, 2, 3, 7, 255, 2**16, 10**6, 10**9, 2**31 - 1, 2**31, 10**12, 2**62, 2**63 - 1]
-OPERATORS = [*RULES, "Loop", "Scan", "RandomNormal", "NonZero", "Unique", "EPContext", "StringNormalizer", "ImageDecoder"]
+OPERATORS = [
+    *RULES,
+    "Loop",
+    "Scan",
+    "RandomNormal",
+    "NonZero",
+    "Unique",
+    "EPContext",
+    "StringNormalizer",
+    "ImageDecoder",
+]
 
 
 def mutate(path: Path, random: np.random.Generator) -> str:
@@ -57,7 +88,9 @@ def _bytes(data: bytes, random: np.random.Generator, path: Path) -> bytes:
         if how == "flip":
             changed = bytearray(data)
             for place in random.integers(start, max(start + 1, min(len(data), start + size)), 3):
-                changed[min(place, len(data) - 1) : place + 1] = bytes([changed[min(place, len(data) - 1)] ^ 1 << int(random.integers(8))])
+                changed[min(place, len(data) - 1) : place + 1] = bytes(
+                    [changed[min(place, len(data) - 1)] ^ 1 << int(random.integers(8))]
+                )
             data = bytes(changed)
         elif how == "cut":
             data = data[:start] + data[start + size :]
@@ -105,7 +138,9 @@ def _model(data: bytes, random: np.random.Generator) -> bytes:
     """A graph that is well-formed protobuf and means something else."""
     model = onnx.load_from_string(data)
     for _ in range(random.integers(1, 3)):
-        how = random.choice(["operator", "attribute", "dims", "inputs", "grow", "type", "opset", "external", "constant"])
+        how = random.choice(
+            ["operator", "attribute", "dims", "inputs", "grow", "type", "opset", "external", "constant"]
+        )
         node = model.graph.node[random.integers(len(model.graph.node))]
         tensors = model.graph.initializer
         tensor = tensors[random.integers(len(tensors))] if tensors else None
@@ -114,13 +149,22 @@ def _model(data: bytes, random: np.random.Generator) -> bytes:
             domain, _, node.op_type = str(random.choice(OPERATORS)).rpartition(".")
             node.domain = domain
         elif how == "attribute":
-            name = str(random.choice(["axis", "transA", "transB", "axes", "pads", "kernel_shape", "group", "perm", "to"]))
+            name = str(
+                random.choice(["axis", "transA", "transB", "axes", "pads", "kernel_shape", "group", "perm", "to"])
+            )
             several = bool(random.random() < 0.5)
             node.attribute.append(helper.make_attribute(name, [size, 1] if several else size))
         elif how == "dims" and tensor is not None and tensor.dims:
             tensor.dims[random.integers(len(tensor.dims))] = size
         elif how == "inputs" and node.input:
-            names = [*node.output, *model.graph.node[0].output, *(each.name for each in tensors), "", "features", "none"]
+            names = [
+                *node.output,
+                *model.graph.node[0].output,
+                *(each.name for each in tensors),
+                "",
+                "features",
+                "none",
+            ]
             node.input[random.integers(len(node.input))] = str(random.choice(names))
         elif how == "grow":
             _grow(model, node, size, random)
@@ -144,13 +188,22 @@ def _grow(model, node, size: int, random: np.random.Generator) -> None:
         return
     place = int(random.integers(len(node.input)))
     source, shape, new = node.input[place], f"shape{random.integers(9)}", f"grown{random.integers(99)}"
-    operator = str(random.choice(["Expand", "Tile", "ConstantOfShape", "Range", "Pad", "Resize", "OneHot", "Concat"]))
-    numbers = [size] if operator in ("ConstantOfShape", "OneHot") else [size, 1] if random.random() < 0.5 else [1, size]
+    operator = str(
+        random.choice(["Expand", "Tile", "ConstantOfShape", "Range", "Pad", "Resize", "OneHot", "Concat"])
+    )
+    numbers = (
+        [size] if operator in ("ConstantOfShape", "OneHot") else [size, 1] if random.random() < 0.5 else [1, size]
+    )
     kind = np.float32 if operator == "Resize" else np.int64
     scalar = operator in ("Range",)
     array = np.array(size if scalar else numbers * (2 if operator == "Pad" else 1)).astype(kind)
     model.graph.initializer.append(numpy_helper.from_array(array, shape))
-    inputs = {"ConstantOfShape": [shape], "Range": [shape] * 3, "Resize": [source, "", shape], "Concat": [source] * 50}
+    inputs = {
+        "ConstantOfShape": [shape],
+        "Range": [shape] * 3,
+        "Resize": [source, "", shape],
+        "Concat": [source] * 50,
+    }
     more = {"axis": 0} if operator == "Concat" else {}
     made = helper.make_node(operator, inputs.get(operator, [source, shape]), [new], **more)
     index = list(model.graph.node).index(node)

@@ -25,11 +25,12 @@ def status(key):
 def use(path):
     with aetool.load(path, provider="cpu") as model:
         for graph in model.graphs:
-            model.run(graph, np.ones((2, *(model.manifest.embedding_shape if graph == "decoder" else model.input_shape))))
+            shape = model.manifest.embedding_shape if graph == "decoder" else model.input_shape
+            model.run(graph, np.ones((2, *shape)))
         model.score(np.ones((70, *model.input_shape)))
 
 use(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_AS, (int(status("VmSize") + 8192) << 20,) * 2)  # a bomb must not take the machine
+resource.setrlimit(resource.RLIMIT_AS, (int(status("VmSize") + 8192) << 20,) * 2)  # for the machine's sake
 before = status("VmRSS")
 print("ready", flush=True)
 for line in sys.stdin:

@@ -21,7 +21,10 @@ def sources(tmp_path_factory):
         ["train", "train.csv", "--label", "broken", "--drop", "id", "--epochs", "5", "-o", "checkpoint"],
         ["export", "checkpoint", "-o", "bundle"],
     ):
-        given = [str(folder / word) if (folder / word).exists() or word in ("checkpoint", "bundle") else word for word in arguments]
+        given = [
+            str(folder / word) if (folder / word).exists() or word in ("checkpoint", "bundle") else word
+            for word in arguments
+        ]
         result = CliRunner().invoke(main, given)
         assert result.exit_code == 0, result.output
     return folder

@@ -13,7 +13,10 @@ class Convolutional(nn.Module):
         )
         self.squeeze = nn.Sequential(nn.Linear(64, 6), nn.Softplus())
         self.decoder = nn.Sequential(
-            nn.Linear(6, 64), nn.Unflatten(1, (4, 4, 4)), nn.Upsample(scale_factor=2), nn.ConvTranspose2d(4, 1, 3, padding=1)
+            nn.Linear(6, 64),
+            nn.Unflatten(1, (4, 4, 4)),
+            nn.Upsample(scale_factor=2),
+            nn.ConvTranspose2d(4, 1, 3, padding=1),
         )
 
     def encode(self, images: Tensor) -> Tensor:

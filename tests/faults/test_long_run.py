@@ -67,7 +67,11 @@ print(json.dumps({"rows": sum(map(int, served)), "calls": passes * PASS * THREAD
 
 def test_many_threads_for_long_give_the_same_bits_and_memory_stays_flat():
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, EXPORTED, str(CALLS)], capture_output=True, text=True, timeout=3600, check=False
+        [sys.executable, "-c", SCRIPT, EXPORTED, str(CALLS)],
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from bundle_mutations import mutate
 from bundle_workers import ALLOWED, Worker, long_or, tally
 
@@ -17,8 +16,9 @@ FILES = long_or(100, 7000)  # of each bundle
 @pytest.fixture(scope="module")
 def convolutional(tmp_path_factory):
     """A bundle of images, whose graphs hold other operators than those of tables."""
-    from aetool.export import export_module
     from networks import Convolutional
+
+    from aetool.export import export_module
 
     path = tmp_path_factory.mktemp("made") / "images"
     export_module(Convolutional(), path, input_shape=(1, 8, 8))
