@@ -26,7 +26,6 @@ from aetool.runtime.model_proto import (
     read_model,
 )
 from aetool.runtime.shapes import RULES
-from aetool.runtime.wire import WireError
 
 IR_VERSIONS = range(3, 15)
 """Before 3 onnxruntime reads nothing; 14 is that of ONNX 1.22."""
@@ -71,7 +70,7 @@ def refusal(content: bytes, row: Sequence[int], limits: Limits) -> str | None:
         one = numbers_held(model.graph, (1, *row), limits.numbers_per_row)
         # What grows faster than the rows would be small for one, and fill the memory for many.
         numbers_held(model.graph, (MANY_ROWS, *row), MANY_ROWS * max(one, _FEW_NUMBERS))
-    except (WireError, BoundError) as error:
+    except ValueError as error:  # WireError, BoundError, and what numpy says of numbers cut short
         return reason_of(error)
     return None
 

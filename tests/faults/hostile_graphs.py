@@ -241,6 +241,17 @@ def sparse(model: ModelProto) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [10**12]))
 
 
+def sparse_constant(model: ModelProto) -> None:
+    values = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    values.ClearField("raw_data")
+    values.data_location = TensorProto.EXTERNAL
+    values.external_data.add(key="location", value="/etc/passwd")
+    places = numpy_helper.from_array(np.zeros(1, np.int64), "i")
+    model.graph.node.insert(
+        0, helper.make_node("Constant", [], ["s"], sparse_value=helper.make_sparse_tensor(values, places, [4]))
+    )
+
+
 def functions(model: ModelProto) -> None:
     made = helper.make_function("mine", "F", ["x"], ["y"], [node("Identity", "x", "y")], model.opset_import)
     model.functions.append(made)
@@ -349,6 +360,7 @@ TRICKS: dict[str, tuple[Change, str]] = {
         lambda model: model.graph.output.append(helper.make_tensor_value_info("none", 1, [1])),
         "is not computed",
     ),
+    "a constant of sparse numbers": (sparse_constant, "no deployed graph needs"),
     "a name that is not UTF-8": (lambda model: None, "not UTF-8"),
     "two graphs": (lambda model: None, "two graphs"),
     "no graph": (lambda model: None, "no graph"),
