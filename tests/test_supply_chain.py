@@ -12,7 +12,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 FLOORS = {
     "onnx": ((1, 21), "CVE-2026-34446, CVE-2026-34447: files elsewhere read through links in external data"),
     "torch": ((2, 10), "CVE-2026-24747: code run by torch.load(weights_only=True)"),
-    "onnxruntime": ((1, 28), "external data of sparse tensors, read from anywhere by 1.26; earlier ones are not tested"),
+    "onnxruntime": (
+        (1, 28),
+        "external data of sparse tensors, read from anywhere by 1.26; earlier ones are not tested",
+    ),
     "onnxruntime-gpu": ((1, 28), "as onnxruntime"),
     "pyarrow": ((14, 0, 1), "CVE-2023-47248: code run by reading a file of extension types"),
     "cryptography": ((44, 0, 1), "CVE-2024-12797: OpenSSL bundled with 42.0.0 to 44.0.0"),
@@ -63,7 +66,9 @@ NETWORK = {"socket", "ssl", "urllib", "http", "requests", "httpx", "ftplib", "sm
 def faults(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
-            options = {(word.arg, word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)}
+            options = {
+                (word.arg, word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)
+            }
             if ast.unparse(node.func) in FORBIDDEN_CALLS or options & FORBIDDEN_OPTIONS:
                 yield f"{path.name}:{node.lineno}"
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -77,7 +82,9 @@ def test_no_source_reads_pickles_runs_text_or_opens_a_connection():
     assert [fault for fault in found if not fault.startswith("user_code.py:")] == []  # which runs --module FILE
 
 
-@pytest.mark.parametrize("code", ["eval(x)", "pickle.loads(x)", "np.load(x, allow_pickle=True)", "import urllib.request"])
+@pytest.mark.parametrize(
+    "code", ["eval(x)", "pickle.loads(x)", "np.load(x, allow_pickle=True)", "import urllib.request"]
+)
 def test_the_check_finds_what_it_looks_for(code, tmp_path):
     (tmp_path / "a.py").write_text(code)
     assert list(faults(tmp_path / "a.py")) == ["a.py:1"]

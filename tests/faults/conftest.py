@@ -2,6 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
+from commands import Runner
 
 from aetool.cli import main
 
@@ -28,3 +29,10 @@ def sources(tmp_path_factory):
         result = CliRunner().invoke(main, given)
         assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """A process that runs commands apart."""
+    with Runner() as running:
+        yield running

@@ -7,15 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 from bundle_workers import long_or
-from commands import ENDINGS, WRITING, Runner
+from commands import ENDINGS, WRITING
 
 KILLS = long_or(4, 80)  # of each command
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with Runner() as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", WRITING)
