@@ -417,17 +417,17 @@ def grid_sampled(node: Node, inputs: Inputs) -> list[Shape]:
 _SAME = """
 Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumSum DequantizeLinear
 Dropout Elu Erf Exp EyeLike Floor Gelu HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN
-LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear
-Reciprocal Relu ReverseSequence Round ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax
-Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu BatchNormalization LayerNormalization
-GroupNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.BiasGelu
-com.microsoft.DequantizeLinear com.microsoft.FastGelu com.microsoft.Gelu com.microsoft.QLinearLeakyRelu
-com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QuantizeLinear com.microsoft.QuickGelu
-ai.onnx.ml.Binarizer ai.onnx.ml.Imputer ai.onnx.ml.Normalizer ai.onnx.ml.Scaler
+LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not QuantizeLinear Reciprocal
+Relu ReverseSequence Round ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign
+Sqrt Swish Tan Tanh ThresholdedRelu Trilu BatchNormalization LayerNormalization GroupNormalization
+RMSNormalization SimplifiedLayerNormalization com.microsoft.BiasGelu com.microsoft.DequantizeLinear
+com.microsoft.FastGelu com.microsoft.Gelu com.microsoft.QLinearLeakyRelu com.microsoft.QLinearSigmoid
+com.microsoft.QLinearSoftmax com.microsoft.QuantizeLinear com.microsoft.QuickGelu ai.onnx.ml.Binarizer
+ai.onnx.ml.Imputer ai.onnx.ml.Normalizer ai.onnx.ml.Scaler
 """
 _BROADCAST = """
 Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min
-Mod Mul Or Pow Sub Sum Where Xor
+Mod Mul Or Pow PRelu Sub Sum Where Xor
 """
 _REDUCED = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
 

@@ -5,10 +5,14 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
+EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 PATIENCE_S = 5.0
+"""Of its own CPU time, which does not pass while others have the machine."""
+DEADLOCK_S = 120.0
 MOST_MB = 512
 """That a worker may hold above what it held before the first bundle."""
 
@@ -68,7 +72,7 @@ class Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{bundle}\n")
         self._process.stdin.flush()
-        told, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
+        told = self._wait()
         line = self._process.stdout.readline() if told else ""
         if not line:
             fault = "died" if told else "hung"
@@ -78,6 +82,18 @@ class Worker:
             return f"{fault} ({code})"
         outcome, grown = json.loads(line)
         return outcome if grown < MOST_MB else f"{outcome}, but took {grown:.0f} MB"
+
+    def _wait(self) -> bool:
+        """Whether it says something, before it has worked or slept for too long."""
+        until, start = time.monotonic() + DEADLOCK_S, self._cpu_s()
+        while time.monotonic() < until and self._cpu_s() < start + PATIENCE_S:
+            if select.select([self._process.stdout], [], [], 0.5)[0]:
+                return True
+        return False
+
+    def _cpu_s(self) -> float:
+        times = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End it."""

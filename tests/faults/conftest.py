@@ -36,3 +36,15 @@ def runner():
     """A process that runs commands apart."""
     with Runner() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def convolutional(tmp_path_factory):
+    """A bundle of images, whose graphs hold other operators than those of tables."""
+    from networks import Convolutional
+
+    from aetool.export import export_module
+
+    path = tmp_path_factory.mktemp("made") / "images"
+    export_module(Convolutional(), path, input_shape=(1, 8, 8))
+    return path

@@ -3,10 +3,10 @@
 import json
 import resource
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bundle_workers import EXPORTED
 from hostile_graphs import BOMBS, FEATURES, TRICKS, bytes_of, honest
 
 import aetool
@@ -15,8 +15,6 @@ from aetool.limits import DEFAULT_LIMITS
 from aetool.reading import sha256
 from aetool.runtime import opening
 from aetool.runtime.admission import require_admissible
-
-EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-from bundle_workers import long_or
+from bundle_workers import EXPORTED, long_or
 
-EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 CALLS = long_or(24_000, 1_000_000)
 
 SCRIPT = """

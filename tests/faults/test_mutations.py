@@ -2,27 +2,13 @@
 
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from bundle_mutations import mutate
-from bundle_workers import ALLOWED, Worker, long_or, tally
+from bundle_workers import ALLOWED, EXPORTED, Worker, long_or, tally
 
-EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 FILES = long_or(100, 7000)  # of each bundle
-
-
-@pytest.fixture(scope="module")
-def convolutional(tmp_path_factory):
-    """A bundle of images, whose graphs hold other operators than those of tables."""
-    from networks import Convolutional
-
-    from aetool.export import export_module
-
-    path = tmp_path_factory.mktemp("made") / "images"
-    export_module(Convolutional(), path, input_shape=(1, 8, 8))
-    return path
 
 
 @pytest.mark.parametrize("kind", ["table", "mixed_bundle", "convolutional"])

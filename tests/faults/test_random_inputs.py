@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-from bundle_workers import long_or
+from bundle_workers import EXPORTED, long_or
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -67,8 +67,6 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module")
 def model():
-    from test_mutations import EXPORTED
-
     return aetool.load(EXPORTED, provider="cpu")
 
 
