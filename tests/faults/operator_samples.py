@@ -27,7 +27,7 @@ BINARY = """
 Add Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Pow PRelu Sub Sum
 """
 LOGICAL = {"And": np.bool_, "Or": np.bool_, "Xor": np.bool_, "BitwiseAnd": U8, "BitwiseOr": U8, "BitwiseXor": U8}
-REDUCED = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+REDUCED = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
 
 
 def sample(inputs, outputs=1, **attributes):
@@ -46,7 +46,7 @@ SAMPLES = {
     **{name: [sample([X, f(3, 1)]), sample([f(4), X])] for name in BINARY.split()},
     **{name: [sample([np.ones((2, 3), kind), np.ones(3, kind)])] for name, kind in LOGICAL.items()},
     **{
-        name: [
+        f"Reduce{name}": [
             sample([X, i(1)], keepdims=0),
             sample([X, i(-1, 0)]),
             sample([X]),
@@ -186,7 +186,7 @@ OPSETS = {"Upsample": 9, "Gelu": 20, "Swish": 24, "RMSNormalization": 23, "Group
 
 
 def model_of(operator, inputs, outputs, attributes):
-    """(model, names of the outputs) with every input a constant, and one input `features` that is passed through."""
+    """Model and names of its outputs: every input a constant, and one input `features` that is passed through."""
     domain, _, op_type = operator.rpartition(".")
     names = ["" if value is None else f"i{n}" for n, value in enumerate(inputs)]
     results = [f"o{n}" for n in range(outputs)]
