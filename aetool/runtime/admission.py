@@ -25,12 +25,12 @@ from aetool.runtime.model_proto import (
     Tensor,
     read_model,
 )
-from aetool.runtime.shapes import RULES
+from aetool.runtime.shape_rules import RULES
 
 IR_VERSIONS = range(3, 15)
 """Before 3 onnxruntime reads nothing; 14 is that of ONNX 1.22."""
 OPSETS = range(7, 29)
-"""Operator sets of ai.onnx whose shape rules are those of `shapes`."""
+"""Operator sets of ai.onnx whose shape rules are those of `shape_rules`."""
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 )

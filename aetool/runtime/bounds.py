@@ -7,7 +7,8 @@ import numpy as np
 
 from aetool.runtime.model_proto import Graph, Node, Tensor
 from aetool.runtime.shape_contents import MAX_NUMBERS, content_of_node
-from aetool.runtime.shapes import RULES, Inputs, Shape, Value, axis_of
+from aetool.runtime.shape_rules import RULES
+from aetool.runtime.shapes import Inputs, Shape, Value, axis_of
 
 MAX_RANK = 16
 TOTAL = 16

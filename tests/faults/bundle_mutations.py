@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from aetool.reading import sha256
-from aetool.runtime.shapes import RULES
+from aetool.runtime.shape_rules import RULES
 
 TOKENS = [
     b"\0" * 8,

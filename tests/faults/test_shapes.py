@@ -11,7 +11,8 @@ from aetool.runtime.admission import CONTROL, refusal
 from aetool.runtime.bounds import _Counter
 from aetool.runtime.inner_values import with_outputs
 from aetool.runtime.model_proto import read_model
-from aetool.runtime.shapes import RULES, Value
+from aetool.runtime.shape_rules import RULES
+from aetool.runtime.shapes import Value
 
 
 def computed(content, rows):
