@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit wheel-test exported clean
+.PHONY: demo test lint unit wheel-test fuzz soak sbom exported clean
 
 demo: $(STAMP)
 	$(BIN)/aetool demo -o aetool-demo --overwrite
@@ -27,6 +27,23 @@ wheel-test: $(STAMP)
 	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest hypothesis
 	.venv-app/bin/python -m pytest tests/runtime -p no:cacheprovider
 
+# The long versions of tests/faults: `make test` runs the same tests on fewer files, kills and calls.
+fuzz: $(STAMP)
+	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_mutations.py tests/faults/test_random_inputs.py
+
+soak: $(STAMP)
+	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py
+
+# A bill of materials (CycloneDX) of what an app takes in: the wheel, numpy, onnxruntime and what they bring.
+sbom: $(STAMP)
+	rm -rf .venv-sbom
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv --without-pip .venv-sbom
+	$(BIN)/pip --python .venv-sbom/bin/python install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]"
+	$(BIN)/cyclonedx-py environment .venv-sbom/bin/python --pyproject pyproject.toml --mc-type library \
+		--output-reproducible -o dist/sbom.cdx.json
+	rm -rf .venv-sbom
+
 exported: $(STAMP)
 	$(BIN)/python exported/make.py
 
@@ -38,4 +55,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .venv-app dist build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-sbom dist build aetool-demo

@@ -20,6 +20,7 @@ from aetool.errors import (
     ProviderError,
     VerificationError,
 )
+from aetool.limits import Limits
 from aetool.runtime.autoencoder import AutoencoderSession, load
 from aetool.version import __version__
 
@@ -33,6 +34,7 @@ __all__ = [
     "DependencyError",
     "ExportError",
     "InputError",
+    "Limits",
     "OutputError",
     "ProviderError",
     "VerificationError",

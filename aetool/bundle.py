@@ -1,30 +1,37 @@
 """What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
 
+import importlib
 import stat
 from pathlib import Path
 
 from aetool.errors import BundleError
-from aetool.manifest import MANIFEST, Manifest, Variant
+from aetool.limits import DEFAULT_LIMITS, Limits
+from aetool.manifest import MANIFEST, SIGNATURE, Manifest, Variant
 from aetool.reading import pin, read_inside, sha256, still_there
 
 GOLDEN = "golden.npz"
-MAX_MANIFEST_BYTES = 64 << 20
-MAX_FILE_BYTES = 2 << 30  # protobuf's own limit for one message
 
 
 class Bundle:
     """A bundle on the disk, opened: its manifest is valid, its files are checked as they are read."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, limits: Limits = DEFAULT_LIMITS) -> None:
         self.path = path
         self.manifest = manifest
+        self.limits = limits
 
     @classmethod
-    def open(cls, path: str | Path) -> "Bundle":
+    def open(
+        cls, path: str | Path, *, limits: Limits = DEFAULT_LIMITS, public_key: str | Path | None = None
+    ) -> "Bundle":
         """Read and validate the manifest of the bundle at `path`.
 
+        Args:
+            public_key: file of the key whose signature the bundle must bear; None asks for none.
+
         Raises:
-            BundleError: there is no bundle, or not one that this version can read.
+            BundleError: there is no bundle, or not one that this version can read, or one without that signature.
+            DependencyError: a signature is asked for and `cryptography` is not installed.
         """
         path = Path(path)
         found = _what_is_there(path)
@@ -32,14 +39,17 @@ class Bundle:
             raise BundleError(
                 f"{path}: a bundle directory was expected, found {found}; make one with aetool export"
             )
-        text = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
-        return cls(path, Manifest.from_json(text, str(path / MANIFEST)))
+        text = _read(path, MANIFEST, limits.manifest_bytes)
+        if public_key is not None:
+            # By name, and here: nobody without signatures should wait for cryptography.
+            importlib.import_module("aetool.signature").require_signed(path, text, public_key)
+        return cls(path, Manifest.from_json(text, str(path / MANIFEST)), limits)
 
     @classmethod
-    def open_whole(cls, path: str | Path) -> "Bundle":
+    def open_whole(cls, path: str | Path, *, public_key: str | Path | None = None) -> "Bundle":
         """`open` and `check_files` in one: of one whole bundle, even while others are published in its place."""
         while True:
-            bundle = cls.open(path)
+            bundle = cls.open(path, public_key=public_key)
             try:
                 bundle.check_files()
             except _ReplacedError:
@@ -55,7 +65,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
-        data = _read(self.path, name, MAX_FILE_BYTES)
+        data = _read(self.path, name, self.limits.file_bytes)
         if len(data) != record.size:
             raise BundleError(
                 f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
@@ -107,14 +117,16 @@ class Bundle:
         return len(self.manifest.files)
 
     def _check_files(self) -> None:
-        text = _read(self.path, MANIFEST, MAX_MANIFEST_BYTES)
+        text = _read(self.path, MANIFEST, self.limits.manifest_bytes)
         if Manifest.from_json(text, str(self.path / MANIFEST)) != self.manifest:
             raise _ReplacedError(self.path)
         for name in self.manifest.files:
             self.read(name)
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
-            if path.is_symlink() or not (path.is_dir() or name == MANIFEST or name in self.manifest.files):
+            if path.is_symlink() or not (
+                path.is_dir() or name in (MANIFEST, SIGNATURE) or name in self.manifest.files
+            ):
                 raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
 
 

@@ -16,6 +16,12 @@ A message names the thing, what was expected, what was found, and what to do abo
 """
 
 
+def reason_of(error: BaseException, most: int = 300) -> str:
+    """What an error of somebody else's code says, on one line: it may quote bytes of a file."""
+    text = " ".join(str(error).split())[:most] or type(error).__name__
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 class AetoolError(Exception):
     """Base class: catch it to catch everything that aetool raises on purpose."""
 

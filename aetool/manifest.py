@@ -13,6 +13,8 @@ from aetool.strict_json import Fields, no_constant, require_storable, unique_key
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+"""Beside the manifest, which it covers; so it is not listed there."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
 _TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
 
@@ -202,7 +204,7 @@ class Manifest:
                 f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
             )
         for name in self.files:
-            if not is_plain_relative(name) or name == MANIFEST:
+            if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE):
                 raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
         for precision, variant in self.variants.items():
             if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:

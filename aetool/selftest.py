@@ -10,26 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle import GOLDEN, Bundle
-from aetool.errors import BundleError
+from aetool.errors import BundleError, reason_of
 from aetool.parity import EXACT, OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def verify_bundle(path: str | Path, *, provider: str = "auto") -> list[OutputParity]:
+def verify_bundle(
+    path: str | Path, *, provider: str = "auto", public_key: str | Path | None = None
+) -> list[OutputParity]:
     """Check the hash of every file, then compare every graph in every precision with golden.npz.
 
     Each precision is held to the tolerances that the manifest gives for it.
+
+    Args:
+        public_key: file of the key whose signature the bundle must bear; None asks for none.
 
     Returns:
         One record per precision, graph and output; `passed` of each tells the verdict.
 
     Raises:
-        BundleError: a file is missing, changed or foreign.
+        BundleError: a file is missing, changed or foreign, a graph is not let in, or the signature is missing.
         ProviderError: the provider does not work here.
     """
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, public_key=public_key)
     golden = read_golden(bundle)
     records = []
     for precision in bundle.manifest.variants:
@@ -104,7 +109,7 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
                 for name in archive.namelist()
             }
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error, 200)
         raise BundleError(f"{where}: not an archive of arrays ({reason}); export the bundle again") from error
     rows = golden.get("score", np.empty(0)).size
     row, code = bundle.manifest.input_shape, bundle.manifest.embedding_shape

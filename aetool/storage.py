@@ -3,13 +3,13 @@
 import ctypes
 import errno
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from aetool.errors import OutputError
+from aetool.scratch import scratch
 
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
@@ -38,7 +38,7 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
     """Write `files` (name -> content) as the directory `path`, in one step for whoever looks.
 
     The files go to a sibling directory, are flushed to the disk, and take the name at the end: a crash
-    leaves what was there before, and a hidden directory `.aetool-*.tmp` beside it that can be deleted.
+    leaves what was there before, and a hidden directory `.aetool-*.tmp` beside it that the next run clears away.
 
     Raises:
         OutputError: `path` exists and `overwrite` is false, or is something else than an older version of
@@ -47,25 +47,25 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
     require_new(path, overwrite)
     _require_replaceable(path, files)
     path = Path(os.path.abspath(path))  # noqa: PTH100 - "." and ".." have no name to write beside
-    temporary = path.parent / f".aetool-{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        for name, content in files.items():
-            _write_file(temporary / name, content)
-        for folder in {folder for name in files for folder in PurePosixPath(name).parents}:
-            _sync_directory(temporary / folder)
-        _take_name(temporary, path, overwrite)
-        _sync_directory(path.parent)
+        # After an exchange the scratch holds what was replaced; after a failure, what was half written.
+        with scratch(path.parent) as temporary:
+            for name, content in files.items():
+                _write_file(temporary / name, content)
+            for folder in {folder for name in files for folder in PurePosixPath(name).parents}:
+                _sync_directory(temporary / folder)
+            _take_name(temporary, path, overwrite)
+            _sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _not_written(path, error) from error
-    finally:
-        # After an exchange this holds what was replaced; after a failure, what was half written.
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish_file(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+def publish_file(path: Path, content: bytes, *, overwrite: bool = False, beside: Path | None = None) -> None:
     """Write one file, in one step for whoever looks: a crash leaves what was there before.
+
+    Args:
+        beside: a directory of the same file system for the file while it is written; its own by default.
 
     Raises:
         OutputError: `path` exists and `overwrite` is false, or is a directory, or the disk refuses.
@@ -73,18 +73,17 @@ def publish_file(path: Path, content: bytes, *, overwrite: bool = False) -> None
     require_new(path, overwrite)
     if path.is_dir():
         raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
-    temporary = path.with_name(f".aetool-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_file(temporary, content)
-        if not overwrite and os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "appeared while it was being written", str(path))
-        temporary.replace(path)
-        _sync_directory(path.parent)
+        with scratch(beside or path.parent) as folder:
+            temporary = folder / path.name
+            _write_file(temporary, content)
+            if not overwrite and os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "appeared while it was being written", str(path))
+            temporary.replace(path)
+            _sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _not_written(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _not_written(path: Path, error: OSError | ValueError) -> OutputError:

@@ -10,6 +10,7 @@ from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
+from aetool.cli.sign import keygen, sign
 from aetool.cli.train import train
 from aetool.cli.tune import tune
 from aetool.cli.verify import verify
@@ -29,6 +30,8 @@ for command in (
     bench,
     compare,
     report,
+    keygen,
+    sign,
     info,
     doctor,
     demo,

@@ -18,13 +18,17 @@ from aetool.cli.rows import rows_for
 @click.argument("bundle", type=options.PATH)
 @click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
 @click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
+@click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
 @options.provider
 @reports
-def verify(bundle: Path, against: Path | None, data: Path | None, provider: str) -> Result:
+def verify(
+    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: str
+) -> Result:
     """Prove that a bundle computes here what was trained.
 
     Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data,
     many rows at once must equal one row at a time; with --against, everything must equal PyTorch.
+    With --public-key, the bundle must be signed by the owner of that key (aetool sign), and unchanged since.
 
     \b
     Example:
@@ -36,7 +40,7 @@ def verify(bundle: Path, against: Path | None, data: Path | None, provider: str)
     places.require_bundle(bundle)
     if against is not None:
         places.require_checkpoint(against)
-    records = verify_bundle(bundle, provider=provider)
+    records = verify_bundle(bundle, provider=provider, public_key=public_key)
     manifest = Bundle.open(bundle).manifest
     rows: Any = None
     if data is not None:
@@ -51,6 +55,7 @@ def verify(bundle: Path, against: Path | None, data: Path | None, provider: str)
     document = {
         "bundle": str(bundle),
         "passed": passed,
+        "signed": public_key is not None,
         "files_checked": len(manifest.files),
         "parity": [record_of(record) for record in records],
     }

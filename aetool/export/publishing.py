@@ -18,16 +18,18 @@ import torch
 
 import aetool
 from aetool.bundle import GOLDEN, Bundle
-from aetool.errors import InputError
+from aetool.errors import ExportError, InputError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
+from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import Manifest, Variant
 from aetool.parity import OutputParity
 from aetool.publish import publish, record_files
+from aetool.runtime.admission import refusal
 from aetool.storage import require_new
 
 
@@ -85,6 +87,7 @@ def publish_candidate(
 
     Raises:
         VerificationError: they do not; nothing is published.
+        ExportError: a graph that `aetool.load` would not let in.
         OutputError: `path` exists, or cannot be written.
     """
     name = options.name or path.name
@@ -96,6 +99,12 @@ def publish_candidate(
     require_parity(parity, name, candidate.reference)
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
+    for graph, content in graphs.items():
+        row = golden["embedding"].shape[1:] if graph == "decoder" else candidate.rows.shape[1:]
+        if (reason := refusal(content, row, DEFAULT_LIMITS)) is not None:
+            raise ExportError(
+                f"{name}: aetool.load would refuse the {graph}: {reason}; use another operator, or smaller layers"
+            )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
     files[GOLDEN] = _golden(candidate.rows, golden)
     manifest = Manifest(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.errors import InputError
+from aetool.errors import InputError, reason_of
 from aetool.runtime.categories import is_decimal, to_indexes
 
 Rows = NDArray[np.float32]
@@ -86,7 +86,7 @@ def _convert(data: Any, what: str) -> Rows:
         # The call itself is guarded, not a list of classes: it runs the methods of whatever was given.
         array = np.asarray(_plain(data))
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error, 200)
         raise InputError(
             f"{what}: expected rows of equal length holding numbers, found {type(data).__name__} that numpy "
             f"refuses ({reason}); pass a plain array, every row of it equally long"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle import Bundle
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import Manifest
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
@@ -27,7 +28,7 @@ from aetool.runtime.tuning import Tuning, find_tuning
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, str, str, int | None, Settings | None]
+_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, Path | None]
 
 
 class AutoencoderSession:
@@ -55,6 +56,8 @@ class AutoencoderSession:
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
         settings: Settings | None = None,
+        limits: Limits | None = DEFAULT_LIMITS,
+        require_signature: str | Path | None = None,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -70,11 +73,15 @@ class AutoencoderSession:
             intra_op_num_threads: cores that one call may use, whatever the tuning file says; None for its
                 threads; without one all that this process may.
             settings: how to run it; the tuning file is not looked for.
+            limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
+                bundles whose author is trusted like the author of a program.
+            require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
 
         Raises:
-            BundleError: no bundle there, a damaged one, or one without that precision; a damaged tuning file.
+            BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
+                that is not let in; a damaged tuning file.
             ProviderError: the provider is unknown or does not work here.
-            DependencyError: onnxruntime is not installed.
+            DependencyError: onnxruntime is not installed, or for a signature, cryptography.
         """
         threads = intra_op_num_threads
         if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
@@ -82,8 +89,9 @@ class AutoencoderSession:
                 f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
                 "out for all cores"
             )
-        self._bundle = Bundle.open(Path(path).absolute())
-        self._arguments = (str(self._bundle.path), provider, precision, threads, settings)
+        key = None if require_signature is None else Path(require_signature).absolute()
+        self._bundle = Bundle.open(Path(path).absolute(), limits=limits or DEFAULT_LIMITS, public_key=key)
+        self._arguments = (str(self._bundle.path), provider, precision, threads, settings, limits, key)
         self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
             provider, precision, settings = choice.provider, choice.precision, choice.settings
@@ -91,7 +99,7 @@ class AutoencoderSession:
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS)
+        self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph] = {}
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
@@ -252,9 +260,15 @@ class AutoencoderSession:
         return self._arguments
 
     def __setstate__(self, state: _Arguments) -> None:
-        path, provider, precision, threads, settings = state
+        path, provider, precision, threads, settings, limits, key = state
         self.__init__(  # type: ignore[misc]
-            path, provider=provider, precision=precision, intra_op_num_threads=threads, settings=settings
+            path,
+            provider=provider,
+            precision=precision,
+            intra_op_num_threads=threads,
+            settings=settings,
+            limits=limits,
+            require_signature=key,
         )
 
     def _forget_after_fork(self) -> None:
@@ -279,9 +293,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def load(
-    path: str | Path, *, provider: str = "auto", precision: str = "auto", intra_op_num_threads: int | None = None
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    intra_op_num_threads: int | None = None,
+    limits: Limits | None = DEFAULT_LIMITS,
+    require_signature: str | Path | None = None,
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(
-        path, provider=provider, precision=precision, intra_op_num_threads=intra_op_num_threads
+        path,
+        provider=provider,
+        precision=precision,
+        intra_op_num_threads=intra_op_num_threads,
+        limits=limits,
+        require_signature=require_signature,
     )

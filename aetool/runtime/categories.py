@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.errors import InputError
+from aetool.errors import InputError, reason_of
 
 UNKNOWN = -1.0
 """The index of a value that is none of the categories; a missing value is NaN."""
@@ -129,7 +129,7 @@ def _as_array(column: Any, what: str) -> NDArray[Any]:
         array = np.asarray(column)
         return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error, 200)
         raise InputError(
             f"{what}: a column of text or codes expected, found {type(column).__name__} ({reason}); pass a list"
         ) from error

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from aetool.errors import BundleError, InputError
+from aetool.errors import InputError
 from aetool.runtime.bound import Array
 from aetool.runtime.crossover import crossover
 from aetool.runtime.device_arrays import CUDA, Device, is_device_array, run_on_device
 from aetool.runtime.ending import call_native
+from aetool.runtime.failures import run_failed
 from aetool.runtime.graph import Graph
 from aetool.runtime.out import require_out
 from aetool.runtime.staging import Staging
@@ -54,7 +55,7 @@ class DeviceGraph:
 
         Raises:
             InputError: `data` are no rows of this graph, or `out` cannot hold the result.
-            BundleError: onnxruntime fails.
+            BundleError, ProviderError: onnxruntime fails, on the CPU or elsewhere.
         """
         if is_device_array(data):
             if out is not None:
@@ -122,7 +123,4 @@ class DeviceGraph:
         except (InputError, MemoryError):
             raise
         except Exception as error:  # onnxruntime's errors share no public base
-            raise BundleError(
-                f"{self._where}: onnxruntime failed on rows of shape {tuple(data.shape)} "
-                f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
-            ) from error
+            raise run_failed(error, self.direct, self._where, data.shape) from error

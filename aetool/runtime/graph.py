@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from aetool.errors import BundleError
 from aetool.runtime.bound import Array, Buffers, RowKind
 from aetool.runtime.bulk import largest_chunk, run_chunks
 from aetool.runtime.denormals import flushing
 from aetool.runtime.ending import call_native
+from aetool.runtime.failures import run_failed
 from aetool.runtime.out import require_out
 from aetool.runtime.recycled import Recycler
 
@@ -71,7 +71,10 @@ class Graph:
         self._source = direct.get_inputs()[0].name
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
         self._run_once = flushing(getattr(direct, "_sess", direct).run)
-        self._kinds = _row_kinds(direct, self._source, row)
+        try:
+            self._kinds = _row_kinds(direct, self._source, row)
+        except Exception as error:  # onnxruntime's errors share no public base
+            raise run_failed(error, direct, where, (1, *row)) from error
         self._results = Recycler()
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
         self._largest_chunk = chunk_rows or largest_chunk(numbers)
@@ -86,7 +89,7 @@ class Graph:
 
         Raises:
             InputError: `data` are no rows of this graph, or `out` cannot hold the result.
-            BundleError: onnxruntime fails.
+            BundleError, ProviderError: onnxruntime fails, on the CPU or elsewhere.
         """
         if type(data) is not NDARRAY or data.dtype is not FLOAT32 or (few := self._few.get(data.shape)) is None:
             data = self._to_rows(data)
@@ -173,10 +176,7 @@ class Graph:
             return session
 
     def _failed(self, error: Exception, data: Array) -> Exception:
-        return BundleError(
-            f"{self._where}: onnxruntime failed on rows of shape {data.shape} "
-            f"({' '.join(str(error).split())[:300]}); run aetool verify on the bundle"
-        )
+        return run_failed(error, self.direct, self._where, data.shape)
 
 
 def _row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:

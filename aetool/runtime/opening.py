@@ -8,7 +8,9 @@ from typing import Any
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, ProviderError
+from aetool.limits import Limits
 from aetool.manifest import GRAPHS
+from aetool.runtime.admission import require_admissible
 from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.graph import TYPES, Graph
@@ -16,7 +18,7 @@ from aetool.runtime.inner_values import with_outputs
 from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
 from aetool.runtime.session import open_session
-from aetool.runtime.settings import DEFAULTS, Settings
+from aetool.runtime.settings import Settings
 
 NEEDED_OUTPUTS = {
     "encoder": {"embedding"},
@@ -46,19 +48,21 @@ class Opener:
         precision: str,
         provider: str,
         intra_op_num_threads: int | None,
-        settings: Settings = DEFAULTS,
+        settings: Settings,
+        limits: Limits | None,
     ) -> None:
         """
         Args:
             provider: a name of PROVIDERS, or "auto" for the first that takes a graph of this bundle.
             intra_op_num_threads: cores that one call may use; None for what `settings` say.
+            limits: of what graphs are let in; None for all that onnxruntime takes.
 
         Raises:
             BundleError: no such precision, or a damaged graph.
             ProviderError: `provider` is unknown or does not work here.
         """
         self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
-        self._threads, self._settings = intra_op_num_threads, settings
+        self._threads, self._settings, self._limits = intra_op_num_threads, settings, limits
         self.tried: dict[str, Any] = {}
         """Sessions that showed that a provider works; they wait for the first use of their graph."""
         self._automatic = provider == "auto"
@@ -76,7 +80,7 @@ class Opener:
             BundleError: it is damaged, or not the one that the manifest describes.
         """
         self._require_there(name)
-        model = self.bundle.graph(name, self.precision)
+        model = self._model(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
         return self._on_cpu(self.provider, name, model, to_rows)
@@ -84,7 +88,7 @@ class Opener:
     def placement(self, name: str) -> list[NodePlacement]:
         """Which execution provider takes each node of the graph `name`."""
         self._require_there(name)
-        return placement(self.bundle.graph(name, self.precision), self.provider, self.where(name))
+        return placement(self._model(name), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
         direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
@@ -136,6 +140,13 @@ class Opener:
         """The graph's file, for messages."""
         return str(self.bundle.path / self.variant.files[name])
 
+    def _model(self, name: str) -> bytes:
+        """The graph's file, unchanged since it was published and let in."""
+        model = self.bundle.graph(name, self.precision)
+        if self._limits is not None:
+            require_admissible(model, self.row_shape(name), self._limits, self.where(name))
+        return model
+
     def _inner_values(self, name: str) -> tuple[str, ...]:
         return (self.variant.inner_values or {}).get(name, ())
 
@@ -166,7 +177,7 @@ class Opener:
         if len(options) == 1 and options[0].name == "cpu":
             return options[0]  # always works: no need to open a session for it
         refusals = []
-        model = self.bundle.graph("detector", self.precision)
+        model = self._model("detector")
         for provider in options:
             try:
                 session = self._session(provider, "detector", model, self._shared_threads(provider))

@@ -7,7 +7,7 @@ import threading
 from functools import cache
 from typing import Any
 
-from aetool.errors import ProviderError
+from aetool.errors import ProviderError, reason_of
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 
@@ -51,7 +51,7 @@ def _register(ort: Any) -> None:
         ort.register_execution_provider_library(NAME, library)
     except Exception as error:
         # onnxruntime's errors share no public base, and it can be asked for devices only, not for libraries.
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         if "already registered" in reason:  # by the application
             return
         raise ProviderError(

@@ -5,7 +5,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from aetool.errors import BundleError, ProviderError
+from aetool.errors import BundleError, ProviderError, reason_of
 from aetool.runtime import openvino
 from aetool.runtime.denormals import flushing, slow_here
 from aetool.runtime.ending import call_native
@@ -73,7 +73,7 @@ def open_session(
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
         session = call_native(create, model, options, listed)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         if missing:
             raise ProviderError(
                 f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN or "

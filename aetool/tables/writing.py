@@ -3,7 +3,6 @@
 import gzip
 import os
 import re
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import AetoolError, InputError, OutputError
+from aetool.scratch import scratch
 from aetool.storage import require_new
 from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
 from aetool.tables.choice import listed
@@ -60,17 +60,15 @@ def require_array_ending(path: Path) -> None:
 
 def _publish(path: Path, arrays: Mapping[str, NDArray[Any]], overwrite: bool) -> None:
     ending = ending_of(path, OutputError)
-    temporary = path.with_name(f".aetool-{secrets.token_hex(8)}.tmp")
     try:
         require_new(path, overwrite)
-        try:
+        with scratch(path.parent) as folder:
+            temporary = folder / path.name
             with temporary.open("xb") as stream:
                 _WRITERS[ending](stream, arrays)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
-        finally:  # also on Ctrl-C
-            temporary.unlink(missing_ok=True)
     except AetoolError:
         raise
     except Exception as error:

@@ -31,6 +31,8 @@ COMMANDS = (
     "bench",
     "bench compare",
     "report",
+    "keygen",
+    "sign",
     "info",
     "doctor",
     "demo",

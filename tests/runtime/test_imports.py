@@ -108,6 +108,7 @@ def test_the_names_an_app_may_use_are_pinned():
         "DependencyError",
         "ExportError",
         "InputError",
+        "Limits",
         "OutputError",
         "ProviderError",
         "VerificationError",

@@ -9,6 +9,7 @@ import pytest
 import aetool
 from aetool import BundleError, InputError, ProviderError
 from aetool.runtime import providers, session
+from aetool.runtime.graph import Graph
 from aetool.runtime.providers import PROVIDERS
 
 
@@ -126,3 +127,32 @@ def test_encoding_makes_the_encoder_session_only(exported, rows):
         assert model._graphs == {}
         model.encode(rows)
         assert list(model._graphs) == ["encoder"]
+
+
+class FailingSession:
+    """A session on a device that gives up in mid-run."""
+
+    def __init__(self, real):
+        self._real, self._sess = real, self
+
+    def get_providers(self):
+        return ["CUDAExecutionProvider"]
+
+    def run(self, *_):
+        raise RuntimeError("CUDA failure 2: out of memory\nat some line")
+
+    run_with_iobinding = run
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("length", [1, 500])
+def test_a_provider_that_fails_in_mid_run_is_named_with_the_remedy(exported, rows, many, length):
+    content = (exported / "detector.onnx").read_bytes()
+    failing = FailingSession(session.open_session(content, PROVIDERS["cpu"], where="detector.onnx"))
+    graph = Graph("detector.onnx", failing, lambda: failing, lambda data: data, (30,), ["score"], 1)
+    with pytest.raises(
+        ProviderError, match=r"detector\.onnx: .*out of memory.*CUDAExecutionProvider; use provider='cpu'"
+    ):
+        graph.compute("score", many[:length].astype(np.float32))

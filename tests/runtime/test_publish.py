@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aetool import BundleError, OutputError, storage
+from aetool import BundleError, OutputError, scratch, storage
 from aetool.bundle import Bundle
 from aetool.publish import publish, record_files
 from aetool.reading import read_inside
@@ -342,3 +342,52 @@ def test_reading_leaks_no_descriptors(tmp_path):
             except OSError:
                 continue
     assert len(names(Path("/proc/self/fd"))) == before
+
+
+# What a killed process leaves behind
+
+
+def test_the_next_run_clears_what_dead_processes_left(tmp_path):
+    for name in (".aetool-dead.tmp", ".aetool-0011223344556677.tmp"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "a").write_bytes(b"half")
+    (tmp_path / ".aetool-file.tmp").write_bytes(b"half")
+    publish_directory(tmp_path / "out", {"a": b"new"})
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_living_process_is_writing_is_left_alone(tmp_path):
+    arguments = [sys.executable, "-c", KILLED, tmp_path / "theirs", "before _take_name", "False"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"here\n"
+        (theirs,) = tmp_path.iterdir()
+        before = content(theirs)
+        storage.publish_file(tmp_path / "mine", b"1")
+        publish_directory(tmp_path / "ours", {"a": b"new"})
+        assert content(theirs) == before == {"a": b"new", "b": b"new"}
+        process.kill()
+    publish_directory(tmp_path / "last", {"a": b"new"})
+    assert sorted(names(tmp_path)) == ["last", "mine", "ours"]
+
+
+def test_a_fifo_or_a_link_under_the_name_of_debris_harms_nobody(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tex").write_text("years of work")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / ".aetool-link.tmp").symlink_to(elsewhere)
+    os.mkfifo(folder / ".aetool-fifo.tmp")
+    publish_directory(folder / "out", {"a": b"new"})
+    assert (elsewhere / "thesis.tex").read_text() == "years of work"
+    assert ".aetool-link.tmp" in names(folder)
+
+
+def test_where_a_file_system_has_no_locks_nothing_is_taken_for_dead(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(scratch.fcntl, "flock", refuse)
+    (tmp_path / ".aetool-somebody.tmp").mkdir()
+    publish_directory(tmp_path / "out", {"a": b"new"})
+    assert sorted(names(tmp_path)) == [".aetool-somebody.tmp", "out"]

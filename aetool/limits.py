@@ -1,0 +1,22 @@
+"""How much of a bundle is read, and how large its graphs may be: what an author nobody knows may cost."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that are checked before anything is parsed or run; the defaults are generous for an autoencoder."""
+
+    manifest_bytes: int = 16 << 20
+    """Of manifest.json."""
+    file_bytes: int = 2 << 30
+    """Of every other file; 2 GiB is protobuf's own limit for one message."""
+    nodes: int = 20_000
+    """In one graph, those of its inner graphs too."""
+    depth: int = 8
+    """Of graphs within graphs."""
+    numbers_per_row: int = 48 << 20
+    """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,110 @@
+"""Commands that write something, run as real processes that a test can kill at any moment.
+
+One process imports everything and runs each command once itself; then it forks for each, so that a kill hits the
+command's own work and not its imports.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aetool.bundle import Bundle
+
+_SCRIPT = """
+import json, os, sys
+import torch
+from aetool.cli import main
+
+torch.set_num_threads(1)  # no pool of threads, which a fork would not have
+answers, requests = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
+null = os.open(os.devnull, os.O_RDWR)
+for descriptor in (0, 1, 2):
+    os.dup2(null, descriptor)
+for line in requests:
+    arguments, apart = json.loads(line)
+    pid = os.fork() if apart else os.getpid()
+    if pid == 0 or not apart:
+        try:
+            main(arguments)
+        except SystemExit as end:
+            if apart:
+                os._exit(end.code)
+            code = end.code
+    print(pid, file=answers, flush=True)
+    if apart:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(code, file=answers, flush=True)
+"""
+
+
+class Runner:
+    """Runs commands of aetool, one at a time."""
+
+    def __enter__(self) -> "Runner":
+        self._process = subprocess.Popen([sys.executable, "-c", _SCRIPT], stdin=-1, stdout=-1, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, arguments: Sequence[object], kill_after_s: float | None = None, *, apart: bool = True) -> int:
+        """The exit code; -9 where the kill came before the end. Not `apart`: in the process that forks."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([[str(argument) for argument in arguments], apart]) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._line())
+        if kill_after_s is not None:
+            time.sleep(kill_after_s)
+            with contextlib.suppress(ProcessLookupError):  # it was faster
+                os.kill(pid, signal.SIGKILL)
+        return int(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A command that writes `-o`, once for the old result and once for the new one."""
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    state: Callable[[Path], str]
+    """Of a whole result, what tells the old one from the new one; raises for anything else."""
+
+
+def bundle_state(path: Path) -> str:
+    return Bundle.open_whole(path).manifest.name
+
+
+def checkpoint_state(path: Path) -> str:
+    from aetool.model import load_checkpoint
+
+    return str(len(load_checkpoint(path).history))
+
+
+def table_state(path: Path) -> str:
+    return str(np.load(path).shape)
+
+
+TRAIN = ("train", "train.csv", "--label", "broken", "--drop", "id")
+WRITING = {
+    "train": Writing((*TRAIN, "--epochs", "1"), (*TRAIN, "--epochs", "2"), checkpoint_state),
+    "export": Writing(
+        ("export", "checkpoint", "--name", "old"), ("export", "checkpoint", "--name", "new"), bundle_state
+    ),
+    "score": Writing(("score", "bundle", "new.csv"), ("score", "bundle", "train.csv"), table_state),
+}
+"""A command that writes something is added here, and is killed like the others."""
+ENDINGS = {"score": ".npy"}

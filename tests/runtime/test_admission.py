@@ -1,0 +1,108 @@
+"""Whatever the bytes of a graph are: it is let in, or one line says why not; no crash, no hang, no memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aetool
+from aetool import Limits
+from aetool.manifest import GRAPHS
+from aetool.runtime.admission import refusal
+from aetool.runtime.inner_values import with_outputs
+from aetool.runtime.model_proto import read_model
+from aetool.runtime.wire import WireError, fields, signed, varints
+
+ROWS = {"decoder": (120,)}
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def graph(request, exported):
+    """Content and shape of a row of a real graph."""
+    return (exported / f"{request.param}.onnx").read_bytes(), ROWS.get(request.param, (30,))
+
+
+def test_graphs_that_aetool_exported_are_let_in(graph):
+    assert refusal(*graph, Limits()) is None
+
+
+def test_rows_of_another_shape_are_refused(graph):
+    assert "rows of shape [7] expected from the manifest, its input is of" in refusal(graph[0], (7,), Limits())
+
+
+@given(content=st.binary(max_size=400))
+@settings(max_examples=500)
+def test_random_bytes_are_fields_or_a_wire_error(content):
+    try:
+        found = list(fields(memoryview(content)))
+    except WireError:
+        return
+    assert sum(len(value) if kind == 2 else 1 for _, kind, value in found) <= len(content)
+
+
+@given(data=st.data())
+@settings(max_examples=300)
+def test_a_damaged_graph_is_let_in_or_refused_in_one_line(exported, data):
+    content = bytearray((exported / "detector.onnx").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(
+            st.integers(0, len(content) - 1)
+            | st.integers(0, 200)
+            | st.integers(len(content) - 900, len(content) - 1)
+        )
+        content[place : place + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
+    reason = refusal(bytes(content), (30,), Limits())
+    assert reason is None or (reason.isprintable() and len(reason) < 2000)
+
+
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_graph_cut_short_is_refused_wherever_it_was_cut(exported, cut):
+    content = (exported / "autoencoder.onnx").read_bytes()
+    shorter = content[: int(cut * len(content))]
+    model = None
+    try:
+        model = read_model(shorter, 8, 1000)
+    except WireError:
+        return
+    # Cut between two fields: what is missing stood behind the graph.
+    assert len(model.graph.nodes) == len(read_model(content, 8, 1000).graph.nodes)
+
+
+def test_fields_are_read_as_protobuf_writes_them():
+    message = b"\x08\x96\x01" + b"\x12\x03abc" + b"\x1d\x00\x00\x80\x3f" + b"\xf8\xff\xff\xff\x0f\x01"
+    read = [
+        (number, kind, value if isinstance(value, int) else bytes(value))
+        for number, kind, value in fields(memoryview(message))
+    ]
+    assert read == [(1, 0, 150), (2, 2, b"abc"), (3, 5, b"\0\0\x80?"), (2**29 - 1, 0, 1)]
+    assert signed(2**64 - 5) == -5 and varints(memoryview(b"\x01\xac\x02")) == [1, 300]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x08",
+        b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x12\x05abc",
+        b"\x1d\0\0",
+        b"\x0b",
+        b"\x0e",
+        b"\x00\x01",
+    ],
+    ids=["no value", "endless varint", "short bytes", "short number", "a group", "type 6", "field 0"],
+)
+def test_what_is_no_message_is_a_wire_error(message):
+    with pytest.raises(WireError):
+        list(fields(memoryview(message)))
+
+
+def test_outputs_added_by_aetool_itself_are_added_after_the_look(graph):
+    assert refusal(with_outputs(graph[0], ["features"]), graph[1], Limits()) == "two graphs"
+
+
+def test_limits_travel_with_a_pickled_model(exported):
+    import pickle
+
+    tight = aetool.load(exported, limits=Limits(nodes=1), provider="cpu")
+    with pytest.raises(aetool.BundleError, match="more nodes than allowed"):
+        pickle.loads(pickle.dumps(tight)).score(np.ones((1, 30)))
