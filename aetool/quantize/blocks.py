@@ -29,7 +29,6 @@ def to_int8_dynamic(model: ModelProto, in_float: Collection[str] = ()) -> None:
             replaced.add(layer.output)
     insert_nodes(model, before)
     kept = [node for node in model.graph.node if node.op_type == "MatMulNBits" or node.output[0] not in replaced]
-    kept = [node for node in kept if node.op_type != "Gemm" or node.output[0] not in replaced]
     del model.graph.node[:]
     model.graph.node.extend(kept)
     if replaced and DOMAIN not in {entry.domain for entry in model.opset_import}:
