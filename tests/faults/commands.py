@@ -7,10 +7,10 @@ command's own work and not its imports.
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +63,7 @@ class Runner:
         self._process.stdin.write(json.dumps([[str(argument) for argument in arguments], apart]) + "\n")
         self._process.stdin.flush()
         pid = int(self._line())
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
+        if kill_after_s is not None and not select.select([self._process.stdout], [], [], kill_after_s)[0]:
             with contextlib.suppress(ProcessLookupError):  # it was faster
                 os.kill(pid, signal.SIGKILL)
         return int(self._line())

@@ -22,9 +22,12 @@ def test_a_command_killed_at_any_moment_leaves_the_old_result_or_the_new_one(nam
         return runner.run([*given, "-o", out, "--overwrite"], kill_after_s, apart=apart)
 
     assert run(writing.new, apart=False) == 0
-    start = time.monotonic()
-    assert run(writing.new) == 0
-    takes, new = time.monotonic() - start, writing.state(out)
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        assert run(writing.new) == 0
+        times.append(time.monotonic() - start)
+    takes, new = min(times), writing.state(out)  # the machine may have had others to serve
     assert run(writing.old) == 0
     old = writing.state(out)
     assert old != new
