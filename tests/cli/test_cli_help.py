@@ -27,6 +27,7 @@ COMMANDS = (
     "bench",
     "bench compare",
     "report",
+    "deploy",
     "info",
     "doctor",
     "demo",
