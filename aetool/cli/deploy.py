@@ -1,6 +1,5 @@
 """`aetool deploy`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,7 @@ ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 @click.option("--dry-run", is_flag=True, help="Make everything, write nothing.")
 @options.overwrite
 @reports
-def deploy(
-    target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any
-) -> Result:
+def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any) -> Result:
     """Lay a bundle out for another host: browser, Node, C, ONNX Runtime Mobile, Triton.
 
     TARGET is web (a static page and a JavaScript module), node (an npm package), c (C99 without any library),
@@ -82,20 +79,37 @@ def deploy(
     told = [
         ("target", f"{target}: {output}{' (not written: --dry-run)' if dry_run else ''}"),
         ("size", f"{found.size / 1e6:.2f} MB in {len(found.files)} file{'s' if len(found.files) > 1 else ''}"),
-        *((name, str(value)) for name, value in found.figures.items()),
+        *((name, _told(value)) for name, value in found.figures.items()),
         ("next", step),
     ]
     return Result(document, lambda out: out.print(facts(told)))
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
+    """Each target imports what it needs alone: a page can be made where onnx is not installed."""
     with needs("deploy", f"deploying to {target}"):
-        from aetool import deploy
-    make: dict[str, Callable[[], Any]] = {
-        "web": lambda: (deploy.web_page if given["single_file"] else deploy.web)(bundle, given["onnxruntime_web"]),
-        "node": lambda: deploy.node(bundle),
-        "c": lambda: deploy.c(bundle, given["graphs"] or ("detector",)),
-        "mobile": lambda: deploy.mobile(bundle),
-        "triton": lambda: deploy.triton(bundle),
-    }
-    return make[target]()
+        if target == "web":
+            from aetool.deploy.web import web, web_page
+
+            return (web_page if given["single_file"] else web)(bundle, given["onnxruntime_web"])
+        if target == "node":
+            from aetool.deploy.node import node
+
+            return node(bundle)
+        if target == "c":
+            from aetool.deploy.c import c
+
+            return c(bundle, given["graphs"] or ("detector",))
+        if target == "mobile":
+            from aetool.deploy.mobile import mobile
+
+            return mobile(bundle)
+        from aetool.deploy.triton import triton
+
+        return triton(bundle)
+
+
+def _told(value: Any) -> str:
+    return (
+        ", ".join(f"{key} {number:,}" for key, number in value.items()) if isinstance(value, dict) else str(value)
+    )

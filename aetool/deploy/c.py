@@ -43,14 +43,20 @@ def c(bundle: Bundle, graphs: Sequence[str] = ("detector",)) -> Deployment:
         "CMakeLists.txt": asset(
             "c_files/CMakeLists.txt", name=name, files=" ".join(f"{name}_{graph}.c" for graph in sources)
         ),
-        "README.md": asset("c_files/README.md", name=name, title=bundle.manifest.name, table=_table(name, sources)),
+        "README.md": asset(
+            "c_files/README.md", name=name, title=bundle.manifest.name, table=_table(name, sources)
+        ),
     }
     figures = {
-        f"{graph}, flash and stack": f"{source.constants_bytes:,} bytes of weights, {source.activations_bytes:,} of "
-        "activations"
+        f"{graph}, bytes": {
+            "weights": source.constants_bytes,
+            "activations on the stack": source.activations_bytes,
+        }
         for graph, source in sources.items()
     }
-    return Deployment(files, "cmake -S {output} -B build && cmake --build build && ctest --test-dir build", figures)
+    return Deployment(
+        files, "cmake -S {output} -B build && cmake --build build && ctest --test-dir build", figures
+    )
 
 
 def _generated(bundle: Bundle, graph: str) -> Source:
@@ -87,11 +93,14 @@ def _declared(name: str, array: Array) -> str:
 def _header(bundle: Bundle, name: str, sources: Mapping[str, Source]) -> str:
     manifest = bundle.manifest
     guard = f"{name.upper()}_H"
+    threshold = _number(manifest.variants["fp32"].threshold)
     features = "".join(f" * {i:>5}  {_comment(text)}\n" for i, text in enumerate(_feature_lines(bundle)))
     functions = "".join(f"{_function(name, graph, source)};\n" for graph, source in sources.items())
     return f"""/*
- * The autoencoder {_comment(manifest.name)}, bundle {manifest.id[:12]}. One row per call, in raw units; a missing value
- * is NAN. Nothing is allocated and nothing is kept between calls: threads may share it.
+ * The autoencoder {_comment(manifest.name)}, bundle {manifest.id[:12]}.
+ *
+ * One row per call, in raw units; a missing value is NAN. Nothing is allocated and nothing is kept between calls:
+ * threads may share it.
  *
  * A row, in order:
 {features} */
@@ -100,7 +109,7 @@ def _header(bundle: Bundle, name: str, sources: Mapping[str, Source]) -> str:
 
 #include <stdbool.h>
 
-#define {name.upper()}_THRESHOLD {_number(manifest.variants["fp32"].threshold)} /* a score above it is an anomaly */
+#define {name.upper()}_THRESHOLD {threshold} /* a score above it is an anomaly */
 
 #ifdef __cplusplus
 extern "C" {{
@@ -132,9 +141,7 @@ def _comment(text: str) -> str:
 def _file(bundle: Bundle, name: str, graph: str, source: Source) -> str:
     passed = ", ".join(f"{array.pointer()}{parameter}" for parameter, array in source.parameters.items())
     return (
-        f"{source.code}\n"
-        f'#include "{name}.h"\n\n'
-        f"{_function(name, graph, source)} {{\n    {graph}({passed});\n}}\n"
+        f'{source.code}\n#include "{name}.h"\n\n{_function(name, graph, source)} {{\n    {graph}({passed});\n}}\n'
     )
 
 
@@ -143,11 +150,12 @@ def _main(name: str, graph: str, source: Source) -> str:
     (given, array), *outputs = source.parameters.items()
     variables = "".join(f"    static {output.type} {key}[{output.elements}];\n" for key, output in outputs)
     prints = "".join(
-        f"        for (int i = 0; i < {output.elements}; ++i) printf(\"%.9g \", (double){key}[i]);\n"
+        f'        for (int i = 0; i < {output.elements}; ++i) printf("%.9g ", (double){key}[i]);\n'
         for key, output in outputs
     )
     arguments = ", ".join(source.parameters)
-    return f"""/* Rows of {array.elements} numbers on stdin, separated by commas or spaces; {", ".join(key for key, _ in outputs)} on stdout. */
+    results = ", ".join(key for key, _ in outputs)
+    return f"""/* Rows of {array.elements} numbers on stdin, commas or spaces between; {results} on stdout. */
 #include <stdio.h>
 
 #include "{name}.h"
@@ -187,7 +195,9 @@ def _golden(bundle: Bundle, sources: Mapping[str, Source]) -> str:
         if key == "reconstruction":
             scale = column_scale(golden["features"], golden[key])
         if key not in ("features", "is_anomaly"):
-            lines.append(_array(f"float golden_{key}_scale", np.broadcast_to(scale, golden[key].shape[1:] or (1,))))
+            lines.append(
+                _array(f"float golden_{key}_scale", np.broadcast_to(scale, golden[key].shape[1:] or (1,)))
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -202,7 +212,11 @@ def _number(value: float) -> str:
     """A float32 constant."""
     if not np.isfinite(value):
         return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
-    return f"{float(np.float32(value))!r}f" if np.isfinite(np.float32(value)) else ("INFINITY" if value > 0 else "-INFINITY")
+    return (
+        f"{float(np.float32(value))!r}f"
+        if np.isfinite(np.float32(value))
+        else ("INFINITY" if value > 0 else "-INFINITY")
+    )
 
 
 def _check_calls(name: str, sources: Mapping[str, Source]) -> str:
@@ -218,7 +232,7 @@ def _check_calls(name: str, sources: Mapping[str, Source]) -> str:
                 lines.append(f"flipped += is_anomaly[0] != *({expected});")
             else:
                 scale = f"golden_{key}_scale"
-                lines.append(f'worst = larger(worst, difference({key}, {expected}, {scale}, {output.elements}));')
+                lines.append(f"worst = larger(worst, difference({key}, {expected}, {scale}, {output.elements}));")
         blocks.append("        {\n" + "".join(f"            {line}\n" for line in lines) + "        }\n")
     return "".join(blocks)
 
@@ -228,4 +242,6 @@ def _table(name: str, sources: Mapping[str, Source]) -> str:
         f"| `{name}_{VERBS[graph]}` | {source.constants_bytes:,} | {source.activations_bytes:,} |"
         for graph, source in sources.items()
     ]
-    return "\n".join(["| function | weights, bytes | activations on the stack, bytes |", "| --- | ---: | ---: |", *rows])
+    return "\n".join(
+        ["| function | weights, bytes | activations on the stack, bytes |", "| --- | ---: | ---: |", *rows]
+    )

@@ -1,8 +1,8 @@
 """The C that emx-onnx-cgen writes, made to fit a microcontroller.
 
-The generator gives every intermediate value memory of its own, declares constants with external linkage, and passes
-arrays in a way that ISO C99 does not allow without a cast. What is computed stays as it was written: one function
-per node, called in order by one function per graph.
+The generator gives every intermediate value memory of its own, declares constants with external linkage, and
+passes arrays in a way that ISO C99 does not allow without a cast. What is computed stays as it was written: one
+function per node, called in order by one function per graph.
 """
 
 import re
@@ -61,7 +61,7 @@ def fit(generated: str, function: str) -> Source:
     declared = re.search(rf"^void {function}\((.*)\) {{\n(.*?)^}}\n", generated, re.MULTILINE | re.DOTALL)
     if declared is None:
         raise _unknown(f"no function {function}")
-    parameters = {name: array for name, array in map(_parsed, declared[1].split(", "))}
+    parameters = dict(map(_parsed, declared[1].split(", ")))
     locals_: dict[str, Array] = {}
     calls: list[tuple[str, list[str]]] = []
     for line in declared[2].splitlines():
@@ -85,7 +85,9 @@ def fit(generated: str, function: str) -> Source:
             else:
                 passed.append(argument)
         body.append(f"    {name}({', '.join(passed)});")
-    code = generated[: declared.start()] + f"static void {function}({declared[1]}) {{\n" + "\n".join(body) + "\n}\n"
+    code = (
+        generated[: declared.start()] + f"static void {function}({declared[1]}) {{\n" + "\n".join(body) + "\n}\n"
+    )
     # Each graph is a file of its own: its constants and functions must not meet those of another.
     code = re.sub(r"^extern const .*;\n", "", code, flags=re.MULTILINE)
     code = re.sub(r"^const EMX_UNUSED", "static const EMX_UNUSED", code, flags=re.MULTILINE)
@@ -174,6 +176,6 @@ def _arena(type_: str) -> str:
 
 def _unknown(what: str) -> ExportError:
     return ExportError(
-        f"emx-onnx-cgen wrote C that cannot be planned: {what}; the model uses an operator that aetool has not seen in "
-        "C, use another target"
+        f"emx-onnx-cgen wrote C that cannot be planned: {what}; the model uses an operator that aetool has not "
+        "seen in C, use another target"
     )

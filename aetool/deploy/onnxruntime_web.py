@@ -87,8 +87,8 @@ def _from_npm() -> bytes:
     if (found := _integrity(content)) != INTEGRITY:
         raise DependencyError(
             f"the npm package {name}", "deploy", PURPOSE,
-            f"npm gave an archive with the hash {found}, {INTEGRITY} was expected; do not use it, and look at what "
-            "registry npm is set to",
+            f"npm gave an archive with the hash {found}, {INTEGRITY} was expected; do not use it, and look at "
+            "what registry npm is set to",
         )  # fmt: skip
     return content
 

@@ -51,7 +51,9 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
     """
     runtime = onnxruntime_web(onnxruntime)
-    modules = [asset(f"javascript/{name}").decode() for name in (*MODULES, "csv.mjs", "aetool.single.mjs", "page.mjs")]
+    modules = [
+        asset(f"javascript/{name}").decode() for name in (*MODULES, "csv.mjs", "aetool.single.mjs", "page.mjs")
+    ]
     program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module)) for module in modules)
     data = {WASM: runtime.wasm, **{f"model/{name}": content for name, content in bundle_files(bundle).items()}}
     address = f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"
