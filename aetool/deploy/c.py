@@ -48,9 +48,10 @@ def c(bundle: Bundle, graphs: Sequence[str] = ("detector",)) -> Deployment:
         ),
     }
     figures = {
-        f"{graph}, bytes": {
-            "weights": source.constants_bytes,
-            "activations on the stack": source.activations_bytes,
+        graph: {
+            "weights_bytes": source.constants_bytes,
+            "activations_bytes": source.activations_bytes,
+            "largest_live_bytes": source.largest_live_bytes,
         }
         for graph, source in sources.items()
     }
