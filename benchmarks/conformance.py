@@ -27,7 +27,7 @@ from aetool.selftest import read_golden
 from aetool.tables import table_from_columns
 
 sys.path.insert(0, str(ROOT / "examples"))
-from conv_autoencoder import ConvAutoencoder  # noqa: E402
+from conv_autoencoder import ConvAutoencoder
 
 BUNDLES = ("reference", "tiny", "categories", "convolution")
 ROUNDS, CALLS = 15, 500

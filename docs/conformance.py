@@ -44,11 +44,14 @@ def page(document: dict[str, Any]) -> str:
     lines = [
         "| host | " + " | ".join(f"{SHAPES[name]}, {_rows(results[name])}" for name in results) + " |",
         "| --- | " + " | ".join("---:" for _ in results) + " |",
-        *(f"| {host} | " + " | ".join(_cell(results[name][host]) for name in results) + " |" for host in hosts),
+        f"| {hosts[0]} | " + " | ".join("the reference" for _ in results) + " |",
+        *(f"| {host} | " + " | ".join(_cell(results[name][host]) for name in results) + " |" for host in hosts[1:]),
     ]
     machine = document["machine"]
     text = HEAD + "\n".join(lines) + "\n"
-    text += NEEDS.format(cpu=machine["cpu"], onnxruntime=machine["packages"]["onnxruntime"])
+    packages = machine["packages"]
+    runtime = packages.get("onnxruntime") or packages["onnxruntime-gpu"]  # the CPU provider of either
+    text += NEEDS.format(cpu=machine["cpu"], onnxruntime=runtime)
     for name, graphs in needs.items():
         for graph, found in graphs.items():
             numbers = [found[key] for key in ("flash", "weights_bytes", "stack", "largest_live_bytes")]
