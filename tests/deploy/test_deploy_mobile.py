@@ -18,8 +18,12 @@ class Changed(Bundle):
         return self.detector if graph == "detector" else super().graph(graph, precision)
 
 
-def test_every_graph_is_there_with_the_operators_that_a_build_needs(cancer_bundle):
-    made = mobile(cancer_bundle)
+@pytest.fixture(scope="module")
+def made(cancer_bundle):
+    return mobile(cancer_bundle)
+
+
+def test_every_graph_is_there_with_the_operators_that_a_build_needs(made):
     assert {f"{graph}.ort" for graph in ("encoder", "decoder", "autoencoder", "detector")} < set(made.files)
     assert all(made.files[name][4:8] == b"ORTM" for name in made.files if name.endswith(".ort"))
     operators = [line for line in made.files["required_operators.config"].decode().splitlines() if line[0] != "#"]
@@ -28,10 +32,9 @@ def test_every_graph_is_there_with_the_operators_that_a_build_needs(cancer_bundl
     assert b"/" not in made.files["required_operators.config"]  # no path of the machine that made it
 
 
-def test_the_snippets_know_the_width_and_say_that_they_were_not_compiled(cancer_bundle):
-    files = mobile(cancer_bundle).files
+def test_the_snippets_know_the_width_and_say_that_they_were_not_compiled(made):
     for name in ("Detector.kt", "Detector.swift", "Detector.cs"):
-        text = files[name].decode()
+        text = made.files[name].decode()
         assert "Not compiled where it was written." in text and "{{" not in text and "30" in text
 
 

@@ -119,7 +119,8 @@ def test_rows_that_cannot_be_are_told(package, rows, message):
         package,
         f"""import {{ load }} from "./aetool.mjs";
         const model = await load();
-        await model.score({rows}).then(() => "none", (error) => error.message).then((m) => console.log(JSON.stringify(m)));""",
+        const told = await model.score({rows}).then(() => "none", (error) => error.message);
+        console.log(JSON.stringify(told));""",
     )
     assert message.replace("\\", "") in found
 
