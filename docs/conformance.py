@@ -27,11 +27,11 @@ SHAPES = {
 NEEDS = """
 ## What the generated C needs
 
-gcc -O2 on {cpu}; onnxruntime {onnxruntime} in one thread, called through `session.run` in Python. Flash is code and
-constants, as `size` tells; stack is that of the whole chain of calls, as `gcc -fstack-usage` tells. Nothing is on the
-heap and nothing is static.
+gcc -O2 on {cpu}; onnxruntime {onnxruntime} in one thread, called through `session.run` in Python. Sizes are in
+bytes: flash is code and constants, as `size` tells; stack is that of the whole chain of calls, as `gcc -fstack-usage`
+tells; live are the most activations that are needed at once. Nothing is on the heap and nothing is static.
 
-| model | function | flash, bytes | weights, bytes | stack, bytes | largest live activations, bytes | one row, us | onnxruntime, us |
+| model | function | flash | weights | stack | live | one row, us | onnxruntime, us |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 VERBS = {"encoder": "encode", "autoencoder": "reconstruct", "detector": "detect"}
@@ -45,7 +45,10 @@ def page(document: dict[str, Any]) -> str:
         "| host | " + " | ".join(f"{SHAPES[name]}, {_rows(results[name])}" for name in results) + " |",
         "| --- | " + " | ".join("---:" for _ in results) + " |",
         f"| {hosts[0]} | " + " | ".join("the reference" for _ in results) + " |",
-        *(f"| {host} | " + " | ".join(_cell(results[name][host]) for name in results) + " |" for host in hosts[1:]),
+        *(
+            f"| {host} | " + " | ".join(_cell(results[name][host]) for name in results) + " |"
+            for host in hosts[1:]
+        ),
     ]
     machine = document["machine"]
     text = HEAD + "\n".join(lines) + "\n"
