@@ -39,7 +39,7 @@ conformance: $(STAMP) $(HOSTS)
 $(HOSTS): tests/deploy/package.json Makefile
 	mkdir -p .hosts
 	cp tests/deploy/package.json .hosts/
-	if command -v npm; then cd .hosts && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --no-package-lock; fi
+	if command -v npm > /dev/null; then cd .hosts && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --no-package-lock; fi
 	$(PYTHON) -m venv .hosts/venv
 	.hosts/venv/bin/pip install --quiet "tritonclient[grpc]==2.73.0"
 	touch $@

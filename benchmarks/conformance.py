@@ -12,7 +12,6 @@ from typing import Any
 
 import models
 import numpy as np
-import onnxruntime
 import torch
 from common import save
 from hosts import HOSTS, ROOT, build_c, c_figures, deployed, missing, run_c, time_c
@@ -23,6 +22,7 @@ from aetool.bundle import Bundle
 from aetool.deploy.c import c
 from aetool.export import ExportOptions, export_checkpoint, export_module
 from aetool.parity import compare_graph
+from aetool.runtime.engine import onnxruntime
 from aetool.selftest import read_golden
 from aetool.tables import table_from_columns
 
@@ -99,9 +99,9 @@ def c_needs(bundle: Bundle) -> dict[str, Any]:
     with deployed(made) as folder:
         build_c(folder, bundle)
         for graph in made.figures:
-            options = onnxruntime.SessionOptions()
+            options = onnxruntime().SessionOptions()
             options.intra_op_num_threads = 1
-            session = onnxruntime.InferenceSession(
+            session = onnxruntime().InferenceSession(
                 bundle.graph(graph), options, providers=["CPUExecutionProvider"]
             )
             run_c(folder, bundle, graph, row)

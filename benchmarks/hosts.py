@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
@@ -31,6 +30,7 @@ from aetool.deploy.deployment import Deployment, identifier, in_order
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.web import web
+from aetool.runtime.engine import onnxruntime
 from aetool.selftest import read_golden
 from aetool.storage import publish_directory
 
@@ -98,12 +98,13 @@ def onnxruntime_cpu(bundle: Bundle) -> Outputs:
 
 def ort_format(bundle: Bundle) -> Outputs:
     made = mobile(bundle)
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.add_session_config_entry("session.load_model_format", "ORT")
     found = {}
     for graph, rows in _rows(bundle).items():
         content = made.files[f"{graph}.ort"]
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         found[graph] = dict(zip(names, session.run(names, {session.get_inputs()[0].name: rows}), strict=True))
     return found
