@@ -3,7 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit wheel-test fuzz soak sbom exported clean
+HOSTS := .hosts/.installed
+
+.PHONY: demo test lint unit wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(STAMP)
 	$(BIN)/aetool demo -o aetool-demo --overwrite
@@ -16,7 +18,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
+unit: $(STAMP) $(HOSTS)
 	$(BIN)/python -m pytest
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
@@ -44,6 +46,21 @@ sbom: $(STAMP)
 		--output-reproducible -o dist/sbom.cdx.json
 	rm -rf .venv-sbom
 
+# docs/conformance.md: every host that a bundle can be deployed to, measured here.
+conformance: $(STAMP) $(HOSTS)
+	$(BIN)/python benchmarks/conformance.py
+	$(BIN)/python docs/conformance.py
+
+# What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.
+# tritonclient takes an older protobuf than onnx, so it has an environment of its own.
+$(HOSTS): tests/deploy/package.json Makefile
+	mkdir -p .hosts
+	cp tests/deploy/package.json .hosts/
+	if command -v npm > /dev/null; then cd .hosts && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --no-package-lock; fi
+	$(PYTHON) -m venv .hosts/venv
+	.hosts/venv/bin/pip install --quiet "tritonclient[grpc]==2.73.0"
+	touch $@
+
 exported: $(STAMP)
 	$(BIN)/python exported/make.py
 
@@ -55,4 +72,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .venv-app .venv-sbom dist build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-sbom .hosts dist build aetool-demo

@@ -77,6 +77,7 @@ class DependencyError(AetoolError, ImportError):
         extra: the extra of aetool that brings the package.
     """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, remedy: str = "") -> None:
         self.extra = extra
-        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'aetool[{extra}]'")
+        remedy = remedy or f"pip install 'aetool[{extra}]'"
+        super().__init__(f"{purpose} needs {package}, which is not installed: {remedy}")

@@ -3,6 +3,7 @@
 from aetool.cli.adopt import adopt
 from aetool.cli.bench import bench, compare
 from aetool.cli.demo import demo
+from aetool.cli.deploy import deploy
 from aetool.cli.evaluate import evaluate
 from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
@@ -32,6 +33,7 @@ for command in (
     report,
     keygen,
     sign,
+    deploy,
     info,
     doctor,
     demo,

@@ -33,6 +33,7 @@ COMMANDS = (
     "report",
     "keygen",
     "sign",
+    "deploy",
     "info",
     "doctor",
     "demo",

@@ -1,0 +1,1 @@
+"""A bundle laid out for another host: one module per target, each with one function that gives a `Deployment`."""

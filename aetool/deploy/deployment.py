@@ -1,0 +1,60 @@
+"""What a target gives: files, and what to do with them."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aetool.bundle import GOLDEN, Bundle
+from aetool.manifest import GRAPHS, MANIFEST
+
+ASSETS = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A directory for another host, not yet written."""
+
+    files: Mapping[str, bytes]
+    """Path inside the directory -> content."""
+    next_step: str
+    """The command that runs it, for a person."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of its needs, in bytes."""
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.files.values()))
+
+
+def asset(path: str, /, **values: str) -> bytes:
+    """A file that lies beside this one, `{{word}}` in it replaced by `values[word]`."""
+    content = (ASSETS / path).read_bytes()
+    if not values:
+        return content
+    filled = re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], content.decode())
+    return filled.encode()
+
+
+def in_order(bundle: Bundle) -> tuple[str, ...]:
+    """The graphs that the bundle has in fp32."""
+    files = bundle.manifest.variants["fp32"].files
+    return tuple(graph for graph in GRAPHS if graph in files)
+
+
+def bundle_files(bundle: Bundle) -> dict[str, bytes]:
+    """The bundle in fp32 alone, whole in itself: graphs, golden vectors, manifest."""
+    variant = bundle.manifest.variants["fp32"]
+    names = [*variant.files.values(), GOLDEN]
+    manifest = dataclasses.replace(
+        bundle.manifest, variants={"fp32": variant}, files={name: bundle.manifest.files[name] for name in names}
+    )
+    return {**{name: bundle.read(name) for name in names}, MANIFEST: manifest.to_json().encode()}
+
+
+def identifier(name: str) -> str:
+    """A bundle's name as one that C, npm and Triton all take: letters, digits and _, a letter first."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return plain if plain[:1].isalpha() else f"model_{plain}".rstrip("_")

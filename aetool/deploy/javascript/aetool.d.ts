@@ -1,0 +1,73 @@
+/** One row: its cells in the model's order, or by column name. Categories are texts or codes. */
+export type Cell = number | string | boolean | null;
+export type Row = ArrayLike<Cell> | Record<string, Cell>;
+/** Rows, or a flat array of numbers, row after row. */
+export type Rows = Row[] | Float32Array;
+
+export interface Feature {
+  name: string;
+  unit: string;
+  /** Of a column of categories, in the order of their indexes. */
+  categories?: string[] | null;
+}
+
+export interface Output {
+  data: Float32Array | Uint8Array;
+  dims: readonly number[];
+}
+
+export interface Comparison {
+  graph: string;
+  output: string;
+  /** Largest difference to PyTorch in float64, as a share of the output's range. */
+  maxScaledDifference: number;
+  /** Decisions that differ. */
+  flipped: number;
+  passed: boolean;
+}
+
+export interface Check {
+  rows: number;
+  passed: boolean;
+  maxScaledDifference: number;
+  flipped: number;
+  records: Comparison[];
+}
+
+export declare class Autoencoder {
+  readonly name: string;
+  readonly precision: string;
+  readonly threshold: number;
+  readonly features: Feature[];
+  /** Of one row: [30] for a table of 30 columns. */
+  readonly inputShape: number[];
+  readonly embeddingShape: number[] | null;
+  readonly graphs: string[];
+  readonly width: number;
+  readonly manifest: Record<string, unknown>;
+
+  /** One embedding per row. */
+  encode(rows: Rows): Promise<Float32Array[]>;
+  /** One row per row: what the model expects, in the table's units; a category is its index. */
+  reconstruct(rows: Rows): Promise<Float32Array[]>;
+  /** How abnormal each row is; above `threshold` it is an anomaly. */
+  score(rows: Rows): Promise<Float32Array>;
+  /** Whether each row is an anomaly. */
+  detect(rows: Rows): Promise<boolean[]>;
+  /** Every output of one graph. */
+  run(graph: string, rows: Rows): Promise<Record<string, Output>>;
+  /** The bundle's golden rows, through every graph of this runtime, against PyTorch in float64. */
+  check(): Promise<Check>;
+  golden(): Promise<Record<string, { data: ArrayLike<number>; shape: number[] }>>;
+  toNumbers(row: Row): number[];
+  toCells(row: ArrayLike<number>): (number | string)[];
+}
+
+export interface LoadOptions {
+  /** Where the bundle is; by default the directory `model` beside this module. */
+  from?: string | URL;
+  /** One of the bundle's precisions; by default "fp32". */
+  precision?: string;
+}
+
+export declare function load(options?: LoadOptions): Promise<Autoencoder>;

@@ -1,0 +1,183 @@
+/** A bundle of aetool on any build of ONNX Runtime for JavaScript: onnxruntime-web, -node, -react-native. */
+
+import { cellToNumber, numberToCell } from "./categories.mjs";
+import { compareGraph, readArrays } from "./golden.mjs";
+
+const ROWS_AT_ONCE = 1024;
+
+export class Autoencoder {
+  #ort;
+  #read;
+  #sessions = new Map();
+  #categories;
+
+  /**
+   * @param ort the module onnxruntime-web or onnxruntime-node
+   * @param read (name) => Promise<Uint8Array>, a file of the bundle
+   */
+  static async open(ort, read, { precision = "fp32" } = {}) {
+    const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
+    const major = String(manifest.format_version).split(".")[0];
+    if (major !== "1") {
+      throw new Error(`bundle format 1 expected, found ${manifest.format_version}: deploy it with its own aetool`);
+    }
+    if (!(precision in manifest.variants)) {
+      const found = Object.keys(manifest.variants).join(", ");
+      throw new Error(`the bundle has no precision ${JSON.stringify(precision)}; it has ${found}`);
+    }
+    return new Autoencoder(ort, read, manifest, precision);
+  }
+
+  constructor(ort, read, manifest, precision) {
+    this.#ort = ort;
+    this.#read = read;
+    this.manifest = manifest;
+    this.precision = precision;
+    this.name = manifest.name;
+    this.features = manifest.features;
+    this.inputShape = manifest.input_shape;
+    this.embeddingShape = manifest.embedding_shape;
+    this.threshold = manifest.variants[precision].threshold;
+    this.graphs = Object.keys(manifest.variants[precision].files);
+    this.#categories = manifest.features.map(
+      ({ categories }) => categories && new Map(categories.map((text, index) => [text, index])),
+    );
+  }
+
+  /** Numbers in one row. */
+  get width() {
+    return this.inputShape.reduce((product, size) => product * size, 1);
+  }
+
+  /** One Float32Array per row: the embedding. */
+  async encode(rows) {
+    if (!this.graphs.includes("encoder")) throw new Error(`${this.name} gives no embedding`);
+    return this.#each("encoder", "embedding", rows);
+  }
+
+  /** One Float32Array per row: what the model expects, in the units of the row; a category is its index. */
+  async reconstruct(rows) {
+    return this.#each("autoencoder", "reconstruction", rows);
+  }
+
+  /** How abnormal each row is: a Float32Array. */
+  async score(rows) {
+    return (await this.run("detector", rows)).score.data;
+  }
+
+  /** Whether each row is abnormal: an array of booleans. NaN and Infinity are never normal. */
+  async detect(rows) {
+    return Array.from((await this.run("detector", rows)).is_anomaly.data, Boolean);
+  }
+
+  /** Every output of one graph (encoder, decoder, autoencoder, detector): name -> {data, dims}. */
+  async run(graph, rows) {
+    const shape = graph === "decoder" ? this.embeddingShape : this.inputShape;
+    const width = shape.reduce((product, size) => product * size, 1);
+    const values = this.#numbers(rows, width, graph === "decoder" ? (row) => row : (row) => this.toNumbers(row));
+    const session = await this.#session(graph);
+    const count = values.length / width;
+    const parts = [];
+    for (let first = 0; first < count; first += ROWS_AT_ONCE) {
+      const part = values.subarray(first * width, Math.min(first + ROWS_AT_ONCE, count) * width);
+      const tensor = new this.#ort.Tensor("float32", part, [part.length / width, ...shape]);
+      parts.push(await session.run({ [session.inputNames[0]]: tensor }));
+    }
+    return Object.fromEntries(session.outputNames.map((name) => [name, joined(parts.map((part) => part[name]))]));
+  }
+
+  /** Run the bundle's golden rows through every graph and compare with what PyTorch computed in float64. */
+  async check() {
+    const golden = readArrays(await this.#read("golden.npz"));
+    const records = [];
+    for (const graph of this.graphs) {
+      const rows = Float32Array.from(golden[graph === "decoder" ? "embedding" : "features"].data);
+      records.push(...compareGraph(graph, golden, await this.run(graph, rows), this.threshold));
+    }
+    return {
+      rows: golden.score.data.length,
+      passed: records.every((record) => record.passed),
+      maxScaledDifference: Math.max(...records.map((record) => record.maxScaledDifference)),
+      flipped: records.reduce((sum, record) => sum + record.flipped, 0),
+      records,
+    };
+  }
+
+  /** The bundle's golden rows: name -> {data, shape}. */
+  async golden() {
+    return readArrays(await this.#read("golden.npz"));
+  }
+
+  /** One row, as cells of a table or a column name -> cell, to the numbers that the graphs take. */
+  toNumbers(row) {
+    if (typeof row !== "object" || row === null) {
+      throw new TypeError("rows expected: a list of lists, of objects by column name, or a flat Float32Array");
+    }
+    if (!Array.isArray(row) && !ArrayBuffer.isView(row)) {
+      const missing = this.features.filter(({ name }) => !(name in row)).map(({ name }) => name);
+      if (missing.length || !this.features.length) {
+        throw new TypeError(`the row has no column ${missing.join(", ") || "names: give its numbers in order"}`);
+      }
+      return this.features.map(({ name }, i) => cellToNumber(row[name], this.#categories[i], name));
+    }
+    if (row.length !== this.width) {
+      throw new RangeError(`${this.width} values in a row expected, found ${row.length}`);
+    }
+    return Array.from(row, (cell, i) =>
+      cellToNumber(cell, this.#categories[i], this.features[i]?.name ?? `value ${i + 1}`),
+    );
+  }
+
+  /** The reverse, of a reconstruction: indexes of categories become their texts. */
+  toCells(row) {
+    return Array.from(row, (value, i) => numberToCell(value, this.features[i]?.categories));
+  }
+
+  async #each(graph, output, rows) {
+    const { data, dims } = (await this.run(graph, rows))[output];
+    const width = data.length / dims[0];
+    return Array.from({ length: dims[0] }, (_, row) => data.slice(row * width, (row + 1) * width));
+  }
+
+  #numbers(rows, width, toNumbers) {
+    if (rows instanceof Float32Array) {
+      if (rows.length === 0 || rows.length % width) {
+        throw new RangeError(`rows of ${width} values expected, found ${rows.length} values`);
+      }
+      return rows;
+    }
+    if (!Array.isArray(rows) || rows.length === 0) {
+      throw new TypeError("rows expected: a list of lists, of objects by column name, or a flat Float32Array");
+    }
+    const values = new Float32Array(rows.length * width);
+    rows.forEach((row, i) => {
+      const numbers = toNumbers(row);
+      if (numbers.length !== width) throw new RangeError(`${width} values expected, found ${numbers.length}`);
+      values.set(numbers, i * width);
+    });
+    return values;
+  }
+
+  #session(graph) {
+    if (!this.#sessions.has(graph)) {
+      const file = this.manifest.variants[this.precision].files[graph];
+      if (!file) throw new Error(`${this.name} has no graph ${graph}; it has ${this.graphs.join(", ")}`);
+      const opened = this.#read(file).then((bytes) => this.#ort.InferenceSession.create(bytes));
+      opened.catch(() => this.#sessions.delete(graph)); // the next call tries again
+      this.#sessions.set(graph, opened);
+    }
+    return this.#sessions.get(graph);
+  }
+}
+
+function joined(tensors) {
+  const [first] = tensors;
+  if (tensors.length === 1) return { data: first.data, dims: first.dims };
+  const data = new first.data.constructor(tensors.reduce((sum, { data }) => sum + data.length, 0));
+  let place = 0;
+  for (const tensor of tensors) {
+    data.set(tensor.data, place);
+    place += tensor.data.length;
+  }
+  return { data, dims: [tensors.reduce((sum, { dims }) => sum + dims[0], 0), ...first.dims.slice(1)] };
+}

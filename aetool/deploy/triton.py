@@ -1,0 +1,76 @@
+"""A model repository for NVIDIA's Triton Inference Server, backend onnxruntime."""
+
+from collections.abc import Mapping, Sequence
+
+from aetool.bundle import Bundle
+from aetool.deploy.deployment import Deployment, asset, identifier, in_order
+from aetool.selftest import read_golden
+
+MAX_BATCH = 256
+QUEUE_DELAY_US = 100
+"""How long a request may wait for others to run with."""
+QUEUE_SIZE = 1024
+TIMEOUT_US = 1_000_000
+"""After which a request that still waits is refused."""
+WARMUP = "golden"
+
+Shapes = Mapping[str, tuple[str, Sequence[int]]]
+
+
+def triton(bundle: Bundle) -> Deployment:
+    """One model per graph, NAME_encoder and so on, warmed up with a golden row before it is called ready."""
+    manifest = bundle.manifest
+    name = identifier(manifest.name)
+    golden = read_golden(bundle)
+    row: Shapes = {"features": ("TYPE_FP32", manifest.input_shape)}
+    code: Shapes = {"embedding": ("TYPE_FP32", manifest.embedding_shape or ())}
+    back: Shapes = {"reconstruction": ("TYPE_FP32", manifest.input_shape)}
+    verdict: Shapes = {"score": ("TYPE_FP32", ()), "is_anomaly": ("TYPE_BOOL", ())}
+    both = {**code, **back} if manifest.embedding_shape is not None else back
+    ports = {
+        "encoder": (row, code),
+        "decoder": (code, back),
+        "autoencoder": (row, both),
+        "detector": (row, verdict),
+    }
+    files = {"README.md": asset("triton_files/README.md", name=name, shape=str(list(manifest.input_shape)))}
+    for graph in in_order(bundle):
+        (given,) = ports[graph][0]
+        folder = f"{name}_{graph}"
+        files[f"{folder}/config.pbtxt"] = _config(folder, *ports[graph]).encode()
+        files[f"{folder}/1/model.onnx"] = bundle.graph(graph)
+        files[f"{folder}/warmup/{WARMUP}"] = golden[given][0].astype("<f4").tobytes()
+    return Deployment(files, "tritonserver --model-repository={output}")
+
+
+def _config(name: str, given: Shapes, outputs: Shapes) -> str:
+    ((key, (kind, shape)),) = given.items()
+    return f"""name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {MAX_BATCH}
+input [{_port(key, kind, shape)}]
+output [{", ".join(_port(output, kind, shape) for output, (kind, shape) in outputs.items())}]
+instance_group [{{ count: 1, kind: KIND_CPU }}]
+parameters {{ key: "intra_op_thread_count", value: {{ string_value: "1" }} }}
+dynamic_batching {{
+  max_queue_delay_microseconds: {QUEUE_DELAY_US}
+  default_queue_policy {{
+    timeout_action: REJECT
+    default_timeout_microseconds: {TIMEOUT_US}
+    allow_timeout_override: true
+    max_queue_size: {QUEUE_SIZE}
+  }}
+}}
+model_warmup [{_warmup(1, key, kind, shape)}, {_warmup(MAX_BATCH, key, kind, shape)}]
+"""
+
+
+def _port(name: str, kind: str, shape: Sequence[int]) -> str:
+    # Triton has no tensor without dimensions: one number a row is [1] outside, nothing inside.
+    dims = f"dims: {list(shape)}" if shape else "dims: [1], reshape { shape: [] }"
+    return f'{{ name: "{name}", data_type: {kind}, {dims} }}'
+
+
+def _warmup(batch: int, name: str, kind: str, shape: Sequence[int]) -> str:
+    data = f'{{ data_type: {kind}, dims: {list(shape)}, input_data_file: "{WARMUP}" }}'
+    return f'{{ name: "{batch}", batch_size: {batch}, inputs {{ key: "{name}", value: {data} }} }}'
