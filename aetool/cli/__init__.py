@@ -9,6 +9,7 @@ from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.report import report
+from aetool.cli.serve import serve
 from aetool.cli.train import train
 from aetool.cli.verify import verify
 
@@ -22,6 +23,7 @@ for command in (
     reconstruct,
     score,
     evaluate,
+    serve,
     bench,
     compare,
     report,

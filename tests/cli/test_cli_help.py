@@ -24,6 +24,7 @@ COMMANDS = (
     "reconstruct",
     "score",
     "evaluate",
+    "serve",
     "bench",
     "bench compare",
     "report",
