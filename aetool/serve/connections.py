@@ -70,9 +70,9 @@ class Protocol(HttpToolsProtocol):
         phrases = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
         body = orjson.dumps({"error": message})
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n"
-            % (status, phrases[status], len(body), headers)
-            + body
+            b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: application/json\r\n"
+            % (status, phrases[status])
+            + b"content-length: %d\r\n%b\r\n%b" % (len(body), headers, body)
         )
         self.transport.close()
 

@@ -12,7 +12,7 @@ class Limits:
     max_batch: int = 64
     """Rows of several requests that are computed together; 1 computes every request alone."""
     max_wait_s: float = 0.001
-    """How long a batch waits to fill up while requests come faster than they are computed; a lone one never does."""
+    """How long a batch waits to fill up while requests come faster than they are computed; a lone one does not."""
     max_queue_rows: int = 1024
     """Rows that may wait for one graph; requests beyond are told to come again."""
     max_rows: int = 65_536

@@ -14,7 +14,7 @@ class Metrics:
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, waiting_rows: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "aetool_requests", "Inference requests answered.", ("model", "status"), registry=registry
@@ -38,11 +38,13 @@ class Metrics:
             ("bundle", "result"),
             registry=registry,
         )
-        Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry).set_function(
-            waiting_rows
-        )
+        self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
         self._answered: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
+
+    def watch_waiting(self, rows: Callable[[], int]) -> None:
+        """Ask `rows` how many wait, whenever somebody wants to know."""
+        self._waiting.set_function(rows)
 
     def answered(self, model: str, status: int, seconds: float) -> None:
         """An inference request was; `model` is a served one, or empty."""

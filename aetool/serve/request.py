@@ -109,19 +109,21 @@ def _from_json(tensor: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.flo
     if type(data) is not list:
         raise _bad("inputs[0].data", "a list of numbers", data)
     if data and type(data[0]) is list:
-        for size in shape[:-1]:
-            if len(data) != size or any(type(part) is not list for part in data):
-                raise Refusal(400, f"inputs[0].data: nested as shape {list(shape)} says expected; or give it flat")
-            size = -1
-            if len(set(map(len, data))) != 1:
-                raise Refusal(400, "inputs[0].data: rows of unequal length")
-            data = list(itertools.chain.from_iterable(data))
+        data = _flat(data, shape)
     if len(data) != math.prod(shape):
         raise _bad("inputs[0].data", f"{math.prod(shape)} numbers for shape {list(shape)}", f"{len(data)}")
     if strange := set(map(type, data)) - _NUMBERS:
         raise _bad("inputs[0].data", "numbers", next(value for value in data if type(value) in strange))
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
         return np.array(data, np.float64).astype(np.float32).reshape(shape)
+
+
+def _flat(data: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    for size in shape[1:]:
+        if any(type(part) is not list or len(part) != size for part in data):
+            raise Refusal(400, f"inputs[0].data: expected lists nested as shape {list(shape)} says, or a flat one")
+        data = list(itertools.chain.from_iterable(data))
+    return data
 
 
 def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str, bool], ...]:
