@@ -7,6 +7,7 @@ Servers and client are processes of their own on the same cores. The echo is the
 and answering of tensors, but without a model: it gives back the rows.
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -248,6 +249,16 @@ def memory(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
     return {"seconds": seconds, "resident_mb": resident, "requests_per_s": found["answered_per_s"]}
 
 
+def made(name: str, folder: Path, kept: Path | None) -> tuple[Model, Path]:
+    """A model, and the file of its rows; from `kept` where it is there."""
+    home = kept or folder
+    if not (home / f"{name}-bundle").exists():
+        model = make(name, home)
+        np.save(home / f"{name}.npy", model.rows[:DISTINCT])
+    rows = home / f"{name}.npy"
+    return Model(name, home / f"{name}-bundle", home / f"{name}-checkpoint", np.load(rows)), rows
+
+
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--short", action="store_true", help="a trial; writes no results")
@@ -255,8 +266,9 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=3.0, help="of a turn")
     arguments.add_argument("--memory-seconds", type=float, default=600.0)
     arguments.add_argument("--only", help="cheap, heavy, identity, overload, terminated or memory")
-    arguments.add_argument("--echo", type=int)
-    arguments.add_argument("--ask", type=json.loads)
+    arguments.add_argument("--models", type=Path, help="a directory to keep the models in")
+    arguments.add_argument("--echo", type=int, help=argparse.SUPPRESS)
+    arguments.add_argument("--ask", type=json.loads, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.echo:
         return echo(options.echo)
@@ -267,10 +279,8 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny, heavy = make("tiny", folder), make("heavy", folder)
-        for model in (tiny, heavy):
-            np.save(folder / f"{model.name}.npy", model.rows[:DISTINCT])
-        tiny_rows, heavy_rows = folder / "tiny.npy", folder / "heavy.npy"
+        models = {model: made(model, folder, options.models) for model in ("tiny", "heavy")}
+        (tiny, tiny_rows), (heavy, heavy_rows) = models.values()
 
         def cheap() -> dict[str, Any]:
             with serving(f"tiny={tiny.bundle}") as ours, echoing(tiny.rows.shape[1]) as bare:

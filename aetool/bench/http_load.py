@@ -77,7 +77,7 @@ class _Drive:
     def observed(self, begin: float) -> Observed:
         return Observed(
             np.array(self.latencies),
-            dict(sorted(self.statuses.items())),
+            {status: count for status, count in sorted(self.statuses.items()) if count},
             np.array(self.refused),
             np.array(self.late),
             time.perf_counter() - begin,

@@ -10,6 +10,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.group import INTERRUPTED
 from aetool.cli.output import Result, reports
 
 
@@ -75,8 +76,8 @@ def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | Non
             chosen[name] = value * factor
     write_lines(sys.stderr)
     summary = serve_bundles(found, host=host, port=port, opening=opening, limits=Limits(**chosen), token=token)
-    if summary.interrupted:
-        raise KeyboardInterrupt
     return Result(
-        asdict(summary), lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s")
+        asdict(summary),
+        lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s"),
+        INTERRUPTED if summary.interrupted else 0,
     )

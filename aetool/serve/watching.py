@@ -18,12 +18,12 @@ State = tuple[int, int, int] | None
 
 
 def state(place: Place) -> State:
-    """Of the manifest: which file it is, when it was written, its size; None where there is none."""
+    """Of the manifest: which file it is, when it came to be there, its size; None where there is none."""
     try:
         found = os.stat(place.path / MANIFEST)  # noqa: PTH116 - one call
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 async def watch(

@@ -8,17 +8,16 @@ import pytest
 INFER = "/v2/models/cancer/infer"
 
 
-def exchange(server, *parts, half_close=False):
+def exchange(server, *parts):
     """Send bytes as they are; status, headers and parsed body of the answer."""
     host, port = server.authority.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         for part in parts:
             connection.sendall(part)
-        if half_close:
-            connection.shutdown(socket.SHUT_WR)
         received = b""
         while b"\r\n\r\n" not in received:
-            assert (piece := connection.recv(65536)), received
+            piece = connection.recv(65536)
+            assert piece, received
             received += piece
         head, _, body = received.partition(b"\r\n\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
@@ -27,7 +26,7 @@ def exchange(server, *parts, half_close=False):
     return int(head[9:12]), headers, json.loads(body[: int(headers["content-length"])])
 
 
-def head(method=b"POST", path=INFER.encode(), **headers):
+def head(method=b"POST", path=b"/v2/models/cancer/infer", **headers):
     lines = [b"%b %b HTTP/1.1" % (method, path), b"Host: here"]
     lines += [f"{name.replace('_', '-')}: {value}".encode() for name, value in headers.items()]
     return b"\r\n".join([*lines, b"", b""])
@@ -135,7 +134,12 @@ def test_a_request_that_asks_for_what_is_not_there_is_400(server, body, more, wo
 
 
 def binary(size=240, claimed=240, header=None, shape=(2, 30), **tensor):
-    described = {"name": "features", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": claimed}}
+    described = {
+        "name": "features",
+        "datatype": "FP32",
+        "shape": shape,
+        "parameters": {"binary_data_size": claimed},
+    }
     text = json.dumps({"inputs": [{**described, **tensor}]}).encode()
     return whole(text + bytes(size), Inference_Header_Content_Length=len(text) if header is None else header)
 

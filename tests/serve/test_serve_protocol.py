@@ -25,7 +25,10 @@ def test_the_server_is_live_and_ready_and_says_what_it_is(client):
     about = client.get_server_metadata()
     assert about["name"] == "aetool" and about["version"] == aetool.__version__
     assert about["extensions"] == ["binary_tensor_data"]
-    assert about["models"] == ["cancer", *(f"cancer.{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector"))]
+    assert about["models"] == [
+        "cancer",
+        *(f"cancer.{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector")),
+    ]
 
 
 def test_the_metadata_tell_names_types_and_shapes(client, model):
