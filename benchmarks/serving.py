@@ -48,7 +48,9 @@ class Server:
     """A process that serves."""
 
     def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if (found := json.loads(line))["event"] == "serving":
@@ -59,6 +61,11 @@ class Server:
     def resident_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def cpu_s(self) -> float:
+        """Processor time so far, of all threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def waiting_rows(self) -> int:
         address = address_of(self.url)
@@ -182,17 +189,21 @@ def in_turns(servers: dict[str, tuple[Server, str]], rows: Path, rounds: int, se
     for turn in range(-1, rounds):
         for name, (server, model) in servers.items():
             load = {"connections": CLIENTS, "seconds": seconds if turn >= 0 else seconds / 4}
+            before = server.cpu_s()
             found = Client(server, model, "reconstruction", rows, **load).found()
             assert set(found["statuses"]) == {str(OK)}, found
+            found["server_cpu_us"] = (server.cpu_s() - before) / found["statuses"][str(OK)] * 1e6
             if turn >= 0:  # the first was to warm up
                 taken[name].append(found)
     first, second = ([one["answered_per_s"] for one in found] for found in taken.values())
     ratios = [a / b for a, b in zip(first, second, strict=True)]
     medians = {name: statistics.median(one["answered_per_s"] for one in found) for name, found in taken.items()}
     p99 = {name: statistics.median(one["latency_ms"].get("p99", np.nan) for one in f) for name, f in taken.items()}
+    cpu = {name: statistics.median(one["server_cpu_us"] for one in found) for name, found in taken.items()}
     return {
         "requests_per_s": medians,
         "p99_ms": p99,
+        "server_cpu_us_per_request": cpu,
         "ratio": statistics.median(ratios),
         "ratio_spread": [min(ratios), max(ratios)],
         "rounds": taken,
@@ -301,9 +312,7 @@ def main() -> None:
         ):
             if options.only in (None, bar):
                 results[bar] = measure()
-                print(
-                    name, json.dumps({key: v for key, v in results[name].items() if key != "rounds"}), flush=True
-                )
+                print(bar, json.dumps({key: v for key, v in results[bar].items() if key != "rounds"}), flush=True)
     if not options.short and options.only is None:
         save("serving", vars(options), results)
     return None
