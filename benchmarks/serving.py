@@ -168,7 +168,7 @@ def echo(columns: int) -> None:
             return self
 
         async def submit(self, rows: Any) -> Share:
-            return Share({"reconstruction": rows}, slice(None))
+            return {"reconstruction": rows}, slice(None)
 
     server = drained(App(Echo(), limits, metrics), limits)  # type: ignore[arg-type]
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)

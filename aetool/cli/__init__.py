@@ -2,6 +2,7 @@
 
 from aetool.cli.adopt import adopt
 from aetool.cli.bench import bench, compare
+from aetool.cli.bench_serve import bench_serve
 from aetool.cli.demo import demo
 from aetool.cli.evaluate import evaluate
 from aetool.cli.export import export
@@ -26,6 +27,7 @@ for command in (
     serve,
     bench,
     compare,
+    bench_serve,
     report,
     info,
     doctor,

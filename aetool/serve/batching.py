@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,10 @@ Rows = NDArray[np.float32]
 Outputs = Mapping[str, NDArray[Any]]
 
 
-class Share(NamedTuple):
-    """The part of a batch's outputs that belongs to one request."""
-
-    outputs: Outputs
-    part: slice
-
-
-class _Job(NamedTuple):
-    rows: Rows
-    future: "asyncio.Future[Share]"
-    since: float
+Share = tuple[Outputs, slice]
+"""A batch's outputs, and which of their rows belong to one request."""
+_Job = tuple[Rows, "asyncio.Future[Share]", float]
+"""Rows, who waits for them, and since when."""
 
 
 class Batcher:
@@ -72,7 +65,7 @@ class Batcher:
         if self._waiting and self.waiting_rows + count > self._limits.max_queue_rows:
             raise busy(f"{self.waiting_rows} rows are waiting, {self._limits.max_queue_rows} may")
         future: asyncio.Future[Share] = self._loop.create_future()
-        self._waiting.append(_Job(rows, future, self._loop.time()))
+        self._waiting.append((rows, future, self._loop.time()))
         self.waiting_rows += count
         if not (self._due or self._computing):
             self._schedule()
@@ -94,7 +87,7 @@ class Batcher:
             self._timer = None
         if self._computing or not (batch := self._take()):
             return
-        rows = batch[0].rows if len(batch) == 1 else np.concatenate([job.rows for job in batch])
+        rows = batch[0][0] if len(batch) == 1 else np.concatenate([job[0] for job in batch])
         if self._cost.inline(len(rows)):
             try:
                 self._answer(batch, self._compute(rows))
@@ -110,20 +103,20 @@ class Batcher:
     def _take(self) -> list[_Job]:
         """The next requests in line, up to a batch; a larger one comes alone."""
         batch: list[_Job] = []
-        rows, oldest = 0, self._loop.time() - self._limits.queue_timeout_s
+        total, oldest = 0, self._loop.time() - self._limits.queue_timeout_s
         while self._waiting:
-            job = self._waiting[0]
-            if batch and rows + len(job.rows) > self._limits.max_batch:
+            job = rows, future, since = self._waiting[0]
+            if batch and total + len(rows) > self._limits.max_batch:
                 break
             self._waiting.popleft()
-            self.waiting_rows -= len(job.rows)
-            if job.since < oldest:
+            self.waiting_rows -= len(rows)
+            if since < oldest:
                 _fail(
                     [job], busy(f"waited for {self._limits.queue_timeout_s:g} s, too many requests are before it")
                 )
-            elif not job.future.done():  # cancelled, when the server stops
+            elif not future.done():  # cancelled, when the server stops
                 batch.append(job)
-                rows += len(job.rows)
+                total += len(rows)
         return batch
 
     def _compute(self, rows: Rows) -> Outputs:
@@ -147,18 +140,18 @@ class Batcher:
     def _answer(batch: Sequence[_Job], outputs: Outputs) -> int:
         """Each its own rows; how many there were."""
         start = 0
-        for job in batch:
-            stop = start + len(job.rows)
-            if not job.future.done():
-                job.future.set_result(Share(outputs, slice(start, stop)))
+        for rows, future, _ in batch:
+            stop = start + len(rows)
+            if not future.done():
+                future.set_result((outputs, slice(start, stop)))
             start = stop
         return start
 
 
 def _fail(batch: Sequence[_Job], error: BaseException) -> None:
-    for job in batch:
-        if not job.future.done():
-            job.future.set_exception(error)
+    for _, future, _ in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def busy(why: str) -> Refusal:

@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -19,8 +18,7 @@ _UNSUPPORTED = ("classification", "shared_memory_region")
 """Parameters of a tensor that would change the answer if they were understood."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     id: str | None
     rows: NDArray[np.float32]
     """(rows, ...), C-ordered and aligned."""

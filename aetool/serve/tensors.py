@@ -1,6 +1,6 @@
 """What goes into a served model and what comes out, in the protocol's words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ class Tensor:
 class Signature:
     input: Tensor
     outputs: tuple[Tensor, ...]
+    output_names: tuple[str, ...] = field(init=False)
 
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return tuple(output.name for output in self.outputs)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "output_names", tuple(output.name for output in self.outputs))
 
 
 def tensor_of(name: str, rows: Any) -> Tensor:

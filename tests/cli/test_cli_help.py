@@ -27,6 +27,7 @@ COMMANDS = (
     "serve",
     "bench",
     "bench compare",
+    "bench serve",
     "report",
     "info",
     "doctor",
