@@ -37,8 +37,8 @@ def bench_serve(
 ) -> Result:
     """Measure a running server, such as aetool serve.
 
-    Requests of one row arrive at random times, whether the server is ready or not; latency counts from the moment a
-    request was due. The server's answers are compared with the bundle's own before anything is timed.
+    Requests of one row come at random times, whether the server is ready or not; latency counts from the moment
+    that one was due. Before anything is timed, the server's answers are compared with the bundle's own.
 
     \b
     Example:
