@@ -131,7 +131,7 @@ class Batcher:
             _fail(batch, error)
         else:
             rows = self._answer(batch, computed.result())
-            self._expected = min(rows, self._limits.max_batch)
+            self._expected = min(rows, self._limits.max_batch) if len(batch) > 1 else 0
             self._until = self._loop.time() + self._limits.max_wait_s
         if self._waiting:
             self._schedule()

@@ -65,6 +65,16 @@ def test_a_lone_request_is_computed_at_once():
     run(test)
 
 
+def test_a_lone_client_never_waits_whatever_it_asked_before():
+    async def test():
+        with batching(DEAR, max_wait_s=NEVER) as (model, batcher):
+            for given in (rows(1, 2, 3), rows(4), rows(5, 6)):
+                await batcher.submit(given)
+            assert model.batches == [3, 1, 2]
+
+    run(test)
+
+
 def test_what_comes_in_one_turn_of_the_loop_is_one_batch_and_everybody_gets_his_own():
     async def test():
         with batching(CHEAP) as (model, batcher):
