@@ -17,54 +17,55 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     limits = Limits()
+    _in_head = True
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Refused where too many are open."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.max_connections:
-            self._refuse(
-                503,
-                f"too busy: {self.limits.max_connections} connections are open; come again",
-                b"retry-after: 1\r\n",
-            )
+            most = self.limits.max_connections
+            self._refuse(503, f"too busy: {most} connections are open; come again", b"retry-after: 1\r\n")
         else:
-            self._head_timer = self.loop.call_later(self.limits.body_timeout_s, self._slow_head)
+            self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._stop_head_timer()
+        self._in_head = False
+        self._watch_head()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """A request begins: its head must be there in time."""
+        """A request begins."""
+        self._in_head = True
         super().on_message_begin()
-        self._stop_head_timer()
-        self._head_timer = self.loop.call_later(self.limits.body_timeout_s, self._slow_head)
 
     def on_headers_complete(self) -> None:
         """The rest is the app's."""
-        self._stop_head_timer()
+        self._in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         """Of a connection that was refused, nothing is read."""
         if not self.transport.is_closing():
             super().data_received(data)
+            self._watch_head()
+
+    def _watch_head(self) -> None:
+        """A head that did not come in one piece must be whole in time."""
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.limits.body_timeout_s, self._slow_head)
+        elif not self._in_head and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _slow_head(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(408, f"head: not whole after {self.limits.body_timeout_s:g} s")
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP."""
         self._refuse(400, f"{msg} Check the request line, the headers and Content-Length.")
-
-    def _slow_head(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self._refuse(408, f"head: not whole after {self.limits.body_timeout_s:g} s")
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
     def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         phrases = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
