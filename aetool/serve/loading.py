@@ -29,12 +29,20 @@ class Opening:
     precision: str = "auto"
     intra_op_num_threads: int | None = None
 
+    def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
+        """The bundle at `path`, on `threads` cores where the opening leaves that open."""
+        chosen = threads if self.intra_op_num_threads is None else self.intra_op_num_threads
+        return load(path, provider=self.provider, precision=self.precision, intra_op_num_threads=chosen)
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """One bundle, open."""
 
     session: AutoencoderSession
+    """For batches that another thread computes, on all cores."""
+    inline: AutoencoderSession
+    """For those that the event loop computes itself, on one core: another would gain less than waking it costs."""
     inputs: Mapping[str, Tensor]
     """Graph -> its input."""
     outputs: Mapping[str, tuple[Tensor, ...]]
@@ -48,9 +56,10 @@ class Ready:
 
     def run(self, graphs: tuple[str, ...], rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The outputs of `graphs`, which have the same input, for `rows`."""
+        session = self.inline if self.cost(graphs).inline(len(rows)) else self.session
         if len(graphs) == 1:
-            return self.session.run(graphs[0], rows)
-        return {name: values for graph in graphs for name, values in self.session.run(graph, rows).items()}
+            return session.run(graphs[0], rows)
+        return {name: values for graph in graphs for name, values in session.run(graph, rows).items()}
 
     def cost(self, graphs: tuple[str, ...]) -> Cost:
         """Of `run`."""
@@ -69,12 +78,7 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
         BundleError: damaged, or it does not compute here what its golden rows say.
         ProviderError: the provider does not work here.
     """
-    session = load(
-        path,
-        provider=opening.provider,
-        precision=opening.precision,
-        intra_op_num_threads=opening.intra_op_num_threads,
-    )
+    session, inline = opening.load(path), opening.load(path, threads=1)
     if failed := [
         f"{one.graph} {one.output}" for one in verify_bundle(path, provider=opening.provider) if not one.passed
     ]:
@@ -82,7 +86,7 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
             f"{path}: {', '.join(failed)} of the golden rows differ; do not serve it here, export it again"
         )
     bundle = Bundle.open_whole(path)
-    if bundle.manifest != session.manifest:
+    if not bundle.manifest == session.manifest == inline.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; open it again")
     golden = read_golden(bundle)
     inputs, outputs, costs = {}, {}, {}
@@ -93,4 +97,6 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
         found = session.run(graph, rows[:1])
         outputs[graph] = tuple(tensor_of(name, values) for name, values in found.items())
         costs[graph] = measured(partial(session.run, graph), rows, max_batch)
-    return Ready(session, inputs, outputs, costs)
+        if costs[graph].inline(1):
+            costs[graph] = measured(partial(inline.run, graph), rows, max_batch)
+    return Ready(session, inline, inputs, outputs, costs)
