@@ -1,8 +1,13 @@
 """README.md is true: what it shows runs, in order, beside copies of exported/ and examples/."""
 
+import contextlib
+import os
 import re
 import shlex
 import shutil
+import socket
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,12 +40,32 @@ def clone(tmp_path_factory):
     return folder
 
 
+@contextlib.contextmanager
+def in_background(arguments):
+    """A command that runs until it is told to stop, and then ends well."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aetool", *arguments], env=environment, stderr=subprocess.PIPE
+    )
+    yield
+    process.terminate()
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log.decode()
+
+
 def test_every_aetool_command_runs_in_order(clone, monkeypatch):
     monkeypatch.chdir(clone)
     ran = [words for words in commands() if words[0] == "aetool"]
-    for words in ran:
-        result = CliRunner().invoke(main, words[1:])
-        assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with contextlib.ExitStack() as background:
+        for line in ran:
+            words = [word.replace("8000", port) for word in line]
+            if words[-1] == "&":
+                background.enter_context(in_background(words[1:-1]))
+                continue
+            result = CliRunner().invoke(main, words[1:])
+            assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
     names = {" ".join(words[1:3]) if " ".join(words[1:3]) in main.commands else words[1] for words in ran}
     assert names == set(main.commands) - {"demo"}  # demo is what `make demo` runs
 

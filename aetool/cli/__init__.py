@@ -2,6 +2,7 @@
 
 from aetool.cli.adopt import adopt
 from aetool.cli.bench import bench, compare
+from aetool.cli.bench_serve import bench_serve
 from aetool.cli.demo import demo
 from aetool.cli.deploy import deploy
 from aetool.cli.evaluate import evaluate
@@ -12,6 +13,7 @@ from aetool.cli.info import doctor, info
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
 from aetool.cli.sign import keygen, sign
+from aetool.cli.serve import serve
 from aetool.cli.train import train
 from aetool.cli.tune import tune
 from aetool.cli.verify import verify
@@ -28,8 +30,10 @@ for command in (
     evaluate,
     quantize,
     tune,
+    serve,
     bench,
     compare,
+    bench_serve,
     report,
     keygen,
     sign,

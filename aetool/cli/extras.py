@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from aetool.errors import DependencyError
 
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
 _EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
 
 

@@ -1,5 +1,6 @@
 """Help texts, their examples, the reference made of them, and what mistyped words are told."""
 
+import json
 import re
 import runpy
 import shlex
@@ -28,8 +29,10 @@ COMMANDS = (
     "evaluate",
     "quantize",
     "tune",
+    "serve",
     "bench",
     "bench compare",
+    "bench serve",
     "report",
     "keygen",
     "sign",
@@ -87,6 +90,13 @@ def test_no_summary_is_cut_short_at_80_columns(aetool):
 def test_the_reference_in_docs_is_what_the_commands_say():
     made = runpy.run_path(str(ROOT / "docs" / "cli.py"))["reference"]()
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made, "run: python docs/cli.py"
+
+
+def test_what_the_dockerfile_starts_parses():
+    text = (ROOT / "examples" / "serve" / "Dockerfile").read_text(encoding="utf-8")
+    _, *words = json.loads(re.search(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)[1])
+    assert words[0] == "serve"
+    parses(shlex.join(["aetool", *words, "/models/machines"]))
 
 
 def test_the_table_of_onnxruntime_releases_is_what_the_code_says():

@@ -207,6 +207,8 @@ def without(*packages):
         ("onnxruntime", "onnxruntime", "cpu", ("score", "bundle", "new.csv")),
         ("onnxruntime", "onnxruntime", "cpu", ("export", "checkpoint", "-o", "{out}")),
         ("pyarrow", "pyarrow", "tables", ("score", "bundle", "new.csv")),
+        ("uvicorn", "uvicorn", "serve", ("serve", "bundle")),
+        ("prometheus_client", "prometheus-client", "serve", ("serve", "bundle")),
         ("sklearn", "scikit-learn", "train", ("evaluate", "bundle", "new.csv")),
         ("sklearn", "scikit-learn", "train", ("demo", "-o", "{out}")),
     ],

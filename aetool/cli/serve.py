@@ -1,0 +1,83 @@
+"""`aetool serve`."""
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, places
+from aetool.cli.extras import needs
+from aetool.cli.group import INTERRUPTED
+from aetool.cli.output import Result, reports
+
+
+@click.command()
+@click.argument("bundles", metavar="[NAME=]BUNDLE...", nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one, see the log."
+)
+@options.provider
+@options.precision
+@click.option("--threads", type=int, help="Cores that one batch may use.  [default: all]")
+@click.option("--max-batch", type=int, help="Rows of several requests computed together; 1: none.  [default: 64]")
+@click.option("--max-wait-ms", type=float, help="How long a busy server waits to fill a batch.  [default: 1]")
+@click.option("--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 1024]")
+@click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
+@click.option("--max-body-mb", type=float, help="Size of one request, MiB.  [default: 16]")
+@click.option("--max-connections", type=int, help="Open at once.  [default: 1024]")
+@click.option(
+    "--body-timeout", "body_timeout_s", type=float, help="Seconds for a request to come in.  [default: 10]"
+)
+@click.option("--queue-timeout", "queue_timeout_s", type=float, help="Seconds to wait in line.  [default: 5]")
+@click.option("--drain", "drain_s", type=float, help="Seconds to finish in when stopped.  [default: 30]")
+@click.option(
+    "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
+)
+@reports
+def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | None, **given: Any) -> Result:
+    """Answer requests over HTTP, by the Open Inference Protocol v2.
+
+    Any of its clients will do, such as tritonclient[http]. A bundle's directory is the model's name; one published
+    in its place is served as soon as it has proven itself. /openapi.json describes the requests, /metrics is for
+    Prometheus. The log is lines of JSON. SIGTERM stops the server, once it has answered what it took on.
+
+    \b
+    Example:
+      aetool serve exported/machines
+      aetool serve pumps=exported/v1 pumps=exported/v2 --host 0.0.0.0 --token-file token
+    """
+    with needs("serve", "serving"):
+        from aetool.serve.catalogue import place
+        from aetool.serve.limits import Limits
+        from aetool.serve.loading import Opening
+        from aetool.serve.logs import write_lines
+        from aetool.serve.server import serve as serve_bundles
+        from aetool.serve.tokens import VARIABLE, read_token, require_token
+
+    found = []
+    for text in bundles:
+        name, equals, path = text.partition("=")
+        alone = not equals or Path(text).exists()
+        found.append(place(Path(text)) if alone else place(Path(path), name))
+        places.require_bundle(found[-1].path)
+    token = read_token(token_file) if token_file is not None else None
+    if token is None and VARIABLE in os.environ:
+        token = require_token(os.environ[VARIABLE], VARIABLE)
+    opening = Opening(given.pop("provider"), given.pop("precision"), given.pop("threads"))
+    factors = {"max_wait_ms": ("max_wait_s", 1e-3), "max_body_mb": ("max_body_bytes", 1 << 20)}
+    chosen: dict[str, Any] = {}
+    for option, value in given.items():
+        name, factor = factors.get(option, (option, 1))
+        if value is not None:
+            chosen[name] = value * factor
+    write_lines(sys.stderr)
+    summary = serve_bundles(found, host=host, port=port, opening=opening, limits=Limits(**chosen), token=token)
+    return Result(
+        asdict(summary),
+        lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s"),
+        INTERRUPTED if summary.interrupted else 0,
+    )

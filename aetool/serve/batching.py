@@ -1,0 +1,159 @@
+"""Requests computed together: whatever has come in while the event loop was elsewhere, or the last batch computed.
+
+A batch that is cheap is computed at once, by the event loop's own thread, with all requests that came in the same
+turn of the loop. One that is not goes to another thread; what comes meanwhile is the next batch. Nobody waits for
+company, but for one case: a batch has just been answered, so that those clients are about to ask again, and so
+many are not there yet. Then the next one waits for them, `max_wait_s` at most.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.serve.cost import Cost
+from aetool.serve.limits import Limits
+from aetool.serve.refusal import Refusal
+
+Rows = NDArray[np.float32]
+Outputs = Mapping[str, NDArray[Any]]
+
+
+Share = tuple[Outputs, slice]
+"""A batch's outputs, and which of their rows belong to one request."""
+_Job = tuple[Rows, "asyncio.Future[Share]", float]
+"""Rows, who waits for them, and since when."""
+
+
+class Batcher:
+    """One computation and the requests that wait for it; belongs to one event loop."""
+
+    def __init__(
+        self,
+        run: Callable[[Rows], Outputs],
+        cost: Cost,
+        limits: Limits,
+        executor: Executor,
+        observe: Callable[[int, float], None] = lambda rows, seconds: None,
+    ) -> None:
+        """
+        Args:
+            run: (rows, ...) -> name -> (rows, ...); a row's outputs must not depend on its neighbours.
+            observe: told the rows of each batch and how long it took.
+        """
+        self._run, self._cost, self._limits, self._executor, self._observe = run, cost, limits, executor, observe
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Job] = deque()
+        self.waiting_rows = 0
+        self._computing = self._due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._expected, self._until = 0, 0.0  # rows that may be about to come, and how long to wait for them
+
+    def submit(self, rows: Rows) -> "asyncio.Future[Share]":
+        """Have `rows` computed.
+
+        Raises:
+            Refusal: too many rows wait already.
+        """
+        count = len(rows)
+        if self._waiting and self.waiting_rows + count > self._limits.max_queue_rows:
+            raise busy(f"{self.waiting_rows} rows are waiting, {self._limits.max_queue_rows} may")
+        future: asyncio.Future[Share] = self._loop.create_future()
+        self._waiting.append((rows, future, self._loop.time()))
+        self.waiting_rows += count
+        if not (self._due or self._computing):
+            self._schedule()
+        return future
+
+    def _schedule(self) -> None:
+        """Have the next batch made at the end of this turn of the loop, or when those expected may be there."""
+        wait = self._until - self._loop.time()
+        if wait > 0 and self.waiting_rows < self._expected:
+            self._timer = self._timer or self._loop.call_later(wait, self._next)
+        else:
+            self._due = True
+            self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        self._due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._computing or not (batch := self._take()):
+            return
+        rows = batch[0][0] if len(batch) == 1 else np.concatenate([job[0] for job in batch])
+        if self._cost.inline(len(rows)):
+            try:
+                self._answer(batch, self._compute(rows))
+            except Exception as error:  # noqa: BLE001 - whatever it is, each of them is told
+                _fail(batch, error)
+            if self._waiting:
+                self._schedule()
+        else:
+            self._computing = True
+            computed = self._loop.run_in_executor(self._executor, self._compute, rows)
+            computed.add_done_callback(partial(self._done, batch))
+
+    def _take(self) -> list[_Job]:
+        """The next requests in line, up to a batch; a larger one comes alone."""
+        batch: list[_Job] = []
+        total, oldest = 0, self._loop.time() - self._limits.queue_timeout_s
+        while self._waiting:
+            job = rows, future, since = self._waiting[0]
+            if batch and total + len(rows) > self._limits.max_batch:
+                break
+            self._waiting.popleft()
+            self.waiting_rows -= len(rows)
+            if since < oldest:
+                _fail(
+                    [job], busy(f"waited for {self._limits.queue_timeout_s:g} s, too many requests are before it")
+                )
+            elif not future.done():  # cancelled, when the server stops
+                batch.append(job)
+                total += len(rows)
+        return batch
+
+    def _compute(self, rows: Rows) -> Outputs:
+        begin = time.perf_counter()
+        outputs = self._run(rows)
+        self._observe(len(rows), time.perf_counter() - begin)
+        return outputs
+
+    def _done(self, batch: Sequence[_Job], computed: "asyncio.Future[Outputs]") -> None:
+        self._computing = False
+        if (error := computed.exception()) is not None:
+            _fail(batch, error)
+        else:
+            rows = self._answer(batch, computed.result())
+            self._expected = min(rows, self._limits.max_batch) if len(batch) > 1 else 0
+            self._until = self._loop.time() + self._limits.max_wait_s
+        if self._waiting:
+            self._schedule()
+
+    @staticmethod
+    def _answer(batch: Sequence[_Job], outputs: Outputs) -> int:
+        """Each its own rows; how many there were."""
+        start = 0
+        for rows, future, _ in batch:
+            stop = start + len(rows)
+            if not future.done():
+                future.set_result((outputs, slice(start, stop)))
+            start = stop
+        return start
+
+
+def _fail(batch: Sequence[_Job], error: BaseException) -> None:
+    for _, future, _ in batch:
+        if not future.done():
+            future.set_exception(error)
+
+
+def busy(why: str) -> Refusal:
+    """The server has too much to do; the client may come again in a second."""
+    return Refusal(503, f"too busy: {why}; come again", retry_after_s=1)

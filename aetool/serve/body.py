@@ -1,0 +1,76 @@
+"""The body of a request, read within limits of size and time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from aetool.serve.limits import Limits
+from aetool.serve.refusal import Refusal
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class Disconnected(Exception):  # noqa: N818 - nobody is left to be told
+    """The client went away before its request was whole."""
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: Limits
+) -> tuple[bytes, int | None]:
+    """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
+
+    Raises:
+        Refusal: it is too large, compressed, too slow, or its headers contradict themselves.
+        Disconnected: the client went away.
+    """
+    header_length: int | None = None
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limits.max_body_bytes:
+            raise _too_large(limits)
+        if name == b"inference-header-content-length":
+            header_length = _count(value)
+        elif name == b"content-encoding" and value != b"identity":
+            raise Refusal(415, "Content-Encoding: send the body uncompressed", hang_up=True)
+    message = await receive()
+    if message["type"] == "http.request" and not message["more_body"]:  # the rule: it came in one piece
+        body: bytes = message["body"]
+        if len(body) > limits.max_body_bytes:
+            raise _too_large(limits)
+        return body, header_length
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            return await _rest(message, receive, limits), header_length
+    except TimeoutError as error:
+        raise Refusal(
+            408,
+            f"body: not whole after {limits.body_timeout_s:g} s; Content-Length may be too large",
+            hang_up=True,
+        ) from error
+
+
+async def _rest(message: Any, receive: Receive, limits: Limits) -> bytes:
+    parts, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limits.max_body_bytes:
+            raise _too_large(limits)
+        if not message["more_body"]:
+            return b"".join(parts)
+        message = await receive()
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(
+        413, f"body: larger than {limits.max_body_bytes:,} bytes; send fewer rows at a time", hang_up=True
+    )
+
+
+def _count(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18:
+        raise Refusal(
+            400, f"Inference-Header-Content-Length: a number expected, found {value[:40].decode('latin-1')!r}"
+        )
+    return int(value)

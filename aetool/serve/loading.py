@@ -1,0 +1,102 @@
+"""A bundle made ready to serve: whole, proven on its golden rows, every graph open and warm, its speed known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle import Bundle
+from aetool.errors import BundleError
+from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.selftest import read_golden, verify_bundle
+from aetool.serve.cost import Cost, measured
+from aetool.serve.tensors import Tensor, tensor_of
+
+WAYS = (("encoder",), ("detector",), ("autoencoder",), ("encoder", "detector"), ("autoencoder", "detector"))
+"""What is run for a set of features' outputs: the first of these that gives them all."""
+VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How every bundle is opened; see `aetool.load`."""
+
+    provider: str = "auto"
+    precision: str = "auto"
+    intra_op_num_threads: int | None = None
+
+    def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
+        """The bundle at `path`, on `threads` cores where the opening leaves that open."""
+        chosen = threads if self.intra_op_num_threads is None else self.intra_op_num_threads
+        return load(path, provider=self.provider, precision=self.precision, intra_op_num_threads=chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One bundle, open."""
+
+    session: AutoencoderSession
+    """For batches that another thread computes, on all cores."""
+    inline: AutoencoderSession
+    """For those that the event loop computes itself, on one core: another would gain less than waking it costs."""
+    inputs: Mapping[str, Tensor]
+    """Graph -> its input."""
+    outputs: Mapping[str, tuple[Tensor, ...]]
+    """Graph -> its outputs."""
+    costs: Mapping[str, Cost]
+
+    @property
+    def version(self) -> str:
+        """The beginning of the bundle's id: another model is another version."""
+        return self.session.manifest.id[:VERSION_DIGITS]
+
+    def run(self, graphs: tuple[str, ...], rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs of `graphs`, which have the same input, for `rows`."""
+        session = self.inline if self.cost(graphs).inline(len(rows)) else self.session
+        if len(graphs) == 1:
+            return session.run(graphs[0], rows)
+        return {name: values for graph in graphs for name, values in session.run(graph, rows).items()}
+
+    def cost(self, graphs: tuple[str, ...]) -> Cost:
+        """Of `run`."""
+        costs = [self.costs[graph] for graph in graphs]
+        return Cost(sum(cost.first_s for cost in costs), sum(cost.more_s for cost in costs))
+
+    def ways(self) -> list[tuple[str, ...]]:
+        """Of WAYS, those that this bundle has the graphs for."""
+        return [way for way in WAYS if set(way) <= self.outputs.keys()]
+
+
+def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
+    """Open the bundle at `path`; reads nothing of it later.
+
+    Raises:
+        BundleError: damaged, or it does not compute here what its golden rows say.
+        ProviderError: the provider does not work here.
+    """
+    session, inline = opening.load(path), opening.load(path, threads=1)
+    if failed := [
+        f"{one.graph} {one.output}" for one in verify_bundle(path, provider=opening.provider) if not one.passed
+    ]:
+        raise BundleError(
+            f"{path}: {', '.join(failed)} of the golden rows differ; do not serve it here, export it again"
+        )
+    bundle = Bundle.open_whole(path)
+    if not bundle.manifest == session.manifest == inline.manifest:
+        raise BundleError(f"{path}: was replaced by another bundle meanwhile; open it again")
+    golden = read_golden(bundle)
+    inputs, outputs, costs = {}, {}, {}
+    for graph in session.graphs:
+        source = "embedding" if graph == "decoder" else "features"
+        rows = np.ascontiguousarray(golden[source], np.float32)
+        inputs[graph] = tensor_of(source, rows)
+        found = session.run(graph, rows[:1])
+        outputs[graph] = tuple(tensor_of(name, values) for name, values in found.items())
+        costs[graph] = measured(partial(session.run, graph), rows, max_batch)
+        if costs[graph].inline(1):
+            costs[graph] = measured(partial(inline.run, graph), rows, max_batch)
+    return Ready(session, inline, inputs, outputs, costs)

@@ -1,0 +1,76 @@
+"""What the server counts, for Prometheus."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+_SECONDS = tuple(factor * 10.0**power for power in range(-4, 1) for factor in (1, 2.5, 5))
+_ROWS = tuple(2.0**power for power in range(0, 17, 2))
+
+
+class Metrics:
+    """Of one server; names begin with `aetool_`."""
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "aetool_requests", "Inference requests answered.", ("model", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "aetool_request_seconds",
+            "From an inference request's head to its answer.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_rows = Histogram(
+            "aetool_batch_rows", "Rows computed together.", ("bundle",), buckets=_ROWS, registry=registry
+        )
+        self._compute_seconds = Counter(
+            "aetool_compute_seconds", "Time spent in the graphs.", ("bundle",), registry=registry
+        )
+        self._replacements = Counter(
+            "aetool_replacements",
+            "Bundles published in place of served ones.",
+            ("bundle", "result"),
+            registry=registry,
+        )
+        self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
+        self._answered: dict[tuple[str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+
+    def watch_waiting(self, rows: Callable[[], int]) -> None:
+        """Ask `rows` how many wait, whenever somebody wants to know."""
+        self._waiting.set_function(rows)
+
+    def answered(self, model: str, status: int, seconds: float) -> None:
+        """An inference request was; `model` is a served one, or empty."""
+        key = (model, status)
+        try:
+            self._answered[key].inc()
+        except KeyError:
+            self._answered[key] = self._requests.labels(model, status)
+            self._timed[model] = self._seconds.labels(model)
+            self._answered[key].inc()
+        self._timed[model].observe(seconds)
+
+    def batches_of(self, bundle: str) -> Callable[[int, float], None]:
+        """To be told the rows of each batch, and how long it took; from any thread."""
+        rows, seconds = self._batch_rows.labels(bundle), self._compute_seconds.labels(bundle)
+
+        def computed(count: int, taken: float) -> None:
+            rows.observe(count)
+            seconds.inc(taken)
+
+        return computed
+
+    def replaced(self, bundle: str, *, refused: bool) -> None:
+        """Another bundle was published in place of a served one."""
+        self._replacements.labels(bundle, "refused" if refused else "served").inc()
+
+    def page(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,99 @@
+"""Many clients at once: nobody gets another's answer, none is lost, and what is too much is refused at once."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from aetool.bench.http_client import address_of, request_bytes
+from aetool.bench.http_load import NO_ANSWER, OK, closed_loop, open_loop
+
+
+def requests_for(server, rows, output="score", model="cancer"):
+    """One request a row, as bytes, its answer as bytes too."""
+    made = []
+    for row in rows:
+        tensor = {"name": "features", "datatype": "FP32", "shape": [1, row.size]}
+        outputs = [{"name": output, "parameters": {"binary_data": True}}]
+        described = {"inputs": [{**tensor, "parameters": {"binary_data_size": row.nbytes}}], "outputs": outputs}
+        text = json.dumps(described).encode()
+        path = f"/v2/models/{model}/infer"
+        made.append(
+            request_bytes(address_of(server.url), "POST", path, text + row.tobytes(), json_length=len(text))
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def distinct(rows):
+    """6,000 rows, no two alike."""
+    spread = np.random.default_rng(3).normal(1, 0.05, (6000, 30))
+    return (np.resize(rows, spread.shape) * spread).astype(np.float32)
+
+
+@pytest.mark.parametrize("output", ["score", "reconstruction"])
+def test_each_of_thousands_of_rows_gets_its_own_answer(server, model, distinct, output):
+    answers = {}
+    load = closed_loop(
+        address_of(server.url),
+        requests_for(server, distinct, output),
+        connections=64,
+        count=len(distinct),
+        check=answers.__setitem__,
+    )
+    seen = asyncio.run(load)
+    assert seen.statuses == {OK: len(distinct)} and len(answers) == len(distinct)
+    expected = model.run("autoencoder" if output == "reconstruction" else "detector", distinct)[output]
+    assert len(np.unique(expected, axis=0)) == len(distinct)
+    size = expected[0].nbytes
+    found = np.stack([np.frombuffer(answers[i][-size:], "<f4") for i in range(len(distinct))])
+    np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-4, atol=1e-5)
+
+
+def test_concurrent_requests_were_computed_together(server):
+    _, _, page = server.call("GET", "/metrics")
+    figures = dict(line.rsplit(" ", 1) for line in page.decode().splitlines() if not line.startswith("#"))
+    batches = float(figures['aetool_batch_rows_count{bundle="cancer"}'])
+    rows = float(figures['aetool_batch_rows_sum{bundle="cancer"}'])
+    assert rows >= 12_000 and rows / batches > 2
+    assert float(figures['aetool_requests_total{model="cancer",status="200"}']) >= 12_000
+    assert float(figures["aetool_waiting_rows"]) == 0
+
+
+def test_requests_that_come_too_fast_are_refused_and_told_when_to_come_again(start, exported, distinct):
+    """Many rows at once, beyond what may wait: the rest gets 503, everybody an answer."""
+    with start(f"cancer={exported}", "--max-queue", "8", "--max-connections", "80") as busy:
+        address = address_of(busy.url)
+        tensor = {"name": "features", "datatype": "FP32", "shape": [3000, 30]}
+        described = {
+            "inputs": [{**tensor, "data": distinct[:3000].ravel().tolist()}],
+            "outputs": [{"name": "score"}],
+        }
+        many = json.dumps(described).encode()
+        requests = [request_bytes(address, "POST", "/v2/models/cancer/infer", many)]
+        seen = asyncio.run(closed_loop(address, requests, connections=16, count=48))
+        assert set(seen.statuses) == {OK, 503} and sum(seen.statuses.values()) == 48
+        assert busy.call("GET", "/v2/health/ready")[0] == 200
+
+
+def test_connections_beyond_the_limit_are_refused(start, exported):
+    with start(f"cancer={exported}", "--max-connections", "4") as busy:
+        address = address_of(busy.url)
+        live = [request_bytes(address, "GET", "/v2/health/live")]
+        seen = asyncio.run(closed_loop(address, live, connections=8, count=400))
+        assert seen.statuses[OK] >= 390 and 1 <= seen.statuses[503] + seen.statuses.get(NO_ANSWER, 0) <= 4
+        assert busy.call("GET", "/v2/health/live")[0] == 200
+
+
+def test_an_open_loop_is_answered_in_full(server, distinct):
+    load = open_loop(
+        address_of(server.url),
+        requests_for(server, distinct[:500]),
+        connections=16,
+        arrivals_per_s=500,
+        count=500,
+    )
+    seen = asyncio.run(load)
+    assert seen.statuses == {OK: 500} and (seen.latencies_s > 0).all()
+    assert 0.5 < seen.seconds < 20
