@@ -11,7 +11,7 @@ import argparse
 import filecmp
 import json
 import random
-import resource
+import re
 import shutil
 import signal
 import statistics
@@ -95,7 +95,9 @@ def run(name: str, bundle: Path, rows: Path, out: Path) -> dict[str, Any]:
         begin = time.perf_counter()
         stream(Task("score", str(bundle)), [str(rows)], str(out), engine=LocalEngine(), overwrite=True)
         seconds = time.perf_counter() - begin
-    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    # Not getrusage: its peak may be that of the process which started this one.
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
+    return {"seconds": seconds, "peak_mb": int(peak[1]) / 1024 if peak else 0.0}
 
 
 def killed(bundle: Path, rows: Path, out: Path, whole: Path, kills: int, seconds: float) -> dict[str, Any]:

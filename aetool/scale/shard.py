@@ -86,7 +86,7 @@ def run_shard(
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise OutputError(
-            f"{output}/{source.output}: could not be written: {reason}; check the free space and the rights there, "
+            f"{output}/{source.output}: could not be written: {reason}; check the free space and the rights, "
             "and go on with --resume"
         ) from error
     finally:
