@@ -1,7 +1,7 @@
 """Training by several processes at once, as torchrun starts them: each takes its part of every batch.
 
 The batches, the steps and so the quality are those of one process; what is shared are the gradients
-(DistributedDataParallel, over gloo on CPUs, over NCCL on GPUs).
+(DistributedDataParallel, over gloo on CPUs, over NCCL on GPUs). Batch norm alone sees the part of one process.
 """
 
 import os
