@@ -43,6 +43,8 @@ def encode(**arguments: Any) -> Result:
     Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
 
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+
     \b
     Example:
       aetool encode exported/machines new.csv --keep serial -o embeddings.parquet
@@ -58,6 +60,8 @@ def reconstruct(**arguments: Any) -> Result:
 
     The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
+
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
 
     \b
     Example:
@@ -76,9 +80,13 @@ def score(**arguments: Any) -> Result:
     impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows.
 
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+    A run that was killed goes on with --resume.
+
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
+      aetool score exported/machines 2025/*.parquet -o scores --resume
     """
     return _run("score", **arguments)
 

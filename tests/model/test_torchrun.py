@@ -43,7 +43,7 @@ TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 def test_two_processes_learn_what_one_learns(cancer: Any, tmp_path: Path) -> None:
     columns = dict(zip(cancer.names, cancer.values.T, strict=True))
     write_table(tmp_path / "table.parquet", {**columns, "broken": cancer.labels})
-    options = ("--hidden-dims", "20", "--epochs", "40", "--batch-size", "32")
+    options = ("--hidden-dims", "20", "--epochs", "25", "--batch-size", "32")
     for name, launcher in (("one", ()), ("two", TWO)):
         done = train(tmp_path / "table.parquet", tmp_path / name, *launcher, options=options)
         assert done.returncode == 0, done.stderr
