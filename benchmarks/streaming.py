@@ -85,19 +85,20 @@ def run(name: str, bundle: Path, rows: Path, out: Path) -> dict[str, Any]:
         values = np.ascontiguousarray(np.tile(values, (8, 1)))
         with load(bundle) as model:
             model.score(values)
-            begin = time.perf_counter()
+            cpu_before, begin = time.process_time(), time.perf_counter()
             for start in range(0, count, len(values)):
                 model.score(values[: min(len(values), count - start)])
             seconds = time.perf_counter() - begin
     else:
         if name == "io":
             engines.run_shard = lambda model, *rest: run_shard(_NoModel(model), *rest)  # type: ignore[attr-defined]
-        begin = time.perf_counter()
+        cpu_before, begin = time.process_time(), time.perf_counter()
         stream(Task("score", str(bundle)), [str(rows)], str(out), engine=LocalEngine(), overwrite=True)
         seconds = time.perf_counter() - begin
     # Not getrusage: its peak may be that of the process which started this one.
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
-    return {"seconds": seconds, "peak_mb": int(peak[1]) / 1024 if peak else 0.0}
+    cpu = time.process_time() - cpu_before
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": int(peak[1]) / 1024 if peak else 0.0}
 
 
 def killed(bundle: Path, rows: Path, out: Path, whole: Path, kills: int, seconds: float) -> dict[str, Any]:
@@ -132,7 +133,9 @@ def main() -> None:
     arguments.add_argument("--files", type=int, default=20, help="Of a million rows each.")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--kills", type=int, default=20)
-    arguments.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    arguments.add_argument(
+        "--work", type=Path, help="Directory for rows and results, kept.  [default: a temporary one]"
+    )
     arguments.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.contestant:
@@ -140,22 +143,27 @@ def main() -> None:
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as folder:
-        measure(options, Path(folder))
+        measure(options, options.work or Path(folder))
 
 
 def measure(options: Any, work: Path) -> None:
-    make_bundle(options.data, work / "bundle")
-    make_rows(options.data, work / "rows", options.files)
-    make_rows(options.data, work / "tenth", max(1, options.files // 10))
+    if not (work / "tenth.parquet").exists():
+        work.mkdir(exist_ok=True)
+        make_bundle(options.data, work / "bundle")
+        make_rows(options.data, work / "rows", options.files)
+        make_rows(options.data, work / "tenth", max(1, options.files // 10))
 
     def turn(name: str, rows: str) -> dict[str, Any]:
         return contestant(__file__, name, [str(options.data), "--work", str(work), "--rows", str(work / rows)])
 
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    cpu: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     peaks: dict[str, list[float]] = {rows: [] for rows in ("rows", "tenth", "rows.parquet", "tenth.parquet")}
     for _ in range(options.rounds):
         for name in CONTESTANTS:
-            times[name].append(turn(name, "rows")["seconds"])
+            found = turn(name, "rows")
+            times[name].append(found["seconds"])
+            cpu[name].append(found["cpu_seconds"])
         for rows, seen in peaks.items():
             shutil.rmtree(work / "out", ignore_errors=True)
             seen.append(turn("stream", rows)["peak_mb"])
@@ -165,13 +173,23 @@ def measure(options: Any, work: Path) -> None:
     print(f"{options.files * FILE_ROWS:,} rows: {medians['stream']:.2f} s; io {medians['io']:.2f}, ", end="")
     print(f"compute {medians['compute']:.2f}: {ratio:.2f} of the larger")
     growth = {"directory": peak["rows"] / peak["tenth"], "one file": peak["rows.parquet"] / peak["tenth.parquet"]}
+    used = {name: round(statistics.median(seconds), 2) for name, seconds in cpu.items()}
+    print(f"seconds of processor time: {used}")
     print(f"peak memory, MB: {peak}; ten times the rows: {growth}")
     shutil.rmtree(work / "out", ignore_errors=True)
     turn("stream", "rows")
+    shutil.rmtree(work / "whole", ignore_errors=True)
     (work / "out").rename(work / "whole")
     kills = killed(work / "bundle", work / "rows", work / "out", work / "whole", options.kills, medians["stream"])
     print(f"killed {kills['kills']} times, {kills['finished']} runs came to their end, all alike")
-    results = {"seconds": medians, "rounds": times, "to_the_larger": ratio, "peak_mb": peak, "growth": growth}
+    results = {
+        "seconds": medians,
+        "rounds": times,
+        "cpu_seconds": used,
+        "to_the_larger": ratio,
+        "peak_mb": peak,
+        "growth": growth,
+    }
     parameters = {"data": options.data.name, "rows": options.files * FILE_ROWS, "rounds": options.rounds}
     save("streaming", parameters, {**results, **kills})
 

@@ -13,6 +13,7 @@ from typing import Any
 # Read when Ray is imported. Off, unless the variable was set before.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
@@ -30,9 +31,10 @@ _DEPTH = 2
 
 
 class Worker:
-    """What an actor is: a bundle, opened once, with one thread to compute."""
+    """What an actor is: a bundle, opened once, with one thread to compute and one to decode."""
 
     def __init__(self, task: Task, output: str) -> None:
+        pa.set_cpu_count(1)
         self._task, self._output = task, output
         self._model = task.open(1)
 

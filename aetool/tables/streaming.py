@@ -18,7 +18,7 @@ from aetool.tables.faults import reading
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 2 << 20
 """Of one batch: a few are under way at once, and each is large beside the cost of a call."""
 MAX_BATCH_ROWS = 128 * 1024
 BUFFER_BYTES = 1 << 20

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ def recipe():
     return found
 
 
-def test_its_scores_are_those_of_the_bundle(bundle, model, rows, as_table):
+def test_its_scores_are_those_of_the_bundle(bundle, model, rows, as_table, monkeypatch):
     sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java, which is not installed")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     values = rows(500)
     spark = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     try:
