@@ -51,9 +51,6 @@ class OutputDirectory:
                     self._delete(entry["output"])
             elif previous is not None:
                 self._require_same(previous, description, sources)
-            for info in listed(self._system, self._inside, recursive=False):
-                if _is_half_written(info):
-                    self._system.delete_file(info.path)
             self.write(description, [Outcome(source, None) for source in sources])
             task = fingerprint(description)
             yield [
@@ -63,7 +60,10 @@ class OutputDirectory:
             ]
 
     def write(self, description: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
-        """Write the manifest, in one step."""
+        """Write the manifest, in one step; what processes that were killed left half written goes."""
+        for info in listed(self._system, self._inside, recursive=False):
+            if _is_half_written(info):
+                self._system.delete_file(info.path)
         files = [_record(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.source.name)]
         text = json.dumps({"format": FORMAT, **description, "files": files}, indent=1, ensure_ascii=False) + "\n"
         try:

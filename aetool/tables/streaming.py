@@ -47,6 +47,7 @@ def read_batches(
     only: Sequence[str] | None = None,
     keep: Sequence[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    width: int = 1,
 ) -> Generator[Batch, None, None]:
     """The rows of a CSV or Parquet file in their order; at least one batch, which may have no rows.
 
@@ -56,6 +57,7 @@ def read_batches(
         only: the model's features; all columns are features when None.
         keep: columns carried through in their own type; in a CSV file they are text.
         categories: those of the model, by feature.
+        width: numbers that a row becomes; batches are small enough for the results too.
 
     Raises:
         InputError: the file cannot be read, or does not hold what was asked for.
@@ -68,7 +70,7 @@ def read_batches(
     options = Options(None, (), None, keep, only, (), categories)
     with reading(source, ending):
         read = _parquet if ending == ".parquet" else _csv
-        for choice, table, share in read(opened, source, options):
+        for choice, table, share in read(opened, source, options, width):
             data = {name: table.column(name) for name in choice.wanted}
             kept = {name: data[name] for name in choice.keep}
             yield Batch(assemble_float32(choice, data, source), kept, share)
@@ -77,7 +79,7 @@ def read_batches(
 _Part = tuple[Choice, Any, float]
 
 
-def _parquet(opened: Callable[[], Any], source: str, options: Options) -> Iterator[_Part]:
+def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
     with opened() as stream, pq.ParquetFile(stream, buffer_size=BUFFER_BYTES) as file:
         schema = file.schema_arrow
         # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
@@ -88,12 +90,12 @@ def _parquet(opened: Callable[[], Any], source: str, options: Options) -> Iterat
         if rows == 0:
             yield choice, schema.empty_table(), 1.0
             return
-        for batch in file.iter_batches(_batch_rows(len(choice.wanted)), columns=choice.wanted):
+        for batch in file.iter_batches(_batch_rows(choice, width), columns=choice.wanted):
             done += batch.num_rows
             yield choice, pa.Table.from_batches([batch]), done / rows
 
 
-def _csv(opened: Callable[[], Any], source: str, options: Options) -> Iterator[_Part]:
+def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
     codec = _CODECS.get(streamed_ending(source) or "")
     # The types are settled beforehand: a reader that guesses them from the first rows fails on later ones.
     with ExitStack() as stack:
@@ -106,15 +108,17 @@ def _csv(opened: Callable[[], Any], source: str, options: Options) -> Iterator[_
         name: pa.bool_() if name in boolean else pa.float64() if name in numbers else pa.string()
         for name in choice.wanted
     }
-    done = 0
+    done, step = 0, _batch_rows(choice, width)
     with ExitStack() as stack:
         raw = opened()
         size = raw.size()
         reader = _open_csv(stack, raw, codec, types)
         try:
             for batch in reader:
-                done += batch.num_rows
-                yield choice, pa.Table.from_batches([batch]), min(raw.tell() / size, 1.0)
+                for start in range(0, batch.num_rows, step):
+                    part = batch.slice(start, step)
+                    done += part.num_rows
+                    yield choice, pa.Table.from_batches([part]), min(raw.tell() / size, 1.0)
         except pa.ArrowInvalid as error:
             raise _odd_cell(error, choice, done, source) from error
         if not done:
@@ -144,5 +148,5 @@ def _odd_cell(error: Exception, choice: Choice, done: int, source: str) -> Excep
     return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; mend the cell")
 
 
-def _batch_rows(columns: int) -> int:
-    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // (4 * columns)))
+def _batch_rows(choice: Choice, width: int) -> int:
+    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // (4 * max(width, len(choice.wanted)))))
