@@ -14,6 +14,7 @@ from typing import Any
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from aetool.errors import OutputError
+from aetool.reading import is_plain_relative
 from aetool.scale.places import appearing, listed, locate
 from aetool.scale.shard import Outcome, counts_of
 from aetool.scale.sources import Source
@@ -88,10 +89,11 @@ class OutputDirectory:
         try:
             with self._system.open_input_stream(self._path_of(MANIFEST)) as stream:
                 manifest: dict[str, Any] = json.loads(stream.read())
-            if manifest["format"] != FORMAT or any(
-                not isinstance(entry["output"], str) for entry in manifest["files"]
-            ):
+            if manifest["format"] != FORMAT:
                 raise ValueError(f"format {FORMAT} expected, found {manifest['format']!r:.40}")
+            for entry in manifest["files"]:  # which --overwrite deletes
+                if not is_plain_relative(entry["output"]):
+                    raise ValueError(f"{entry['output']!r:.80} does not stay inside the directory")
             return manifest
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._refused(

@@ -35,6 +35,12 @@ def locate(path: str) -> tuple[Any, str]:
     raise InputError(f"{path}: no file system for this URI ({'; '.join(reasons)}); check it, or install fsspec")
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Whether a source's path lies in the directory `folder`."""
+    whole = folder if is_remote(folder) else os.path.abspath(folder)  # noqa: PTH100
+    return path.startswith(f"{whole.rstrip('/')}/")
+
+
 def uri_of(given: str, path: str, other: str) -> str:
     """The URI of `other`, a path in the file system where the URI `given` has `path`."""
     before, _, after = given.partition(path)
@@ -51,9 +57,11 @@ def as_pattern(glob: str) -> re.Pattern[str]:
     """A shell's pattern: `*` and `?` stay inside one directory, `**` does not."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", glob)  # every second one is a wildcard
-    texts = [parts.get(piece, piece) if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
-    text = "".join(texts).replace("[!", "[^")
-    return re.compile(text, re.DOTALL)
+    texts = [
+        parts.get(piece, piece.replace("[!", "[^")) if place % 2 else re.escape(piece)
+        for place, piece in enumerate(pieces)
+    ]
+    return re.compile("".join(texts), re.DOTALL)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def stream(
     """
     begin = time.perf_counter()
     engine = engine or LocalEngine()
-    sources = find_sources(inputs)
+    sources = find_sources(inputs, outside=output)
     with task.open(1) as model:
         description, threshold = task.describe(model), model.threshold
     place = OutputDirectory(output)

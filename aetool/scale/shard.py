@@ -101,10 +101,10 @@ def counts_of(system: Any, path: str, task: str, source: Source) -> Counts | Non
     try:
         with system.open_input_file(path) as stream:
             footer = json.loads(pq.read_metadata(stream).metadata[FOOTER])
-    except (pa.ArrowException, KeyError, TypeError, ValueError):  # not one of ours
+        origin = {"task": task, "size": source.size, "modified": source.modified}
+        return Counts(**footer["counts"]) if footer["origin"] == origin else None
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):  # damaged, or not one of ours
         return None
-    origin = {"task": task, "size": source.size, "modified": source.modified}
-    return Counts(**footer["counts"]) if footer["origin"] == origin else None
 
 
 def _computed(
@@ -119,10 +119,8 @@ def _computed(
                 raise InputError(
                     f"{source.path}: --keep {clash[0]!r}: a result has that name too; rename the column there"
                 )
-            yield (
-                pa.table({**batch.kept, **{name: pa.array(column) for name, column in found.items()}}),
-                batch.share,
-            )
+            results = {name: pa.array(column) for name, column in found.items()}
+            yield pa.table({**batch.kept, **results}), batch.share
     finally:
         batches.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 from pyarrow.fs import FileType
 
 from aetool.errors import InputError
-from aetool.scale.places import as_pattern, is_remote, listed, locate, uri_of
+from aetool.scale.places import as_pattern, is_below, is_remote, listed, locate, uri_of
 from aetool.tables.streaming import STREAMED, streamed_ending
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -34,10 +34,11 @@ class Source:
         return self.name if self.name.lower().endswith(".parquet") else f"{self.name}.parquet"
 
 
-def find_sources(given: Sequence[str]) -> list[Source]:
+def find_sources(given: Sequence[str], *, outside: str) -> list[Source]:
     """The files that paths, directories, patterns and URIs stand for, sorted by name, each once.
 
-    Of a directory, all files below that can be streamed; names that begin with "." or "_" are left out.
+    Of a directory, all files below that can be streamed; names that begin with "." or "_" are left out, and so is
+    what lies in the directory `outside`, where the results go.
 
     Raises:
         InputError: something given stands for no file, for one that cannot be streamed, or two files would have
@@ -45,7 +46,7 @@ def find_sources(given: Sequence[str]) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for path in given:
-        found |= {source.path: source for source in _find(path)}
+        found |= {source.path: source for source in _find(path) if not is_below(source.path, outside)}
     outputs: dict[str, str] = {}
     for source in found.values():
         if (other := outputs.setdefault(source.output, source.path)) != source.path:

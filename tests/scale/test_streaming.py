@@ -166,7 +166,8 @@ def bad(three):
 def test_a_bad_file_stops_the_run_and_is_named(run, bad, tmp_path):
     with pytest.raises(InputError, match=r"b0\.parquet|column 'c3': 'oops' is not a number"):
         run(bad, tmp_path / "out")
-    assert not {"b0.parquet", "d.csv.parquet"} & set(content(tmp_path / "out"))
+    left = set(content(tmp_path / "out"))
+    assert left <= {"a.parquet", "c.csv.parquet", "deep/b.parquet"}  # nothing half written either
 
 
 def test_bad_files_are_skipped_when_told_and_done_when_mended(run, bad, three, tmp_path):
@@ -236,6 +237,21 @@ def test_a_directory_is_taken_only_when_it_is_free_or_ones_own(run, three, tmp_p
     assert sorted(content(tmp_path / "out")) == ["b.parquet"]
     with pytest.raises(OutputError, match="is a file"):
         run(three, three / "notes.txt")
+
+
+def test_overwrite_deletes_nothing_outside_of_the_directory(run, three, tmp_path):
+    run(three, tmp_path / "out")
+    (tmp_path / "thesis.parquet").write_text("years")
+    text = (tmp_path / "out" / "_aetool.json").read_text()
+    (tmp_path / "out" / "_aetool.json").write_text(text.replace('"a.parquet"', '"../thesis.parquet"'))
+    with pytest.raises(OutputError, match="does not stay inside"):
+        run(three, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "thesis.parquet").read_text() == "years"
+
+
+def test_results_below_the_inputs_are_never_taken_for_inputs(run, three):
+    for _ in range(2):
+        assert run(three, three / "results", resume=True).total("rows") == 600
 
 
 def test_two_runs_never_share_a_directory(run, three, tmp_path):
