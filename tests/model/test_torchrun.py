@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,9 @@ import torch
 
 from aetool.errors import InputError
 from aetool.evaluation import ranking
-from aetool.model import load_checkpoint
+from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, train
 from aetool.model.processes import ALONE, Processes, joined
 from aetool.tables import write_table
-
-
-def train(
-    data: Path, output: Path, *launcher: str, options: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "aetool",
-        "train",
-        str(data),
-        "--label",
-        "broken",
-        "-o",
-        str(output),
-    ]
-    return subprocess.run(
-        [*command, "--json", *options], capture_output=True, text=True, timeout=180, check=False, cwd=data.parent
-    )
-
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
@@ -43,13 +23,22 @@ TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 def test_two_processes_learn_what_one_learns(cancer: Any, tmp_path: Path) -> None:
     columns = dict(zip(cancer.names, cancer.values.T, strict=True))
     write_table(tmp_path / "table.parquet", {**columns, "broken": cancer.labels})
+    command = ("aetool", "train", "table.parquet", "--label", "broken", "-o", "two", "--json")
     options = ("--hidden-dims", "20", "--epochs", "25", "--batch-size", "32")
-    for name, launcher in (("one", ()), ("two", TWO)):
-        done = train(tmp_path / "table.parquet", tmp_path / name, *launcher, options=options)
-        assert done.returncode == 0, done.stderr
-        json.loads(done.stdout)  # of the first process alone
-    one, two = (load_checkpoint(tmp_path / name) for name in ("one", "two"))
-    assert two.provenance["processes"] == 2 and two.provenance["rows_trained"] == one.provenance["rows_trained"]
+    done = subprocess.run(
+        [sys.executable, *TWO, "-m", *command, *options],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)  # of the first process alone
+    shape = replace(AutoencoderConfig.for_width(30), hidden_dims=(20,))
+    one, two = train(cancer, TrainingConfig(epochs=25, batch_size=32), shape), load_checkpoint(tmp_path / "two")
+    assert two.provenance["processes"] == 2 and two.network.config == shape
+    assert two.provenance["rows_trained"] == one.provenance["rows_trained"]
     losses = [min(epoch["validation_loss"] for epoch in trained.history) for trained in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     found = [ranking(trained.score(cancer.values), cancer.labels)["auroc"] for trained in (one, two)]
