@@ -12,8 +12,8 @@ from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
-from aetool.cli.sign import keygen, sign
 from aetool.cli.serve import serve
+from aetool.cli.sign import keygen, sign
 from aetool.cli.train import train
 from aetool.cli.tune import tune
 from aetool.cli.verify import verify

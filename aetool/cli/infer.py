@@ -1,4 +1,4 @@
-"""`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file."""
+"""`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file, or of many."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options, places
+from aetool.cli import options, places, streamed
 from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.rows import rows_for
 from aetool.errors import InputError
@@ -17,12 +17,17 @@ from aetool.manifest import Manifest
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
+        streamed.options,
         options.overwrite,
         options.precision,
         options.provider,
         options.keep,
-        options.output(help="CSV, Parquet, NPY or NPZ file to write.  [default: CSV on stdout]"),
-        click.argument("data", type=options.PATH),
+        click.option(
+            "-o",
+            "--output",
+            help="CSV, Parquet, NPY or NPZ file, or a directory to stream into.  [default: CSV on stdout]",
+        ),
+        click.argument("data", nargs=-1, required=True),
         click.argument("bundle", type=options.PATH),
     ):
         command = decorate(command)
@@ -38,11 +43,13 @@ def encode(**arguments: Any) -> Result:
     Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
 
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+
     \b
     Example:
       aetool encode exported/machines new.csv --keep serial -o embeddings.parquet
     """
-    return _run("encoder", **arguments)
+    return _run("encode", **arguments)
 
 
 @click.command()
@@ -54,11 +61,13 @@ def reconstruct(**arguments: Any) -> Result:
     The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
 
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+
     \b
     Example:
       aetool reconstruct exported/machines new.csv -o expected.csv
     """
-    return _run("autoencoder", **arguments)
+    return _run("reconstruct", **arguments)
 
 
 @click.command()
@@ -71,19 +80,41 @@ def score(**arguments: Any) -> Result:
     impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows.
 
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+    A run that was killed goes on with --resume.
+
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
+      aetool score exported/machines 2025/*.parquet -o scores --resume
     """
-    return _run("detector", **arguments)
+    return _run("score", **arguments)
+
+
+_GRAPHS = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
 
 
 def _run(
-    graph: str,
+    command: str,
     *,
+    bundle: Path,
+    data: tuple[str, ...],
+    output: str | None,
+    **rest: Any,
+) -> Result:
+    how = streamed.How(*(rest.pop(name) for name in streamed.How._fields))
+    places.require_bundle(bundle)
+    if streamed.is_wanted(data, output, how):
+        return streamed.run(command, bundle, data, output, how, **rest)
+    return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
+
+
+def _one_file(
+    graph: str,
     bundle: Path,
     data: Path,
     output: Path | None,
+    *,
     keep: tuple[tuple[str, ...], ...],
     provider: str,
     precision: str,
@@ -94,7 +125,6 @@ def _run(
     from aetool import load
     from aetool.tables import write_arrays, write_csv, write_table
 
-    places.require_bundle(bundle)
     if output is not None:
         places.require_free_file(output, overwrite)
     with load(bundle, provider=provider, precision=precision) as model:

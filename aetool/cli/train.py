@@ -94,8 +94,10 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
-    with _Progress() as progress:
+    with _Progress(shown=model.is_first_process()) as progress:
         trained = model.train(table, config, architecture, progress=progress.advance, resume=previous)
+    if not model.is_first_process():  # of torchrun's; the first one writes and tells
+        click.get_current_context().exit()
     model.save_checkpoint(trained, output, overwrite=overwrite)
     best = min(trained.history, key=lambda epoch: epoch["validation_loss"])
     document = {
@@ -135,6 +137,9 @@ def _fields(config: type[Any]) -> set[str]:
 class _Progress:
     """A bar on a terminal, nothing elsewhere."""
 
+    def __init__(self, *, shown: bool) -> None:
+        self.shown = shown and sys.stderr.isatty()
+
     def __enter__(self) -> "_Progress":
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -145,7 +150,7 @@ class _Progress:
             TimeRemainingColumn(),
             console=console(sys.stderr),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not self.shown,
         )
         self.task: Any = None
         self.bar.__enter__()

@@ -13,6 +13,7 @@ from aetool.errors import CheckpointError, InputError
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import TrainedAutoencoder, network_from
 from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.processes import ALONE, Processes
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate climbs."""
@@ -36,8 +37,16 @@ class Epoch:
 class Loop:
     """One training: its state changes after an epoch, all of it at once, so that an interrupt cannot split it."""
 
-    def __init__(self, network: Autoencoder, rows: Tensor, held_out: Tensor, config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        network: Autoencoder,
+        rows: Tensor,
+        held_out: Tensor,
+        config: TrainingConfig,
+        processes: Processes = ALONE,
+    ) -> None:
         self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
+        self.processes, self.learner = processes, processes.wrap(network)
         self.epochs = config.epochs_for(len(rows))
         self.optimizer = torch.optim.Adam(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -84,8 +93,10 @@ class Loop:
         }
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        torch.set_rng_state(state["random"])
-        if self.rows.is_cuda and "random_cuda" in state:
+        # The first process saved it; the others go on with masks of their own.
+        if self.processes.first:
+            torch.set_rng_state(state["random"])
+        if self.processes.first and self.rows.is_cuda and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"], self.rows.device)
         self.history = tuple(dict(epoch) for epoch in previous.history)
         self.best = dict(previous.network.state_dict())
@@ -119,32 +130,36 @@ class Loop:
 
     def _train(self) -> float:
         self.network.train()
-        order = torch.randperm(len(self.rows))
-        shuffled = self.rows[order.to(self.rows.device)]
+        order = self.processes.agreed(torch.randperm(len(self.rows)).to(self.rows.device))
+        shuffled = self.rows[order]
         total = torch.zeros((), device=self.rows.device)
-        # A last batch of one row has no variance for batch norm: it joins the batch before.
+        # A single row has no variance for batch norm: a last batch so small joins the batch before.
         batches = list(torch.split(shuffled, self.config.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
+        if len(batches) > 1 and len(batches[-1]) < 2 * self.processes.count:
             batches[-2:] = [torch.cat(batches[-2:])]
         step = len(self.history) * len(batches)
         for batch in batches:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * _schedule(step / (self.epochs * len(batches)))
-            _, reconstruction = self.network(batch)
-            loss = torch.nn.functional.mse_loss(reconstruction, batch)
+            part = self.processes.part(batch)
+            _, reconstruction = self.learner(part)
+            loss = torch.nn.functional.mse_loss(reconstruction, part)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            # Gradients are averaged over the processes: weighed so that every row of the batch counts alike.
+            (loss * (len(part) * self.processes.count / len(batch))).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            total += loss.detach() * len(batch)
+            total += loss.detach() * len(part)
             step += 1
-        return float(total / len(self.rows))
+        return float(self.processes.summed(total) / len(self.rows))
 
     def _validate(self) -> float:
         self.network.eval()
         with torch.no_grad():
             _, reconstruction = self.network(self.held_out)
             # float64: a held-out row may lie so far out that its square leaves float32.
-            return float(torch.nn.functional.mse_loss(reconstruction.double(), self.held_out.double()))
+            loss = torch.nn.functional.mse_loss(reconstruction.double(), self.held_out.double())
+            # One verdict for all: batch norm's averages differ a little from process to process.
+            return float(self.processes.agreed(loss))
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}

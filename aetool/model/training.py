@@ -15,6 +15,7 @@ from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.loop import Epoch, Loop, finished, own_settings
 from aetool.model.one_hot import OneHot, encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
+from aetool.model.processes import joined
 from aetool.model.statistics import Statistics, learn_statistics, require_usable
 from aetool.tables import Table, fingerprint
 
@@ -37,6 +38,7 @@ def train(
 
     Rows labelled as anomalies are left out of training; some of them become golden vectors.
     KeyboardInterrupt ends training early and keeps the best epoch so far (`provenance["interrupted"]`).
+    Under torchrun the processes share each batch, and all of them return the same network.
 
     Args:
         table: feature columns, and labels if there are any.
@@ -63,13 +65,17 @@ def train(
     if encoding is not None:
         statistics = encoding.widen(statistics)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    standardised = _standardise(normal.values, statistics, encoding).to(device)
-    with own_settings(training.seed, architecture):
+    with (
+        joined(len(training_rows), training.batch_size) as processes,
+        own_settings(training.seed + processes.rank, architecture),
+    ):
+        standardised = _standardise(normal.values, statistics, encoding).to(device)
         loop = Loop(
             Autoencoder(architecture).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
             training,
+            processes,
         )
         if resume is not None:
             loop.restore(resume)
@@ -91,6 +97,7 @@ def train(
             "rows_labelled_anomalous": len(table) - len(normal),
             "interrupted": interrupted,
             "device": str(device),
+            **({"processes": processes.count} if processes.count > 1 else {}),
             "torch": torch.__version__,
         },
         loop.state,

@@ -18,11 +18,15 @@ from aetool.tables.choice import Choice, Options
 def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     """A Parquet file: what was chosen of it, and those columns by name."""
     with pq.ParquetFile(str(path)) as file:
-        # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
-        names = [name for name in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", name)]
-        choice = options.choose(names, str(path))
+        choice = options.choose(parquet_names(file.schema_arrow), str(path))
         table = file.read(columns=choice.wanted)
     return choice, {name: table.column(name) for name in choice.wanted}
+
+
+def parquet_names(schema: Any) -> list[str]:
+    """The columns of a Parquet file."""
+    # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
+    return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
 def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:

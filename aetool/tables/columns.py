@@ -1,7 +1,7 @@
 """Columns of any type to numbers, labels and what is carried through."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from aetool.runtime.categories import factorise, to_indexes
 from aetool.tables.arrow import pa
 from aetool.tables.choice import Choice, categorical_option, drop_options, listed
 from aetool.tables.table import Table
+
+F = TypeVar("F", np.float32, np.float64)
 
 MAX_CATEGORIES = 1_000
 """In one column; more are rather names or numbers than kinds."""
@@ -25,6 +27,34 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
             f"{source}: columns of different lengths: {choice.columns[0]!r} has {rows} rows, "
             f"{other!r} has {lengths[other]}: all need the same number"
         )
+    numbers, categories = _features(choice, data, source)
+    values = _interleaved([numbers[name] for name in choice.columns], np.empty((rows, len(choice.columns))))
+    labels = None if choice.label is None else _labels(data[choice.label], choice.label, source)
+    kept = {name: _untouched(data[name]) for name in choice.keep}
+    return Table(choice.names, values, labels, kept, source, choice.named, categories)
+
+
+def assemble_float32(choice: Choice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
+    """The features alone as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
+    numbers, _ = _features(choice, data, source)
+    columns = [numbers[name] for name in choice.columns]
+    with np.errstate(over="ignore"):
+        return _interleaved(columns, np.empty((len(columns[0]), len(columns)), np.float32))
+
+
+def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray[F]:
+    """Write columns, (rows,) each, into `values`, (rows, columns)."""
+    for start in range(0, len(values), 4096):  # in blocks that the cache holds: twice as fast as whole columns
+        block = slice(start, start + 4096)
+        for index, column in enumerate(columns):
+            values[block, index] = column[block]
+    return values
+
+
+def _features(
+    choice: Choice, data: Mapping[str, Any], source: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
+    """The feature columns as numbers, by the file's names, and the categories, by the table's."""
     numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}
     categories: dict[str, tuple[str, ...]] = {}
     for key, name in zip(choice.columns, choice.names, strict=True):
@@ -38,14 +68,7 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
             f"{source}: not numbers: column{'s' * (len(text) > 1)} {described}: "
             + ("give numbers, as in the training table" if choice.categories is not None else remedy)
         )
-    values = np.empty((rows, len(choice.columns)))
-    for start in range(0, rows, 4096):  # in blocks that the cache holds: twice as fast as whole columns
-        block = slice(start, start + 4096)
-        for index, name in enumerate(choice.columns):
-            values[block, index] = numbers[name][block]
-    labels = None if choice.label is None else _labels(data[choice.label], choice.label, source)
-    kept = {name: _untouched(data[name]) for name in choice.keep}
-    return Table(choice.names, values, labels, kept, source, choice.named, categories)
+    return numbers, categories
 
 
 def _indexes(
@@ -96,6 +119,9 @@ def _numbers(column: Any) -> NDArray[Any] | None:
         return column if column.dtype.kind in "biuf" else None
     column = _decoded(column)
     kinds = pa.types
+    if kinds.is_floating(column.type) and not column.null_count:
+        whole: NDArray[Any] = column.to_numpy()
+        return whole
     if any(
         is_kind(column.type)
         for is_kind in (kinds.is_boolean, kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_null)

@@ -1,7 +1,7 @@
 """CSV in: through pyarrow, with faults named by row and column."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
         names = table.column_names
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: the header is not UTF-8: save the file as UTF-8") from error
-    if len(names) == 1 and (separator := re.search(r"[;\t|]", names[0])):
-        raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
+    require_commas(names, source)
     choice = options.choose(names, source)
     data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
     for name, column in data.items():
@@ -40,6 +39,12 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
                 )
                 data[name] = _cells(text, f"column {name!r}", source, mend)
     return choice, data
+
+
+def require_commas(names: Sequence[str], source: str) -> None:
+    """Raises InputError if the one column of a header looks like several, parted by something else."""
+    if len(names) == 1 and (separator := re.search(r"[;\t|]", names[0])):
+        raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
 def _parse_csv(path: Path, types: Mapping[str, Any]) -> Any:

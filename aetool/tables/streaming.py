@@ -1,0 +1,152 @@
+"""A file that need not fit in memory: its rows, a batch at a time."""
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.errors import InputError
+from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
+from aetool.tables.choice import Choice, Options
+from aetool.tables.columns import assemble_float32
+from aetool.tables.csv_files import require_commas
+from aetool.tables.faults import reading
+
+STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
+_CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}
+BATCH_BYTES = 2 << 20
+"""Of one batch: a few are under way at once, and each is large beside the cost of a call."""
+MAX_BATCH_ROWS = 128 * 1024
+BUFFER_BYTES = 1 << 20
+"""Read ahead of each Parquet column, so that a row group need not be in memory as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a file."""
+
+    values: NDArray[np.float32]  # (rows, columns), C-ordered, as a model takes them
+    kept: Mapping[str, Any]  # Arrow columns, (rows,) each
+    share: float  # of the file that is read by now, 0 to 1
+
+
+def streamed_ending(name: str) -> str | None:
+    """The ending that tells the format of a file which can be read in batches, or None."""
+    found = [ending for ending in STREAMED if name.lower().endswith(ending)]
+    return found[0] if found else None
+
+
+def read_batches(
+    opened: Callable[[], Any],
+    source: str,
+    *,
+    only: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
+    width: int = 1,
+) -> Generator[Batch, None, None]:
+    """The rows of a CSV or Parquet file in their order; at least one batch, which may have no rows.
+
+    Args:
+        opened: opens the file, a `pyarrow.NativeFile` that can seek.
+        source: the file's name, whose ending is one of STREAMED.
+        only: the model's features; all columns are features when None.
+        keep: columns carried through in their own type; in a CSV file they are text.
+        categories: those of the model, by feature.
+        width: numbers that a row becomes; batches are small enough for the results too.
+
+    Raises:
+        InputError: the file cannot be read, or does not hold what was asked for.
+        DependencyError: pyarrow is missing.
+    """
+    require_pyarrow()
+    ending = streamed_ending(source)
+    if ending is None:
+        raise InputError(f"{source}: a file to stream is expected, {', '.join(STREAMED)}: convert it")
+    options = Options(None, (), None, keep, only, (), categories)
+    with reading(source, ending):
+        read = _parquet if ending == ".parquet" else _csv
+        for choice, table, share in read(opened, source, options, width):
+            data = {name: table.column(name) for name in choice.wanted}
+            kept = {name: data[name] for name in choice.keep}
+            yield Batch(assemble_float32(choice, data, source), kept, share)
+
+
+_Part = tuple[Choice, Any, float]
+
+
+def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
+    with opened() as stream, pq.ParquetFile(stream, buffer_size=BUFFER_BYTES) as file:
+        schema = file.schema_arrow
+        # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
+        choice = options.choose(
+            [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)], source
+        )
+        rows, done = file.metadata.num_rows, 0
+        if rows == 0:
+            yield choice, schema.empty_table(), 1.0
+            return
+        for batch in file.iter_batches(_batch_rows(choice, width), columns=choice.wanted):
+            done += batch.num_rows
+            yield choice, pa.Table.from_batches([batch]), done / rows
+
+
+def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
+    codec = _CODECS.get(streamed_ending(source) or "")
+    # The types are settled beforehand: a reader that guesses them from the first rows fails on later ones.
+    with ExitStack() as stack:
+        guessed = _open_csv(stack, opened(), codec).schema
+    require_commas(guessed.names, source)
+    choice = options.choose(guessed.names, source)
+    numbers = set(choice.columns) - set(options.categories or ())
+    boolean = {name for name in numbers if pa.types.is_boolean(guessed.field(name).type)}
+    types = {
+        name: pa.bool_() if name in boolean else pa.float64() if name in numbers else pa.string()
+        for name in choice.wanted
+    }
+    done, step = 0, _batch_rows(choice, width)
+    with ExitStack() as stack:
+        raw = opened()
+        size = raw.size()
+        reader = _open_csv(stack, raw, codec, types)
+        try:
+            for batch in reader:
+                for start in range(0, batch.num_rows, step):
+                    part = batch.slice(start, step)
+                    done += part.num_rows
+                    yield choice, pa.Table.from_batches([part]), min(raw.tell() / size, 1.0)
+        except pa.ArrowInvalid as error:
+            raise _odd_cell(error, choice, done, source) from error
+        if not done:
+            yield choice, reader.schema.empty_table(), 1.0
+
+
+def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str, Any] | None = None) -> Any:
+    stream = stack.enter_context(raw)
+    if codec is not None:
+        stream = stack.enter_context(pa.CompressedInputStream(stream, codec))
+    return stack.enter_context(
+        pacsv.open_csv(
+            stream,
+            pacsv.ReadOptions(block_size=BATCH_BYTES),
+            pacsv.ParseOptions(newlines_in_values=True),
+            pacsv.ConvertOptions(column_types=types, include_columns=None if types is None else list(types)),
+        )
+    )
+
+
+def _odd_cell(error: Exception, choice: Choice, done: int, source: str) -> Exception:
+    """What Arrow says of a cell, with the name of its column."""
+    found = re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)
+    if found is None:
+        return error
+    name, cell = choice.wanted[int(found[1])], found[2][:40]
+    return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; mend the cell")
+
+
+def _batch_rows(choice: Choice, width: int) -> int:
+    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // (4 * max(width, len(choice.wanted)))))
