@@ -13,7 +13,9 @@ from aetool.strict_json import Fields, no_constant, require_storable, unique_key
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
-GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
+GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
+SEGMENTER = "segmenter"
+"""A graph that `aetool segment` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class Manifest:
                     f"found no {', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
-                if graph in ("encoder", "decoder") and self.embedding_shape is None:
+                if graph in ("encoder", "decoder", SEGMENTER) and self.embedding_shape is None:
                     raise BundleError(
                         f"{where}: variant {precision!r} names graph {graph!r}, but embedding_shape is null; "
                         "export the bundle again"

@@ -22,7 +22,7 @@ from aetool.export.scoring_nodes import add_scoring
 from aetool.export.stated import stated_scaling, stated_threshold
 from aetool.export.threshold import choose_threshold
 from aetool.model.roles import Roles, recognise
-from aetool.model.scored import SCORES, Scaling, Score
+from aetool.model.scored import SCORES, SMALLEST, Scaling, Score
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 
@@ -151,15 +151,16 @@ class _RowByRow:
             if self.scaling is not None:
                 z = (z - self.scaling.mean) / self.scaling.scale
             residual = (z - y).reshape(len(z), -1)
-            if self.score == "mae":
-                score = np.mean(np.abs(residual), axis=1)
-            elif self.score == "mse":
-                score = np.mean(residual**2, axis=1)
+            distance = np.abs(residual) if self.score == "mae" else residual**2
+            if self.score == "euclidean":
+                score = np.sqrt(np.sum(distance, axis=1))
+                contribution = distance / np.maximum(score, SMALLEST)[:, None]
             else:
-                score = np.sqrt(np.sum(residual**2, axis=1))
+                score = np.mean(distance, axis=1)
+                contribution = distance / distance.shape[1]
             if self.scaling is not None:
                 y = y * self.scaling.scale + self.scaling.mean
-        outputs: Reference = {"reconstruction": y, "score": score}
+        outputs: Reference = {"reconstruction": y, "score": score, "contribution": contribution.reshape(z.shape)}
         if self.roles.embedding is not None:
             outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
         return outputs
