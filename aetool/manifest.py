@@ -93,6 +93,8 @@ class Manifest:
     files: Mapping[str, FileRecord]
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
+    segments: Mapping[str, Any] = field(default_factory=dict)
+    """How the segments were made and what they are; empty where `aetool segment` made none."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -159,6 +161,7 @@ class Manifest:
                 name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
                 for name, entry in entries.children("files")
             },
+            segments=entries.take("segments", dict) if "segments" in entries.content else {},
             unknown=entries.rest(),
         )
         manifest._validate(where)
@@ -228,4 +231,6 @@ def _plain(record: Any) -> dict[str, Any]:
     for optional in ("categories", "inner_values"):
         if content.get(optional, ()) is None:
             del content[optional]
+    if content.get("segments") == {}:
+        del content["segments"]
     return {**content.pop("unknown"), **content}
