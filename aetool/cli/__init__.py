@@ -3,12 +3,14 @@
 from aetool.cli.adopt import adopt
 from aetool.cli.bench import bench, compare
 from aetool.cli.demo import demo
+from aetool.cli.drift import drift
 from aetool.cli.evaluate import evaluate
 from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.report import report
+from aetool.cli.segment import segment
 from aetool.cli.train import train
 from aetool.cli.verify import verify
 
@@ -22,6 +24,8 @@ for command in (
     reconstruct,
     score,
     evaluate,
+    segment,
+    drift,
     bench,
     compare,
     report,

@@ -15,7 +15,7 @@ from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.evidence import some_rows
 from aetool.export.inspection import rename_values, require_sane
-from aetool.export.module import columns, finite_scores, real_rows, score_rule, spread
+from aetool.export.module import columns, finite_scores, given_baseline, real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring
@@ -92,7 +92,8 @@ def adopt(
     given = options.threshold
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
-    threshold = choose_threshold(finite_scores(reference(real)), options.contamination, given)
+    known = reference(real)
+    threshold = choose_threshold(finite_scores(known), options.contamination, given)
     _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = Candidate(
@@ -104,6 +105,7 @@ def adopt(
         score=score_rule(reading.score),
         features=features,
         provenance={"adopted": Path(model).name, "producer": original.producer_name or "unknown"},
+        baseline=given_baseline(real, features, known["score"]),
     )
     return publish_candidate(candidate, path, options)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.baseline import column_names
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.manifest import SEGMENTER, Manifest
@@ -61,7 +62,9 @@ def add_segments(
     bundle = Bundle.open_whole(path)
     manifest = bundle.manifest
     if manifest.embedding_shape is None:
-        raise InputError(f"{path}: its model gives no embedding, which segments are made from; export one that does")
+        raise InputError(
+            f"{path}: its model gives no embedding, which segments are made from; export one that does"
+        )
     if SEGMENTER in bundle.variant("fp32").files and not overwrite:
         raise OutputError(f"{path}: has segments already; pass --overwrite to replace them")
     with load(path, provider="cpu", precision="fp32") as model:
@@ -75,7 +78,12 @@ def add_segments(
     parity = [
         *compare_graph(SEGMENTER, expected, found["fp32"], features=rows, threshold=0.0, rows=source or "given"),
         *compare_graph(
-            SEGMENTER, golden, _run(graphs["fp32"], golden["features"]), features=rows, threshold=0.0, rows="golden"
+            SEGMENTER,
+            golden,
+            _run(graphs["fp32"], golden["features"]),
+            features=rows,
+            threshold=0.0,
+            rows="golden",
         ),
     ]
     if failed := [f"{record.output} on {record.rows} rows: {record.reason}" for record in parity if record.reason]:
@@ -86,7 +94,9 @@ def add_segments(
     described = {
         **_method(clustering, seed, source, expected["segment"]),
         "same_as_fp32": kept,
-        "segments": profile(rows, expected["segment"], len(clustering.centres), *_columns(manifest)),
+        "segments": profile(
+            rows, expected["segment"], len(clustering.centres), column_names(manifest), manifest.categories
+        ),
     }
     return Segmented(_published(bundle, graphs, golden, described), parity)
 
@@ -104,7 +114,9 @@ def _published(
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
-    records = {name: replace(record, unknown=_rest(manifest, name)) for name, record in record_files(files).items()}
+    records = {
+        name: replace(record, unknown=_rest(manifest, name)) for name, record in record_files(files).items()
+    }
     if Bundle.open(bundle.path).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
     return publish(
@@ -137,13 +149,6 @@ def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.
             "refits": REFITS,
         },
     }
-
-
-def _columns(manifest: Manifest) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Names and categories of the columns; made-up names where a table has none, no names where rows are none."""
-    if len(manifest.input_shape) != 1:
-        return (), {}
-    return manifest.feature_names or tuple(f"X_{i}" for i in range(manifest.input_shape[0])), manifest.categories
 
 
 def _run(graph: bytes, rows: NDArray[Any]) -> Arrays:

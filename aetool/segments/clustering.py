@@ -33,7 +33,7 @@ class Clustering:
     silhouettes: dict[int, float] | None
     """Number of clusters -> mean silhouette, where it was to be found (Rousseeuw 1987)."""
     agreement: Floats
-    """(REFITS,) adjusted Rand index between these segments and those of bootstrap refits (Hubert & Arabie 1985)."""
+    """(REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
 
     @property
     def centres(self) -> Floats:
@@ -96,7 +96,7 @@ def _require_enough(rows: Floats, clusters: int | None) -> None:
     different = len(np.unique(rows, axis=0))
     if different <= wanted:
         raise InputError(
-            f"clusters: {wanted} segments need more than {wanted} rows whose embeddings differ, found {different}; "
+            f"clusters: {wanted} segments need more than {wanted} different embeddings, found {different}; "
             "give more rows, or fewer clusters"
         )
 

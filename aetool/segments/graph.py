@@ -1,5 +1,7 @@
 """The segmenter as a graph: a bundle's encoder, and after it the distances to the centres."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -65,10 +67,11 @@ def segmenter(encoder: bytes, clustering: Clustering) -> bytes:
     stated = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, {**stated, "graph": SEGMENTER, "segments": str(len(centres))})
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    made: bytes = model.SerializeToString(deterministic=True)
+    return made
 
 
-def _node(operator: str, inputs: list[str], output: str, **attributes: int) -> NodeProto:
+def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(operator, [_inside(name) for name in inputs], [_inside(output)], **attributes)
 
 

@@ -42,8 +42,9 @@ def profile(
             if name in categories
             else _of_number(name, values, members)
         )
-        for own, trait in zip(traits, found, strict=True):
-            own += [] if trait is None else [trait]
+        for kept, trait in zip(traits, found, strict=True):
+            if trait is not None:
+                kept.append(trait)
     described = []
     for number, (member, own) in enumerate(zip(members, traits, strict=True)):
         own.sort(key=lambda trait: -abs(trait["difference"]))
@@ -72,9 +73,7 @@ def label(traits: Sequence[Trait]) -> str:
     return ", ".join(words) or "much like everybody"
 
 
-def _of_number(
-    name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]
-) -> list[Trait | None]:
+def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]) -> list[Trait | None]:
     known = np.isfinite(values)
     ranks = np.zeros(len(values))
     ranks[known] = _ranks(values[known])

@@ -24,6 +24,8 @@ COMMANDS = (
     "reconstruct",
     "score",
     "evaluate",
+    "segment",
+    "drift",
     "bench",
     "bench compare",
     "report",
