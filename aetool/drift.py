@@ -20,7 +20,7 @@ MODERATE_PSI, LARGE_PSI = 0.1, 0.25
 """Below the first nothing has changed, above the second much has (Siddiqi, Credit Risk Scorecards, 2006)."""
 MOST_OUTSIDE = 0.05
 """Share of values outside the range, or of unseen categories, from which a column has drifted."""
-LARGE_DISTANCE, MOST_CHANCE = 0.1, 0.01
+LARGE_DISTANCE, MOST_CHANCE = 0.1, 0.001
 """Kolmogorov-Smirnov distance from which scores have drifted, unless chance gives it oftener than that; the
 columns share that chance for their PSI (Bonferroni)."""
 

@@ -18,7 +18,7 @@ from aetool.publish import publish, record_files
 from aetool.runtime.autoencoder import load
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
-from aetool.segments.clustering import LIMIT, MOST_FIT_ROWS, REFITS, Clustering, fit
+from aetool.segments.clustering import LIMIT, MOST_FIT_ROWS, Clustering, fit
 from aetool.segments.graph import segmenter
 from aetool.segments.profile import profile
 from aetool.selftest import read_golden
@@ -146,7 +146,7 @@ def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.
         "stability": {
             "adjusted_rand_index": float(clustering.agreement.mean()),
             "lowest": float(clustering.agreement.min()),
-            "refits": REFITS,
+            "refits": len(clustering.agreement),
         },
     }
 
