@@ -129,7 +129,7 @@ def wilson(count: int, of: int) -> Interval:
     share, weight = count / of, 1 + z * z / of
     middle = (share + z * z / (2 * of)) / weight
     half = z / weight * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (max(0.0, middle - half) if count else 0.0, min(1.0, middle + half) if count < of else 1.0)
 
 
 def stability_index(before: NDArray[np.float64], rows_before: int, counts: NDArray[np.int64]) -> float:

@@ -1,5 +1,6 @@
 """k-means on embeddings: how many segments, where their centres lie, and how sure that is."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ class Clustering:
 
 def scaled(embedding: NDArray[Any], mean: Floats, scale: Floats) -> Floats:
     """(rows, ...) -> z, (rows, embedding_dim); no number where the embedding is none."""
-    z = (embedding.reshape(len(embedding), -1).astype(np.float64) - mean) / scale
+    z = (_flat(embedding) - mean) / scale
     return np.where(np.isfinite(z), np.clip(z, -LIMIT, LIMIT), np.nan)
 
 
@@ -64,7 +65,7 @@ def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
     Raises:
         InputError: too few different embeddings.
     """
-    flat = embedding.reshape(len(embedding), -1).astype(np.float64)
+    flat = _flat(embedding)
     random = np.random.default_rng(seed)
     flat = _some(flat[np.isfinite(flat).all(axis=1)], MOST_FIT_ROWS, random)
     _require_enough(flat, clusters)
@@ -87,6 +88,10 @@ def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
         again = _means(sample[random.integers(0, len(sample), len(sample))], clusters, seed + i, REFIT_STARTS)
         agreement[i] = adjusted_rand_score(found, again.predict(sample))
     return Clustering(mean, scale, means, silhouettes, agreement)
+
+
+def _flat(embedding: NDArray[Any]) -> Floats:
+    return embedding.reshape(len(embedding), math.prod(embedding.shape[1:])).astype(np.float64)
 
 
 def _require_enough(rows: Floats, clusters: int | None) -> None:

@@ -10,7 +10,7 @@ from aetool.export import export_checkpoint
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 from aetool.segments import add_segments, clustering
 
-GROUPS = np.array([[0, 0, 0, 0], [6, 0, 6, 0], [0, 6, 0, 6]], float)
+GROUPS = np.array([[0, 0, 0, 0], [9, 0, 9, 0], [0, 9, 0, 9]], float)
 SIZES = (150, 100, 50)
 
 
