@@ -58,7 +58,7 @@ def segment(
     keep: tuple[tuple[str, ...], ...],
     overwrite: bool,
 ) -> Result:
-    """Groups of rows that are alike, to name and to tell new rows by.
+    """Groups of rows that are alike: make, show, or give them.
 
     With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
     different from everybody. With --profile it shows that again. With DATA it gives the segment of every row: 0 is
