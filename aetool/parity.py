@@ -147,7 +147,7 @@ def compare_segments(
         return OutputParity(graph, "segment", rows, tuple(actual.shape), nan, nan, nan, 0, reason=reason)
     wanted, found = np.asarray(expected, np.int64), np.asarray(actual, np.int64)
     differs = wanted != found
-    both = differs & (wanted >= 0) & (found >= 0) & (found < distance.shape[1])
+    both = differs & (np.minimum(wanted, found) >= 0) & (np.maximum(wanted, found) < distance.shape[1])
     own, other = (np.asarray(distance, np.float64)[both, segment[both]] for segment in (wanted, found))
     near = np.abs(own - other) <= DECISION_BAND * np.abs(own)
     borderline = int(np.count_nonzero(near))

@@ -102,7 +102,8 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if "explainer" in graphs:
         shapes["contribution"] = (rows, *row)
     if SEGMENTER in graphs:
-        shapes["segment"] = (rows,)
+        clusters = golden.get("distance", np.empty(0)).shape[1:2] or (0,)
+        shapes |= {"segment": (rows,), "distance": (rows, *clusters)}
     if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
     for name, shape in shapes.items():

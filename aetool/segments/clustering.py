@@ -72,6 +72,7 @@ def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
     mean, spread = flat.mean(axis=0), flat.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     z = scaled(flat, mean, scale)
+    _require_enough(z, clusters)  # what lies beyond LIMIT is alike
     sample = _some(z, MOST_SAMPLE_ROWS, random)
     silhouettes = None
     if clusters is None:

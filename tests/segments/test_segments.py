@@ -16,10 +16,11 @@ from sklearn.metrics import adjusted_rand_score
 import aetool
 from aetool import segments
 from aetool.bundle import Bundle
-from aetool.errors import InputError, OutputError, VerificationError
+from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.export import ModuleOptions, export_module
+from aetool.reading import sha256
 from aetool.segments import add_segments, adding, clustering, graph
-from aetool.selftest import verify_bundle, verify_rows
+from aetool.selftest import read_golden, verify_bundle, verify_rows
 
 
 def fitted(embedding, clusters, seed=0):
@@ -118,11 +119,26 @@ def test_verify_finds_a_centre_that_was_moved(segmented, tmp_path, groups):
     centres.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(centres)[::-1] * 3, centres.name))
     content = model.SerializeToString()
     manifest = json.loads((path / "manifest.json").read_text())
-    manifest["files"]["segmenter.onnx"] = {"sha256": aetool.bundle.sha256(content), "size": len(content)}
+    manifest["files"]["segmenter.onnx"] = {"sha256": sha256(content), "size": len(content)}
     (path / "segmenter.onnx").write_bytes(content)
     (path / "manifest.json").write_text(json.dumps(manifest))
     failed = {record.output for record in verify_bundle(path) if not record.passed}
     assert failed == {"segment", "distance"}
+
+
+@pytest.mark.parametrize("name", ["segment", "distance"])
+@pytest.mark.parametrize("values", [None, np.zeros(300), np.zeros((2, 2))])
+def test_golden_vectors_without_segments_are_refused(segmented, tmp_path, name, values):
+    path = shutil.copytree(segmented.bundle.path, tmp_path / "broken")
+    golden = read_golden(Bundle.open(path))
+    del golden[name]
+    np.savez(path / "golden.npz", **golden, **({} if values is None else {name: values}))
+    content = (path / "golden.npz").read_bytes()
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["golden.npz"] = {"sha256": sha256(content), "size": len(content)}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=name):
+        verify_bundle(path)
 
 
 def test_a_graph_that_differs_is_not_published(plain, groups, monkeypatch):
