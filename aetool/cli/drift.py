@@ -61,8 +61,8 @@ def drift(bundle: Path, data: Path, label: str | None, provider: str, precision:
         ]
         if lines:
             out.print(table(columns, lines, right=columns[2:]))
-        if more := len(found.features) - SHOWN:
-            out.print(f"and {more} columns that have changed less" if more > 0 else "")
+        if (more := len(found.features) - SHOWN) > 0:
+            out.print(f"and {more} columns that have changed less")
         promised = "no promise to hold them to"
         if found.promised is not None and found.promised_interval is not None:
             low, high = found.promised_interval
