@@ -37,7 +37,10 @@ class _Clusters(click.ParamType[Any]):
 @click.argument("rows", metavar="[DATA]", type=options.PATH, required=False)
 @click.option("--data", type=options.PATH, help="Learn segments from this table, and add them to the bundle.")
 @click.option(
-    "--clusters", type=_Clusters(), help="How many to learn; auto: 2 to 10, by silhouette.  [default: auto]"
+    "--clusters",
+    type=_Clusters(),
+    metavar="N|auto",
+    help="How many to learn; auto: 2 to 10, by silhouette.  [default: auto]",
 )
 @click.option("--seed", type=int, help="Same seed, same segments.  [default: 0]")
 @click.option("--profile", is_flag=True, help="Show what each segment is.")
@@ -174,7 +177,8 @@ def _show(out: Console, segments: Mapping[str, Any]) -> None:
 
 def sentence(trait: Mapping[str, Any]) -> tuple[str, str]:
     """A trait in plain words: `fresh`, `27,000 against 8,500 in the middle of all (3.2 x)`."""
-    ratio = f" ({trait['ratio']:.2g} x)" if trait["ratio"] is not None else ""
+    times = trait["ratio"]
+    ratio = "" if times is None else f" ({times:,.0f} x)" if times >= 10 else f" ({times:.2g} x)"
     own, everybody = trait["of_segment"], trait["of_all"]
     if "category" in trait:
         return trait["feature"], f"{trait['category']} for {own:.0%} against {everybody:.0%} of all{ratio}"
