@@ -15,8 +15,10 @@ FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 """Beside the manifest, which it covers; so it is not listed there."""
-GRAPHS = ("encoder", "decoder", "autoencoder", "detector")
 _TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
+GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
+SEGMENTER = "segmenter"
+"""A graph that `aetool segment` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Manifest:
     files: Mapping[str, FileRecord]
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
+    segments: Mapping[str, Any] = field(default_factory=dict)
+    """How the segments were made and what they are; empty where `aetool segment` made none."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -181,6 +185,7 @@ class Manifest:
                 name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
                 for name, entry in entries.children("files")
             },
+            segments=entries.take("segments", dict) if "segments" in entries.content else {},
             unknown=entries.rest(),
         )
         manifest._validate(where)
@@ -213,7 +218,7 @@ class Manifest:
                     f"found no {', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
-                if graph in ("encoder", "decoder") and self.embedding_shape is None:
+                if graph in ("encoder", "decoder", SEGMENTER) and self.embedding_shape is None:
                     raise BundleError(
                         f"{where}: variant {precision!r} names graph {graph!r}, but embedding_shape is null; "
                         "export the bundle again"
@@ -258,4 +263,6 @@ def _plain(record: Any) -> dict[str, Any]:
     for optional in ("categories", "inner_values", "tolerances"):
         if content.get(optional, ()) is None:
             del content[optional]
+    if content.get("segments") == {}:
+        del content["segments"]
     return {**content.pop("unknown"), **content}

@@ -40,9 +40,9 @@ class OutputParity:
     rank_correlation: float | None = None
     """Spearman's, for scores."""
     flipped: int | None = None
-    """Decisions that differ, for is_anomaly."""
+    """Decisions that differ, for is_anomaly; rows in another segment, for segment."""
     borderline: int | None = None
-    """Decisions that differ where the reference score lies within DECISION_BAND of the threshold."""
+    """Those that differ too, but where the reference lies within DECISION_BAND of the other answer."""
     reason: str = ""
     """Why it failed; empty when it passed."""
 
@@ -146,6 +146,37 @@ def compare_decisions(
     )
 
 
+def compare_segments(
+    graph: str, expected: Array, actual: Array, distance: Array, *, rows: str = "golden"
+) -> OutputParity:
+    """Compare two arrays of segments, (rows,), given the reference's distance to each centre, (rows, clusters)."""
+    if actual.shape != expected.shape:
+        nan = float("nan")
+        reason = f"shape {expected.shape} expected"
+        return OutputParity(graph, "segment", rows, tuple(actual.shape), nan, nan, nan, 0, reason=reason)
+    wanted, found = np.asarray(expected, np.int64), np.asarray(actual, np.int64)
+    differs = wanted != found
+    both = differs & (np.minimum(wanted, found) >= 0) & (np.maximum(wanted, found) < distance.shape[1])
+    own, other = (np.asarray(distance, np.float64)[both, segment[both]] for segment in (wanted, found))
+    near = np.abs(own - other) <= DECISION_BAND * np.abs(own)
+    borderline = int(np.count_nonzero(near))
+    flipped = int(np.count_nonzero(differs)) - borderline
+    worst = float(flipped > 0)
+    return OutputParity(
+        graph,
+        "segment",
+        rows,
+        tuple(found.shape),
+        worst,
+        worst,
+        worst,
+        0.0,
+        flipped=flipped,
+        borderline=borderline,
+        reason=f"{flipped} of {differs.size} rows in another segment" if flipped else "",
+    )
+
+
 def compare_graph(
     graph: str,
     expected: Mapping[str, Array],
@@ -159,7 +190,8 @@ def compare_graph(
     """Compare every output of one graph with the reference of the same name.
 
     Args:
-        expected: output name -> reference; must hold `score` where it holds `is_anomaly`. It may hold an
+        expected: output name -> reference; must hold `score` where it holds `is_anomaly`, and `distance` where
+            it holds `segment`. It may hold an
             `alternative` to the reconstruction: the second category where two are near ties.
         actual: output name -> what the graph gave.
         rows: what to call these rows.
@@ -170,6 +202,9 @@ def compare_graph(
     scaled = {name: getattr(tolerances, name) for name in ("embedding", "reconstruction", "score")}
     records = []
     for output, values in actual.items():
+        if output == "segment":
+            records.append(compare_segments(graph, expected["segment"], values, expected["distance"], rows=rows))
+            continue
         if output == "is_anomaly":
             decisions, score, flips = expected["is_anomaly"], expected["score"], tolerances.flips
             records.append(compare_decisions(graph, decisions, values, score, threshold, flips=flips, rows=rows))

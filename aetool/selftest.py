@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, reason_of
+from aetool.manifest import SEGMENTER
 from aetool.parity import EXACT, OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
@@ -60,7 +61,7 @@ def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "au
     for precision in bundle.manifest.variants:
         with load(path, provider=provider, precision=precision) as model:
             single: dict[str, NDArray[Any]] = {}
-            for graph in ("autoencoder", "detector"):
+            for graph in [graph for graph in model.graphs if graph not in ("encoder", "decoder")]:
                 parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]
                 parts = parts or [model.run(graph, rows)]
                 single |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -116,6 +117,12 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     shapes = {"features": (rows, *row), "reconstruction": (rows, *row), "score": (rows,), "is_anomaly": (rows,)}
     if code is not None:
         shapes["embedding"] = (rows, *code)
+    graphs = bundle.variant("fp32").files
+    if "explainer" in graphs:
+        shapes["contribution"] = (rows, *row)
+    if SEGMENTER in graphs:
+        clusters = golden.get("distance", np.empty(0)).shape[1:2] or (0,)
+        shapes |= {"segment": (rows,), "distance": (rows, *clusters)}
     if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
     for name, shape in shapes.items():

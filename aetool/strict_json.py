@@ -137,6 +137,12 @@ class Fields:
                 self._fail(f"{entry.path}.{name}", "a list of texts", None)
         return cast(dict[str, tuple[str, ...]], lists)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        values = self.take(key, list)
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            self._fail(f"{self.path}.{key}", "a list of numbers", values)
+        return tuple(map(float, values))
+
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
         entry = self.child(key)
         return {name: entry.take(name, kind) for name in entry.content}

@@ -5,6 +5,7 @@ from aetool.cli.bench import bench, compare
 from aetool.cli.bench_serve import bench_serve
 from aetool.cli.demo import demo
 from aetool.cli.deploy import deploy
+from aetool.cli.drift import drift
 from aetool.cli.evaluate import evaluate
 from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
@@ -12,6 +13,7 @@ from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
+from aetool.cli.segment import segment
 from aetool.cli.serve import serve
 from aetool.cli.sign import keygen, sign
 from aetool.cli.train import train
@@ -31,6 +33,8 @@ for command in (
     quantize,
     tune,
     serve,
+    segment,
+    drift,
     bench,
     compare,
     bench_serve,

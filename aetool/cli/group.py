@@ -12,6 +12,8 @@ from aetool.cli.output import JSON_OPTION, fail, print_json, say
 from aetool.errors import AetoolError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+DRIFTED = 3
+"""Done, and what was looked for was found: for a job that looks regularly."""
 
 
 class AetoolGroup(click.Group):

@@ -11,6 +11,7 @@ from rich.console import Console
 from aetool.cli import options, places, streamed
 from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.rows import rows_for
+from aetool.cli.why import why_columns
 from aetool.errors import InputError
 from aetool.manifest import Manifest
 
@@ -71,6 +72,12 @@ def reconstruct(**arguments: Any) -> Result:
 
 
 @click.command()
+@click.option(
+    "--explain",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Name the N features that contribute most to each score.",
+)
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
@@ -82,11 +89,14 @@ def score(**arguments: Any) -> Result:
 
     With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
     A run that was killed goes on with --resume.
+    With --explain, columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
+    the score, what the model expected and what it found, in the units of the table.
 
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
       aetool score exported/machines 2025/*.parquet -o scores --resume
+      aetool score exported/machines new.csv --explain 3
     """
     return _run("score", **arguments)
 
@@ -119,6 +129,7 @@ def _one_file(
     provider: str,
     precision: str,
     overwrite: bool,
+    explain: int | None = None,
 ) -> Result:
     import numpy as np
 
@@ -133,6 +144,8 @@ def _one_file(
             places.require_array_file(output)
         rows = rows_for(model.manifest, data, keep=options.flat(keep))
         found = _results(model, graph, model.run(graph, rows.values))
+        if explain is not None:
+            found |= why_columns(model, rows.values, explain)
         threshold = model.threshold
     if clash := [name for name in rows.kept if name in found]:
         raise InputError(

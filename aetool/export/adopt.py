@@ -15,14 +15,14 @@ from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.evidence import some_rows
 from aetool.export.inspection import rename_values, require_sane
-from aetool.export.module import columns, finite_scores, real_rows, score_rule, spread
+from aetool.export.module import columns, finite_scores, given_baseline, real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring
 from aetool.export.stated import stated_scaling, stated_threshold
 from aetool.export.threshold import choose_threshold
 from aetool.model.roles import Roles, recognise
-from aetool.model.scored import SCORES, Scaling, Score
+from aetool.model.scored import SCORES, SMALLEST, Scaling, Score
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 
@@ -92,7 +92,8 @@ def adopt(
     given = options.threshold
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
-    threshold = choose_threshold(finite_scores(reference(real)), options.contamination, given)
+    known = reference(real)
+    threshold = choose_threshold(finite_scores(known), options.contamination, given)
     _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = Candidate(
@@ -104,6 +105,7 @@ def adopt(
         score=score_rule(reading.score),
         features=features,
         provenance={"adopted": Path(model).name, "producer": original.producer_name or "unknown"},
+        baseline=given_baseline(real, features, known["score"]),
     )
     return publish_candidate(candidate, path, options)
 
@@ -151,15 +153,16 @@ class _RowByRow:
             if self.scaling is not None:
                 z = (z - self.scaling.mean) / self.scaling.scale
             residual = (z - y).reshape(len(z), -1)
-            if self.score == "mae":
-                score = np.mean(np.abs(residual), axis=1)
-            elif self.score == "mse":
-                score = np.mean(residual**2, axis=1)
+            distance = np.abs(residual) if self.score == "mae" else residual**2
+            if self.score == "euclidean":
+                score = np.sqrt(np.sum(distance, axis=1))
+                contribution = distance / np.maximum(score, SMALLEST)[:, None]
             else:
-                score = np.sqrt(np.sum(residual**2, axis=1))
+                score = np.mean(distance, axis=1)
+                contribution = distance / distance.shape[1]
             if self.scaling is not None:
                 y = y * self.scaling.scale + self.scaling.mean
-        outputs: Reference = {"reconstruction": y, "score": score}
+        outputs: Reference = {"reconstruction": y, "score": score, "contribution": contribution.reshape(z.shape)}
         if self.roles.embedding is not None:
             outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
         return outputs

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from aetool.baseline import Baseline
 from aetool.export.threshold import Threshold
 from aetool.manifest import Feature, categories_of
 
@@ -42,6 +43,8 @@ class Candidate:
     figures: Mapping[str, Any] = field(default_factory=dict)
     """Facts for the manifest."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Baseline | None = None
+    """What the rows looked like that the model was made for."""
 
     def expected(self, rows: Rows) -> Reference:
         """The reference outputs for `rows`, decisions included."""

@@ -9,6 +9,7 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from aetool.baseline import Baseline, baseline_of
 from aetool.errors import InputError
 from aetool.export.candidate import Candidate, Reference, Rows, expected_outputs, out_of_range
 from aetool.export.compatibility import target
@@ -80,6 +81,7 @@ def export_checkpoint(
             "epochs": len(trained.history),
             "history": [dict(epoch) for epoch in trained.history],
         },
+        baseline=_baseline(trained),
     )
 
     def in_double() -> Candidate | None:
@@ -89,6 +91,13 @@ def export_checkpoint(
         return replace(candidate, graph=graph_of(double), figures={"form": "float64"})
 
     return publish_candidate(candidate, path, options, otherwise=in_double)
+
+
+def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
+    if not trained.baseline:
+        return None
+    rows = int(trained.provenance["rows_trained"])
+    return baseline_of("rows that it was trained on", rows, trained.baseline, trained.held_out.scores)
 
 
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:

@@ -40,6 +40,7 @@ class FoldedPipeline(nn.Module):
         hidden         = decode'(embedding)                all decoder layers but the last
         reconstruction = hidden V' + c'                    V' = scale V, c' = scale c + mean
         residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(encoded width)
+        contribution   = residual**2                           those of a column's categories summed
         score          = sum(residual**2)
 
     Exact in real numbers. In float32 the first layer loses digits where the rows lie far from zero for their
@@ -92,10 +93,11 @@ class FoldedPipeline(nn.Module):
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
-        raw = self.last(hidden)
+        raw, contribution = self.last(hidden), residual * residual
+        score = torch.sum(contribution, dim=1)
         if self.encoding is not None:
-            raw = self.encoding.decode(raw)
-        return Outputs(embedding, raw, torch.sum(residual * residual, dim=1))
+            raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
+        return Outputs(embedding, raw, score, contribution)
 
 
 class DoublePipeline(nn.Module):
@@ -136,10 +138,13 @@ class DoublePipeline(nn.Module):
         exact = self.encoder(standardised)
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
+        residual = standardised - self.decoder(exact)
+        squares = residual * residual
+        score, contribution = torch.mean(squares, dim=1), squares / squares.shape[1]
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
-        residual = standardised - self.decoder(exact)
-        return Outputs(embedding, reconstruction.float(), torch.mean(residual * residual, dim=1).float())
+            contribution = self.encoding.sum_categories(contribution)
+        return Outputs(embedding, reconstruction.float(), score.float(), contribution.float())
 
 
 class _DoubleLeakyReLU(nn.Module):

@@ -23,8 +23,9 @@ SLICES = {
     "decoder": ("embedding", ("reconstruction",)),
     "autoencoder": ("features", ("embedding", "reconstruction")),
     "detector": ("features", ("score", "is_anomaly")),
+    "explainer": ("features", ("contribution", "reconstruction")),
 }
-OUTPUTS = ("embedding", "reconstruction", "score", "is_anomaly")
+OUTPUTS = ("embedding", "reconstruction", "score", "contribution", "is_anomaly")
 WIDE_ROW = 64
 """Numbers in a row from which onnxruntime takes two to three times as long for ReduceSumSquare as for Mul and
 ReduceSum, which it vectorises; below, one node is faster than two."""
@@ -43,7 +44,7 @@ class WithDecision(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """The outputs that there are, in the order of OUTPUTS."""
         outputs: Outputs = self.pipeline(features)
-        there = tuple(output for output in outputs[:3] if output is not None)
+        there = tuple(output for output in outputs[:4] if output is not None)
         return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 
@@ -194,17 +195,14 @@ def _merge_sums_of_squares(model: ModelProto) -> None:
     """Mul(x, x) and ReduceSum become one ReduceSumSquare: one pass over the residual instead of two."""
     nodes = model.graph.node
     uses = [name for node in nodes for name in node.input] + [output.name for output in model.graph.output]
-    squares = {
-        node.output[0]: node
-        for node in nodes
-        if node.op_type == "Mul" and node.input[0] == node.input[1] and uses.count(node.output[0]) == 1
-    }
+    squares = {node.output[0]: node for node in nodes if node.op_type == "Mul" and node.input[0] == node.input[1]}
     for node in list(nodes):
         if node.op_type == "ReduceSum" and node.input[0] in squares:
             square = squares[node.input[0]]
             node.op_type = "ReduceSumSquare"
             node.input[0] = square.input[0]
-            nodes.remove(square)
+            if uses.count(square.output[0]) == 1:  # the explainer gives the squares themselves
+                nodes.remove(square)
 
 
 def _drop_traces(model: ModelProto) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from aetool.baseline import Baseline, baseline_of, features_of
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
@@ -94,6 +95,7 @@ def export_module(
             score=score_rule(reading.score),
             features=features,
             provenance={"module": type(module).__name__, "torch": torch.__version__},
+            baseline=None if rows is None else given_baseline(real, features, evaluate(real)["score"]),
         )
         return publish_scored(candidate, scored, sample, path, options)
 
@@ -148,6 +150,15 @@ def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
             f"{len(set(names))} distinct; leave them out where the rows are no table's"
         )
     return tuple(Feature(name) for name in names)
+
+
+def given_baseline(rows: Rows, features: Sequence[Feature], scores: NDArray[np.float64]) -> Baseline:
+    """Of the rows that a bundle is made with; images and windows leave their scores alone."""
+    names = [feature.name for feature in features]
+    if rows.ndim == 2 and not names:
+        names = [f"X_{i}" for i in range(rows.shape[1])]
+    binned = features_of(rows, names, {}) if names else ()
+    return baseline_of("rows that it was exported with", len(rows), binned, scores)
 
 
 def finite_scores(outputs: Reference) -> NDArray[np.float64]:

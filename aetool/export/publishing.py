@@ -17,6 +17,7 @@ import onnxscript
 import torch
 
 import aetool
+from aetool.baseline import BASELINE
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import ExportError, InputError
 from aetool.export.candidate import Candidate, Reference, Rows
@@ -107,6 +108,8 @@ def publish_candidate(
             )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
     files[GOLDEN] = _golden(candidate.rows, golden)
+    if candidate.baseline is not None:
+        files[BASELINE] = candidate.baseline.to_json().encode()
     manifest = Manifest(
         name=name,
         id=candidate.identity,

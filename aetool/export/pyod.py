@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aetool.errors import InputError, VerificationError
 from aetool.export.candidate import Candidate
 from aetool.export.evidence import reference_of, some_rows
-from aetool.export.module import columns, publish_scored, real_rows, score_rule, spread, traced
+from aetool.export.module import columns, given_baseline, publish_scored, real_rows, score_rule, spread, traced
 from aetool.export.publishing import Exported, ExportOptions, prepare
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
 from aetool.model.pyod_detector import PyodAutoencoder, from_pyod
@@ -61,6 +61,7 @@ def export_pyod(
         threshold = Threshold(keep_decisions(read.scores, read.threshold), rule)
     else:
         threshold = choose_threshold(read.scores, options.contamination, options.threshold)
+    features = columns(names or [f"X_{i}" for i in range(read.n_features)], real)
     candidate = Candidate(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
         evaluate=evaluate,
@@ -68,8 +69,9 @@ def export_pyod(
         rows=spread(real),
         threshold=threshold,
         score=score_rule("euclidean"),
-        features=columns(names or [f"X_{i}" for i in range(read.n_features)], real),
+        features=features,
         provenance={"detector": read.kind, "torch": torch.__version__},
+        baseline=given_baseline(real, features, read.scores),
     )
     return publish_scored(candidate, read.scored, sample, path, options)
 

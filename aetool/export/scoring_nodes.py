@@ -1,10 +1,12 @@
 """The nodes around somebody else's graph: scaling before it, raw units, score and decision after it."""
 
+from typing import Any
+
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from aetool.export.batch import BATCH
-from aetool.model.scored import Scaling, Score
+from aetool.model.scored import SMALLEST, Scaling, Score
 
 Weights = dict[str, np.ndarray]
 
@@ -12,7 +14,7 @@ Weights = dict[str, np.ndarray]
 def add_scoring(
     model: ModelProto, *, score: Score, threshold: float, scaling: Scaling | None, row_shape: tuple[int, ...]
 ) -> None:
-    """Turn a graph z -> y (and embedding) into features -> reconstruction, score, is_anomaly (and embedding).
+    """Turn a graph z -> y (and embedding) into features -> reconstruction, score, contribution, is_anomaly.
 
     The graph's input must be named "z" ("features" without a scaling), the output that has its shape "y"
     ("reconstruction"). Needs opset 13 or later.
@@ -22,15 +24,12 @@ def add_scoring(
         "aetool/threshold": np.array(threshold, np.float32),
     }
     before, after, residual = _unscaled() if scaling is None else _scaled(scaling, weights)
-    flat = residual
-    if len(row_shape) > 1:
-        flat = "aetool/flat"
-        after.append(helper.make_node("Flatten", [residual], [flat], axis=1))
-    share = np.asarray(1 / np.prod(row_shape), np.float32 if scaling is None else np.float64)
-    end = "score" if scaling is None else "aetool/score"
-    after += _distance(flat, score, share, end, weights)
+    kind = np.dtype(np.float32 if scaling is None else np.float64)
+    ends = ["score", "contribution"] if scaling is None else ["aetool/score", "aetool/contribution"]
+    after += _score(residual, score, row_shape, kind, ends, weights)
     if scaling is not None:
-        after.append(helper.make_node("Cast", [end], ["score"], to=TensorProto.FLOAT))
+        for wide, end in zip(ends, ["score", "contribution"], strict=True):
+            after.append(helper.make_node("Cast", [wide], [end], to=TensorProto.FLOAT))
     after += [
         helper.make_node("LessOrEqual", ["score", "aetool/threshold"], ["aetool/normal"]),
         helper.make_node("Not", ["aetool/normal"], ["is_anomaly"]),
@@ -49,6 +48,7 @@ def add_scoring(
             *kept,
             helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, rows),
             helper.make_tensor_value_info("score", TensorProto.FLOAT, [BATCH]),
+            helper.make_tensor_value_info("contribution", TensorProto.FLOAT, rows),
             helper.make_tensor_value_info("is_anomaly", TensorProto.BOOL, [BATCH]),
         ]
     )
@@ -78,13 +78,31 @@ def _scaled(scaling: Scaling, weights: Weights) -> tuple[list[NodeProto], list[N
     return before, after, "aetool/residual"
 
 
-def _distance(flat: str, score: Score, share: np.ndarray, end: str, weights: Weights) -> list[NodeProto]:
-    if score == "mae":
-        distance = helper.make_node("Abs", [flat], ["aetool/distance"])
-    else:
-        distance = helper.make_node("Mul", [flat, flat], ["aetool/distance"])
-    total = helper.make_node("ReduceSum", ["aetool/distance", "aetool/axes"], ["aetool/total"], keepdims=0)
-    if score == "euclidean":
-        return [distance, total, helper.make_node("Sqrt", ["aetool/total"], [end])]
-    weights["aetool/share"] = share
-    return [distance, total, helper.make_node("Mul", ["aetool/total", "aetool/share"], [end])]
+def _score(
+    residual: str, score: Score, row_shape: tuple[int, ...], kind: np.dtype[Any], ends: list[str], weights: Weights
+) -> list[NodeProto]:
+    """The score and what each number of the row contributes to it, named `ends`; see `ScoredModule`."""
+    pair = ["aetool/distance", "aetool/distance"]
+    nodes = [
+        helper.make_node("Abs", [residual], pair[:1])
+        if score == "mae"
+        else helper.make_node("Mul", [residual, residual], pair[:1])
+    ]
+    if len(row_shape) > 1:
+        pair[0] = "aetool/flat"
+        nodes.append(helper.make_node("Flatten", pair[1:], pair[:1], axis=1))
+    flat, distance = pair
+    nodes.append(helper.make_node("ReduceSum", [flat, "aetool/axes"], ["aetool/total"], keepdims=0))
+    if score != "euclidean":
+        weights["aetool/share"] = np.asarray(1 / np.prod(row_shape), kind)
+        pairs = zip(["aetool/total", distance], ends, strict=True)
+        return [*nodes, *(helper.make_node("Mul", [total, "aetool/share"], [end]) for total, end in pairs)]
+    weights["aetool/smallest"] = np.asarray(SMALLEST, kind)
+    weights["aetool/row axes"] = np.arange(1, len(row_shape) + 1)
+    return [
+        *nodes,
+        helper.make_node("Sqrt", ["aetool/total"], ends[:1]),
+        helper.make_node("Max", [ends[0], "aetool/smallest"], ["aetool/divisor"]),
+        helper.make_node("Unsqueeze", ["aetool/divisor", "aetool/row axes"], ["aetool/divisors"]),
+        helper.make_node("Div", [distance, "aetool/divisors"], ends[1:]),
+    ]

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from aetool.baseline import FeatureBaseline
 from aetool.errors import CheckpointError, InputError
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
@@ -63,6 +64,8 @@ class TrainedAutoencoder:
     """Where training stopped, to resume from."""
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of the features that hold them; such a feature is the index of its category, -1 for any other value."""
+    baseline: tuple[FeatureBaseline, ...] = ()
+    """What the training rows looked like; none in checkpoints of an older aetool."""
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
         """A copy of the network between its scaling and its score, in eval mode; float64: the reference."""
@@ -119,6 +122,7 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         "history": [dict(epoch) for epoch in trained.history],
         "provenance": dict(trained.provenance),
         "files": {name: sha256(content) for name, content in files.items()},
+        "baseline": [asdict(feature) for feature in trained.baseline],
     }
     text = json.dumps(description, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     publish_directory(Path(path), {**files, DESCRIPTION: text.encode()}, overwrite=overwrite)
@@ -136,7 +140,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         raise CheckpointError(
             f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
         )
-    config, training, names, categories, history, provenance, digests = _describe(path)
+    config, training, names, categories, history, provenance, digests, baseline = _describe(path)
     tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
     try:
         network = network_from(config, tensors[WEIGHTS])
@@ -148,7 +152,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
             f"{path}: its tensors do not fit its {DESCRIPTION} ({' '.join(str(error).split())[:200]}); train again"
         ) from error
     return TrainedAutoencoder(
-        network, statistics, names, training, history, held_out, provenance, tensors[STATE], categories
+        network, statistics, names, training, history, held_out, provenance, tensors[STATE], categories, baseline
     )
 
 
@@ -177,11 +181,12 @@ _Description = tuple[
     tuple[dict[str, float], ...],
     dict[str, Any],
     dict[str, Any],
+    tuple[FeatureBaseline, ...],
 ]
 
 
 def _describe(path: Path) -> _Description:
-    """The content of checkpoint.json: architecture, training, names, categories, history, provenance, digests."""
+    """The content of checkpoint.json, in the order of _Description."""
     where = path / DESCRIPTION
     try:
         description = json.loads(_read(path, DESCRIPTION))
@@ -208,7 +213,10 @@ def _describe(path: Path) -> _Description:
         if not history:
             raise ValueError("history holds no epoch")
         provenance, files = dict(description["provenance"]), dict(description["files"])
-        return config, training, names, categories, history, provenance, files
+        baseline = tuple(map(_feature, description.get("baseline", [])))
+        if baseline and tuple(feature.name for feature in baseline) != names:
+            raise ValueError("baseline must be of the features")
+        return config, training, names, categories, history, provenance, files, baseline
     except InputError as error:
         raise CheckpointError(f"{where}: {error}; train again") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -216,6 +224,11 @@ def _describe(path: Path) -> _Description:
             f"{where}: not the description of a checkpoint ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}); train again"
         ) from error
+
+
+def _feature(content: dict[str, Any]) -> FeatureBaseline:
+    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+    return FeatureBaseline(**given)
 
 
 def _finite(value: object) -> float:

@@ -71,6 +71,10 @@ class OneHot(nn.Module):
         found = torch.where(near, top.indices[:, :, -1], top.indices[:, :, 0]).to(encoded.dtype)
         return self._in_order(encoded, found + (blocks[:, :, 0] - blocks[:, :, 0]))
 
+    def sum_categories(self, encoded: Tensor) -> Tensor:
+        """(batch, n_encoded) -> (batch, columns): of each block the sum."""
+        return self._in_order(encoded, self._blocks(encoded).masked_fill(self.padding, 0).sum(dim=2))
+
     def widen(self, numbers: Statistics) -> Statistics:
         """Statistics of the numeric columns as those of all: indicators stay as they are.
 

@@ -22,6 +22,8 @@ class Outputs(NamedTuple):
     """(batch, ...), raw units"""
     score: Tensor
     """(batch,)"""
+    contribution: Tensor
+    """(batch, ...), of each feature to the score: 0 or more, and the score is their sum"""
     alternative: Tensor | None = None
     """The reconstruction with the second category where two are so near that rounding decides; for parity."""
 
@@ -34,6 +36,7 @@ class Pipeline(nn.Module):
     y = decode(embedding)
     reconstruction = y * scale + mean  of categories: the index of the largest
     score = mean((z - y)**2)           over encoded features
+    contribution = (z - y)**2 / count  of encoded features; those of a column's categories summed
     """
 
     mean: Tensor
@@ -63,10 +66,13 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        raw, score = reconstructed * self.scale + self.mean, torch.mean(residual * residual, dim=1)
+        squares = residual * residual
+        raw, score = reconstructed * self.scale + self.mean, torch.mean(squares, dim=1)
+        contribution = squares / squares.shape[1]
         if self.encoding is None:
-            return Outputs(embedding, raw, score)
-        return Outputs(embedding, self.encoding.decode(raw), score, self.encoding.decode_second(raw))
+            return Outputs(embedding, raw, score, contribution)
+        contribution = self.encoding.sum_categories(contribution)
+        return Outputs(embedding, self.encoding.decode(raw), score, contribution, self.encoding.decode_second(raw))
 
 
 def evaluate_rows(

@@ -20,6 +20,10 @@ SCORES: dict[str, str] = {
 }
 
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""Distances below have no contributions: nothing to divide them by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """z = (x - mean) / scale, per column, float64."""
@@ -40,7 +44,9 @@ class InDouble(nn.Module):
         """(batch, ...) float32, in raw units."""
         outputs: Outputs = self.scored(features.double())
         embedding = None if outputs.embedding is None else outputs.embedding.float()
-        return Outputs(embedding, outputs.reconstruction.float(), outputs.score.float())
+        return Outputs(
+            embedding, outputs.reconstruction.float(), outputs.score.float(), outputs.contribution.float()
+        )
 
 
 class ScoredModule(nn.Module):
@@ -52,6 +58,7 @@ class ScoredModule(nn.Module):
     score = mean((z - y)**2)                "mse"; all axes but the batch's
           | mean(|z - y|)                   "mae"
           | sqrt(sum((z - y)**2))           "euclidean"
+    contribution = the terms of that mean; (z - y)**2 / score for "euclidean": they add up to the score
     """
 
     mean: Tensor
@@ -74,16 +81,18 @@ class ScoredModule(nn.Module):
         """(batch, ...) in raw units."""
         z = (features - self.mean - self.mean_rest) / self.scale if self.scaled else features
         embedding, y = self.network(z)
-        residual = (z - y).flatten(1) if z.ndim > 2 else z - y
-        if self.score == "mae":
-            score = torch.mean(torch.abs(residual), dim=1)
-        elif self.score == "mse":
-            score = torch.mean(residual * residual, dim=1)
+        residual = z - y
+        distance = torch.abs(residual) if self.score == "mae" else residual * residual
+        flat = distance.flatten(1) if z.ndim > 2 else distance
+        if self.score == "euclidean":
+            score = torch.sqrt(torch.sum(flat, dim=1))
+            contribution = distance / torch.clamp(score, min=SMALLEST).reshape(-1, *[1] * (z.ndim - 1))
         else:
-            score = torch.sqrt(torch.sum(residual * residual, dim=1))
+            score = torch.mean(flat, dim=1)
+            contribution = distance / flat.shape[1]
         if self.scaled:
             y = y * self.scale + (self.mean + self.mean_rest)
-        return Outputs(embedding, y, score)
+        return Outputs(embedding, y, score, contribution)
 
     def in_float32(self) -> "ScoredModule":
         """A copy to export, in eval mode."""

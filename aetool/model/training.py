@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aetool.baseline import features_of
 from aetool.errors import InputError
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
@@ -102,6 +103,7 @@ def train(
         },
         loop.state,
         dict(table.categories),
+        features_of(normal.values[training_rows.numpy()], table.names, table.categories),
     )
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from aetool.bundle import Bundle
 from aetool.errors import InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.manifest import Manifest
+from aetool.manifest import SEGMENTER, Manifest
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
+from aetool.runtime.explanation import Explanation
 from aetool.runtime.graph import Graph
 from aetool.runtime.opening import Opener
 from aetool.runtime.placement import NodePlacement
@@ -29,6 +30,7 @@ from aetool.runtime.tuning import Tuning, find_tuning
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, Path | None]
+Segments = NDArray[np.int64]
 
 
 class AutoencoderSession:
@@ -207,6 +209,32 @@ class AutoencoderSession:
         """
         graph = self._graphs.get("detector") or self._open("detector")
         result: Decisions = graph.compute("is_anomaly", features, out)
+        return result
+
+    def explain(self, features: Any) -> Explanation:
+        """Why each row scores as it does: what every feature contributes, was expected to be, and is.
+
+        Costs as much as `reconstruct`. The contributions add up to the score, to float32's rounding.
+
+        Raises:
+            InputError: the bundle was exported before there was an explainer.
+        """
+        graph = self._graphs.get("explainer") or self._open("explainer")
+        found = self._to_rows("explainer")(features)
+        outputs = graph.compute_all(found)
+        return Explanation(outputs["contribution"], outputs["reconstruction"], found)
+
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments:
+        """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
+
+        -1 where the embedding is no number. `run("segmenter", features)` gives the distances to the centres too;
+        `manifest.segments` tells what the segments are.
+
+        Raises:
+            InputError: the bundle has no segments yet; see `aetool segment`.
+        """
+        graph = self._graphs.get(SEGMENTER) or self._open(SEGMENTER)
+        result: Segments = graph.compute("segment", features, out)
         return result
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.limits import Limits
-from aetool.manifest import GRAPHS
+from aetool.manifest import SEGMENTER
 from aetool.runtime.admission import require_admissible
 from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
@@ -25,6 +25,12 @@ NEEDED_OUTPUTS = {
     "decoder": {"reconstruction"},
     "autoencoder": {"reconstruction"},
     "detector": {"score", "is_anomaly"},
+    "explainer": {"contribution", "reconstruction"},
+    SEGMENTER: {"segment", "distance"},
+}
+WHY_MISSING = {
+    "explainer": ": an older aetool exported it; export it again",
+    SEGMENTER: ": make one with aetool segment, from rows to learn the segments from",
 }
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
@@ -70,7 +76,7 @@ class Opener:
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        return tuple(graph for graph in GRAPHS if graph in self.variant.files)
+        return tuple(graph for graph in NEEDED_OUTPUTS if graph in self.variant.files)
 
     def open(self, name: str, to_rows: Callable[[Any], Array]) -> Graph:
         """The graph `name`, which reads what `to_rows` makes of a caller's data.
@@ -189,14 +195,15 @@ class Opener:
         raise refusals[0]
 
     def _require_there(self, name: str) -> None:
-        if name not in GRAPHS:
+        if name not in NEEDED_OUTPUTS:
             raise InputError(
                 f"{self.bundle.manifest.name}: has no graph {name!r}; choose one of {', '.join(self.graphs)}"
             )
         if name not in self.variant.files:
+            why = WHY_MISSING.get(name, ", since its model gives no embedding that reconstructs alone")
             raise InputError(
-                f"{self.bundle.manifest.name}: has no {name}, since its model gives no embedding that "
-                f"reconstructs alone; it has {', '.join(self.graphs)}"
+                f"{self.bundle.manifest.name}: has no {name} in {self.precision}{why}; "
+                f"it has {', '.join(self.graphs)}"
             )
 
     def _require_ours(self, name: str, session: Any) -> None:

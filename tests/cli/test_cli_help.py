@@ -30,6 +30,8 @@ COMMANDS = (
     "quantize",
     "tune",
     "serve",
+    "segment",
+    "drift",
     "bench",
     "bench compare",
     "bench serve",

@@ -47,7 +47,7 @@ def adopted(tmp_path):
 @pytest.mark.parametrize("batch", ["n", None, 1])
 def test_a_free_batch_or_one_of_1_scores_as_the_file_row_by_row(batch, adopted):
     bundle = adopted(plain(batch))
-    assert bundle.graphs == ("encoder", "decoder", "autoencoder", "detector")
+    assert bundle.graphs == ("encoder", "decoder", "autoencoder", "detector", "explainer")
     assert_same(plain(batch), bundle, rows_of(), z="z")
 
 

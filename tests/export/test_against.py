@@ -22,6 +22,8 @@ def test_own_checkpoint_passes_on_every_graph(bundle: Path, trained: TrainedAuto
         ("autoencoder", "reconstruction"),
         ("detector", "score"),
         ("detector", "is_anomaly"),
+        ("explainer", "contribution"),
+        ("explainer", "reconstruction"),
     }
     assert {record.rows for record in records} == {"given", "out of range"}
     assert max(record.max_scaled for record in records) <= 1e-5
@@ -43,7 +45,7 @@ def test_another_checkpoint_fails(bundle: Path, trained: TrainedAutoencoder, can
     other = train(cancer, dataclasses.replace(trained.training, seed=1), trained.network.config)
     records = verify_against(bundle, other)
     failed = {record.graph for record in records if not record.passed}
-    assert failed == {"encoder", "decoder", "autoencoder", "detector"}
+    assert failed == {"encoder", "decoder", "autoencoder", "detector", "explainer"}
     assert all("range-scaled difference" in record.reason for record in records if record.output == "score")
 
 

@@ -84,28 +84,28 @@ def test_exporter_that_writes_another_opset_is_mended(monkeypatch: pytest.Monkey
         return export(*arguments, opset_version=18, **options)
 
     monkeypatch.setattr(torch.onnx, "export", stubborn)
-    model = export_graph(Four(), torch.zeros(3, 2), 20)
+    model = export_graph(Five(), torch.zeros(3, 2), 20)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
 
 
-class Four(nn.Module):
-    """Features in, four outputs out."""
+class Five(nn.Module):
+    """Features in, five outputs out."""
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return features * 2, features + 1, features.sum(1), features.sum(1) > 0
+        return features * 2, features + 1, features.sum(1), features, features.sum(1) > 0
 
 
-class Noisy(Four):
+class Noisy(Five):
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return super().forward(features + torch.randn_like(features))
 
 
-class Branching(Four):
+class Branching(Five):
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return super().forward(features if features.sum() > 0 else -features)
 
 
-class Fixed(Four):
+class Fixed(Five):
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return super().forward(features + torch.ones(3, 2))
 
@@ -152,6 +152,7 @@ def test_inputs_and_outputs_have_their_names(bundle: Path) -> None:
         "decoder": (["embedding"], ["reconstruction"]),
         "autoencoder": (["features"], ["embedding", "reconstruction"]),
         "detector": (["features"], ["score", "is_anomaly"]),
+        "explainer": (["features"], ["contribution", "reconstruction"]),
     }
 
 

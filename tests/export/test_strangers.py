@@ -218,7 +218,7 @@ def test_a_dict_with_a_loss_gives_its_embedding(tmp_path):
 def test_hidden_states_are_no_embedding_and_rows_keep_their_rank(tmp_path):
     """(layers, batch, width): the first axis is not the batch, whatever its size."""
     model = exported(made(lambda: Stacked(3)), tmp_path, (5, 4))
-    assert model.graphs == ("autoencoder", "detector")
+    assert model.graphs == ("autoencoder", "detector", "explainer")
     assert (model.input_shape, model.embedding_dim) == ((5, 4), 0)
     assert model.score(rows_of(5, 4)[0]).shape == ()
     with pytest.raises(InputError, match="has no encoder"):

@@ -397,7 +397,7 @@ def test_without_a_decoder_the_bundle_does_the_rest_and_decode_says_what_it_has(
     rewrite(bundle, change)
     (bundle / "decoder.onnx").unlink()
     with aetool.load(bundle) as less:
-        assert less.graphs == ("encoder", "autoencoder", "detector")
+        assert less.graphs == ("encoder", "autoencoder", "detector", "explainer")
         np.testing.assert_array_equal(less.encode(rows), model.encode(rows))
         np.testing.assert_array_equal(less.reconstruct(rows), model.reconstruct(rows))
         with pytest.raises(InputError, match=r"has no decoder.*it has encoder, autoencoder, detector"):

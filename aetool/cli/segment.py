@@ -1,0 +1,191 @@
+"""`aetool segment`: groups of rows, made, described, and given to new rows."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from aetool.cli import options, places
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, facts, reports, say, table
+from aetool.cli.parity import record_of
+from aetool.cli.rows import rows_for
+from aetool.errors import InputError
+
+TRAITS = 5  # shown of each segment; --json has more
+AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
+
+
+class _Clusters(click.ParamType[Any]):
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto" or isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.argument("rows", metavar="[DATA]", type=options.PATH, required=False)
+@click.option("--data", type=options.PATH, help="Learn segments from this table, and add them to the bundle.")
+@click.option(
+    "--clusters",
+    type=_Clusters(),
+    metavar="N|auto",
+    help="How many to learn; auto: 2 to 10, by silhouette.  [default: auto]",
+)
+@click.option("--seed", type=int, help="Same seed, same segments.  [default: 0]")
+@click.option("--profile", is_flag=True, help="Show what each segment is.")
+@options.output(
+    help="CSV, Parquet, NPY or NPZ file to write the segment of each row to.  [default: CSV on stdout]"
+)
+@options.keep
+@options.overwrite
+@reports
+def segment(
+    bundle: Path,
+    rows: Path | None,
+    data: Path | None,
+    clusters: int | str | None,
+    seed: int | None,
+    profile: bool,
+    output: Path | None,
+    keep: tuple[tuple[str, ...], ...],
+    overwrite: bool,
+) -> Result:
+    """Groups of rows that are alike: make, show, or give them.
+
+    With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
+    different from everybody. With --profile it shows that again. With DATA it gives the segment of every row: 0 is
+    the largest, -1 a row that has none, since a value is missing.
+
+    \b
+    Example:
+      aetool segment exported/customers --data customers.csv --clusters 5
+      aetool segment exported/customers --profile
+      aetool segment exported/customers new.csv --keep id -o segments.csv
+    """
+    if [data is not None, profile, rows is not None].count(True) != 1:
+        raise click.UsageError(
+            "Give one of --data FILE to make segments, --profile to see them, DATA to use them."
+        )
+    if data is None and (clusters is not None or seed is not None):
+        raise click.UsageError("--clusters and --seed go with --data, which segments are learnt from.")
+    if rows is None and (output is not None or keep):
+        raise click.UsageError("--output and --keep go with DATA, the rows to give segments to.")
+    places.require_bundle(bundle)
+    if data is not None:
+        return _make(bundle, data, None if clusters == "auto" else clusters, seed or 0, overwrite)
+    if rows is not None:
+        return _assign(bundle, rows, output, options.flat(keep), overwrite)
+    return _profile(bundle)
+
+
+def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -> Result:
+    from aetool.bundle import Bundle
+
+    with needs("train", "making segments"):
+        from aetool.segments import add_segments
+    rows = rows_for(Bundle.open(bundle).manifest, data).values
+    made = add_segments(bundle, rows, clusters=clusters, seed=seed, source=data.name, overwrite=overwrite)
+    manifest = made.bundle.manifest
+    document = {
+        "bundle": str(bundle),
+        **manifest.segments,
+        "parity": [record_of(record) for record in made.parity],
+    }
+    return Result(document, lambda out: _show(out, manifest.segments))
+
+
+def _profile(bundle: Path) -> Result:
+    from aetool.bundle import Bundle
+
+    segments = Bundle.open(bundle).manifest.segments
+    if not segments:
+        raise InputError(f"{bundle}: has no segments; make some: aetool segment {bundle} --data TABLE")
+    return Result({"bundle": str(bundle), **segments}, lambda out: _show(out, segments))
+
+
+def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...], overwrite: bool) -> Result:
+    import numpy as np
+
+    from aetool import load
+    from aetool.tables import write_csv, write_table
+
+    if output is not None:
+        places.require_free_file(output, overwrite)
+    with load(bundle) as model:
+        rows = rows_for(model.manifest, data, keep=keep)
+        found = model.run("segmenter", rows.values)
+    if "segment" in rows.kept:
+        raise InputError(f"{data}: --keep 'segment': a result has that name too; rename the column in the table")
+    columns = {**rows.kept, "segment": found["segment"]}
+    counts = {
+        int(number): int(count)
+        for number, count in zip(*np.unique(found["segment"], return_counts=True), strict=True)
+    }
+    document: dict[str, Any] = {"rows": len(rows), "columns": list(columns), "counts": counts}
+    if -1 in counts:
+        say(f"{counts[-1]:,} of {len(rows):,} rows have no segment (missing or infinite values): -1")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_table(output, columns, overwrite=overwrite)
+        document["output"] = str(output)
+    else:
+        document["data"] = columns
+
+    def show(out: Console) -> None:
+        if output is None:
+            write_csv(sys.stdout.buffer, columns)
+            return
+        sizes = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
+        out.print(facts([("output", str(output)), ("rows", f"{len(rows):,}"), ("segments", sizes)]))
+
+    return Result(document, show)
+
+
+def _show(out: Console, segments: Mapping[str, Any]) -> None:
+    for entry in segments["segments"]:
+        title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
+        out.print(Text.assemble((title, "bold"), f"  {entry['label']}" if entry["label"] else ""))
+        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:TRAITS]]
+        if lines:
+            out.print(table(["", "", ""], lines))
+        out.print()
+    stability = segments["stability"]
+    index = stability["adjusted_rand_index"]
+    word = next((word for least, word in AGREEMENT if index >= least), "poor: other rows would give other groups")
+    source = f" of {segments['data']}" if segments["data"] else ""
+    missing = segments["rows_without_segment"]
+    pairs = [
+        ("segments", f"{segments['clusters']} ({segments['chosen']})"),
+        ("learnt from", f"{segments['rows']:,} rows{source}"),
+        ("stability", f"{index:.2f}, {word} (adjusted Rand index of {stability['refits']} bootstrap refits)"),
+        ("method", segments["method"]),
+        *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
+    ]
+    out.print(facts(pairs))
+
+
+def sentence(trait: Mapping[str, Any]) -> tuple[str, str]:
+    """A trait in plain words: `fresh`, `27,000 against 8,500 in the middle of all (3.2 x)`."""
+    times = trait["ratio"]
+    ratio = "" if times is None else f" ({times:,.0f} x)" if times >= 10 else f" ({times:.2g} x)"
+    own, everybody = trait["of_segment"], trait["of_all"]
+    if "category" in trait:
+        return trait["feature"], f"{trait['category']} for {own:.0%} against {everybody:.0%} of all{ratio}"
+    where = "in the middle of all" if trait["statistic"] == "median" else "on average"
+    return trait["feature"], f"{number(own)} against {number(everybody)} {where}{ratio}"
+
+
+def number(value: float) -> str:
+    """Short, with commas: `27,000`, `0.0123`."""
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,36 @@
+"""Why a row is as odd as it is: what each feature contributes to its score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Of some rows, each array (rows, n_features); of one row without its batch axis, without theirs."""
+
+    contribution: NDArray[np.float32]
+    """Of each feature to the score, 0 or more: they add up to it. A column of categories is one feature."""
+    expected: NDArray[np.float32]
+    """What the model expects: its reconstruction, in raw units. Of a column of categories, their indexes."""
+    found: NDArray[np.float32]
+    """What stands in the rows, in raw units."""
+
+    @property
+    def direction(self) -> NDArray[np.int8]:
+        """1 where more was found than expected, -1 where less, 0 where neither or no number."""
+        difference = self.found.astype(np.float64) - self.expected
+        return np.sign(np.nan_to_num(difference)).astype(np.int8)
+
+    def largest(self, count: int) -> NDArray[np.intp]:
+        """(rows, count): the features that contribute most to each row's score, the largest first.
+
+        Positions in the row, flattened where it is an image or a window. A value that is no number, which spoils
+        every contribution of its row, comes before all others. Needs rows with their batch axis.
+        """
+        rows = len(self.contribution)
+        weight = self.contribution.reshape(rows, -1).astype(np.float64)
+        spoilt = ~np.isfinite(weight)
+        weight[spoilt] = np.where(np.isfinite(self.found.reshape(rows, -1)), -1.0, np.inf)[spoilt]
+        return np.argsort(-weight, axis=1, kind="stable")[:, :count]

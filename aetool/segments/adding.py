@@ -1,0 +1,162 @@
+"""`add_segments`: segments learnt, proven, described, and published with the bundle."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.baseline import column_names
+from aetool.bundle import GOLDEN, Bundle
+from aetool.errors import BundleError, InputError, OutputError, VerificationError
+from aetool.manifest import SEGMENTER, Manifest
+from aetool.parity import OutputParity, compare_graph
+from aetool.publish import publish, record_files
+from aetool.runtime.autoencoder import load
+from aetool.runtime.providers import PROVIDERS
+from aetool.runtime.session import open_session
+from aetool.segments.clustering import LIMIT, MOST_FIT_ROWS, Clustering, fit
+from aetool.segments.graph import segmenter
+from aetool.segments.profile import profile
+from aetool.selftest import read_golden
+
+BLOCK_ROWS = 4096
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    bundle: Bundle
+    """As it was published; its manifest's `segments` describe them."""
+    parity: list[OutputParity]
+    """What was proven before publishing."""
+
+
+def add_segments(
+    path: str | Path,
+    rows: NDArray[Any],
+    *,
+    clusters: int | None = None,
+    seed: int = 0,
+    source: str = "",
+    overwrite: bool = False,
+) -> Segmented:
+    """Learn segments from the embeddings of `rows`, and publish the bundle anew with them.
+
+    Args:
+        path: a bundle; its other graphs, its id and its thresholds stay as they are.
+        rows: (rows, n_features) float32, raw units; categories as indexes.
+        clusters: how many segments; None: 2 to 10, by the mean silhouette.
+        source: what to call the rows.
+        overwrite: replace segments that are there already.
+
+    Raises:
+        InputError: the model gives no embedding, or the rows are too few or too much alike.
+        VerificationError: the graph does not give each row the segment that scikit-learn does; nothing is
+            published.
+        OutputError: there are segments already and `overwrite` is false, or the disk refuses.
+    """
+    bundle = Bundle.open_whole(path)
+    manifest = bundle.manifest
+    if manifest.embedding_shape is None:
+        raise InputError(
+            f"{path}: its model gives no embedding, which segments are made from; export one that does"
+        )
+    if SEGMENTER in bundle.variant("fp32").files and not overwrite:
+        raise OutputError(f"{path}: has segments already; pass --overwrite to replace them")
+    with load(path, provider="cpu", precision="fp32") as model:
+        embedding = model.encode(rows)
+    clustering = fit(embedding, clusters, seed)
+    graphs = {name: segmenter(bundle.graph("encoder", name), clustering) for name in manifest.variants}
+    golden = read_golden(bundle)
+    expected = clustering.answers(embedding)
+    golden |= clustering.answers(golden["embedding"])
+    found = {name: _run(graph, rows) for name, graph in graphs.items()}
+    parity = [
+        *compare_graph(SEGMENTER, expected, found["fp32"], features=rows, threshold=0.0, rows=source or "given"),
+        *compare_graph(
+            SEGMENTER,
+            golden,
+            _run(graphs["fp32"], golden["features"]),
+            features=rows,
+            threshold=0.0,
+            rows="golden",
+        ),
+    ]
+    if failed := [f"{record.output} on {record.rows} rows: {record.reason}" for record in parity if record.reason]:
+        raise VerificationError(
+            f"{path}: the segmenter does not give what scikit-learn does: {'; '.join(failed)}; nothing was changed"
+        )
+    kept = {name: float(np.mean(answer["segment"] == expected["segment"])) for name, answer in found.items()}
+    described = {
+        **_method(clustering, seed, source, expected["segment"]),
+        "same_as_fp32": kept,
+        "segments": profile(
+            rows, expected["segment"], len(clustering.centres), column_names(manifest), manifest.categories
+        ),
+    }
+    return Segmented(_published(bundle, graphs, golden, described), parity)
+
+
+def _published(
+    bundle: Bundle, graphs: Mapping[str, bytes], golden: Arrays, described: Mapping[str, Any]
+) -> Bundle:
+    manifest = bundle.manifest
+    files = {name: bundle.read(name) for name in manifest.files}
+    variants = {}
+    for name, variant in manifest.variants.items():
+        place = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
+        files[place] = graphs[name]
+        variants[name] = replace(variant, files={**variant.files, SEGMENTER: place})
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **golden)
+    files[GOLDEN] = stream.getvalue()
+    records = {
+        name: replace(record, unknown=_rest(manifest, name)) for name, record in record_files(files).items()
+    }
+    if Bundle.open(bundle.path).manifest != manifest:
+        raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
+    return publish(
+        bundle.path,
+        replace(manifest, variants=variants, files=records, segments=described),
+        files,
+        overwrite=True,
+    )
+
+
+def _rest(manifest: Manifest, name: str) -> Mapping[str, Any]:
+    return manifest.files[name].unknown if name in manifest.files else {}
+
+
+def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.int64]) -> dict[str, Any]:
+    silhouettes = clustering.silhouettes
+    return {
+        "clusters": len(clustering.centres),
+        "chosen": "given" if silhouettes is None else "the largest mean silhouette",
+        **({} if silhouettes is None else {"silhouettes": {str(k): value for k, value in silhouettes.items()}}),
+        "method": f"k-means on embeddings, each number of them standardised and held within {LIMIT:g} standard "
+        f"deviations; of more than {MOST_FIT_ROWS:,} rows, as many are drawn",
+        "seed": seed,
+        "data": source,
+        "rows": len(segment),
+        "rows_without_segment": int(np.count_nonzero(segment < 0)),
+        "stability": {
+            "adjusted_rand_index": float(clustering.agreement.mean()),
+            "lowest": float(clustering.agreement.min()),
+            "refits": len(clustering.agreement),
+        },
+    }
+
+
+def _run(graph: bytes, rows: NDArray[Any]) -> Arrays:
+    """As any onnxruntime would, in blocks."""
+    session = open_session(graph, PROVIDERS["cpu"], where=f"{SEGMENTER}.onnx")
+    names = [output.name for output in session.get_outputs()]
+    blocks = [
+        session.run(names, {"features": np.ascontiguousarray(rows[start : start + BLOCK_ROWS], np.float32)})
+        for start in range(0, len(rows), BLOCK_ROWS)
+    ]
+    return {name: np.concatenate(parts) for name, parts in zip(names, zip(*blocks, strict=True), strict=True)}

@@ -1,0 +1,74 @@
+"""`explain`: contributions that add up to the score, beside what was expected and found."""
+
+import numpy as np
+import pytest
+
+import aetool
+from aetool import InputError
+from aetool.runtime.explanation import Explanation
+
+
+def total(explanation):
+    return explanation.contribution.sum(axis=-1, dtype=np.float64)
+
+
+@pytest.mark.parametrize("count", [1, 2, 84, 5000])
+def test_contributions_add_up_to_the_score(model, many, count):
+    some = many[:count]
+    np.testing.assert_allclose(total(model.explain(some)), model.score(some), rtol=1e-6)
+
+
+def test_expected_is_the_reconstruction_and_found_the_rows(model, rows):
+    found = model.explain(dict(zip(model.feature_names, rows.T, strict=True)))
+    np.testing.assert_array_equal(found.expected, model.reconstruct(rows))
+    np.testing.assert_array_equal(found.found, rows)
+    assert (found.contribution >= 0).all()
+
+
+def test_one_row_without_its_batch_axis_gives_results_without_theirs(model, rows):
+    one = model.explain(rows[3])
+    assert one.contribution.shape == one.expected.shape == one.found.shape == (30,)
+    np.testing.assert_allclose(total(one), model.score(rows[3]), rtol=1e-6)
+
+
+def test_a_feature_far_off_is_named_first_with_its_direction(model, rows):
+    normal = rows[model.score(rows) <= model.threshold][:30].copy()
+    sign = np.where(np.arange(30) % 2, 1, -1)
+    normal[np.arange(30), np.arange(30)] += sign * 8 * rows.std(axis=0)
+    found = model.explain(normal)
+    first = found.largest(1)[:, 0]
+    assert (first == np.arange(30)).mean() >= 0.9
+    right = first == np.arange(30)
+    np.testing.assert_array_equal(found.direction[right, first[right]], sign[right])
+
+
+def test_largest_are_in_order_and_no_more_than_there_are(model, rows):
+    found = model.explain(rows)
+    largest = found.largest(100)
+    assert largest.shape == (84, 30)
+    assert (np.diff(np.take_along_axis(found.contribution, largest, axis=1)) <= 0).all()
+
+
+def test_a_value_that_is_no_number_comes_first(model, rows):
+    spoilt = rows[:2].copy()
+    spoilt[0, 7], spoilt[1, 11] = np.nan, np.inf
+    found = model.explain(spoilt)
+    assert found.largest(1)[:, 0].tolist() == [7, 11]
+    assert not np.isfinite(total(found)).any()
+    assert found.direction[0, 7] == 0
+
+
+def test_largest_of_images_are_places_in_the_flattened_row():
+    contribution = np.zeros((1, 2, 3), np.float32)
+    contribution[0, 1, 1] = 1
+    assert Explanation(contribution, contribution, contribution).largest(1).tolist() == [[4]]
+
+
+def test_a_bundle_of_an_older_aetool_says_how_to_get_it(bundle, rewrite, rows):
+    def change(manifest):
+        del manifest["variants"]["fp32"]["files"]["explainer"], manifest["files"]["explainer.onnx"]
+
+    rewrite(bundle, change)
+    (bundle / "explainer.onnx").unlink()
+    with aetool.load(bundle) as older, pytest.raises(InputError, match=r"no explainer.*older.*export it again"):
+        older.explain(rows)
