@@ -67,10 +67,12 @@ class Server:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def waiting_rows(self) -> int:
+    def figure(self, name: str) -> float:
+        """Of /metrics; 0 where there is none yet."""
         address = address_of(self.url)
         _, body = asyncio.run(fetch(address, request_bytes(address, "GET", "/metrics")))
-        return int(float(body.split(b"\naetool_waiting_rows ")[1].split()[0]))
+        lines = [line for line in body.decode().splitlines() if line.startswith(name)]
+        return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -231,7 +233,7 @@ def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict
         client = Client(server, "heavy", "reconstruction", rows, connections=4 * queue, seconds=seconds)
         waiting = []
         while client.process.poll() is None:
-            waiting.append(server.waiting_rows())
+            waiting.append(int(server.figure("aetool_waiting_rows")))
             time.sleep(0.2)
         return {**client.found(), "max_queue": queue, "most_waiting": max(waiting)}
 
@@ -240,7 +242,9 @@ def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
     """SIGTERM in the middle; every request that was sent has an answer."""
     with serving(f"heavy={model.bundle}") as server:
         client = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=60.0)
-        time.sleep(2 + seconds)
+        while server.figure('aetool_requests_total{model="heavy"') < CLIENTS:
+            time.sleep(0.1)
+        time.sleep(seconds)
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         found = client.found()
