@@ -16,6 +16,8 @@ MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 """Beside the manifest, which it covers; so it is not listed there."""
 _TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
+_TOLERANCES_OF_SOME = ("contribution", "distance", "segments")
+"""Of graphs that not every bundle has."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
 """A graph that `aetool segment` adds."""
@@ -61,6 +63,12 @@ class Tolerances:
     """Spearman's, of the scores: the least."""
     flips: float
     """Largest share of rows whose decision differs."""
+    contribution: float = 1e-5
+    """The same as of the embedding."""
+    distance: float = 1e-5
+    """The same as of the embedding."""
+    segments: float = 0.0
+    """Largest share of rows in another segment."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a later minor version: kept, ignored."""
 
@@ -239,7 +247,8 @@ def _tolerances(entry: Fields) -> Tolerances | None:
     found = entry.child_or_none("tolerances")
     if found is None:
         return None
-    named = {name: found.finite(name) for name in _TOLERANCES}
+    there = [*_TOLERANCES, *(name for name in _TOLERANCES_OF_SOME if name in found.content)]
+    named = {name: found.finite(name) for name in there}
     return Tolerances(**named, unknown=found.rest())
 
 

@@ -16,6 +16,7 @@ from aetool.errors import ExportError
 from aetool.export.batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export.compatibility import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
 from aetool.export.inspection import require_sane, values_read
+from aetool.manifest import SEGMENTER
 from aetool.model.pipeline import Outputs
 
 SLICES = {
@@ -24,6 +25,7 @@ SLICES = {
     "autoencoder": ("features", ("embedding", "reconstruction")),
     "detector": ("features", ("score", "is_anomaly")),
     "explainer": ("features", ("contribution", "reconstruction")),
+    SEGMENTER: ("features", ("segment", "distance")),
 }
 OUTPUTS = ("embedding", "reconstruction", "score", "contribution", "is_anomaly")
 WIDE_ROW = 64

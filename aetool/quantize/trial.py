@@ -15,7 +15,7 @@ from aetool.export.graphs import slice_graphs
 from aetool.export.threshold import Threshold
 from aetool.fidelity import Answers, Fidelity, fidelity
 from aetool.manifest import Tolerances
-from aetool.parity import EXACT, column_scale, compare_graph
+from aetool.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph
 from aetool.quantize.calibration import Floats
 from aetool.quantize.checks import Outputs, require_repeatable, require_rows_apart, require_structure, run
 from aetool.quantize.convert import Converter, Precision, Recipe
@@ -26,8 +26,6 @@ from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 from aetool.selftest import read_golden
 
-MARGIN = 1.5
-"""Of the tolerances over what was measured: another machine rounds at other places."""
 WILD = 30.0
 """How many times the range of nine tenths of its rows a column may have before it is to blame."""
 _CHUNK = 1024
@@ -153,14 +151,18 @@ class Workbench:
                 pair = {output: expected[normal]}, {output: actual[normal]}
                 rows = self.split.judged[normal]
                 records += compare_graph("autoencoder", *pair, features=rows, threshold=trial.threshold.value)
-        worst = {name: max((r.max_scaled for r in records if r.output == name), default=0.0) for name in _OUTPUTS}
+        worst = {name: max((r.max_scaled for r in records if r.output == name), default=0.0) for name in SCALED}
         ranks = [r.rank_correlation for r in records if r.rank_correlation is not None]
-        flips = max((r.flipped or 0) / r.shape[0] for r in records if r.output == "is_anomaly")
+        flips, moved = (
+            max(((r.flipped or 0) / r.shape[0] for r in records if r.output == name), default=0.0)
+            for name in ("is_anomaly", "segment")
+        )
         exact = replace(EXACT, rank_correlation=0.0)
         return Tolerances(
-            **{name: max(getattr(exact, name), MARGIN * _finite(worst[name])) for name in _OUTPUTS},
+            **{name: max(getattr(exact, name), MARGIN * _finite(worst[name])) for name in SCALED},
             rank_correlation=min(EXACT.rank_correlation, 1 - MARGIN * (1 - min(ranks))),
             flips=MARGIN * max(flips, trial.fidelity.flips) + 1 / len(golden["score"]),
+            segments=MARGIN * moved + 1 / len(golden["score"]),
         )
 
 

@@ -5,40 +5,48 @@ import copy
 import numpy as np
 import onnx
 import onnx.shape_inference
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from aetool.bundle import Bundle
 from aetool.errors import ExportError
+from aetool.manifest import SEGMENTER
 
 THRESHOLD = "aetool/own_threshold"
 
 
 def whole_graph(bundle: Bundle) -> ModelProto:
-    """features -> embedding (where there is one), reconstruction, score, is_anomaly.
+    """features -> every output of the graphs that take features.
 
     Raises:
         ExportError: the graphs were not cut from one export.
         BundleError: a file is missing or changed.
     """
-    whole, detector = (onnx.load_from_string(bundle.graph(name)) for name in ("autoencoder", "detector"))
-    makers = {output: node for node in whole.graph.node for output in node.output}
-    for node in detector.graph.node:
-        twin = makers.get(node.output[0])
-        if twin is None:
-            whole.graph.node.append(node)
-        elif twin != node:
-            raise _not_one_export(bundle, node.output[0])
-    constants = {tensor.name: tensor for tensor in whole.graph.initializer}
-    for tensor in detector.graph.initializer:
-        if tensor.name not in constants:
-            whole.graph.initializer.append(tensor)
-        elif constants[tensor.name] != tensor:
-            raise _not_one_export(bundle, tensor.name)
-    whole.graph.output.extend(detector.graph.output)
+    whole = onnx.load_from_string(bundle.graph("autoencoder"))
+    for name in ("detector", "explainer", SEGMENTER):
+        if name in bundle.variant("fp32").files:
+            _take_in(whole, onnx.load_from_string(bundle.graph(name)), bundle, name)
     del whole.graph.value_info[:]
     _split_products_from_sums(whole)
     _join_products_with_biases(whole)
     return whole
+
+
+def _take_in(whole: ModelProto, part: ModelProto, bundle: Bundle, name: str) -> None:
+    makers = {output: node for node in whole.graph.node for output in node.output}
+    for node in part.graph.node:
+        twin = makers.get(node.output[0])
+        if twin is None:
+            whole.graph.node.append(node)
+        elif twin != node:
+            raise _not_one_export(bundle, name, node.output[0])
+    constants = {tensor.name: tensor for tensor in whole.graph.initializer}
+    for tensor in part.graph.initializer:
+        if tensor.name not in constants:
+            whole.graph.initializer.append(tensor)
+        elif constants[tensor.name] != tensor:
+            raise _not_one_export(bundle, name, tensor.name)
+    there = {output.name for output in whole.graph.output}
+    whole.graph.output.extend(output for output in part.graph.output if output.name not in there)
 
 
 def set_threshold(model: ModelProto, threshold: float) -> None:
@@ -90,7 +98,8 @@ def _join_products_with_biases(model: ModelProto) -> None:
     joined: set[str] = set()
     for node in model.graph.node:
         weight = constants.get(node.input[1]) if node.op_type == "MatMul" else None
-        if weight is None or len(weight.dims) != 2 or rank.get(node.input[0]) != 2:
+        float32 = weight is not None and weight.data_type == TensorProto.FLOAT
+        if weight is None or not float32 or len(weight.dims) != 2 or rank.get(node.input[0]) != 2:
             continue
         node.op_type = "Gemm"
         readers = [each for each in model.graph.node if node.output[0] in each.input]
@@ -111,8 +120,8 @@ def _beta(node: NodeProto) -> float:
     return next((attribute.f for attribute in node.attribute if attribute.name == "beta"), 1.0)
 
 
-def _not_one_export(bundle: Bundle, value: str) -> ExportError:
+def _not_one_export(bundle: Bundle, name: str, value: str) -> ExportError:
     return ExportError(
-        f"{bundle.path}: autoencoder and detector differ in {value!r}, they were not cut from one export; export "
+        f"{bundle.path}: autoencoder and {name} differ in {value!r}, they were not cut from one export; export "
         "the bundle again"
     )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from aetool.baseline import column_names
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
-from aetool.manifest import SEGMENTER, Manifest
-from aetool.parity import OutputParity, compare_graph
+from aetool.manifest import SEGMENTER, Manifest, Tolerances, Variant
+from aetool.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values
 from aetool.publish import publish, record_files
 from aetool.runtime.autoencoder import load
 from aetool.runtime.providers import PROVIDERS
@@ -98,11 +98,32 @@ def add_segments(
             rows, expected["segment"], len(clustering.centres), column_names(manifest), manifest.categories
         ),
     }
-    return Segmented(_published(bundle, graphs, golden, described), parity)
+    tolerances = {
+        name: _tolerances(manifest.variants[name], expected, found[name], golden, _run(graph, golden["features"]))
+        for name, graph in graphs.items()
+    }
+    return Segmented(_published(bundle, graphs, golden, described, tolerances), parity)
+
+
+def _tolerances(variant: Variant, *pairs: Arrays) -> Tolerances | None:
+    """With what a coarser precision's segments may differ, from pairs of expected and found; None for fp32."""
+    if variant.tolerances is None:
+        return None
+    distance, moved = EXACT.distance, 0.0
+    for expected, found in zip(pairs[::2], pairs[1::2], strict=True):
+        record = compare_values(SEGMENTER, "distance", expected["distance"], found["distance"])
+        if np.isfinite(record.max_scaled):
+            distance = max(distance, MARGIN * record.max_scaled)
+        moved = max(moved, float(np.mean(expected["segment"] != found["segment"])))
+    return replace(variant.tolerances, distance=distance, segments=MARGIN * moved + 1 / len(pairs[-1]["segment"]))
 
 
 def _published(
-    bundle: Bundle, graphs: Mapping[str, bytes], golden: Arrays, described: Mapping[str, Any]
+    bundle: Bundle,
+    graphs: Mapping[str, bytes],
+    golden: Arrays,
+    described: Mapping[str, Any],
+    tolerances: Mapping[str, Tolerances | None],
 ) -> Bundle:
     manifest = bundle.manifest
     files = {name: bundle.read(name) for name in manifest.files}
@@ -110,7 +131,7 @@ def _published(
     for name, variant in manifest.variants.items():
         place = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
         files[place] = graphs[name]
-        variants[name] = replace(variant, files={**variant.files, SEGMENTER: place})
+        variants[name] = replace(variant, files={**variant.files, SEGMENTER: place}, tolerances=tolerances[name])
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
