@@ -5,53 +5,137 @@ from typing import Any
 
 import click
 
-from aetool.cli import options
+from aetool.cli import options, places
 from aetool.cli.output import Result, reports
-from aetool.errors import OutputError
+from aetool.cli.rows import rows_for
+from aetool.errors import InputError, OutputError
 
 _ENDINGS = (".html", ".htm")
 
 
 @click.command()
 @click.argument("result", type=options.PATH)
+@click.option("--data", type=options.PATH, help="Of a bundle: rows to show it with.  [default: its golden rows]")
+@click.option("--label", metavar="COLUMN", help="Of a bundle: column of --data that marks anomalies (not 0).")
+@click.option("--bench", type=options.PATH, help="Of a bundle: its benchmark, which aetool bench wrote.")
+@click.option("--umap", is_flag=True, help="Of a bundle: the map by UMAP (umap-learn) instead of PCA.")
+@options.provider
+@options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
 @options.overwrite
 @reports
-def report(result: Path, output: Path | None, overwrite: bool) -> Result:
-    """A page of figures made from the JSON of a measurement.
+def report(
+    result: Path,
+    data: Path | None,
+    label: str | None,
+    bench: Path | None,
+    umap: bool,
+    provider: str,
+    precision: str,
+    output: Path | None,
+    overwrite: bool,
+) -> Result:
+    """A page to pass around: of a bundle, or of a measurement.
 
-    RESULT is what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing: distributions,
-    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
-    it again.
+    RESULT is a bundle, or what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing.
+
+    Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
+    drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
+    few rows of --data. Of a measurement: distributions, throughput below the machine's ceilings, rounds, speed
+    against fidelity, tables, and the command that measures it again.
 
     \b
     Example:
+      aetool report exported/machines --data test.csv --label broken -o machines.html
       aetool report bench.json -o bench.html
       aetool report exported/machines.tuning.json -o tuning.html
     """
-    from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
-    from aetool.storage import publish_file, require_new
+    is_bundle = places.what(result) == places.BUNDLE
+    if label is not None and data is None:
+        raise click.UsageError("--label names a column of --data; give --data too")
+    if not is_bundle and (data, bench, umap, provider, precision) != (None, None, False, "auto", "auto"):
+        raise click.UsageError(
+            "--data, --label, --bench, --umap, --provider and --precision go with a bundle, which RESULT is not"
+        )
+    output = output or (
+        result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
+    )
+    _require_place(output, result, overwrite)
+    if is_bundle:
+        return _of_bundle(result, data, label, bench, umap, provider, precision, output, overwrite)
+    return _of_measurement(result, output, overwrite)
 
-    output = output or result.with_suffix(_ENDINGS[0])
+
+def _require_place(output: Path, result: Path, overwrite: bool) -> None:
+    from aetool.storage import require_new
+
     if output.suffix.lower() not in _ENDINGS:
         raise OutputError(f"{output}: the page is HTML; choose a name that ends in {' or '.join(_ENDINGS)}")
     require_new(output, overwrite)
     if output.exists() and result.exists() and output.samefile(result):
         raise OutputError(f"{output}: is the result itself, it will not be replaced; choose another name")
+
+
+def _of_bundle(
+    bundle: Path,
+    data: Path | None,
+    label: str | None,
+    bench: Path | None,
+    umap: bool,
+    provider: str,
+    precision: str,
+    output: Path,
+    overwrite: bool,
+) -> Result:
+    from aetool.bundle import Bundle
+    from aetool.portrait.portray import portray
+    from aetool.report import BenchResult, bundle_page, read_result
+
+    measured = None if bench is None else read_result(bench)
+    if measured is not None and not isinstance(measured, BenchResult):
+        raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
+    rows = None if data is None else rows_for(Bundle.open(bundle).manifest, data, label=label)
+    portrait = portray(
+        bundle,
+        None if rows is None else rows.values,
+        None if rows is None else rows.labels,
+        source="" if data is None else data.name,
+        provider=provider,
+        precision=precision,
+        method="umap" if umap else "pca",
+    )
+    sweep, curves = portrait.sweep, portrait.curves
+    document = {
+        "rows": portrait.rows,
+        "golden": portrait.is_golden,
+        "flagged": sweep.flagged[sweep.own],
+        "auroc": None if curves is None else curves.auroc,
+        "drifted": None if portrait.drift is None else portrait.drift["drifted"],
+    }
+    told = "golden rows" if portrait.is_golden else "rows"
+    return _written(output, bundle_page(portrait, measured), overwrite, document, f"{portrait.rows:,} {told}", "")
+
+
+def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
+    from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
+
     found = read_result(result)
-    content = (tuning_page(found) if isinstance(found, TuningResult) else benchmark_page(found)).encode()
-    publish_file(output, content, overwrite=overwrite)
-    counts, words = _tuning(found) if isinstance(found, TuningResult) else _benchmark(found)
-    told = f"{output}: {words[0]}, {len(content) / 1024:.0f} KiB{words[1]}"
-    return Result({"page": str(output), "bytes": len(content), **counts}, lambda out: out.print(told))
-
-
-def _benchmark(found: Any) -> tuple[dict[str, int], tuple[str, str]]:
-    """Counts for programs, and what a person is told before and after the size."""
+    if isinstance(found, TuningResult):
+        counts: dict[str, Any] = {"candidates": len(found.trials)}
+        return _written(output, tuning_page(found), overwrite, counts, f"{len(found.trials)} candidates", "")
     unstable = sum(not one.stability.stable for one in found.results)
     counts = {"measurements": len(found.results), "unstable": unstable}
-    return counts, (f"{len(found.results)} measurements", f"; {unstable} not stable" if unstable else "")
+    after = f"; {unstable} not stable" if unstable else ""
+    return _written(output, benchmark_page(found), overwrite, counts, f"{len(found.results)} measurements", after)
 
 
-def _tuning(found: Any) -> tuple[dict[str, int], tuple[str, str]]:
-    return {"candidates": len(found.trials)}, (f"{len(found.trials)} candidates", "")
+def _written(
+    output: Path, page: str, overwrite: bool, document: dict[str, Any], before: str, after: str
+) -> Result:
+    """Publish the page; `before` and `after` its size stand the words for a person."""
+    from aetool.storage import publish_file
+
+    content = page.encode()
+    publish_file(output, content, overwrite=overwrite)
+    told = f"{output}: {before}, {len(content) / 1024:.0f} KiB{after}"
+    return Result({"page": str(output), "bytes": len(content), **document}, lambda out: out.print(told))

@@ -153,6 +153,8 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
 
 
 def _show(out: Console, segments: Mapping[str, Any]) -> None:
+    from aetool.report.traits import sentence
+
     for entry in segments["segments"]:
         title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
         out.print(Text.assemble((title, "bold"), f"  {entry['label']}" if entry["label"] else ""))
@@ -173,19 +175,3 @@ def _show(out: Console, segments: Mapping[str, Any]) -> None:
         *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
     ]
     out.print(facts(pairs))
-
-
-def sentence(trait: Mapping[str, Any]) -> tuple[str, str]:
-    """A trait in plain words: `fresh`, `27,000 against 8,500 in the middle of all (3.2 x)`."""
-    times = trait["ratio"]
-    ratio = "" if times is None else f" ({times:,.0f} x)" if times >= 10 else f" ({times:.2g} x)"
-    own, everybody = trait["of_segment"], trait["of_all"]
-    if "category" in trait:
-        return trait["feature"], f"{trait['category']} for {own:.0%} against {everybody:.0%} of all{ratio}"
-    where = "in the middle of all" if trait["statistic"] == "median" else "on average"
-    return trait["feature"], f"{number(own)} against {number(everybody)} {where}{ratio}"
-
-
-def number(value: float) -> str:
-    """Short, with commas: `27,000`, `0.0123`."""
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"

@@ -2,16 +2,18 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 
 from aetool.report.markup import Markup, tag
 
 
-def page(title: str, header: Markup, sections: Iterable[Markup | None]) -> str:
-    """A whole HTML document."""
+def page(
+    title: str, header: Markup, sections: Iterable[Markup | None], scripts: Sequence[str] = ("sort.js",)
+) -> str:
+    """A whole HTML document; `scripts` are files beside this one."""
     sheet = style()
-    script = Markup(_file("sort.js"))
+    script = Markup("".join(map(_file, scripts)))
     allowed = {
         "default-src": "'none'",
         "style-src": _hash(sheet),

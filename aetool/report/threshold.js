@@ -1,0 +1,70 @@
+// The threshold moves with the slider (mouse, touch, keyboard), and with a press or a drag on the picture.
+{
+  const slider = document.getElementById("threshold-slider");
+  const byId = (id) => document.getElementById(id);
+  const share = (part, of) => {
+    if (!of) return "none";
+    const value = (part / of) * 100;
+    return `${value.toFixed(value >= 10 ? 0 : 1)} %`;
+  };
+  if (slider) {
+    const [thresholds, flagged, hits] = ["thresholds", "flagged", "hits"].map((key) =>
+      JSON.parse(slider.dataset[key] ?? "null"),
+    );
+    const [rows, anomalies] = [Number(slider.dataset.rows), Number(slider.dataset.anomalies ?? 0)];
+    const [start, end] = slider.dataset.line.split(",").map(Number);
+    const line = byId("threshold-line");
+    const place = (id, x, y) => {
+      const mark = byId(id);
+      if (!mark) return;
+      const [left, right, bottom, top] = mark.dataset.box.split(",").map(Number);
+      mark.setAttribute("transform", `translate(${left + x * (right - left)},${bottom + y * (top - bottom)})`);
+    };
+    const tell = () => {
+      const stop = Number(slider.value);
+      const count = flagged[stop];
+      const said = {
+        threshold: String(thresholds[stop]),
+        flagged: `${count.toLocaleString("en")} of ${rows.toLocaleString("en")} (${share(count, rows)})`,
+      };
+      if (hits) {
+        const hit = hits[stop];
+        const normal = rows - anomalies;
+        said.precision = `${share(hit, count)} of the flagged rows are anomalies`;
+        said.recall = `${share(hit, anomalies)} of the anomalies are flagged`;
+        said.false = `${(count - hit).toLocaleString("en")}, ${share(count - hit, normal)} of the normal rows`;
+        place("roc-mark", (count - hit) / normal, hit / anomalies);
+        place("precision-recall-mark", hit / anomalies, count ? hit / count : 1);
+      }
+      for (const [key, text] of Object.entries(said)) byId(`does-${key}`).textContent = text;
+      const spoken = `${said.threshold}: flags ${said.flagged}`;
+      slider.setAttribute("aria-valuetext", hits ? `${spoken}; ${said.precision}; ${said.recall}` : spoken);
+      line.setAttribute("transform", `translate(${start + (stop / slider.max) * (end - start)},0)`);
+    };
+    const move = (event) => {
+      const box = line.ownerSVGElement.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * line.ownerSVGElement.viewBox.baseVal.width;
+      slider.value = String(Math.round(((x - start) / (end - start)) * slider.max));
+      tell();
+    };
+    const picture = line.ownerSVGElement;
+    picture.classList.add("draggable");
+    picture.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      picture.setPointerCapture(event.pointerId);
+      move(event);
+    });
+    picture.addEventListener("pointermove", (event) => {
+      if (picture.hasPointerCapture(event.pointerId)) move(event);
+    });
+    slider.addEventListener("input", tell);
+    const reset = byId("threshold-reset");
+    reset.addEventListener("click", () => {
+      slider.value = slider.dataset.own;
+      tell();
+      byId("threshold-said").textContent = slider.getAttribute("aria-valuetext");
+    });
+    slider.parentElement.hidden = false;
+    tell();
+  }
+}
