@@ -28,7 +28,7 @@ def project(embedding: NDArray[Any], method: Method) -> tuple[Floats, str]:
     if method == "umap":
         return _to_unit(_umap(z)), "UMAP (McInnes et al. 2018), seed 0"
     places, explained = _pca(z)
-    return _to_unit(places), f"the first two principal components, {explained:.0%} of the variance"
+    return _to_unit(places), f"the first two principal components, {explained * 100:.0f} % of the variance"
 
 
 def _pca(z: Floats) -> tuple[Floats, float]:
@@ -47,14 +47,14 @@ def _umap(z: Floats) -> Floats:
     try:
         umap = importlib.import_module("umap")
     except ImportError as error:
-        raise DependencyError(
-            "the map by UMAP needs umap-learn, which is not installed; pip install umap-learn, or leave --umap out"
-        ) from error
+        raise DependencyError("umap-learn", "umap", "a map by UMAP") from error
     # Neighbours: UMAP's default of 15, fewer where there are not as many rows.
     neighbours = min(15, len(z) - 1)
-    return np.asarray(umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z), np.float64)
+    found = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
+    return np.asarray(found, np.float64)
 
 
 def _to_unit(places: Floats) -> Floats:
     low, high = places.min(axis=0), places.max(axis=0)
-    return (places - low) / np.where(high > low, high - low, 1.0)
+    unit: Floats = (places - low) / np.where(high > low, high - low, 1.0)
+    return unit

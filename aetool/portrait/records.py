@@ -9,7 +9,7 @@ from aetool.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What thresholds would do: one entry of each tuple a threshold, ascending and evenly spaced by their logarithm.
+    """What thresholds would do: each tuple has an entry a threshold, ascending, evenly spaced by their logarithm.
 
     Only that entry which is nearest to the bundle's own threshold is replaced by it, so that it is there exactly.
     """
@@ -29,7 +29,7 @@ class Histogram:
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    """Of the normal rows where there are labels, else of all; a score beyond the edges is in the bin at the end."""
+    """Of the normal rows where there are labels, else of all; a score beyond the edges is in the last bin."""
     anomalies: tuple[int, ...] | None
 
 

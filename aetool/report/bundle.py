@@ -39,7 +39,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         ),
         tag(
             "p",
-            f"Precision {portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}",
+            f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}",
             class_="about",
         ),
     )
@@ -159,7 +159,7 @@ def _training(portrait: Portrait) -> Markup | None:
     if figure is None:
         return None
     note = "With dropout, training rows are harder than held-out ones: their loss may lie above."
-    return section("Training", note, tag("div", figure, class_="grid"))
+    return section("Training", note, tag("div", figure, class_="pairs"))
 
 
 def _speed(bench: BenchResult) -> Markup:

@@ -14,10 +14,8 @@ _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highe
 def figures(found: EmbeddingMap, threshold: float) -> Markup:
     """Coloured by score, and by segment where there are segments; told point by point by the page's script."""
     kinds = [_by_score(found.points)]
-    names: list[Markup] = []
     if any(point.segment is not None for point in found.points):
         kinds.append(_by_segment(found.points))
-    names = [_figure(f"map-{i}", *kind, found.points) for i, kind in enumerate(kinds)]
     compact = [
         [
             round(_x(point), 1),
@@ -42,7 +40,7 @@ def figures(found: EmbeddingMap, threshold: float) -> Markup:
     )
     return tag(
         "div",
-        tag("div", *names, class_="grid"),
+        tag("div", *(_figure(f"map-{i}", *kind, found.points) for i, kind in enumerate(kinds)), class_="pairs"),
         slider,
         tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
         id="map",

@@ -29,7 +29,7 @@ def card(manifest: Manifest) -> Markup:
         "score": str(manifest.score.get("definition", "not told")),
         "threshold": f"{manifest.variants['fp32'].threshold:.6g}: {chosen}",
         **{
-            name.replace("_", " "): str(value)
+            name.replace("_", " "): _text(value)
             for name, value in provenance.items()
             if isinstance(value, str | int | float) and not name.endswith("fingerprint")
         },
@@ -58,7 +58,8 @@ def segments(found: Mapping[str, Any]) -> Markup:
     stability = found.get("stability", {})
     told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows. "
     if "adjusted_rand_index" in stability:
-        told += f"Adjusted Rand index of bootstrap refits {stability['adjusted_rand_index']:.2f}, 1 is the same groups."
+        index = stability["adjusted_rand_index"]
+        told += f"Bootstrap refits have an adjusted Rand index of {index:.2f}; 1 is the same groups."
     return joined([tag("p", told, class_="note"), tag("ul", *map(_segment, found["segments"]), class_="cards")])
 
 
@@ -79,7 +80,7 @@ def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | N
     figures = variant.figures
     bytes_ = sum(manifest.files[file].size for file in variant.files.values())
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
-    flips: Cell | None = f"{flipped:,} rows" if isinstance(flipped, int) else None
+    flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [
         name,
         (f"{variant.threshold:.6g}", variant.threshold),
@@ -88,9 +89,7 @@ def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | N
         _figure(figures, "fidelity", "flips", percent) or flips,
         _figure(figures, "fidelity", "rank_correlation", lambda value: f"{value:.4f}"),
         _figure(figures, "fidelity", "auroc_drop", lambda value: f"{value:.4f}"),
-        _figure(figures, "speed", "bulk", ratio) or ("1", 1.0)
-        if name == "fp32"
-        else _figure(figures, "speed", "bulk", ratio),
+        (ratio(1), 1.0) if name == "fp32" else _figure(figures, "speed", "bulk", ratio),
     ]
 
 
@@ -102,7 +101,17 @@ def _figure(figures: Mapping[str, Any], group: str, name: str, form: Any) -> Cel
 def _options(found: Any) -> str:
     if not isinstance(found, Mapping):
         return ""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items() if value is not None)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_text(value)}" for name, value in found.items() if value is not None
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " x ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

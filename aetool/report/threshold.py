@@ -14,7 +14,7 @@ _TOP, _BOTTOM = 22.0, 170.0
 
 def figures(portrait: Portrait) -> Markup:
     """The histogram with its threshold, what the threshold does, and the curves where there are labels."""
-    return tag("div", _histogram(portrait), _does(portrait), *curves(portrait), class_="grid")
+    return tag("div", _histogram(portrait), _does(portrait), *curves(portrait), class_="pairs")
 
 
 def _histogram(portrait: Portrait) -> Markup:
