@@ -50,7 +50,8 @@ def curves(score: Floats, labels: Labels) -> Curves | None:
         return None
     known = np.where(np.isfinite(score), score, np.inf)
     order = np.argsort(-known, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(known[order]) != 0), len(score) - 1)
+    ordered = known[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
     hits = np.cumsum(labels[order])[last].astype(np.float64)
     flagged = (last + 1).astype(np.float64)
     recall, precision = hits / labels.sum(), hits / flagged
