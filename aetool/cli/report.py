@@ -50,7 +50,8 @@ def report(
       aetool report bench.json -o bench.html
       aetool report exported/machines.tuning.json -o tuning.html
     """
-    is_bundle = places.what(result) == places.BUNDLE
+    if is_bundle := result.is_dir():
+        places.require_bundle(result)
     if label is not None and data is None:
         raise click.UsageError("--label names a column of --data; give --data too")
     if not is_bundle and (data, bench, umap, provider, precision) != (None, None, False, "auto", "auto"):

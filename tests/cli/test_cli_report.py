@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,40 @@ def test_a_file_that_appears_meanwhile_is_kept(work, monkeypatch):
     with pytest.raises(OutputError, match="appeared while"):
         storage.publish_file(page, b"ours")
     assert page.read_text(encoding="utf-8") == "theirs" and names(work) == ["page.html"]
+
+
+def test_a_bundle_becomes_a_page_beside_it(aetool, made, work):
+    shutil.copytree(made / "bundle", work / "machines-1.2")
+    document = json.loads(
+        aetool("report", "machines-1.2", "--data", made / "new.csv", "--label", "broken", "--json").stdout
+    )
+    assert document["page"] == "machines-1.2.html" and (work / "machines-1.2.html").exists()
+    assert document["rows"] == 40 and document["golden"] is False
+    assert 0.5 < document["auroc"] <= 1 and document["drifted"] in (True, False)
+    text = (work / "machines-1.2.html").read_text(encoding="utf-8")
+    assert "new.csv" in text and "größe" in text and str(made) not in text
+
+
+def test_a_bundle_without_data_is_shown_with_its_golden_rows(aetool, made, work):
+    result = aetool("report", made / "bundle", "-o", "page.html")
+    assert result.exit_code == 0 and "golden rows, " in result.stdout
+
+
+def test_what_goes_with_a_bundle_does_not_go_with_a_measurement(aetool, bench):
+    for options in (["--data", "new.csv"], ["--bench", "bench.json"], ["--umap"], ["--precision", "int8"]):
+        result = aetool("report", "bench.json", *options)
+        assert result.exit_code == 2 and "go with a bundle" in result.stderr
+
+
+def test_labels_need_data(aetool, made):
+    result = aetool("report", made / "bundle", "--label", "broken")
+    assert result.exit_code == 2 and "give --data too" in result.stderr
+
+
+def test_the_benchmark_of_another_bundle_is_refused(fails, bench, made):
+    message = fails("report", made / "bundle", "--bench", "bench.json", "-o", "page.html")
+    assert "give a benchmark of this bundle" in message
+
+
+def test_a_checkpoint_is_no_result(fails, made):
+    assert "aetool export" in fails("report", made / "checkpoint", "-o", "page.html")

@@ -55,9 +55,7 @@ def labelled():
 
 def with_segments(portrait):
     """As if `aetool segment` had made two: a row's place in the data tells its segment."""
-    points = tuple(
-        dataclasses.replace(point, segment=point.number % 2) for point in portrait.embedding_map.points
-    )
+    points = tuple(dataclasses.replace(point, segment=point.number % 2) for point in portrait.embedding_map.points)
     return dataclasses.replace(
         portrait,
         manifest=dataclasses.replace(portrait.manifest, segments=SEGMENTS),
