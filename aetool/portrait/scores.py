@@ -12,22 +12,26 @@ MOST_POINTS = 300
 """Of a curve."""
 _LEAST_SHARE = 1e-3
 """Of the median: lower scores are at the lower end of the axis."""
+_BEYOND = 100.0
+"""How far an axis goes to show a threshold that lies beyond all scores; a farther one is at its end."""
 
 
 def axis(score: Floats, threshold: float) -> tuple[float, float]:
     """Ends of a logarithmic axis for scores of 0 or more and their threshold."""
     finite = score[np.isfinite(score) & (score > 0)]
-    known = np.append(finite, threshold) if threshold > 0 else finite
-    if not known.size:
-        return 0.1, 10.0
-    low = max(float(known.min()), _LEAST_SHARE * float(np.median(known)))
-    return min(low, threshold if threshold > 0 else low) / 1.2, float(known.max()) * 1.2
+    if not finite.size:
+        finite = np.array([threshold if threshold > 0 else 1.0])
+    low = max(float(finite.min()), _LEAST_SHARE * float(np.median(finite)))
+    high = float(finite.max())
+    if threshold > 0:
+        low, high = min(low, max(threshold, low / _BEYOND)), max(high, min(threshold, high * _BEYOND))
+    return low / 1.2, high * 1.2
 
 
 def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
     """`score` (rows,); a score that is no number is above every threshold."""
     thresholds = np.geomspace(*axis(score, threshold), STOPS)
-    own = int(np.argmin(np.abs(thresholds - threshold)))
+    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
     thresholds[own] = threshold
     hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
     return Sweep(tuple(thresholds.tolist()), own, tuple(_above(score, thresholds).tolist()), hits)

@@ -75,7 +75,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
 def _golden_only() -> Markup:
     return tag(
         "p",
-        "Made of the golden rows that come with the bundle: real rows, chosen to test it, so that no share on "
+        "Made of the golden rows that come with the bundle. They were chosen to test it, so no share on "
         "this page is that of your data. With --data TABLE the page is made of your own.",
         class_="warning",
     )

@@ -17,7 +17,7 @@ _AXIS, _BAR = 262.0, 276.0
 
 def figures(key: str, rows: Sequence[ExplainedRow]) -> Markup:
     """A figure for every row."""
-    return tag("div", *(_figure(f"{key}-{i}", row) for i, row in enumerate(rows)), class_="grid")
+    return tag("div", *(_figure(f"{key}-{i}", row) for i, row in enumerate(rows)), class_="grid explained")
 
 
 def key_to_marks() -> Markup:

@@ -30,7 +30,7 @@ def split(pairs):
     return np.array([score for score, _ in pairs], np.float64), np.array([label for _, label in pairs], bool)
 
 
-@given(SCORES, st.sampled_from([0.0, 0.1, 0.5, 3.0, 1e12]))
+@given(SCORES, st.sampled_from([0.0, 0.1, 0.5, 3.0, 1e12, 3.4e38]))
 @settings(deadline=None)
 def test_every_stop_of_the_sweep_counts_what_that_threshold_flags(pairs, threshold):
     score, labels = split(pairs)
