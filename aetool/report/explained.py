@@ -58,8 +58,10 @@ def _figure(key: str, row: ExplainedRow) -> Markup:
 
 
 def _line(one: FeatureOfRow, top: float) -> Markup:
-    y, as_expected = top + 26, one.found == one.expected
-    values = svg.shortened(one.found if as_expected else f"{one.found}, expected {one.expected}", 190)
+    y = top + 26
+    # Of a number both stand above its axis; of a category what was expected stands in the axis' place.
+    values = one.found if one.places is None else f"{one.found}, expected {one.expected}"
+    values = svg.shortened(values, 190)
     name = svg.shortened(one.name, _AXIS - svg.text_width(values) - 14)
     shapes: list[Markup | None] = [
         svg.label(svg.EDGE, top + 12, name, "name"),
@@ -75,7 +77,8 @@ def _line(one: FeatureOfRow, top: float) -> Markup:
             svg.marker(0, found, y, "s1 dot", f"found {one.found}", 5),
         ]
     else:
-        shapes.append(svg.label(_AXIS, y + 4, "as expected" if as_expected else "", "tick", "end"))
+        told = "as expected" if one.found == one.expected else f"expected {one.expected}"
+        shapes.append(svg.label(_AXIS, y + 4, svg.shortened(told, _AXIS - svg.EDGE), "tick", "end"))
     share = min(max(one.share, 0.0), 1.0)
     shapes += [
         svg.bar(_BAR, y - 6, share * 76, 10, "s1 ridge", f"{percent(one.share)} of the score"),
