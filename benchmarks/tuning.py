@@ -2,9 +2,9 @@
 
     python benchmarks/tuning.py --bundle tiny=DIRECTORY ...
 
-A model that is not given as a bundle is made anew; tuning makes int8 where there is none. `session.run` is fp32 on all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16
-where the CPU has it), once under its latency hint and once under its throughput hint, in requests of 1,024 rows
-through an AsyncInferQueue.
+A model that is not given as a bundle is made anew; tuning makes int8 where there is none. `session.run` is fp32 on
+all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16 where the CPU has it), once under
+its latency hint and once under its throughput hint, in requests of 1,024 rows through an AsyncInferQueue.
 """
 
 import tempfile
