@@ -17,6 +17,8 @@ class Limits:
     """Of graphs within graphs."""
     numbers_per_row: int = 48 << 20
     """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
+    hard_links: bool = False
+    """Whether files may have other names, outside of the bundle: some package managers install by such links."""
 
 
 DEFAULT_LIMITS = Limits()
