@@ -1,4 +1,4 @@
-"""Segments and precisions, whichever comes first: each precision has a segmenter, held to tolerances of its own."""
+"""Segments and precisions, whichever comes first: each precision has a segmenter and tolerances of its own."""
 
 import shutil
 
