@@ -19,7 +19,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(HOSTS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
 wheel-test: $(STAMP)
@@ -34,7 +34,8 @@ fuzz: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_mutations.py tests/faults/test_random_inputs.py
 
 soak: $(STAMP)
-	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py
+	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \
+		tests/faults/test_disks_and_races.py
 
 # A bill of materials (CycloneDX) of what an app takes in: the wheel, numpy, onnxruntime and what they bring.
 sbom: $(STAMP)

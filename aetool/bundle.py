@@ -39,7 +39,7 @@ class Bundle:
             raise BundleError(
                 f"{path}: a bundle directory was expected, found {found}; make one with aetool export"
             )
-        text = _read(path, MANIFEST, limits.manifest_bytes)
+        text = _read(path, MANIFEST, limits.manifest_bytes, limits)
         if public_key is not None:
             # By name, and here: nobody without signatures should wait for cryptography.
             importlib.import_module("aetool.signature").require_signed(path, text, public_key)
@@ -65,7 +65,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
-        data = _read(self.path, name, self.limits.file_bytes)
+        data = _read(self.path, name, self.limits.file_bytes, self.limits)
         if len(data) != record.size:
             raise BundleError(
                 f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
@@ -117,7 +117,7 @@ class Bundle:
         return len(self.manifest.files)
 
     def _check_files(self) -> None:
-        text = _read(self.path, MANIFEST, self.limits.manifest_bytes)
+        text = _read(self.path, MANIFEST, self.limits.manifest_bytes, self.limits)
         if Manifest.from_json(text, str(self.path / MANIFEST)) != self.manifest:
             raise _ReplacedError(self.path)
         for name in self.manifest.files:
@@ -144,9 +144,9 @@ def _what_is_there(path: Path) -> str:
         return f"what cannot be opened ({error.strerror})"
 
 
-def _read(path: Path, name: str, max_bytes: int) -> bytes:
+def _read(path: Path, name: str, max_bytes: int, limits: Limits) -> bytes:
     try:
-        return read_inside(path, name, max_bytes)
+        return read_inside(path, name, max_bytes, hard_links=limits.hard_links)
     except FileNotFoundError as error:
         raise BundleError(
             f"{path / name}: missing; {path} is not a whole bundle, fetch or export it again"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Limits:
     """Bounds that are checked before anything is parsed or run; the defaults are generous for an autoencoder."""
 
-    manifest_bytes: int = 16 << 20
-    """Of manifest.json."""
+    manifest_bytes: int = 8 << 20
+    """Of manifest.json, which takes up to 35 times as much memory while it is read."""
     file_bytes: int = 2 << 30
     """Of every other file; 2 GiB is protobuf's own limit for one message."""
     nodes: int = 20_000
@@ -17,6 +17,8 @@ class Limits:
     """Of graphs within graphs."""
     numbers_per_row: int = 48 << 20
     """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
+    hard_links: bool = False
+    """Whether files may have other names, outside of the bundle: some package managers install by such links."""
 
 
 DEFAULT_LIMITS = Limits()

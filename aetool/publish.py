@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aetool.bundle import Bundle
+from aetool.errors import OutputError
+from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import MANIFEST, FileRecord, Manifest
 from aetool.reading import sha256
 from aetool.storage import publish_directory
@@ -15,10 +17,15 @@ def publish(
     """Write a bundle: `files` (name -> content) and `manifest`, in one step.
 
     Raises:
-        OutputError: `path` exists and `overwrite` is false, or the disk refuses.
+        OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
     """
     path = Path(path)
-    publish_directory(path, {**files, MANIFEST: manifest.to_json().encode()}, overwrite=overwrite)
+    text, most = manifest.to_json().encode(), DEFAULT_LIMITS.manifest_bytes
+    if len(text) > most:
+        raise OutputError(
+            f"{path}: its {MANIFEST} would have {len(text):,} bytes, {most:,} are read; use fewer categories"
+        )
+    publish_directory(path, {**files, MANIFEST: text}, overwrite=overwrite)
     return Bundle(path, manifest)
 
 

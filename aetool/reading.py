@@ -26,16 +26,19 @@ def is_plain_relative(name: str) -> bool:
     )
 
 
-def read_inside(directory: Path, name: str, max_bytes: int) -> bytes:
+def read_inside(directory: Path, name: str, max_bytes: int, *, hard_links: bool = False) -> bytes:
     """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
 
+    Args:
+        hard_links: take a file that has other names too, which may lie anywhere.
+
     Raises:
-        OSError: the file is missing, too large, or not a regular file inside `directory`.
+        OSError: the file is missing, too large, or not a regular file inside `directory` alone.
     """
     while True:
         with pin(directory) as descriptor:
             try:
-                return _read_below(descriptor, name, max_bytes)
+                return _read_below(descriptor, name, max_bytes, hard_links)
             except FileNotFoundError:
                 if still_there(directory, descriptor):
                     raise
@@ -57,7 +60,7 @@ def still_there(directory: Path, descriptor: int) -> bool:
     return os.path.samestat(directory.stat(), os.fstat(descriptor))
 
 
-def _read_below(directory: int, name: str, max_bytes: int) -> bytes:
+def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> bytes:
     if not is_plain_relative(name):
         raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
     *parents, last = name.split("/")
@@ -81,6 +84,8 @@ def _read_below(directory: int, name: str, max_bytes: int) -> bytes:
         os.close(file)
         raise OSError(errno.EINVAL, "not a regular file", name)
     with os.fdopen(file, "rb") as stream:
+        if status.st_nlink > 1 and not hard_links:
+            raise OSError(errno.EMLINK, "a hard link: the file has another name, copy it", name)
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
         data = stream.read(max_bytes + 1)

@@ -31,7 +31,7 @@ from models import Model, make
 
 import aetool
 from aetool.bench.http_client import address_of, fetch, request_bytes
-from aetool.bench.http_load import NO_ANSWER, OK, Observed, closed_loop
+from aetool.bench.http_load import NO_ANSWER, OK, Observed, closed_loop, open_loop
 from aetool.bench.percentiles import latency_figures
 from aetool.serve.app import App
 from aetool.serve.batching import Share
@@ -131,7 +131,8 @@ def ask(url: str, model: str, output: str, rows: str, *, connections: int, answe
         numbers[number] = np.frombuffer(body[-4:], "<f4")[0]
 
     check = keep if answers else None
-    loop = closed_loop(address, requests, connections=connections, check=check, **load)
+    drive = open_loop if "arrivals_per_s" in load else closed_loop
+    loop = drive(address, requests, connections=connections, check=check, **load)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         seen = runner.run(loop)
     if answers:
@@ -228,14 +229,17 @@ def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
 
 
 def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
-    """Four times the clients that the queue has places for."""
+    """Four times the requests that it can answer, whether it is ready or not."""
     with serving(f"heavy={model.bundle}", "--max-queue", queue) as server:
-        client = Client(server, "heavy", "reconstruction", rows, connections=4 * queue, seconds=seconds)
+        takes = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=seconds).found()
+        rate = 4 * takes["answered_per_s"]
+        load = {"connections": 4 * queue, "arrivals_per_s": rate, "count": round(rate * seconds)}
+        client = Client(server, "heavy", "reconstruction", rows, **load)
         waiting = []
         while client.process.poll() is None:
             waiting.append(int(server.figure("aetool_waiting_rows")))
             time.sleep(0.2)
-        return {**client.found(), "max_queue": queue, "most_waiting": max(waiting)}
+        return {**client.found(), "arrivals_per_s": rate, "max_queue": queue, "most_waiting": max(waiting)}
 
 
 def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:

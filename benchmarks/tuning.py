@@ -2,14 +2,14 @@
 
     python benchmarks/tuning.py --bundle tiny=DIRECTORY ...
 
-A bundle that is given should have the precisions to choose from; without one the model is made anew, in fp32
-alone. `session.run` is fp32 on all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16
-where the CPU has it), once under its latency hint and once under its throughput hint, in requests of 1,024 rows
-through an AsyncInferQueue.
+A model that is not given as a bundle is made anew; tuning makes int8 where there is none. `session.run` is fp32 on
+all threads. OpenVINO runs the fp32 graph in its own default precision (bfloat16 where the CPU has it), once under
+its latency hint and once under its throughput hint, in requests of 1,024 rows through an AsyncInferQueue.
 """
 
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from aetool.bench.contestants import Contestant, Load
 from aetool.bench.peers import GRAPH
 from aetool.budget import Budget
 from aetool.bundle import Bundle
+from aetool.quantize import quantized_copy
 from aetool.runtime.cores import usable_cores
 from aetool.tune.run import Plan, tune
 
@@ -43,7 +44,8 @@ def main() -> None:
             bundle = _bundle(model, given.get(name), Path(folder))
             rows = np.resize(model.rows, (options.rows + 4096, model.rows.shape[1]))
             plan = Plan("throughput", rows=options.rows, budget=Budget(), seconds=options.seconds)
-            tuned = tune(bundle, plan, rows=model.rows, rows_name="rows of the model")
+            int8 = partial(quantized_copy, rows=model.rows, labels=None, precision="int8", budget=plan.budget)
+            tuned = tune(bundle, plan, rows=model.rows, rows_name="rows of the model", makers={"int8": int8})
             load = Load(batch=options.rows, seconds=0.5, calls=4)
             found = figures(compete(_contestants(bundle), rows, load, rounds=options.rounds))
             results[name] = {"choice": asdict(tuned.choice), "reason": tuned.reason, **found}

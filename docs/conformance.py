@@ -27,9 +27,9 @@ SHAPES = {
 NEEDS = """
 ## What the generated C needs
 
-gcc -O2 on {cpu}; onnxruntime {onnxruntime} in one thread, called through `session.run` in Python. Sizes are in
-bytes: flash is code and constants, as `size` tells; stack is that of the whole chain of calls, as
-`gcc -fstack-usage` tells; live are the most activations that are needed at once. Nothing is on the heap and
+gcc -O2 on {cpu}; onnxruntime {onnxruntime} in one thread, called through `session.run` in Python. Times are CPU
+time. Sizes are in bytes: flash is code and constants, as `size` tells; stack is that of the whole chain of calls,
+as `gcc -fstack-usage` tells; live are the most activations that are needed at once. Nothing is on the heap and
 nothing is static.
 
 | model | function | flash | weights | stack | live | one row, us | onnxruntime, us |

@@ -80,7 +80,9 @@ def test_columns_of_every_kind_give_the_same_indexes(column):
     np.testing.assert_array_equal(to_indexes(column, ["a", "b"], "column"), [1, np.nan, -1, 0])
 
 
-@pytest.mark.parametrize("column", [[[1], [2, 3]], ["a", ["b"]], [b"a", object()]], ids=str)
+@pytest.mark.parametrize(
+    "column", [[[1], [2, 3]], ["a", ["b"]], [b"a", object()]], ids=["lists", "a list", "bytes"]
+)
 def test_cells_that_are_no_text_are_refused(column):
     with pytest.raises(InputError, match="column 'job'"):
         factorise(column, "column 'job'")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aetool.errors import InputError
@@ -46,6 +47,22 @@ def test_kept_columns_of_csv_stay_as_they_are_written_and_features_may_be_kept_t
         "a": [1.0, 3.0],
     }
     assert np.array_equal(batch.values, [[2, 1], [np.nan, 3]], equal_nan=True)
+
+
+@pytest.mark.parametrize("group_rows", [5_000, 500_000])
+def test_memory_does_not_grow_with_the_rows_of_a_parquet_file(tmp_path, monkeypatch, group_rows):
+    monkeypatch.setattr(streaming, "MAX_BATCH_ROWS", 5_000)
+    monkeypatch.setattr(streaming, "BATCH_BYTES", 1 << 20)
+    random = np.random.default_rng(0)
+    table = pa.table({f"c{i}": random.random(500_000, np.float32) for i in range(8)})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=group_rows, use_dictionary=False)
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    path = str(tmp_path / "rows.parquet")
+    for batch in read_batches(lambda: pa.OSFile(path), path):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert len(batch.values) <= 5_000
+    assert most < 14 << 20  # of 16 million bytes; a buffer of a megabyte for each column
 
 
 def test_a_file_without_rows_is_one_empty_batch(tmp_path):

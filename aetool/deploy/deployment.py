@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.bundle import GOLDEN, Bundle
-from aetool.manifest import GRAPHS, MANIFEST
+from aetool.manifest import GRAPHS, MANIFEST, SEGMENTER
 
 ASSETS = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def asset(path: str, /, **values: str) -> bytes:
 def in_order(bundle: Bundle) -> tuple[str, ...]:
     """The graphs that the bundle has in fp32."""
     files = bundle.manifest.variants["fp32"].files
-    return tuple(graph for graph in GRAPHS if graph in files)
+    return tuple(graph for graph in (*GRAPHS, SEGMENTER) if graph in files)
 
 
 def bundle_files(bundle: Bundle) -> dict[str, bytes]:

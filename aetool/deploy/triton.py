@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aetool.bundle import Bundle
 from aetool.deploy.deployment import Deployment, asset, identifier, in_order
+from aetool.manifest import SEGMENTER
 from aetool.selftest import read_golden
 
 MAX_BATCH = 256
@@ -27,11 +28,16 @@ def triton(bundle: Bundle) -> Deployment:
     back: Shapes = {"reconstruction": ("TYPE_FP32", manifest.input_shape)}
     verdict: Shapes = {"score": ("TYPE_FP32", ()), "is_anomaly": ("TYPE_BOOL", ())}
     both = {**code, **back} if manifest.embedding_shape is not None else back
+    why: Shapes = {"contribution": ("TYPE_FP32", manifest.input_shape), **back}
+    clusters = golden["distance"].shape[1:] if "distance" in golden else ()
+    group: Shapes = {"segment": ("TYPE_INT64", ()), "distance": ("TYPE_FP32", clusters)}
     ports = {
         "encoder": (row, code),
         "decoder": (code, back),
         "autoencoder": (row, both),
         "detector": (row, verdict),
+        "explainer": (row, why),
+        SEGMENTER: (row, group),
     }
     files = {"README.md": asset("triton_files/README.md", name=name, shape=str(list(manifest.input_shape)))}
     for graph in in_order(bundle):

@@ -214,7 +214,8 @@ class AutoencoderSession:
     def explain(self, features: Any) -> Explanation:
         """Why each row scores as it does: what every feature contributes, was expected to be, and is.
 
-        Costs as much as `reconstruct`. The contributions add up to the score, to float32's rounding.
+        Costs what `reconstruct` does and the last layer once more. The contributions add up to the score, to
+        float32's rounding.
 
         Raises:
             InputError: the bundle was exported before there was an explainer.

@@ -80,7 +80,8 @@ _Part = tuple[Choice, Any, float]
 
 
 def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
-    with opened() as stream, pq.ParquetFile(stream, buffer_size=BUFFER_BYTES) as file:
+    # Arrow's own choice, pre_buffer, keeps every row group it has read until the file is closed.
+    with opened() as stream, pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
         schema = file.schema_arrow
         # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
         choice = options.choose(

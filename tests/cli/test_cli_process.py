@@ -127,7 +127,7 @@ def test_tables_fit_80_columns_with_every_word_whole(environment, made):
     with on_a_terminal(("verify", made / "bundle", "--data", made / "new.csv"), environment) as (_, read):
         lines = [ESCAPE.sub("", line).rstrip() for line in read().splitlines()]
     assert max(map(len, lines)) <= 80
-    assert sum("reconstruction" in line and line.endswith("ok") for line in lines) == 4
+    assert sum("reconstruction" in line and line.endswith("ok") for line in lines) == 6
     assert sum("rank 1.000000 ok" in line for line in lines) == 2
 
 

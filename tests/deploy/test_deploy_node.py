@@ -1,6 +1,7 @@
 """The npm package in a real Node: its own check, its answers, and cells read as aetool reads them."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import hosts
 import numpy as np
 import pytest
 
+import aetool
 from aetool.deploy.node import ONNXRUNTIME_NODE, node
 from aetool.deploy.onnxruntime_web import VERSION
 from aetool.runtime.categories import to_indexes
+from aetool.segments import add_segments
 from aetool.selftest import read_golden
 
 ROOT = Path(__file__).parents[2]
@@ -152,3 +155,19 @@ def test_csv_is_read_as_people_write_it(package, text, lines):
 def test_the_versions_are_those_that_the_tests_install():
     pinned = json.loads((Path(__file__).parent / "package.json").read_text(encoding="utf-8"))["dependencies"]
     assert pinned == {"onnxruntime-node": ONNXRUNTIME_NODE, "onnxruntime-web": VERSION}
+
+
+def test_segments_are_those_of_the_runtime(cancer_bundle, write, need, tmp_path):
+    need("Node")
+    path = shutil.copytree(cancer_bundle.path, tmp_path / "segmented")
+    rows = read_golden(cancer_bundle)["features"]
+    segmented = add_segments(path, rows, clusters=3).bundle
+    folder = write(node(segmented))
+    (folder / "node_modules").symlink_to(hosts.NODE_MODULES)
+    assert "84 golden rows" in hosts.run("npm", "test", cwd=folder)
+    code = f"""
+        import {{ load }} from "./aetool.mjs";
+        const model = await load();
+        console.log(JSON.stringify(await model.segment({json.dumps(rows.tolist())})));
+    """
+    assert script(folder, code) == aetool.load(path).segment(rows).tolist()

@@ -35,7 +35,7 @@ def configs(repository, need):
 
 def test_every_graph_is_a_model_named_like_its_directory(configs, repository, cancer_bundle):
     assert set(configs) == {
-        f"breast_cancer_{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector")
+        f"breast_cancer_{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector", "explainer")
     }
     for name, config in configs.items():
         assert config["name"] == name and config["backend"] == "onnxruntime"
@@ -52,6 +52,7 @@ def test_shapes_are_those_of_one_row(configs):
     assert ports("encoder", "input") == row and ports("encoder", "output") == code
     assert ports("decoder", "input") == code and ports("decoder", "output") == back
     assert ports("autoencoder", "output") == {**code, **back}
+    assert ports("explainer", "output") == {"contribution": ("TYPE_FP32", ["30"]), **back}
     assert ports("detector", "output") == {"score": ("TYPE_FP32", ["1"]), "is_anomaly": ("TYPE_BOOL", ["1"])}
     for port in configs["breast_cancer_detector"]["output"]:
         assert port["reshape"] == {}  # to no dimensions but the batch

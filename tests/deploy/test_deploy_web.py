@@ -68,7 +68,7 @@ def test_the_page_checks_itself_and_shows_a_normal_row(opened, address):
     told = page.inner_text("#check-text")
     assert "84 golden rows" in told and "no decision flipped" in told
     assert verdict(page)[0] == "Normal"
-    assert page.locator("#check-rows tr").count() == 6
+    assert page.locator("#check-rows tr").count() == 8
     assert page.wrong == []
     assert all(url.startswith((address, "data:")) for url in page.asked)
 

@@ -8,6 +8,8 @@ import pytest
 from bundle_mutations import mutate
 from bundle_workers import ALLOWED, EXPORTED, Worker, long_or, tally
 
+from aetool import Limits
+
 FILES = long_or(100, 7000)  # of each bundle
 
 
@@ -31,3 +33,18 @@ def test_a_damaged_bundle_is_used_or_refused_and_nothing_else(kind, request, tmp
     print(f"\n{kind}: {tally(outcomes)}")
     assert faults == []
     assert outcomes["BundleError"] > FILES / 4
+
+
+FILLINGS = {"lists": "[],", "objects": "{},", "texts": '"é",', "numbers": "1.5,"}
+
+
+@pytest.mark.parametrize("filling", FILLINGS.values(), ids=FILLINGS)
+def test_the_largest_manifest_that_is_read_swells_nothing(filling, tmp_path):
+    worker, bad = Worker(EXPORTED, tmp_path / "log"), tmp_path / "bundle"
+    shutil.copytree(EXPORTED, bad)
+    most = Limits().manifest_bytes - 20
+    (bad / "manifest.json").write_text('{"a":[' + filling * (most // len(filling.encode())) + "1]}")
+    try:
+        assert worker.use(bad) == "BundleError"
+    finally:
+        worker.close()

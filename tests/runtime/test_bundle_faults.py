@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import aetool
 from aetool import BundleError, InputError
 from aetool.bundle import Bundle
+from aetool.limits import Limits
 from aetool.manifest import GRAPHS, Manifest
 from aetool.selftest import verify_bundle
 
@@ -418,3 +419,13 @@ def test_without_feature_names_rows_go_by_their_order(bundle, rewrite, rows, mod
 def test_the_manifest_of_this_repository_is_written_as_it_is_read(exported):
     text = (exported / "manifest.json").read_text()
     assert Manifest.from_json(text, "here").to_json() == text
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "detector.onnx"])
+def test_a_file_with_another_name_is_refused_unless_allowed(bundle, name):
+    (bundle.parent / "another name").hardlink_to(bundle / name)
+    assert "hard link" in refused(bundle, lambda: use_all(bundle))
+    row = np.zeros(aetool.load(bundle, limits=Limits(hard_links=True)).n_features, np.float32)
+    assert aetool.load(bundle, limits=Limits(hard_links=True)).score(row) >= 0
+    (bundle.parent / "another name").unlink()
+    use_all(bundle)

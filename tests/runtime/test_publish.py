@@ -51,6 +51,14 @@ def test_what_is_published_is_what_was_given(tmp_path, whole):
     assert names(path.parent) == ["bundle"]
 
 
+def test_a_manifest_that_nobody_would_read_is_not_written(tmp_path, whole):
+    manifest, files = whole
+    record = {entry: getattr(manifest, entry) for entry in manifest.__slots__}
+    large = type(manifest)(**{**record, "provenance": {"notes": "x" * (8 << 20)}})
+    assert "8,388,608 are read" in refused(lambda: publish(tmp_path / "out", large, files))
+    assert names(tmp_path) == []
+
+
 def test_files_in_directories_of_the_bundle(tmp_path):
     publish_directory(tmp_path / "out", {"int8/deep/encoder.onnx": b"1", "a.json": b"2"})
     assert content(tmp_path / "out") == {"int8/deep/encoder.onnx": b"1", "a.json": b"2"}

@@ -77,6 +77,9 @@ TOLERANCES = {
     "score": 0.1,
     "rank_correlation": 0.5,
     "flips": 0.1,
+    "contribution": 0.1,
+    "distance": 0.1,
+    "segments": 0.1,
     "new": 1,
 }
 

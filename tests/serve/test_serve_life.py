@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from test_serve_soak import requests_for
+from single_rows import requests_for
 
 from aetool.bench.http_client import address_of
 from aetool.bench.http_load import NO_ANSWER, OK, closed_loop

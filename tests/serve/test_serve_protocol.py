@@ -27,7 +27,7 @@ def test_the_server_is_live_and_ready_and_says_what_it_is(client):
     assert about["extensions"] == ["binary_tensor_data"]
     assert about["models"] == [
         "cancer",
-        *(f"cancer.{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector")),
+        *(f"cancer.{graph}" for graph in ("encoder", "decoder", "autoencoder", "detector", "explainer")),
     ]
 
 

@@ -12,7 +12,7 @@ export interface Feature {
 }
 
 export interface Output {
-  data: Float32Array | Uint8Array;
+  data: Float32Array | Uint8Array | BigInt64Array;
   dims: readonly number[];
 }
 
@@ -54,6 +54,8 @@ export declare class Autoencoder {
   score(rows: Rows): Promise<Float32Array>;
   /** Whether each row is an anomaly. */
   detect(rows: Rows): Promise<boolean[]>;
+  /** The segment of each row, -1 for none; of a bundle that `aetool segment` was run on. */
+  segment(rows: Rows): Promise<number[]>;
   /** Every output of one graph. */
   run(graph: string, rows: Rows): Promise<Record<string, Output>>;
   /** The bundle's golden rows, through every graph of this runtime, against PyTorch in float64. */

@@ -70,7 +70,13 @@ export class Autoencoder {
     return Array.from((await this.run("detector", rows)).is_anomaly.data, Boolean);
   }
 
-  /** Every output of one graph (encoder, decoder, autoencoder, detector): name -> {data, dims}. */
+  /** The segment of each row: an array of numbers, -1 for a row that belongs to none. */
+  async segment(rows) {
+    if (!this.graphs.includes("segmenter")) throw new Error(`${this.name} has no segments: make them with aetool segment`);
+    return Array.from((await this.run("segmenter", rows)).segment.data, Number);
+  }
+
+  /** Every output of one graph of `graphs`: name -> {data, dims}. */
   async run(graph, rows) {
     const shape = graph === "decoder" ? this.embeddingShape : this.inputShape;
     const width = shape.reduce((product, size) => product * size, 1);

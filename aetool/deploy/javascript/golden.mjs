@@ -54,6 +54,14 @@ function compareOutput(output, golden, actual, threshold) {
     const flipped = expected.reduce((sum, value, i) => sum + (Boolean(value) !== Boolean(actual[i]) && !near(i)), 0);
     return { maxScaledDifference: 0, flipped, passed: flipped === 0 };
   }
+  if (output === "segment") {
+    const { data: distance, shape } = golden.distance;
+    const [found, wanted] = [actual, expected].map((values) => Array.from(values, Number));
+    const to = (row, segment) => distance[row * shape[1] + segment];
+    const near = (i) => Math.abs(to(i, wanted[i]) - to(i, found[i])) <= DECISION_BAND * to(i, wanted[i]); // NaN: never
+    const flipped = wanted.reduce((sum, value, i) => sum + (value !== found[i] && !near(i)), 0);
+    return { maxScaledDifference: 0, flipped, passed: flipped === 0 };
+  }
   const scaleOf = output === "reconstruction" ? columnScale(golden, expected) : constant(range([expected]));
   const alternative = golden.alternative?.data; // the second category, where two are near ties
   let worst = 0;
