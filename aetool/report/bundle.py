@@ -145,7 +145,7 @@ def _map(portrait: Portrait) -> Markup | None:
         "Embeddings",
         f"Rows that are alike to the model lie together; {drawn} rows, by {found.method}. Each number of an "
         "embedding is standardised and held within 3 standard deviations.",
-        embedding_map.figures(found, portrait.threshold),
+        embedding_map.figures(found),
     )
 
 

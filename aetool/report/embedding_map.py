@@ -1,7 +1,7 @@
 """The map of embeddings: one dot a row, drawn compactly, by score and by segment."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from aetool.portrait.records import EmbeddingMap, Point
 from aetool.report import svg
@@ -11,11 +11,11 @@ _SIZE, _MARGIN = 384.0, 12.0
 _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highest quarter")
 
 
-def figures(found: EmbeddingMap, threshold: float) -> Markup:
+def figures(found: EmbeddingMap) -> Markup:
     """Coloured by score, and by segment where there are segments; told point by point by the page's script."""
-    kinds = [_by_score(found.points)]
-    if any(point.segment is not None for point in found.points):
-        kinds.append(_by_segment(found.points))
+    drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
+    if segments := _by_segment(found.points):
+        drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
     compact = [
         [
             round(_x(point), 1),
@@ -40,50 +40,46 @@ def figures(found: EmbeddingMap, threshold: float) -> Markup:
     )
     return tag(
         "div",
-        tag("div", *(_figure(f"map-{i}", *kind, found.points) for i, kind in enumerate(kinds)), class_="pairs"),
+        tag("div", *drawn, class_="pairs"),
         slider,
         tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
         id="map",
         class_="map",
-        data_threshold=f"{threshold:.6g}",
         data_points=json.dumps(compact, separators=(",", ":")),
     )
 
 
-_Group = tuple[str, str, Callable[[Point], bool]]  # class, words, whose
+_Group = tuple[str, str, list[Point]]  # class, words, whose
 
 
-def _by_score(points: Sequence[Point]) -> tuple[str, list[_Group], bool]:
+def _by_score(points: Sequence[Point]) -> list[_Group]:
     normal = sorted(point.score for point in points if point.score is not None and not point.is_anomaly)
-    cuts = [normal[len(normal) * i // 4] for i in (1, 2, 3)] if normal else []
+    cuts = [normal[len(normal) * i // len(_LEVELS)] for i in range(1, len(_LEVELS))] if normal else []
+    levels: list[list[Point]] = [[] for _ in _LEVELS]
+    flagged: list[Point] = []
+    for point in points:
+        if point.is_anomaly or point.score is None:
+            flagged.append(point)
+        else:
+            levels[sum(point.score >= cut for cut in cuts)].append(point)
+    quarters = [(f"q{i} dots", words, levels[i]) for i, words in enumerate(_LEVELS)]
+    return [*quarters, ("flagged dots", "flagged", flagged)]
 
-    def level(point: Point) -> int:
-        return -1 if point.is_anomaly or point.score is None else sum(point.score >= cut for cut in cuts)
 
-    groups: list[_Group] = [
-        (f"q{i} dots", words, lambda point, i=i: level(point) == i)  # type: ignore[misc]
-        for i, words in enumerate(_LEVELS)
+def _by_segment(points: Sequence[Point]) -> list[_Group]:
+    segments: dict[int, list[Point]] = {}
+    for point in points:
+        if point.segment is not None:
+            segments.setdefault(point.segment, []).append(point)
+    return [
+        ("s5 dots", "no segment", own) if segment < 0 else (f"s{segment % 8} dots", f"segment {segment}", own)
+        for segment, own in sorted(segments.items())
     ]
-    return "By score", [*groups, ("flagged dots", "flagged", lambda point: point.is_anomaly)], False
 
 
-def _by_segment(points: Sequence[Point]) -> tuple[str, list[_Group], bool]:
-    segments = sorted({point.segment for point in points if point.segment is not None})
-    groups: list[_Group] = [
-        (
-            "s5 dots" if segment < 0 else f"s{segment % 8} dots",
-            "none" if segment < 0 else f"segment {segment}",
-            lambda point, segment=segment: point.segment == segment,  # type: ignore[misc]
-        )
-        for segment in segments
-    ]
-    return "By segment", groups, True
-
-
-def _figure(key: str, title: str, groups: list[_Group], is_named: bool, points: Sequence[Point]) -> Markup:
+def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Markup:
     clouds, names, told, signs = [], [], [], []
-    for class_, words, is_of in groups:
-        own = [point for point in points if is_of(point)]
+    for class_, words, own in groups:
         told.append(f"{words}: {len(own):,}")
         signs.append(_sign(class_, words))
         if not own:
@@ -99,7 +95,7 @@ def _figure(key: str, title: str, groups: list[_Group], is_named: bool, points: 
     picture = svg.picture(
         key,
         f"Map of embeddings, {title.lower()}",
-        f"{len(points):,} rows; {', '.join(told)}.",
+        f"Rows: {', '.join(told)}.",
         _SIZE,
         *clouds,
         *names,
