@@ -115,6 +115,8 @@ def _run(
     how = streamed.How(*(rest.pop(name) for name in streamed.How._fields))
     places.require_bundle(bundle)
     if streamed.is_wanted(data, output, how):
+        if rest.pop("explain", None) is not None:
+            raise click.UsageError("--explain goes with one file, not with a directory as output; leave one out")
         return streamed.run(command, bundle, data, output, how, **rest)
     return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
 

@@ -25,6 +25,7 @@ def triton(bundle: Bundle) -> Deployment:
     row: Shapes = {"features": ("TYPE_FP32", manifest.input_shape)}
     code: Shapes = {"embedding": ("TYPE_FP32", manifest.embedding_shape or ())}
     back: Shapes = {"reconstruction": ("TYPE_FP32", manifest.input_shape)}
+    share: Shapes = {"contribution": ("TYPE_FP32", manifest.input_shape)}
     verdict: Shapes = {"score": ("TYPE_FP32", ()), "is_anomaly": ("TYPE_BOOL", ())}
     both = {**code, **back} if manifest.embedding_shape is not None else back
     ports = {
@@ -32,6 +33,7 @@ def triton(bundle: Bundle) -> Deployment:
         "decoder": (code, back),
         "autoencoder": (row, both),
         "detector": (row, verdict),
+        "explainer": (row, {**share, **back}),
     }
     files = {"README.md": asset("triton_files/README.md", name=name, shape=str(list(manifest.input_shape)))}
     for graph in in_order(bundle):
