@@ -219,7 +219,8 @@ class Manifest:
         for name in self.files:
             if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE):
                 raise BundleError(
-                    f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; do not use it"
+                    f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; "
+                    "do not use it"
                 )
         for precision, variant in self.variants.items():
             path = _at("variants", precision, "files")
@@ -232,12 +233,13 @@ class Manifest:
                 path = _at("variants", precision, "files", graph)
                 if graph in ("encoder", "decoder", SEGMENTER) and self.embedding_shape is None:
                     raise BundleError(
-                        f"{where}: {path} names graph {graph!r}, but embedding_shape is null; export the bundle again"
+                        f"{where}: {path} names graph {graph!r}, but embedding_shape is null; "
+                        "export the bundle again"
                     )
                 if name not in self.files:
                     raise BundleError(
-                        f"{where}: {path} names {name!r}, which the manifest does not list under files; export the "
-                        "bundle again"
+                        f"{where}: {path} names {name!r}, which the manifest does not list under files; "
+                        "export the bundle again"
                     )
 
 
@@ -267,8 +269,8 @@ def _require_version(version: str, where: str) -> None:
     # No number of more digits: Python refuses to convert a very long one.
     if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
         raise BundleError(
-            f"{where}: $.format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; export "
-            "the bundle again"
+            f"{where}: $.format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; "
+            "export the bundle again"
         )
     if int(version.partition(".")[0]) > int(FORMAT_VERSION.partition(".")[0]):
         raise BundleError(

@@ -28,7 +28,9 @@ def customers(rows: int, odd: int, seed: int, inflation: float = 1.0) -> list[li
         transfers = int(random.poisson(25 if is_odd else 4))
         if is_odd:
             spending, balance = 3 * income, balance / 20
-        made.append([f"c{i:05}", JOBS[job], age, *(round(x) for x in (income, balance, spending)), transfers, int(is_odd)])
+        made.append(
+            [f"c{i:05}", JOBS[job], age, *(round(x) for x in (income, balance, spending)), transfers, int(is_odd)]
+        )
     order = random.permutation(rows)
     return [made[i] for i in order]
 

@@ -70,7 +70,9 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_a_broken_link_is_found(tmp_path):
-    (tmp_path / "a.html").write_text('<a href="b.html#there">x</a><a href="b.html#not">x</a><a href="c.html">x</a>')
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#there">x</a><a href="b.html#not">x</a><a href="c.html">x</a>'
+    )
     (tmp_path / "b.html").write_text('<p id="there">')
     assert broken(tmp_path.resolve()) == ["a.html: b.html#not", "a.html: c.html"]
 
@@ -87,8 +89,15 @@ def test_the_reference_of_commands_and_the_schema_are_there(site):
 
 
 ROOMS = (
-    aetool, aetool.export, aetool.model, aetool.quantize, aetool.report, aetool.scale, aetool.segments, aetool.tables,
-)  # fmt: skip
+    aetool,
+    aetool.export,
+    aetool.model,
+    aetool.quantize,
+    aetool.report,
+    aetool.scale,
+    aetool.segments,
+    aetool.tables,
+)
 TYPES = {"__version__", "PRECISIONS", "Calibration", "Precision"}  # no callables
 
 

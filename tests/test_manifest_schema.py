@@ -209,7 +209,28 @@ def test_a_model_without_embedding_has_no_encoder(content):
 
 
 VALUES = st.sampled_from(
-    [None, True, False, 0, 1, -1, 2**31, 2**63, 10**400, 1.5, "", "x", "1.0", "2.0", "..", "a/b", [], [1], [""], {}]
+    [
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2**31,
+        2**63,
+        10**400,
+        1.5,
+        "",
+        "x",
+        "1.0",
+        "2.0",
+        "..",
+        "a/b",
+        [],
+        [1],
+        [""],
+        {},
+    ]
 )
 
 

@@ -299,7 +299,10 @@ WRONG = {
     "features of images": (lambda m: m.update(input_shape=[2, 1]), r"each of the \(2, 1\) inputs"),
     "feature twice": (lambda m: m["features"].append(m["features"][0]), "3 names, 2 distinct"),
     "feature not an object": (lambda m: m["features"].append("x"), r"\$\.features\[2\] must be an object"),
-    "dimension zero": (lambda m: m.update(embedding_shape=[0]), r"embedding_shape\[0\] must be a size of 1 or more"),
+    "dimension zero": (
+        lambda m: m.update(embedding_shape=[0]),
+        r"embedding_shape\[0\] must be a size of 1 or more",
+    ),
     "dimension true": (lambda m: m.update(embedding_shape=[True]), r"embedding_shape\[0\] must be a size"),
     "dimension a float": (lambda m: m.update(input_shape=[4.0]), r"input_shape\[0\] must be a size"),
     "dimension too large": (lambda m: m.update(input_shape=[2**31]), r"input_shape\[0\] must be a size"),
