@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 HOSTS := .hosts/.installed
 
-.PHONY: demo test lint unit wheel-test fuzz soak sbom conformance exported clean
+.PHONY: demo test lint unit docs wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(STAMP)
 	$(BIN)/aetool demo -o aetool-demo --overwrite
@@ -20,6 +20,10 @@ lint: $(STAMP)
 
 unit: $(STAMP) $(HOSTS)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# The documentation as a site, docs/_build/index.html; a warning is a failure. tests/test_docs_site.py checks links.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
 wheel-test: $(STAMP)
@@ -73,4 +77,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .venv-app .venv-sbom .hosts dist build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-sbom .hosts dist build docs/_build aetool-demo

@@ -9,7 +9,7 @@ from typing import Any
 
 from aetool.errors import BundleError
 from aetool.reading import is_plain_relative
-from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
+from aetool.strict_json import Fields, member, no_constant, require_storable, shown, unique_keys
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
@@ -209,38 +209,51 @@ class Manifest:
         names = self.feature_names
         if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
             raise BundleError(
-                f"{where}: features must be distinct names, one for each of the {self.input_shape} inputs, or "
+                f"{where}: $.features must be distinct names, one for each of the {self.input_shape} inputs, or "
                 f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
             )
         if "fp32" not in self.variants:
             raise BundleError(
-                f"{where}: variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
+                f"{where}: $.variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
             )
         for name in self.files:
             if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE):
-                raise BundleError(f"{where}: file name {name!r} does not stay inside the bundle; do not use it")
+                raise BundleError(
+                    f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; "
+                    "do not use it"
+                )
         for precision, variant in self.variants.items():
+            path = _at("variants", precision, "files")
             if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:
                 raise BundleError(
-                    f"{where}: variant {precision!r} must name the graphs {', '.join(self._needed_graphs())}, "
+                    f"{where}: {path} must name the graphs {', '.join(self._needed_graphs())}, "
                     f"found no {', '.join(missing)}; export the bundle again"
                 )
             for graph, name in variant.files.items():
+                path = _at("variants", precision, "files", graph)
                 if graph in ("encoder", "decoder", SEGMENTER) and self.embedding_shape is None:
                     raise BundleError(
-                        f"{where}: variant {precision!r} names graph {graph!r}, but embedding_shape is null; "
+                        f"{where}: {path} names graph {graph!r}, but embedding_shape is null; "
                         "export the bundle again"
                     )
                 if name not in self.files:
                     raise BundleError(
-                        f"{where}: variant {precision!r} names graph {graph!r} in {name!r}, which the "
-                        f"manifest does not list under files; export the bundle again"
+                        f"{where}: {path} names {name!r}, which the manifest does not list under files; "
+                        "export the bundle again"
                     )
 
 
 def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
     """Feature -> categories, for those that hold them."""
     return {feature.name: feature.categories for feature in features if feature.categories is not None}
+
+
+def _at(*keys: str) -> str:
+    """A JSON path for a message."""
+    path = "$"
+    for key in keys:
+        path = member(path, key)
+    return shown(path)
 
 
 def _tolerances(entry: Fields) -> Tolerances | None:
@@ -256,12 +269,12 @@ def _require_version(version: str, where: str) -> None:
     # No number of more digits: Python refuses to convert a very long one.
     if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
         raise BundleError(
-            f"{where}: format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; export "
-            "the bundle again"
+            f"{where}: $.format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; "
+            "export the bundle again"
         )
     if int(version.partition(".")[0]) > int(FORMAT_VERSION.partition(".")[0]):
         raise BundleError(
-            f"{where}: format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
+            f"{where}: $.format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
             "reads; upgrade aetool"
         )
 

@@ -42,6 +42,14 @@ def shown(path: str) -> str:
     return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
 
 
+def member(path: str, key: str) -> str:
+    """The JSON path (RFC 9535) of `key` in the object at `path`: `$.files['golden.npz']`."""
+    if re.fullmatch("[a-zA-Z][a-zA-Z0-9_]*", key):
+        return f"{path}.{key}"
+    escaped = key.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{path}['{escaped}']"
+
+
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For `json.loads(object_pairs_hook=...)`: a key that stands twice is a ValueError."""
     content = dict(pairs)
@@ -73,7 +81,7 @@ class Fields:
 
     def take(self, key: str, kind: type[_T]) -> _T:
         self.taken.add(key)
-        path = f"{self.path}.{key}"
+        path = member(self.path, key)
         if key not in self.content:
             raise BundleError(f"{self.where}: {shown(path)} is missing; {self.remedy}")
         value = self.content[key]
@@ -84,13 +92,16 @@ class Fields:
     def count(self, key: str, least: int = 1) -> int:
         value = self.take(key, int)
         if not least <= value < 2**63:
-            self._fail(f"{self.path}.{key}", f"{least} or more", value)
+            self._fail(member(self.path, key), f"{least} or more", value)
         return value
 
     def sizes(self, key: str) -> tuple[int, ...]:
-        values = self.take(key, list)
-        if not values or not all(type(size) is int and 1 <= size < 2**31 for size in values):
-            self._fail(f"{self.path}.{key}", "a list of sizes of 1 or more", values)
+        values, path = self.take(key, list), member(self.path, key)
+        if not values:
+            self._fail(path, "a list of sizes of 1 or more", values)
+        for i, size in enumerate(values):
+            if type(size) is not int or not 1 <= size < 2**31:
+                self._fail(f"{path}[{i}]", "a size of 1 or more", size)
         return tuple(values)
 
     def sizes_or_null(self, key: str) -> tuple[int, ...] | None:
@@ -102,17 +113,20 @@ class Fields:
     def digest(self, key: str) -> str:
         value = self.take(key, str)
         if not re.fullmatch("[0-9a-f]{64}", value):
-            self._fail(f"{self.path}.{key}", "a sha256 in 64 hex digits", value)
+            self._fail(member(self.path, key), "a sha256 in 64 hex digits", value)
         return value
 
     def finite(self, key: str) -> float:
+        path = member(self.path, key)
         self.taken.add(key)
-        value = self.content.get(key)
+        if key not in self.content:
+            raise BundleError(f"{self.where}: {shown(path)} is missing; {self.remedy}")
+        value = self.content[key]
         usable = isinstance(value, int | float) and not isinstance(value, bool)
         if (
             not usable or not abs(cast(float, value)) <= sys.float_info.max
         ):  # also NaN, and integers no float can hold
-            self._fail(f"{self.path}.{key}", "a finite number", value)
+            self._fail(path, "a finite number", value)
         return float(cast(float, value))
 
     def texts(self, key: str) -> tuple[str, ...] | None:
@@ -120,10 +134,14 @@ class Fields:
         values = self.content.get(key)
         if values is None:
             return None
-        if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
-            self._fail(f"{self.path}.{key}", "a list of texts", values)
+        path = member(self.path, key)
+        if not isinstance(values, list) or not values:
+            self._fail(path, "a list of texts", values)
+        for i, value in enumerate(values):
+            if not isinstance(value, str) or not value:
+                self._fail(f"{path}[{i}]", "a text", value)
         if len(set(values)) != len(values):
-            self._fail(f"{self.path}.{key}", "distinct texts", values)
+            self._fail(path, "distinct texts", values)
         return tuple(values)
 
     def text_lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
@@ -134,13 +152,14 @@ class Fields:
         lists = {name: entry.texts(name) for name in entry.content}
         for name, texts in lists.items():
             if texts is None:
-                self._fail(f"{entry.path}.{name}", "a list of texts", None)
+                self._fail(member(entry.path, name), "a list of texts", None)
         return cast(dict[str, tuple[str, ...]], lists)
 
     def numbers(self, key: str) -> tuple[float, ...]:
         values = self.take(key, list)
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            self._fail(f"{self.path}.{key}", "a list of numbers", values)
+        for i, value in enumerate(values):
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                self._fail(f"{member(self.path, key)}[{i}]", "a number", value)
         return tuple(map(float, values))
 
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
@@ -148,24 +167,24 @@ class Fields:
         return {name: entry.take(name, kind) for name in entry.content}
 
     def child(self, key: str) -> "Fields":
-        return self._below(self.take(key, dict), key)
+        return self._below(self.take(key, dict), member(self.path, key))
 
-    def _below(self, content: Any, key: str) -> "Fields":
-        return Fields(content, self.where, f"{self.path}.{key}", self.remedy)
+    def _below(self, content: Any, path: str) -> "Fields":
+        return Fields(content, self.where, path, self.remedy)
 
     def objects(self, key: str) -> "list[Fields]":
-        values = self.take(key, list)
-        return [self._below(value, f"{key}[{i}]") for i, value in enumerate(values)]
+        values, path = self.take(key, list), member(self.path, key)
+        return [self._below(value, f"{path}[{i}]") for i, value in enumerate(values)]
 
     def children(self, key: str) -> "list[tuple[str, Fields]]":
-        values = self.take(key, dict)
-        return [(name, self._below(value, f"{key}.{name}")) for name, value in values.items()]
+        values, path = self.take(key, dict), member(self.path, key)
+        return [(name, self._below(value, member(path, name))) for name, value in values.items()]
 
     def child_or_none(self, key: str) -> "Fields | None":
         """The object at `key`; None where the key is missing."""
         if key not in self.content:
             return None
-        return self._below(self.take(key, dict), key)
+        return self.child(key)
 
     def rest(self) -> dict[str, Any]:
         return {key: value for key, value in self.content.items() if key not in self.taken}

@@ -11,6 +11,7 @@ from aetool.cli.export import export
 from aetool.cli.group import AetoolGroup, root
 from aetool.cli.infer import encode, reconstruct, score
 from aetool.cli.info import doctor, info
+from aetool.cli.init import init
 from aetool.cli.quantize import quantize
 from aetool.cli.report import report
 from aetool.cli.segment import segment
@@ -22,6 +23,7 @@ from aetool.cli.verify import verify
 
 main: AetoolGroup = root
 for command in (
+    init,
     train,
     export,
     adopt,

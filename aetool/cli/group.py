@@ -3,12 +3,14 @@
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 import aetool
-from aetool.cli.output import JSON_OPTION, fail, print_json, say
+from aetool.cli.next_step import next_steps
+from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say
 from aetool.errors import AetoolError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -32,7 +34,7 @@ class AetoolGroup(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+        arguments = list(sys.argv[1:] if args is None else args)
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a result
             sys.stdout.reconfigure(errors="replace")
         extra["standalone_mode"] = False
@@ -71,11 +73,13 @@ def _report(error: BaseException, message: str, code: int, arguments: Sequence[s
 
 @click.group(
     cls=AetoolGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: aetool demo. Every command explains itself: aetool train --help",
 )
 @click.version_option(aetool.__version__, prog_name="aetool")
-def root() -> None:
+@click.pass_context
+def root(context: click.Context) -> None:
     """Take an autoencoder from PyTorch to the places where it runs.
 
     \b
@@ -83,3 +87,6 @@ def root() -> None:
     aetool export checkpoint -o exported/model    to ONNX, proven equal to PyTorch
     aetool score exported/model new.csv           run it, without PyTorch
     """
+    if context.invoked_subcommand is None:
+        steps = [*next_steps(Path()), ("aetool --help", "all commands")]
+        console().print("What to do next:", facts(steps), sep="\n")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aetool.errors import BundleError, CheckpointError, OutputError
 from aetool.manifest import MANIFEST
+from aetool.nearest import file_hint
 from aetool.storage import require_new
 
 _CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
@@ -31,7 +32,9 @@ def require_bundle(path: Path) -> None:
         remedy = f"give its directory, {path.parent}"
     else:
         remedy = "give the directory that aetool export wrote"
-    raise BundleError(f"{path}: a bundle is expected (a directory with {MANIFEST}), found {found}; {remedy}")
+    raise BundleError(
+        f"{path}: a bundle is expected (a directory with {MANIFEST}), found {_found(path, found)}; {remedy}"
+    )
 
 
 def require_checkpoint(path: Path) -> None:
@@ -45,8 +48,12 @@ def require_checkpoint(path: Path) -> None:
     else:
         remedy = "give the directory that aetool train wrote"
     raise CheckpointError(
-        f"{path}: a checkpoint is expected (a directory with {_CHECKPOINT}), found {found}; {remedy}"
+        f"{path}: a checkpoint is expected (a directory with {_CHECKPOINT}), found {_found(path, found)}; {remedy}"
     )
+
+
+def _found(path: Path, found: str) -> str:
+    return f"{found}{file_hint(path)}" if found == "nothing" else found
 
 
 def require_free(path: Path, overwrite: bool, kind: str) -> None:

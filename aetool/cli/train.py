@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from aetool.cli import options, places
+from aetool.cli.config import config_option
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, console, facts, reports, say
 
@@ -20,6 +21,7 @@ DROPOUT_ON = ("embedding", "hidden", "both")
 
 @click.command()
 @click.argument("data", type=options.PATH)
+@config_option
 @options.output(help="Checkpoint directory to write.  [default: NAME-checkpoint]")
 @options.label
 @options.drop
@@ -63,6 +65,7 @@ def train(
     \b
     Example:
       aetool train machines.csv --label broken --drop serial -o checkpoint
+      aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
     from aetool.tables import read_table
 

@@ -39,13 +39,13 @@ class AutoencoderSession:
     Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units
     (columns of categories, see `categories`: by name as text or codes, in an array as indexes);
     a single row without its batch axis gives results without theirs. No rows give empty results. Where the
-    model is no table's, rows are (rows, *input_shape): images, windows of a series.
+    model is no table's, rows have the shape `input_shape`: images, windows of a series.
 
     Results are the caller's own memory: new, or the array given as `out`.
 
     Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
 
-    Raises (every method):
+    Raises:
         InputError: the rows do not fit the model; the message names the expected shape.
         BundleError: a graph is missing or was changed since it was published.
     """

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyarrow.fs import FileType
 
 from aetool.errors import InputError
+from aetool.nearest import file_hint
 from aetool.scale.places import as_pattern, is_below, is_remote, listed, locate, uri_of
 from aetool.tables.streaming import STREAMED, streamed_ending
 
@@ -73,7 +74,7 @@ def _find(given: str) -> list[Source]:
         rest = path[len(folder.rstrip("/")) + 1 :]
         pattern, recursive = as_pattern(path), "/" in rest or "**" in rest
     elif info.type == FileType.NotFound:
-        raise InputError(f"{given}: no such file or directory; check the path")
+        raise InputError(f"{given}: no such file or directory{file_hint(Path(path))}; check the path")
     prefix = f"{folder.rstrip('/')}/"
     sources = [
         _source(given, path, entry.path.removeprefix(prefix), entry)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
+from aetool.nearest import file_hint
 from aetool.tables.binary_files import read_array as read_npy_array
 from aetool.tables.binary_files import read_members
 from aetool.tables.choice import listed
@@ -82,7 +83,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             f"{' or '.join(ARRAY_ENDINGS)} file"
         )
     if not path.is_file():
-        raise InputError(f"{path}: no such file: give the path of a {' or '.join(ARRAY_ENDINGS)} file")
+        raise InputError(
+            f"{path}: no such file{file_hint(path)}: give the path of a {' or '.join(ARRAY_ENDINGS)} file"
+        )
     with reading(str(path), ending):
         return {ROWS: read_npy_array(path)} if ending == ".npy" else dict(read_members(path))
 

@@ -1,12 +1,12 @@
 """Which columns of a file are used, and what for."""
 
-import difflib
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aetool.errors import InputError
+from aetool.nearest import hint
 
 AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
 _SHOWN = 20  # names listed of what a file holds, so that a wide file's message stays readable
@@ -117,8 +117,7 @@ def _require(found: Sequence[str], wanted: Sequence[str], source: str, who: str)
         return
     named = []
     for index, name in enumerate(missing):  # difflib is slow on wide tables: a few hints show what is wrong
-        near = difflib.get_close_matches(name, found, n=1) if index < 10 else []
-        named.append(f"{name!r} (nearest: {near[0]!r})" if near else repr(name))
+        named.append(f"{name!r}{hint(name, found) if index < 10 else ''}")
     raise InputError(
         f"{source}: missing column{'s' * (len(missing) > 1)} {', '.join(named)}, asked for by {who}; "
         f"found {listed(found, _SHOWN)}: correct the names"

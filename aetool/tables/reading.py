@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import InputError
+from aetool.nearest import file_hint
 from aetool.tables.binary_files import read_npy, read_npz, read_parquet
 from aetool.tables.choice import Choice, Options
 from aetool.tables.columns import as_column, assemble
@@ -56,7 +57,7 @@ def read_table(
     ending = ending_of(path, InputError)
     with reading(source, ending):
         if not path.is_file():
-            found = "a directory, not a file" if path.is_dir() else "no such file"
+            found = "a directory, not a file" if path.is_dir() else f"no such file{file_hint(path)}"
             raise InputError(f"{source}: {found}: give the path of a {', '.join(ENDINGS)} file")
         if path.stat().st_size == 0:
             raise InputError(f"{source}: the file is empty: a table was expected; write it again")

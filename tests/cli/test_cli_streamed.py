@@ -37,6 +37,11 @@ def test_a_person_is_told_the_output_and_the_rows(aetool, made, files, command):
     assert "50 of 2 files" in result.stdout and ("anomalies" in result.stdout) == (command == "score")
 
 
+def test_reasons_go_into_one_file(aetool, made, files):
+    result = aetool("score", made / "bundle", "in", "-o", "out", "--explain", "2")
+    assert result.exit_code == 2 and "--explain goes with one file" in result.stderr
+
+
 def test_resume_and_overwrite(aetool, fails, made, files):
     again = ("score", made / "bundle", "in", "-o", "out")
     assert aetool(*again).exit_code == 0

@@ -1,0 +1,61 @@
+"""`aetool init`."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, places
+from aetool.cli.config import template
+from aetool.cli.extras import needs
+from aetool.cli.output import Result, facts, reports
+from aetool.cli.train import train
+
+EXAMPLES = {
+    "output": "checkpoint",
+    "label": "broken",
+    "drop": ["id"],
+    "columns": ["age", "income"],
+    "categorical": ["auto"],
+    "impute": "median",
+    "hidden_dims": [64],
+    "embedding_dim": 16,
+    "epochs": 100,
+    "validation_fraction": 0.1,
+}
+"""Of options without a default that suits every table."""
+
+
+@click.command()
+@click.argument("file", type=options.PATH, default="aetool.toml")
+@options.overwrite
+@reports
+def init(file: Path, overwrite: bool) -> Result:
+    """Write a file of training options, to be changed.
+
+    FILE is aetool.toml unless another is named. It has each option with its meaning and default, commented out.
+    What you take the # from holds when you give the file to --config of aetool train; options given there win.
+
+    \b
+    Example:
+      aetool init
+    """
+    from aetool.storage import publish_file
+
+    places.require_new_file(file, overwrite)
+    publish_file(file, template(train, defaults(), EXAMPLES).encode(), overwrite=overwrite)
+    again = f"aetool train TABLE --config {shlex.quote(str(file))}"
+    pairs = [("written", str(file)), ("next", again)]
+    return Result({"config": str(file), "next": again}, lambda out: out.print(facts(pairs)))
+
+
+def defaults() -> dict[str, Any]:
+    """Of training and architecture, where they are the same for every table."""
+    with needs("train", "training"):
+        from aetool.model import AutoencoderConfig, TrainingConfig
+    found = {
+        entry.name: entry.default for config in (AutoencoderConfig, TrainingConfig) for entry in fields(config)
+    }
+    return {name: value for name, value in found.items() if name not in EXAMPLES}

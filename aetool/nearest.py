@@ -1,0 +1,20 @@
+"""What somebody probably meant."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """` (nearest: 'train')`, or nothing where none is near; for a message, after the word."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (nearest: {near[0]!r})" if near else ""
+
+
+def file_hint(path: Path) -> str:
+    """The same for the name of a file or directory that is not there, among those beside it."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    return hint(path.name, (name for name in beside if name.isprintable()))

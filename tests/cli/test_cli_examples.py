@@ -1,0 +1,65 @@
+"""The examples of the help texts work when they are pasted where their files lie."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from aetool.cli import main
+
+SLOW = {"tune", "quantize", "bench", "bench compare", "bench serve", "report", "serve", "demo", "doctor"}
+"""README and docs run these, on data that are smaller."""
+ELSEWHERE = {"deploy", "adopt"}  # npm's network; an ONNX file of somebody else
+MODULE = "export --module"  # a file of somebody's Python
+
+
+def pasted():
+    for name, command in main.commands.items():
+        for line in re.findall(r"^ +(aetool .+)$", command.help or "", re.MULTILINE):
+            if name not in SLOW | ELSEWHERE and MODULE not in line:
+                yield line
+
+
+@pytest.fixture(scope="module")
+def folder(made, tmp_path_factory):
+    """The files that the examples name, as their reader has them."""
+    folder = tmp_path_factory.mktemp("examples")
+    text = (made / "train.csv").read_text(encoding="utf-8").replace("id,", "serial,", 1)
+    for name in ("machines", "new", "test", "this-week"):
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    (folder / "customers.csv").write_text(text.replace("serial,", "id,", 1), encoding="utf-8")
+    (folder / "aetool.toml").write_text('drop = ["serial"]\n')
+    shutil.copytree(made / "checkpoint", folder / "checkpoint")
+    for name in ("machines", "customers"):
+        shutil.copytree(made / "bundle", folder / "exported" / name)
+    return folder
+
+
+@pytest.mark.parametrize("line", pasted())
+def test_an_example_works_when_pasted(aetool, folder, monkeypatch, tmp_path, line):
+    here = Path(shutil.copytree(folder, tmp_path / "here"))
+    monkeypatch.chdir(here)
+    words = shlex.split(line)[1:]
+    _prepare(aetool, here, words)
+    result = aetool(*words)
+    assert result.exit_code == 0, result.output
+
+
+def _prepare(aetool, here, words):
+    """What the example before it left, or must not have left."""
+    if words[0] in ("train", "export") and "-o" in words:
+        shutil.rmtree(here / words[words.index("-o") + 1], ignore_errors=True)
+    if words[0] == "sign":
+        assert aetool("keygen", "-o", "signing.pem").exit_code == 0
+    if words[0] == "segment" and "--clusters" not in words:
+        made = aetool("segment", words[1], "--data", "customers.csv", "--clusters", "3")
+        assert made.exit_code == 0, made.output
+    if words[0] == "segment" and "new.csv" in words:
+        shutil.copy(here / "customers.csv", here / "new.csv")
+    if "2025/*.parquet" in words:
+        (here / "2025").mkdir()
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv("new.csv"), "2025/january.parquet")

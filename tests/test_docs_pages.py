@@ -1,0 +1,40 @@
+"""The pages below docs/ are true: what they show runs, in order, each page in a clone of its own."""
+
+import contextlib
+
+import documented
+import pytest
+
+PAGES = [
+    path
+    for path in sorted((documented.ROOT / "docs").rglob("*.md"))
+    if documented.blocks(path.read_text(encoding="utf-8"), "console")
+    or documented.blocks(path.read_text(encoding="utf-8"), "python")
+]
+ELSEWHERE = {"spark.md"}  # needs Spark, and with it Java
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in ELSEWHERE], ids=lambda page: page.stem)
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+    documented.clone(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with contextlib.ExitStack() as background:
+        reader = documented.Reader(background)
+        for block in documented.blocks(page.read_text(encoding="utf-8")):
+            if block.language == "console":
+                for line in documented.lines(block.content):
+                    reader.types(line)
+            elif block.language == "python":
+                documented.run_python(block.content, str(page))
+
+
+def test_there_are_pages():
+    assert {"tutorial", "train", "export", "serve", "format"} <= {page.stem for page in PAGES}
+
+
+def test_a_page_that_lies_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.ExitStack() as background, pytest.raises(AssertionError, match="info nothing"):
+        documented.Reader(background).types(documented.lines("$ aetool info nothing\n")[0])
+    with pytest.raises(AssertionError, match="promised"):
+        documented.run_python("print((1, 2))  # (promised)\n", "page")
