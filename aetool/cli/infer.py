@@ -116,7 +116,7 @@ def _run(
     places.require_bundle(bundle)
     if streamed.is_wanted(data, output, how):
         if rest.pop("explain", None):
-            raise click.UsageError("--explain is for one table; give a file with an ending as --output")
+            raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
         return streamed.run(command, bundle, data, output, how, **rest)
     return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
 
