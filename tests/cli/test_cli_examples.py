@@ -29,8 +29,10 @@ def folder(made, tmp_path_factory):
     """The files that the examples name, as their reader has them."""
     folder = tmp_path_factory.mktemp("examples")
     text = (made / "train.csv").read_text(encoding="utf-8").replace("id,", "serial,", 1)
-    for name in ("machines", "new", "test", "this-week"):
+    for name in ("machines", "new", "test"):
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    normal = [row for row in text.splitlines(keepends=True) if not row.endswith(",1\n")]
+    (folder / "this-week.csv").write_text("".join(normal), encoding="utf-8")
     (folder / "customers.csv").write_text(text.replace("serial,", "id,", 1), encoding="utf-8")
     (folder / "aetool.toml").write_text('drop = ["serial"]\n')
     shutil.copytree(made / "checkpoint", folder / "checkpoint")
@@ -53,6 +55,8 @@ def _prepare(aetool, here, words):
     """What the example before it left, or must not have left."""
     if words[0] in ("train", "export") and "-o" in words:
         shutil.rmtree(here / words[words.index("-o") + 1], ignore_errors=True)
+    if words[0] == "init":
+        (here / "aetool.toml").unlink()
     if words[0] == "sign":
         assert aetool("keygen", "-o", "signing.pem").exit_code == 0
     if words[0] == "segment" and "--clusters" not in words:
