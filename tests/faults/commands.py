@@ -75,7 +75,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class Writing:
-    """A command that writes `-o`, once for the old result and once for the new one."""
+    """A command that writes `-o`, or in the place of OUT, once for the old result and once for the new one."""
 
     old: tuple[str, ...]
     new: tuple[str, ...]
@@ -84,7 +84,8 @@ class Writing:
 
 
 def bundle_state(path: Path) -> str:
-    return Bundle.open_whole(path).manifest.name
+    manifest = Bundle.open_whole(path).manifest
+    return " ".join((manifest.name, *manifest.variants))
 
 
 def checkpoint_state(path: Path) -> str:
@@ -97,6 +98,8 @@ def table_state(path: Path) -> str:
     return str(np.load(path).shape)
 
 
+OUT = "OUT"
+ANY_COST = ("--max-flips", "1", "--max-auroc-drop", "1", "--min-speedup", "0")
 TRAIN = ("train", "train.csv", "--label", "broken", "--drop", "id")
 WRITING = {
     "train": Writing((*TRAIN, "--epochs", "1"), (*TRAIN, "--epochs", "2"), checkpoint_state),
@@ -104,6 +107,11 @@ WRITING = {
         ("export", "checkpoint", "--name", "old"), ("export", "checkpoint", "--name", "new"), bundle_state
     ),
     "score": Writing(("score", "bundle", "new.csv"), ("score", "bundle", "train.csv"), table_state),
+    "quantize": Writing(
+        ("export", "checkpoint", "--name", "quantized"),
+        ("quantize", OUT, "--data", "train.csv", "--label", "broken", "--precision", "bf16", *ANY_COST),
+        bundle_state,
+    ),
 }
 """A command that writes something is added here, and is killed like the others."""
 ENDINGS = {"score": ".npy"}

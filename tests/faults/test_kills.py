@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from bundle_workers import long_or
-from commands import ENDINGS, WRITING
+from commands import ENDINGS, OUT, WRITING
 
 KILLS = long_or(3, 80)  # of each command
 
@@ -19,8 +19,12 @@ def test_a_command_killed_at_any_moment_leaves_the_old_result_or_the_new_one(nam
 
     def run(words, kill_after_s=None, apart=True):
         given = [sources / word if (sources / word).exists() else word for word in words]
-        return runner.run([*given, "-o", out, "--overwrite"], kill_after_s, apart=apart)
+        placed = [out if word == OUT else word for word in given]
+        where = [] if OUT in words else ["-o", out]
+        return runner.run([*placed, *where, "--overwrite"], kill_after_s, apart=apart)
 
+    if OUT in writing.new:  # it needs something to add to
+        assert run(writing.old) == 0
     assert run(writing.new, apart=False) == 0
     times = []
     for _ in range(3):
