@@ -71,10 +71,10 @@ def test_a_wrong_command_line_is_2(process):
     assert (wrong.returncode, wrong.stdout) == (2, "") and "Traceback" not in wrong.stderr
 
 
-def test_alone_it_shows_what_to_do_next(process):
-    alone = process()
+def test_alone_in_an_empty_directory_it_shows_how_to_start(process, tmp_path):
+    alone = process(cwd=tmp_path)
     assert (alone.returncode, alone.stderr) == (0, "")
-    assert "Start with: aetool demo" in alone.stdout and "aetool train" in alone.stdout
+    assert "aetool demo" in alone.stdout and "aetool train" in alone.stdout
 
 
 def test_version(process):
