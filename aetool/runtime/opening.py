@@ -172,6 +172,7 @@ class Opener:
             provider,
             intra_op_num_threads=threads,
             spin_us=self._settings.spin_us,
+            memory_arena=self._settings.memory_arena,
             where=self.where(name),
         )
         self._require_ours(name, session)

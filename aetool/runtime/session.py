@@ -22,6 +22,7 @@ def open_session(
     *,
     intra_op_num_threads: int = 1,
     spin_us: int = DEFAULTS.spin_us,
+    memory_arena: bool = True,
     where: str,
     record_placement: bool = False,
     provider_options: Mapping[str, str] = MappingProxyType({}),
@@ -33,6 +34,7 @@ def open_session(
         provider: the execution provider that must take the graph, all of it.
         intra_op_num_threads: threads inside one run; 1 makes no thread pool.
         spin_us: microseconds for which its idle threads keep a core.
+        memory_arena: keep the memory of a run for the next one.
         where: what to call the model in messages.
         record_placement: keep which node runs where, for `placement`.
         provider_options: over those of the provider itself.
@@ -46,6 +48,7 @@ def open_session(
     options.log_severity_level = _SILENT_BUT_ERRORS
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = memory_arena
     # enable_fallback: on an error of the provider, at the start or in a run, Session would print to stdout and go
     # on with the CPU.
     create: Callable[..., Any] = partial(ort.InferenceSession, enable_fallback=0)

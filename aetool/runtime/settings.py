@@ -25,10 +25,18 @@ class Settings:
     spin_us: int = 100
     """Microseconds for which idle threads keep a core, waiting for the next node or row; onnxruntime's own
     default is longer."""
+    memory_arena: bool = True
+    """Whether onnxruntime keeps the memory that a run took for the next one; False gives it back, for devices that
+    have little, and takes longer."""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            value, largest = getattr(self, entry.name), _LARGEST[entry.name]
+            value = getattr(self, entry.name)
+            if entry.name == "memory_arena":
+                if type(value) is not bool:
+                    raise InputError(f"memory_arena: expected true or false, found {value!r}")
+                continue
+            largest = _LARGEST[entry.name]
             least = 0 if entry.name == "spin_us" else 1
             if value is None and entry.default is None:
                 continue
@@ -49,6 +57,8 @@ class Settings:
             found.append(f"{self.chunk_rows:,} rows a chunk")
         if self.spin_us != DEFAULTS.spin_us:
             found.append(f"spinning {self.spin_us:,} us" if self.spin_us else "no spinning")
+        if not self.memory_arena:
+            found.append("no memory arena")
         return found
 
 

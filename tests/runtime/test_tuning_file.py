@@ -304,3 +304,17 @@ def test_the_machine_is_known_by_what_decides_speed():
     assert found.cpu and found.cores == usable_cores() and set(found.versions) == {"onnxruntime"}
     assert "onnxruntime-ep-openvino" in this_machine("openvino").versions
     assert found.difference(found) == ""
+
+
+def test_without_an_arena_memory_is_given_back_and_the_bits_are_the_same(exported, many):
+    kept, given_back = (
+        aetool.AutoencoderSession(exported, settings=Settings(memory_arena=arena)) for arena in (True, False)
+    )
+    np.testing.assert_array_equal(kept.score(many), given_back.score(many))
+    for model, arena in ((kept, True), (given_back, False)):
+        assert model._graphs["detector"].direct.get_session_options().enable_cpu_mem_arena is arena
+
+
+def test_an_arena_is_there_or_not():
+    with pytest.raises(InputError, match="memory_arena: expected true or false, found 1"):
+        Settings(memory_arena=1)
