@@ -1,7 +1,7 @@
 /** One row: its cells in the model's order, or by column name. Categories are texts or codes. */
 export type Cell = number | string | boolean | null;
 export type Row = ArrayLike<Cell> | Record<string, Cell>;
-/** Rows, or a flat array of numbers, row after row. */
+/** Rows, or a flat Float32Array of their numbers, row after row. */
 export type Rows = Row[] | Float32Array;
 
 export interface Feature {
