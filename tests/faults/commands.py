@@ -83,9 +83,18 @@ class Writing:
     """Of a whole result, what tells the old one from the new one; raises for anything else."""
 
 
+def line(words: Sequence[str], sources: Path, out: Path) -> list[object]:
+    """`words` as a command line that writes `out`; those that are files of `sources` are taken from there."""
+    given = [out if word == OUT else sources / word if (sources / word).exists() else word for word in words]
+    return [*given, *([] if OUT in words else ["-o", out]), "--overwrite"]
+
+
 def bundle_state(path: Path) -> str:
-    manifest = Bundle.open_whole(path).manifest
-    return " ".join((manifest.name, *manifest.variants))
+    return Bundle.open_whole(path).manifest.name
+
+
+def precisions_state(path: Path) -> str:
+    return " ".join(Bundle.open_whole(path).manifest.variants)
 
 
 def checkpoint_state(path: Path) -> str:
@@ -110,7 +119,7 @@ WRITING = {
     "quantize": Writing(
         ("export", "checkpoint", "--name", "quantized"),
         ("quantize", OUT, "--data", "train.csv", "--label", "broken", "--precision", "bf16", *ANY_COST),
-        bundle_state,
+        precisions_state,
     ),
 }
 """A command that writes something is added here, and is killed like the others."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bundle_workers import long_or
 from click.testing import CliRunner
-from commands import ENDINGS, WRITING, Runner, bundle_state
+from commands import ENDINGS, WRITING, Runner, bundle_state, line
 
 import aetool
 from aetool import BundleError
@@ -42,7 +42,7 @@ def given(sources, words):
 
 
 def run(sources, words, out):
-    return CliRunner().invoke(main, [*given(sources, words), "-o", str(out), "--overwrite"])
+    return CliRunner().invoke(main, [str(word) for word in line(words, sources, out)])
 
 
 @pytest.mark.parametrize("name", WRITING)

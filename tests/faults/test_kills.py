@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from bundle_workers import long_or
-from commands import ENDINGS, OUT, WRITING
+from commands import ENDINGS, OUT, WRITING, line
 
 KILLS = long_or(3, 80)  # of each command
 
@@ -18,10 +18,7 @@ def test_a_command_killed_at_any_moment_leaves_the_old_result_or_the_new_one(nam
     out = tmp_path / f"out{ENDINGS.get(name, '')}"
 
     def run(words, kill_after_s=None, apart=True):
-        given = [sources / word if (sources / word).exists() else word for word in words]
-        placed = [out if word == OUT else word for word in given]
-        where = [] if OUT in words else ["-o", out]
-        return runner.run([*placed, *where, "--overwrite"], kill_after_s, apart=apart)
+        return runner.run(line(words, sources, out), kill_after_s, apart=apart)
 
     if OUT in writing.new:  # it needs something to add to
         assert run(writing.old) == 0
