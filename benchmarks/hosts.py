@@ -64,6 +64,7 @@ def missing(host: str) -> str:
             ("onnxruntime-web", (NODE_MODULES / "onnxruntime-web").is_dir()),
         ],
         "generated C": [("gcc", _has("gcc"))],
+        "CMake": [("cmake", _has("cmake"))],
         "Triton": [("tritonclient", TRITON_PYTHON.exists())],
     }
     return ", ".join(name for name, there in needed.get(host, []) if not there)

@@ -17,7 +17,13 @@ from aetool.errors import ExportError, InputError
 from aetool.parity import DECISION_BAND, SCALED_TOLERANCE, column_scale, value_range
 from aetool.selftest import read_golden
 
-VERBS = {"encoder": "encode", "decoder": "decode", "autoencoder": "reconstruct", "detector": "detect"}
+VERBS = {
+    "encoder": "encode",
+    "decoder": "decode",
+    "autoencoder": "reconstruct",
+    "detector": "detect",
+    "explainer": "explain",
+}
 GOLDEN_ROWS = 16
 """A microcontroller's flash holds no more."""
 
@@ -29,10 +35,11 @@ def c(bundle: Bundle, graphs: Sequence[str] = ("detector",)) -> Deployment:
         InputError: the bundle does not have one of the graphs.
         ExportError: a graph uses an operator for which no C can be generated.
     """
-    if missing := [graph for graph in graphs if graph not in in_order(bundle)]:
-        raise InputError(f"{bundle.path}: has no graph {missing[0]}; it has {', '.join(in_order(bundle))}")
+    there = [graph for graph in in_order(bundle) if graph in VERBS]
+    if missing := [graph for graph in graphs if graph not in there]:
+        raise InputError(f"{bundle.path}: has no graph {missing[0]} for C; it has {', '.join(there)}")
     name = identifier(bundle.manifest.name)
-    sources = {graph: _generated(bundle, graph) for graph in in_order(bundle) if graph in graphs}
+    sources = {graph: _generated(bundle, graph) for graph in there if graph in graphs}
     first = "detector" if "detector" in sources else next(iter(sources))
     files = {
         f"{name}.h": _header(bundle, name, sources).encode(),
