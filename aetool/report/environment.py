@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.bench.result import BenchResult, GraphFile
@@ -13,7 +14,6 @@ def section(result: BenchResult) -> Markup:
     """Machine, bundle, parameters, packages, command."""
     machine, bundle = result.machine, result.bundle
     quota = "" if machine.quota_cores is None else f", {machine.quota_cores:g} allowed by the container"
-    flags = " ".join(machine.cpu_flags)
     peaks = ", ".join(f"{peak:,.0f} GFLOP/s ({threads})" for threads, peak in result.ceiling.matmul_gflops.items())
     facts = {
         "processor": f"{machine.cpu}, {counted(machine.cores, 'core')}{quota}",
@@ -30,11 +30,17 @@ def section(result: BenchResult) -> Markup:
         **{name.replace("_", " "): _text(value) for name, value in result.parameters.items()},
         "measured": result.created,
     }
+    return repeated(result.command, facts, machine.cpu_flags)
+
+
+def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
+    """The command, and under what it was run: name -> value."""
     pairs = (joined([tag("dt", name), tag("dd", value)]) for name, value in facts.items())
+    flags = " ".join(cpu_flags)
     return joined(
         [
             tag("p", "To repeat it:"),
-            tag("pre", tag("code", shlex.join(result.command)), tabindex="0"),
+            tag("pre", tag("code", shlex.join(command)), tabindex="0"),
             tag("dl", *pairs),
             tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
             if flags

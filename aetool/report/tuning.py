@@ -1,8 +1,7 @@
 """The page of a tuning: the choice first, then what it was chosen from."""
 
-import shlex
-
 from aetool.report import pareto, svg
+from aetool.report.environment import repeated
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.page import page, section
 from aetool.report.tables import Cell, table
@@ -129,15 +128,4 @@ def _environment(result: TuningResult) -> Markup:
         "budget": ", ".join(f"{name} {limit:g}" for name, limit in limits.items()) or "none",
         "tuned": result.created,
     }
-    pairs = (joined([tag("dt", name), tag("dd", value)]) for name, value in facts.items())
-    flags = " ".join(machine.cpu_flags)
-    return joined(
-        [
-            tag("p", "To repeat it:"),
-            tag("pre", tag("code", shlex.join(result.command)), tabindex="0"),
-            tag("dl", *pairs),
-            tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
-            if flags
-            else None,
-        ]
-    )
+    return repeated(result.command, facts, machine.cpu_flags)
