@@ -14,7 +14,7 @@ from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.parity import record_of
 from aetool.cli.rows import rows_for
-from aetool.errors import InputError
+from aetool.errors import BundleError, InputError
 
 TRAITS = 5  # shown of each segment; --json has more
 AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
@@ -111,7 +111,17 @@ def _profile(bundle: Path) -> Result:
     segments = Bundle.open(bundle).manifest.segments
     if not segments:
         raise InputError(f"{bundle}: has no segments; make some: aetool segment {bundle} --data TABLE")
-    return Result({"bundle": str(bundle), **segments}, lambda out: _show(out, segments))
+
+    def show(out: Console) -> None:
+        try:
+            _show(out, segments)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{bundle}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); "
+                f"make them again: aetool segment {bundle} --data TABLE --overwrite"
+            ) from error
+
+    return Result({"bundle": str(bundle), **segments}, show)
 
 
 def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...], overwrite: bool) -> Result:

@@ -167,3 +167,11 @@ def test_drift_leaves_labelled_anomalies_out(aetool, made):
 def test_what_drift_cannot_compare_fails_with_exit_code_1(fails, shops, tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert "missing columns" in fails("drift", shops / "bundle", "--data", tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("segments", [{"clusters": 2}, {"segments": [{}]}, {"segments": 3}])
+def test_segments_changed_by_hand_are_told(fails, bundle, segments):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "segments": segments}))
+    told = fails("segment", bundle, "--profile")
+    assert "changed by hand" in told and "--overwrite" in told
