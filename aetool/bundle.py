@@ -1,13 +1,17 @@
 """What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
 
 import importlib
+import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aetool.errors import BundleError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE, Manifest, Variant
-from aetool.reading import pin, read_inside, sha256, still_there
+from aetool.reading import AnyPath, pin, plain_path, read_inside, sha256, still_there
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOLDEN = "golden.npz"
 
@@ -15,14 +19,22 @@ GOLDEN = "golden.npz"
 class Bundle:
     """A bundle on the disk, opened: its manifest is valid, its files are checked as they are read."""
 
-    def __init__(self, path: Path, manifest: Manifest, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath, manifest: Manifest, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.where = plain_path(path)
+        """The directory, as text."""
         self.manifest = manifest
         self.limits = limits
 
+    @property
+    def path(self) -> "Path":
+        """The directory."""
+        from pathlib import Path  # noqa: PLC0415 - see aetool.reading
+
+        return Path(self.where)
+
     @classmethod
     def open(
-        cls, path: str | Path, *, limits: Limits = DEFAULT_LIMITS, public_key: str | Path | None = None
+        cls, path: AnyPath, *, limits: Limits = DEFAULT_LIMITS, public_key: AnyPath | None = None
     ) -> "Bundle":
         """Read and validate the manifest of the bundle at `path`.
 
@@ -33,20 +45,20 @@ class Bundle:
             BundleError: there is no bundle, or not one that this version can read, or one without that signature.
             DependencyError: a signature is asked for and `cryptography` is not installed.
         """
-        path = Path(path)
-        found = _what_is_there(path)
+        where = plain_path(path)
+        found = _what_is_there(where)
         if found != "a directory":
             raise BundleError(
-                f"{path}: a bundle directory was expected, found {found}; make one with aetool export"
+                f"{where}: a bundle directory was expected, found {found}; make one with aetool export"
             )
-        text = _read(path, MANIFEST, limits.manifest_bytes, limits)
+        text = _read(where, MANIFEST, limits.manifest_bytes, limits)
         if public_key is not None:
             # By name, and here: nobody without signatures should wait for cryptography.
-            importlib.import_module("aetool.signature").require_signed(path, text, public_key)
-        return cls(path, Manifest.from_json(text, str(path / MANIFEST)), limits)
+            importlib.import_module("aetool.signature").require_signed(where, text, public_key)
+        return cls(where, Manifest.from_json(text, os.path.join(where, MANIFEST)), limits)
 
     @classmethod
-    def open_whole(cls, path: str | Path, *, public_key: str | Path | None = None) -> "Bundle":
+    def open_whole(cls, path: AnyPath, *, public_key: AnyPath | None = None) -> "Bundle":
         """`open` and `check_files` in one: of one whole bundle, even while others are published in its place."""
         while True:
             bundle = cls.open(path, public_key=public_key)
@@ -64,17 +76,17 @@ class Bundle:
         """
         record = self.manifest.files.get(name)
         if record is None:
-            raise BundleError(f"{self.path}: the manifest lists no file {name!r}; export the bundle again")
-        data = _read(self.path, name, self.limits.file_bytes, self.limits)
+            raise BundleError(f"{self.where}: the manifest lists no file {name!r}; export the bundle again")
+        data, place = _read(self.where, name, self.limits.file_bytes, self.limits), os.path.join(self.where, name)
         if len(data) != record.size:
             raise BundleError(
-                f"{self.path / name}: {record.size:,} bytes expected, found {len(data):,}; the file was "
+                f"{place}: {record.size:,} bytes expected, found {len(data):,}; the file was "
                 "truncated or replaced, fetch or export the bundle again"
             )
         digest = sha256(data)
         if digest != record.sha256:
             raise BundleError(
-                f"{self.path / name}: sha256 {record.sha256[:12]}... expected, found {digest[:12]}...; the "
+                f"{place}: sha256 {record.sha256[:12]}... expected, found {digest[:12]}...; the "
                 "file was changed, fetch or export the bundle again"
             )
         return data
@@ -83,7 +95,7 @@ class Bundle:
         """The ONNX file of `graph` (one of GRAPHS) in `precision`."""
         files = self.variant(precision).files
         if graph not in files:
-            raise BundleError(f"{self.path}: has no {graph!r} in {precision}; it has {', '.join(files)}")
+            raise BundleError(f"{self.where}: has no {graph!r} in {precision}; it has {', '.join(files)}")
         return self.read(files[graph])
 
     def variant(self, precision: str) -> Variant:
@@ -94,7 +106,9 @@ class Bundle:
         """
         variants = self.manifest.variants
         if precision not in variants:
-            raise BundleError(f"{self.path}: has no precision {precision!r}; it has {', '.join(sorted(variants))}")
+            raise BundleError(
+                f"{self.where}: has no precision {precision!r}; it has {', '.join(sorted(variants))}"
+            )
         return variants[precision]
 
     def check_files(self) -> int:
@@ -105,21 +119,21 @@ class Bundle:
         """
         # A fault may be another bundle, published in place of this one meanwhile; pinned, the two differ for sure.
         try:
-            with pin(self.path) as directory:
+            with pin(self.where) as directory:
                 try:
                     self._check_files()
                 except BundleError as error:
-                    if not still_there(self.path, directory):
-                        raise _ReplacedError(self.path) from error
+                    if not still_there(self.where, directory):
+                        raise _ReplacedError(self.where) from error
                     raise
         except OSError as error:  # the directory itself vanished
-            raise _ReplacedError(self.path) from error
+            raise _ReplacedError(self.where) from error
         return len(self.manifest.files)
 
     def _check_files(self) -> None:
-        text = _read(self.path, MANIFEST, self.limits.manifest_bytes, self.limits)
-        if Manifest.from_json(text, str(self.path / MANIFEST)) != self.manifest:
-            raise _ReplacedError(self.path)
+        text = _read(self.where, MANIFEST, self.limits.manifest_bytes, self.limits)
+        if Manifest.from_json(text, os.path.join(self.where, MANIFEST)) != self.manifest:
+            raise _ReplacedError(self.where)
         for name in self.manifest.files:
             self.read(name)
         for path in sorted(self.path.rglob("*")):
@@ -131,28 +145,28 @@ class Bundle:
 
 
 class _ReplacedError(BundleError):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__(f"{path}: was replaced by another bundle since it was opened; open it again")
 
 
-def _what_is_there(path: Path) -> str:
+def _what_is_there(path: str) -> str:
     try:
-        return "a directory" if stat.S_ISDIR(path.stat().st_mode) else "a file"
+        return "a directory" if stat.S_ISDIR(os.stat(path).st_mode) else "a file"
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
         return "nothing"
     except OSError as error:
         return f"what cannot be opened ({error.strerror})"
 
 
-def _read(path: Path, name: str, max_bytes: int, limits: Limits) -> bytes:
+def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:
     try:
         return read_inside(path, name, max_bytes, hard_links=limits.hard_links)
     except FileNotFoundError as error:
         raise BundleError(
-            f"{path / name}: missing; {path} is not a whole bundle, fetch or export it again"
+            f"{os.path.join(path, name)}: missing; {path} is not a whole bundle, fetch or export it again"
         ) from error
     except OSError as error:
         raise BundleError(
-            f"{path / name}: cannot be read: {error.strerror or error}; mend its rights, or fetch or export the "
-            "bundle again"
+            f"{os.path.join(path, name)}: cannot be read: {error.strerror or error}; mend its "
+            "rights, or fetch or export the bundle again"
         ) from error

@@ -1,10 +1,9 @@
 """How much of a bundle is read, and how large its graphs may be: what an author nobody knows may cost."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds that are checked before anything is parsed or run; the defaults are generous for an autoencoder."""
 
     manifest_bytes: int = 8 << 20

@@ -4,8 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from aetool.errors import BundleError
 from aetool.reading import is_plain_relative
@@ -23,8 +22,11 @@ SEGMENTER = "segmenter"
 """A graph that `aetool segment` adds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+_OPTIONAL = ("categories", "inner_values", "tolerances", "segments")
+_NONE: Mapping[str, Any] = {}
+
+
+class Feature(NamedTuple):
     name: str
     """Column name, as in the training table."""
     unit: str = ""
@@ -35,22 +37,20 @@ class Feature:
     Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
     convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
     """
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(NamedTuple):
     sha256: str
     """Hex digest of the content."""
     size: int
     """Bytes."""
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerances:
+class Tolerances(NamedTuple):
     """How far the outputs of a precision may lie from the golden ones, on any machine."""
 
     embedding: float
@@ -69,19 +69,18 @@ class Tolerances:
     """The same as of the embedding."""
     segments: float = 0.0
     """Largest share of rows in another segment."""
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """One precision of all graphs."""
 
     files: Mapping[str, str]
     """Graph name -> path inside the bundle."""
     threshold: float
     """Highest score that still counts as normal, in this precision."""
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = _NONE
     """What was measured when the variant was made."""
     inner_values: Mapping[str, tuple[str, ...]] | None = None
     """Graph name -> values between its nodes that onnxruntime keeps when it optimises, batch first.
@@ -90,12 +89,11 @@ class Variant:
     """
     tolerances: Tolerances | None = None
     """Of a precision that is not exact; None where rounding in float32 is all that differs."""
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """The content of manifest.json."""
 
     name: str
@@ -124,9 +122,9 @@ class Manifest:
     files: Mapping[str, FileRecord]
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
-    segments: Mapping[str, Any] = field(default_factory=dict)
+    segments: Mapping[str, Any] = _NONE
     """How the segments were made and what they are; empty where `aetool segment` made none."""
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
     @property
@@ -143,9 +141,12 @@ class Manifest:
         """Of the features that hold them, in the order of their indexes."""
         return categories_of(self.features)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        return {"format_version": self.format_version, **_plain(self)}
+
     def to_json(self) -> str:
-        content = {"format_version": self.format_version, **_plain(self)}
-        return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=_plain) + "\n"
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Manifest":
@@ -266,6 +267,8 @@ def _tolerances(entry: Fields) -> Tolerances | None:
 
 
 def _require_version(version: str, where: str) -> None:
+    if version == FORMAT_VERSION:
+        return
     # No number of more digits: Python refuses to convert a very long one.
     if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
         raise BundleError(
@@ -279,12 +282,13 @@ def _require_version(version: str, where: str) -> None:
         )
 
 
-def _plain(record: Any) -> dict[str, Any]:
-    """A dataclass as JSON, one level of it; what was unknown goes back to where it stood."""
-    content = {entry.name: getattr(record, entry.name) for entry in fields(record)}
-    for optional in ("categories", "inner_values", "tolerances"):
-        if content.get(optional, ()) is None:
-            del content[optional]
-    if content.get("segments") == {}:
-        del content["segments"]
-    return {**content.pop("unknown"), **content}
+def _plain(value: Any) -> Any:
+    """As JSON; what was unknown goes back to where it stood, what is optional and not there is left out."""
+    if hasattr(value, "_asdict"):
+        content = value._asdict()
+        left_out = {"unknown"} | {name for name in _OPTIONAL if name in content and not content[name]}
+        found = {**content["unknown"], **{name: each for name, each in content.items() if name not in left_out}}
+        return {name: _plain(each) for name, each in found.items()}
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

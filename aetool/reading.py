@@ -1,4 +1,7 @@
-"""Files read without being led elsewhere, and known by their hash."""
+"""Files read without being led elsewhere, and known by their hash.
+
+Paths are text here, as in all that opens a bundle: pathlib takes longer to import than a bundle to open.
+"""
 
 import contextlib
 import errno
@@ -6,7 +9,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+
+AnyPath = str | os.PathLike[str]
 
 
 def sha256(data: bytes) -> str:
@@ -14,19 +18,19 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def plain_path(path: AnyPath) -> str:
+    """A path as text, without parts that say nothing: `a//b/./` is `a/b`."""
+    text = os.fspath(path)
+    root = os.sep if text.startswith(os.sep) else ""
+    return root + os.sep.join(part for part in text.split(os.sep) if part not in ("", ".")) or "."
+
+
 def is_plain_relative(name: str) -> bool:
     """Whether `name` is a relative path that stays below the directory it is read from."""
-    path = PurePosixPath(name)
-    return bool(
-        name
-        and "\\" not in name
-        and "\0" not in name
-        and not path.is_absolute()
-        and all(part not in ("..", ".", "") for part in name.split("/"))
-    )
+    return "\\" not in name and "\0" not in name and all(part not in ("..", ".", "") for part in name.split("/"))
 
 
-def read_inside(directory: Path, name: str, max_bytes: int, *, hard_links: bool = False) -> bytes:
+def read_inside(directory: AnyPath, name: str, max_bytes: int, *, hard_links: bool = False) -> bytes:
     """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
 
     Args:
@@ -46,7 +50,7 @@ def read_inside(directory: Path, name: str, max_bytes: int, *, hard_links: bool 
 
 
 @contextlib.contextmanager
-def pin(directory: Path) -> Iterator[int]:
+def pin(directory: AnyPath) -> Iterator[int]:
     """A descriptor of `directory` that stays with it, whatever takes its name meanwhile."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -55,9 +59,9 @@ def pin(directory: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def still_there(directory: Path, descriptor: int) -> bool:
+def still_there(directory: AnyPath, descriptor: int) -> bool:
     """Whether the name `directory` still belongs to what `descriptor` was opened on."""
-    return os.path.samestat(directory.stat(), os.fstat(descriptor))
+    return os.path.samestat(os.stat(directory), os.fstat(descriptor))
 
 
 def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> bytes:

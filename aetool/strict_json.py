@@ -1,7 +1,6 @@
 """JSON read strictly: every fault names its path in the document."""
 
 import math
-import re
 import sys
 from collections import Counter
 from typing import Any, TypeVar, cast
@@ -9,6 +8,7 @@ from typing import Any, TypeVar, cast
 from aetool.errors import BundleError
 
 MAX_DEPTH = 64  # of the document
+_HEX = frozenset("0123456789abcdef")
 
 _T = TypeVar("_T")
 
@@ -44,7 +44,7 @@ def shown(path: str) -> str:
 
 def member(path: str, key: str) -> str:
     """The JSON path (RFC 9535) of `key` in the object at `path`: `$.files['golden.npz']`."""
-    if re.fullmatch("[a-zA-Z][a-zA-Z0-9_]*", key):
+    if key.isascii() and key.isidentifier() and key[0] != "_":
         return f"{path}.{key}"
     escaped = key.replace("\\", "\\\\").replace("'", "\\'")
     return f"{path}['{escaped}']"
@@ -79,14 +79,20 @@ class Fields:
             f"{self.where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; {self.remedy}"
         )
 
-    def take(self, key: str, kind: type[_T]) -> _T:
+    def _there(self, key: str) -> Any:
         self.taken.add(key)
-        path = member(self.path, key)
         if key not in self.content:
-            raise BundleError(f"{self.where}: {shown(path)} is missing; {self.remedy}")
-        value = self.content[key]
+            raise BundleError(f"{self.where}: {shown(member(self.path, key))} is missing; {self.remedy}")
+        return self.content[key]
+
+    def take(self, key: str, kind: type[_T]) -> _T:
+        value = self._there(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self._fail(path, {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"), value)
+            self._fail(
+                member(self.path, key),
+                {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"),
+                value,
+            )
         return cast(_T, value)
 
     def count(self, key: str, least: int = 1) -> int:
@@ -112,21 +118,17 @@ class Fields:
 
     def digest(self, key: str) -> str:
         value = self.take(key, str)
-        if not re.fullmatch("[0-9a-f]{64}", value):
+        if len(value) != 64 or not _HEX.issuperset(value):
             self._fail(member(self.path, key), "a sha256 in 64 hex digits", value)
         return value
 
     def finite(self, key: str) -> float:
-        path = member(self.path, key)
-        self.taken.add(key)
-        if key not in self.content:
-            raise BundleError(f"{self.where}: {shown(path)} is missing; {self.remedy}")
-        value = self.content[key]
+        value = self._there(key)
         usable = isinstance(value, int | float) and not isinstance(value, bool)
         if (
             not usable or not abs(cast(float, value)) <= sys.float_info.max
         ):  # also NaN, and integers no float can hold
-            self._fail(path, "a finite number", value)
+            self._fail(member(self.path, key), "a finite number", value)
         return float(cast(float, value))
 
     def texts(self, key: str) -> tuple[str, ...] | None:

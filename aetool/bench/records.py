@@ -1,11 +1,11 @@
-"""Dataclasses to JSON and back; what does not fit is refused with its place in the document."""
+"""Dataclasses and named tuples to JSON and back; what does not fit is refused with its place in the document."""
 
 import json
 import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Dictionaries, lists, texts, numbers; a field is called by its own name or by `metadata["key"]`."""
-    if is_dataclass(value):
-        return {_key(entry): to_plain(getattr(value, entry.name)) for entry in fields(value)}
+    if _is_record(value):
+        return {key: to_plain(getattr(value, name)) for key, (name, _) in _entries(value).items()}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,7 +63,7 @@ def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str
 
 
 def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:
-    """The dataclass `record` of a parsed JSON object, whose keys must be its fields.
+    """The record, of the class `record`, of a parsed JSON object, whose keys must be its fields.
 
     Raises:
         BenchmarkError: naming the file, `where`, and the key.
@@ -71,15 +71,15 @@ def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:
     if not isinstance(content, dict):
         raise fault(where, path, "an object", content)
     hints = typing.get_type_hints(record)
-    entries = {_key(entry): entry for entry in fields(cast(Any, record))}
+    entries = _entries(record)
     if foreign := sorted(content.keys() - entries.keys()):
         unknown = shown(f"{path}.{foreign[0]}")
         raise BenchmarkError(f"{where}: {unknown} is unknown; measure again with this aetool")
     values = {}
-    for key, entry in entries.items():
+    for key, (name, optional) in entries.items():
         if key in content:
-            values[entry.name] = _value(hints[entry.name], content[key], where, f"{path}.{key}")
-        elif entry.default is MISSING:
+            values[name] = _value(hints[name], content[key], where, f"{path}.{key}")
+        elif not optional:
             raise BenchmarkError(f"{where}: {shown(f'{path}.{key}')} is missing; measure again with this aetool")
     return record(**values)
 
@@ -95,7 +95,7 @@ def _value(hint: Any, content: Any, where: str, path: str) -> Any:
         return None if content is None else _value(arguments[0], content, where, path)
     if kind is not None:
         return _many(kind, arguments, content, where, path)
-    if is_dataclass(hint):
+    if _is_record(hint):
         return from_plain(cast(type[Any], hint), content, where, path)
     if hint is Any:
         return content
@@ -123,5 +123,12 @@ def _many(kind: Any, arguments: tuple[Any, ...], content: Any, where: str, path:
     return {key: _value(arguments[1], item, where, f"{path}.{key}") for key, item in content.items()}
 
 
-def _key(entry: Field[Any]) -> str:
-    return str(entry.metadata.get("key", entry.name))
+def _is_record(value: Any) -> bool:
+    return is_dataclass(value) or hasattr(value, "_field_defaults")
+
+
+def _entries(record: Any) -> dict[str, tuple[str, bool]]:
+    """Key in the document -> field, and whether it may be left out."""
+    if is_dataclass(record):
+        return {e.metadata.get("key", e.name): (e.name, e.default is not MISSING) for e in fields(record)}
+    return {name: (name, name in record._field_defaults) for name in record._fields}

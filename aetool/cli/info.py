@@ -58,7 +58,7 @@ def info(path: Path) -> Result:
         out.print()
         show_precisions(out, manifest)
 
-    document = {"kind": "bundle", **asdict(manifest), "tuning": asdict(tuning) if tuning else None}
+    document = {"kind": "bundle", **manifest.to_dict(), "tuning": tuning and tuning._asdict()}
     return Result(document, show)
 
 

@@ -89,7 +89,7 @@ def tune(
             command=["aetool", *sys.argv[1:]],
             progress=bar.advance,
         )
-    file = None if dry_run else tuning_file(bundle.absolute())
+    file = None if dry_run else Path(tuning_file(bundle.absolute()))
     return Result(document_of(result), lambda out: _show(out, result, file))
 
 

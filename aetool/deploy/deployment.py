@@ -1,6 +1,5 @@
 """What a target gives: files, and what to do with them."""
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,8 +47,8 @@ def bundle_files(bundle: Bundle) -> dict[str, bytes]:
     """The bundle in fp32 alone, whole in itself: graphs, golden vectors, manifest."""
     variant = bundle.manifest.variants["fp32"]
     names = [*variant.files.values(), GOLDEN]
-    manifest = dataclasses.replace(
-        bundle.manifest, variants={"fp32": variant}, files={name: bundle.manifest.files[name] for name in names}
+    manifest = bundle.manifest._replace(
+        variants={"fp32": variant}, files={name: bundle.manifest.files[name] for name in names}
     )
     return {**{name: bundle.read(name) for name in names}, MANIFEST: manifest.to_json().encode()}
 

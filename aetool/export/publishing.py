@@ -6,7 +6,7 @@ import os
 import platform
 import reprlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def publish_candidate(
         files={},
     )
     files["README.md"] = model_card(manifest).encode()
-    manifest = replace(manifest, files=record_files(files))
+    manifest = manifest._replace(files=record_files(files))
     return Exported(publish(path, manifest, files, overwrite=options.overwrite), parity)
 
 

@@ -1,7 +1,7 @@
 """One recipe made and measured: graphs, threshold, how faithful they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -157,7 +157,7 @@ class Workbench:
             max(((r.flipped or 0) / r.shape[0] for r in records if r.output == name), default=0.0)
             for name in ("is_anomaly", "segment")
         )
-        exact = replace(EXACT, rank_correlation=0.0)
+        exact = EXACT._replace(rank_correlation=0.0)
         return Tolerances(
             **{name: max(getattr(exact, name), MARGIN * _finite(worst[name])) for name in SCALED},
             rank_correlation=min(EXACT.rank_correlation, 1 - MARGIN * (1 - min(ranks))),

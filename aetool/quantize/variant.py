@@ -20,7 +20,7 @@ from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, OutputError
 from aetool.export.card import model_card
 from aetool.export.inner_values import inner_values
-from aetool.manifest import Manifest, Variant
+from aetool.manifest import Variant
 from aetool.publish import publish, record_files
 from aetool.quantize.calibration import Calibration, Floats
 from aetool.quantize.convert import PRECISIONS, Precision
@@ -120,7 +120,7 @@ def quantize(
     if outside:
         attempts[-1] = replace(attempts[-1], reasons=tuple(outside))
         raise refused(bench, precision, trial, attempts)
-    variant = replace(variant, figures=_plain({**variant.figures, "speed": speed}))
+    variant = variant._replace(figures=_plain({**variant.figures, "speed": speed}))
     if Bundle.open(path).manifest != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; quantize it again")
     made = _publish(bundle, Path(path), precision, variant, trial.graphs)
@@ -189,11 +189,11 @@ def _publish(
     }
     files = {name: bundle.read(name) for name in old.files if name not in replaced}
     files |= {variant.files[name]: content for name, content in graphs.items()}
-    manifest: Manifest = replace(old, variants={**old.variants, precision: variant})
+    manifest = old._replace(variants={**old.variants, precision: variant})
     files[CARD] = model_card(manifest).encode()
     kept = {name: record.unknown for name, record in old.files.items()}
-    records = {name: replace(r, unknown=kept.get(name, {})) for name, r in record_files(files).items()}
-    return publish(path, replace(manifest, files=records), files, overwrite=True)
+    records = {name: r._replace(unknown=kept.get(name, {})) for name, r in record_files(files).items()}
+    return publish(path, manifest._replace(files=records), files, overwrite=True)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """From whatever the caller has to rows that onnxruntime reads correctly."""
 
-import difflib
+import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -184,6 +184,7 @@ def _from_columns(
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
     others = [str(other) for other in found[:_COMPARED]]
+    difflib = importlib.import_module("difflib")  # here: it starts slowly, and mistakes alone need it
     shown = []
     for name in missing[:_SHOWN]:
         nearest = difflib.get_close_matches(name, others, n=1)

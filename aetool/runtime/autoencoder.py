@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,7 @@ from aetool.bundle import Bundle
 from aetool.errors import InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
+from aetool.reading import AnyPath, plain_path
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.explanation import Explanation
@@ -29,7 +29,7 @@ from aetool.runtime.tuning import Tuning, find_tuning
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, Path | None]
+_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None]
 Segments = NDArray[np.int64]
 
 
@@ -52,14 +52,14 @@ class AutoencoderSession:
 
     def __init__(
         self,
-        path: str | Path,
+        path: AnyPath,
         *,
         provider: str = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
         settings: Settings | None = None,
         limits: Limits | None = DEFAULT_LIMITS,
-        require_signature: str | Path | None = None,
+        require_signature: AnyPath | None = None,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -91,9 +91,9 @@ class AutoencoderSession:
                 f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
                 "out for all cores"
             )
-        key = None if require_signature is None else Path(require_signature).absolute()
-        self._bundle = Bundle.open(Path(path).absolute(), limits=limits or DEFAULT_LIMITS, public_key=key)
-        self._arguments = (str(self._bundle.path), provider, precision, threads, settings, limits, key)
+        key = None if require_signature is None else _absolute(require_signature)
+        self._bundle = Bundle.open(_absolute(path), limits=limits or DEFAULT_LIMITS, public_key=key)
+        self._arguments = (self._bundle.where, provider, precision, threads, settings, limits, key)
         self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
             provider, precision, settings = choice.provider, choice.precision, choice.settings
@@ -309,6 +309,11 @@ class AutoencoderSession:
         self._lock = threading.RLock()
 
 
+def _absolute(path: AnyPath) -> str:
+    """Still that path when the process goes elsewhere. A part `..` stays: before it may be a link."""
+    return os.path.join(os.getcwd(), plain_path(path))
+
+
 _living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()
 
 
@@ -322,13 +327,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def load(
-    path: str | Path,
+    path: AnyPath,
     *,
     provider: str = "auto",
     precision: str = "auto",
     intra_op_num_threads: int | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
-    require_signature: str | Path | None = None,
+    require_signature: AnyPath | None = None,
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(

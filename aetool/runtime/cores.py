@@ -5,11 +5,10 @@ onnxruntime looks at neither quotas nor OMP_NUM_THREADS.
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+CGROUPS = "/sys/fs/cgroup"
+OWN_CGROUP = "/proc/self/cgroup"
 
 
 class Cores(NamedTuple):
@@ -44,17 +43,19 @@ def cores() -> Cores:
 def _quota() -> float | None:
     """The smallest from this process's group up to the root; a container's own group is its root."""
     try:
-        own = next(line[3:] for line in OWN_CGROUP.read_text("utf-8").splitlines() if line.startswith("0::"))
+        with open(OWN_CGROUP, encoding="utf-8") as stream:
+            own = next(line[3:].strip() for line in stream if line.startswith("0::"))
     except (OSError, StopIteration):  # no cgroup v2 here: no quota to respect
         return None
-    group = CGROUPS / own.lstrip("/")
-    found = [_quota_of(folder) for folder in (group, *group.parents) if folder.is_relative_to(CGROUPS)]
+    parts = own.split("/")
+    found = [_quota_of(os.path.join(CGROUPS, *parts[1:depth])) for depth in range(len(parts), 0, -1)]
     return min((quota for quota in found if quota is not None), default=None)
 
 
-def _quota_of(folder: Path) -> float | None:
+def _quota_of(folder: str) -> float | None:
     try:
-        quota, period = (folder / "cpu.max").read_text("ascii").split()
+        with open(os.path.join(folder, "cpu.max"), encoding="ascii") as stream:
+            quota, period = stream.read().split()
     except (OSError, ValueError):  # the root group of a machine has none
         return None
     return None if quota == "max" else int(quota) / int(period)

@@ -1,13 +1,12 @@
 """Why a row is as odd as it is: what each feature contributes to its score."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """Of some rows, each array (rows, n_features); of one row without its batch axis, without theirs."""
 
     contribution: NDArray[np.float32]

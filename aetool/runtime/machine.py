@@ -2,16 +2,14 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import NamedTuple
 
-_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO = "/proc/cpuinfo"
 _VECTORS = ("avx", "amx", "fma", "f16c", "asimd", "sve")
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     cpu: str
     """Model name."""
     cpu_flags: tuple[str, ...]
@@ -40,7 +38,7 @@ def cpu() -> tuple[str, tuple[str, ...]]:
     """Model name and flags of vector instructions of the first processor."""
     facts = {}
     try:
-        with _CPUINFO.open(encoding="ascii", errors="replace") as stream:
+        with open(_CPUINFO, encoding="ascii", errors="replace") as stream:
             for line in stream:
                 if not line.strip():  # the others are alike, and the kernel takes a while to list them
                     break

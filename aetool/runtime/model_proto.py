@@ -5,7 +5,6 @@ where it should stand once, or has another type than its schema gives, is a `Wir
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,19 +34,21 @@ _TYPED = {4: "<f4", 10: "<f8"}  # float_data, double_data: fixed width
 _VARINTS = (5, 7, 11)  # int32_data, int64_data, uint64_data
 
 
-@dataclass(slots=True)
 class Tensor:
     """A constant."""
 
-    name: str = ""
-    dims: tuple[int, ...] = ()
-    data_type: int = 0
-    raw: memoryview | None = None
-    """Little-endian numbers; or they stand in `typed`."""
-    typed: list[Any] = field(default_factory=list)
-    """Arrays of float_data and double_data, lists of integers of the others."""
-    external: bool = False
-    """Whether the numbers stand in another file."""
+    __slots__ = ("data_type", "dims", "external", "name", "raw", "typed")
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.dims: tuple[int, ...] = ()
+        self.data_type = 0
+        self.raw: memoryview | None = None
+        """Little-endian numbers; or they stand in `typed`."""
+        self.typed: list[Any] = []
+        """Arrays of float_data and double_data, lists of integers of the others."""
+        self.external = False
+        """Whether the numbers stand in another file."""
 
     def numbers(self) -> NDArray[Any] | None:
         """The content, flat; None for types that numpy does not have."""
@@ -62,15 +63,15 @@ class Tensor:
         return values.astype(np.uint16).view(np.float16) if self.data_type == FLOAT16 else values.astype(kind)
 
 
-@dataclass(slots=True)
 class Node:
-    op_type: str = ""
-    domain: str = ""
-    name: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """Name -> int, float, bytes, Tensor, Graph, or a list of one of them."""
+    __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs")
+
+    def __init__(self) -> None:
+        self.op_type = self.domain = self.name = ""
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.attributes: dict[str, Any] = {}
+        """Name -> int, float, bytes, Tensor, Graph, or a list of one of them."""
 
     @property
     def operator(self) -> str:
@@ -97,16 +98,18 @@ class Node:
                     yield each
 
 
-@dataclass(slots=True)
 class Graph:
-    nodes: list[Node] = field(default_factory=list)
-    constants: list[Tensor] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)
-    input_shapes: list[list[int | None] | None] = field(default_factory=list)
-    """As stated: None for a side, or a shape, that is left open."""
-    outputs: list[str] = field(default_factory=list)
-    sparse: bool = False
-    """Whether there are sparse constants."""
+    __slots__ = ("constants", "input_shapes", "inputs", "nodes", "outputs", "sparse")
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.constants: list[Tensor] = []
+        self.inputs: list[str] = []
+        self.input_shapes: list[list[int | None] | None] = []
+        """As stated: None for a side, or a shape, that is left open."""
+        self.outputs: list[str] = []
+        self.sparse = False
+        """Whether there are sparse constants."""
 
     def all_nodes(self) -> Iterator[Node]:
         """Every node, those of inner graphs too."""
@@ -124,14 +127,16 @@ class Graph:
                 yield from inner.all_constants()
 
 
-@dataclass(slots=True)
 class Model:
-    ir_version: int = 0
-    opsets: dict[str, int] = field(default_factory=dict)
-    """Domain -> version; "" is ai.onnx."""
-    graph: Graph = field(default_factory=Graph)
-    functions: bool = False
-    """Whether there are operators of its own, or a training graph."""
+    __slots__ = ("functions", "graph", "ir_version", "opsets")
+
+    def __init__(self) -> None:
+        self.ir_version = 0
+        self.opsets: dict[str, int] = {}
+        """Domain -> version; "" is ai.onnx."""
+        self.graph = Graph()
+        self.functions = False
+        """Whether there are operators of its own, or a training graph."""
 
 
 def read_model(content: bytes, max_depth: int, max_nodes: int) -> Model:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -144,7 +145,7 @@ class Opener:
 
     def where(self, name: str) -> str:
         """The graph's file, for messages."""
-        return str(self.bundle.path / self.variant.files[name])
+        return os.path.join(self.bundle.where, self.variant.files[name])
 
     def _model(self, name: str) -> bytes:
         """The graph's file, unchanged since it was published and let in."""

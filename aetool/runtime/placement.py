@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aetool.errors import ProviderError
 from aetool.runtime.engine import onnxruntime
@@ -10,8 +10,7 @@ from aetool.runtime.providers import Provider
 from aetool.runtime.session import open_session
 
 
-@dataclass(frozen=True, slots=True)
-class NodePlacement:
+class NodePlacement(NamedTuple):
     """One node of a graph, as onnxruntime assigned it; what it folds away before, such as constants, has none."""
 
     name: str

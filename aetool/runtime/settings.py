@@ -1,6 +1,6 @@
 """How graphs are run on this machine: what changes their speed, and not a bit of their results."""
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from aetool.errors import InputError
 
@@ -8,14 +8,7 @@ MAX_THREADS = 1024
 _LARGEST = {"direct_threads": MAX_THREADS, "workers": MAX_THREADS, "chunk_rows": 1 << 20, "spin_us": 1_000_000}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `aetool tune` chooses besides provider and precision. The defaults suit most machines.
-
-    Raises:
-        InputError: a value is no integer, or too small or too large.
-    """
-
+class _Values(NamedTuple):
     direct_threads: int | None = None
     """Threads inside one run of a few rows; None: a few, all cores for a large graph."""
     workers: int | None = None
@@ -29,22 +22,38 @@ class Settings:
     """Whether onnxruntime keeps the memory that a run took for the next one; False gives it back, for devices that
     have little, and takes longer."""
 
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.name == "memory_arena":
-                if type(value) is not bool:
-                    raise InputError(f"memory_arena: expected true or false, found {value!r}")
-                continue
-            largest = _LARGEST[entry.name]
-            least = 0 if entry.name == "spin_us" else 1
-            if value is None and entry.default is None:
+
+class Settings(_Values):
+    """What `aetool tune` chooses besides provider and precision. The defaults suit most machines.
+
+    Raises:
+        InputError: a value is no integer, or too small or too large.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        direct_threads: int | None = None,
+        workers: int | None = None,
+        chunk_rows: int | None = None,
+        spin_us: int = 100,
+        memory_arena: bool = True,
+    ) -> "Settings":
+        settings = super().__new__(cls, direct_threads, workers, chunk_rows, spin_us, memory_arena)
+        for name, largest in _LARGEST.items():
+            value = getattr(settings, name)
+            least = 0 if name == "spin_us" else 1
+            if value is None and cls._field_defaults[name] is None:
                 continue
             if type(value) is not int or not least <= value <= largest:
                 raise InputError(
-                    f"{entry.name}: expected an integer of {least} to {largest:,}, found {value!r}; leave it out "
+                    f"{name}: expected an integer of {least} to {largest:,}, found {value!r}; leave it out "
                     "for the default"
                 )
+        if type(memory_arena) is not bool:
+            raise InputError(f"memory_arena: expected true or false, found {memory_arena!r}")
+        return settings
 
     @property
     def words(self) -> list[str]:
@@ -65,8 +74,7 @@ class Settings:
 DEFAULTS = Settings()
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     provider: str
     """A name of PROVIDERS, or "auto"."""
     precision: str

@@ -3,15 +3,14 @@
 import errno
 import importlib
 import json
+import os
 import stat
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError
 from aetool.manifest import MANIFEST
-from aetool.reading import sha256
+from aetool.reading import AnyPath, plain_path, sha256
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.machine import Machine, cpu
@@ -24,11 +23,10 @@ MAX_BYTES = 16 << 20
 _REMEDY = "run aetool tune again, or delete the file"
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(NamedTuple):
     """A tuning file that lies beside a bundle."""
 
-    path: Path
+    path: str
     choice: Choice | None
     """None where it is not used."""
     ignored: str = ""
@@ -37,20 +35,22 @@ class Tuning:
     @property
     def words(self) -> str:
         """Whether it is used, and for what: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
-        return f"{self.path.name}: {f'ignored, {self.ignored}' if self.choice is None else self.choice.words}"
+        use = f"ignored, {self.ignored}" if self.choice is None else self.choice.words
+        return f"{os.path.basename(self.path)}: {use}"
 
 
-def tuning_file(bundle: Path) -> Path:
+def tuning_file(bundle: AnyPath) -> str:
     """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
-    return bundle.with_name(f"{bundle.name}.tuning.json")
+    return f"{plain_path(bundle)}.tuning.json"
 
 
 def manifest_digest(bundle: Bundle) -> str:
     """Hex sha256 of the manifest's file: of the variants too, which the bundle's id leaves out."""
     try:
-        return sha256((bundle.path / MANIFEST).read_bytes())
+        with open(os.path.join(bundle.where, MANIFEST), "rb") as stream:
+            return sha256(stream.read())
     except OSError as error:  # replaced by another bundle just now
-        raise BundleError(f"{bundle.path}: cannot be read any more: {error.strerror}; open it again") from error
+        raise BundleError(f"{bundle.where}: cannot be read any more: {error.strerror}; open it again") from error
 
 
 def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
@@ -62,11 +62,11 @@ def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
     Raises:
         BundleError: the file is damaged.
     """
-    path = tuning_file(bundle.path)
+    path = tuning_file(bundle.where)
     data = _read(path)
     if data is None:
         return None
-    entries = Fields(_parsed(data, path), str(path), remedy=_REMEDY)
+    entries = Fields(_parsed(data, path), path, remedy=_REMEDY)
     if (kind := entries.take("kind", str)) != KIND:
         raise BundleError(f"{path}: kind {KIND!r} expected, found {kind[:40]!r}; {_REMEDY}")
     if (release := entries.take("aetool", str)) != __version__:  # which may have written it in another way
@@ -99,12 +99,12 @@ def this_machine(provider: str) -> Machine:
     return Machine(model, flags, usable_cores(), versions)
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: str) -> bytes | None:
     """None where there is no such file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for a writer
             raise BundleError(f"{path}: not a regular file; {_REMEDY}")
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
@@ -115,7 +115,7 @@ def _read(path: Path) -> bytes | None:
     return data
 
 
-def _parsed(data: bytes, path: Path) -> Any:
+def _parsed(data: bytes, path: str) -> Any:
     try:
         content = json.loads(data, object_pairs_hook=unique_keys, parse_constant=no_constant)
         require_storable(content)
@@ -136,7 +136,7 @@ def _machine(entries: Fields) -> Machine:
 def _choice(entries: Fields) -> Choice:
     given = entries.take("settings", dict)
     try:
-        settings = Settings(**{name: given[name] for name in Settings.__dataclass_fields__ if name in given})
+        settings = Settings(**{name: given[name] for name in Settings._fields if name in given})
     except InputError as error:
         raise BundleError(f"{entries.where}: $.choice.settings.{error}; {_REMEDY}") from error
     return Choice(entries.take("provider", str), entries.take("precision", str), settings)

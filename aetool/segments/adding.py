@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -115,7 +115,7 @@ def _tolerances(variant: Variant, *pairs: Arrays) -> Tolerances | None:
         if np.isfinite(record.max_scaled):
             distance = max(distance, MARGIN * record.max_scaled)
         moved = max(moved, float(np.mean(expected["segment"] != found["segment"])))
-    return replace(variant.tolerances, distance=distance, segments=MARGIN * moved + 1 / len(pairs[-1]["segment"]))
+    return variant.tolerances._replace(distance=distance, segments=MARGIN * moved + 1 / len(pairs[-1]["segment"]))
 
 
 def _published(
@@ -131,18 +131,18 @@ def _published(
     for name, variant in manifest.variants.items():
         place = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
         files[place] = graphs[name]
-        variants[name] = replace(variant, files={**variant.files, SEGMENTER: place}, tolerances=tolerances[name])
+        variants[name] = variant._replace(files={**variant.files, SEGMENTER: place}, tolerances=tolerances[name])
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
     records = {
-        name: replace(record, unknown=_rest(manifest, name)) for name, record in record_files(files).items()
+        name: record._replace(unknown=_rest(manifest, name)) for name, record in record_files(files).items()
     }
     if Bundle.open(bundle.path).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
     return publish(
         bundle.path,
-        replace(manifest, variants=variants, files=records, segments=described),
+        manifest._replace(variants=variants, files=records, segments=described),
         files,
         overwrite=True,
     )

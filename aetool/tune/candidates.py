@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class Candidate:
             "graph": graph,
             "provider": self.choice.provider,
             "precision": self.choice.precision,
-            "settings": asdict(self.choice.settings),
+            "settings": self.choice.settings._asdict(),
         }
         return Contestant(self.name, "aetool.bench.peers:bundle", arguments)
 

@@ -98,7 +98,7 @@ def tune(
     if GRAPH[plan.graph] not in bundle.variant("fp32").files:
         raise InputError(f"{path}: has no {GRAPH[plan.graph]}, which {plan.graph} needs; choose another graph")
     if not dry_run:
-        require_new(tuning_file(bundle.path), overwrite)
+        require_new(Path(tuning_file(bundle.where)), overwrite)
     given = rows is not None
     if rows is None:
         rows, rows_name = read_golden(bundle)["features"].astype(np.float32), "golden rows"
@@ -147,7 +147,7 @@ def tune(
         trials=(*_trials(default, records, winner, ways), *ways.left_out),
     )
     if not dry_run:
-        write_tuning(result, tuning_file(bundle.path), overwrite=overwrite)
+        write_tuning(result, Path(tuning_file(bundle.where)), overwrite=overwrite)
     return result
 
 
