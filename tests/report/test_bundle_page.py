@@ -58,7 +58,7 @@ def with_segments(portrait):
     points = tuple(dataclasses.replace(point, segment=point.number % 2) for point in portrait.embedding_map.points)
     return dataclasses.replace(
         portrait,
-        manifest=dataclasses.replace(portrait.manifest, segments=SEGMENTS),
+        manifest=portrait.manifest._replace(segments=SEGMENTS),
         embedding_map=dataclasses.replace(portrait.embedding_map, points=points),
     )
 
@@ -85,8 +85,7 @@ def test_without_javascript_the_numbers_of_the_bundles_threshold_stand_there(lab
 
 
 def test_hostile_names_are_shown_as_text(labelled):
-    manifest = dataclasses.replace(
-        labelled.manifest,
+    manifest = labelled.manifest._replace(
         name=HOSTILE,
         features=(Feature(HOSTILE), *labelled.manifest.features[1:]),
         provenance={HOSTILE: HOSTILE, "history": "none", "training": HOSTILE},
@@ -123,7 +122,7 @@ def test_the_benchmark_of_the_bundle_is_shown_and_another_bundles_refused(labell
 
 
 def test_a_bundle_without_explainer_or_history_has_a_page_too(labelled):
-    manifest = dataclasses.replace(labelled.manifest, provenance={}, threshold={"value": 1.0})
+    manifest = labelled.manifest._replace(provenance={}, threshold={"value": 1.0})
     bare = dataclasses.replace(labelled, manifest=manifest, worst=(), best=(), embedding_map=None, drift=None)
     found = everything_is_in_order(bundle_page(bare))
     assert "no explainer" in found.text and "Training" not in found.texts

@@ -1,7 +1,5 @@
 """Which provider takes each node: as onnxruntime recorded it."""
 
-import dataclasses
-
 import pytest
 
 from aetool import BundleError, ProviderError
@@ -20,7 +18,7 @@ def test_every_node_of_a_bundle_is_on_the_cpu_when_asked_for(exported, graph):
 
 def test_a_placement_cannot_be_changed(exported):
     node = placement((exported / "encoder.onnx").read_bytes(), PROVIDERS["cpu"], "encoder")[0]
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         node.provider = "CUDAExecutionProvider"
 
 

@@ -53,8 +53,7 @@ def test_what_is_published_is_what_was_given(tmp_path, whole):
 
 def test_a_manifest_that_nobody_would_read_is_not_written(tmp_path, whole):
     manifest, files = whole
-    record = {entry: getattr(manifest, entry) for entry in manifest.__slots__}
-    large = type(manifest)(**{**record, "provenance": {"notes": "x" * (8 << 20)}})
+    large = manifest._replace(provenance={"notes": "x" * (8 << 20)})
     assert "8,388,608 are read" in refused(lambda: publish(tmp_path / "out", large, files))
     assert names(tmp_path) == []
 
@@ -272,8 +271,7 @@ def test_whoever_looks_on_while_bundles_are_overwritten_sees_only_whole_ones(tmp
 
     def publish_named(name):
         changed = {**files, "README.md": f"# {name}".encode(), "golden.npz": os.urandom(300_000)}
-        record = {entry: getattr(manifest, entry) for entry in manifest.__slots__}
-        named = type(manifest)(**{**record, "name": name, "files": record_files(changed)})
+        named = manifest._replace(name=name, files=record_files(changed))
         publish(path, named, changed, overwrite=True)
 
     publish_named("0")
@@ -300,10 +298,7 @@ def test_an_opened_bundle_that_was_replaced_says_so(tmp_path, whole):
     manifest, files = whole
     first = publish(tmp_path / "bundle", manifest, files)
     changed = {**files, "README.md": b"other"}
-    record = {entry: getattr(manifest, entry) for entry in manifest.__slots__}
-    publish(
-        tmp_path / "bundle", type(manifest)(**{**record, "files": record_files(changed)}), changed, overwrite=True
-    )
+    publish(tmp_path / "bundle", manifest._replace(files=record_files(changed)), changed, overwrite=True)
     with pytest.raises(BundleError, match="was replaced by another bundle"):
         first.check_files()
 

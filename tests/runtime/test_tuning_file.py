@@ -1,8 +1,9 @@
 """The tuning file beside a bundle: used where it holds, ignored elsewhere, refused where it is damaged."""
 
+import builtins
 import json
+import os
 import pickle
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def document(two):
         "kind": "aetool.tuning",
         "format_version": 1,
         "aetool": aetool.__version__,
-        "machine": asdict(this_machine("cpu")),
+        "machine": this_machine("cpu")._asdict(),
         "bundle": {"name": "x", "id": opened.manifest.id, "manifest_sha256": manifest_digest(opened)},
         "choice": {
             "provider": "cpu",
@@ -57,7 +58,7 @@ def write(two):
 
     def apply(content) -> Path:
         text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        tuning_file(two).write_bytes(text)
+        Path(tuning_file(two)).write_bytes(text)
         return two
 
     return apply
@@ -65,9 +66,9 @@ def write(two):
 
 def test_without_a_file_nothing_is_tuned_and_one_look_is_all_it_costs(exported, monkeypatch):
     looked, opened = [], []
-    stat, open_ = Path.stat, Path.open
-    monkeypatch.setattr(Path, "stat", lambda self, **k: looked.append(self.name) or stat(self, **k))
-    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self.name) or open_(self, *a, **k))
+    stat, open_ = os.stat, builtins.open
+    monkeypatch.setattr(os, "stat", lambda path, **k: looked.append(Path(path).name) or stat(path, **k))
+    monkeypatch.setattr(builtins, "open", lambda path, *a, **k: opened.append(path) or open_(path, *a, **k))
     with aetool.load(exported) as model:
         assert model.tuning is None and (model.precision, model.provider) == ("fp32", "cpu")
     assert looked.count("breast-cancer.tuning.json") == 1
@@ -121,7 +122,7 @@ def test_what_the_user_names_wins(write, document, arguments, told, monkeypatch)
     )
     assert found.choice is None and told in found.ignored
     if "precision" in arguments:
-        with aetool.load(tuning_file(write(document)).with_name("bundle"), **arguments) as model:
+        with aetool.load(Path(tuning_file(write(document))).with_name("bundle"), **arguments) as model:
             assert model.precision == "fp32" and model.tuning.choice is None
 
 
@@ -221,7 +222,7 @@ def test_a_file_too_large_is_an_error(write, monkeypatch):
 
 
 def test_what_is_no_file_is_an_error(two):
-    tuning_file(two).mkdir()
+    Path(tuning_file(two)).mkdir()
     with pytest.raises(BundleError, match="not a regular file; run aetool tune again"):
         aetool.load(two)
 
@@ -241,7 +242,7 @@ def test_a_pickled_session_is_tuned_where_it_wakes(write, document):
     path = write(document)
     sent = pickle.dumps(aetool.load(path))
     assert pickle.loads(sent).precision == "fp16"
-    tuning_file(path).unlink()
+    Path(tuning_file(path)).unlink()
     assert pickle.loads(sent).precision == "fp32"
 
 
@@ -259,8 +260,8 @@ def test_it_starts_no_process_and_reads_the_processor_once(write, document, monk
 
     tuning.cpu.cache_clear()
     opened = []
-    open_ = Path.open
-    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(str(self)) or open_(self, *a, **k))
+    open_ = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda path, *a, **k: opened.append(path) or open_(path, *a, **k))
     monkeypatch.setattr("os.fork", refused)
     monkeypatch.setattr("subprocess.Popen", refused)
     path = write(document)

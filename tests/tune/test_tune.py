@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def choose(monkeypatch):
 
 def test_what_it_writes_is_what_load_uses(two):
     result = tune(two, Plan("latency", **SHORT))
-    assert read_tuning(tuning_file(two)) == result
+    assert read_tuning(Path(tuning_file(two))) == result
     with aetool.load(two) as model:
         assert model.tuning.choice == result.choice and model.precision == result.choice.precision
     assert result.trials[0].name == "default" and len(result.trials) > 3
