@@ -104,6 +104,10 @@ class Batcher:
         """The next requests in line, up to a batch; a larger one comes alone."""
         batch: list[_Job] = []
         total, oldest = 0, self._loop.time() - self._limits.queue_timeout_s
+        if self._waiting and self.waiting_rows <= self._limits.max_batch and self._waiting[0][2] >= oldest:
+            batch = [job for job in self._waiting if not job[1].done()]  # the rule: all of them
+            self._waiting.clear()
+            self.waiting_rows = 0
         while self._waiting:
             job = rows, future, since = self._waiting[0]
             if batch and total + len(rows) > self._limits.max_batch:

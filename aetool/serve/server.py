@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from uvicorn.loops.auto import auto_loop_factory
@@ -23,6 +23,7 @@ from aetool.serve.limits import Limits
 from aetool.serve.loading import Opening, Ready, make_ready
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
+from aetool.serve.priority import give_way
 from aetool.serve.watching import State, state, watch
 
 
@@ -60,11 +61,12 @@ def serve(
         raise InputError(
             "serve: must be called in the main thread, which gets the signals; start a process for it"
         )
-    with _listen(host, port) as listening:
+    with _listen(host, port) as listening, ThreadPoolExecutor(1, "aetool-load", give_way) as loader:
         before = [(place, state(place)) for place in places]  # before they are read: no change is missed
-        ready = [(place, make_ready(place.path, opening, limits.max_batch)) for place in places]
+        # There, since onnxruntime's threads are as nice as the one that opens their session.
+        ready = [(one, loader.submit(make_ready, one.path, opening, limits.max_batch).result()) for one in places]
         with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-            return runner.run(_serve(listening, before, ready, opening, limits, token))
+            return runner.run(_serve(listening, before, ready, opening, limits, token, loader))
 
 
 async def _serve(
@@ -74,9 +76,10 @@ async def _serve(
     opening: Opening,
     limits: Limits,
     token: str | None,
+    loader: Executor,
 ) -> Summary:
     begin = time.monotonic()
-    with ThreadPoolExecutor(usable_cores(), "aetool-batch") as executor, ThreadPoolExecutor(1) as loader:
+    with ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way) as executor:
         metrics = Metrics()
 
         def make(place: Place, found: Ready) -> Served:

@@ -1,0 +1,18 @@
+"""Who goes first where there are fewer cores than threads: the one that answers, not those that compute."""
+
+import os
+import sys
+import threading
+
+_NICER = 10
+
+
+def give_way() -> None:
+    """Have the calling thread, and those it starts, wait for whoever else wants its core.
+
+    Under a flood of requests the threads that compute are busy all the time, and the event loop is wanted for
+    moments: to refuse at once what cannot be computed in time. Linux alone knows the niceness of a thread.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
