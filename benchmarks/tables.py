@@ -18,7 +18,7 @@ GRAPHS = {"encode": "`encode`", "reconstruct": "`reconstruct`", "score": "`score
 
 def render() -> str:
     """All tables, as they stand in the README between BEGIN and END."""
-    parts = [_machine(), _one_row(), _bulk(), _process(), _mlperf_tiny()]
+    parts = [_machine(), _one_row(), _bulk(), _tuned(), _process(), _mlperf_tiny(), _serving(), _streaming()]
     return "\n".join(parts)
 
 
@@ -71,6 +71,21 @@ def _bulk() -> str:
     return _table([*heads, "OpenVINO", "share of the matrix-product peak"], rows)
 
 
+def _tuned() -> str:
+    found = _read("tuning")["results"]
+    peers = ("raw-onnxruntime", "openvino-latency", "openvino-throughput")
+    rows = [
+        [
+            f"{MODELS[model]}, {found[model]['choice']['precision']}",
+            f"{found[model]['aetool']['rows_per_s'] / 1e6:.2f}",
+            *(f"{found[model][peer]['to_it']['throughput']:.2f}x" for peer in peers),
+        ]
+        for model in MODELS
+    ]
+    heads = ["65,536 rows, after `aetool tune --for throughput`", "million rows/s", "one `session.run` in float32"]
+    return _table([*heads, "OpenVINO's own int8, latency hint", "throughput hint"], rows)
+
+
 def _process() -> str:
     start, memory = _read("cold_start")["results"], _read("memory")
     rows = [
@@ -96,6 +111,47 @@ def _mlperf_tiny() -> str:
     return (
         f"MLPerf Tiny's autoencoder by its single-stream rules: {rate:,.0f} inferences/s, "
         f"{found['time_ratio']:.2f} of bare onnxruntime's time.\n"
+    )
+
+
+def _serving() -> str:
+    found = _read("serving")["results"]
+    cheap, heavy, overload = found["cheap"], found["heavy"], found["overload"]
+    rows = [
+        [
+            f"{name}, {against}",
+            f"{one['requests_per_s'][ours]:,.0f}",
+            f"{one['ratio']:.2f}x",
+            f"{one['p99_ms'][ours]:.1f} ms",
+            f"{one['p99_ms'][theirs]:.1f} ms",
+        ]
+        for name, against, one, ours, theirs in (
+            (MODELS["tiny"], "to a server that only echoes", cheap, "model", "echo"),
+            ("1024-4096-1024-256", "to the same without micro-batching", heavy, "batched", "alone"),
+        )
+    ]
+    heads = [
+        "64 clients, a row a request, client on the same cores",
+        "requests/s",
+        "ratio",
+        "p99",
+        "p99 of the other",
+    ]
+    refused = overload["refused_ms"]
+    return _table(heads, rows) + (
+        f"\nOf {found['identity']['requests']:,} requests, {found['identity']['lost']} were lost and "
+        f"{found['identity']['wrong']} got another row's answer. At four times the load that it can answer, the server "
+        f"refuses within {refused['p50']:.0f} ms (half) to {refused['p99']:.0f} ms (p99).\n"
+    )
+
+
+def _streaming() -> str:
+    stream, actors = _read("streaming"), _read("actors")["results"]
+    rows, found = stream["parameters"]["rows"], stream["results"]
+    return (
+        f"`aetool score` of {rows:,} rows from a Parquet directory: {found['to_the_larger']:.2f} of the time of reading "
+        f"and writing alone, memory {found['peak_mb']['rows']:.0f} MB, {found['growth']['directory']:.2f} of that for a "
+        f"tenth of the rows. Two Ray actors: {actors['speed_up']:.2f}x one.\n"
     )
 
 
