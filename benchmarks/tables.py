@@ -83,7 +83,7 @@ def _tuned() -> str:
         for model in MODELS
     ]
     heads = ["65,536 rows, after `aetool tune --for throughput`", "million rows/s", "one `session.run` in float32"]
-    return _table([*heads, "OpenVINO's own int8, latency hint", "throughput hint"], rows)
+    return _table([*heads, "OpenVINO, latency hint", "OpenVINO, throughput hint"], rows)
 
 
 def _process() -> str:
@@ -140,8 +140,8 @@ def _serving() -> str:
     refused = overload["refused_ms"]
     return _table(heads, rows) + (
         f"\nOf {found['identity']['requests']:,} requests, {found['identity']['lost']} were lost and "
-        f"{found['identity']['wrong']} got another row's answer. At four times the load that it can answer, the server "
-        f"refuses within {refused['p50']:.0f} ms (half) to {refused['p99']:.0f} ms (p99).\n"
+        f"{found['identity']['wrong']} got another row's answer. At four times the load that it can answer, "
+        f"the server refuses within {refused['p50']:.0f} ms (half) to {refused['p99']:.0f} ms (p99).\n"
     )
 
 
@@ -149,9 +149,9 @@ def _streaming() -> str:
     stream, actors = _read("streaming"), _read("actors")["results"]
     rows, found = stream["parameters"]["rows"], stream["results"]
     return (
-        f"`aetool score` of {rows:,} rows from a Parquet directory: {found['to_the_larger']:.2f} of the time of reading "
-        f"and writing alone, memory {found['peak_mb']['rows']:.0f} MB, {found['growth']['directory']:.2f} of that for a "
-        f"tenth of the rows. Two Ray actors: {actors['speed_up']:.2f}x one.\n"
+        f"`aetool score` of {rows:,} rows from a Parquet directory: {found['to_the_larger']:.2f} of the time of "
+        f"reading and writing alone, memory {found['peak_mb']['rows']:.0f} MB, {found['growth']['directory']:.2f} "
+        f"of that for a tenth of the rows. Two Ray actors: {actors['speed_up']:.2f}x one.\n"
     )
 
 

@@ -8,7 +8,6 @@ its latency hint and once under its throughput hint, in requests of 1,024 rows t
 """
 
 import tempfile
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models import NAMES, Model, make
 
 from aetool.bench.contestants import Contestant, Load
 from aetool.bench.peers import GRAPH
+from aetool.bench.records import to_plain
 from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.quantize import quantized_copy
@@ -48,7 +48,7 @@ def main() -> None:
             tuned = tune(bundle, plan, rows=model.rows, rows_name="rows of the model", makers={"int8": int8})
             load = Load(batch=options.rows, seconds=0.5, calls=4)
             found = figures(compete(_contestants(bundle), rows, load, rounds=options.rounds))
-            results[name] = {"choice": asdict(tuned.choice), "reason": tuned.reason, **found}
+            results[name] = {"choice": to_plain(tuned.choice), "reason": tuned.reason, **found}
             print(f"{name:10} {tuned.choice.words:44} {found['aetool']['rows_per_s']:12,.0f} rows/s", end="")
             for peer in list(found)[1:]:
                 print(f"  {found[peer]['to_it']['throughput']:.2f}x {peer}", end="")
