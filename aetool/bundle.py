@@ -20,6 +20,9 @@ class Bundle:
         self.manifest = manifest
         self.limits = limits
 
+    def __repr__(self) -> str:
+        return f"<Bundle {str(self.path)!r}: {', '.join(self.manifest.variants)}>"
+
     @classmethod
     def open(
         cls, path: str | Path, *, limits: Limits = DEFAULT_LIMITS, public_key: str | Path | None = None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """Of some rows, each array (rows, n_features); of one row without its batch axis, without theirs."""
 
@@ -16,6 +16,9 @@ class Explanation:
     """What the model expects: its reconstruction, in raw units. Of a column of categories, their indexes."""
     found: NDArray[np.float32]
     """What stands in the rows, in raw units."""
+
+    def __repr__(self) -> str:
+        return f"<Explanation: contribution, expected, found; {' x '.join(map(str, self.found.shape))} each>"
 
     @property
     def direction(self) -> NDArray[np.int8]:

@@ -266,3 +266,9 @@ def test_k_means_runs_on_one_thread_and_gives_the_others_back(monkeypatch):
     clustering.fit(np.random.default_rng(0).normal(size=(100, 4)), 3, 0)
     assert seen == {1}
     assert threads() == before
+
+
+def test_segments_are_learnt_from_columns_by_name_as_from_their_rows(plain, segmented, groups):
+    columns = {"id": ["a"] * 300, **{f"c{i}": groups[0][:, i] for i in (2, 0, 3, 1)}}
+    made = add_segments(plain, columns, clusters=3, source="groups.csv").bundle.manifest
+    assert made.segments == segmented.bundle.manifest.segments
