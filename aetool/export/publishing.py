@@ -57,7 +57,7 @@ class Exported:
     """What was proven before publishing."""
 
     def __repr__(self) -> str:
-        return f"<Exported {self.bundle!r}: {summary(self.parity)}>"
+        return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
 def prepare(path: str | Path, options: ExportOptions) -> Path:

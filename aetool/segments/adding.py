@@ -35,7 +35,7 @@ class Segmented:
     """What was proven before publishing."""
 
     def __repr__(self) -> str:
-        return f"<Segmented {self.bundle!r}: {summary(self.parity)}>"
+        return f"<Segmented {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
 def add_segments(
