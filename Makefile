@@ -21,9 +21,9 @@ lint: $(STAMP)
 unit: $(STAMP) $(HOSTS)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# The documentation as a site, docs/_build/index.html; a warning is a failure. tests/test_docs_site.py checks links.
+# The documentation as a site, docs/_build/html/index.html, its notebooks run; a warning is a failure.
 docs: $(STAMP)
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
 wheel-test: $(STAMP)

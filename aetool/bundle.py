@@ -31,6 +31,9 @@ class Bundle:
         made: Path = importlib.import_module("pathlib").Path(self.where)  # here: see aetool.reading
         return made
 
+    def __repr__(self) -> str:
+        return f"<Bundle {self.where!r}: {', '.join(self.manifest.variants)}>"
+
     @classmethod
     def open(
         cls, path: AnyPath, *, limits: Limits = DEFAULT_LIMITS, public_key: AnyPath | None = None

@@ -72,10 +72,10 @@ class Drift:
         return bool(self.reasons)
 
 
-def measure_drift(
-    path: str | Path, rows: NDArray[Any], *, provider: str = "auto", precision: str = "auto"
-) -> Drift:
-    """Compare new rows, (rows, n_features) float32 in raw units, with those that the bundle was made for.
+def measure_drift(path: str | Path, rows: Any, *, provider: str = "auto", precision: str = "auto") -> Drift:
+    """Compare new rows with those that the bundle was made for.
+
+    `rows` are (rows, n_features) in raw units, or columns by name.
 
     It is drift when one of these holds:
     - a column's PSI is above LARGE_PSI, and above what chance explains;
@@ -87,10 +87,11 @@ def measure_drift(
         InputError: no rows, or rows of another shape.
         BundleError: no bundle, or a damaged one.
     """
-    if len(rows) == 0:
-        raise InputError("drift: expected one row or more, found none; give new rows")
     bundle = Bundle.open_whole(path)
     with load(path, provider=provider, precision=precision) as model:
+        rows = model.to_rows(rows).reshape(-1, *model.input_shape)
+        if len(rows) == 0:
+            raise InputError("drift: expected one row or more, found none; give new rows")
         found = model.run("detector", rows)
     baseline = read_baseline(bundle)
     compared = _of_golden(bundle) if baseline is None else baseline

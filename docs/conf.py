@@ -1,19 +1,28 @@
-"""Sphinx: `make docs` builds these pages into docs/_build, offline, and fails at the first warning."""
+"""Sphinx: `make docs` builds these pages into docs/_build/html, offline, and fails at the first warning."""
+
+from jupyter_client.manager import KernelManager
 
 from aetool.version import __version__
 
 project = "aetool"
 release = __version__
 copyright = "the authors of aetool"  # noqa: A001
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"aetool {release}"
 html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_extra_path = ["manifest.schema.json"]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.xref_ambiguous"]
 myst_heading_anchors = 3
 default_role = "code"
+# Notebooks are stored without what they print and draw: a build runs them. A cell that fails is a warning.
+KernelManager.transport_encryption = "auto"  # its default makes every kernel warn, whoever listens on this machine
+nb_execution_mode = "force"
+nb_execution_show_tb = True
+nb_execution_timeout = 300  # seconds a cell
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"

@@ -1,5 +1,7 @@
-"""`make docs` builds without a warning, and every link in what it builds leads somewhere."""
+"""`make docs` builds without a warning, its notebooks run, and every link in what it builds leads somewhere."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -52,14 +54,22 @@ def broken(site: Path) -> list[str]:
     return found
 
 
+def build(pages: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The site of `pages` in folder/site; what notebooks keep for a while goes into the folder too."""
+    places = ["-d", folder / "trees", pages, folder / "site"]
+    command = [sys.executable, "-m", "sphinx", "-c", ROOT / "docs", *options, *places]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": path}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ndocs: ")[2].partition("\n\n")[0]
-    options = re.search(r"-m sphinx (.*) docs docs/_build$", recipe, re.MULTILINE)[1].split()
-    folder = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", *options, "-d", str(folder / "trees"), "docs", str(folder / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    options = re.search(r"-m sphinx (.*) docs docs/_build/html$", recipe, re.MULTILINE)[1].split()
     assert "--fail-on-warning" in options
+    folder = tmp_path_factory.mktemp("docs")
+    done = build(ROOT / "docs", folder, *options)
     assert done.returncode == 0, done.stderr
     return (folder / "site").resolve()
 
@@ -106,3 +116,74 @@ def test_every_public_name_is_in_the_reference(site, room):
     anchors = Page((site / "api.html").read_text(encoding="utf-8")).anchors
     missing = [name for name in room.__all__ if name not in TYPES and f"{room.__name__}.{name}" not in anchors]
     assert missing == []
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def outputs(notebook: Path) -> dict[str, list[dict]]:
+    """Cell -> what it shows, of a notebook that was run."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
+
+
+@pytest.fixture
+def shown(site, request):
+    """What every cell of a notebook shows, as text."""
+    found = outputs(site.parent / "jupyter_execute" / "notebooks" / f"{request.param}.ipynb")
+    return {
+        cell: "".join(line for one in parts for line in one.get("text") or one["data"]["text/plain"])
+        for cell, parts in found.items()
+    }
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_is_stored_without_what_it_shows(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if "outputs" in cell]
+    assert cells
+    told = "clear the outputs of all cells before you save it"
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells), told
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_draws_its_figures_into_its_page_and_warns_of_nothing(site, notebook):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    drawing = {cell["id"] for cell in cells if "plt.show()" in "".join(cell["source"])}
+    found = outputs(site.parent / "jupyter_execute" / "notebooks" / notebook.name)
+    drawn = {cell for cell, parts in found.items() if any("image/png" in one.get("data", {}) for one in parts)}
+    assert drawn == drawing and len(drawing) > 3
+    page = (site / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == len(drawing)
+    assert not [one for parts in found.values() for one in parts if one.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("shown", ["first_model"], indirect=True)
+def test_in_the_first_model_the_oddest_reading_is_a_planted_fault_and_most_faults_are_found(shown):
+    assert re.search(r"^state: (leak|bearing|stuck)$", shown["oddest"], re.MULTILINE)
+    flagged = {
+        state: int(count) for state, count in re.findall(r"^(\w+) +(\d+) +\d+$", shown["again"], re.MULTILINE)
+    }
+    assert sum(flagged[fault] for fault in ("leak", "bearing", "stuck")) >= 18
+    price = re.search(r"^0.020 +\S+ +(\d+) +(\d+)$", shown["prices"], re.MULTILINE)
+    assert int(price[1]) == flagged["well"]  # the price that was told is the one that is paid
+    told, of = re.search(r"(\d+) of (\d+) outputs agree", shown["verify"]).groups()
+    assert told == of
+
+
+@pytest.mark.parametrize("shown", ["customers"], indirect=True)
+def test_the_customers_that_were_planted_are_a_segment_and_the_column_that_moved_is_named(shown):
+    customers, odd = re.search(r"^senders +(\d+) +(\d+) ", shown["naming"], re.MULTILINE).groups()
+    assert customers == odd == "30"
+    assert shown["drift"].startswith("spending: ")
+
+
+def test_a_cell_that_fails_fails_the_build_and_is_told(tmp_path):
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    notebook = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    notebook["cells"] = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Title"}, code]
+    code["source"] = "1 / 0"
+    (pages / "index.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    done = build(pages, tmp_path, "--fail-on-warning", "--quiet", "-D", "html_extra_path=")
+    assert done.returncode != 0 and "ZeroDivisionError" in done.stderr

@@ -122,6 +122,16 @@ def test_no_rows_are_refused(path):
         measure_drift(path, np.empty((0, 4), np.float32))
 
 
+def test_columns_by_name_are_compared_as_their_rows_are(path):
+    columns = customers(300, 1)
+    named = {"weight": columns["weight"], "id": [""] * 300, **columns, "job": [JOBS[i] for i in columns["job"]]}
+    assert measure_drift(path, named) == measure_drift(path, matrix(columns))
+
+
+def test_one_row_is_a_batch_of_one(path):
+    assert measure_drift(path, matrix(customers(1, 1))[0]).rows == 1
+
+
 def test_without_a_baseline_the_golden_rows_stand_in(path, tmp_path):
     older = shutil.copytree(path, tmp_path / "older")
     manifest = json.loads((older / "manifest.json").read_text())

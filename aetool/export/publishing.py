@@ -28,7 +28,7 @@ from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import Manifest, Variant
-from aetool.parity import OutputParity
+from aetool.parity import OutputParity, summary
 from aetool.publish import publish, record_files
 from aetool.runtime.admission import refusal
 from aetool.storage import require_new
@@ -50,11 +50,14 @@ class ExportOptions:
     """Replace a bundle that is there already."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Exported:
     bundle: Bundle
     parity: list[OutputParity]
     """What was proven before publishing."""
+
+    def __repr__(self) -> str:
+        return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
 def prepare(path: str | Path, options: ExportOptions) -> Path:

@@ -45,7 +45,7 @@ class HeldOut:
     """Scores of all held-out normal rows, ascending: the threshold comes from them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainedAutoencoder:
     """A trained network with everything that its export and its resumption need."""
 
@@ -66,6 +66,13 @@ class TrainedAutoencoder:
     """Of the features that hold them; such a feature is the index of its category, -1 for any other value."""
     baseline: tuple[FeatureBaseline, ...] = ()
     """What the training rows looked like; none in checkpoints of an older aetool."""
+
+    def __repr__(self) -> str:
+        best = min((epoch["validation_loss"] for epoch in self.history), default=float("nan"))
+        return (
+            f"<TrainedAutoencoder: {len(self.names)} features, embedding {self.network.config.embedding_dim}, "
+            f"{len(self.history)} epochs, lowest validation loss {best:.4g}>"
+        )
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
         """A copy of the network between its scaling and its score, in eval mode; float64: the reference."""

@@ -24,8 +24,8 @@ WORST, BEST = 6, 3
 
 def portray(
     path: str | Path,
-    rows: NDArray[Any] | None = None,
-    labels: NDArray[np.bool_] | None = None,
+    rows: Any = None,
+    labels: Any = None,
     *,
     source: str = "the rows given",
     provider: str = "auto",
@@ -35,8 +35,8 @@ def portray(
     """What the bundle at `path` does with `rows`.
 
     Args:
-        rows: (rows, n_features) float32, raw units, categories as indexes; None: the golden rows of the bundle.
-        labels: (rows,) True for anomalies.
+        rows: (rows, n_features) in raw units, or columns by name; None: the golden rows of the bundle.
+        labels: (rows,) not 0 for anomalies.
         source: what to call the rows.
         method: how embeddings are brought to two dimensions.
 
@@ -47,11 +47,13 @@ def portray(
     """
     bundle = Bundle.open_whole(path)
     is_golden = rows is None
+    labels = None if labels is None else np.asarray(labels, dtype=bool)
     if rows is None:
         rows, source = read_golden(bundle)["features"], "the golden rows that come with the bundle"
-    if len(rows) == 0:
-        raise InputError("report: expected one row or more, found none; give a table with rows")
     with load(path, provider=provider, precision=precision) as model:
+        rows = model.to_rows(rows).reshape(-1, *model.input_shape)
+        if len(rows) == 0:
+            raise InputError("report: expected one row or more, found none; give a table with rows")
         score = model.score(rows).astype(np.float64)
         worst, best = _explained(model, rows, score, labels)
         always = [row.number for row in (*worst, *best)]

@@ -221,7 +221,7 @@ class AutoencoderSession:
             InputError: the bundle was exported before there was an explainer.
         """
         graph = self._graphs.get("explainer") or self._open("explainer")
-        found = self._to_rows("explainer")(features)
+        found = self.to_rows(features)
         outputs = graph.compute_all(found)
         return Explanation(outputs["contribution"], outputs["reconstruction"], found)
 
@@ -237,6 +237,13 @@ class AutoencoderSession:
         graph = self._graphs.get(SEGMENTER) or self._open(SEGMENTER)
         result: Segments = graph.compute("segment", features, out)
         return result
+
+    def to_rows(self, features: Any) -> Floats:
+        """What the graphs take, (rows, n_features) float32: columns by name in order, categories as indexes.
+
+        Every method does that itself; this is for rows that go elsewhere. `features` itself, where it is that.
+        """
+        return self._converter("autoencoder")(features)
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
         """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
@@ -263,10 +270,10 @@ class AutoencoderSession:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
             if name not in self._graphs:
-                self._graphs[name] = self._opener.open(name, self._to_rows(name))
+                self._graphs[name] = self._opener.open(name, self._converter(name))
             return self._graphs[name]
 
-    def _to_rows(self, name: str) -> Callable[[Any], Floats]:
+    def _converter(self, name: str) -> Callable[[Any], Floats]:
         # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
         if name == "decoder":
             shape = self._bundle.manifest.embedding_shape or ()

@@ -16,6 +16,9 @@ class Explanation(NamedTuple):
     found: NDArray[np.float32]
     """What stands in the rows, in raw units."""
 
+    def __repr__(self) -> str:
+        return f"<Explanation: contribution, expected, found; {' x '.join(map(str, self.found.shape))} each>"
+
     @property
     def direction(self) -> NDArray[np.int8]:
         """1 where more was found than expected, -1 where less, 0 where neither or no number."""

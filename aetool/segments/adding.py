@@ -13,7 +13,7 @@ from aetool.baseline import column_names
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.manifest import SEGMENTER, Manifest, Tolerances, Variant
-from aetool.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values
+from aetool.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.publish import publish, record_files
 from aetool.runtime.autoencoder import load
 from aetool.runtime.providers import PROVIDERS
@@ -27,17 +27,20 @@ BLOCK_ROWS = 4096
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Segmented:
     bundle: Bundle
     """As it was published; its manifest's `segments` describe them."""
     parity: list[OutputParity]
     """What was proven before publishing."""
 
+    def __repr__(self) -> str:
+        return f"<Segmented {self.bundle.manifest.name!r}: {summary(self.parity)}>"
+
 
 def add_segments(
     path: str | Path,
-    rows: NDArray[Any],
+    rows: Any,
     *,
     clusters: int | None = None,
     seed: int = 0,
@@ -48,7 +51,7 @@ def add_segments(
 
     Args:
         path: a bundle; its other graphs, its id and its thresholds stay as they are.
-        rows: (rows, n_features) float32, raw units; categories as indexes.
+        rows: (rows, n_features) in raw units, or columns by name.
         clusters: how many segments; None: 2 to 10, by the mean silhouette.
         source: what to call the rows.
         overwrite: replace segments that are there already.
@@ -68,6 +71,7 @@ def add_segments(
     if SEGMENTER in bundle.variant("fp32").files and not overwrite:
         raise OutputError(f"{path}: has segments already; pass --overwrite to replace them")
     with load(path, provider="cpu", precision="fp32") as model:
+        rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         embedding = model.encode(rows)
     clustering = fit(embedding, clusters, seed)
     graphs = {name: segmenter(bundle.graph("encoder", name), clustering) for name in manifest.variants}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
+from threadpoolctl import threadpool_limits
 
 from aetool.errors import InputError
 
@@ -65,7 +66,13 @@ def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
     Raises:
         InputError: too few different embeddings.
     """
-    flat = _flat(embedding)
+    # One thread: more gain nothing for so many rows, and spin while they wait for each other, so that beside
+    # another busy process the same work took 5 to 9 times as long.
+    with threadpool_limits(1, user_api="openmp"):
+        return _fit(_flat(embedding), clusters, seed)
+
+
+def _fit(flat: Floats, clusters: int | None, seed: int) -> Clustering:
     random = np.random.default_rng(seed)
     flat = _some(flat[np.isfinite(flat).all(axis=1)], MOST_FIT_ROWS, random)
     _require_enough(flat, clusters)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aetool.tables.choice import match_names
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Table:
     """Rows of numbers, and what travels beside them."""
 
@@ -26,6 +26,14 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        facts = [f"{len(self):,} rows", f"{len(self.names)} features"]
+        if self.categories:
+            facts.append(f"{len(self.categories)} of categories")
+        if self.labels is not None:
+            facts.append(f"{int(self.labels.sum()):,} labelled anomalies")
+        return f"<Table {self.source!r}: {', '.join(facts)}>"
 
     def select(self, rows: Any) -> "Table":
         """The rows that an index array, a boolean mask or a slice picks, labels and kept columns too."""

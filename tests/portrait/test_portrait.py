@@ -162,6 +162,12 @@ def test_categories_are_told_by_name(mixed_bundle):
     assert all(one.places is None for row in found.worst for one in row.features if one.name == "job")
 
 
+def test_columns_by_name_and_labels_of_0_and_1_will_do(mixed_bundle, mixed):
+    rows = aetool.load(mixed_bundle).to_rows(mixed)
+    labels = np.arange(len(rows)) < 9
+    assert portray(mixed_bundle, mixed, labels.astype(int).tolist()) == portray(mixed_bundle, rows, labels)
+
+
 def test_no_rows_are_an_error():
     with pytest.raises(InputError, match="one row or more"):
         portray(BUNDLE, np.empty((0, 30), np.float32))

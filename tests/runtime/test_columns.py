@@ -190,3 +190,12 @@ def test_arrow_tables_batches_and_nulls(model, rows, columns):
         np.testing.assert_allclose(found, model.score(spoilt), rtol=1e-6)
     with pytest.raises(InputError, match=f"column '{name}'"):
         model.score(table.set_column(place, name, pyarrow.array(["a"] * len(rows))))
+
+
+def test_rows_for_elsewhere_are_what_the_graphs_take(model, rows, columns):
+    found = model.to_rows(columns)
+    assert (found.dtype, found.shape) == (np.float32, rows.shape)
+    np.testing.assert_array_equal(found, rows)
+    assert model.to_rows(found) is found
+    with pytest.raises(InputError, match=r"expected shape \(rows, 30\)"):
+        model.to_rows(rows[:, :5])

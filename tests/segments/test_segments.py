@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_info
 
 import aetool
 from aetool import segments
@@ -247,3 +248,27 @@ def test_no_pytorch_is_needed(segmented, groups, tmp_path):
 def test_the_package_gives_what_it_names():
     assert all(hasattr(segments, name) for name in segments.__all__)
     assert clustering.LIMIT == 3
+
+
+def test_k_means_runs_on_one_thread_and_gives_the_others_back(monkeypatch):
+    def threads():
+        return {
+            pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"
+        }
+
+    class Watched(KMeans):
+        def fit(self, *given):
+            seen.update(threads().values())
+            return super().fit(*given)
+
+    seen, before = set(), threads()
+    monkeypatch.setattr(clustering, "KMeans", Watched)
+    clustering.fit(np.random.default_rng(0).normal(size=(100, 4)), 3, 0)
+    assert seen == {1}
+    assert threads() == before
+
+
+def test_segments_are_learnt_from_columns_by_name_as_from_their_rows(plain, segmented, groups):
+    columns = {"id": ["a"] * 300, **{f"c{i}": groups[0][:, i] for i in (2, 0, 3, 1)}}
+    made = add_segments(plain, columns, clusters=3, source="groups.csv").bundle.manifest
+    assert made.segments == segmented.bundle.manifest.segments
