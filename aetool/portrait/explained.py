@@ -66,10 +66,10 @@ def _places(found: float, expected: float, low: float, high: float) -> tuple[flo
 
 
 def _number(value: float) -> str:
-    """Short: `27,013`, `0.0123`, `none`."""
+    """Short: `4,980`, `27,013`, `0.0123`, `none`."""
     if np.isnan(value):
         return "none"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _category(value: float, texts: tuple[str, ...]) -> str:

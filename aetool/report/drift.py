@@ -1,11 +1,12 @@
 """New rows against those that the model was made for."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.units import percent
+from aetool.report.units import NO_BREAK, percent
 
 _BADGES = {"stable": "less", "moderate": "none", "drift": "more"}
 
@@ -40,7 +41,7 @@ def figures(found: Mapping[str, Any]) -> Markup:
     return joined(
         [
             tag("p", verdict),
-            tag("ul", *(tag("li", reason) for reason in found["reasons"]), class_="reasons")
+            tag("ul", *(tag("li", _spaced(reason)) for reason in found["reasons"]), class_="reasons")
             if found["reasons"]
             else None,
             tag("dl", *pairs),
@@ -49,5 +50,10 @@ def figures(found: Mapping[str, Any]) -> Markup:
     )
 
 
+def _spaced(reason: str) -> str:
+    """Shares as the rest of the page writes them."""
+    return re.sub(r"(?<=\d)%", f"{NO_BREAK}%", reason)
+
+
 def _interval(share: float, interval: tuple[float, float]) -> str:
-    return f"{percent(share)} (95 %: {percent(interval[0])} to {percent(interval[1])})"
+    return f"{percent(share)} (95\N{NO-BREAK SPACE}%: {percent(interval[0])} to {percent(interval[1])})"

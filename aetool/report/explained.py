@@ -6,7 +6,7 @@ from aetool.portrait.records import ExplainedRow, FeatureOfRow
 from aetool.report import svg
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.units import percent
+from aetool.report.units import figure, percent
 
 _DRAWN = 6
 """Features in the picture; the table below has more."""
@@ -40,7 +40,7 @@ def _figure(key: str, row: ExplainedRow) -> Markup:
     told = "; ".join(f"{one.name}: found {one.found}, expected {one.expected}" for one in drawn)
     flagged = "flagged" if row.is_anomaly else "not flagged"
     label = "" if row.label is None else ", labelled an anomaly" if row.label else ", labelled normal"
-    title = f"Row {row.number:,}: score {row.score:.4g}, {flagged}{label}"
+    title = f"Row {row.number:,}: score {figure(row.score)}, {flagged}{label}"
     picture = svg.picture(
         key,
         title,

@@ -7,7 +7,8 @@ from aetool.manifest import Manifest, Variant
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
 from aetool.report.traits import sentence
-from aetool.report.units import percent, ratio, size
+from aetool.report.units import figure as number
+from aetool.report.units import NO_BREAK, percent, ratio, size
 
 _COLUMNS, _TRAITS = 30, 6
 
@@ -21,13 +22,13 @@ def card(manifest: Manifest) -> Markup:
     promised = threshold.get("flagged_share")
     chosen = str(threshold.get("method", "not told"))
     if isinstance(promised, int | float):
-        chosen += f", flags {percent(promised)} of {threshold.get('rows', '?')} rows"
+        chosen += f", flags {percent(promised)} of {_text(threshold.get('rows', '?'))} rows"
     facts = {
         "features": (", ".join(names[:_COLUMNS]) + more) or f"of shape {_shape(manifest.input_shape)}, no names",
         "categories": ", ".join(categories),
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
         "score": str(manifest.score.get("definition", "not told")),
-        "threshold": f"{manifest.variants['fp32'].threshold:.6g}: {chosen}",
+        "threshold": f"{number(manifest.variants['fp32'].threshold, 6)}: {chosen}",
         **{
             name.replace("_", " "): _text(value)
             for name, value in provenance.items()
@@ -65,7 +66,8 @@ def segments(found: Mapping[str, Any]) -> Markup:
 
 def _segment(entry: Mapping[str, Any]) -> Markup:
     traits = (
-        joined([tag("dt", name), tag("dd", words)]) for name, words in map(sentence, entry["traits"][:_TRAITS])
+        joined([tag("dt", name), tag("dd", words.replace(" x)", f"{NO_BREAK}x)"))])
+        for name, words in (sentence(trait, percent) for trait in entry["traits"][:_TRAITS])
     )
     return tag(
         "li",
@@ -83,7 +85,7 @@ def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | N
     flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [
         name,
-        (f"{variant.threshold:.6g}", variant.threshold),
+        (number(variant.threshold, 6), variant.threshold),
         (size(bytes_), bytes_),
         (f"{difference:.1e}", difference) if isinstance(difference, int | float) else None,
         _figure(figures, "fidelity", "flips", percent) or flips,

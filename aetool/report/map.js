@@ -9,7 +9,7 @@
     const words = ([, , number, score, flagged, label, segment]) =>
       [
         `row ${number.toLocaleString("en")}`,
-        score === null ? "no score" : `score ${score}`,
+        score === null ? "no score" : `score ${score >= 1e3 && score < 1e9 ? Math.round(score).toLocaleString("en") : score}`,
         flagged ? "flagged" : "not flagged",
         label === null ? null : label ? "labelled an anomaly" : "labelled normal",
         segment === null ? null : segment < 0 ? "no segment" : `segment ${segment}`,

@@ -7,7 +7,7 @@ from aetool.report import svg
 from aetool.report.curve import curves
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.ticks import log_ticks
-from aetool.report.units import percent, rows
+from aetool.report.units import figure, percent, rows
 
 _TOP, _BOTTOM = 22.0, 170.0
 
@@ -29,8 +29,8 @@ def _histogram(portrait: Portrait) -> Markup:
     picture = svg.picture(
         "scores",
         "Distribution of the scores",
-        f"{rows(portrait.rows)} on a logarithmic axis from {scale.low:.3g} to {scale.high:.3g}; {flagged:,} lie "
-        f"above the threshold {portrait.threshold:.6g}.",
+        f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; {flagged:,} "
+        f"lie above the threshold {figure(portrait.threshold, 6)}.",
         _BOTTOM + 40,
         tag("g", svg.axis_below(scale, log_ticks(scale.low, scale.high), _BOTTOM, _TOP, _score), class_="grid"),
         svg.label(svg.WIDTH / 2, _BOTTOM + 35, "score, more abnormal to the right", "tick", "middle"),
@@ -77,7 +77,7 @@ def _does(portrait: Portrait) -> Markup:
     sweep, own = portrait.sweep, portrait.sweep.own
     flagged = sweep.flagged[own]
     facts = {
-        "threshold": ("threshold", f"{portrait.threshold:.6g}"),
+        "threshold": ("threshold", figure(portrait.threshold, 6)),
         "flagged": ("rows flagged", f"{flagged:,} of {portrait.rows:,} ({percent(flagged / portrait.rows)})"),
     }
     if sweep.hits is not None and portrait.anomalies is not None:

@@ -68,7 +68,7 @@ def test_everything_is_there_and_in_order(labelled):
     for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Precisions", "Training", "Model card"):
         assert heading in found.texts
     assert "Made of the golden rows" not in found.text
-    assert "17 against 13 in the middle of all (1.3 x)" in found.text
+    assert "17 against 13 in the middle of all (1.3\xa0x)" in found.text
     assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
 
 
@@ -184,7 +184,7 @@ def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     assert flagged(page) == sweep.flagged[3]
-    assert f"{sweep.hits[3] / labelled.anomalies * 100:.0f} %" in page.inner_text("#does-recall")
+    assert f"{sweep.hits[3] / labelled.anomalies * 100:.1f}\xa0%" in page.inner_text("#does-recall")
     assert page.inner_text("#does-recall") in slider.get_attribute("aria-valuetext")
     assert marks[0] != page.get_attribute("#roc-mark", "transform")
     assert marks[1] != page.get_attribute("#threshold-line", "transform")
