@@ -1,6 +1,7 @@
 """The page of a bundle: whole and safe as a document, and alive in a browser that opens it from the disk."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -53,9 +54,11 @@ def labelled():
     return portray(BUNDLE, *samples(), source="samples.csv")
 
 
-def with_segments(portrait):
-    """As if `aetool segment` had made two: a row's place in the data tells its segment."""
-    points = tuple(dataclasses.replace(point, segment=point.number % 2) for point in portrait.embedding_map.points)
+def with_segments(portrait, count=2):
+    """As if `aetool segment` had made some: a row's place in the data tells its segment."""
+    points = tuple(
+        dataclasses.replace(point, segment=point.number % count) for point in portrait.embedding_map.points
+    )
     return dataclasses.replace(
         portrait,
         manifest=portrait.manifest._replace(segments=SEGMENTS),
@@ -82,6 +85,21 @@ def test_without_javascript_the_numbers_of_the_bundles_threshold_stand_there(lab
     sweep = labelled.sweep
     assert f"{sweep.flagged[sweep.own]:,} of {labelled.rows:,}" in text
     assert text.count('class="slider" hidden=""') == 2  # nothing to move that does not move
+
+
+def test_every_segment_of_the_map_looks_like_no_other(labelled):
+    text = bundle_page(with_segments(labelled, 50))
+    figure = text[text.index("map-segment-title") :].split("</svg>")[0]
+    looks = re.findall(r'<path d="M[-\d.]+,[-\d.]+(h0|m[^"M]*).*?" class="(g\d) dots', figure)
+    assert len(looks) == len(set(looks)) == 50
+    assert len({colour for _, colour in looks[:10]}) == 10
+    style = page_style(text)
+    for scheme in style.split("prefers-color-scheme: dark"):
+        assert len(dict.fromkeys(re.findall(r"--g\d: (#\w+)", scheme))) == 10
+
+
+def page_style(text):
+    return text[text.index("<style>") : text.index("</style>")]
 
 
 def test_hostile_names_are_shown_as_text(labelled):
@@ -143,10 +161,10 @@ def browser():
 def opened(browser, labelled, tmp_path):
     """The page, opened from the disk; what it asks for and says on the console is kept."""
     file = tmp_path / "page.html"
-    file.write_text(bundle_page(with_segments(labelled)), encoding="utf-8")
     pages = []
 
-    def go(**options):
+    def go(portrait=with_segments(labelled), **options):
+        file.write_text(bundle_page(portrait), encoding="utf-8")
         page = browser.new_page(**options)
         page.asked, page.said = [], []
         page.on("request", lambda request: page.asked.append(request.url))
@@ -172,6 +190,23 @@ def test_it_opens_from_the_disk_asks_for_nothing_and_is_as_wide_as_the_window(op
     page = opened(viewport={"width": width, "height": 900}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator("#threshold-slider").is_visible() and page.locator("#map-slider").is_visible()
+
+
+OVERLAPS = """selector => {
+    const boxes = [...document.querySelectorAll(selector)].map((text) => [text, text.getBoundingClientRect()]);
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1)
+        .filter(([other, b]) => one.ownerSVGElement === other.ownerSVGElement && meet(a, b))
+        .map(([other]) => one.textContent + " | " + other.textContent));
+}"""
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_text_of_a_picture_covers_another_whatever_the_width(opened, labelled, width):
+    page = opened(with_segments(labelled, 12), viewport={"width": width, "height": 900})
+    assert page.locator("svg .large").count() == 12
+    assert page.evaluate(OVERLAPS, "figure .large") == []
 
 
 def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
