@@ -69,6 +69,8 @@ class ExplainedRow:
     label: bool | None
     features: tuple[FeatureOfRow, ...]
     """Those that contribute most, the largest first."""
+    kept: tuple[str, ...]
+    """What stands in the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Point:
     label: bool | None
     segment: int | None
     """-1 for none; None where the bundle has no segments."""
+    kept: tuple[str, ...]
+    """What stands in the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +124,7 @@ class Portrait:
     """Both empty where the bundle has no explainer."""
     embedding_map: EmbeddingMap | None
     """None where the model gives no embedding, or the rows are too few."""
+    kept: tuple[str, ...]
+    """Columns that tell people which row it is, such as an id; none where none were given."""
     drift: Mapping[str, Any] | None
     """As `aetool drift --json` gives it; None for golden rows."""

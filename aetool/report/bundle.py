@@ -50,7 +50,8 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         section(
             "Rows",
             "What the model found and what it expected, in raw units; the features that contribute most come "
-            "first. Rows are counted from 0.",
+            "first, as many as tell most of the score. Rows are counted from 1, the line of names left out."
+            + ("" if portrait.kept or portrait.is_golden else " With --keep COLUMN they have their names too."),
             _rows(portrait),
         ),
         _map(portrait),
@@ -129,10 +130,13 @@ def _rows(portrait: Portrait) -> Markup:
     parts = [
         explained.key_to_marks(),
         tag("h3", "The most abnormal"),
-        explained.figures("worst", portrait.worst),
+        explained.cards(portrait.worst, portrait.kept, most=6),
     ]
     if portrait.best:
-        parts += [tag("h3", "The most normal", class_="apart"), explained.figures("best", portrait.best)]
+        parts += [
+            tag("h3", "The most normal", class_="apart"),
+            explained.cards(portrait.best, portrait.kept, most=3),
+        ]
     return joined(parts)
 
 
@@ -145,7 +149,7 @@ def _map(portrait: Portrait) -> Markup | None:
         "Embeddings",
         f"Rows that are alike to the model lie together; {drawn} rows, by {found.method}. Each number of an "
         "embedding is standardised and held within 3 standard deviations.",
-        embedding_map.figures(found),
+        embedding_map.figures(found, portrait.kept),
     )
 
 

@@ -27,8 +27,12 @@ _FAR = 10.0  # from its segment's middle: a name gets a line to it
 _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highest quarter")
 
 
-def figures(found: EmbeddingMap) -> Markup:
-    """Coloured by score, and by segment where there are segments; told point by point by the page's script."""
+def figures(found: EmbeddingMap, kept: Sequence[str] = ()) -> Markup:
+    """Coloured by score, and by segment where there are segments; told point by point by the page's script.
+
+    Args:
+        kept: names of the columns that the points keep.
+    """
     drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
     if segments := _by_segment(found.points):
         drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
@@ -36,11 +40,12 @@ def figures(found: EmbeddingMap) -> Markup:
         [
             round(_x(point), 1),
             round(_y(point), 1),
-            point.number,
+            point.number + 1,
             None if point.score is None else float(f"{point.score:.4g}"),
             int(point.is_anomaly),
             None if point.label is None else int(point.label),
             point.segment,
+            *point.kept,
         ]
         for point in sorted(
             found.points, key=lambda point: -(float("inf") if point.score is None else point.score)
@@ -61,6 +66,7 @@ def figures(found: EmbeddingMap) -> Markup:
         tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
         id="map",
         class_="map",
+        data_kept=json.dumps(kept),
         data_points=json.dumps(compact, separators=(",", ":")),
     )
 
@@ -161,5 +167,7 @@ def _y(point: Point) -> float:
 
 
 def _sign(group: _Group) -> Markup:
-    dot = tag("path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)")
+    dot = tag(
+        "path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)"
+    )
     return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), group.words)

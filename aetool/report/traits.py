@@ -14,7 +14,9 @@ def sentence(trait: Mapping[str, Any], percent: Callable[[float], str] = "{:.0%}
     ratio = "" if times is None else f" ({times:,.0f} x)" if times >= 10 else f" ({times:.2g} x)"
     own, everybody = trait["of_segment"], trait["of_all"]
     if "category" in trait:
-        return trait["feature"], f"{trait['category']} for {percent(own)} against {percent(everybody)} of all{ratio}"
+        return trait[
+            "feature"
+        ], f"{trait['category']} for {percent(own)} against {percent(everybody)} of all{ratio}"
     where = "in the middle of all" if trait["statistic"] == "median" else "on average"
     return trait["feature"], f"{_number(own)} against {_number(everybody)} {where}{ratio}"
 

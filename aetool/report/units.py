@@ -46,6 +46,11 @@ def figure(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if 1e3 <= abs(float(shown)) < 1e9 else shown
 
 
+def row_number(place: int) -> str:
+    """Of the row at `place`, from 0, as messages and people count: from 1, the line of names left out."""
+    return f"{place + 1:,}"
+
+
 def rows(value: int) -> str:
     """`one row`, `4,096 rows`."""
     return "one row" if value == 1 else f"{value:,} rows"

@@ -50,8 +50,13 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    return portray(BUNDLE, *samples(), source="samples.csv")
+def names():
+    return np.array([f"sample {number:03}" for number in range(100)])
+
+
+@pytest.fixture(scope="module")
+def labelled(names):
+    return portray(BUNDLE, *samples(), kept={"id": names}, source="samples.csv")
 
 
 def with_segments(portrait, count=2):
@@ -102,6 +107,20 @@ def page_style(text):
     return text[text.index("<style>") : text.index("</style>")]
 
 
+def test_a_row_is_told_by_its_number_from_1_and_by_what_names_it(labelled, names):
+    worst = labelled.worst[0]
+    found = everything_is_in_order(bundle_page(labelled))
+    assert any(text.startswith(f"Row {worst.number + 1}: score ") for text in found.texts)
+    assert f"id {names[worst.number]}" in found.texts and "Rows are counted from 1" in found.text
+
+
+def test_long_names_of_columns_are_shown_whole(labelled):
+    name = "a_name_as_long_as_those_that_data_warehouses_make_of_three_tables"
+    first, *rest = labelled.worst[0].features
+    worst = dataclasses.replace(labelled.worst[0], features=(dataclasses.replace(first, name=name), *rest))
+    assert f"<strong>{name}</strong>" in bundle_page(dataclasses.replace(labelled, worst=(worst,)))
+
+
 def test_hostile_names_are_shown_as_text(labelled):
     manifest = labelled.manifest._replace(
         name=HOSTILE,
@@ -118,7 +137,9 @@ def test_hostile_names_are_shown_as_text(labelled):
         )
         for row in labelled.worst
     )
-    text = bundle_page(dataclasses.replace(labelled, manifest=manifest, source=HOSTILE, worst=worst))
+    text = bundle_page(
+        dataclasses.replace(labelled, manifest=manifest, source=HOSTILE, worst=worst, kept=(HOSTILE,))
+    )
     everything_is_in_order(text)
     assert "<script>alert" not in text
 
@@ -202,11 +223,19 @@ OVERLAPS = """selector => {
 }"""
 
 
+CUT = """() => {
+    for (const one of document.querySelectorAll("details")) one.open = true;
+    return [...document.querySelectorAll(".explained .scroll, .explained p")]
+        .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent);
+}"""
+
+
 @pytest.mark.parametrize("width", [375, 1280])
-def test_no_text_of_a_picture_covers_another_whatever_the_width(opened, labelled, width):
+def test_no_text_covers_another_and_none_of_a_rows_card_is_cut(opened, labelled, width):
     page = opened(with_segments(labelled, 12), viewport={"width": width, "height": 900})
     assert page.locator("svg .large").count() == 12
-    assert page.evaluate(OVERLAPS, "figure .large") == []
+    assert page.evaluate(OVERLAPS, "svg text") == []
+    assert page.evaluate(CUT) == []
 
 
 def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
@@ -243,13 +272,13 @@ def test_the_mouse_drags_the_threshold(opened, labelled):
     assert flagged(page) == 0  # let go
 
 
-def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled):
+def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled, names):
     page = opened()
     page.locator("#map-slider").focus()
     page.keyboard.press("End")
     page.keyboard.press("Home")
     worst = labelled.worst[0]
-    assert page.inner_text("#map-told").startswith(f"row {worst.number}, score ")
+    assert page.inner_text("#map-told").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
     assert "segment" in page.inner_text("#map-told") and "labelled" in page.inner_text("#map-told")
     ring = page.locator("#map .ring").first
     ring.scroll_into_view_if_needed()
@@ -257,7 +286,7 @@ def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opene
     assert page.locator("#map-tip").is_hidden()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert page.inner_text("#map-tip") == page.inner_text("#map-told")
-    assert page.inner_text("#map-tip").startswith(f"row {worst.number}, ")
+    assert page.inner_text("#map-tip").startswith(f"row {worst.number + 1}, ")
 
 
 def test_every_control_has_a_name_and_every_picture_is_told(opened):
