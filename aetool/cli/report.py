@@ -45,8 +45,9 @@ def report(
 
     Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
     drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
-    few rows of --data, and what --keep names of some thousand. Of a measurement: distributions, throughput below the machine's ceilings, rounds, speed
-    against fidelity, tables, and the command that measures it again.
+    few rows of --data, and of some thousand what the columns of --keep hold. Of a measurement: distributions,
+    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
+    it again.
 
     \b
     Example:

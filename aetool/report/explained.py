@@ -65,17 +65,14 @@ def _drawn(features: Sequence[FeatureOfRow]) -> Iterable[FeatureOfRow]:
 def _line(one: FeatureOfRow) -> Markup:
     """The numbers stand as text above their picture, so that long names have a line of their own."""
     expected = "as expected" if one.found == one.expected else f"expected {one.expected}"
+    share = tag("span", f", {percent(one.share)} of the score", class_="unseen")
     return tag(
         "li",
         tag(
             "p",
             tag("strong", one.name),
             " ",
-            tag(
-                "span",
-                f"{one.found}, {expected}",
-                tag("span", f", {percent(one.share)} of the score", class_="unseen"),
-            ),
+            tag("span", f"{one.found}, {expected}", share),
         ),
         tag("svg", *_marks(one), *_share(one), viewBox=f"0 0 {svg.WIDTH} {_HEIGHT:.0f}", aria_hidden="true"),
     )

@@ -1,16 +1,16 @@
 """What a bundle says of itself: the model card's facts, its precisions, its segments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.manifest import Manifest, Variant
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.traits import sentence
-from aetool.report.units import figure as number
+from aetool.report.traits import sentence, stability
 from aetool.report.units import NO_BREAK, percent, ratio, size
+from aetool.report.units import figure as number
 
-_COLUMNS, _TRAITS = 30, 6
+_COLUMNS, _TRAITS, _SHOWN = 30, 6, 3
 
 
 def card(manifest: Manifest) -> Markup:
@@ -56,26 +56,30 @@ def precisions(manifest: Manifest) -> Markup:
 
 def segments(found: Mapping[str, Any]) -> Markup:
     """What makes each segment different, as cards, and how stable they are."""
-    stability = found.get("stability", {})
-    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows. "
-    if "adjusted_rand_index" in stability:
-        index = stability["adjusted_rand_index"]
-        told += f"Bootstrap refits have an adjusted Rand index of {index:.2f}; 1 is the same groups."
+    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
+    if found.get("stability"):
+        told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
     return joined([tag("p", told, class_="note"), tag("ul", *map(_segment, found["segments"]), class_="cards")])
 
 
 def _segment(entry: Mapping[str, Any]) -> Markup:
-    traits = (
-        joined([tag("dt", name), tag("dd", words.replace(" x)", f"{NO_BREAK}x)"))])
-        for name, words in (sentence(trait, percent) for trait in entry["traits"][:_TRAITS])
-    )
+    traits = entry["traits"][:_TRAITS]
+    more = traits[_SHOWN:]
     return tag(
         "li",
         tag("p", f"Segment {entry['segment']}", class_="what"),
         tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
         tag("p", entry["label"]),
-        tag("dl", *traits) if entry["traits"] else None,
+        _told(traits[:_SHOWN]) if traits else None,
+        tag("details", tag("summary", f"{len(more)} more"), _told(more)) if more else None,
     )
+
+
+def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
+    pairs = (sentence(trait, percent) for trait in traits)
+    # The factor stays whole at the end of a line.
+    kept = ((name, words.replace(" x)", f"{NO_BREAK}x)")) for name, words in pairs)
+    return tag("dl", *(joined([tag("dt", name), tag("dd", words)]) for name, words in kept))
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:

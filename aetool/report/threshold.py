@@ -29,8 +29,8 @@ def _histogram(portrait: Portrait) -> Markup:
     picture = svg.picture(
         "scores",
         "Distribution of the scores",
-        f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; {flagged:,} "
-        f"lie above the threshold {figure(portrait.threshold, 6)}.",
+        f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; "
+        f"{flagged:,} lie above the threshold {figure(portrait.threshold, 6)}.",
         _BOTTOM + 40,
         tag("g", svg.axis_below(scale, log_ticks(scale.low, scale.high), _BOTTOM, _TOP, _score), class_="grid"),
         svg.label(svg.WIDTH / 2, _BOTTOM + 35, "score, more abnormal to the right", "tick", "middle"),

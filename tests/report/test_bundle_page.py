@@ -14,6 +14,7 @@ from aetool.errors import InputError
 from aetool.manifest import Feature
 from aetool.portrait.portray import portray
 from aetool.report import bundle_page, read_result
+from aetool.report.traits import stability
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "exported" / "breast-cancer"
@@ -21,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SEGMENTS = {
     "clusters": 2,
     "rows": 100,
-    "stability": {"adjusted_rand_index": 0.8},
+    "stability": {"adjusted_rand_index": 0.53, "refits": 20},
     "segments": [
         {
             "segment": number,
@@ -80,6 +81,18 @@ def test_everything_is_there_and_in_order(labelled):
     assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
 
 
+@pytest.mark.parametrize(
+    ("index", "word"),
+    [(0.95, "excellent"), (0.8, "good"), (0.7, "moderate"), (0.53, "poor: other rows would give other groups")],
+)
+def test_the_page_says_of_stable_segments_what_the_command_says(labelled, index, word):
+    found = {"adjusted_rand_index": index, "refits": 20}
+    portrait = with_segments(labelled)
+    manifest = portrait.manifest._replace(segments={**SEGMENTS, "stability": found})
+    text = bundle_page(dataclasses.replace(portrait, manifest=manifest))
+    assert f"Stability: {stability(found)}" in text and f"{index:.2f}, {word} (" in text
+
+
 def test_without_data_it_says_that_the_rows_are_golden():
     found = everything_is_in_order(bundle_page(portray(BUNDLE)))
     assert "Made of the golden rows" in found.text and "Drift" not in found.texts
@@ -131,6 +144,7 @@ def test_hostile_names_are_shown_as_text(labelled):
     worst = tuple(
         dataclasses.replace(
             row,
+            kept=(HOSTILE,),
             features=tuple(
                 dataclasses.replace(one, name=HOSTILE, found=HOSTILE, expected=HOSTILE) for one in row.features
             ),
@@ -184,8 +198,8 @@ def opened(browser, labelled, tmp_path):
     file = tmp_path / "page.html"
     pages = []
 
-    def go(portrait=with_segments(labelled), **options):
-        file.write_text(bundle_page(portrait), encoding="utf-8")
+    def go(portrait=None, **options):
+        file.write_text(bundle_page(portrait or with_segments(labelled)), encoding="utf-8")
         page = browser.new_page(**options)
         page.asked, page.said = [], []
         page.on("request", lambda request: page.asked.append(request.url))
