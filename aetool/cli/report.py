@@ -7,7 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.output import Result, reports
-from aetool.cli.rows import rows_for
+from aetool.cli.rows import as_float32, as_read, was_trained_on
 from aetool.errors import InputError, OutputError
 
 _ENDINGS = (".html", ".htm")
@@ -105,13 +105,16 @@ def _of_bundle(
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
         raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
-    rows = None if data is None else rows_for(Bundle.open(bundle).manifest, data, label=label, keep=keep)
+    manifest = Bundle.open(bundle).manifest
+    table = None if data is None else as_read(manifest, data, label=label, keep=keep)
+    rows = None if table is None else as_float32(table)
     portrait = portray(
         bundle,
         None if rows is None else rows.values,
         None if rows is None else rows.labels,
         kept=None if rows is None else rows.kept,
         source="" if data is None else data.name,
+        trained_on=None if table is None else was_trained_on(manifest, table),
         provider=provider,
         precision=precision,
         method="umap" if umap else "pca",

@@ -33,6 +33,7 @@ def portray(
     *,
     kept: Mapping[str, NDArray[Any]] | None = None,
     source: str = "the rows given",
+    trained_on: bool | None = None,
     provider: str = "auto",
     precision: str = "auto",
     method: Method = "pca",
@@ -44,6 +45,7 @@ def portray(
         labels: (rows,) True for anomalies.
         kept: columns, (rows,) each, that tell people which row it is, such as an id.
         source: what to call the rows.
+        trained_on: whether the model was trained on these very rows; None: not known.
         method: how embeddings are brought to two dimensions.
 
     Raises:
@@ -70,6 +72,7 @@ def portray(
             threshold=model.threshold,
             source=source,
             is_golden=is_golden,
+            trained_on=trained_on,
             rows=len(rows),
             without_score=int(np.count_nonzero(~np.isfinite(score))),
             anomalies=None if labels is None else int(labels.sum()),

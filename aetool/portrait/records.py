@@ -110,6 +110,8 @@ class Portrait:
     """Which rows, for people."""
     is_golden: bool
     """Whether they are those that come with the bundle."""
+    trained_on: bool | None
+    """Whether the model was trained on these very rows; None: not known."""
     rows: int
     without_score: int
     """Rows whose score is no number: values are missing or infinite."""

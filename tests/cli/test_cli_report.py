@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from aetool import storage
+from aetool.bundle import Bundle
+from aetool.cli.rows import as_read, was_trained_on
 from aetool.errors import OutputError
 
 MADE = runpy.run_path(str(Path(__file__).parents[1] / "report" / "bench_results.py"))
@@ -137,6 +139,22 @@ def test_columns_that_are_kept_name_the_rows(aetool, fails, made, work):
     assert len(numbers) == 9
     assert all(lines[int(number) - 1][header.index("id")] == name for number, name in numbers)
     assert "'nowhere'" in fails(*given, "nowhere", "--overwrite")
+
+
+def test_the_rows_of_training_are_known(aetool, made, work):
+    told = "These are the rows that the model was trained on."
+    for name, is_told in (("train.csv", True), ("new.csv", False)):
+        aetool("report", made / "bundle", "--data", made / name, "--label", "broken", "-o", f"{name}.html")
+        assert (told in (work / f"{name}.html").read_text(encoding="utf-8")) is is_told
+
+
+def test_rows_are_those_of_training_with_and_without_labels_and_unknown_of_a_bundle_that_does_not_tell(made):
+    manifest = Bundle.open(made / "bundle").manifest
+    for label in (None, "broken"):
+        assert was_trained_on(manifest, as_read(manifest, made / "train.csv", label=label)) is True
+    table = as_read(manifest, made / "new.csv")
+    assert was_trained_on(manifest, table) is False
+    assert was_trained_on(manifest._replace(provenance={}), table) is None
 
 
 def test_a_bundle_without_data_is_shown_with_its_golden_rows(aetool, made, work):

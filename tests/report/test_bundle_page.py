@@ -165,6 +165,30 @@ def test_50_000_rows_and_all_their_pictures_take_less_than_3_mb():
     assert len(bundle_page(with_segments(many)).encode()) < 3_000_000
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "told", "not_told"),
+    [
+        (True, "These are the rows that the model was trained on.", 'badge less">No drift'),
+        (None, "no news if the model was made from these very rows", 'badge less">No drift'),
+        (False, 'badge less">No drift', "no news"),
+    ],
+)
+def test_no_drift_is_news_of_other_rows_than_those_of_training_alone(labelled, trained_on, told, not_told):
+    stable = {**labelled.drift, "drifted": False, "reasons": ()}
+    text = bundle_page(dataclasses.replace(labelled, drift=stable, trained_on=trained_on))
+    assert told in text and not_told not in text
+    drifted = {**stable, "drifted": True, "reasons": ("5.0% of the rows are flagged",)}
+    text = bundle_page(dataclasses.replace(labelled, drift=drifted, trained_on=trained_on))
+    assert ">Drift</span>" in text and "5.0\xa0% of the rows" in text and "no news" not in text
+
+
+def test_missing_values_have_columns_where_there_are_any(labelled):
+    assert "missing before" not in bundle_page(labelled)
+    features = ({**labelled.drift["features"][0], "missing": 0.1}, *labelled.drift["features"][1:])
+    missing = dataclasses.replace(labelled, drift={**labelled.drift, "features": features})
+    assert ">missing</th>" in bundle_page(missing) and "missing before" not in bundle_page(missing)
+
+
 def test_the_benchmark_of_the_bundle_is_shown_and_another_bundles_refused(labelled, write):
     content = document([measurement("aetool"), measurement("torch")])
     with pytest.raises(InputError, match="give a benchmark of this bundle"):
