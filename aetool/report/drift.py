@@ -22,8 +22,8 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
     facts = {
         "compared with": found["compared_with"],
         "flagged": f"{_interval(found['flagged'], found['flagged_interval'])}{promised}",
-        "scores": f"{found['score_distance']:.3f} of 1 higher than they were (Kolmogorov-Smirnov distance); chance "
-        f"alone makes as much in {_chance(found['score_chance'])} of all cases",
+        "scores": f"higher than they were by {found['score_distance']:.3f}, on a scale from 0 to 1 "
+        f"(Kolmogorov-Smirnov distance); by chance alone in {_chance(found['score_chance'])} of all cases",
     }
     if not found["has_baseline"]:
         facts["baseline"] = "none in the bundle; its golden rows stand in for it"

@@ -13,8 +13,22 @@ from aetool.report.units import figure as number
 _COLUMNS, _TRAITS, _SHOWN = 30, 6, 3
 
 
-def card(manifest: Manifest) -> Markup:
-    """The facts of the model card."""
+_OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "interrupted", "device", "epochs")
+
+
+def training(manifest: Manifest) -> Markup:
+    """How the model was trained."""
+    return _pairs(
+        {
+            **_single({name: manifest.provenance.get(name) for name in _OF_TRAINING}),
+            "options": _options(manifest.provenance.get("training")),
+            "architecture": _options(manifest.provenance.get("architecture")),
+        }
+    )
+
+
+def card(manifest: Manifest, *, is_trained: bool) -> Markup:
+    """The facts of the model card; `is_trained`: those of `training` stand elsewhere."""
     names = manifest.feature_names
     more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
@@ -29,19 +43,35 @@ def card(manifest: Manifest) -> Markup:
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
         "score": str(manifest.score.get("definition", "not told")),
         "threshold": f"{number(manifest.variants['fp32'].threshold, 6)}: {chosen}",
-        **{
-            name.replace("_", " "): _text(value)
-            for name, value in provenance.items()
-            if isinstance(value, str | int | float) and not name.endswith("fingerprint")
-        },
-        "training": _options(provenance.get("training")),
-        "architecture": _options(provenance.get("architecture")),
+        **_single(
+            {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING}
+        ),
+        "training": "" if is_trained else _options(provenance.get("training")),
+        "architecture": "" if is_trained else _options(provenance.get("architecture")),
+        "size": size(_bytes(manifest.variants["fp32"], manifest)),
         "opset": f"{manifest.opset} (IR {manifest.ir_version})",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
         "created": manifest.created,
         "id": manifest.id,
     }
+    return _pairs(facts)
+
+
+def _single(values: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of provenance that are one value each."""
+    return {
+        name.replace("_", " "): _text(value)
+        for name, value in values.items()
+        if isinstance(value, str | int | float) and not name.endswith("fingerprint")
+    }
+
+
+def _pairs(facts: Mapping[str, str]) -> Markup:
     return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items() if text))
+
+
+def _bytes(variant: Variant, manifest: Manifest) -> int:
+    return sum(manifest.files[file].size for file in variant.files.values())
 
 
 def precisions(manifest: Manifest) -> Markup:
@@ -51,7 +81,8 @@ def precisions(manifest: Manifest) -> Markup:
         *("AUROC drop", "rows/s to fp32's"),
     )
     lines = [_precision(name, variant, manifest) for name, variant in manifest.variants.items()]
-    return table("Precisions", columns, lines)
+    told = [place for place in range(len(columns)) if any(line[place] is not None for line in lines)]
+    return table("Precisions", [columns[place] for place in told], [[line[i] for i in told] for line in lines])
 
 
 def segments(found: Mapping[str, Any]) -> Markup:
@@ -84,7 +115,7 @@ def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:
     figures = variant.figures
-    bytes_ = sum(manifest.files[file].size for file in variant.files.values())
+    bytes_ = _bytes(variant, manifest)
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
     flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [

@@ -47,6 +47,7 @@
       picture.addEventListener("pointerleave", () => (tip.hidden = true));
     }
     slider.addEventListener("input", () => show(points[slider.value]));
+    show(points[slider.value]);
     slider.parentElement.hidden = false;
   }
 }

@@ -74,11 +74,33 @@ def with_segments(portrait, count=2):
 
 def test_everything_is_there_and_in_order(labelled):
     found = everything_is_in_order(bundle_page(with_segments(labelled)))
-    for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Precisions", "Training", "Model card"):
+    for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Training", "Model card"):
         assert heading in found.texts
     assert "Made of the golden rows" not in found.text
     assert "17 against 13 in the middle of all (1.3\xa0x)" in found.text
     assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
+
+
+def test_precisions_are_compared_where_there_are_several(labelled):
+    variants = labelled.manifest.variants
+    assert list(variants) == ["fp32"] and "Precisions" not in everything_is_in_order(bundle_page(labelled)).texts
+    manifest = labelled.manifest._replace(variants={**variants, "fp16": variants["fp32"]._replace(figures={})})
+    found = everything_is_in_order(bundle_page(dataclasses.replace(labelled, manifest=manifest)))
+    assert "Precisions" in found.texts and "AUROC drop" not in found.texts  # which neither tells
+
+
+def test_what_other_thresholds_would_flag_is_never_more_than_was_asked_for(labelled):
+    text = bundle_page(labelled)
+    lines = re.findall(r'scope="row">([\d.]+)\xa0%</th><td[^>]*>[^<]*</td><td[^>]*data-value="(\d+)"', text)
+    assert len(lines) == 6
+    assert all(int(flags) <= float(share) / 100 * labelled.rows for share, flags in lines)
+
+
+def test_the_histogram_counts_rows_and_of_two_kinds_shares(labelled):
+    assert ">share of its kind</text>" in bundle_page(labelled)
+    alone = dataclasses.replace(labelled.histogram, anomalies=None)
+    text = bundle_page(dataclasses.replace(labelled, histogram=alone, anomalies=None, curves=None))
+    assert ">rows</text>" in text and ">share of its kind</text>" not in text
 
 
 @pytest.mark.parametrize(
@@ -276,6 +298,14 @@ def test_no_text_covers_another_and_none_of_a_rows_card_is_cut(opened, labelled,
     assert page.evaluate(CUT) == []
 
 
+def test_a_table_wider_than_its_place_says_that_it_scrolls(opened, labelled):
+    page = opened(labelled, viewport={"width": 375, "height": 900})
+    drift = page.locator("section[aria-labelledby=drift] .wide")
+    drift.wait_for(state="visible")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    drift.wait_for(state="hidden")
+
+
 def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     page, sweep = opened(), labelled.sweep
     slider = page.locator("#threshold-slider")
@@ -312,6 +342,7 @@ def test_the_mouse_drags_the_threshold(opened, labelled):
 
 def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled, names):
     page = opened()
+    assert page.inner_text("#map-told").startswith("row ")  # before anything was moved
     page.locator("#map-slider").focus()
     page.keyboard.press("End")
     page.keyboard.press("Home")
