@@ -88,7 +88,9 @@ def _golden_only() -> Markup:
 def _cards(portrait: Portrait) -> Markup:
     sweep, found = portrait.sweep, portrait.curves
     flagged = sweep.flagged[sweep.own]
-    told = [("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")]
+    told: list[tuple[str, ...]] = [
+        ("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")
+    ]
     if sweep.hits is not None and portrait.anomalies:
         hits = sweep.hits[sweep.own]
         told.append(
