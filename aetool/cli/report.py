@@ -7,7 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.output import Result, reports
-from aetool.cli.rows import rows_for
+from aetool.cli.rows import as_float32, as_read, was_trained_on
 from aetool.errors import InputError, OutputError
 
 _ENDINGS = (".html", ".htm")
@@ -19,6 +19,9 @@ _ENDINGS = (".html", ".htm")
 @click.option("--label", metavar="COLUMN", help="Of a bundle: column of --data that marks anomalies (not 0).")
 @click.option("--bench", type=options.PATH, help="Of a bundle: its benchmark, which aetool bench wrote.")
 @click.option("--umap", is_flag=True, help="Of a bundle: the map by UMAP (umap-learn) instead of PCA.")
+@click.option(
+    "--keep", type=options.CommaList(), multiple=True, help="Of a bundle: columns of --data that name a row."
+)
 @options.provider
 @options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
@@ -30,6 +33,7 @@ def report(
     label: str | None,
     bench: Path | None,
     umap: bool,
+    keep: tuple[tuple[str, ...], ...],
     provider: str,
     precision: str,
     output: Path | None,
@@ -41,29 +45,34 @@ def report(
 
     Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
     drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
-    few rows of --data. Of a measurement: distributions, throughput below the machine's ceilings, rounds, speed
-    against fidelity, tables, and the command that measures it again.
+    few rows of --data, and of some thousand what the columns of --keep hold. Of a measurement: distributions,
+    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
+    it again.
 
     \b
     Example:
-      aetool report exported/machines --data test.csv --label broken -o machines.html
+      aetool report exported/machines --data test.csv --label broken --keep serial -o machines.html
       aetool report bench.json -o bench.html
       aetool report exported/machines.tuning.json -o tuning.html
     """
     if is_bundle := result.is_dir():
         places.require_bundle(result)
-    if label is not None and data is None:
-        raise click.UsageError("--label names a column of --data; give --data too")
+    for option, given in (("--label", label), ("--keep", keep)):
+        if given and data is None:
+            raise click.UsageError(f"{option} names a column of --data; give --data too")
     if not is_bundle and (data, bench, umap, provider, precision) != (None, None, False, "auto", "auto"):
         raise click.UsageError(
-            "--data, --label, --bench, --umap, --provider and --precision go with a bundle, which RESULT is not"
+            "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle, which RESULT "
+            "is not"
         )
     output = output or (
         result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
     )
     _require_place(output, result, overwrite)
     if is_bundle:
-        return _of_bundle(result, data, label, bench, umap, provider, precision, output, overwrite)
+        return _of_bundle(
+            result, data, label, bench, umap, options.flat(keep), provider, precision, output, overwrite
+        )
     return _of_measurement(result, output, overwrite)
 
 
@@ -83,6 +92,7 @@ def _of_bundle(
     label: str | None,
     bench: Path | None,
     umap: bool,
+    keep: tuple[str, ...],
     provider: str,
     precision: str,
     output: Path,
@@ -95,12 +105,16 @@ def _of_bundle(
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
         raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
-    rows = None if data is None else rows_for(Bundle.open(bundle).manifest, data, label=label)
+    manifest = Bundle.open(bundle).manifest
+    table = None if data is None else as_read(manifest, data, label=label, keep=keep)
+    rows = None if table is None else as_float32(table)
     portrait = portray(
         bundle,
         None if rows is None else rows.values,
         None if rows is None else rows.labels,
+        kept=None if rows is None else rows.kept,
         source="" if data is None else data.name,
+        trained_on=None if table is None else was_trained_on(manifest, table),
         provider=provider,
         precision=precision,
         method="umap" if umap else "pca",

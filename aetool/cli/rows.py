@@ -10,14 +10,26 @@ from aetool.manifest import Manifest
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
     """The table or array of rows that a bundle takes; float32."""
+    return as_float32(as_read(manifest, data, label=label, keep=keep))
+
+
+def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """The same with the numbers as the file has them; float64."""
     from aetool.tables import read_array, read_table
 
-    if len(manifest.input_shape) == 1:  # by name, or all columns in their order where the model has no names
-        names, categories = manifest.feature_names or None, manifest.categories
-        found = read_table(data, only=names, categories=categories, label=label, keep=keep)
-    else:
-        found = read_array(data, label=label, keep=keep)
-    return as_float32(found)
+    if len(manifest.input_shape) > 1:
+        return read_array(data, label=label, keep=keep)
+    # By name, or all columns in their order where the model has no names.
+    names, categories = manifest.feature_names or None, manifest.categories
+    return read_table(data, only=names, categories=categories, label=label, keep=keep)
+
+
+def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
+    """Whether the model was trained on this very table, of `as_read`; None where its bundle does not tell."""
+    from aetool.tables import fingerprint
+
+    known = {manifest.provenance.get(name) for name in ("data_fingerprint", "normal_rows_fingerprint")} - {None}
+    return fingerprint(table) in known if known else None
 
 
 def as_float32(table: Any) -> Any:

@@ -17,7 +17,6 @@ from aetool.cli.rows import rows_for
 from aetool.errors import BundleError, InputError
 
 TRAITS = 5  # shown of each segment; --json has more
-AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
 
 
 class _Clusters(click.ParamType[Any]):
@@ -163,7 +162,7 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
 
 
 def _show(out: Console, segments: Mapping[str, Any]) -> None:
-    from aetool.report.traits import sentence
+    from aetool.report.traits import sentence, stability
 
     for entry in segments["segments"]:
         title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
@@ -172,15 +171,12 @@ def _show(out: Console, segments: Mapping[str, Any]) -> None:
         if lines:
             out.print(table(["", "", ""], lines))
         out.print()
-    stability = segments["stability"]
-    index = stability["adjusted_rand_index"]
-    word = next((word for least, word in AGREEMENT if index >= least), "poor: other rows would give other groups")
     source = f" of {segments['data']}" if segments["data"] else ""
     missing = segments["rows_without_segment"]
     pairs = [
         ("segments", f"{segments['clusters']} ({segments['chosen']})"),
         ("learnt from", f"{segments['rows']:,} rows{source}"),
-        ("stability", f"{index:.2f}, {word} (adjusted Rand index of {stability['refits']} bootstrap refits)"),
+        ("stability", stability(segments["stability"])),
         ("method", segments["method"]),
         *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
     ]

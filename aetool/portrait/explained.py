@@ -1,5 +1,6 @@
 """Single rows: what was found, what was expected, and what each feature contributes to the score."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from aetool.portrait.records import ExplainedRow, FeatureOfRow
 from aetool.runtime.autoencoder import AutoencoderSession
 
+Texts = Callable[[int], tuple[str, ...]]
+"""Gives what stands in the columns that are kept, of one row."""
 MOST_FEATURES = 12
 _ENDS = (1, 99)
 
@@ -18,8 +21,9 @@ def explained_rows(
     chosen: NDArray[np.intp],
     score: NDArray[np.float64],
     labels: NDArray[np.bool_] | None,
+    kept: Texts,
 ) -> tuple[ExplainedRow, ...]:
-    """The rows at `chosen`, in that order, of all `rows` (rows, n_features) and their scores."""
+    """The rows at `chosen`, in that order, of all `rows` (rows, n_features), their scores and names."""
     if not len(chosen):
         return ()
     why = model.explain(rows[chosen])
@@ -48,6 +52,7 @@ def explained_rows(
             not score[number] <= model.threshold,
             None if labels is None else bool(labels[number]),
             tuple(feature(place, int(column)) for column in largest[place]),
+            kept(int(number)),
         )
         for place, number in enumerate(chosen)
     )
@@ -66,10 +71,10 @@ def _places(found: float, expected: float, low: float, high: float) -> tuple[flo
 
 
 def _number(value: float) -> str:
-    """Short: `27,013`, `0.0123`, `none`."""
+    """Short: `4,980`, `27,013`, `0.0123`, `none`."""
     if np.isnan(value):
         return "none"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _category(value: float, texts: tuple[str, ...]) -> str:

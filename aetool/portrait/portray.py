@@ -1,6 +1,8 @@
 """`portray`: run a bundle over some rows, and keep what a page shows of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from aetool.bundle import Bundle
 from aetool.drift import measure_drift
 from aetool.errors import InputError
 from aetool.manifest import SEGMENTER
-from aetool.portrait.explained import explained_rows
+from aetool.portrait.explained import Texts, explained_rows
 from aetool.portrait.projection import LEAST_ROWS, Method, project
 from aetool.portrait.records import EmbeddingMap, ExplainedRow, Point, Portrait
 from aetool.portrait.scores import curves, histogram, sweep
@@ -20,6 +22,8 @@ from aetool.selftest import read_golden
 
 MOST_POINTS = 3000
 WORST, BEST = 6, 3
+MOST_LETTERS = 60
+"""Of what is kept: a page shows thousands of rows."""
 
 
 def portray(
@@ -27,7 +31,9 @@ def portray(
     rows: Any = None,
     labels: Any = None,
     *,
+    kept: Mapping[str, NDArray[Any]] | None = None,
     source: str = "the rows given",
+    trained_on: bool | None = None,
     provider: str = "auto",
     precision: str = "auto",
     method: Method = "pca",
@@ -37,7 +43,9 @@ def portray(
     Args:
         rows: (rows, n_features) in raw units, or columns by name; None: the golden rows of the bundle.
         labels: (rows,) not 0 for anomalies.
+        kept: columns, (rows,) each, that tell people which row it is, such as an id.
         source: what to call the rows.
+        trained_on: whether the model was trained on these very rows; None: not known.
         method: how embeddings are brought to two dimensions.
 
     Raises:
@@ -50,12 +58,14 @@ def portray(
     labels = None if labels is None else np.asarray(labels, dtype=bool)
     if rows is None:
         rows, source = read_golden(bundle)["features"], "the golden rows that come with the bundle"
+    kept = kept or {}
+    texts = partial(_texts, kept)
     with load(path, provider=provider, precision=precision) as model:
         rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         if len(rows) == 0:
             raise InputError("report: expected one row or more, found none; give a table with rows")
         score = model.score(rows).astype(np.float64)
-        worst, best = _explained(model, rows, score, labels)
+        worst, best = _explained(model, rows, score, labels, texts)
         always = [row.number for row in (*worst, *best)]
         return Portrait(
             manifest=model.manifest,
@@ -64,6 +74,7 @@ def portray(
             threshold=model.threshold,
             source=source,
             is_golden=is_golden,
+            trained_on=trained_on,
             rows=len(rows),
             without_score=int(np.count_nonzero(~np.isfinite(score))),
             anomalies=None if labels is None else int(labels.sum()),
@@ -72,13 +83,22 @@ def portray(
             curves=None if labels is None else curves(score, labels),
             worst=worst,
             best=best,
-            embedding_map=_map(model, rows, score, labels, always, method),
+            embedding_map=_map(model, rows, score, labels, texts, always, method),
+            kept=tuple(kept),
             drift=None if is_golden else _drift(path, rows, labels, model),
         )
 
 
+def _texts(kept: Mapping[str, NDArray[Any]], number: int) -> tuple[str, ...]:
+    return tuple(str(column[number])[:MOST_LETTERS] for column in kept.values())
+
+
 def _explained(
-    model: AutoencoderSession, rows: NDArray[Any], score: NDArray[np.float64], labels: NDArray[np.bool_] | None
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    score: NDArray[np.float64],
+    labels: NDArray[np.bool_] | None,
+    texts: Texts,
 ) -> tuple[tuple[ExplainedRow, ...], tuple[ExplainedRow, ...]]:
     """The worst and the best rows, of those whose score is a number."""
     if "explainer" not in model.graphs:
@@ -87,7 +107,8 @@ def _explained(
     order = order[np.isfinite(score[order])]
     worst = order[::-1][:WORST]
     best = order[: max(0, min(BEST, len(order) - len(worst)))]
-    return explained_rows(model, rows, worst, score, labels), explained_rows(model, rows, best, score, labels)
+    worst_rows, best_rows = (explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best))
+    return worst_rows, best_rows
 
 
 def _map(
@@ -95,6 +116,7 @@ def _map(
     rows: NDArray[Any],
     score: NDArray[np.float64],
     labels: NDArray[np.bool_] | None,
+    texts: Texts,
     always: list[int],
     method: Method,
 ) -> EmbeddingMap | None:
@@ -119,6 +141,7 @@ def _map(
             not score[number] <= model.threshold,
             None if labels is None else bool(labels[number]),
             group,
+            texts(int(number)),
         )
         for (x, y), number, group in zip(places, chosen, segment, strict=True)
     )

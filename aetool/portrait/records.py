@@ -69,6 +69,8 @@ class ExplainedRow:
     label: bool | None
     features: tuple[FeatureOfRow, ...]
     """Those that contribute most, the largest first."""
+    kept: tuple[str, ...]
+    """What stands in the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Point:
     label: bool | None
     segment: int | None
     """-1 for none; None where the bundle has no segments."""
+    kept: tuple[str, ...]
+    """What stands in the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ class Portrait:
     """Which rows, for people."""
     is_golden: bool
     """Whether they are those that come with the bundle."""
+    trained_on: bool | None
+    """Whether the model was trained on these very rows; None: not known."""
     rows: int
     without_score: int
     """Rows whose score is no number: values are missing or infinite."""
@@ -120,5 +126,7 @@ class Portrait:
     """Both empty where the bundle has no explainer."""
     embedding_map: EmbeddingMap | None
     """None where the model gives no embedding, or the rows are too few."""
+    kept: tuple[str, ...]
+    """Columns that tell people which row it is, such as an id; none where none were given."""
     drift: Mapping[str, Any] | None
     """As `aetool drift --json` gives it; None for golden rows."""

@@ -11,7 +11,7 @@ from aetool.report.units import MISSING, percent, rows
 from aetool.report.verdicts import cards as speed_cards
 from aetool.report.verdicts import summary, verdicts
 
-_SCRIPTS = ("sort.js", "threshold.js", "map.js")
+_SCRIPTS = ("tables.js", "threshold.js", "map.js")
 
 
 def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
@@ -33,8 +33,8 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         tag("h1", manifest.name),
         tag(
             "p",
-            f"An autoencoder of {manifest.embedding_dim or 'no'} numbers for every row. It flags "
-            f"{flagged:,} of {rows(portrait.rows)}, {percent(flagged / portrait.rows)}, of {portrait.source}.",
+            f"This model has learnt what rows usually look like. It flags {flagged:,} of {rows(portrait.rows)} "
+            f"({percent(flagged / portrait.rows)}) of {portrait.source} as unusual.",
             class_="lead",
         ),
         tag(
@@ -43,6 +43,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
             class_="about",
         ),
     )
+    trained = _training(portrait)
     sections = (
         _golden_only() if portrait.is_golden else None,
         _cards(portrait),
@@ -50,24 +51,27 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         section(
             "Rows",
             "What the model found and what it expected, in raw units; the features that contribute most come "
-            "first. Rows are counted from 0.",
+            "first, as many as tell most of the score. Rows are counted from 1, the line of names left out."
+            + ("" if portrait.kept or portrait.is_golden else " With --keep COLUMN they have their names too."),
             _rows(portrait),
         ),
         _map(portrait),
         section("Segments", "What makes each different from everybody.", facts.segments(manifest.segments))
         if manifest.segments
         else None,
-        section("Drift", _told_of_drift(portrait), drift.figures(portrait.drift))
+        section("Drift", _told_of_drift(portrait), drift.figures(portrait.drift, portrait.trained_on))
         if portrait.drift is not None
         else None,
         section(
             "Precisions",
             "Measured when each was made: outputs against the reference, decisions and speed against fp32's.",
             facts.precisions(manifest),
-        ),
+        )
+        if len(manifest.variants) > 1
+        else None,
         None if bench is None else _speed(bench),
-        _training(portrait),
-        section("Model card", None, facts.card(manifest)),
+        trained,
+        section("Model card", None, facts.card(manifest, is_trained=trained is not None)),
     )
     return page(f"{manifest.name}: aetool report", header, sections, _SCRIPTS)
 
@@ -84,7 +88,9 @@ def _golden_only() -> Markup:
 def _cards(portrait: Portrait) -> Markup:
     sweep, found = portrait.sweep, portrait.curves
     flagged = sweep.flagged[sweep.own]
-    told = [("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")]
+    told: list[tuple[str, ...]] = [
+        ("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")
+    ]
     if sweep.hits is not None and portrait.anomalies:
         hits = sweep.hits[sweep.own]
         told.append(
@@ -94,26 +100,24 @@ def _cards(portrait: Portrait) -> Markup:
             ("precision", percent(hits / flagged) if flagged else MISSING, "of the flagged rows are anomalies")
         )
     if found is not None:
-        told.append(("AUROC", f"{found.auroc:.4f}", f"average precision {found.average_precision:.4f}"))
+        told.append(("AUROC", f"{found.auroc:.4f}", "1: anomalies all score higher than normal rows; 0.5: chance"))
     figures = portrait.manifest.variants["fp32"].figures
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
     if isinstance(difference, int | float) and isinstance(flipped, int):
+        exactly = f"Outputs differ by {difference:.0e} of their scale at most, from {figures.get('reference')}."
         told.append(
-            (
-                "parity",
-                f"{difference:.0e}",
-                f"largest difference to {figures.get('reference')}, {flipped} decisions flipped",
-            )
+            ("decisions that differ", f"{flipped:,}", "from the original model's, checked at export", exactly)
         )
     return tag("ul", *(_card(*one) for one in told), class_="cards figures")
 
 
-def _card(name: str, value: str, words: str) -> Markup:
-    return tag("li", tag("p", name, class_="what"), tag("p", tag("strong", value)), tag("p", words))
+def _card(name: str, value: str, words: str, details: str | None = None) -> Markup:
+    more = None if details is None else tag("details", tag("summary", "How exactly"), tag("p", details))
+    return tag("li", tag("p", name, class_="what"), tag("p", tag("strong", value)), tag("p", words), more)
 
 
 def _told_of_scores(portrait: Portrait) -> str:
-    told = "Every group is drawn as high as the picture where it is highest. "
+    told = "The worse the model can say a row again, the higher its score; above the threshold it is flagged. "
     if portrait.curves is not None:
         told += "The diamond on the curves is the threshold. "
     elif portrait.anomalies is not None:
@@ -129,10 +133,13 @@ def _rows(portrait: Portrait) -> Markup:
     parts = [
         explained.key_to_marks(),
         tag("h3", "The most abnormal"),
-        explained.figures("worst", portrait.worst),
+        explained.cards(portrait.worst, portrait.kept, most=6),
     ]
     if portrait.best:
-        parts += [tag("h3", "The most normal", class_="apart"), explained.figures("best", portrait.best)]
+        parts += [
+            tag("h3", "The most normal", class_="apart"),
+            explained.cards(portrait.best, portrait.kept, most=3),
+        ]
     return joined(parts)
 
 
@@ -140,26 +147,37 @@ def _map(portrait: Portrait) -> Markup | None:
     found = portrait.embedding_map
     if found is None:
         return None
-    drawn = "all" if len(found.points) == found.of else f"{len(found.points):,} of {found.of:,}"
+    drawn = f"all {found.of:,}" if len(found.points) == found.of else f"{len(found.points):,} of {found.of:,}"
+    how = (
+        f"By {found.method}. Each number of an embedding is standardised and held within 3 standard deviations "
+        "before."
+    )
     return section(
         "Embeddings",
-        f"Rows that are alike to the model lie together; {drawn} rows, by {found.method}. Each number of an "
-        "embedding is standardised and held within 3 standard deviations.",
-        embedding_map.figures(found),
+        f"Each dot is a row, {drawn} of them; rows that are alike to the model lie close together.",
+        joined(
+            [
+                embedding_map.figures(found, portrait.kept),
+                tag("details", tag("summary", "How it is drawn"), tag("p", how, class_="note")),
+            ]
+        ),
     )
 
 
 def _told_of_drift(portrait: Portrait) -> str:
-    without = "" if portrait.anomalies is None else ", labelled anomalies left out"
-    return f"{portrait.source}{without}, against the rows that the model was made for."
+    without = "" if portrait.anomalies is None else ", labelled anomalies left out,"
+    return f"Whether {portrait.source}{without} is still like the rows that the model was made for."
 
 
 def _training(portrait: Portrait) -> Markup | None:
     figure = training.figure(portrait.manifest.provenance)
     if figure is None:
         return None
-    note = "With dropout, training rows are harder than held-out ones: their loss may lie above."
-    return section("Training", note, tag("div", figure, class_="pairs"))
+    note = (
+        "The loss tells how badly rows are said again: it should fall, then level off. With dropout, training "
+        "rows are harder than held-out ones: their loss may lie above."
+    )
+    return section("Training", note, tag("div", figure, facts.training(portrait.manifest), class_="pairs"))
 
 
 def _speed(bench: BenchResult) -> Markup:

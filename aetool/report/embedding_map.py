@@ -1,18 +1,38 @@
 """The map of embeddings: one dot a row, drawn compactly, by score and by segment."""
 
 import json
+import math
+import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from aetool.portrait.records import EmbeddingMap, Point
 from aetool.report import svg
-from aetool.report.markup import Markup, number, tag
+from aetool.report.markup import Markup, joined, number, tag
+from aetool.report.spread import Box, spread
 
 _SIZE, _MARGIN = 384.0, 12.0
+_COLOURS = 10  # of segments, in the style sheet
+_DOT = "h0"  # the round end of a line
+_SHAPES = (
+    (_DOT, ""),
+    ("m0,-2.4l2.3,4h-4.6z", " solid"),  # triangle
+    ("m-1.7,-1.7h3.4v3.4h-3.4z", " solid"),  # square
+    ("m-1.9,-1.9l3.8,3.8m0,-3.8l-3.8,3.8", " cross"),
+    ("m0,-2.6l2.6,2.6l-2.6,2.6l-2.6,-2.6z", " solid"),  # diamond
+)
+_LETTER = 15.0  # size of a name on the map
+_BOLD = 1.15  # as wide as text that is not
+_FAR = 10.0  # from its segment's middle: a name gets a line to it
 _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highest quarter")
 
 
-def figures(found: EmbeddingMap) -> Markup:
-    """Coloured by score, and by segment where there are segments; told point by point by the page's script."""
+def figures(found: EmbeddingMap, kept: Sequence[str] = ()) -> Markup:
+    """Coloured by score, and by segment where there are segments; told point by point by the page's script.
+
+    Args:
+        kept: names of the columns that the points keep.
+    """
     drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
     if segments := _by_segment(found.points):
         drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
@@ -20,11 +40,12 @@ def figures(found: EmbeddingMap) -> Markup:
         [
             round(_x(point), 1),
             round(_y(point), 1),
-            point.number,
+            point.number + 1,
             None if point.score is None else float(f"{point.score:.4g}"),
             int(point.is_anomaly),
             None if point.label is None else int(point.label),
             point.segment,
+            *point.kept,
         ]
         for point in sorted(
             found.points, key=lambda point: -(float("inf") if point.score is None else point.score)
@@ -45,11 +66,17 @@ def figures(found: EmbeddingMap) -> Markup:
         tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
         id="map",
         class_="map",
+        data_kept=json.dumps(kept),
         data_points=json.dumps(compact, separators=(",", ":")),
     )
 
 
-_Group = tuple[str, str, list[Point]]  # class, words, whose
+class _Group(NamedTuple):
+    class_: str
+    words: str
+    points: list[Point]
+    shape: str = _DOT
+    """The way of the pen for one dot."""
 
 
 def _by_score(points: Sequence[Point]) -> list[_Group]:
@@ -62,8 +89,8 @@ def _by_score(points: Sequence[Point]) -> list[_Group]:
             flagged.append(point)
         else:
             levels[sum(point.score >= cut for cut in cuts)].append(point)
-    quarters = [(f"q{i} dots", words, levels[i]) for i, words in enumerate(_LEVELS)]
-    return [*quarters, ("flagged dots", "flagged", flagged)]
+    quarters = [_Group(f"q{i} dots", words, levels[i]) for i, words in enumerate(_LEVELS)]
+    return [*quarters, _Group("flagged dots", "flagged", flagged)]
 
 
 def _by_segment(points: Sequence[Point]) -> list[_Group]:
@@ -72,36 +99,63 @@ def _by_segment(points: Sequence[Point]) -> list[_Group]:
         if point.segment is not None:
             segments.setdefault(point.segment, []).append(point)
     return [
-        ("s5 dots", "no segment", own) if segment < 0 else (f"s{segment % 8} dots", f"segment {segment}", own)
+        _Group("s5 dots", "no segment", own) if segment < 0 else _segment(segment, own)
         for segment, own in sorted(segments.items())
     ]
 
 
+def _segment(number: int, own: list[Point]) -> _Group:
+    """A colour and a shape that no other of the first fifty has: not everybody tells ten colours apart."""
+    shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
+    return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}", own, shape)
+
+
 def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Markup:
-    clouds, names, told, signs = [], [], [], []
-    for class_, words, own in groups:
-        told.append(f"{words}: {len(own):,}")
-        signs.append(_sign(class_, words))
-        if not own:
-            continue
-        way = "".join(f"M{number(_x(point))},{number(_y(point))}h0" for point in own)
-        clouds.append(tag("path", d=way, class_=class_))
-        if is_named:  # colours begin anew after eight, and not everybody tells them apart
-            middle = (
-                sorted(_x(point) for point in own)[len(own) // 2],
-                sorted(_y(point) for point in own)[len(own) // 2],
-            )
-            names.append(svg.label(*middle, words.removeprefix("segment "), "name over large", "middle"))
+    told = ", ".join(f"{group.words}: {len(group.points):,}" for group in groups)
+    drawn = [group for group in groups if group.points]
+    clouds = (
+        tag(
+            "path",
+            d="".join(f"M{number(_x(point))},{number(_y(point))}{group.shape}" for point in group.points),
+            class_=group.class_,
+        )
+        for group in drawn
+    )
     picture = svg.picture(
         key,
         f"Map of embeddings, {title.lower()}",
-        f"Rows: {', '.join(told)}.",
+        f"Rows: {told}.",
         _SIZE,
         *clouds,
-        *names,
+        _names(drawn) if is_named else None,
         svg.marker(0, 0, 0, "ring", radius=7),
     )
-    return tag("figure", tag("figcaption", title), picture, tag("ul", *signs, class_="legend"))
+    return tag("figure", tag("figcaption", title), picture, tag("ul", *map(_sign, groups), class_="legend"))
+
+
+def _names(groups: Sequence[_Group]) -> Markup:
+    """The segments' numbers in their middles, or beside them with a line where another's is there already."""
+    ordered = sorted(groups, key=lambda group: -len(group.points))
+    words = [group.words.removeprefix("segment ") for group in ordered]
+    wanted = [
+        Box(*_middle(group.points), svg.text_width(text, _LETTER) * _BOLD + 6, _LETTER + 3)
+        for group, text in zip(ordered, words, strict=True)
+    ]
+    found = spread(wanted, svg.WIDTH, _SIZE)
+    lines = (
+        svg.line(box.x, box.y, near.x, near.y, "leader")
+        for box, near in zip(found, wanted, strict=True)
+        if math.hypot(box.x - near.x, box.y - near.y) > _FAR
+    )
+    names = (
+        svg.label(box.x, box.y + _LETTER * 0.36, text, "name over large", "middle")
+        for box, text in zip(found, words, strict=True)
+    )
+    return joined([*lines, *names])
+
+
+def _middle(points: Sequence[Point]) -> tuple[float, float]:
+    return statistics.median(map(_x, points)), statistics.median(map(_y, points))
 
 
 def _x(point: Point) -> float:
@@ -112,6 +166,8 @@ def _y(point: Point) -> float:
     return _MARGIN + (1 - point.y) * (_SIZE - 2 * _MARGIN)
 
 
-def _sign(class_: str, words: str) -> Markup:
-    dot = tag("path", d="M7,7h0", class_=f"{class_} single")
-    return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), words)
+def _sign(group: _Group) -> Markup:
+    dot = tag(
+        "path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)"
+    )
+    return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), group.words)

@@ -1,23 +1,23 @@
 """Single rows: what was found against what was expected, feature by feature."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aetool.portrait.records import ExplainedRow, FeatureOfRow
 from aetool.report import svg
-from aetool.report.markup import Markup, joined, tag
+from aetool.report.markup import Markup, tag
 from aetool.report.tables import Cell, table
-from aetool.report.units import percent
+from aetool.report.units import figure, percent, row_number
 
-_DRAWN = 6
-"""Features in the picture; the table below has more."""
-_ROW, _HEAD = 38.0, 16.0
-_AXIS, _BAR = 262.0, 276.0
-"""Where the axis of a feature ends, and the bar of its share begins."""
+_TOLD = 0.9
+"""Features are drawn until they tell this share of the score; the table below has more."""
+_HEIGHT = 20.0
+_AXIS, _BAR, _LONGEST = 262.0, 276.0, 60.0
+"""Where the axis of a feature ends, where the bar of its share begins, and how long that of a whole score is."""
 
 
-def figures(key: str, rows: Sequence[ExplainedRow]) -> Markup:
-    """A figure for every row."""
-    return tag("div", *(_figure(f"{key}-{i}", row) for i, row in enumerate(rows)), class_="grid explained")
+def cards(rows: Sequence[ExplainedRow], kept: Sequence[str], most: int) -> Markup:
+    """A card for every row, with `most` features or fewer; `kept` names the columns that tell which row it is."""
+    return tag("div", *(_card(row, kept, most) for row in rows), class_="grid explained")
 
 
 def key_to_marks() -> Markup:
@@ -25,7 +25,7 @@ def key_to_marks() -> Markup:
     marks = {
         "found": svg.marker(0, 7, 7, "s1 dot", radius=5),
         "expected": svg.marker(1, 7, 7, "s0 open", radius=4.5),
-        "98 % of the rows": svg.line(0, 7, 14, 7, "usual"),
+        "98\N{NO-BREAK SPACE}% of the rows": svg.line(0, 7, 14, 7, "usual"),
         "share of the score": svg.bar(0, 4, 14, 7, "s1 ridge"),
     }
     items = (
@@ -35,53 +35,67 @@ def key_to_marks() -> Markup:
     return tag("ul", *items, class_="legend")
 
 
-def _figure(key: str, row: ExplainedRow) -> Markup:
-    drawn = row.features[:_DRAWN]
-    told = "; ".join(f"{one.name}: found {one.found}, expected {one.expected}" for one in drawn)
+def _card(row: ExplainedRow, kept: Sequence[str], most: int) -> Markup:
     flagged = "flagged" if row.is_anomaly else "not flagged"
     label = "" if row.label is None else ", labelled an anomaly" if row.label else ", labelled normal"
-    title = f"Row {row.number:,}: score {row.score:.4g}, {flagged}{label}"
-    picture = svg.picture(
-        key,
-        title,
-        f"{told}.",
-        _HEAD + _ROW * len(drawn),
-        svg.label(svg.WIDTH - svg.EDGE, 11, "share of the score", "tick", "end"),
-        *(_line(one, _HEAD + _ROW * i) for i, one in enumerate(drawn)),
-    )
-    columns = ("feature", "found", "expected", "share of the score")
+    name = f"Row {row_number(row.number)}"
+    which = ", ".join(f"{column} {text}" for column, text in zip(kept, row.kept, strict=True))
+    columns = ("feature", "found", "expected", "share")
     lines: list[list[Cell | None]] = [
         [one.name, one.found, one.expected, (percent(one.share), one.share)] for one in row.features
     ]
-    opened = tag("details", tag("summary", "As a table"), table(f"Row {row.number:,}", columns, lines))
-    return tag("figure", tag("figcaption", title), picture, opened)
+    return tag(
+        "article",
+        tag("h4", f"{name}: score {figure(row.score)}, {flagged}{label}"),
+        tag("p", which, class_="which") if which else None,
+        tag("ul", *map(_line, _drawn(row.features[:most]))),
+        tag("details", tag("summary", "As a table"), table(name, columns, lines)),
+    )
 
 
-def _line(one: FeatureOfRow, top: float) -> Markup:
-    y = top + 26
-    # Of a number both stand above its axis; of a category what was expected stands in the axis' place.
-    values = one.found if one.places is None else f"{one.found}, expected {one.expected}"
-    values = svg.shortened(values, 190)
-    name = svg.shortened(one.name, _AXIS - svg.text_width(values) - 14)
-    shapes: list[Markup | None] = [
-        svg.label(svg.EDGE, top + 12, name, "name"),
-        svg.label(_AXIS, top + 12, values, "value", "end"),
+def _drawn(features: Sequence[FeatureOfRow]) -> Iterable[FeatureOfRow]:
+    told = 0.0
+    for one in features:
+        if told >= _TOLD:
+            return
+        yield one
+        told += one.share
+
+
+def _line(one: FeatureOfRow) -> Markup:
+    """The numbers stand as text above their picture, so that long names have a line of their own."""
+    expected = "as expected" if one.found == one.expected else f"expected {one.expected}"
+    share = tag("span", f", {percent(one.share)} of the score", class_="unseen")
+    return tag(
+        "li",
+        tag(
+            "p",
+            tag("strong", one.name),
+            " ",
+            tag("span", f"{one.found}, {expected}", share),
+        ),
+        tag("svg", *_marks(one), *_share(one), viewBox=f"0 0 {svg.WIDTH} {_HEIGHT:.0f}", aria_hidden="true"),
+    )
+
+
+def _marks(one: FeatureOfRow) -> list[Markup]:
+    """Found and expected on an axis of the column; none where it holds categories."""
+    if one.places is None:
+        return []
+    y = _HEIGHT / 2
+    found, expected, low, high = (svg.EDGE + place * (_AXIS - svg.EDGE - 12) for place in one.places)
+    return [
+        svg.line(0, y, _AXIS, y, "reach"),
+        svg.line(low, y, high, y, "usual"),
+        svg.line(expected, y, found, y, "s1 difference"),
+        svg.marker(1, expected, y, "s0 open", f"expected {one.expected}", 4.5),
+        svg.marker(0, found, y, "s1 dot", f"found {one.found}", 5),
     ]
-    if one.places is not None:
-        found, expected, low, high = (svg.EDGE + 6 + place * (_AXIS - svg.EDGE - 12) for place in one.places)
-        shapes += [
-            svg.line(svg.EDGE, y, _AXIS, y, "reach"),
-            svg.line(low, y, high, y, "usual"),
-            svg.line(expected, y, found, y, "s1 difference"),
-            svg.marker(1, expected, y, "s0 open", f"expected {one.expected}", 4.5),
-            svg.marker(0, found, y, "s1 dot", f"found {one.found}", 5),
-        ]
-    else:
-        told = "as expected" if one.found == one.expected else f"expected {one.expected}"
-        shapes.append(svg.label(_AXIS, y + 4, svg.shortened(told, _AXIS - svg.EDGE), "tick", "end"))
+
+
+def _share(one: FeatureOfRow) -> list[Markup]:
     share = min(max(one.share, 0.0), 1.0)
-    shapes += [
-        svg.bar(_BAR, y - 6, share * 76, 10, "s1 ridge", f"{percent(one.share)} of the score"),
-        svg.label(svg.WIDTH - svg.EDGE, y + 3, percent(one.share), "value", "end"),
+    return [
+        svg.bar(_BAR, _HEIGHT / 2 - 5, share * _LONGEST, 10, "s1 ridge", f"{percent(one.share)} of the score"),
+        svg.label(svg.WIDTH - 1, _HEIGHT / 2 + 4, percent(one.share), "value", "end"),
     ]
-    return tag("g", joined(shapes))

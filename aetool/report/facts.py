@@ -1,19 +1,34 @@
 """What a bundle says of itself: the model card's facts, its precisions, its segments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.manifest import Manifest, Variant
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.traits import sentence
-from aetool.report.units import percent, ratio, size
+from aetool.report.traits import sentence, stability
+from aetool.report.units import NO_BREAK, percent, ratio, size
+from aetool.report.units import figure as number
 
-_COLUMNS, _TRAITS = 30, 6
+_COLUMNS, _TRAITS, _SHOWN = 30, 6, 3
 
 
-def card(manifest: Manifest) -> Markup:
-    """The facts of the model card."""
+_OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "interrupted", "device", "epochs")
+
+
+def training(manifest: Manifest) -> Markup:
+    """How the model was trained."""
+    return _pairs(
+        {
+            **_single({name: manifest.provenance.get(name) for name in _OF_TRAINING}),
+            "options": _options(manifest.provenance.get("training")),
+            "architecture": _options(manifest.provenance.get("architecture")),
+        }
+    )
+
+
+def card(manifest: Manifest, *, is_trained: bool) -> Markup:
+    """The facts of the model card; `is_trained`: those of `training` stand elsewhere."""
     names = manifest.feature_names
     more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
@@ -21,26 +36,42 @@ def card(manifest: Manifest) -> Markup:
     promised = threshold.get("flagged_share")
     chosen = str(threshold.get("method", "not told"))
     if isinstance(promised, int | float):
-        chosen += f", flags {percent(promised)} of {threshold.get('rows', '?')} rows"
+        chosen += f", flags {percent(promised)} of {_text(threshold.get('rows', '?'))} rows"
     facts = {
         "features": (", ".join(names[:_COLUMNS]) + more) or f"of shape {_shape(manifest.input_shape)}, no names",
         "categories": ", ".join(categories),
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
         "score": str(manifest.score.get("definition", "not told")),
-        "threshold": f"{manifest.variants['fp32'].threshold:.6g}: {chosen}",
-        **{
-            name.replace("_", " "): _text(value)
-            for name, value in provenance.items()
-            if isinstance(value, str | int | float) and not name.endswith("fingerprint")
-        },
-        "training": _options(provenance.get("training")),
-        "architecture": _options(provenance.get("architecture")),
+        "threshold": f"{number(manifest.variants['fp32'].threshold, 6)}: {chosen}",
+        **_single(
+            {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING}
+        ),
+        "training": "" if is_trained else _options(provenance.get("training")),
+        "architecture": "" if is_trained else _options(provenance.get("architecture")),
+        "size": size(_bytes(manifest.variants["fp32"], manifest)),
         "opset": f"{manifest.opset} (IR {manifest.ir_version})",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
         "created": manifest.created,
         "id": manifest.id,
     }
+    return _pairs(facts)
+
+
+def _single(values: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of provenance that are one value each."""
+    return {
+        name.replace("_", " "): _text(value)
+        for name, value in values.items()
+        if isinstance(value, str | int | float) and not name.endswith("fingerprint")
+    }
+
+
+def _pairs(facts: Mapping[str, str]) -> Markup:
     return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items() if text))
+
+
+def _bytes(variant: Variant, manifest: Manifest) -> int:
+    return sum(manifest.files[file].size for file in variant.files.values())
 
 
 def precisions(manifest: Manifest) -> Markup:
@@ -50,40 +81,46 @@ def precisions(manifest: Manifest) -> Markup:
         *("AUROC drop", "rows/s to fp32's"),
     )
     lines = [_precision(name, variant, manifest) for name, variant in manifest.variants.items()]
-    return table("Precisions", columns, lines)
+    told = [place for place in range(len(columns)) if any(line[place] is not None for line in lines)]
+    return table("Precisions", [columns[place] for place in told], [[line[i] for i in told] for line in lines])
 
 
 def segments(found: Mapping[str, Any]) -> Markup:
     """What makes each segment different, as cards, and how stable they are."""
-    stability = found.get("stability", {})
-    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows. "
-    if "adjusted_rand_index" in stability:
-        index = stability["adjusted_rand_index"]
-        told += f"Bootstrap refits have an adjusted Rand index of {index:.2f}; 1 is the same groups."
+    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
+    if found.get("stability"):
+        told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
     return joined([tag("p", told, class_="note"), tag("ul", *map(_segment, found["segments"]), class_="cards")])
 
 
 def _segment(entry: Mapping[str, Any]) -> Markup:
-    traits = (
-        joined([tag("dt", name), tag("dd", words)]) for name, words in map(sentence, entry["traits"][:_TRAITS])
-    )
+    traits = entry["traits"][:_TRAITS]
+    more = traits[_SHOWN:]
     return tag(
         "li",
         tag("p", f"Segment {entry['segment']}", class_="what"),
         tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
         tag("p", entry["label"]),
-        tag("dl", *traits) if entry["traits"] else None,
+        _told(traits[:_SHOWN]) if traits else None,
+        tag("details", tag("summary", f"{len(more)} more"), _told(more)) if more else None,
     )
+
+
+def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
+    pairs = (sentence(trait, percent) for trait in traits)
+    # The factor stays whole at the end of a line.
+    kept = ((name, words.replace(" x)", f"{NO_BREAK}x)")) for name, words in pairs)
+    return tag("dl", *(joined([tag("dt", name), tag("dd", words)]) for name, words in kept))
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:
     figures = variant.figures
-    bytes_ = sum(manifest.files[file].size for file in variant.files.values())
+    bytes_ = _bytes(variant, manifest)
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
     flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [
         name,
-        (f"{variant.threshold:.6g}", variant.threshold),
+        (number(variant.threshold, 6), variant.threshold),
         (size(bytes_), bytes_),
         (f"{difference:.1e}", difference) if isinstance(difference, int | float) else None,
         _figure(figures, "fidelity", "flips", percent) or flips,

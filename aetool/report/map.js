@@ -6,10 +6,12 @@
     const [slider, told, tip] = ["map-slider", "map-told", "map-tip"].map((id) => document.getElementById(id));
     const rings = [...map.querySelectorAll(".ring")];
     const pictures = rings.map((ring) => ring.ownerSVGElement);
-    const words = ([, , number, score, flagged, label, segment]) =>
+    const names = JSON.parse(map.dataset.kept);
+    const words = ([, , number, score, flagged, label, segment, ...kept]) =>
       [
         `row ${number.toLocaleString("en")}`,
-        score === null ? "no score" : `score ${score}`,
+        ...kept.map((text, i) => `${names[i]} ${text}`),
+        score === null ? "no score" : `score ${score >= 1e3 && score < 1e9 ? Math.round(score).toLocaleString("en") : score}`,
         flagged ? "flagged" : "not flagged",
         label === null ? null : label ? "labelled an anomaly" : "labelled normal",
         segment === null ? null : segment < 0 ? "no segment" : `segment ${segment}`,
@@ -45,6 +47,7 @@
       picture.addEventListener("pointerleave", () => (tip.hidden = true));
     }
     slider.addEventListener("input", () => show(points[slider.value]));
+    show(points[slider.value]);
     slider.parentElement.hidden = false;
   }
 }

@@ -9,7 +9,7 @@ from aetool.report.markup import Markup, tag
 
 
 def page(
-    title: str, header: Markup, sections: Iterable[Markup | None], scripts: Sequence[str] = ("sort.js",)
+    title: str, header: Markup, sections: Iterable[Markup | None], scripts: Sequence[str] = ("tables.js",)
 ) -> str:
     """A whole HTML document; `scripts` are files beside this one."""
     sheet = style()

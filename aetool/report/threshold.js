@@ -5,8 +5,10 @@
   const share = (part, of) => {
     if (!of) return "none";
     const value = (part / of) * 100;
-    return `${value.toFixed(value >= 10 ? 0 : 1)} %`;
+    return `${value.toFixed(1)}\u00a0%`;
   };
+  const figure = (value) =>
+    value >= 1e3 && value < 1e9 ? Math.round(value).toLocaleString("en") : String(value); // six digits already
   if (slider) {
     const [thresholds, flagged, hits] = ["thresholds", "flagged", "hits"].map((key) =>
       JSON.parse(slider.dataset[key] ?? "null"),
@@ -24,7 +26,7 @@
       const stop = Number(slider.value);
       const count = flagged[stop];
       const said = {
-        threshold: String(thresholds[stop]),
+        threshold: figure(thresholds[stop]),
         flagged: `${count.toLocaleString("en")} of ${rows.toLocaleString("en")} (${share(count, rows)})`,
       };
       if (hits) {

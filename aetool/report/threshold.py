@@ -1,15 +1,19 @@
 """The scores, and a threshold that can be moved over them."""
 
 import json
+from collections.abc import Sequence
 
 from aetool.portrait.records import Portrait
 from aetool.report import svg
 from aetool.report.curve import curves
 from aetool.report.markup import Markup, joined, tag
-from aetool.report.ticks import log_ticks
-from aetool.report.units import percent, rows
+from aetool.report.tables import Cell, table
+from aetool.report.ticks import linear_ticks, log_ticks
+from aetool.report.units import NO_BREAK, count, figure, percent, rows
 
-_TOP, _BOTTOM = 22.0, 170.0
+_LEFT, _TOP, _BOTTOM = 60.0, 22.0, 170.0
+_SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""To flag at most: what other thresholds would do is told of these."""
 
 
 def figures(portrait: Portrait) -> Markup:
@@ -19,22 +23,36 @@ def figures(portrait: Portrait) -> Markup:
 
 def _histogram(portrait: Portrait) -> Markup:
     found = portrait.histogram
-    scale = svg.Scale(found.edges[0], found.edges[-1], svg.EDGE, svg.WIDTH - svg.EDGE)
+    scale = svg.Scale(found.edges[0], found.edges[-1], _LEFT, svg.WIDTH - svg.EDGE)
     x = scale(portrait.threshold)
     own = portrait.sweep.own
     flagged = portrait.sweep.flagged[own]
     groups = [(found.counts, "s0", "rows" if found.anomalies is None else "normal rows")]
     if found.anomalies is not None:
         groups.append((found.anomalies, "s1", "labelled anomalies"))
+    # Of two groups the shares, so that a few anomalies are seen beside many normal rows.
+    sizes = [1 if found.anomalies is None else max(sum(counts), 1) for counts, _, _ in groups]
+    highest = max(max(counts) / size for (counts, _, _), size in zip(groups, sizes, strict=True)) or 1.0
+    up = svg.Scale(0.0, highest, _BOTTOM, _TOP, log=False)
+    unit, tick = ("rows", count) if found.anomalies is None else ("share of its kind", _rounded)
     picture = svg.picture(
         "scores",
         "Distribution of the scores",
-        f"{rows(portrait.rows)} on a logarithmic axis from {scale.low:.3g} to {scale.high:.3g}; {flagged:,} lie "
-        f"above the threshold {portrait.threshold:.6g}.",
+        f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; "
+        f"{flagged:,} lie above the threshold {figure(portrait.threshold, 6)}.",
         _BOTTOM + 40,
-        tag("g", svg.axis_below(scale, log_ticks(scale.low, scale.high), _BOTTOM, _TOP, _score), class_="grid"),
-        svg.label(svg.WIDTH / 2, _BOTTOM + 35, "score, more abnormal to the right", "tick", "middle"),
-        *(_shape(counts, colour, scale, found.edges) for counts, colour, _ in groups),
+        tag(
+            "g",
+            svg.axis_below(scale, log_ticks(scale.low, scale.high), _BOTTOM, _TOP, _score),
+            *(_level(up(level), tick(level)) for level in linear_ticks(0.0, highest, 4)),
+            class_="grid",
+        ),
+        svg.label((_LEFT + svg.WIDTH) / 2, _BOTTOM + 35, "score, more abnormal to the right", "tick", "middle"),
+        tag("text", unit, transform=f"translate(10,{(_TOP + _BOTTOM) / 2:.0f}) rotate(-90)", class_="tick middle"),
+        *(
+            _shape([count / size for count in counts], colour, scale, up, found.edges)
+            for (counts, colour, _), size in zip(groups, sizes, strict=True)
+        ),
         tag(
             "g",
             svg.line(0, _TOP - 10, 0, _BOTTOM, "threshold"),
@@ -77,7 +95,7 @@ def _does(portrait: Portrait) -> Markup:
     sweep, own = portrait.sweep, portrait.sweep.own
     flagged = sweep.flagged[own]
     facts = {
-        "threshold": ("threshold", f"{portrait.threshold:.6g}"),
+        "threshold": ("threshold", figure(portrait.threshold, 6)),
         "flagged": ("rows flagged", f"{flagged:,} of {portrait.rows:,} ({percent(flagged / portrait.rows)})"),
     }
     if sweep.hits is not None and portrait.anomalies is not None:
@@ -92,7 +110,32 @@ def _does(portrait: Portrait) -> Markup:
         "div",
         tag("h3", "What this threshold does"),
         tag("dl", *pairs, class_="does"),
+        tag("h3", "What others would flag"),
+        _others(portrait),
         tag("p", "", class_="unseen", id="threshold-said", role="status"),
+    )
+
+
+def _others(portrait: Portrait) -> Markup:
+    """The lowest threshold that flags no more than a share."""
+    flagged, thresholds = portrait.sweep.flagged, portrait.sweep.thresholds
+    lines: list[list[Cell | None]] = []
+    for share in _SHARES:
+        place = next((i for i, many in enumerate(flagged) if many <= share * portrait.rows), None)
+        if place is not None:
+            value = float(f"{thresholds[place]:.6g}")
+            told = f"{flagged[place]:,} ({percent(flagged[place] / portrait.rows)})"
+            lines.append([percent(share), (figure(value, 6), value), (told, flagged[place])])
+    return table("What other thresholds would flag", ("to flag at most", "threshold", "flags rows"), lines)
+
+
+def _rounded(share: float) -> str:
+    return f"{share * 100:.3g}{NO_BREAK}%"
+
+
+def _level(y: float, name: str) -> Markup:
+    return joined(
+        [svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "grid"), svg.label(_LEFT - 5, y + 4, name, "tick", "end")]
     )
 
 
@@ -104,14 +147,15 @@ def _score(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
 
 
-def _shape(counts: tuple[int, ...], colour: str, scale: svg.Scale, edges: tuple[float, ...]) -> Markup | None:
-    """Steps, as high as the picture where they are highest."""
-    highest = max(counts)
-    if not highest:
+def _shape(
+    heights: Sequence[float], colour: str, scale: svg.Scale, up: svg.Scale, edges: Sequence[float]
+) -> Markup | None:
+    """A histogram as steps."""
+    if not max(heights):
         return None
     points = [(scale(edges[0]), _BOTTOM)]
-    for place, count in enumerate(counts):
-        y = _BOTTOM - (_BOTTOM - _TOP) * count / highest
+    for place, height in enumerate(heights):
+        y = up(height)
         if y != points[-1][1]:
             points.append((scale(edges[place]), points[-1][1]))
             points.append((scale(edges[place]), y))

@@ -4,6 +4,7 @@ import math
 
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def seconds(value: float, exact: bool = False) -> str:
@@ -27,16 +28,27 @@ def size(value: float) -> str:
 
 
 def percent(value: float, signed: bool = False) -> str:
-    """`2.1 %` of a share of 1."""
-    shown = f"{value * 100:.{0 if abs(value) >= 0.1 else 1}f}"
+    """`2.1 %`, `34.0 %` of a share of 1; number and sign stay on one line."""
+    shown = f"{value * 100:,.1f}"
     sign = "" if not float(shown) else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
-    return f"{sign}{shown.removeprefix('-')} %"
+    return f"{sign}{shown.removeprefix('-')}{NO_BREAK}%"
 
 
 def ratio(value: float) -> str:
     """`0.71x`, with the sign of multiplication."""
     digits = f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.0f}" if value >= 100 else f"{value:.2g}"
     return digits + TIMES
+
+
+def figure(value: float, digits: int = 4) -> str:
+    """`0.01197`, `1.607`, `4,980`, `47,943`: so many digits, whole from 1,000 on, with commas."""
+    shown = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 1e3 <= abs(float(shown)) < 1e9 else shown
+
+
+def row_number(place: int) -> str:
+    """Of the row at `place`, from 0, as messages and people count: from 1, the line of names left out."""
+    return f"{place + 1:,}"
 
 
 def rows(value: int) -> str:

@@ -1,6 +1,7 @@
 """`aetool report`: what it writes, says and refuses."""
 
 import json
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from aetool import storage
+from aetool.bundle import Bundle
+from aetool.cli.rows import as_read, was_trained_on
 from aetool.errors import OutputError
 
 MADE = runpy.run_path(str(Path(__file__).parents[1] / "report" / "bench_results.py"))
@@ -127,6 +130,33 @@ def test_a_bundle_becomes_a_page_beside_it(aetool, made, work):
     assert "new.csv" in text and "größe" in text and str(made) not in text
 
 
+def test_columns_that_are_kept_name_the_rows(aetool, fails, made, work):
+    header, *lines = (line.split(",") for line in (made / "new.csv").read_text(encoding="utf-8").splitlines())
+    given = ("report", made / "bundle", "--data", made / "new.csv", "-o", "page.html", "--keep")
+    assert aetool(*given, "id").exit_code == 0
+    text = (work / "page.html").read_text(encoding="utf-8")
+    numbers = re.findall(r"<h4>Row (\d+): .*?</h4><p class=.which.>id (.*?)</p>", text)
+    assert len(numbers) == 9
+    assert all(lines[int(number) - 1][header.index("id")] == name for number, name in numbers)
+    assert "'nowhere'" in fails(*given, "nowhere", "--overwrite")
+
+
+def test_the_rows_of_training_are_known(aetool, made, work):
+    told = "These are the rows that the model was trained on."
+    for name, is_told in (("train.csv", True), ("new.csv", False)):
+        aetool("report", made / "bundle", "--data", made / name, "--label", "broken", "-o", f"{name}.html")
+        assert (told in (work / f"{name}.html").read_text(encoding="utf-8")) is is_told
+
+
+def test_rows_are_those_of_training_with_and_without_labels_and_unknown_of_a_bundle_that_does_not_tell(made):
+    manifest = Bundle.open(made / "bundle").manifest
+    for label in (None, "broken"):
+        assert was_trained_on(manifest, as_read(manifest, made / "train.csv", label=label)) is True
+    table = as_read(manifest, made / "new.csv")
+    assert was_trained_on(manifest, table) is False
+    assert was_trained_on(manifest._replace(provenance={}), table) is None
+
+
 def test_a_bundle_without_data_is_shown_with_its_golden_rows(aetool, made, work):
     result = aetool("report", made / "bundle", "-o", "page.html")
     assert result.exit_code == 0 and "golden rows, " in result.stdout
@@ -138,8 +168,9 @@ def test_what_goes_with_a_bundle_does_not_go_with_a_measurement(aetool, bench):
         assert result.exit_code == 2 and "go with a bundle" in result.stderr
 
 
-def test_labels_need_data(aetool, made):
-    result = aetool("report", made / "bundle", "--label", "broken")
+@pytest.mark.parametrize("option", ["--label", "--keep"])
+def test_columns_need_data(aetool, made, option):
+    result = aetool("report", made / "bundle", option, "broken")
     assert result.exit_code == 2 and "give --data too" in result.stderr
 
 

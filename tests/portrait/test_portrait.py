@@ -132,6 +132,15 @@ def test_it_is_what_the_model_says_of_the_rows():
     assert found.drift is not None and not found.is_golden
 
 
+def test_what_names_a_row_goes_with_it_and_is_no_longer_than_a_name():
+    rows, labels = samples()
+    names = np.array([f"sample {number}" + "x" * 100 for number in range(len(rows))])
+    found = portray(BUNDLE, rows, labels, kept={"name": names, "number": np.arange(len(rows))})
+    assert found.kept == ("name", "number")
+    for row in (*found.worst, *found.best, *found.embedding_map.points):
+        assert row.kept == (names[row.number][:60], str(row.number))
+
+
 def test_without_rows_it_is_made_of_the_golden_ones():
     found = portray(BUNDLE)
     assert found.is_golden and "golden" in found.source and found.drift is None and found.curves is None

@@ -1,6 +1,7 @@
 """The page of a bundle: whole and safe as a document, and alive in a browser that opens it from the disk."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aetool.errors import InputError
 from aetool.manifest import Feature
 from aetool.portrait.portray import portray
 from aetool.report import bundle_page, read_result
+from aetool.report.traits import stability
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "exported" / "breast-cancer"
@@ -20,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SEGMENTS = {
     "clusters": 2,
     "rows": 100,
-    "stability": {"adjusted_rand_index": 0.8},
+    "stability": {"adjusted_rand_index": 0.53, "refits": 20},
     "segments": [
         {
             "segment": number,
@@ -49,13 +51,20 @@ def samples():
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    return portray(BUNDLE, *samples(), source="samples.csv")
+def names():
+    return np.array([f"sample {number:03}" for number in range(100)])
 
 
-def with_segments(portrait):
-    """As if `aetool segment` had made two: a row's place in the data tells its segment."""
-    points = tuple(dataclasses.replace(point, segment=point.number % 2) for point in portrait.embedding_map.points)
+@pytest.fixture(scope="module")
+def labelled(names):
+    return portray(BUNDLE, *samples(), kept={"id": names}, source="samples.csv")
+
+
+def with_segments(portrait, count=2):
+    """As if `aetool segment` had made some: a row's place in the data tells its segment."""
+    points = tuple(
+        dataclasses.replace(point, segment=point.number % count) for point in portrait.embedding_map.points
+    )
     return dataclasses.replace(
         portrait,
         manifest=portrait.manifest._replace(segments=SEGMENTS),
@@ -65,11 +74,45 @@ def with_segments(portrait):
 
 def test_everything_is_there_and_in_order(labelled):
     found = everything_is_in_order(bundle_page(with_segments(labelled)))
-    for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Precisions", "Training", "Model card"):
+    for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Training", "Model card"):
         assert heading in found.texts
     assert "Made of the golden rows" not in found.text
-    assert "17 against 13 in the middle of all (1.3 x)" in found.text
+    assert "17 against 13 in the middle of all (1.3\xa0x)" in found.text
     assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
+
+
+def test_precisions_are_compared_where_there_are_several(labelled):
+    variants = labelled.manifest.variants
+    assert list(variants) == ["fp32"] and "Precisions" not in everything_is_in_order(bundle_page(labelled)).texts
+    manifest = labelled.manifest._replace(variants={**variants, "fp16": variants["fp32"]._replace(figures={})})
+    found = everything_is_in_order(bundle_page(dataclasses.replace(labelled, manifest=manifest)))
+    assert "Precisions" in found.texts and "AUROC drop" not in found.texts  # which neither tells
+
+
+def test_what_other_thresholds_would_flag_is_never_more_than_was_asked_for(labelled):
+    text = bundle_page(labelled)
+    lines = re.findall(r'scope="row">([\d.]+)\xa0%</th><td[^>]*>[^<]*</td><td[^>]*data-value="(\d+)"', text)
+    assert len(lines) == 6
+    assert all(int(flags) <= float(share) / 100 * labelled.rows for share, flags in lines)
+
+
+def test_the_histogram_counts_rows_and_of_two_kinds_shares(labelled):
+    assert ">share of its kind</text>" in bundle_page(labelled)
+    alone = dataclasses.replace(labelled.histogram, anomalies=None)
+    text = bundle_page(dataclasses.replace(labelled, histogram=alone, anomalies=None, curves=None))
+    assert ">rows</text>" in text and ">share of its kind</text>" not in text
+
+
+@pytest.mark.parametrize(
+    ("index", "word"),
+    [(0.95, "excellent"), (0.8, "good"), (0.7, "moderate"), (0.53, "poor: other rows would give other groups")],
+)
+def test_the_page_says_of_stable_segments_what_the_command_says(labelled, index, word):
+    found = {"adjusted_rand_index": index, "refits": 20}
+    portrait = with_segments(labelled)
+    manifest = portrait.manifest._replace(segments={**SEGMENTS, "stability": found})
+    text = bundle_page(dataclasses.replace(portrait, manifest=manifest))
+    assert f"Stability: {stability(found)}" in text and f"{index:.2f}, {word} (" in text
 
 
 def test_without_data_it_says_that_the_rows_are_golden():
@@ -84,6 +127,35 @@ def test_without_javascript_the_numbers_of_the_bundles_threshold_stand_there(lab
     assert text.count('class="slider" hidden=""') == 2  # nothing to move that does not move
 
 
+def test_every_segment_of_the_map_looks_like_no_other(labelled):
+    text = bundle_page(with_segments(labelled, 50))
+    figure = text[text.index("map-segment-title") :].split("</svg>")[0]
+    looks = re.findall(r'<path d="M[-\d.]+,[-\d.]+(h0|m[^"M]*).*?" class="(g\d) dots', figure)
+    assert len(looks) == len(set(looks)) == 50
+    assert len({colour for _, colour in looks[:10]}) == 10
+    style = page_style(text)
+    for scheme in style.split("prefers-color-scheme: dark"):
+        assert len(dict.fromkeys(re.findall(r"--g\d: (#\w+)", scheme))) == 10
+
+
+def page_style(text):
+    return text[text.index("<style>") : text.index("</style>")]
+
+
+def test_a_row_is_told_by_its_number_from_1_and_by_what_names_it(labelled, names):
+    worst = labelled.worst[0]
+    found = everything_is_in_order(bundle_page(labelled))
+    assert any(text.startswith(f"Row {worst.number + 1}: score ") for text in found.texts)
+    assert f"id {names[worst.number]}" in found.texts and "Rows are counted from 1" in found.text
+
+
+def test_long_names_of_columns_are_shown_whole(labelled):
+    name = "a_name_as_long_as_those_that_data_warehouses_make_of_three_tables"
+    first, *rest = labelled.worst[0].features
+    worst = dataclasses.replace(labelled.worst[0], features=(dataclasses.replace(first, name=name), *rest))
+    assert f"<strong>{name}</strong>" in bundle_page(dataclasses.replace(labelled, worst=(worst,)))
+
+
 def test_hostile_names_are_shown_as_text(labelled):
     manifest = labelled.manifest._replace(
         name=HOSTILE,
@@ -94,13 +166,16 @@ def test_hostile_names_are_shown_as_text(labelled):
     worst = tuple(
         dataclasses.replace(
             row,
+            kept=(HOSTILE,),
             features=tuple(
                 dataclasses.replace(one, name=HOSTILE, found=HOSTILE, expected=HOSTILE) for one in row.features
             ),
         )
         for row in labelled.worst
     )
-    text = bundle_page(dataclasses.replace(labelled, manifest=manifest, source=HOSTILE, worst=worst))
+    text = bundle_page(
+        dataclasses.replace(labelled, manifest=manifest, source=HOSTILE, worst=worst, kept=(HOSTILE,))
+    )
     everything_is_in_order(text)
     assert "<script>alert" not in text
 
@@ -110,6 +185,30 @@ def test_50_000_rows_and_all_their_pictures_take_less_than_3_mb():
     noise = np.random.default_rng(0).normal(1, 0.05, (50_000, 30)).astype(np.float32)
     many = portray(BUNDLE, np.tile(rows, (500, 1)) * noise, np.tile(labels, 500))
     assert len(bundle_page(with_segments(many)).encode()) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "told", "not_told"),
+    [
+        (True, "These are the rows that the model was trained on.", 'badge less">No drift'),
+        (None, "no news if the model was made from these very rows", 'badge less">No drift'),
+        (False, 'badge less">No drift', "no news"),
+    ],
+)
+def test_no_drift_is_news_of_other_rows_than_those_of_training_alone(labelled, trained_on, told, not_told):
+    stable = {**labelled.drift, "drifted": False, "reasons": ()}
+    text = bundle_page(dataclasses.replace(labelled, drift=stable, trained_on=trained_on))
+    assert told in text and not_told not in text
+    drifted = {**stable, "drifted": True, "reasons": ("5.0% of the rows are flagged",)}
+    text = bundle_page(dataclasses.replace(labelled, drift=drifted, trained_on=trained_on))
+    assert ">Drift</span>" in text and "5.0\xa0% of the rows" in text and "no news" not in text
+
+
+def test_missing_values_have_columns_where_there_are_any(labelled):
+    assert "missing before" not in bundle_page(labelled)
+    features = ({**labelled.drift["features"][0], "missing": 0.1}, *labelled.drift["features"][1:])
+    missing = dataclasses.replace(labelled, drift={**labelled.drift, "features": features})
+    assert ">missing</th>" in bundle_page(missing) and "missing before" not in bundle_page(missing)
 
 
 def test_the_benchmark_of_the_bundle_is_shown_and_another_bundles_refused(labelled, write):
@@ -143,10 +242,10 @@ def browser():
 def opened(browser, labelled, tmp_path):
     """The page, opened from the disk; what it asks for and says on the console is kept."""
     file = tmp_path / "page.html"
-    file.write_text(bundle_page(with_segments(labelled)), encoding="utf-8")
     pages = []
 
-    def go(**options):
+    def go(portrait=None, **options):
+        file.write_text(bundle_page(portrait or with_segments(labelled)), encoding="utf-8")
         page = browser.new_page(**options)
         page.asked, page.said = [], []
         page.on("request", lambda request: page.asked.append(request.url))
@@ -174,6 +273,39 @@ def test_it_opens_from_the_disk_asks_for_nothing_and_is_as_wide_as_the_window(op
     assert page.locator("#threshold-slider").is_visible() and page.locator("#map-slider").is_visible()
 
 
+OVERLAPS = """selector => {
+    const boxes = [...document.querySelectorAll(selector)].map((text) => [text, text.getBoundingClientRect()]);
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1)
+        .filter(([other, b]) => one.ownerSVGElement === other.ownerSVGElement && meet(a, b))
+        .map(([other]) => one.textContent + " | " + other.textContent));
+}"""
+
+
+CUT = """() => {
+    for (const one of document.querySelectorAll("details")) one.open = true;
+    return [...document.querySelectorAll(".explained .scroll, .explained p")]
+        .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent);
+}"""
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_text_covers_another_and_none_of_a_rows_card_is_cut(opened, labelled, width):
+    page = opened(with_segments(labelled, 12), viewport={"width": width, "height": 900})
+    assert page.locator("svg .large").count() == 12
+    assert page.evaluate(OVERLAPS, "svg text") == []
+    assert page.evaluate(CUT) == []
+
+
+def test_a_table_wider_than_its_place_says_that_it_scrolls(opened, labelled):
+    page = opened(labelled, viewport={"width": 375, "height": 900})
+    drift = page.locator("section[aria-labelledby=drift] .wide")
+    drift.wait_for(state="visible")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    drift.wait_for(state="hidden")
+
+
 def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     page, sweep = opened(), labelled.sweep
     slider = page.locator("#threshold-slider")
@@ -184,7 +316,7 @@ def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     assert flagged(page) == sweep.flagged[3]
-    assert f"{sweep.hits[3] / labelled.anomalies * 100:.0f} %" in page.inner_text("#does-recall")
+    assert f"{sweep.hits[3] / labelled.anomalies * 100:.1f}\xa0%" in page.inner_text("#does-recall")
     assert page.inner_text("#does-recall") in slider.get_attribute("aria-valuetext")
     assert marks[0] != page.get_attribute("#roc-mark", "transform")
     assert marks[1] != page.get_attribute("#threshold-line", "transform")
@@ -208,13 +340,14 @@ def test_the_mouse_drags_the_threshold(opened, labelled):
     assert flagged(page) == 0  # let go
 
 
-def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled):
+def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled, names):
     page = opened()
+    assert page.inner_text("#map-told").startswith("row ")  # before anything was moved
     page.locator("#map-slider").focus()
     page.keyboard.press("End")
     page.keyboard.press("Home")
     worst = labelled.worst[0]
-    assert page.inner_text("#map-told").startswith(f"row {worst.number}, score ")
+    assert page.inner_text("#map-told").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
     assert "segment" in page.inner_text("#map-told") and "labelled" in page.inner_text("#map-told")
     ring = page.locator("#map .ring").first
     ring.scroll_into_view_if_needed()
@@ -222,7 +355,7 @@ def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opene
     assert page.locator("#map-tip").is_hidden()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert page.inner_text("#map-tip") == page.inner_text("#map-told")
-    assert page.inner_text("#map-tip").startswith(f"row {worst.number}, ")
+    assert page.inner_text("#map-tip").startswith(f"row {worst.number + 1}, ")
 
 
 def test_every_control_has_a_name_and_every_picture_is_told(opened):

@@ -30,9 +30,12 @@ def test_seconds(value, shown):
 def test_other_numbers():
     assert [units.count(value) for value in (0, 512, 999.7, 4096, 1.234e6)] == ["0", "512", "1k", "4.1k", "1.23M"]
     assert [units.size(value) for value in (12, 540_000, 16 * 2**30)] == ["12 B", "527 KiB", "16 GiB"]
-    assert [units.percent(0.021), units.percent(-0.0305, signed=True)] == ["2.1 %", "\N{MINUS SIGN}3.0 %"]
-    assert [units.percent(x, signed=True) for x in (0, -1e-5, 0.02, 1)] == ["0.0 %", "0.0 %", "+2.0 %", "+100 %"]
-    assert [units.percent(x) for x in (1, -0.2)] == ["100 %", "\N{MINUS SIGN}20 %"]
+    shares = [units.percent(x, signed=True) for x in (0, -1e-5, -0.0305, 0.02, 1)]
+    assert shares == [f"{n}{units.NO_BREAK}%" for n in ("0.0", "0.0", "\N{MINUS SIGN}3.0", "+2.0", "+100.0")]
+    assert [units.percent(x) for x in (0.344, -0.2)] == ["34.4\xa0%", "\N{MINUS SIGN}20.0\xa0%"]
+    assert [units.figure(x) for x in (0.0119712, 1.6, 999.96, 1000, 4980.2, -47943)] == [
+        *("0.01197", "1.6", "1,000", "1,000", "4,980", "-47,943")
+    ]
     assert [units.ratio(x) for x in (0.0216, 1, 23.88, 162.4)] == [
         f"{n}{units.TIMES}" for n in ("0.022", "1.00", "23.88", "162")
     ]

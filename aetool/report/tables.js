@@ -1,4 +1,5 @@
-// Columns are sorted by a press on their heading. Without JavaScript the tables are whole, in the order of the file.
+// Columns are sorted by a press on their heading; a table wider than its place says that it scrolls.
+// Without JavaScript the tables are whole, in the order of the file.
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -16,4 +17,12 @@ for (const table of document.querySelectorAll("table")) {
       table.tBodies[0].append(...rows);
     });
   });
+}
+for (const region of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "wide";
+  hint.textContent = "Goes on to the right: scroll it sideways";
+  hint.hidden = true;
+  region.before(hint);
+  new ResizeObserver(() => (hint.hidden = region.scrollWidth <= region.clientWidth + 1)).observe(region);
 }
