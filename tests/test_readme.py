@@ -74,3 +74,15 @@ def test_every_link_into_the_repository_leads_somewhere():
 def test_every_command_that_prose_names_exists():
     named = set(re.findall(r"`aetool ([a-z]+)", TEXT))
     assert named <= set(main.commands)
+
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_table_renders(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, rule, *rows = [re.sub(r"`[^`]*`|\\\|", "", line).strip() for line in table.splitlines()] + [""]
+        assert re.fullmatch(r"\|(?: ?:?-+:? ?\|)+", rule), f"rows without a head above them:\n{table}"
+        assert {row.count("|") for row in (head, *rows[:-1])} == {rule.count("|")}, table
