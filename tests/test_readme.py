@@ -86,3 +86,9 @@ def test_every_table_renders(page):
         head, rule, *rows = [re.sub(r"`[^`]*`|\\\|", "", line).strip() for line in table.splitlines()] + [""]
         assert re.fullmatch(r"\|(?: ?:?-+:? ?\|)+", rule), f"rows without a head above them:\n{table}"
         assert {row.count("|") for row in (head, *rows[:-1])} == {rule.count("|")}, table
+
+
+def test_nothing_is_said_to_be_installed_from_an_index_where_aetool_is_not():
+    told = [*(ROOT / "aetool").rglob("*.py"), *(ROOT / "examples").rglob("*.*"), *PAGES]
+    found = [path for path in told if path.suffix in (".py", ".md") and "aetool[" in path.read_text("utf-8")]
+    assert found == []

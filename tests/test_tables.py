@@ -698,7 +698,7 @@ for job in (lambda: read_table("t.csv"), lambda: write_table("t.parquet", {"a": 
     try:
         job()
     except DependencyError as error:
-        assert "aetool[tables]" in str(error) and error.extra == "tables"
+        assert "with the extra 'tables'" in str(error) and error.extra == "tables"
     else:
         raise SystemExit("no error")
 """
