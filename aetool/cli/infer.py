@@ -74,7 +74,7 @@ def reconstruct(**arguments: Any) -> Result:
 @click.command()
 @click.option(
     "--explain",
-    type=click.IntRange(1),
+    type=options.Count(),
     metavar="N",
     help="Name the N features that contribute most to each score.",
 )

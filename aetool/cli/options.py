@@ -42,6 +42,15 @@ class IntegerList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of integers such as 64,32", param, ctx)
 
 
+class Count(click.IntRange):
+    """An integer of 1 or more."""
+
+    name = "integer"  # IntRange calls a word "not a valid integer range"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+
 class NumberList(click.ParamType[Any]):
     """`0.5,2` as a tuple of numbers, or the JSON file that lists them, alone or under the option's name."""
 

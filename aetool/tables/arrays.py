@@ -37,7 +37,7 @@ def read_rows(
     """
     path = Path(path)
     if not _has_more_axes(path):
-        return read_table(path, columns=columns, drop=drop, label=label)
+        return read_table(path, columns=columns, drop=drop, label=label, categorical=None)
     if columns or drop:
         raise InputError(f"{path}: columns and drop choose columns of a table, this is an array: leave them out")
     return read_array(path, label=label)

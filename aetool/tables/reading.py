@@ -31,7 +31,7 @@ def read_table(
     label: str | None = None,
     keep: Sequence[str] = (),
     only: Sequence[str] | None = None,
-    categorical: Sequence[str] = (),
+    categorical: Sequence[str] | None = (),
     categories: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
     """Read a file by its ending.
@@ -45,7 +45,8 @@ def read_table(
         only: the features that a model needs: taken, as by `Table.align`, from what the other options leave.
         categorical: feature columns that hold categories, text or codes; "auto" among them: every column of text,
             or of true and false. Their values in the table are indexes into `Table.categories`, which are the
-            distinct texts, sorted; an empty cell, or one such as NA, is missing.
+            distinct texts, sorted; an empty cell, or one such as NA, is missing. None: the network takes numbers
+            only, and no message offers categories.
         categories: those of a model, by feature: no others are learnt, a value that is none of them becomes -1.
 
     Raises:

@@ -380,3 +380,22 @@ def test_a_failure_of_the_machine_is_one_line_too(fails, made, monkeypatch, erro
 def test_a_fault_of_aetool_itself_keeps_its_traceback(aetool, made, monkeypatch):
     monkeypatch.setattr("aetool.load", lambda *_, **__: 1 / 0)
     assert isinstance(aetool("score", made / "bundle", made / "new.csv").exception, ZeroDivisionError)
+
+
+def test_more_reasons_than_features_are_told_to_be_too_many_and_a_word_is_no_integer(aetool, made):
+    score = ("score", made / "bundle", made / "new.csv", "--explain")
+    told = aetool(*score, 99)
+    assert told.exit_code == 0 and "why_4_found" in told.stdout and "why_5" not in told.stdout
+    assert told.stderr == "--explain 99: the model has 4 features, all of them are named\n"
+    assert aetool(*score, 4).stderr == ""
+    for wrong, reason in (("x", "'x' is not a valid integer."), ("0", "0 is not in the range x>=1.")):
+        refused = aetool(*score, wrong)
+        assert refused.exit_code == 2 and refused.stderr.rstrip().endswith(reason)
+
+
+def test_a_feature_as_label_is_told_to_be_a_feature(fails, made):
+    for command in (
+        ("evaluate", made / "bundle", made / "new.csv"),
+        ("report", made / "bundle", "--data", made / "new.csv"),
+    ):
+        assert "'heat' is a feature of this model and cannot be the label" in fails(*command, "--label", "heat")

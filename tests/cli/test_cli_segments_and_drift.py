@@ -166,7 +166,7 @@ def test_drift_leaves_labelled_anomalies_out(aetool, made):
 
 def test_what_drift_cannot_compare_fails_with_exit_code_1(fails, shops, tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    assert "missing columns" in fails("drift", shops / "bundle", "--data", tmp_path / "other.csv")
+    assert "columns are missing" in fails("drift", shops / "bundle", "--data", tmp_path / "other.csv")
 
 
 @pytest.mark.parametrize("segments", [{"clusters": 2}, {"segments": [{}]}, {"segments": 3}])
