@@ -55,9 +55,14 @@ def adopt(
     Example:
       aetool adopt net.onnx --data machines.csv --label broken -o exported/machines
     """
+    from aetool.tables import check_table
+
     chosen = {name: given.pop(name) for name in options.PUBLISHING}
     options.require_one_rule(chosen)
     output = output or Path("exported") / model.stem
+    check_table(
+        data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+    )
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "adopting"):
         from aetool.export import AdoptOptions, ExportOptions

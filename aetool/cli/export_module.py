@@ -57,8 +57,14 @@ def export_users_module(
     **reading: Any,
 ) -> Result:
     """Load a module, export it; `reading` are fields of `ModuleOptions`, None where not given."""
+    from aetool.tables import check_table
+
     _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
     output = output or Path("exported") / Path(spec.rpartition(":")[0]).stem
+    if data is not None:
+        check_table(
+            data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+        )
     places.require_free(output, publishing["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, ModuleOptions, export_module

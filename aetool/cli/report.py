@@ -7,7 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.output import Result, reports
-from aetool.cli.rows import rows_for
+from aetool.cli.rows import check_rows, rows_for
 from aetool.errors import InputError, OutputError
 
 _ENDINGS = (".html", ".htm")
@@ -61,7 +61,6 @@ def report(
     output = output or (
         result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
     )
-    _require_place(output, result, overwrite)
     if is_bundle:
         return _of_bundle(result, data, label, bench, umap, provider, precision, output, overwrite)
     return _of_measurement(result, output, overwrite)
@@ -92,10 +91,14 @@ def _of_bundle(
     from aetool.portrait.portray import portray
     from aetool.report import BenchResult, bundle_page, read_result
 
+    manifest = Bundle.open(bundle).manifest
+    if data is not None:
+        check_rows(manifest, data, label=label)
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
         raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
-    rows = None if data is None else rows_for(Bundle.open(bundle).manifest, data, label=label)
+    _require_place(output, bundle, overwrite)
+    rows = None if data is None else rows_for(manifest, data, label=label)
     portrait = portray(
         bundle,
         None if rows is None else rows.values,
@@ -121,6 +124,7 @@ def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
     from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
 
     found = read_result(result)
+    _require_place(output, result, overwrite)
     if isinstance(found, TuningResult):
         counts: dict[str, Any] = {"candidates": len(found.trials)}
         return _written(output, tuning_page(found), overwrite, counts, f"{len(found.trials)} candidates", "")

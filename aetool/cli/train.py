@@ -67,7 +67,7 @@ def train(
       aetool train machines.csv --label broken --drop serial -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
-    from aetool.tables import read_table
+    from aetool.tables import check_table, read_table
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -78,16 +78,17 @@ def train(
                 f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
+    reading: dict[str, Any] = {
+        "label": label,
+        "drop": options.flat(drop),
+        "columns": options.flat(columns) or None,
+        "categorical": options.flat(categorical),
+    }
+    check_table(data, **reading)
     places.require_free(output, overwrite, places.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
-    table = read_table(
-        data,
-        label=label,
-        drop=options.flat(drop),
-        columns=options.flat(columns) or None,
-        categorical=options.flat(categorical),
-    )
+    table = read_table(data, **reading)
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}

@@ -399,3 +399,30 @@ def test_a_feature_as_label_is_told_to_be_a_feature(fails, made):
         ("report", made / "bundle", "--data", made / "new.csv"),
     ):
         assert "'heat' is a feature of this model and cannot be the label" in fails(*command, "--label", "heat")
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        (("train", "{data}", "-o", "taken"), "none.csv"),
+        (("train", "train.csv", "--label", "{column}", "-o", "taken"), "nope"),
+        (("report", "bundle", "--data", "{data}", "-o", "taken.html"), "none.csv"),
+        (("report", "bundle", "--data", "new.csv", "--label", "{column}", "-o", "taken.html"), "nope"),
+        (("report", "{data}", "-o", "taken.html"), "none.csv"),
+        (("score", "bundle", "{data}", "-o", "taken.csv"), "none.csv"),
+        (("score", "bundle", "new.csv", "--keep", "{column}", "-o", "taken.csv"), "nope"),
+        (("evaluate", "bundle", "{data}", "--compression", "--plot", "taken.svg"), "none.csv"),
+        (("bench", "bundle", "--data", "{data}", "-o", "taken.json"), "none.csv"),
+        (("adopt", "net.onnx", "--data", "{data}", "-o", "taken"), "none.csv"),
+        (("export", "--module", "net.py:Net", "--data", "new.csv", "--label", "{column}", "-o", "taken"), "nope"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_wrong_input_is_told_before_an_output_that_is_there(fails, made, work, command, wrong):
+    for name in ("bundle", "train.csv", "new.csv"):
+        (work / name).symlink_to(made / name)
+    (work / "taken").mkdir()
+    for ending in ("html", "csv", "svg", "json"):
+        (work / f"taken.{ending}").touch()
+    line = fails(*(word.format(data=wrong, column=wrong) for word in command))
+    assert wrong in line and "taken" not in line
