@@ -48,7 +48,9 @@ def info(path: Path) -> Result:
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
-        ("provenance", _listed(manifest.provenance)),
+        *_epochs(manifest.provenance.get("history")),
+        ("provenance", _listed({k: v for k, v in manifest.provenance.items() if k not in ("history", "epochs")})),
+        *_segments(manifest.segments),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
         ("files", file_sizes({name: record.size for name, record in manifest.files.items()})),
     ]
@@ -84,10 +86,28 @@ def _checkpoint(path: Path) -> Result:
         *_categories(trained.categories),
         ("architecture", _listed(architecture)),
         ("training", _listed(training)),
-        ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
+        *_epochs(trained.history),
         ("provenance", _listed(trained.provenance)),
     ]
     return Result(document, lambda out: out.print(facts(pairs)))
+
+
+def _epochs(history: Any) -> list[tuple[str, str]]:
+    """A line on the losses of all epochs, where there are any: a manifest's provenance is anybody's."""
+    try:
+        best = min(float(epoch["validation_loss"]) for epoch in history)
+    except (TypeError, KeyError, ValueError):
+        return []
+    return [("epochs", f"{len(history)}, best validation loss {best:.4f}")]
+
+
+def _segments(segments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line `5, stability 0.93`, where there are any; they may have been changed by hand."""
+    try:
+        index = float(segments["stability"]["adjusted_rand_index"])
+        return [("segments", f"{segments['clusters']}, stability {index:.2f} (aetool segment --profile)")]
+    except (TypeError, KeyError, ValueError):
+        return []
 
 
 def _categories(categories: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -426,3 +426,12 @@ def test_a_wrong_input_is_told_before_an_output_that_is_there(fails, made, work,
         (work / f"taken.{ending}").touch()
     line = fails(*(word.format(data=wrong, column=wrong) for word in command))
     assert wrong in line and "taken" not in line
+
+
+def test_info_tells_of_a_bundle_s_training_what_it_tells_of_the_checkpoint_s(aetool, made):
+    of_bundle, of_checkpoint = (
+        dict(line.split(maxsplit=1) for line in aetool("info", made / name).stdout.splitlines() if " " in line)
+        for name in ("bundle", "checkpoint")
+    )
+    assert of_bundle["epochs"] == of_checkpoint["epochs"] and of_bundle["epochs"].startswith("20, best validation")
+    assert "history" not in of_bundle["provenance"] and "rows trained" in of_bundle["provenance"]

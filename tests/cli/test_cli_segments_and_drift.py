@@ -60,6 +60,7 @@ def test_segments_are_made_shown_and_given_to_rows(aetool, bundle, shops, tmp_pa
     assert "in the middle of all (" in made.stdout and "stability" in made.stdout
     shown = aetool("segment", bundle, "--profile")
     assert shown.stdout == made.stdout
+    assert "segments         2, stability " in aetool("info", bundle).stdout
     assigned = aetool("segment", bundle, shops / "same.csv", "--keep", "id,kind")
     found = rows_of(assigned.stdout)
     assert list(found[0]) == ["id", "kind", "segment"] and len(found) == 150
