@@ -44,6 +44,7 @@ def adopt(
     label: str | None,
     columns: tuple[tuple[str, ...], ...],
     drop: tuple[tuple[str, ...], ...],
+    verbose: bool,
     **given: Any,
 ) -> Result:
     """Make a bundle of an autoencoder that is an ONNX file already.
@@ -77,4 +78,4 @@ def adopt(
         options=ExportOptions(**chosen),
         reading=AdoptOptions(**reading),
     )
-    return published(exported, output)
+    return published(exported, output, verbose)

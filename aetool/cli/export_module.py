@@ -47,6 +47,7 @@ def export_users_module(
     spec: str,
     output: Path | None,
     publishing: dict[str, Any],
+    verbose: bool,
     *,
     weights: Path | None,
     data: Path | None,
@@ -82,7 +83,7 @@ def export_users_module(
         options=ExportOptions(**publishing),
         reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
     )
-    return published(exported, output)
+    return published(exported, output, verbose)
 
 
 def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given: dict[str, Any]) -> None:

@@ -149,8 +149,9 @@ PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", 
 
 
 def publishing(command: Any) -> Any:
-    """The options that become `aetool.export.ExportOptions`, PUBLISHING, and where to."""
+    """The options that become `aetool.export.ExportOptions`, PUBLISHING, where to, and how much to tell."""
     for decorate in (
+        click.option("--verbose", is_flag=True, help="Show what was compared, output by output."),
         overwrite,
         click.option(
             "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."

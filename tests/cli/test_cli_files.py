@@ -428,6 +428,16 @@ def test_a_wrong_input_is_told_before_an_output_that_is_there(fails, made, work,
     assert wrong in line and "taken" not in line
 
 
+def test_export_tells_in_few_lines_what_was_proven_and_all_of_it_when_asked(aetool, made, work):
+    export = ("export", made / "checkpoint", "-o", "mine", "--overwrite")
+    short, long = aetool(*export).stdout, aetool(*export, "--verbose").stdout
+    assert [line.split()[0] for line in short.splitlines()] == ["bundle", "files", "threshold", "proven", "next"]
+    with np.load(work / "mine" / "golden.npz") as golden:
+        rows = len(golden["features"])
+    assert f"what PyTorch in float64 does: {rows} real rows" in short and ", 0 decisions flipped" in short
+    assert long.endswith(short) and "detector      is_anomaly" in long and f"The {rows} golden rows" in long
+
+
 def test_info_tells_of_a_bundle_s_training_what_it_tells_of_the_checkpoint_s(aetool, made):
     of_bundle, of_checkpoint = (
         dict(line.split(maxsplit=1) for line in aetool("info", made / name).stdout.splitlines() if " " in line)
