@@ -12,6 +12,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.config import config_option
 from aetool.cli.extras import needs
+from aetool.cli.losses import epochs_line
 from aetool.cli.output import Result, console, facts, reports, say
 
 # As in aetool.model.config, whose package imports torch; a test holds them together.
@@ -111,6 +112,7 @@ def train(
         "architecture": asdict(architecture),
         "epochs": len(trained.history),
         "validation_loss": best["validation_loss"],
+        "validation_loss_of_mean": trained.provenance["validation_loss_of_mean"],
         **{key: trained.provenance[key] for key in ("rows_trained", "rows_held_out", "interrupted")},
     }
 
@@ -122,7 +124,7 @@ def train(
                     ("checkpoint", str(output)),
                     ("shape", "-".join(map(str, widths + widths[-2::-1]))),
                     ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
-                    ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
+                    ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
                     ("next", f"aetool export {shlex.quote(str(output))}"),
                 ]
             )
