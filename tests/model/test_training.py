@@ -221,7 +221,7 @@ def test_golden_rows_are_held_out_rows_and_anomalies_that_float32_can_score(make
     assert len(found.held_out.scores) == len(held_out)
 
 
-def test_the_loss_of_the_mean_is_that_of_the_training_rows_mean_on_the_held_out_ones(
+def test_the_loss_of_the_mean_is_that_of_the_training_rows_on_the_held_out_ones(
     make_table: MakeTable,
 ) -> None:
     held_out, training = held_out_and_training(len(ROWS), QUICK)
