@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from aetool.errors import InputError
-from aetool.tables import check_table, header, read_table
-from aetool.tables.reading import table_header
+from aetool.tables import header, read_table
+from aetool.tables.reading import check_table, table_header
 
 CSV = {
     "plain": b"a,b,y\n1,2,0\n",

@@ -56,7 +56,7 @@ def adopt(
     Example:
       aetool adopt net.onnx --data machines.csv --label broken -o exported/machines
     """
-    from aetool.tables import check_table
+    from aetool.tables.reading import check_table
 
     chosen = {name: given.pop(name) for name in options.PUBLISHING}
     options.require_one_rule(chosen)

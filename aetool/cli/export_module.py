@@ -58,7 +58,7 @@ def export_users_module(
     **reading: Any,
 ) -> Result:
     """Load a module, export it; `reading` are fields of `ModuleOptions`, None where not given."""
-    from aetool.tables import check_table
+    from aetool.tables.reading import check_table
 
     _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
     output = output or Path("exported") / Path(spec.rpartition(":")[0]).stem

@@ -26,7 +26,8 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
     Raises:
         InputError: there is no such file, or its columns are not the model's, the label or those to keep.
     """
-    from aetool.tables import check_array, check_table
+    from aetool.tables.arrays import check_array
+    from aetool.tables.reading import check_table
 
     if len(manifest.input_shape) == 1:
         names, categories = manifest.feature_names or None, manifest.categories

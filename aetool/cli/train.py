@@ -68,7 +68,7 @@ def train(
       aetool train machines.csv --label broken --drop serial -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
-    from aetool.tables import check_table, read_table
+    from aetool.tables.reading import check_table, read_table
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}

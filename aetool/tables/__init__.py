@@ -5,15 +5,13 @@ id columns travel beside it. `read_rows` and `read_array` take NPY and NPZ array
 of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 """
 
-from aetool.tables.arrays import check_array, read_array, read_rows
-from aetool.tables.reading import check_table, read_table, table_from_columns
+from aetool.tables.arrays import read_array, read_rows
+from aetool.tables.reading import read_table, table_from_columns
 from aetool.tables.table import Table, fingerprint
 from aetool.tables.writing import require_array_ending, write_arrays, write_csv, write_table
 
 __all__ = [
     "Table",
-    "check_array",
-    "check_table",
     "fingerprint",
     "read_array",
     "read_rows",
