@@ -50,6 +50,8 @@ class Bundle:
         where = plain_path(path)
         found = _what_is_there(where)
         if found != "a directory":
+            if found == "nothing":
+                found += _nearest(where)
             raise BundleError(
                 f"{where}: a bundle directory was expected, found {found}; make one with aetool export"
             )
@@ -158,6 +160,12 @@ def _what_is_there(path: str) -> str:
         return "nothing"
     except OSError as error:
         return f"what cannot be opened ({error.strerror})"
+
+
+def _nearest(path: str) -> str:
+    """A hint at the name that was probably meant; imported here, for mistakes alone need it."""
+    made: str = importlib.import_module("aetool.nearest").file_hint(importlib.import_module("pathlib").Path(path))
+    return made
 
 
 def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:

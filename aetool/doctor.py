@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from aetool.bundle import Bundle
-from aetool.errors import AetoolError, DependencyError
+from aetool.errors import AetoolError, DependencyError, install_with
 from aetool.runtime.cores import Cores, cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, candidates
@@ -104,11 +104,10 @@ def _one_runtime(installed: dict[str, str]) -> Finding:
             "onnxruntime",
             f"{described} are installed together and overwrite each other",
             False,
-            f"pip uninstall -y {' '.join(installed)}; then pip install one: 'aetool[cpu]', 'aetool[gpu]' or "
-            "'aetool[cuda]'",
+            f"pip uninstall -y {' '.join(installed)}; then {install_with('cpu', 'gpu', 'cuda')}",
         )
     if not installed:
-        return Finding("onnxruntime", "not installed", False, "pip install 'aetool[cpu]', or 'aetool[gpu]'")
+        return Finding("onnxruntime", "not installed", False, install_with("cpu", "gpu"))
     return Finding("onnxruntime", described, True)
 
 

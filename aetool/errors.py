@@ -22,6 +22,11 @@ def reason_of(error: BaseException, most: int = 300) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
+def install_with(*extras: str) -> str:
+    """What to do where a package is missing; how is in the README: aetool comes from no index."""
+    return f"install aetool with the extra {' or '.join(map(repr, extras))}"
+
+
 class AetoolError(Exception):
     """Base class: catch it to catch everything that aetool raises on purpose."""
 
@@ -79,5 +84,5 @@ class DependencyError(AetoolError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str, remedy: str = "") -> None:
         self.extra = extra
-        remedy = remedy or f"pip install 'aetool[{extra}]'"
+        remedy = remedy or install_with(extra)
         super().__init__(f"{purpose} needs {package}, which is not installed: {remedy}")

@@ -6,15 +6,18 @@ from pathlib import Path
 
 
 def hint(word: str, known: Iterable[str]) -> str:
-    """` (nearest: 'train')`, or nothing where none is near; for a message, after the word."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (nearest: {near[0]!r})" if near else ""
+    """` (nearest: 'train')`, or nothing where none is near, capitals or not; for a message, after the word."""
+    folded: dict[str, str] = {}
+    for name in known:
+        folded.setdefault(name.casefold(), name)
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" (nearest: {folded[near[0]]!r})" if near else ""
 
 
 def file_hint(path: Path) -> str:
     """The same for the name of a file or directory that is not there, among those beside it."""
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no directory can have
         return ""
     return hint(path.name, (name for name in beside if name.isprintable()))

@@ -77,7 +77,7 @@ def sign(manifest: bytes, private_key: str | Path) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def require_signed(bundle: Path, manifest: bytes, public_key: str | Path) -> None:
+def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) -> None:
     """Refuse a bundle whose manifest, as read, was not signed with the private half of `public_key`.
 
     Raises:
@@ -86,7 +86,7 @@ def require_signed(bundle: Path, manifest: bytes, public_key: str | Path) -> Non
         DependencyError: `cryptography` is not installed.
     """
     _require_installed()
-    key = _key(public_key, "public")
+    key, bundle = _key(public_key, "public"), Path(bundle)
     where = bundle / SIGNATURE
     try:
         text = read_inside(bundle, SIGNATURE, _MAX_BYTES)

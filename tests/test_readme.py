@@ -74,3 +74,21 @@ def test_every_link_into_the_repository_leads_somewhere():
 def test_every_command_that_prose_names_exists():
     named = set(re.findall(r"`aetool ([a-z]+)", TEXT))
     assert named <= set(main.commands)
+
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_table_renders(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, rule, *rows = [re.sub(r"`[^`]*`|\\\|", "", line).strip() for line in table.splitlines()] + [""]
+        assert re.fullmatch(r"\|(?: ?:?-+:? ?\|)+", rule), f"rows without a head above them:\n{table}"
+        assert {row.count("|") for row in (head, *rows[:-1])} == {rule.count("|")}, table
+
+
+def test_nothing_is_said_to_be_installed_from_an_index_where_aetool_is_not():
+    told = [*(ROOT / "aetool").rglob("*.py"), *(ROOT / "examples").rglob("*.*"), *PAGES]
+    found = [path for path in told if path.suffix in (".py", ".md") and "aetool[" in path.read_text("utf-8")]
+    assert found == []

@@ -211,5 +211,5 @@ except aetool.DependencyError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "pip install 'aetool[sign]'" in done.stdout
+    assert "install aetool with the extra 'sign'" in done.stdout
     assert issubclass(DependencyError, ImportError)

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aetool.errors import InputError, OutputError
-from aetool.tables import fingerprint, read_table, table_from_columns, write_csv, write_table
+from aetool.tables import fingerprint, read_rows, read_table, table_from_columns, write_csv, write_table
 
 VALUES = np.array([[1.0, 2.5], [np.nan, -0.0], [np.inf, 1e300]])
 
@@ -270,7 +270,9 @@ def test_nameless_columns_with_the_model_s_own_names_match_by_name(save):
 
 
 def test_a_named_table_never_matches_by_position(save):
-    assert "missing columns" in refusal(InputError, ["c", "d"], call=read_table(save(b"a,b\n1,2\n")).align)
+    assert "2 of its 2 columns are missing" in refusal(
+        InputError, ["c", "d"], call=read_table(save(b"a,b\n1,2\n")).align
+    )
 
 
 # ---- the table
@@ -434,9 +436,39 @@ def test_text_deep_in_a_number_column_names_the_cell(save, cell):
 
 
 def test_text_columns_are_all_named_with_both_remedies(save):
-    message = refusal(InputError, save(b"a,city,my day\n1,Rome,2020-01-01\n2,Paris,2020-01-02\n"))
+    path = save(b"a,city,my day\n1,Rome,2020-01-01\n2,Paris,2020-01-02\n")
+    message = refusal(InputError, path)
     assert "'city' (text), 'my day' (date32[day])" in message
-    assert "--drop city --drop 'my day'" in message and "--categorical 'city,my day'" in message
+    assert "--drop 'city,my day'" in message and "--categorical 'city,my day'" in message
+    of_network = refusal(InputError, path, call=read_rows)  # it takes numbers only
+    assert "--drop 'city,my day'" in of_network and "--categorical" not in of_network
+
+
+@pytest.mark.parametrize("model", [{"only": ["a", "b"]}, {"categories": {}}])
+def test_of_a_model_s_columns_none_can_be_left_out(save, model):
+    cell = refusal(InputError, save(b"a,b\n1,2\nx,3\n3,4\n"), **model)
+    assert cell.endswith("row 2, column 'a': 'x' is not a number; mend the cell")
+    assert "--drop" not in refusal(InputError, save(b"a,b\nx,2\ny,3\n"), **model)
+
+
+def test_a_column_without_a_name_cannot_be_left_out_of_what_a_model_takes(save):
+    path = save(b"a,\n1,2\n")
+    assert refusal(InputError, path).endswith("name it, or leave it out with --drop ''")
+    assert refusal(InputError, path, categories={}).endswith("name it")
+
+
+def test_a_feature_of_the_model_cannot_be_its_label(save):
+    message = refusal(InputError, save(b"a,b\n1,0\n"), only=["a", "b"], label="b")
+    assert "'b' is a feature of this model and cannot be the label" in message and "missing" not in message
+
+
+def test_a_table_with_few_of_the_model_s_columns_is_taken_for_another(save):
+    wanted = ["fresh", "milk", "frozen", "grocery"]
+    message = refusal(InputError, save(b"age,job,milk\n1,2,3\n"), only=wanted)
+    assert "looks like another table than the model was trained on: 3 of its 4 columns are missing" in message
+    assert "'fresh', 'frozen', 'grocery'; found 'age', 'job', 'milk'" in message
+    renamed = refusal(InputError, save(b"FRESH,MILK,FROZEN,GROCERY\n1,2,3,4\n"), only=wanted)
+    assert "'fresh' (nearest: 'FRESH')" in renamed and renamed.endswith("correct the names")
 
 
 def test_parquet_columns_that_are_no_numbers_are_named_with_their_type(tmp_path):
@@ -698,7 +730,7 @@ for job in (lambda: read_table("t.csv"), lambda: write_table("t.parquet", {"a": 
     try:
         job()
     except DependencyError as error:
-        assert "aetool[tables]" in str(error) and error.extra == "tables"
+        assert "with the extra 'tables'" in str(error) and error.extra == "tables"
     else:
         raise SystemExit("no error")
 """

@@ -44,6 +44,7 @@ def adopt(
     label: str | None,
     columns: tuple[tuple[str, ...], ...],
     drop: tuple[tuple[str, ...], ...],
+    verbose: bool,
     **given: Any,
 ) -> Result:
     """Make a bundle of an autoencoder that is an ONNX file already.
@@ -55,9 +56,14 @@ def adopt(
     Example:
       aetool adopt net.onnx --data machines.csv --label broken -o exported/machines
     """
+    from aetool.tables.reading import check_table
+
     chosen = {name: given.pop(name) for name in options.PUBLISHING}
     options.require_one_rule(chosen)
     output = output or Path("exported") / model.stem
+    check_table(
+        data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+    )
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "adopting"):
         from aetool.export import AdoptOptions, ExportOptions
@@ -72,4 +78,4 @@ def adopt(
         options=ExportOptions(**chosen),
         reading=AdoptOptions(**reading),
     )
-    return published(exported, output)
+    return published(exported, output, verbose)

@@ -65,21 +65,23 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     from aetool.bench.grid import Grid, plan
     from aetool.bench.result import document_of, write_result
     from aetool.bench.run import run
+    from aetool.bundle import Bundle
     from aetool.cli.measured import show_result
+    from aetool.cli.rows import check_rows, rows_for
 
     if given["peers"] == ("none",):
         given["peers"] = ()
     places.require_bundle(bundle)
     if given["against"] is not None:
         places.require_checkpoint(given["against"])
+    if data is not None:
+        check_rows(Bundle.open(bundle).manifest, data)
     if output is not None:
         places.require_new_file(output, overwrite)
     grid = Grid(**{name: value for name, value in given.items() if value is not None})
     settled = plan(bundle, grid)
     rows, name = None, "golden rows"
     if data is not None:
-        from aetool.cli.rows import rows_for
-
         rows, name = rows_for(settled.bundle.manifest, data).values, f"rows of {data.name}"
     with _Progress(settled.turns) as bar:
         result = run(settled, rows=rows, rows_name=name, command=_command(), progress=bar.advance)

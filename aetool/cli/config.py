@@ -27,19 +27,23 @@ def config_option(command: Any) -> Any:
     )(command)
 
 
-def template(command: click.Command, defaults: Mapping[str, Any], examples: Mapping[str, Any]) -> str:
+def template(
+    command: click.Command, defaults: Mapping[str, Any], examples: Mapping[str, Any], rules: Mapping[str, str]
+) -> str:
     """Every option of a command with its meaning, commented out.
 
     Args:
         defaults: option -> value that holds where none is given.
         examples: option without such a value -> a value to show.
+        rules: option among those -> what holds where none is given; without a rule, it is left out.
     """
     parts = [f"# Options of `aetool {command.name}`: take away a # and change the value.\n"]
     for name, option in options_of(command).items():
         value = defaults.get(name, examples.get(name))
         meaning = (option.help or "").partition("  [")[0]
         choices = f" One of: {', '.join(option.type.choices)}." if isinstance(option.type, click.Choice) else ""
-        note = "" if name in defaults else "  # an example; left out by default"
+        without = f"by default: {rules[name]}" if name in rules else "left out by default"
+        note = "" if name in defaults else f"  # an example; {without}"
         parts.append(f"# {meaning}{choices}\n# {name} = {json.dumps(value, ensure_ascii=False)}{note}\n")
     return "\n".join(parts)
 

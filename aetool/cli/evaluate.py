@@ -11,7 +11,7 @@ from rich.text import Text
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports, table
-from aetool.cli.rows import as_float32, rows_for
+from aetool.cli.rows import as_float32, check_rows, rows_for
 
 
 @click.command()
@@ -85,11 +85,13 @@ def _compression(
     model: Path, data: Path, label: str | None, provider: str, precision: str, plot: Path | None, overwrite: bool
 ) -> Result:
     from aetool import load
+    from aetool.bundle import Bundle
     from aetool.compression import compression
     from aetool.report.embeddings import Sent, embeddings_picture
     from aetool.storage import publish_file
 
     places.require_bundle(model)
+    check_rows(Bundle.open(model).manifest, data, label=label)
     if plot is not None:
         places.require_new_file(plot, overwrite)
     with load(model, provider=provider, precision=precision) as session:

@@ -17,7 +17,9 @@ from aetool.cli.parity import published
 @options.publishing
 @module_options
 @reports
-def export(checkpoint: Path | None, module: str | None, output: Path | None, **given: Any) -> Result:
+def export(
+    checkpoint: Path | None, module: str | None, output: Path | None, verbose: bool, **given: Any
+) -> Result:
     """Export a checkpoint or any module to ONNX, proven equal.
 
     Publishes a bundle: the graphs, their threshold, and golden vectors to verify them with. One that fails its
@@ -37,7 +39,7 @@ def export(checkpoint: Path | None, module: str | None, output: Path | None, **g
         raise click.UsageError("Give either a CHECKPOINT or --module FILE.py:CALLABLE.")
     if checkpoint is None:
         assert module is not None
-        return export_users_module(module, output, chosen, **given)
+        return export_users_module(module, output, chosen, verbose, **given)
     if misplaced := [name for name, value in given.items() if value not in (None, ())]:
         raise click.UsageError(f"--{misplaced[0].replace('_', '-')} goes with --module, not with a CHECKPOINT.")
     places.require_checkpoint(checkpoint)
@@ -45,4 +47,4 @@ def export(checkpoint: Path | None, module: str | None, output: Path | None, **g
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, export_checkpoint
-    return published(export_checkpoint(checkpoint, output, ExportOptions(**chosen)), output)
+    return published(export_checkpoint(checkpoint, output, ExportOptions(**chosen)), output, verbose)

@@ -47,6 +47,7 @@ def export_users_module(
     spec: str,
     output: Path | None,
     publishing: dict[str, Any],
+    verbose: bool,
     *,
     weights: Path | None,
     data: Path | None,
@@ -57,8 +58,14 @@ def export_users_module(
     **reading: Any,
 ) -> Result:
     """Load a module, export it; `reading` are fields of `ModuleOptions`, None where not given."""
+    from aetool.tables.reading import check_table
+
     _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
     output = output or Path("exported") / Path(spec.rpartition(":")[0]).stem
+    if data is not None:
+        check_table(
+            data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+        )
     places.require_free(output, publishing["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, ModuleOptions, export_module
@@ -76,7 +83,7 @@ def export_users_module(
         options=ExportOptions(**publishing),
         reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
     )
-    return published(exported, output)
+    return published(exported, output, verbose)
 
 
 def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given: dict[str, Any]) -> None:

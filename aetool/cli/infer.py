@@ -10,7 +10,7 @@ from rich.console import Console
 
 from aetool.cli import options, places, streamed
 from aetool.cli.output import Result, facts, reports, say
-from aetool.cli.rows import rows_for
+from aetool.cli.rows import check_rows, rows_for
 from aetool.cli.why import why_columns
 from aetool.errors import InputError
 from aetool.manifest import Manifest
@@ -74,7 +74,7 @@ def reconstruct(**arguments: Any) -> Result:
 @click.command()
 @click.option(
     "--explain",
-    type=click.IntRange(1),
+    type=options.Count(),
     metavar="N",
     help="Name the N features that contribute most to each score.",
 )
@@ -136,8 +136,10 @@ def _one_file(
     import numpy as np
 
     from aetool import load
+    from aetool.bundle import Bundle
     from aetool.tables import write_arrays, write_csv, write_table
 
+    check_rows(Bundle.open(bundle).manifest, data, keep=options.flat(keep))
     if output is not None:
         places.require_free_file(output, overwrite)
     with load(bundle, provider=provider, precision=precision) as model:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.losses import epochs_line
 from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli.precisions import show_precisions
 
+_TOLD = ("history", "epochs", "validation_loss_of_mean")  # of a provenance, in a line of their own
 _SHOWN = 12  # feature names; --json has them all
 
 
@@ -48,7 +50,9 @@ def info(path: Path) -> Result:
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
-        ("provenance", _listed(manifest.provenance)),
+        *_epochs(manifest.provenance),
+        ("provenance", _listed({k: v for k, v in manifest.provenance.items() if k not in _TOLD})),
+        *_segments(manifest.segments),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
         ("files", file_sizes({name: record.size for name, record in manifest.files.items()})),
     ]
@@ -84,10 +88,27 @@ def _checkpoint(path: Path) -> Result:
         *_categories(trained.categories),
         ("architecture", _listed(architecture)),
         ("training", _listed(training)),
-        ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
-        ("provenance", _listed(trained.provenance)),
+        ("epochs", epochs_line(trained.history, trained.provenance.get("validation_loss_of_mean"))),
+        ("provenance", _listed({k: v for k, v in trained.provenance.items() if k not in _TOLD})),
     ]
     return Result(document, lambda out: out.print(facts(pairs)))
+
+
+def _epochs(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line on the losses of all epochs, where there are any: a manifest's provenance is anybody's."""
+    try:
+        return [("epochs", epochs_line(provenance["history"], provenance.get("validation_loss_of_mean")))]
+    except (TypeError, KeyError, ValueError):
+        return []
+
+
+def _segments(segments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line `5, stability 0.93`, where there are any; they may have been changed by hand."""
+    try:
+        index = float(segments["stability"]["adjusted_rand_index"])
+        return [("segments", f"{segments['clusters']}, stability {index:.2f} (aetool segment --profile)")]
+    except (TypeError, KeyError, ValueError):
+        return []
 
 
 def _categories(categories: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -26,6 +26,13 @@ EXAMPLES = {
     "validation_fraction": 0.1,
 }
 """Of options without a default that suits every table."""
+RULES = {
+    "hidden_dims": "none",
+    "embedding_dim": "half the columns, 128 at least, but 4 times the columns at most; each category is a column",
+    "epochs": "as many as make 600 steps of batch_size rows, 10 at least",
+    "validation_fraction": "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most",
+}
+"""What holds in place of some of them, as `AutoencoderConfig.for_width` and `TrainingConfig` have it."""
 
 
 @click.command()
@@ -45,7 +52,7 @@ def init(file: Path, overwrite: bool) -> Result:
     from aetool.storage import publish_file
 
     places.require_new_file(file, overwrite)
-    publish_file(file, template(train, defaults(), EXAMPLES).encode(), overwrite=overwrite)
+    publish_file(file, template(train, defaults(), EXAMPLES, RULES).encode(), overwrite=overwrite)
     again = f"aetool train TABLE --config {shlex.quote(str(file))}"
     pairs = [("written", str(file)), ("next", again)]
     return Result({"config": str(file), "next": again}, lambda out: out.print(facts(pairs)))

@@ -42,6 +42,15 @@ class IntegerList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of integers such as 64,32", param, ctx)
 
 
+class Count(click.IntRange):
+    """An integer of 1 or more."""
+
+    name = "integer"  # IntRange calls a word "not a valid integer range"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+
 class NumberList(click.ParamType[Any]):
     """`0.5,2` as a tuple of numbers, or the JSON file that lists them, alone or under the option's name."""
 
@@ -140,8 +149,9 @@ PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", 
 
 
 def publishing(command: Any) -> Any:
-    """The options that become `aetool.export.ExportOptions`, PUBLISHING, and where to."""
+    """The options that become `aetool.export.ExportOptions`, PUBLISHING, where to, and how much to tell."""
     for decorate in (
+        click.option("--verbose", is_flag=True, help="Show what was compared, output by output."),
         overwrite,
         click.option(
             "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."

@@ -12,11 +12,13 @@ from rich.text import Text
 
 from aetool.cli.output import Result, facts, file_sizes, table
 from aetool.parity import OutputParity
+from aetool.selftest import read_golden
 
 
-def published(exported: Any, output: Path) -> Result:
-    """A bundle that was just published, an `aetool.export.Exported`."""
-    manifest = exported.bundle.manifest
+def published(exported: Any, output: Path, verbose: bool) -> Result:
+    """A bundle that was just published, an `aetool.export.Exported`; `verbose`: with all that was compared."""
+    manifest, figures = exported.bundle.manifest, exported.bundle.manifest.variants["fp32"].figures
+    golden = len(read_golden(exported.bundle)["features"])
     document: dict[str, Any] = {
         "bundle": str(output),
         "input_shape": manifest.input_shape,
@@ -27,14 +29,21 @@ def published(exported: Any, output: Path) -> Result:
     }
 
     def show(out: Console) -> None:
-        show_parity(out, exported.parity)
-        out.print()
+        if verbose:
+            show_parity(out, exported.parity)
+            out.print(f"The {golden:,} golden rows of the bundle, over and over, in batches of up to 1,000.\n")
         out.print(
             facts(
                 [
                     ("bundle", str(output)),
                     ("files", file_sizes(document["files"])),
                     ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+                    (
+                        "proven",
+                        f"to compute what {figures['reference']} does: {golden:,} real rows, and out of range; "
+                        f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
+                        f"{figures['flipped_decisions']} decisions flipped",
+                    ),
                     ("next", f"aetool score {shlex.quote(str(output))} DATA"),
                 ]
             )

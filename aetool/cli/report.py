@@ -7,7 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.output import Result, reports
-from aetool.cli.rows import as_float32, as_read, was_trained_on
+from aetool.cli.rows import as_float32, as_read, check_rows, was_trained_on
 from aetool.errors import InputError, OutputError
 
 _ENDINGS = (".html", ".htm")
@@ -68,7 +68,6 @@ def report(
     output = output or (
         result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
     )
-    _require_place(output, result, overwrite)
     if is_bundle:
         return _of_bundle(
             result, data, label, bench, umap, options.flat(keep), provider, precision, output, overwrite
@@ -102,10 +101,13 @@ def _of_bundle(
     from aetool.portrait.portray import portray
     from aetool.report import BenchResult, bundle_page, read_result
 
+    manifest = Bundle.open(bundle).manifest
+    if data is not None:
+        check_rows(manifest, data, label=label, keep=keep)
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
         raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
-    manifest = Bundle.open(bundle).manifest
+    _require_place(output, bundle, overwrite)
     table = None if data is None else as_read(manifest, data, label=label, keep=keep)
     rows = None if table is None else as_float32(table)
     portrait = portray(
@@ -135,6 +137,7 @@ def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
     from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
 
     found = read_result(result)
+    _require_place(output, result, overwrite)
     if isinstance(found, TuningResult):
         counts: dict[str, Any] = {"candidates": len(found.trials)}
         return _written(output, tuning_page(found), overwrite, counts, f"{len(found.trials)} candidates", "")

@@ -32,6 +32,22 @@ def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
     return fingerprint(table) in known if known else None
 
 
+def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> None:
+    """Refuse, by its name and header alone, a file that `rows_for` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not the model's, the label or those to keep.
+    """
+    from aetool.tables.arrays import check_array
+    from aetool.tables.reading import check_table
+
+    if len(manifest.input_shape) == 1:
+        names, categories = manifest.feature_names or None, manifest.categories
+        check_table(data, only=names, categories=categories, label=label, keep=keep)
+    else:
+        check_array(data)
+
+
 def as_float32(table: Any) -> Any:
     """A table whose values are what the graphs take; what float32 cannot hold is infinite."""
     import numpy as np

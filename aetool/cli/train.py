@@ -12,6 +12,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.config import config_option
 from aetool.cli.extras import needs
+from aetool.cli.losses import epochs_line
 from aetool.cli.output import Result, console, facts, reports, say
 
 # As in aetool.model.config, whose package imports torch; a test holds them together.
@@ -33,7 +34,7 @@ DROPOUT_ON = ("embedding", "hidden", "both")
 @click.option("--activation", type=click.Choice(ACTIVATIONS), help="After every layer but the last.")
 @click.option("--dropout", type=float, help="Share of units dropped in training.")
 @click.option("--dropout-on", type=click.Choice(DROPOUT_ON), help="Which layers' outputs lose units.")
-@click.option("--batch-norm", is_flag=True, default=None, help="Batch normalisation after every layer.")
+@click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation after every layer.")
 @click.option("--input-noise", type=float, help="Noise on the standardised features (denoising).")
 @click.option("--epochs", type=int, help="Passes over the rows at most.")
 @click.option("--batch-size", type=int, help="Rows per step.")
@@ -67,7 +68,7 @@ def train(
       aetool train machines.csv --label broken --drop serial -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
-    from aetool.tables import read_table
+    from aetool.tables.reading import check_table, read_table
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -78,16 +79,17 @@ def train(
                 f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
+    reading: dict[str, Any] = {
+        "label": label,
+        "drop": options.flat(drop),
+        "columns": options.flat(columns) or None,
+        "categorical": options.flat(categorical),
+    }
+    check_table(data, **reading)
     places.require_free(output, overwrite, places.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
-    table = read_table(
-        data,
-        label=label,
-        drop=options.flat(drop),
-        columns=options.flat(columns) or None,
-        categorical=options.flat(categorical),
-    )
+    table = read_table(data, **reading)
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
@@ -110,6 +112,7 @@ def train(
         "architecture": asdict(architecture),
         "epochs": len(trained.history),
         "validation_loss": best["validation_loss"],
+        "validation_loss_of_mean": trained.provenance["validation_loss_of_mean"],
         **{key: trained.provenance[key] for key in ("rows_trained", "rows_held_out", "interrupted")},
     }
 
@@ -121,7 +124,7 @@ def train(
                     ("checkpoint", str(output)),
                     ("shape", "-".join(map(str, widths + widths[-2::-1]))),
                     ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
-                    ("epochs", f"{len(trained.history)}, best validation loss {best['validation_loss']:.4f}"),
+                    ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
                     ("next", f"aetool export {shlex.quote(str(output))}"),
                 ]
             )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from aetool.cli.output import say
+
 
 def why_columns(model: Any, rows: Any, count: int) -> dict[str, Any]:
     """why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: of the features that contribute most.
@@ -10,12 +12,13 @@ def why_columns(model: Any, rows: Any, count: int) -> dict[str, Any]:
     """
     import numpy as np
 
-    found = model.explain(rows)
+    found, names = model.explain(rows), np.array(_names(model))
+    if count > len(names):
+        say(f"--explain {count}: the model has {len(names):,} features, all of them are named")
     largest = found.largest(count)
     contribution, expected, given = (
         part.reshape(len(rows), -1) for part in (found.contribution, found.expected, found.found)
     )
-    names = np.array(_names(model))
     with np.errstate(all="ignore"):  # a score of 0 has no shares
         share = np.nan_to_num(contribution / contribution.sum(axis=1, keepdims=True, dtype=np.float64)).astype(
             np.float32

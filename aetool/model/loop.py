@@ -69,6 +69,11 @@ class Loop:
             return True
         return False
 
+    def loss_of_mean(self) -> float:
+        """The validation loss of whoever expects every row to be the mean of the training rows: a yardstick."""
+        mean = self.rows.double().mean(dim=0)
+        return float(self.processes.agreed((self.held_out.double() - mean).square().mean()))
+
     def best_network(self) -> Autoencoder:
         """The network of the best epoch, in eval mode, on the CPU."""
         return network_from(self.network.config, self.best)

@@ -81,6 +81,7 @@ def train(
         if resume is not None:
             loop.restore(resume)
         interrupted = loop.run(progress)
+        loss_of_mean = loop.loss_of_mean()
     network = loop.best_network()
     return TrainedAutoencoder(
         network,
@@ -96,6 +97,7 @@ def train(
             "rows_trained": len(training_rows),
             "rows_held_out": len(held_out_rows),
             "rows_labelled_anomalous": len(table) - len(normal),
+            "validation_loss_of_mean": loss_of_mean,
             "interrupted": interrupted,
             "device": str(device),
             **({"processes": processes.count} if processes.count > 1 else {}),

@@ -184,12 +184,8 @@ def _from_columns(
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
     others = [str(other) for other in found[:_COMPARED]]
-    difflib = importlib.import_module("difflib")  # here: it starts slowly, and mistakes alone need it
-    shown = []
-    for name in missing[:_SHOWN]:
-        nearest = difflib.get_close_matches(name, others, n=1)
-        shown.append(f"{name!r} (nearest: {nearest[0]!r})" if nearest else repr(name))
-    return _and_more(shown, len(missing))
+    hint = importlib.import_module("aetool.nearest").hint  # here: it starts slowly, and mistakes alone need it
+    return _and_more([f"{name!r}{hint(name, others)}" for name in missing[:_SHOWN]], len(missing))
 
 
 def _listed(values: Sequence[Any]) -> str:

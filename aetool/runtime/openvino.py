@@ -7,7 +7,7 @@ import threading
 from functools import cache
 from typing import Any
 
-from aetool.errors import ProviderError, reason_of
+from aetool.errors import ProviderError, install_with, reason_of
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 
@@ -43,7 +43,7 @@ def _register(ort: Any) -> None:
     if importlib.util.find_spec(_PLUGIN) is None:
         raise ProviderError(
             "provider 'openvino' needs the package onnxruntime-ep-openvino, which is not installed; "
-            "pip install 'aetool[openvino]'"
+            f"{install_with('openvino')}"
         )
     # By name, and here: the plugin is the user's choice, and nobody else should need it or wait for it.
     library = importlib.import_module(_PLUGIN).get_library_path()
@@ -55,8 +55,8 @@ def _register(ort: Any) -> None:
         if "already registered" in reason:  # by the application
             return
         raise ProviderError(
-            f"provider 'openvino': onnxruntime {ort.__version__} refuses the plugin: {reason}; pip install "
-            "--upgrade 'aetool[openvino]', or use provider='cpu'"
+            f"provider 'openvino': onnxruntime {ort.__version__} refuses the plugin: {reason}; "
+            f"{install_with('openvino')} anew, or use provider='cpu'"
         ) from error
 
 

@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from typing import NamedTuple
 
-from aetool.errors import ProviderError
+from aetool.errors import ProviderError, install_with
 from aetool.runtime import openvino
 from aetool.runtime.engine import onnxruntime
 
@@ -52,7 +52,7 @@ def candidates(name: str) -> list[Provider]:
     if provider.registered not in available:
         raise ProviderError(
             f"provider {name!r} needs {provider.registered}, the installed onnxruntime has "
-            f"{', '.join(available)}; pip install 'aetool[{provider.extra}]' in a fresh environment"
+            f"{', '.join(available)}; {install_with(provider.extra)} in a fresh environment"
         )
     if name == "cuda" and cuda_devices() == 0:
         raise ProviderError(

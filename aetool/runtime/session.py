@@ -5,7 +5,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from aetool.errors import BundleError, ProviderError, reason_of
+from aetool.errors import BundleError, ProviderError, install_with, reason_of
 from aetool.runtime import openvino
 from aetool.runtime.denormals import flushing, slow_here
 from aetool.runtime.ending import call_native
@@ -79,8 +79,8 @@ def open_session(
         reason = reason_of(error)
         if missing:
             raise ProviderError(
-                f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN or "
-                "'aetool[cuda]', or use provider='cpu'"
+                f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN, or "
+                f"{install_with('cuda')}, or use provider='cpu'"
             ) from error
         if strict:
             raise ProviderError(

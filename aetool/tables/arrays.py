@@ -37,7 +37,7 @@ def read_rows(
     """
     path = Path(path)
     if not _has_more_axes(path):
-        return read_table(path, columns=columns, drop=drop, label=label)
+        return read_table(path, columns=columns, drop=drop, label=label, categorical=None)
     if columns or drop:
         raise InputError(f"{path}: columns and drop choose columns of a table, this is an array: leave them out")
     return read_array(path, label=label)
@@ -75,7 +75,23 @@ def read_array(path: str | os.PathLike[str], *, label: str | None = None, keep: 
     return replace(table, names=(), values=values, named=False)
 
 
+def check_array(path: str | os.PathLike[str]) -> None:
+    """Refuse early what `read_array` would refuse for the file's name.
+
+    Raises:
+        InputError: there is no such file, or it is no array.
+    """
+    _require_array(Path(path))
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    ending = _require_array(path)
+    with reading(str(path), ending):
+        return {ROWS: read_npy_array(path)} if ending == ".npy" else dict(read_members(path))
+
+
+def _require_array(path: Path) -> str:
+    """The file's ending."""
     ending = path.suffix.lower()
     if ending not in ARRAY_ENDINGS:
         raise InputError(
@@ -86,8 +102,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(
             f"{path}: no such file{file_hint(path)}: give the path of a {' or '.join(ARRAY_ENDINGS)} file"
         )
-    with reading(str(path), ending):
-        return {ROWS: read_npy_array(path)} if ending == ".npy" else dict(read_members(path))
+    return ending
 
 
 def _has_more_axes(path: Path) -> bool:

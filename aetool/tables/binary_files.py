@@ -71,11 +71,29 @@ def read_members(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
                     yield name, _read_array(stream, member.file_size, f"{path}: array {name!r}")
 
 
-def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
-    """The array of a .npy stream of `size` bytes."""
+def array_shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every array of a .npy file, whose array is called X, or a .npz file: its headers alone."""
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as stream:
+            yield "X", _shape_and_type(stream)[0]
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    yield member.filename.removesuffix(".npy"), _shape_and_type(stream)[0]
+
+
+def _shape_and_type(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(stream)
+    return shape, dtype
+
+
+def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
+    """The array of a .npy stream of `size` bytes."""
+    shape, dtype = _shape_and_type(stream)
     if dtype.hasobject:
         raise InputError(f"{what}: holds Python objects, which could run code: save it as numbers")
     needed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()

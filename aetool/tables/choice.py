@@ -4,11 +4,13 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from aetool.errors import InputError
 from aetool.nearest import hint
 
 AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
+_HINTS = 10  # names that the nearest is looked for
 _SHOWN = 20  # names listed of what a file holds, so that a wide file's message stays readable
 
 
@@ -23,6 +25,7 @@ class Choice:
     named: bool
     categorical: frozenset[str] = frozenset()  # columns whose categories are to be learnt, as the file names them
     categories: Mapping[str, tuple[str, ...]] | None = None  # a model's, as the table names them
+    offered: tuple[str, ...] = ()  # options that a message may recommend, see `Options.offered`
 
     def is_categorical(self, column: str, name: str, no_number: bool) -> bool:
         """Whether a feature holds categories; `no_number`: whether its cells are text, or true and false."""
@@ -44,8 +47,15 @@ class Options:
     label: str | None
     keep: Sequence[str]
     only: Sequence[str] | None
-    categorical: Sequence[str] = ()
+    categorical: Sequence[str] | None = ()
     categories: Mapping[str, Sequence[str]] | None = None
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The options that can mend a column: none where a model has chosen the columns."""
+        if self.only is not None or self.categories is not None:
+            return ()
+        return ("drop",) if self.categorical is None else ("drop", "categorical")
 
     def __post_init__(self) -> None:
         if isinstance(self.categorical, str):
@@ -60,19 +70,13 @@ class Options:
                 f"{source}: column names with NUL bytes, which is no text: rename them, or save the file as UTF-8"
             )
         labels = () if self.label is None else (self.label,)
-        categorical = [name for name in self.categorical if name != AUTO]
+        categorical = [name for name in self.categorical or () if name != AUTO]
         asked = {"columns": self.columns or (), "drop": self.drop, "label": labels, "keep": self.keep}
         asked["categorical"] = categorical
-        for option, wanted in asked.items():
-            _require(names, wanted, source, f"the option {option}")
+        for what, wanted in asked.items():
+            _require(names, wanted, source, f"the option {what}")
         left_out = {*self.drop, *labels}
-        if clash := [name for name in self.columns or () if name in left_out]:
-            raise InputError(f"{source}: {listed(clash)} in columns and in drop or label too: choose one")
-        if clash := [name for name in categorical if name in left_out or name not in (self.columns or names)]:
-            raise InputError(f"{source}: {listed(clash)} in categorical, but no feature: choose one")
-        if twice := repeated(self.columns or ()):
-            raise InputError(f"{source}: {listed(twice)} more than once in columns: name each column once")
-
+        self._require_apart(left_out, categorical, names, source)
         made_up = set(positional)
         if self.columns is None:
             left_out |= set(self.keep) - (set(self.only or ()) - made_up)
@@ -84,43 +88,74 @@ class Options:
             picked = tuple(name for name in picked if name in made_up) or picked
         features, named = picked, not made_up or not made_up.issuperset(picked)
         if self.only is not None:
+            if named and self.label in self.only:
+                raise InputError(
+                    f"{source}: {self.label!r} is a feature of this model and cannot be the label: name another "
+                    "column, or none"
+                )
             picked, features, named = match_names(picked, self.only, named, source), tuple(self.only), True
         if not picked:
             raise InputError(f"{source}: no feature columns are left of {listed(names, _SHOWN)}: leave fewer out")
         if "" in picked:
+            otherwise = f", or leave it out with {command_option('drop', [''])}" if "drop" in self.offered else ""
             raise InputError(
                 f"{source}: column {list(names).index('') + 1} has no name (an index that pandas wrote?): "
-                "name it, or leave it out with --drop ''"
+                f"name it{otherwise}"
             )
         categories = None if self.categories is None else {k: tuple(v) for k, v in self.categories.items()}
         return Choice(
-            picked, features, self.label, tuple(self.keep), named, frozenset(self.categorical), categories
+            columns=picked,
+            names=features,
+            label=self.label,
+            keep=tuple(self.keep),
+            named=named,
+            categorical=frozenset(self.categorical or ()),
+            categories=categories,
+            offered=self.offered,
         )
+
+    def _require_apart(
+        self, left_out: set[str], categorical: Sequence[str], names: Sequence[str], source: str
+    ) -> None:
+        """Raises InputError for a column that two options claim, or one names twice."""
+        if clash := [name for name in self.columns or () if name in left_out]:
+            raise InputError(f"{source}: {listed(clash)} in columns and in drop or label too: choose one")
+        if clash := [name for name in categorical if name in left_out or name not in (self.columns or names)]:
+            raise InputError(f"{source}: {listed(clash)} in categorical, but no feature: choose one")
+        if twice := repeated(self.columns or ()):
+            raise InputError(f"{source}: {listed(twice)} more than once in columns: name each column once")
 
 
 def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source: str) -> tuple[str, ...]:
     """Those of `found` that stand for `wanted`: by name, or by position where the names found are made up."""
     if named:
-        _require(found, wanted, source, "the model")
+        _require(found, wanted, source)
         return tuple(wanted)
     if len(found) != len(wanted):
         raise InputError(
             f"{source}: {len(wanted)} columns expected, {len(found)} found; an array has no column names, so its "
-            "columns must be the model's features in their order: pick them with columns or drop, or name them"
+            "columns must be the model's features in their order: give just those, or name them"
         )
     return tuple(wanted) if set(wanted) == set(found) else tuple(found)
 
 
-def _require(found: Sequence[str], wanted: Sequence[str], source: str, who: str) -> None:
+def _require(found: Sequence[str], wanted: Sequence[str], source: str, option: str | None = None) -> None:
+    """Raises InputError for columns that a model asks for, or an `option`, and that are not there."""
     have = set(found)
     if not (missing := [name for name in wanted if name not in have]):
         return
-    named = []
-    for index, name in enumerate(missing):  # difflib is slow on wide tables: a few hints show what is wrong
-        named.append(f"{name!r}{hint(name, found) if index < 10 else ''}")
+    # difflib is slow on wide tables: a few hints show what is wrong
+    hints = [hint(name, found) for name in missing[:_HINTS]]
+    if option is None and 2 * len(missing) > len(wanted) and 2 * sum(map(bool, hints)) < len(hints):
+        raise InputError(
+            f"{source}: this looks like another table than the model was trained on: {len(missing):,} of its "
+            f"{len(wanted):,} columns are missing, {listed(missing, _SHOWN)}; found {listed(found, _SHOWN)}: "
+            "give a table that has the model's columns"
+        )
+    named = (f"{name!r}{near}" for name, near in zip_longest(missing, hints, fillvalue=""))
     raise InputError(
-        f"{source}: missing column{'s' * (len(missing) > 1)} {', '.join(named)}, asked for by {who}; "
-        f"found {listed(found, _SHOWN)}: correct the names"
+        f"{source}: missing column{'s' * (len(missing) > 1)} {', '.join(named)}, asked for by "
+        f"{option or 'the model'}; found {listed(found, _SHOWN)}: correct the names"
     )
 
 
@@ -135,14 +170,9 @@ def listed(names: Sequence[str], most: int | None = None) -> str:
     return (", ".join(map(repr, names[:most])) or "no columns") + more
 
 
-def drop_options(names: Iterable[str]) -> str:
-    """The command line's options that leave `names` out; a name with a comma or a quote is quoted, as in CSV."""
-    return " ".join(f"--drop {shlex.quote(_quoted(name))}" for name in names)
-
-
-def categorical_option(names: Iterable[str]) -> str:
-    """The command line's option that takes `names` as categories."""
-    return f"--categorical {shlex.quote(','.join(map(_quoted, names)))}"
+def command_option(name: str, columns: Iterable[str]) -> str:
+    """`--drop a,b` for the command line; a column's name with a comma or a quote is quoted, as in CSV."""
+    return f"--{name} {shlex.quote(','.join(map(_quoted, columns)))}"
 
 
 def _quoted(name: str) -> str:

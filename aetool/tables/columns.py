@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from aetool.errors import InputError
 from aetool.runtime.categories import factorise, to_indexes
 from aetool.tables.arrow import pa
-from aetool.tables.choice import Choice, categorical_option, drop_options, listed
+from aetool.tables.choice import Choice, command_option, listed
 from aetool.tables.table import Table
 
 F = TypeVar("F", np.float32, np.float64)
 
+_REMEDIES = {"drop": "leave out", "categorical": "take as categories"}
 MAX_CATEGORIES = 1_000
 """In one column; more are rather names or numbers than kinds."""
 
@@ -63,11 +64,9 @@ def _features(
             categories[name], numbers[key] = _indexes(data[key], known, f"{source}: column {key!r}")
     if text := [name for name in choice.columns if name not in numbers]:
         described = ", ".join(f"{name!r} ({_describe(data[name])})" for name in text)
-        remedy = f"leave out with {drop_options(text)}, or take as categories with {categorical_option(text)}"
-        raise InputError(
-            f"{source}: not numbers: column{'s' * (len(text) > 1)} {described}: "
-            + ("give numbers, as in the training table" if choice.categories is not None else remedy)
-        )
+        remedies = [f"{_REMEDIES[name]} with {command_option(name, text)}" for name in choice.offered]
+        remedy = ", or ".join(remedies) or "give numbers, as in the training table"
+        raise InputError(f"{source}: not numbers: column{'s' * (len(text) > 1)} {described}: {remedy}")
     return numbers, categories
 
 

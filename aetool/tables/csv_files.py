@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.errors import InputError
 from aetool.tables.arrow import pa, pacsv
-from aetool.tables.choice import Choice, Options, drop_options
+from aetool.tables.choice import Choice, Options, command_option
 
 
 def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
@@ -17,7 +17,7 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     source = str(path)
     # Kept columns are read as bytes, so that no type is guessed for them.
     keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
-    categorical = {*options.categorical, *(options.categories or ())}  # "1" and "01" are two
+    categorical = {*(options.categorical or ()), *(options.categories or ())}  # "1" and "01" are two
     table = _parse_csv(path, dict.fromkeys(keep | categorical, pa.binary()))
     try:
         names = table.column_names
@@ -34,9 +34,11 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
             elif name in categorical and name != choice.label:
                 data[name] = text
             else:
-                mend = (
-                    "write 0 or 1" if name == choice.label else f"leave the column out with {drop_options([name])}"
-                )
+                mend = "mend the cell"
+                if name == choice.label:
+                    mend += ", or write 0 or 1"
+                elif "drop" in options.offered:
+                    mend += f", or leave the column out with {command_option('drop', [name])}"
                 data[name] = _cells(text, f"column {name!r}", source, mend)
     return choice, data
 
@@ -128,7 +130,5 @@ def _cells(text: Any, where: str, source: str, mend: str) -> Any:
         return text if odd else values
     if odd:
         cell = text[odd[0]].as_py()
-        raise InputError(
-            f"{source}: row {odd[0] + 1}, {where}: {cell[:40]!r} is not a number; mend the cell, or {mend}"
-        )
+        raise InputError(f"{source}: row {odd[0] + 1}, {where}: {cell[:40]!r} is not a number; {mend}")
     return values

@@ -12,6 +12,7 @@ from aetool.tables.choice import Choice, Options
 from aetool.tables.columns import as_column, assemble
 from aetool.tables.csv_files import read_csv
 from aetool.tables.faults import ENDINGS, ending_of, reading
+from aetool.tables.header import Header, header
 from aetool.tables.table import Table
 
 _READERS: dict[str, Callable[[Path, Options], tuple[Choice, Mapping[str, Any]]]] = {
@@ -31,7 +32,7 @@ def read_table(
     label: str | None = None,
     keep: Sequence[str] = (),
     only: Sequence[str] | None = None,
-    categorical: Sequence[str] = (),
+    categorical: Sequence[str] | None = (),
     categories: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
     """Read a file by its ending.
@@ -45,7 +46,8 @@ def read_table(
         only: the features that a model needs: taken, as by `Table.align`, from what the other options leave.
         categorical: feature columns that hold categories, text or codes; "auto" among them: every column of text,
             or of true and false. Their values in the table are indexes into `Table.categories`, which are the
-            distinct texts, sorted; an empty cell, or one such as NA, is missing.
+            distinct texts, sorted; an empty cell, or one such as NA, is missing. None: the network takes numbers
+            only, and no message offers categories.
         categories: those of a model, by feature: no others are learnt, a value that is none of them becomes -1.
 
     Raises:
@@ -53,16 +55,54 @@ def read_table(
         DependencyError: a CSV or Parquet file without pyarrow.
     """
     path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories)
-    source = str(path)
     ending = ending_of(path, InputError)
-    with reading(source, ending):
-        if not path.is_file():
-            found = "a directory, not a file" if path.is_dir() else f"no such file{file_hint(path)}"
-            raise InputError(f"{source}: {found}: give the path of a {', '.join(ENDINGS)} file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{source}: the file is empty: a table was expected; write it again")
+    with reading(str(path), ending):
+        _require_file(path)
         choice, data = _READERS[ending](path, options)
-    return assemble(choice, data, source)
+    return assemble(choice, data, str(path))
+
+
+def check_table(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    label: str | None = None,
+    keep: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    categorical: Sequence[str] | None = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Refuse early what `read_table`, whose options these are, would refuse for the file's name or its columns.
+
+    Raises:
+        InputError: there is no such file, or its columns are not what was asked for.
+        DependencyError: a CSV or Parquet file without pyarrow.
+    """
+    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories)
+    if (found := table_header(path)) is not None:
+        options.choose(found.names, str(path), found.positional)
+
+
+def table_header(path: Path) -> Header | None:
+    """The columns of a table, without its rows; None where they cannot be told so.
+
+    Raises:
+        InputError: there is no such file, or a damaged one.
+        DependencyError: a CSV or Parquet file without pyarrow.
+    """
+    ending = ending_of(path, InputError)
+    with reading(str(path), ending):
+        _require_file(path)
+        return header(path, ending)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        found = "a directory, not a file" if path.is_dir() else f"no such file{file_hint(path)}"
+        raise InputError(f"{path}: {found}: give the path of a {', '.join(ENDINGS)} file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty: a table was expected; write it again")
 
 
 def table_from_columns(

@@ -295,6 +295,7 @@ def test_overwrite_is_needed_and_told_before_any_work(fails, net, monkeypatch):
     monkeypatch.setattr("aetool.export.export_module", None)
     (net / "b").mkdir()
     assert "--overwrite" in fails("export", "--module", "net.py:Net", "--input-shape", "4", "-o", "b")
+    np.save("x.npy", np.ones((3, 4)))
     assert "--overwrite" in fails("adopt", "m.onnx", "--data", "x.npy", "-o", "b")
 
 

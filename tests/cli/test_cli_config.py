@@ -10,7 +10,7 @@ import pytest
 
 from aetool.cli import main
 from aetool.cli.config import options_of
-from aetool.cli.init import EXAMPLES, defaults
+from aetool.cli.init import EXAMPLES, RULES, defaults
 from aetool.cli.train import train
 from aetool.model import AutoencoderConfig, TrainingConfig
 
@@ -28,6 +28,21 @@ def test_the_file_is_all_comments_and_has_every_option_once(text):
     assert tomllib.loads(text) == {}
     assert re.findall(r"^# (\w+) = ", text, re.MULTILINE) == list(options_of(train))
     assert all(f"# {(option.help or '').partition('  [')[0]}" in text for option in options_of(train).values())
+
+
+def test_what_is_left_out_by_default_tells_the_rule_that_holds_then(text):
+    rules = dict(re.findall(r"^# (\w+) = .*  # an example; by default: (.*)$", text, re.MULTILINE))
+    assert rules == RULES and set(rules) <= set(EXAMPLES)
+    undecided = {entry.name for entry in fields(TrainingConfig) if entry.default is None} - {"impute"}
+    assert set(rules) == undecided | {"hidden_dims", "embedding_dim"}
+    assert rules["hidden_dims"] == "none" and AutoencoderConfig.for_width(9).hidden_dims == ()
+    for width, expected in ((8, 4 * 8), (40, 128), (1000, 1000 // 2)):
+        assert AutoencoderConfig.for_width(width).embedding_dim == expected
+    assert rules["embedding_dim"].startswith("half the columns, 128 at least, but 4 times the columns at most")
+    assert TrainingConfig().epochs_for(10_000) == 15 and TrainingConfig().epochs_for(10**6) == 10
+    assert rules["epochs"] == "as many as make 600 steps of batch_size rows, 10 at least"
+    assert [TrainingConfig().held_out_of(rows) for rows in (200, 600, 5000)] == [50, 100, 500]
+    assert rules["validation_fraction"] == "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most"
 
 
 def test_every_option_has_a_default_or_an_example_and_never_both():
@@ -64,6 +79,16 @@ def test_training_uses_the_file_and_the_command_line_wins(aetool, made, work):
     assert document["checkpoint"] == "there" and document["epochs"] == 2
     assert document["architecture"]["hidden_dims"] == [6, 5]
     assert "colour, left" not in document["features"]
+
+
+def test_every_yes_or_no_of_the_file_can_be_taken_back_on_the_command_line(work):
+    flags = {name: option for name, option in options_of(train).items() if option.is_flag}
+    assert "batch_norm" in flags
+    for name, option in flags.items():
+        (work / "on.toml").write_text(f"{name} = true", encoding="utf-8")
+        given = ["x.csv", "--config", "on.toml"]
+        assert train.make_context("train", list(given)).params[name] is True
+        assert train.make_context("train", [*given, option.secondary_opts[0]]).params[name] is False
 
 
 def test_a_file_of_comments_changes_nothing(aetool, made, text, work):

@@ -380,3 +380,68 @@ def test_a_failure_of_the_machine_is_one_line_too(fails, made, monkeypatch, erro
 def test_a_fault_of_aetool_itself_keeps_its_traceback(aetool, made, monkeypatch):
     monkeypatch.setattr("aetool.load", lambda *_, **__: 1 / 0)
     assert isinstance(aetool("score", made / "bundle", made / "new.csv").exception, ZeroDivisionError)
+
+
+def test_more_reasons_than_features_are_told_to_be_too_many_and_a_word_is_no_integer(aetool, made):
+    score = ("score", made / "bundle", made / "new.csv", "--explain")
+    told = aetool(*score, 99)
+    assert told.exit_code == 0 and "why_4_found" in told.stdout and "why_5" not in told.stdout
+    assert told.stderr == "--explain 99: the model has 4 features, all of them are named\n"
+    assert aetool(*score, 4).stderr == ""
+    for wrong, reason in (("x", "'x' is not a valid integer."), ("0", "0 is not in the range x>=1.")):
+        refused = aetool(*score, wrong)
+        assert refused.exit_code == 2 and refused.stderr.rstrip().endswith(reason)
+
+
+def test_a_feature_as_label_is_told_to_be_a_feature(fails, made):
+    for command in (
+        ("evaluate", made / "bundle", made / "new.csv"),
+        ("report", made / "bundle", "--data", made / "new.csv"),
+    ):
+        assert "'heat' is a feature of this model and cannot be the label" in fails(*command, "--label", "heat")
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        (("train", "{data}", "-o", "taken"), "none.csv"),
+        (("train", "train.csv", "--label", "{column}", "-o", "taken"), "nope"),
+        (("report", "bundle", "--data", "{data}", "-o", "taken.html"), "none.csv"),
+        (("report", "bundle", "--data", "new.csv", "--label", "{column}", "-o", "taken.html"), "nope"),
+        (("report", "{data}", "-o", "taken.html"), "none.csv"),
+        (("score", "bundle", "{data}", "-o", "taken.csv"), "none.csv"),
+        (("score", "bundle", "new.csv", "--keep", "{column}", "-o", "taken.csv"), "nope"),
+        (("evaluate", "bundle", "{data}", "--compression", "--plot", "taken.svg"), "none.csv"),
+        (("bench", "bundle", "--data", "{data}", "-o", "taken.json"), "none.csv"),
+        (("adopt", "net.onnx", "--data", "{data}", "-o", "taken"), "none.csv"),
+        (("export", "--module", "net.py:Net", "--data", "new.csv", "--label", "{column}", "-o", "taken"), "nope"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_wrong_input_is_told_before_an_output_that_is_there(fails, made, work, command, wrong):
+    for name in ("bundle", "train.csv", "new.csv"):
+        (work / name).symlink_to(made / name)
+    (work / "taken").mkdir()
+    for ending in ("html", "csv", "svg", "json"):
+        (work / f"taken.{ending}").touch()
+    line = fails(*(word.format(data=wrong, column=wrong) for word in command))
+    assert wrong in line and "taken" not in line
+
+
+def test_export_tells_in_few_lines_what_was_proven_and_all_of_it_when_asked(aetool, made, work):
+    export = ("export", made / "checkpoint", "-o", "mine", "--overwrite")
+    short, long = aetool(*export).stdout, aetool(*export, "--verbose").stdout
+    assert [line.split()[0] for line in short.splitlines()] == ["bundle", "files", "threshold", "proven", "next"]
+    with np.load(work / "mine" / "golden.npz") as golden:
+        rows = len(golden["features"])
+    assert f"what PyTorch in float64 does: {rows} real rows" in short and ", 0 decisions flipped" in short
+    assert long.endswith(short) and "detector      is_anomaly" in long and f"The {rows} golden rows" in long
+
+
+def test_info_tells_of_a_bundle_s_training_what_it_tells_of_the_checkpoint_s(aetool, made):
+    of_bundle, of_checkpoint = (
+        dict(line.split(maxsplit=1) for line in aetool("info", made / name).stdout.splitlines() if " " in line)
+        for name in ("bundle", "checkpoint")
+    )
+    assert of_bundle["epochs"] == of_checkpoint["epochs"] and of_bundle["epochs"].startswith("20, best validation")
+    assert "history" not in of_bundle["provenance"] and "rows trained" in of_bundle["provenance"]

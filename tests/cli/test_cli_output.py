@@ -8,6 +8,7 @@ import pytest
 
 from aetool.cli import output
 from aetool.cli.demo import sparkline
+from aetool.cli.losses import epochs_line
 from aetool.cli.options import CommaList
 from aetool.parity import OutputParity
 
@@ -71,3 +72,17 @@ def test_a_sparkline_goes_from_high_to_low_and_is_thinned():
 )
 def test_lists_of_columns_split_at_commas_outside_quotes(typed, names):
     assert CommaList().convert(typed, None, None) == names
+
+
+@pytest.mark.parametrize(
+    ("of_mean", "told"),
+    [
+        (1.0, " (the mean: 1.0000), 80% of the variance explained"),
+        (0.2, " (the mean: 0.2000), no better than the mean"),
+        (None, ""),
+        (0.0, ""),
+    ],
+)
+def test_a_loss_is_held_against_that_of_the_mean(of_mean, told):
+    history = [{"validation_loss": 0.5}, {"validation_loss": 0.2}, {"validation_loss": 0.3}]
+    assert epochs_line(history, of_mean) == "3, best validation loss 0.2000" + told

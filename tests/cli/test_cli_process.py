@@ -220,7 +220,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     failed = process(*given, code=without(package), cwd=made)
     assert failed.returncode == 1 and failed.stdout == ""
     assert failed.stderr.startswith("Error: ") and failed.stderr.count("\n") == 1
-    assert f"needs {named}," in failed.stderr and f"aetool[{extra}]" in failed.stderr
+    assert f"needs {named}," in failed.stderr and f"with the extra {extra!r}" in failed.stderr
     assert not (tmp_path / "out").exists() and not (made / "train-checkpoint").exists()
 
 
@@ -228,7 +228,7 @@ def test_without_onnxruntime_doctor_and_help_still_work(process):
     missing = without("onnxruntime")
     assert "doctor" in process("--help", code=missing).stdout
     told = process("doctor", code=missing)
-    assert told.returncode == 1 and "provider cpu" in told.stdout and "aetool[cpu]" in told.stdout
+    assert told.returncode == 1 and "provider cpu" in told.stdout and "with the extra 'cpu'" in told.stdout
     assert "Traceback" not in told.stderr
     assert json.loads(process("doctor", "--json", code=missing).stdout)["healthy"] is False
 

@@ -60,6 +60,7 @@ def test_segments_are_made_shown_and_given_to_rows(aetool, bundle, shops, tmp_pa
     assert "in the middle of all (" in made.stdout and "stability" in made.stdout
     shown = aetool("segment", bundle, "--profile")
     assert shown.stdout == made.stdout
+    assert "segments         2, stability " in aetool("info", bundle).stdout
     assigned = aetool("segment", bundle, shops / "same.csv", "--keep", "id,kind")
     found = rows_of(assigned.stdout)
     assert list(found[0]) == ["id", "kind", "segment"] and len(found) == 150
@@ -166,7 +167,7 @@ def test_drift_leaves_labelled_anomalies_out(aetool, made):
 
 def test_what_drift_cannot_compare_fails_with_exit_code_1(fails, shops, tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    assert "missing columns" in fails("drift", shops / "bundle", "--data", tmp_path / "other.csv")
+    assert "columns are missing" in fails("drift", shops / "bundle", "--data", tmp_path / "other.csv")
 
 
 @pytest.mark.parametrize("segments", [{"clusters": 2}, {"segments": [{}]}, {"segments": 3}])

@@ -219,3 +219,13 @@ def test_golden_rows_are_held_out_rows_and_anomalies_that_float32_can_score(make
     assert np.isfinite(found.held_out.features).all()
     assert (np.diff(found.held_out.scores) >= 0).all()
     assert len(found.held_out.scores) == len(held_out)
+
+
+def test_the_loss_of_the_mean_is_that_of_the_training_rows_on_the_held_out_ones(
+    make_table: MakeTable,
+) -> None:
+    held_out, training = held_out_and_training(len(ROWS), QUICK)
+    mean, spread = ROWS[training].mean(axis=0), ROWS[training].std(axis=0)
+    expected = np.mean(((ROWS[held_out] - mean) / spread) ** 2)
+    found = train(make_table(ROWS), QUICK, SMALL).provenance["validation_loss_of_mean"]
+    assert found == pytest.approx(expected, rel=1e-5) and 0.5 < found < 2

@@ -112,6 +112,14 @@ def test_a_name_that_no_file_can_have_is_a_bundle_error():
         aetool.load("a\0b")
 
 
+def test_a_mistyped_bundle_is_told_the_nearest_name(tmp_path):
+    (tmp_path / "Wholesale").mkdir()
+    with pytest.raises(BundleError, match=r"found nothing \(nearest: 'Wholesale'\)"):
+        aetool.load(tmp_path / "wholsale")
+    with pytest.raises(BundleError, match="found nothing;"):
+        aetool.load("no\0thing/wholsale")
+
+
 def test_a_bundle_behind_a_link_is_fine(bundle, rows):
     link = bundle.parent / "current"
     link.symlink_to(bundle)

@@ -62,7 +62,7 @@ try:
     aetool.load(sys.argv[1])
 except aetool.DependencyError as error:
     assert isinstance(error, (aetool.AetoolError, ImportError))
-    assert error.extra == "cpu" and "pip install 'aetool[cpu]'" in str(error), error
+    assert error.extra == "cpu" and "install aetool with the extra 'cpu'" in str(error), error
 else:
     raise SystemExit("loaded without onnxruntime")
 """,

@@ -9,7 +9,7 @@ from scale_files import content, write
 
 from aetool.errors import InputError, OutputError
 
-ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'aetool[ray]'")
+ray = pytest.importorskip("ray", reason="ray is not installed: install aetool with the extra 'ray'")
 
 from aetool.scale.ray_engine import RayEngine  # noqa: E402
 
