@@ -97,7 +97,7 @@ def test_embeddings_that_do_not_differ_or_have_one_number_have_a_map_too(embeddi
 
 def test_umap_that_is_not_installed_is_an_error_that_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(DependencyError, match=r"umap-learn.*aetool\[umap\]"):
+    with pytest.raises(DependencyError, match=r"umap-learn.*the extra 'umap'"):
         project(np.random.default_rng(0).normal(size=(20, 3)), "umap")
 
 
