@@ -48,7 +48,7 @@ def test_a_wrong_grid_is_refused(wrong, named):
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, peer, package, extra):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else object())
-    with pytest.raises(DependencyError, match=f"the peer {peer} needs {package}.*'aetool\\[{extra}\\]'"):
+    with pytest.raises(DependencyError, match=f"the peer {peer} needs {package}.*the extra '{extra}'"):
         Grid(peers=(peer,), against=EXPORTED)
 
 

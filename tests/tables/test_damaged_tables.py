@@ -1,0 +1,207 @@
+"""What every wrong or damaged file says."""
+
+import datetime
+import io
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_files import VALUES, npy, npy_header, npz, refusal
+
+from aetool.errors import InputError
+from aetool.tables import read_rows, read_table, write_table
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet", "npy", "npz"])
+def test_missing_empty_and_foreign_files_and_directories_are_named(tmp_path, save, ending):
+    assert "no such file" in refusal(InputError, tmp_path / f"none.{ending}")
+    assert "is empty" in refusal(InputError, save(b"", f"empty.{ending}"))
+    (tmp_path / f"folder.{ending}").mkdir()
+    assert "directory" in refusal(InputError, tmp_path / f"folder.{ending}")
+    assert "junk" in refusal(InputError, save(b"\xff\xfe\x00\x01" * 50, f"junk.{ending}"))
+    assert "none" in refusal(InputError, f"none\0.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_a_file_without_the_right_to_read_it_is_refused(save, ending, powerless_request):
+    path = save(b"a\n1\n", f"t.{ending}")
+    path.chmod(0)
+    powerless_request()
+    assert "Permission denied" in refusal(InputError, path)
+
+
+def test_an_unknown_ending_lists_the_known_ones(save):
+    message = refusal(InputError, save(b"a\n1\n", "t.xlsx"))
+    assert ".csv, .csv.gz, .parquet, .npy, .npz" in message
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv.gz", "t.npz", "t.npy"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
+def test_a_file_cut_short_is_refused(tmp_path, name, part):
+    values = np.random.default_rng(0).normal(size=(200, 2))
+    write_table(tmp_path / name, {"a": values[:, 0], "b": values[:, 1]})
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
+    assert name in refusal(InputError, tmp_path / name)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused_but_never_blows_up(tmp_path_factory, data):
+    name = data.draw(st.sampled_from(["t.csv", "t.csv.gz", "t.parquet", "t.npy", "t.npz"]))
+    path = tmp_path_factory.getbasetemp() / f"damaged-{name}"
+    write_table(path, {"a": np.arange(20.0), "b": np.arange(20.0)}, overwrite=True)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        read_table(path)
+    except InputError as error:
+        assert str(path) in str(error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([".csv", ".csv.gz", ".parquet", ".npy", ".npz"]))
+def test_random_bytes_are_read_or_refused_but_never_blow_up(tmp_path_factory, content, ending):
+    path = tmp_path_factory.getbasetemp() / f"random{ending}"
+    path.write_bytes(content)
+    try:
+        read_table(path)
+    except InputError as error:
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("cell", ["abc", "1_0", "12:30", "5%", "\0"])
+def test_text_deep_in_a_number_column_names_the_cell(save, cell):
+    rows = [*["1,2.5"] * 200_000, f"{cell},2", *["3,4"] * 10]  # past Arrow's first block
+    message = refusal(InputError, save(("age,b\n" + "\n".join(rows)).encode()))
+    assert message.endswith(
+        f"data.csv: row 200001, column 'age': {cell!r} is not a number; "
+        "mend the cell, or leave the column out with --drop age"
+    )
+
+
+def test_text_columns_are_all_named_with_both_remedies(save):
+    path = save(b"a,city,my day\n1,Rome,2020-01-01\n2,Paris,2020-01-02\n")
+    message = refusal(InputError, path)
+    assert "'city' (text), 'my day' (date32[day])" in message
+    assert "--drop 'city,my day'" in message and "--categorical 'city,my day'" in message
+    of_network = refusal(InputError, path, call=read_rows)  # it takes numbers only
+    assert "--drop 'city,my day'" in of_network and "--categorical" not in of_network
+
+
+@pytest.mark.parametrize("model", [{"only": ["a", "b"]}, {"categories": {}}])
+def test_of_a_model_s_columns_none_can_be_left_out(save, model):
+    cell = refusal(InputError, save(b"a,b\n1,2\nx,3\n3,4\n"), **model)
+    assert cell.endswith("row 2, column 'a': 'x' is not a number; mend the cell")
+    assert "--drop" not in refusal(InputError, save(b"a,b\nx,2\ny,3\n"), **model)
+
+
+def test_a_column_without_a_name_cannot_be_left_out_of_what_a_model_takes(save):
+    path = save(b"a,\n1,2\n")
+    assert refusal(InputError, path).endswith("name it, or leave it out with --drop ''")
+    assert refusal(InputError, path, categories={}).endswith("name it")
+
+
+def test_a_feature_of_the_model_cannot_be_its_label(save):
+    message = refusal(InputError, save(b"a,b\n1,0\n"), only=["a", "b"], label="b")
+    assert "'b' is a feature of this model and cannot be the label" in message and "missing" not in message
+
+
+def test_a_table_with_few_of_the_model_s_columns_is_taken_for_another(save):
+    wanted = ["fresh", "milk", "frozen", "grocery"]
+    message = refusal(InputError, save(b"age,job,milk\n1,2,3\n"), only=wanted)
+    assert "looks like another table than the model was trained on: 3 of its 4 columns are missing" in message
+    assert "'fresh', 'frozen', 'grocery'; found 'age', 'job', 'milk'" in message
+    renamed = refusal(InputError, save(b"FRESH,MILK,FROZEN,GROCERY\n1,2,3,4\n"), only=wanted)
+    assert "'fresh' (nearest: 'FRESH')" in renamed and renamed.endswith("correct the names")
+
+
+def test_parquet_columns_that_are_no_numbers_are_named_with_their_type(tmp_path):
+    columns = {"t": [datetime.datetime.now()], "l": [[1]], "s": [{"x": 1}], "b": [b"x"], "c": ["x"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    message = refusal(InputError, tmp_path / "t.parquet")
+    for words in ("'t' (timestamp[us])", "'l' (list<", "'s' (struct<", "'b' (binary)", "'c' (text)"):
+        assert words in message
+
+
+@pytest.mark.parametrize("options", [{}, {"keep": ["name"]}, {"label": "name"}])
+def test_a_cell_that_is_not_utf_8_is_named(save, options):
+    path = save("a,name\n1,x\n2,caf\xe9\n".encode("latin-1"))
+    assert "row 2, column 'name': b'caf\\xe9' is not UTF-8" in refusal(InputError, path, **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_header_that_is_not_utf_8_is_refused_with_the_remedy(save, encoding):
+    assert "save the file as UTF-8" in refusal(InputError, save("caf\xe9,b\n1,2\n3,4\n".encode(encoding)))
+
+
+@pytest.mark.parametrize("row", [b"1,2,3", b"1", b'"1,2'])
+def test_a_ragged_row_is_named_with_its_width(save, row):
+    found = {b"1,2,3": 3}.get(row, 1)
+    message = refusal(InputError, save(b"a,b\n" + b"1,2\n" * 300_000 + row + b"\n"))
+    assert f"row 300001: {found} columns found, 2 expected" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"a,b,a\n1,2,3\n", "repeated column names 'a'"),
+        (b",a\n0,1\n", "column 1 has no name"),
+        (b"a;b\n1;2\n", "parted by ';'"),
+        (b"\0\0\0\0", "NUL"),
+    ],
+)
+def test_csv_headers_that_cannot_be_used(save, content, words):
+    assert words in refusal(InputError, save(content))
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["attack", "normal"], "'y' holds text ('attack', 'normal'), not numbers: map the labels to 0"),
+        (["1", ""], "row 2: no label in column 'y'"),
+        (["1", "0", "?"], "row 3, column 'y': '?' is not a number"),
+        (["", ""], "row 1: no label"),
+    ],
+)
+def test_labels_that_are_not_numbers_are_refused(save, cells, words):
+    content = "a,y\n" + "".join(f"1,{cell}\n" for cell in cells)
+    assert words in refusal(InputError, save(content.encode()), label="y")
+
+
+def test_parquet_with_repeated_names_is_refused(tmp_path):
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "t.parquet")
+    assert "repeated column names 'a'" in refusal(InputError, tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("shape", [(10**12, 10**6), (10**30, 10), (-2, -3), (0, 10**12), (7, 1)])
+def test_a_header_that_promises_more_than_the_file_holds_costs_no_memory(save, shape):
+    content = npy_header(shape)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("X.npy", content)
+    for path in (save(content, "t.npy"), save(stream.getvalue(), "t.npz")):
+        message = refusal(InputError, path)
+        assert "header tells of shape" in message or min(shape) <= 0
+
+
+def test_pickled_arrays_are_never_loaded(save):
+    array = np.array([[1, None]], object)
+    assert "Python objects" in refusal(InputError, save(npy(array, allow_pickle=True), "t.npy"))
+    assert "Python objects" in refusal(InputError, save(npz(X=array), "t.npz"))
+
+
+def test_arrays_that_are_no_table_are_refused(save):
+    assert "shape (3,) found, (rows, columns) expected" in refusal(InputError, save(npy([1, 2, 3]), "t.npy"))
+    assert "'cube' has shape (1, 1, 1)" in refusal(InputError, save(npz(cube=np.ones((1, 1, 1))), "t.npz"))
+    assert "different lengths" in refusal(InputError, save(npz(X=VALUES, y=[1]), "t.npz"))
+    assert "repeated column names 'X_0'" in refusal(InputError, save(npz(X=VALUES, X_0=[1, 2, 3]), "t.npz"))
+    assert "'y' (text)" in refusal(InputError, save(npz(X=VALUES, y=["a", "b", "c"]), "t.npz"))
