@@ -147,7 +147,7 @@ def _one_file(
         rows = rows_for(model.manifest, data, keep=options.flat(keep))
         found = _results(model, graph, model.run(graph, rows.values))
         if explain is not None:
-            found |= why_columns(model, rows.values, explain)
+            found |= why_columns(model, rows.values, explain, rows.unseen)
         threshold = model.threshold
     if clash := [name for name in rows.kept if name in found]:
         raise InputError(
