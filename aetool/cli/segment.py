@@ -180,6 +180,7 @@ def _show(out: Console, segments: Mapping[str, Any]) -> None:
     pairs = [
         ("segments", f"{segments['clusters']} ({segments['chosen']})"),
         ("learnt from", f"{segments['rows']:,} rows{source}"),
+        ("typical", "the median: half of the rows have less, half have more"),
         ("stability", f"{index:.2f}, {word} (adjusted Rand index of {stability['refits']} bootstrap refits)"),
         ("method", segments["method"]),
         *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),

@@ -3,16 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+_PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
+
 
 def sentence(trait: Mapping[str, Any]) -> tuple[str, str]:
-    """A trait in plain words: `fresh`, `27,000 against 8,500 in the middle of all (3.2 x)`."""
-    times = trait["ratio"]
-    ratio = "" if times is None else f" ({times:,.0f} x)" if times >= 10 else f" ({times:.2g} x)"
-    own, everybody = trait["of_segment"], trait["of_all"]
-    if "category" in trait:
-        return trait["feature"], f"{trait['category']} for {own:.0%} against {everybody:.0%} of all{ratio}"
-    where = "in the middle of all" if trait["statistic"] == "median" else "on average"
-    return trait["feature"], f"{_number(own)} against {_number(everybody)} {where}{ratio}"
+    """A trait in plain words: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`. Typical is the median."""
+    own, everybody, ratio = trait["of_segment"], trait["of_all"], trait["ratio"]
+    if trait["statistic"] == "median":
+        return trait["feature"], f"typical {_number(own)}, everybody {_number(everybody)}{_times(ratio)}"
+    if trait["statistic"] == "share":
+        what = trait["category"]
+    else:  # share above, share below
+        what = f"{trait['statistic'].removeprefix('share ')} {_number(trait['value'])}"
+    often = _times(ratio) if ratio is not None and ratio >= 2 else ""
+    return trait["feature"], f"{what} for {own:.0%}, everybody {everybody:.0%}{often}"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    if ratio >= 2:
+        return f" ({ratio:,.0f} times)" if ratio >= 10 else f" ({ratio:.2g} times)"
+    if ratio >= 1:
+        return f" ({ratio - 1:.0%} more)"
+    near = [name for name, part in _PARTS.items() if abs(ratio / part - 1) <= 0.1]
+    return f" ({near[0]})" if near else f" ({1 - ratio:.0%} less)"
 
 
 def _number(value: float) -> str:

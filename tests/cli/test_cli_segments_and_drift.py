@@ -56,8 +56,8 @@ def test_segments_are_made_shown_and_given_to_rows(aetool, bundle, shops, tmp_pa
     made = aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
     assert made.exit_code == 0, made.output
     assert "Segment 0: 200 rows (67%)" in made.stdout and "Segment 1: 100 rows (33%)" in made.stdout
-    assert "kind   club for 100% against 33% of all (3 x)" in made.stdout
-    assert "in the middle of all (" in made.stdout and "stability" in made.stdout
+    assert "kind   club for 100%, everybody 33% (3 times)" in made.stdout
+    assert "visits typical 40" in made.stdout and "the median: half of the rows" in made.stdout
     shown = aetool("segment", bundle, "--profile")
     assert shown.stdout == made.stdout
     assigned = aetool("segment", bundle, shops / "same.csv", "--keep", "id,kind")
