@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 MOST_TRAITS = 20
 """Traits that are kept of a segment."""
 SMALL, CLEAR = 0.2, 0.3
-"""Standardised differences: below the first (Cohen 1988) a column hardly differs and is no trait, from the second on
-a trait is part of a segment's label."""
+"""Standardised differences: below the first (Cohen 1988) a column hardly differs and is no trait, from the second
+on a trait is part of a segment's label."""
 LABELLED = 3
 """Traits in a label."""
 SIDES = {"share above": "above", "share below": "below"}
@@ -27,11 +27,11 @@ def profile(
 ) -> list[dict[str, Any]]:
     """For each of `count` segments its size, label and traits; of (rows, n_features), categories as indexes.
 
-    How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard deviations
-    of the ranks: the standardised difference, which a few extreme values do not move. Such a trait tells the medians
-    of both; where they are equal, the shares of rows above or below that value. In a column of categories it is the
-    category that is most over-represented by that same measure, which for a column of 0 and 1 is (share - share of
-    all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
+    How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard
+    deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait tells
+    the medians of both; where they are equal, the shares of rows above or below that value. In a column of
+    categories it is the category that is most over-represented by that same measure, which for a column of 0 and 1
+    is (share - share of all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
 
     Without names (images, windows) there are no traits.
     """
@@ -64,8 +64,8 @@ def profile(
 
 
 def label(traits: Sequence[Trait]) -> str:
-    """A segment in a few words: `high fresh, low milk, region = 3`. What holds for less than half of its rows is told
-    with its share: `more job = retired (18% against 5%)`."""
+    """A segment in a few words: `high fresh, low milk, region = 3`. What holds for less than half of its rows is
+    told with its share: `more job = retired (18% against 5%)`."""
     clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:LABELLED]
     return ", ".join(map(_in_words, clear)) or "much like everybody"
 
