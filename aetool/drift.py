@@ -200,8 +200,8 @@ def _feature(
 def changed(feature: FeatureBaseline, values: NDArray[np.float64], categories: Sequence[str]) -> str:
     """What has changed most among the values that are not missing, (rows,), in words.
 
-    Of numbers the medians, or where they are equal, the share of values above it; of categories the one whose share
-    has changed most.
+    Of numbers the medians, or where they are equal, the share of values above it; of categories the one whose
+    share has changed most.
     """
     present = values[~np.isnan(values)]
     now = feature.counts_of(present)[:-1] / len(present)

@@ -29,8 +29,8 @@ def drift(bundle: Path, data: Path, label: str | None, provider: str, precision:
     It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is
     above 0.25 and beyond chance), when more than 5 % of a column lie outside the range or the categories of the
     training rows, when more rows are flagged than was promised, or when the scores are higher than they were
-    (one-sided Kolmogorov-Smirnov distance of 0.1 or more, and beyond chance). Else the exit code is 0; of fewer than
-    30 rows it is 1, since they are too few to tell that nothing has changed.
+    (one-sided Kolmogorov-Smirnov distance of 0.1 or more, and beyond chance). Else the exit code is 0; of fewer
+    than 30 rows it is 1, since they are too few to tell that nothing has changed.
 
     PSI: 0.1 and more is moderate, 0.25 and more is much. Unseen: the share of values outside the range or the
     categories of the training rows. Typical: the median.

@@ -1,23 +1,19 @@
 """`aetool segment`: groups of rows, made, described, and given to new rows."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports, say, table
+from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.parity import record_of
 from aetool.cli.rows import rows_for
+from aetool.cli.segments_shown import show_segments
 from aetool.errors import BundleError, InputError
-
-TRAITS = 5  # shown of each segment; --json has more
-AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
 
 
 class _Clusters(click.ParamType[Any]):
@@ -102,7 +98,7 @@ def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -
         **manifest.segments,
         "parity": [record_of(record) for record in made.parity],
     }
-    return Result(document, lambda out: _show(out, manifest.segments))
+    return Result(document, lambda out: show_segments(out, manifest.segments))
 
 
 def _profile(bundle: Path) -> Result:
@@ -114,7 +110,7 @@ def _profile(bundle: Path) -> Result:
 
     def show(out: Console) -> None:
         try:
-            _show(out, segments)
+            show_segments(out, segments)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{bundle}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); "
@@ -160,29 +156,3 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
         out.print(facts([("output", str(output)), ("rows", f"{len(rows):,}"), ("segments", sizes)]))
 
     return Result(document, show)
-
-
-def _show(out: Console, segments: Mapping[str, Any]) -> None:
-    from aetool.report.traits import sentence
-
-    for entry in segments["segments"]:
-        title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
-        out.print(Text.assemble((title, "bold"), f"  {entry['label']}" if entry["label"] else ""))
-        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:TRAITS]]
-        if lines:
-            out.print(table(["", "", ""], lines))
-        out.print()
-    stability = segments["stability"]
-    index = stability["adjusted_rand_index"]
-    word = next((word for least, word in AGREEMENT if index >= least), "poor: other rows would give other groups")
-    source = f" of {segments['data']}" if segments["data"] else ""
-    missing = segments["rows_without_segment"]
-    pairs = [
-        ("segments", f"{segments['clusters']} ({segments['chosen']})"),
-        ("learnt from", f"{segments['rows']:,} rows{source}"),
-        ("typical", "the median: half of the rows have less, half have more"),
-        ("stability", f"{index:.2f}, {word} (adjusted Rand index of {stability['refits']} bootstrap refits)"),
-        ("method", segments["method"]),
-        *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
-    ]
-    out.print(facts(pairs))

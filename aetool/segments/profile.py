@@ -28,10 +28,10 @@ def profile(
     """For each of `count` segments its size, label and traits; of (rows, n_features), categories as indexes.
 
     How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard
-    deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait tells
-    the medians of both; where they are equal, the shares of rows above or below that value. In a column of
-    categories it is the category that is most over-represented by that same measure, which for a column of 0 and 1
-    is (share - share of all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
+    deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait
+    tells the medians of both; where they are equal, the shares of rows above or below that value. In a column of
+    categories it is the category that is most over-represented by that same measure, which for a column of 0 and
+    1 is (share - share of all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
 
     Without names (images, windows) there are no traits.
     """

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aetool.cli.segments_shown import advice
+
 HEADER = "id,spend,visits,kind\n"
 
 
@@ -186,3 +188,35 @@ def test_segments_changed_by_hand_are_told(fails, bundle, segments):
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "segments": segments}))
     told = fails("segment", bundle, "--profile")
     assert "changed by hand" in told and "--overwrite" in told
+
+
+def test_auto_shows_what_it_went_by_with_the_choice_marked(aetool, bundle, shops):
+    made = aetool("segment", bundle, "--data", shops / "train.csv")
+    document = json.loads(aetool("segment", bundle, "--profile", "--json").stdout)
+    lines = [line.split() for line in made.stdout.splitlines() if line.split()[:1] and line.split()[0].isdigit()]
+    assert [int(line[0]) for line in lines] == list(range(2, 11))
+    (chosen,) = (line for line in lines if line[-1] == "chosen")
+    assert int(chosen[0]) == document["clusters"]
+    assert float(chosen[1]) == pytest.approx(max(document["silhouettes"].values()), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "index", "silhouettes", "told"),
+    [
+        (3, 0.95, {2: 0.5, 3: 0.8}, ["3 is the most that was tried"]),
+        (2, 0.95, {2: 0.8, 3: 0.5}, []),
+        (2, 0.95, {2: 0.15, 3: 0.1}, ["a silhouette of 0.15 says that the segments run"]),
+        (
+            4,
+            0.5,
+            {2: 0.55, 3: 0.58, 4: 0.6, 5: 0.4},
+            ["try --clusters 2 or 3, about as separate, or a model without"],
+        ),
+        (4, 0.5, {}, ["try fewer of them, or a model without columns that are bookkeeping"]),
+        (2, 0.5, {}, ["for steadier segments try a model without columns"]),
+        (2, 0.85, {}, []),
+    ],
+)
+def test_advice_goes_by_the_edge_the_silhouette_and_the_stability(clusters, index, silhouettes, told):
+    found = advice(clusters, index, silhouettes)
+    assert len(found) == len(told) and all(part in line for part, line in zip(told, found, strict=True))
