@@ -17,11 +17,11 @@ NEAR = 0.9  # of the largest silhouette: numbers of segments that are about as g
 
 def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
     """Each segment with its traits, how their number was chosen, how steady they are, and what to try next."""
-    from aetool.report.traits import sentence  # here: the report's package starts slowly
+    from aetool.report.traits import sentence, title  # here: the report's package starts slowly
 
     for entry in segments["segments"]:
-        title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
-        out.print(Text.assemble((title, "bold"), f"  {entry['label']}" if entry["label"] else ""))
+        head = f"{title(entry)}: {entry['rows']:,} rows ({entry['share']:.0%})"
+        out.print(Text.assemble((head, "bold"), f"  {entry['label']}" if entry["label"] else ""))
         lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:TRAITS]]
         if lines:
             out.print(table(["", "", ""], lines))

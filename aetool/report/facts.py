@@ -6,7 +6,7 @@ from typing import Any
 from aetool.manifest import Manifest, Variant
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.traits import sentence
+from aetool.report.traits import sentence, title
 from aetool.report.units import percent, ratio, size
 
 _COLUMNS, _TRAITS = 30, 6
@@ -69,7 +69,7 @@ def _segment(entry: Mapping[str, Any]) -> Markup:
     )
     return tag(
         "li",
-        tag("p", f"Segment {entry['segment']}", class_="what"),
+        tag("p", title(entry), class_="what"),
         tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
         tag("p", entry["label"]),
         tag("dl", *traits) if entry["traits"] else None,

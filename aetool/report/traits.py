@@ -6,6 +6,11 @@ from typing import Any
 _PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
 
 
+def title(entry: Mapping[str, Any]) -> str:
+    """`Segment 0`, or with the name that somebody gave it, `Segment 0, Small restaurants`."""
+    return f"Segment {entry['segment']}" + (f", {entry['name']}" if entry.get("name") else "")
+
+
 def sentence(trait: Mapping[str, Any]) -> tuple[str, str]:
     """A trait in plain words: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`. Typical is the median."""
     own, everybody, ratio = trait["of_segment"], trait["of_all"], trait["ratio"]

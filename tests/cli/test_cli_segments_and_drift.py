@@ -81,6 +81,22 @@ def test_json_has_every_segment_and_its_traits(aetool, bundle, shops):
     assert given["counts"] == {"0": 100, "1": 50} and len(given["data"]["segment"]) == 150
 
 
+def test_names_of_segments_stand_in_the_profile_the_results_and_the_page(aetool, fails, bundle, shops, tmp_path):
+    aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
+    named = aetool("segment", bundle, "--name", "0=Small shops", "--name", "1= Big = good ")
+    assert named.exit_code == 0, named.output
+    assert "Segment 0, Small shops: 200 rows (67%)" in named.stdout
+    assert "Segment 1, Big = good: 100 rows" in aetool("segment", bundle, "--profile").stdout
+    found = rows_of(aetool("segment", bundle, shops / "same.csv").stdout)
+    assert {(row["segment"], row["segment_name"]) for row in found} == {("0", "Small shops"), ("1", "Big = good")}
+    assert aetool("report", bundle, "-o", tmp_path / "page.html").exit_code == 0
+    assert "Segment 0, Small shops" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert aetool("verify", bundle).exit_code == 0
+    assert "name one of them" in fails("segment", bundle, "--name", "2=x")
+    (tmp_path / "clash.csv").write_text("segment_name,spend,visits,kind\nx,1,2,club\n")
+    assert "--keep 'segment_name'" in fails("segment", bundle, tmp_path / "clash.csv", "--keep", "segment_name")
+
+
 def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
     aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
     (tmp_path / "gap.csv").write_text(HEADER + "a,,5,club\nb,3000,5,guest\n")
@@ -94,6 +110,9 @@ def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
     [
         ((), "Give one of"),
         (("--profile", "--data", "x.csv"), "Give one of"),
+        (("--profile", "--name", "0=x"), "Give one of"),
+        (("--name", "shops"), "'shops' is no segment's number and name"),
+        (("--name", "x=shops"), "is no segment's number and name"),
         (("new.csv", "--clusters", "3"), "--clusters and --seed go with --data"),
         (("--data", "x.csv", "-o", "out.csv"), "--output and --keep go with DATA"),
         (("--data", "x.csv", "--clusters", "some"), "'some' is neither a number nor auto"),
