@@ -80,9 +80,9 @@ def segment(
     """Groups of rows that are alike: make, show, or give them.
 
     With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
-    different from everybody. With --profile it shows that again; --name gives segments names, which stay in the
-    bundle (an empty one takes it away) until segments are made anew. With DATA it gives the segment of every row: 0
-    is the largest, -1 a row that has none, since a value is missing.
+    different from everybody. With --profile it shows that again. With --name segments get names, which stay in the
+    bundle until segments are made anew (an empty one takes it away). With DATA it gives the segment of every row:
+    0 is the largest, -1 a row that has none, since a value is missing.
 
     \b
     Example:
