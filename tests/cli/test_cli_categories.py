@@ -121,6 +121,19 @@ def test_every_command_takes_the_raw_table(aetool, mixed_files, work):
         assert found["category_accuracy"] > 0.9 and found["reconstruction_rmse"] < 1
 
 
+def test_train_names_columns_that_look_like_codes_once(aetool, work):
+    rows = [
+        [i % 2, i % 3 + 1, min(i % 2 + (i == 7) * 2 + (i == 8), 3), i % 3 * 10, i % 3 + 0.5, i % 7 - 1, i % 4]
+        for i in range(400)
+    ]
+    data = write(work / "codes.csv", rows, "flag,region,children,tens,halves,from_minus_1,channel of mine")
+    told = "region, channel of mine: few different whole numbers; if they are codes: "
+    done = aetool("train", data, "--epochs", 1, "-o", "first")
+    assert done.exit_code == 0 and done.stderr == f"{told}--categorical 'region,channel of mine'\n"
+    silent = aetool("train", data, "--categorical", "region,channel of mine", "--epochs", 1, "-o", "second")
+    assert silent.exit_code == 0 and silent.stderr == ""
+
+
 def test_info_tells_the_categories(aetool, mixed_files):
     for model in ("b", "ck"):
         assert "2: job (3), region (3)" in aetool("info", mixed_files / model).stdout
