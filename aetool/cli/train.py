@@ -138,8 +138,8 @@ def train(
 
 
 def _like_codes(table: Any) -> list[str]:
-    """Columns of numbers that may well be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most, each
-    of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
+    """Columns of numbers that may well be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
+    each of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
     import numpy as np
 
     found = []
