@@ -46,6 +46,15 @@ class FeatureBaseline:
             last = self.categories + 1
         return np.bincount(np.where(missing, last, places), minlength=last + 1)
 
+    @property
+    def median(self) -> float | None:
+        """Of numbers, the lower of two in the middle; None for categories, and where there is no value."""
+        inside = np.cumsum(self.shares[:-1])  # without the missing
+        if not self.edges or inside[-1] <= 0:
+            return None
+        place = int(np.searchsorted(inside, inside[-1] * (0.5 - 1e-12)))
+        return self.edges[min(place, len(self.edges) - 1)]
+
     def outside(self, values: NDArray[Any]) -> int:
         """How many of (rows,) values lie outside the range, or are none of the categories."""
         if self.categories is not None:

@@ -1,6 +1,7 @@
 """Drift: whether new rows are still what a model was made for."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -24,7 +25,10 @@ LARGE_DISTANCE, MOST_CHANCE = 0.1, 0.001
 """Kolmogorov-Smirnov distance from which scores have drifted, unless chance gives it oftener than that; the
 columns share that chance for their PSI (Bonferroni)."""
 
-Verdict = Literal["stable", "moderate", "drift"]
+FEWEST_ROWS = 30
+"""Below it, only what chance cannot do at all shows: that nothing was found tells nothing."""
+
+Verdict = Literal["stable", "moderate", "drift", "unclear"]
 Interval = tuple[float, float]
 
 
@@ -41,11 +45,15 @@ class FeatureDrift:
     missing: float
     missing_before: float
     """Shares of values that are missing."""
+    change: str
+    """What has changed most, in words: `typical 444 -> 1,466`. Typical is the median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
     rows: int
+    too_few_rows: bool
+    """Fewer than FEWEST_ROWS: drift that was found stands, but none found is no news."""
     compared_with: str
     """Which rows the new ones are compared with, and how many."""
     has_baseline: bool
@@ -99,18 +107,28 @@ def measure_drift(path: str | Path, rows: Any, *, provider: str = "auto", precis
     interval, (promised, promised_interval) = wilson(flagged, len(rows)), _promised(bundle.manifest)
     distance = _distance(np.asarray(compared.scores), found["score"].astype(np.float64))
     chance = _smirnov(distance, compared.score_rows, len(rows))
-    features = [
-        _feature(feature, rows[:, place].astype(np.float64), compared.rows, len(compared.features))
+    categories = bundle.manifest.categories
+    judged = [
+        _feature(
+            feature,
+            rows[:, place].astype(np.float64),
+            compared.rows,
+            len(compared.features),
+            categories.get(feature.name, ()),
+        )
         for place, feature in enumerate(compared.features)
     ]
+    features = [feature for feature, _ in judged]
+    told = {feature.name: reason for feature, reason in judged}
     features.sort(key=lambda feature: (feature.verdict != "drift", -feature.psi))
-    reasons = [_reason(feature) for feature in features if feature.verdict == "drift"]
+    reasons = [told[feature.name] for feature in features if feature.verdict == "drift"]
     if promised_interval is not None and interval[0] > promised_interval[1]:
         reasons.append(f"{flagged / len(rows):.1%} of the rows are flagged, {promised:.1%} was promised")
     if distance >= LARGE_DISTANCE and chance <= MOST_CHANCE:
         reasons.append(f"the scores are higher than they were (Kolmogorov-Smirnov distance {distance:.2f})")
     return Drift(
         rows=len(rows),
+        too_few_rows=len(rows) < FEWEST_ROWS,
         compared_with=f"{compared.rows:,} {compared.of}",
         has_baseline=baseline is not None,
         reasons=tuple(reasons),
@@ -142,8 +160,13 @@ def stability_index(before: NDArray[np.float64], rows_before: int, counts: NDArr
 
 
 def _feature(
-    feature: FeatureBaseline, values: NDArray[np.float64], rows_before: int, columns: int
-) -> FeatureDrift:
+    feature: FeatureBaseline,
+    values: NDArray[np.float64],
+    rows_before: int,
+    columns: int,
+    categories: Sequence[str],
+) -> tuple[FeatureDrift, str]:
+    """What became of a column, and if it is drift, why, in words."""
     counts, before = feature.counts_of(values), np.asarray(feature.shares)
     rows = len(values)
     psi = stability_index(before, rows_before, counts)
@@ -152,21 +175,52 @@ def _feature(
     outside = feature.outside(values)
     drifts = psi > max(LARGE_PSI, chance) or wilson(outside, rows)[0] > MOST_OUTSIDE
     moderate = psi > max(MODERATE_PSI, chance)
-    return FeatureDrift(
-        feature.name,
-        "drift" if drifts else "moderate" if moderate else "stable",
-        psi,
-        chance,
-        outside / rows,
-        float(counts[-1]) / rows,
-        float(before[-1]),
+    missing, was_missing = float(counts[-1]) / rows, float(before[-1])
+    changes = [changed(feature, values, categories)] if counts[:-1].any() and before[:-1].any() else []
+    # Of the values alone, as if none were missing: else what is missing would pass for another distribution.
+    present = before[:-1] / max(1 - was_missing, 1e-12)
+    alone = stability_index(present, rows_before, counts[:-1]) if changes else 0.0
+    is_missing = abs(missing - was_missing) > MOST_OUTSIDE
+    gap = f"missing {missing:.1%}, before {was_missing:.1%}"
+    if is_missing and alone <= max(MODERATE_PSI, chance):
+        changes, reason = [gap], gap
+    else:
+        changes = [*([gap] if is_missing else []), *changes]
+        reason = f"distributed otherwise (PSI {psi:.2f}): {'; '.join(changes)}"
+    if outside / rows > MOST_OUTSIDE:
+        reason = f"{outside / rows:.1%} are values that the model was not made for"
+    verdict: Verdict = "stable" if rows >= FEWEST_ROWS else "unclear"
+    if drifts or moderate:
+        verdict = "drift" if drifts else "moderate"
+    found = FeatureDrift(
+        feature.name, verdict, psi, chance, outside / rows, missing, was_missing, "; ".join(changes)
     )
+    return found, f"{feature.name}: {reason}"
 
 
-def _reason(feature: FeatureDrift) -> str:
-    if feature.outside > MOST_OUTSIDE:
-        return f"{feature.name}: {feature.outside:.1%} are values that the model was not made for"
-    return f"{feature.name}: distributed otherwise (PSI {feature.psi:.2f})"
+def changed(feature: FeatureBaseline, values: NDArray[np.float64], categories: Sequence[str]) -> str:
+    """What has changed most among the values that are not missing, (rows,), in words.
+
+    Of numbers the medians, or where they are equal, the share of values above it; of categories the one whose
+    share has changed most.
+    """
+    present = values[~np.isnan(values)]
+    now = feature.counts_of(present)[:-1] / len(present)
+    before = np.asarray(feature.shares[:-1]) / sum(feature.shares[:-1])
+    middle = feature.median
+    if middle is None:
+        most = int(np.argmax(np.abs(now - before)))
+        name = categories[most] if most < len(categories) else "other values"
+        return f"{name} {before[most]:.1%} -> {now[most]:.1%}"
+    typical = float(np.quantile(present, 0.5, method="inverted_cdf"))
+    if typical != middle:
+        return f"typical {_number(middle)} -> {_number(typical)}"
+    beyond = feature.edges.index(middle) + 1
+    return f"above {_number(middle)}: {before[beyond:].sum():.1%} -> {now[beyond:].sum():.1%}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 def _promised(manifest: Manifest) -> tuple[float | None, Interval | None]:

@@ -109,6 +109,50 @@ def test_missing_values_are_counted_and_are_drift(path):
     assert of(found, "size").outside < 0.01
 
 
+def test_missing_values_are_the_reason_where_the_others_are_as_before(path):
+    rows = matrix(customers(500, 1))
+    rows[:100, 0] = np.nan
+    found = measure_drift(path, rows)
+    assert [reason for reason in found.reasons if reason.startswith("size")] == [
+        "size: missing 20.0%, before 0.0%"
+    ]
+    rows[:, 0] += 3
+    (reason,) = (reason for reason in measure_drift(path, rows).reasons if reason.startswith("size"))
+    assert "values that the model was not made for" in reason or "missing 20.0%, before 0.0%; typical" in reason
+
+
+def test_a_change_is_told_with_its_direction(path):
+    columns = customers(500, 1, jobs=(0.1, 0.1, 0.8))
+    columns["weight"] = columns["weight"] + 2
+    found = measure_drift(path, matrix(columns))
+    before = np.quantile(customers(800, 0)["weight"], 0.5)
+    assert of(found, "weight").change.startswith("typical ")
+    was, now = (float(part) for part in of(found, "weight").change.removeprefix("typical ").split(" -> "))
+    assert was == pytest.approx(before, abs=0.1) and now == pytest.approx(np.median(columns["weight"]), abs=0.01)
+    job = of(found, "job").change
+    assert job.startswith("pilot 2") and job.endswith(f"-> {np.mean(columns['job'] == 2):.1%}")
+    assert f"job: distributed otherwise (PSI {of(found, 'job').psi:.2f}): {job}" in found.reasons
+    columns["children"] = np.where(np.arange(500) < 240, 1, 0)
+    assert of(measure_drift(path, matrix(columns)), "children").change.endswith("-> 48.0%")
+
+
+def test_few_rows_without_drift_are_too_few_to_tell(path):
+    few = measure_drift(path, matrix(customers(drifts.FEWEST_ROWS - 1, 1)))
+    assert few.too_few_rows and not few.drifted
+    assert {feature.verdict for feature in few.features} <= {"unclear", "moderate"}
+    assert not measure_drift(path, matrix(customers(drifts.FEWEST_ROWS, 1))).too_few_rows
+    columns = customers(20, 1)
+    assert measure_drift(path, matrix({**columns, "weight": columns["weight"] + 50})).drifted
+
+
+@given(st.lists(st.sampled_from([np.nan, -1, 0, 1, 2.5, 7]), min_size=1))
+def test_the_median_of_a_baseline_is_that_of_its_rows(column):
+    (feature,) = features_of(np.array([column]).T, ["x"], {})
+    finite = np.array([value for value in column if not np.isnan(value)])
+    expected = np.quantile(finite, 0.5, method="inverted_cdf") if len(finite) else None
+    assert feature.median == expected
+
+
 def test_few_rows_are_not_held_to_what_chance_does_to_them(path):
     for seed in range(5):
         found = measure_drift(path, matrix(customers(8, seed)))

@@ -13,7 +13,7 @@ from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.rows import rows_for
 
 SHOWN = 12  # columns; --json has them all
-COLOURS = {"stable": "green", "moderate": "yellow", "drift": "bold red"}
+COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "bold red"}
 
 
 @click.command()
@@ -29,14 +29,18 @@ def drift(bundle: Path, data: Path, label: str | None, provider: str, precision:
     It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is
     above 0.25 and beyond chance), when more than 5 % of a column lie outside the range or the categories of the
     training rows, when more rows are flagged than was promised, or when the scores are higher than they were
-    (one-sided Kolmogorov-Smirnov distance of 0.1 or more, and beyond chance). Else the exit code is 0.
+    (one-sided Kolmogorov-Smirnov distance of 0.1 or more, and beyond chance). Else the exit code is 0; of fewer
+    than 30 rows it is 1, since they are too few to tell that nothing has changed.
+
+    PSI: 0.1 and more is moderate, 0.25 and more is much. Unseen: the share of values outside the range or the
+    categories of the training rows. Typical: the median.
 
     \b
     Example:
       aetool drift exported/machines --data this-week.csv
     """
     from aetool.bundle import Bundle
-    from aetool.drift import measure_drift
+    from aetool.drift import FEWEST_ROWS, measure_drift
 
     places.require_bundle(bundle)
     rows = rows_for(Bundle.open(bundle).manifest, data, label=label)
@@ -49,18 +53,19 @@ def drift(bundle: Path, data: Path, label: str | None, provider: str, precision:
         )
 
     def show(out: Console) -> None:
-        columns = ["", "", "PSI", "unexpected", "missing", "before"]
+        columns = ["", "column", "PSI", "unseen", "missing", "missing before", "what has changed"]
         lines: list[list[str | Text]] = [
             [
                 Text(feature.verdict, COLOURS[feature.verdict]),
                 feature.name,
                 f"{feature.psi:.3f}",
                 *(f"{share:.1%}" for share in (feature.outside, feature.missing, feature.missing_before)),
+                feature.change if feature.verdict in ("drift", "moderate") else "",
             ]
             for feature in found.features[:SHOWN]
         ]
         if lines:
-            out.print(table(columns, lines, right=columns[2:]))
+            out.print(table(columns, lines, right=columns[2:6]))
         if (more := len(found.features) - SHOWN) > 0:
             out.print(f"and {more} columns that have changed less")
         promised = "no promise to hold them to"
@@ -75,10 +80,13 @@ def drift(bundle: Path, data: Path, label: str | None, provider: str, precision:
         ]
         out.print(facts(pairs))
         out.print()
-        if not found.drifted:
+        if found.too_few_rows and not found.drifted:
+            out.print(f"too few rows to tell: {found.rows}, {FEWEST_ROWS} or more are needed", style="bold yellow")
+        elif not found.drifted:
             out.print("no drift", style="bold green")
         for reason in found.reasons:
             out.print(Text.assemble(("drift  ", "bold red"), reason))
 
     document = {"bundle": str(bundle), "drifted": found.drifted, **asdict(found)}
-    return Result(document, show, exit_code=DRIFTED if found.drifted else 0)
+    exit_code = DRIFTED if found.drifted else 1 if found.too_few_rows else 0
+    return Result(document, show, exit_code=exit_code)

@@ -9,8 +9,10 @@ import click
 from rich.console import Console
 
 from aetool.cli import options, places, streamed
+from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.rows import check_rows, rows_for
+from aetool.cli.top import highest, top_of_files
 from aetool.cli.why import why_columns
 from aetool.errors import InputError
 from aetool.manifest import Manifest
@@ -78,6 +80,9 @@ def reconstruct(**arguments: Any) -> Result:
     metavar="N",
     help="Name the N features that contribute most to each score.",
 )
+@click.option(
+    "--top", type=click.IntRange(1), metavar="N", help="The N rows with the highest scores alone, highest first."
+)
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
@@ -91,12 +96,15 @@ def score(**arguments: Any) -> Result:
     A run that was killed goes on with --resume.
     With --explain, columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
     the score, what the model expected and what it found, in the units of the table.
+    With --top, a column row tells where in the table a row stands, 1 the first; rows without a score come last. It
+    takes several files too, whose column file tells them apart, and writes one.
 
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
       aetool score exported/machines 2025/*.parquet -o scores --resume
       aetool score exported/machines new.csv --explain 3
+      aetool score exported/machines 2025/*.parquet --top 20 --keep serial
     """
     return _run("score", **arguments)
 
@@ -114,6 +122,14 @@ def _run(
 ) -> Result:
     how = streamed.How(*(rest.pop(name) for name in streamed.How._fields))
     places.require_bundle(bundle)
+    top = rest.pop("top", None)
+    if top is not None:
+        if output is not None and streamed.is_directory(output):
+            raise click.UsageError("--top writes one file; give a name with an ending as --output")
+        streamed.require_none(how)
+        if len(data) > 1 or not Path(data[0]).is_file():
+            return _top_of_files(bundle, data, None if output is None else Path(output), top, **rest)
+        rest["top"] = top
     if streamed.is_wanted(data, output, how):
         if rest.pop("explain", None):
             raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
@@ -132,12 +148,13 @@ def _one_file(
     precision: str,
     overwrite: bool,
     explain: int | None = None,
+    top: int | None = None,
 ) -> Result:
     import numpy as np
 
     from aetool import load
     from aetool.bundle import Bundle
-    from aetool.tables import write_arrays, write_csv, write_table
+    from aetool.tables import write_arrays, write_table
 
     check_rows(Bundle.open(bundle).manifest, data, keep=options.flat(keep))
     if output is not None:
@@ -148,22 +165,73 @@ def _one_file(
             places.require_array_file(output)
         rows = rows_for(model.manifest, data, keep=options.flat(keep))
         found = _results(model, graph, model.run(graph, rows.values))
+        document: dict[str, Any] = {"rows": len(rows)}
+        if graph == "detector":
+            document |= {"threshold": model.threshold, "anomalies": int(found["is_anomaly"].sum())}
+            _tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
+        if top is not None:
+            order = highest(found["score"], top)
+            rows = rows.select(order)
+            found = {"row": order + 1, **{name: column[order] for name, column in found.items()}}
         if explain is not None:
-            found |= why_columns(model, rows.values, explain)
-        threshold = model.threshold
+            found |= why_columns(model, rows.values, explain, rows.unseen)
     if clash := [name for name in rows.kept if name in found]:
         raise InputError(
             f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
         )
     columns = {**rows.kept, **found}
-    document: dict[str, Any] = {"rows": len(rows), "columns": list(columns)}
-    if graph == "detector":
-        document |= {"threshold": threshold, "anomalies": int(found["is_anomaly"].sum())}
-        if odd := int((~np.isfinite(found["score"])).sum()):
-            say(f"{odd:,} of {len(rows):,} rows have no finite score (missing or extreme values): anomalies")
+    return _given(columns, document, output, write_arrays if as_array else write_table, overwrite=overwrite)
+
+
+def _top_of_files(
+    bundle: Path,
+    data: tuple[str, ...],
+    output: Path | None,
+    top: int,
+    *,
+    keep: tuple[tuple[str, ...], ...],
+    provider: str,
+    precision: str,
+    overwrite: bool,
+    explain: int | None = None,
+) -> Result:
+    from aetool.tables import write_table
+
+    if output is not None:
+        places.require_free_file(output, overwrite)
+    with needs("tables", "streaming"):
+        from aetool.scale import Task
+    kept = options.flat(keep)
+    with Task("score", str(bundle.absolute()), provider, precision, kept).open() as model:
+        found = top_of_files(model, data, top, kept)
+        columns = found.columns
+        if explain is not None:
+            columns |= why_columns(model, found.values, explain, {})
+        document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
+    _tell_odd(found.not_finite, found.rows)
+    return _given(columns, document, output, write_table, overwrite=overwrite)
+
+
+def _tell_odd(count: int, rows: int) -> None:
+    if count:
+        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
+
+
+def _given(
+    columns: Mapping[str, Any],
+    document: dict[str, Any],
+    output: Path | None,
+    write: Callable[..., None],
+    *,
+    overwrite: bool,
+) -> Result:
+    """Written to `output`, or what a person and a program see instead."""
+    from aetool.tables import write_csv
+
+    document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        (write_arrays if as_array else write_table)(output, columns, overwrite=overwrite)
+        write(output, columns, overwrite=overwrite)
         document["output"] = str(output)
     else:
         document["data"] = columns
@@ -172,9 +240,11 @@ def _one_file(
         if output is None:
             write_csv(sys.stdout.buffer, columns)
             return
-        pairs = [("output", str(output)), ("rows", f"{len(rows):,}")]
+        written = len(next(iter(columns.values()), ()))
+        of = "" if written == document["rows"] else f" of {document['rows']:,}"
+        pairs = [("output", str(output)), ("rows", f"{written:,}{of}")]
         if "anomalies" in document:
-            share = document["anomalies"] / max(len(rows), 1)
+            share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
             pairs.append(("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}"))
         out.print(facts(pairs))
 

@@ -4,12 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aetool.cli.output import say
 from aetool.errors import InputError
 from aetool.manifest import Manifest
 
+_SHOWN = 5  # values in a message
+
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
-    """The table or array of rows that a bundle takes; float32."""
+    """The table or array of rows that a bundle takes; float32. Categories unknown to the model are told."""
     return as_float32(as_read(manifest, data, label=label, keep=keep))
 
 
@@ -21,7 +24,10 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
         return read_array(data, label=label, keep=keep)
     # By name, or all columns in their order where the model has no names.
     names, categories = manifest.feature_names or None, manifest.categories
-    return read_table(data, only=names, categories=categories, label=label, keep=keep)
+    found = read_table(data, only=names, categories=categories, label=label, keep=keep)
+    for name, texts in found.unseen.items():
+        _tell_unseen(name, texts)
+    return found
 
 
 def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
@@ -46,6 +52,18 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
         check_table(data, only=names, categories=categories, label=label, keep=keep)
     else:
         check_array(data)
+
+
+def _tell_unseen(name: str, texts: Any) -> None:
+    import numpy as np
+
+    values, counts = np.unique(texts[texts != ""], return_counts=True)
+    shown = [repr(value[:40]) for value in values[np.argsort(-counts, kind="stable")][:_SHOWN].tolist()]
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    say(
+        f"{counts.sum():,} of {len(texts):,} rows: {name} has values that the model does not know "
+        f"({', '.join(shown)}{more})"
+    )
 
 
 def as_float32(table: Any) -> Any:

@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports, say, table
+from aetool.cli.output import Result, facts, reports, say
 from aetool.cli.parity import record_of
 from aetool.cli.rows import rows_for
+from aetool.cli.segments_shown import show_segments
 from aetool.errors import BundleError, InputError
-
-TRAITS = 5  # shown of each segment; --json has more
 
 
 class _Clusters(click.ParamType[Any]):
@@ -31,6 +29,16 @@ class _Clusters(click.ParamType[Any]):
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
 
 
+class _Name(click.ParamType[Any]):
+    name = "N=NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number, sign, name = str(value).partition("=")
+        if not sign or not number.strip().isdecimal():
+            self.fail(f"{value!r} is no segment's number and name; write 0=NAME", param, ctx)
+        return int(number), name.strip()
+
+
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @click.argument("rows", metavar="[DATA]", type=options.PATH, required=False)
@@ -43,6 +51,14 @@ class _Clusters(click.ParamType[Any]):
 )
 @click.option("--seed", type=int, help="Same seed, same segments.  [default: 0]")
 @click.option("--profile", is_flag=True, help="Show what each segment is.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    type=_Name(),
+    metavar="N=NAME",
+    help='Call segment N so: --name 0="Small shops"; may be given again.',
+)
 @options.output(
     help="CSV, Parquet, NPY or NPZ file to write the segment of each row to.  [default: CSV on stdout]"
 )
@@ -56,6 +72,7 @@ def segment(
     clusters: int | str | None,
     seed: int | None,
     profile: bool,
+    names: tuple[tuple[int, str], ...],
     output: Path | None,
     keep: tuple[tuple[str, ...], ...],
     overwrite: bool,
@@ -63,18 +80,21 @@ def segment(
     """Groups of rows that are alike: make, show, or give them.
 
     With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
-    different from everybody. With --profile it shows that again. With DATA it gives the segment of every row: 0 is
-    the largest, -1 a row that has none, since a value is missing.
+    different from everybody. With --profile it shows that again. With --name segments get names, which stay in the
+    bundle until segments are made anew (an empty one takes it away). With DATA it gives the segment of every row:
+    0 is the largest, -1 a row that has none, since a value is missing.
 
     \b
     Example:
       aetool segment exported/customers --data customers.csv --clusters 5
       aetool segment exported/customers --profile
+      aetool segment exported/customers --name 0="Small shops" --name 1="Big spenders"
       aetool segment exported/customers new.csv --keep id -o segments.csv
     """
-    if [data is not None, profile, rows is not None].count(True) != 1:
+    if [data is not None, profile, bool(names), rows is not None].count(True) != 1:
         raise click.UsageError(
-            "Give one of --data FILE to make segments, --profile to see them, DATA to use them."
+            "Give one of --data FILE to make segments, --profile to see them, --name to name them, DATA to use "
+            "them."
         )
     if data is None and (clusters is not None or seed is not None):
         raise click.UsageError("--clusters and --seed go with --data, which segments are learnt from.")
@@ -85,7 +105,7 @@ def segment(
         return _make(bundle, data, None if clusters == "auto" else clusters, seed or 0, overwrite)
     if rows is not None:
         return _assign(bundle, rows, output, options.flat(keep), overwrite)
-    return _profile(bundle)
+    return _named(bundle, dict(names)) if names else _profile(bundle)
 
 
 def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -> Result:
@@ -101,7 +121,14 @@ def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -
         **manifest.segments,
         "parity": [record_of(record) for record in made.parity],
     }
-    return Result(document, lambda out: _show(out, manifest.segments))
+    return Result(document, lambda out: show_segments(out, manifest.segments))
+
+
+def _named(bundle: Path, names: Mapping[int, str]) -> Result:
+    with needs("train", "naming segments"):
+        from aetool.segments import name_segments
+    name_segments(bundle, names)
+    return _profile(bundle)
 
 
 def _profile(bundle: Path) -> Result:
@@ -113,7 +140,7 @@ def _profile(bundle: Path) -> Result:
 
     def show(out: Console) -> None:
         try:
-            _show(out, segments)
+            show_segments(out, segments)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{bundle}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); "
@@ -134,12 +161,15 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
     with load(bundle) as model:
         rows = rows_for(model.manifest, data, keep=keep)
         found = model.run("segmenter", rows.values)
-    if "segment" in rows.kept:
-        raise InputError(f"{data}: --keep 'segment': a result has that name too; rename the column in the table")
-    columns = {**rows.kept, "segment": found["segment"]}
+    segment = found["segment"]
+    results = {"segment": segment, **_names(segment, model.manifest.segments)}
+    if clash := [name for name in rows.kept if name in results]:
+        raise InputError(
+            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
+        )
+    columns = {**rows.kept, **results}
     counts = {
-        int(number): int(count)
-        for number, count in zip(*np.unique(found["segment"], return_counts=True), strict=True)
+        int(number): int(count) for number, count in zip(*np.unique(segment, return_counts=True), strict=True)
     }
     document: dict[str, Any] = {"rows": len(rows), "columns": list(columns), "counts": counts}
     if -1 in counts:
@@ -161,23 +191,9 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
     return Result(document, show)
 
 
-def _show(out: Console, segments: Mapping[str, Any]) -> None:
-    from aetool.report.traits import sentence, stability
+def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:
+    """segment_name, "" where a segment has none; nothing where none has."""
+    import numpy as np
 
-    for entry in segments["segments"]:
-        title = f"Segment {entry['segment']}: {entry['rows']:,} rows ({entry['share']:.0%})"
-        out.print(Text.assemble((title, "bold"), f"  {entry['label']}" if entry["label"] else ""))
-        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:TRAITS]]
-        if lines:
-            out.print(table(["", "", ""], lines))
-        out.print()
-    source = f" of {segments['data']}" if segments["data"] else ""
-    missing = segments["rows_without_segment"]
-    pairs = [
-        ("segments", f"{segments['clusters']} ({segments['chosen']})"),
-        ("learnt from", f"{segments['rows']:,} rows{source}"),
-        ("stability", stability(segments["stability"])),
-        ("method", segments["method"]),
-        *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
-    ]
-    out.print(facts(pairs))
+    names = {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
+    return {"segment_name": np.array([names.get(number, "") for number in segment.tolist()])} if names else {}

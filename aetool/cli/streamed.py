@@ -56,15 +56,25 @@ def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
     if output is None:
         if several:
             raise click.UsageError("results of several files go into a directory; give -o DIRECTORY")
-    elif _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix:
+    elif is_directory(output):
         return True
     elif several:
         raise click.UsageError(
             f"-o {output}: results of several files go into a directory; give a name without an ending"
         )
+    require_none(how)
+    return False
+
+
+def is_directory(output: str) -> bool:
+    """Whether `--output` names a directory to stream into."""
+    return _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
+
+
+def require_none(how: How) -> None:
+    """Raises UsageError if an option of streaming was given."""
     if given := [name for name, value in how._asdict().items() if value]:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
-    return False
 
 
 def run(

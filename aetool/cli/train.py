@@ -18,6 +18,7 @@ from aetool.cli.output import Result, console, facts, reports, say
 # As in aetool.model.config, whose package imports torch; a test holds them together.
 ACTIVATIONS = ("leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 DROPOUT_ON = ("embedding", "hidden", "both")
+MOST_CODES, LEAST_ROWS_OF_A_CODE = 10, 0.01
 
 
 @click.command()
@@ -90,6 +91,9 @@ def train(
     with needs("train", "training"):
         from aetool import model
     table = read_table(data, **reading)
+    if resume is None and model.is_first_process() and (codes := _like_codes(table)):
+        option = f"--categorical {shlex.quote(','.join(codes))}"
+        say(f"{', '.join(codes)}: few different whole numbers; if they are codes: {option}")
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
@@ -134,6 +138,28 @@ def train(
         again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
+
+
+def _like_codes(table: Any) -> list[str]:
+    """Columns of numbers that may well be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
+    each of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
+    import numpy as np
+
+    found = []
+    for name, column in zip(table.names, table.values.T, strict=True):
+        known = column[np.isfinite(column)]
+        if name in table.categories or not known.size or known.max() > MOST_CODES or known.min() not in (0, 1):
+            continue
+        values, counts = np.unique(known, return_counts=True)
+        in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
+        if (
+            in_a_row
+            and len(values) > 1
+            and values.tolist() != [0, 1]
+            and counts.min() >= LEAST_ROWS_OF_A_CODE * len(known)
+        ):
+            found.append(name)
+    return found
 
 
 def _fields(config: type[Any]) -> set[str]:

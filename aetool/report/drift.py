@@ -8,7 +8,7 @@ from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
 from aetool.report.units import NO_BREAK, percent
 
-_BADGES = {"stable": "less", "moderate": "none", "drift": "more"}
+_BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "more"}
 
 
 def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
@@ -30,7 +30,7 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
     pairs = (joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items())
     told = tag(
         "div",
-        _verdict(found["drifted"], trained_on),
+        _verdict(found["drifted"], found["too_few_rows"], trained_on),
         tag("ul", *(tag("li", _spaced(reason)) for reason in found["reasons"]), class_="reasons")
         if found["reasons"]
         else None,
@@ -39,9 +39,11 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
     return tag("div", told, _columns(found["features"]) if found["features"] else None, class_="pairs")
 
 
-def _verdict(drifted: bool, trained_on: bool | None) -> Markup:
+def _verdict(drifted: bool, too_few_rows: bool, trained_on: bool | None) -> Markup:
     if drifted:
         return tag("p", tag("span", "Drift", class_="badge more"))
+    if too_few_rows:
+        return tag("p", tag("span", "Too few rows to tell", class_="badge none"))
     if trained_on:
         return joined(
             [
@@ -56,19 +58,22 @@ def _verdict(drifted: bool, trained_on: bool | None) -> Markup:
 
 
 def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
-    """Shares of missing values where there are any."""
+    """Shares of missing values, and what has changed, where there is any."""
     shares = ["outside", *(name for name in ("missing", "missing_before") if any(one[name] for one in features))]
-    names = {"outside": "unexpected values", "missing": "missing", "missing_before": "missing before"}
+    names = {"outside": "unseen values", "missing": "missing", "missing_before": "missing before"}
+    changes = [_spaced(one["change"]) if one["verdict"] in ("drift", "moderate") else "" for one in features]
     lines: list[list[Cell | None]] = [
         [
             one["name"],
             tag("span", one["verdict"], class_=f"badge {_BADGES[one['verdict']]}"),
             (f"{one['psi']:.3f}", one["psi"]),
             *((percent(one[name]), one[name]) for name in shares),
+            *([change] if any(changes) else []),
         ]
-        for one in features
+        for one, change in zip(features, changes, strict=True)
     ]
-    columns = ("column", "verdict", "change (PSI)", *(names[name] for name in shares))
+    columns = ["column", "verdict", "change (PSI)", *(names[name] for name in shares)]
+    columns += ["what has changed"] if any(changes) else []
     note = (
         "Change is the population stability index, PSI: how far the distribution of a column has moved. Below 0.1 "
         "it has not, above 0.25 it has much, unless so few rows have that by chance."

@@ -6,7 +6,7 @@ from typing import Any
 from aetool.manifest import Manifest, Variant
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.tables import Cell, table
-from aetool.report.traits import sentence, stability
+from aetool.report.traits import sentence, stability, title
 from aetool.report.units import NO_BREAK, percent, ratio, size
 from aetool.report.units import figure as number
 
@@ -98,7 +98,7 @@ def _segment(entry: Mapping[str, Any]) -> Markup:
     more = traits[_SHOWN:]
     return tag(
         "li",
-        tag("p", f"Segment {entry['segment']}", class_="what"),
+        tag("p", title(entry), class_="what"),
         tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
         tag("p", entry["label"]),
         _told(traits[:_SHOWN]) if traits else None,

@@ -47,8 +47,8 @@ def to_rows(
     array: Rows
     if _is_ready(data):
         array = data
-    elif names and (column_names := _column_names(data)) is not None:
-        array = _from_columns(data, column_names, names, what, categories)
+    elif names and (found := column_names(data)) is not None:
+        array = _from_columns(data, found, names, what, categories)
     else:
         array = _convert(data, what)
     if array.shape == (0,):  # an empty list: no rows, and no width to be wrong
@@ -138,7 +138,7 @@ def _reads_as_number(text: str) -> bool:
     return True
 
 
-def _column_names(data: Any) -> list[str] | None:
+def column_names(data: Any) -> list[str] | None:
     """Names of the columns, for tables; None for plain arrays and for tables that only number their columns."""
     if isinstance(data, Mapping):
         return list(data)

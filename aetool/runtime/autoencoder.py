@@ -1,6 +1,7 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
 import ctypes
+import importlib
 import math
 import os
 import threading
@@ -8,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from aetool.runtime.opening import Opener
 from aetool.runtime.placement import NodePlacement
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
 from aetool.runtime.tuning import Tuning, find_tuning
+
+if TYPE_CHECKING:
+    from aetool.runtime.reasons import Reason
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
@@ -215,7 +219,7 @@ class AutoencoderSession:
         """Why each row scores as it does: what every feature contributes, was expected to be, and is.
 
         Costs what `reconstruct` does and the last layer once more. The contributions add up to the score, to
-        float32's rounding.
+        float32's rounding. In arrays, for programs, where categories are indexes; `reasons` gives names and texts.
 
         Raises:
             InputError: the bundle was exported before there was an explainer.
@@ -224,6 +228,21 @@ class AutoencoderSession:
         found = self.to_rows(features)
         outputs = graph.compute_all(found)
         return Explanation(outputs["contribution"], outputs["reconstruction"], found)
+
+    def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
+        """For each row, the `count` features that contribute most to its score, the largest first, for people.
+
+        Records of a feature's name, its share of the score, what was expected and what was found: categories by
+        name, numbers in raw units. A single row without its batch axis gives a list of one.
+
+        Raises:
+            InputError: as `explain`; or `count` is less than 1.
+        """
+        if type(count) is not int or count < 1:
+            raise InputError(f"count: expected an integer of 1 or more, found {count!r}; give how many to name")
+        reasons = importlib.import_module("aetool.runtime.reasons")  # here: few programs need it
+        found: list[list[Reason]] = reasons.reasons_of(self, features, count)
+        return found
 
     def segment(self, features: Any, *, out: Segments | None = None) -> Segments:
         """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.

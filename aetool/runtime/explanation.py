@@ -12,9 +12,10 @@ class Explanation(NamedTuple):
     contribution: NDArray[np.float32]
     """Of each feature to the score, 0 or more: they add up to it. A column of categories is one feature."""
     expected: NDArray[np.float32]
-    """What the model expects: its reconstruction, in raw units. Of a column of categories, their indexes."""
+    """What the model expects: its reconstruction, in raw units. Of a column of categories, the index of the
+    likeliest."""
     found: NDArray[np.float32]
-    """What stands in the rows, in raw units."""
+    """What stands in the rows, in raw units; of categories their index, -1 for another, NaN for a missing one."""
 
     def __repr__(self) -> str:
         return f"<Explanation: contribution, expected, found; {' x '.join(map(str, self.found.shape))} each>"

@@ -35,7 +35,7 @@ class Source:
         return self.name if self.name.lower().endswith(".parquet") else f"{self.name}.parquet"
 
 
-def find_sources(given: Sequence[str], *, outside: str) -> list[Source]:
+def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[Source]:
     """The files that paths, directories, patterns and URIs stand for, sorted by name, each once.
 
     Of a directory, all files below that can be streamed; names that begin with "." or "_" are left out, and so is
@@ -47,7 +47,9 @@ def find_sources(given: Sequence[str], *, outside: str) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for path in given:
-        found |= {source.path: source for source in _find(path) if not is_below(source.path, outside)}
+        found |= {
+            source.path: source for source in _find(path) if outside is None or not is_below(source.path, outside)
+        }
     outputs: dict[str, str] = {}
     for source in found.values():
         if (other := outputs.setdefault(source.output, source.path)) != source.path:

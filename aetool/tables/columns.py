@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.runtime.categories import factorise, to_indexes
+from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
 from aetool.tables.arrow import pa
 from aetool.tables.choice import Choice, command_option, listed
 from aetool.tables.table import Table
@@ -29,10 +29,15 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
             f"{other!r} has {lengths[other]}: all need the same number"
         )
     numbers, categories = _features(choice, data, source)
+    unseen = {
+        name: _unseen(data[key], categories[name])
+        for key, name in zip(choice.columns, choice.names, strict=True)
+        if name in categories and (numbers[key] == UNKNOWN).any()
+    }
     values = _interleaved([numbers[name] for name in choice.columns], np.empty((rows, len(choice.columns))))
     labels = None if choice.label is None else _labels(data[choice.label], choice.label, source)
     kept = {name: _untouched(data[name]) for name in choice.keep}
-    return Table(choice.names, values, labels, kept, source, choice.named, categories)
+    return Table(choice.names, values, labels, kept, source, choice.named, categories, unseen)
 
 
 def assemble_float32(choice: Choice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
@@ -88,6 +93,14 @@ def _indexes(
         except UnicodeEncodeError as error:
             raise InputError(f"{what} holds half a surrogate pair, which is no text: mend it") from error
     return categories, to_indexes(column, categories, what)
+
+
+def _unseen(column: Any, categories: tuple[str, ...]) -> NDArray[np.str_]:
+    """(rows,) the text of each cell that is none of the categories, "" for the others."""
+    texts, places = factorise(column if isinstance(column, np.ndarray) else _decoded(column), "")
+    known = frozenset(categories)
+    found: NDArray[np.str_] = np.array(["" if text is None or text in known else text for text in texts])[places]
+    return found
 
 
 def _is_boolean(column: Any) -> bool:

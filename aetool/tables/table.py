@@ -23,6 +23,8 @@ class Table:
     source: str = ""  # what to call it in messages
     named: bool = True  # False: the names are made up (a bare array), so columns are matched by position
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the columns that hold them
+    unseen: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # (rows,) of the columns with values that are
+    # none of a model's categories: their own text, "" elsewhere
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,6 +44,7 @@ class Table:
             values=np.ascontiguousarray(self.values[rows]),
             labels=None if self.labels is None else self.labels[rows],
             kept={name: column[rows] for name, column in self.kept.items()},
+            unseen={name: column[rows] for name, column in self.unseen.items()},
         )
 
     def missing(self) -> dict[str, int]:
@@ -66,6 +69,7 @@ class Table:
             values=np.ascontiguousarray(self.values[:, picked]),
             named=True,
             categories={found[name]: texts for name, texts in self.categories.items() if name in found},
+            unseen={found[name]: column for name, column in self.unseen.items() if name in found},
         )
 
 

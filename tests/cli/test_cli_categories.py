@@ -85,6 +85,23 @@ def test_unseen_and_missing_categories_score_finite(aetool, mixed_files, work):
     assert float(found[0]["score"]) > float(spelt_otherwise["score"])
 
 
+def test_categories_that_the_model_does_not_know_are_told_and_stand_in_the_explanation(aetool, mixed_files, work):
+    odd = [["a", "pilot", "1.0", "10"], ["b", "", "1.0", "10"], ["c", "pilot", "1.0", "77"]]
+    done = aetool("score", mixed_files / "b", write(work / "odd.csv", odd), "--explain", 3)
+    assert done.stderr.splitlines() == [
+        "2 of 3 rows: job has values that the model does not know ('pilot')",
+        "1 of 3 rows: region has values that the model does not know ('77')",
+    ]
+    found = [{row[f"why_{i}"]: row[f"why_{i}_found"] for i in (1, 2, 3)} for row in table_of(done)]
+    assert [row["job"] for row in found] == ["pilot", "", "pilot"]
+    assert [row["region"] for row in found] == ["10", "10", "77"] and found[0]["size"] == "1.0"
+    kinds = [["x", f"kind {i}", "1.0", "10"] for i in range(7) for _ in range(i + 1)]
+    told = aetool("encode", mixed_files / "b", write(work / "kinds.csv", kinds)).stderr
+    assert told.startswith("28 of 28 rows: job has") and told.endswith(
+        "('kind 6', 'kind 5', 'kind 4', 'kind 3', 'kind 2' and 2 more)\n"
+    )
+
+
 def test_reconstruct_writes_names_that_read_back(aetool, mixed_files, work):
     found = table_of(aetool("reconstruct", mixed_files / "b", mixed_files / "train.csv"))
     right = [row["job"] == given[1] for row, given in zip(found, cells(200), strict=True)]
@@ -102,6 +119,19 @@ def test_every_command_takes_the_raw_table(aetool, mixed_files, work):
     for model in (bundle, checkpoint):
         found = json.loads(aetool("evaluate", model, data, "--json").stdout)
         assert found["category_accuracy"] > 0.9 and found["reconstruction_rmse"] < 1
+
+
+def test_train_names_columns_that_look_like_codes_once(aetool, work):
+    rows = [
+        [i % 2, i % 3 + 1, min(i % 2 + (i == 7) * 2 + (i == 8), 3), i % 3 * 10, i % 3 + 0.5, i % 7 - 1, i % 4]
+        for i in range(400)
+    ]
+    data = write(work / "codes.csv", rows, "flag,region,children,tens,halves,from_minus_1,channel of mine")
+    told = "region, channel of mine: few different whole numbers; if they are codes: "
+    done = aetool("train", data, "--epochs", 1, "-o", "first")
+    assert done.exit_code == 0 and done.stderr == f"{told}--categorical 'region,channel of mine'\n"
+    silent = aetool("train", data, "--categorical", "region,channel of mine", "--epochs", 1, "-o", "second")
+    assert silent.exit_code == 0 and silent.stderr == ""
 
 
 def test_info_tells_the_categories(aetool, mixed_files):

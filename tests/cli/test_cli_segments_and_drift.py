@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aetool.cli.segments_shown import advice
+
 HEADER = "id,spend,visits,kind\n"
 
 
@@ -56,8 +58,8 @@ def test_segments_are_made_shown_and_given_to_rows(aetool, bundle, shops, tmp_pa
     made = aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
     assert made.exit_code == 0, made.output
     assert "Segment 0: 200 rows (67%)" in made.stdout and "Segment 1: 100 rows (33%)" in made.stdout
-    assert "kind   club for 100% against 33% of all (3 x)" in made.stdout
-    assert "in the middle of all (" in made.stdout and "stability" in made.stdout
+    assert "kind   club for 100%, everybody 33% (3 times)" in made.stdout
+    assert "visits typical 40" in made.stdout and "the median: half of the rows" in made.stdout
     shown = aetool("segment", bundle, "--profile")
     assert shown.stdout == made.stdout
     assert "segments         2, stability " in aetool("info", bundle).stdout
@@ -80,6 +82,22 @@ def test_json_has_every_segment_and_its_traits(aetool, bundle, shops):
     assert given["counts"] == {"0": 100, "1": 50} and len(given["data"]["segment"]) == 150
 
 
+def test_names_of_segments_stand_in_the_profile_the_results_and_the_page(aetool, fails, bundle, shops, tmp_path):
+    aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
+    named = aetool("segment", bundle, "--name", "0=Small shops", "--name", "1= Big = good ")
+    assert named.exit_code == 0, named.output
+    assert "Segment 0, Small shops: 200 rows (67%)" in named.stdout
+    assert "Segment 1, Big = good: 100 rows" in aetool("segment", bundle, "--profile").stdout
+    found = rows_of(aetool("segment", bundle, shops / "same.csv").stdout)
+    assert {(row["segment"], row["segment_name"]) for row in found} == {("0", "Small shops"), ("1", "Big = good")}
+    assert aetool("report", bundle, "-o", tmp_path / "page.html").exit_code == 0
+    assert "Segment 0, Small shops" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert aetool("verify", bundle).exit_code == 0
+    assert "name one of them" in fails("segment", bundle, "--name", "2=x")
+    (tmp_path / "clash.csv").write_text("segment_name,spend,visits,kind\nx,1,2,club\n")
+    assert "--keep 'segment_name'" in fails("segment", bundle, tmp_path / "clash.csv", "--keep", "segment_name")
+
+
 def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
     aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
     (tmp_path / "gap.csv").write_text(HEADER + "a,,5,club\nb,3000,5,guest\n")
@@ -93,6 +111,9 @@ def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
     [
         ((), "Give one of"),
         (("--profile", "--data", "x.csv"), "Give one of"),
+        (("--profile", "--name", "0=x"), "Give one of"),
+        (("--name", "shops"), "'shops' is no segment's number and name"),
+        (("--name", "x=shops"), "is no segment's number and name"),
         (("new.csv", "--clusters", "3"), "--clusters and --seed go with --data"),
         (("--data", "x.csv", "-o", "out.csv"), "--output and --keep go with DATA"),
         (("--data", "x.csv", "--clusters", "some"), "'some' is neither a number nor auto"),
@@ -153,9 +174,20 @@ def test_no_drift_is_exit_code_0_and_drift_3(aetool, shops):
     assert same.exit_code == 0 and same.stdout.endswith("no drift\n"), same.output
     shifted = aetool("drift", shops / "bundle", "--data", shops / "shifted.csv")
     assert shifted.exit_code == 3 and "drift  spend: " in shifted.stdout and shifted.stderr == ""
+    assert "-> 7," in shifted.stdout and "missing before what has changed" in shifted.stdout
     document = json.loads(aetool("drift", shops / "bundle", "--data", shops / "shifted.csv", "--json").stdout)
     assert document["drifted"] and document["features"][0]["name"] == "spend"
     assert document["reasons"] and document["compared_with"].endswith("rows that it was trained on")
+
+
+def test_few_rows_are_told_from_no_drift(aetool, shops, tmp_path):
+    (tmp_path / "few.csv").write_text(shop(9, 1))
+    few = aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv")
+    assert few.exit_code == 1 and few.stdout.endswith("too few rows to tell: 9, 30 or more are needed\n")
+    assert "no drift" not in few.stdout and "stable" not in few.stdout
+    assert json.loads(aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv", "--json").stdout)[
+        "too_few_rows"
+    ]
 
 
 def test_drift_leaves_labelled_anomalies_out(aetool, made):
@@ -176,3 +208,35 @@ def test_segments_changed_by_hand_are_told(fails, bundle, segments):
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "segments": segments}))
     told = fails("segment", bundle, "--profile")
     assert "changed by hand" in told and "--overwrite" in told
+
+
+def test_auto_shows_what_it_went_by_with_the_choice_marked(aetool, bundle, shops):
+    made = aetool("segment", bundle, "--data", shops / "train.csv")
+    document = json.loads(aetool("segment", bundle, "--profile", "--json").stdout)
+    lines = [line.split() for line in made.stdout.splitlines() if line.split()[:1] and line.split()[0].isdigit()]
+    assert [int(line[0]) for line in lines] == list(range(2, 11))
+    (chosen,) = (line for line in lines if line[-1] == "chosen")
+    assert int(chosen[0]) == document["clusters"]
+    assert float(chosen[1]) == pytest.approx(max(document["silhouettes"].values()), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "index", "silhouettes", "told"),
+    [
+        (3, 0.95, {2: 0.5, 3: 0.8}, ["3 is the most that was tried"]),
+        (2, 0.95, {2: 0.8, 3: 0.5}, []),
+        (2, 0.95, {2: 0.15, 3: 0.1}, ["a silhouette of 0.15 says that the segments run"]),
+        (
+            4,
+            0.5,
+            {2: 0.55, 3: 0.58, 4: 0.6, 5: 0.4},
+            ["try --clusters 2 or 3, about as separate, or a model without"],
+        ),
+        (4, 0.5, {}, ["try fewer of them, or a model without columns that are bookkeeping"]),
+        (2, 0.5, {}, ["for steadier segments try a model without columns"]),
+        (2, 0.85, {}, []),
+    ],
+)
+def test_advice_goes_by_the_edge_the_silhouette_and_the_stability(clusters, index, silhouettes, told):
+    found = advice(clusters, index, silhouettes)
+    assert len(found) == len(told) and all(part in line for part, line in zip(told, found, strict=True))

@@ -114,3 +114,19 @@ def test_costs_the_detector_nothing(trained: TrainedAutoencoder, bundle: Path, t
     assert "ReduceSumSquare" in operators and operators.count("Mul") == 1
     export_checkpoint(trained, tmp_path / "old", ExportOptions(opset=15))
     assert_adds_up(tmp_path / "old", trained.held_out.features)
+
+
+def test_reasons_name_categories_the_unknown_ones_as_they_were_given(mixed_bundle: Path) -> None:
+    model = aetool.load(mixed_bundle)
+    given = {"job": ["pilot", "astronaut", None], "size": [2.1, 2.1, 2.1], "region": [3, 77, 3]}
+    columns = {**given, "weight": [76.0] * 3, "owner": [True, True, False]}
+    by_name = [{reason.feature: reason for reason in row} for row in model.reasons(columns, 5)]
+    assert [row["job"].found for row in by_name] == ["pilot", "astronaut", None]
+    assert [row["region"].found for row in by_name] == ["3", "77", "3"]
+    assert by_name[0]["size"].found == 2.1 and by_name[0]["owner"].found == "true"
+    assert all(row["job"].expected in model.categories["job"] for row in by_name)
+    assert sum(reason.share for reason in by_name[0].values()) == pytest.approx(1, rel=1e-5)
+    one = {reason.feature: reason.found for reason in model.reasons({k: v[1] for k, v in columns.items()}, 5)[0]}
+    assert (one["job"], one["region"]) == ("astronaut", "77")
+    indexes = model.explain(columns).found
+    assert {reason.feature: reason.found for reason in model.reasons(indexes, 5)[1]}["job"] == ""

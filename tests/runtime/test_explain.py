@@ -72,3 +72,28 @@ def test_a_bundle_of_an_older_aetool_says_how_to_get_it(bundle, rewrite, rows):
     (bundle / "explainer.onnx").unlink()
     with aetool.load(bundle) as older, pytest.raises(InputError, match=r"no explainer.*older.*export it again"):
         older.explain(rows)
+
+
+def test_reasons_are_explain_with_names_and_numbers(model, rows):
+    found, why = model.reasons(rows, 4), model.explain(rows)
+    assert [len(reasons) for reasons in found] == [4] * 84
+    for row in (0, 60):
+        for reason, place in zip(found[row], why.largest(4)[row], strict=True):
+            assert reason.feature == model.feature_names[place]
+            assert reason.share == pytest.approx(why.contribution[row, place] / total(why)[row], rel=1e-5)
+            assert np.float32(reason.expected) == why.expected[row, place]
+            assert np.float32(reason.found) == why.found[row, place]
+
+
+def test_reasons_of_one_row_and_of_a_missing_value(model, rows):
+    assert model.reasons(rows[60]) == model.reasons(rows[[60]]) and len(model.reasons(rows[60])[0]) == 3
+    spoilt = rows[60].copy()
+    spoilt[7] = np.nan
+    (first,) = model.reasons(spoilt, 1)[0]
+    assert (first.feature, first.share, first.found) == (model.feature_names[7], 0, None)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True])
+def test_how_many_reasons_is_checked(model, rows, count):
+    with pytest.raises(InputError, match="count: expected an integer of 1 or more"):
+        model.reasons(rows, count)

@@ -174,3 +174,11 @@ def test_bytes_that_are_no_text_name_their_row(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"job,x\nclerk,1\n\xff,2\n")
     with pytest.raises(InputError, match="row 2, column 'job'"):
         read_table(tmp_path / "t.csv", categorical=["job"])
+
+
+def test_cells_that_are_none_of_a_models_categories_keep_their_text(save):
+    categories = {"job": ("clerk", "nurse"), "region": ("1", "2")}
+    table = read_table(save(CSV), only=["job", "region"], categories=categories)
+    assert {name: texts.tolist() for name, texts in table.unseen.items()} == {"region": ["", "", "", "10"]}
+    assert table.select([3, 0]).unseen["region"].tolist() == ["10", ""]
+    assert table.align(["region"]).unseen.keys() == {"region"} and table.align(["job"]).unseen == {}
