@@ -109,7 +109,7 @@ def _segment(entry: Mapping[str, Any]) -> Markup:
 def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
     pairs = (sentence(trait, percent) for trait in traits)
     # The factor stays whole at the end of a line.
-    kept = ((name, words.replace(" x)", f"{NO_BREAK}x)")) for name, words in pairs)
+    kept = ((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
     return tag("dl", *(joined([tag("dt", name), tag("dd", words)]) for name, words in kept))
 
 
