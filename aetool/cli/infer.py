@@ -1,20 +1,18 @@
 """`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file, or of many."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from aetool.cli import options, places, streamed
+from aetool.cli.columns import beside, given
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports, say
+from aetool.cli.output import Result, reports, say
 from aetool.cli.rows import check_rows, rows_for
 from aetool.cli.top import highest, top_of_files
 from aetool.cli.why import why_columns
-from aetool.errors import InputError
 from aetool.manifest import Manifest
 
 
@@ -175,12 +173,8 @@ def _one_file(
             found = {"row": order + 1, **{name: column[order] for name, column in found.items()}}
         if explain is not None:
             found |= why_columns(model, rows.values, explain, rows.unseen)
-    if clash := [name for name in rows.kept if name in found]:
-        raise InputError(
-            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
-        )
-    columns = {**rows.kept, **found}
-    return _given(columns, document, output, write_arrays if as_array else write_table, overwrite=overwrite)
+    columns, write = beside(rows.kept, found, data), write_arrays if as_array else write_table
+    return given(columns, document, output, write, overwrite=overwrite, more=_anomalies(document))
 
 
 def _top_of_files(
@@ -209,7 +203,7 @@ def _top_of_files(
             columns |= why_columns(model, found.values, explain, {})
         document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
     _tell_odd(found.not_finite, found.rows)
-    return _given(columns, document, output, write_table, overwrite=overwrite)
+    return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
 
 
 def _tell_odd(count: int, rows: int) -> None:
@@ -217,38 +211,12 @@ def _tell_odd(count: int, rows: int) -> None:
         say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
 
 
-def _given(
-    columns: Mapping[str, Any],
-    document: dict[str, Any],
-    output: Path | None,
-    write: Callable[..., None],
-    *,
-    overwrite: bool,
-) -> Result:
-    """Written to `output`, or what a person and a program see instead."""
-    from aetool.tables import write_csv
-
-    document["columns"] = list(columns)
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write(output, columns, overwrite=overwrite)
-        document["output"] = str(output)
-    else:
-        document["data"] = columns
-
-    def show(out: Console) -> None:
-        if output is None:
-            write_csv(sys.stdout.buffer, columns)
-            return
-        written = len(next(iter(columns.values()), ()))
-        of = "" if written == document["rows"] else f" of {document['rows']:,}"
-        pairs = [("output", str(output)), ("rows", f"{written:,}{of}")]
-        if "anomalies" in document:
-            share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
-            pairs.append(("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}"))
-        out.print(facts(pairs))
-
-    return Result(document, show)
+def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How many there are, where scores were asked for."""
+    if "anomalies" not in document:
+        return []
+    share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
+    return [("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}")]
 
 
 def _gives_array(manifest: Manifest, graph: str) -> bool:

@@ -1,6 +1,5 @@
 """`aetool segment`: groups of rows, made, described, and given to new rows."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ import click
 from rich.console import Console
 
 from aetool.cli import options, places
+from aetool.cli.columns import beside, given
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, facts, reports, say
+from aetool.cli.output import Result, reports, say
 from aetool.cli.parity import record_of
-from aetool.cli.rows import rows_for
+from aetool.cli.rows import check_rows, rows_for
 from aetool.cli.segments_shown import show_segments
 from aetool.errors import BundleError, InputError
 
@@ -154,46 +154,32 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
     import numpy as np
 
     from aetool import load
-    from aetool.tables import write_csv, write_table
+    from aetool.bundle import Bundle
+    from aetool.tables import write_table
 
+    check_rows(Bundle.open(bundle).manifest, data, keep=keep)
     if output is not None:
         places.require_free_file(output, overwrite)
     with load(bundle) as model:
         rows = rows_for(model.manifest, data, keep=keep)
         found = model.run("segmenter", rows.values)
     segment = found["segment"]
-    results = {"segment": segment, **_names(segment, model.manifest.segments)}
-    if clash := [name for name in rows.kept if name in results]:
-        raise InputError(
-            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
-        )
-    columns = {**rows.kept, **results}
+    columns = beside(rows.kept, {"segment": segment, **_names(segment, model.manifest.segments)}, data)
     counts = {
         int(number): int(count) for number, count in zip(*np.unique(segment, return_counts=True), strict=True)
     }
-    document: dict[str, Any] = {"rows": len(rows), "columns": list(columns), "counts": counts}
     if -1 in counts:
         say(f"{counts[-1]:,} of {len(rows):,} rows have no segment (missing or infinite values): -1")
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_table(output, columns, overwrite=overwrite)
-        document["output"] = str(output)
-    else:
-        document["data"] = columns
-
-    def show(out: Console) -> None:
-        if output is None:
-            write_csv(sys.stdout.buffer, columns)
-            return
-        sizes = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
-        out.print(facts([("output", str(output)), ("rows", f"{len(rows):,}"), ("segments", sizes)]))
-
-    return Result(document, show)
+    sizes = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
+    document: dict[str, Any] = {"rows": len(rows), "counts": counts}
+    return given(columns, document, output, write_table, overwrite=overwrite, more=[("segments", sizes)])
 
 
 def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:
     """segment_name, "" where a segment has none; nothing where none has."""
     import numpy as np
 
-    names = {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
+    from aetool.report.traits import names_of
+
+    names = names_of(segments)
     return {"segment_name": np.array([names.get(number, "") for number in segment.tolist()])} if names else {}

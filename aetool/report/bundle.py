@@ -7,6 +7,7 @@ from aetool.report import drift, embedding_map, explained, facts, tables, thresh
 from aetool.report.markup import Markup, joined, tag
 from aetool.report.page import page, section
 from aetool.report.series import Lineup, ordered
+from aetool.report.traits import names_of
 from aetool.report.units import MISSING, percent, rows
 from aetool.report.verdicts import cards as speed_cards
 from aetool.report.verdicts import summary, verdicts
@@ -157,7 +158,7 @@ def _map(portrait: Portrait) -> Markup | None:
         f"Each dot is a row, {drawn} of them; rows that are alike to the model lie close together.",
         joined(
             [
-                embedding_map.figures(found, portrait.kept),
+                embedding_map.figures(found, portrait.kept, names_of(portrait.manifest.segments)),
                 tag("details", tag("summary", "How it is drawn"), tag("p", how, class_="note")),
             ]
         ),

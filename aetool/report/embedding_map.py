@@ -3,7 +3,8 @@
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aetool.portrait.records import EmbeddingMap, Point
@@ -27,14 +28,16 @@ _FAR = 10.0  # from its segment's middle: a name gets a line to it
 _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highest quarter")
 
 
-def figures(found: EmbeddingMap, kept: Sequence[str] = ()) -> Markup:
+def figures(
+    found: EmbeddingMap, kept: Sequence[str] = (), names: Mapping[int, str] = MappingProxyType({})
+) -> Markup:
     """Coloured by score, and by segment where there are segments; told point by point by the page's script.
 
     Args:
         kept: names of the columns that the points keep.
     """
     drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
-    if segments := _by_segment(found.points):
+    if segments := _by_segment(found.points, names):
         drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
     compact = [
         [
@@ -93,21 +96,21 @@ def _by_score(points: Sequence[Point]) -> list[_Group]:
     return [*quarters, _Group("flagged dots", "flagged", flagged)]
 
 
-def _by_segment(points: Sequence[Point]) -> list[_Group]:
+def _by_segment(points: Sequence[Point], names: Mapping[int, str]) -> list[_Group]:
     segments: dict[int, list[Point]] = {}
     for point in points:
         if point.segment is not None:
             segments.setdefault(point.segment, []).append(point)
     return [
-        _Group("s5 dots", "no segment", own) if segment < 0 else _segment(segment, own)
+        _Group("s5 dots", "no segment", own) if segment < 0 else _segment(segment, own, names.get(segment, ""))
         for segment, own in sorted(segments.items())
     ]
 
 
-def _segment(number: int, own: list[Point]) -> _Group:
+def _segment(number: int, own: list[Point], name: str) -> _Group:
     """A colour and a shape that no other of the first fifty has: not everybody tells ten colours apart."""
     shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
-    return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}", own, shape)
+    return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
 
 
 def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Markup:
@@ -136,7 +139,7 @@ def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Ma
 def _names(groups: Sequence[_Group]) -> Markup:
     """The segments' numbers in their middles, or beside them with a line where another's is there already."""
     ordered = sorted(groups, key=lambda group: -len(group.points))
-    words = [group.words.removeprefix("segment ") for group in ordered]
+    words = [group.words.removeprefix("segment ").partition(",")[0] for group in ordered]
     wanted = [
         Box(*_middle(group.points), svg.text_width(text, _LETTER) * _BOLD + 6, _LETTER + 3)
         for group, text in zip(ordered, words, strict=True)

@@ -13,6 +13,11 @@ def title(entry: Mapping[str, Any]) -> str:
     return f"Segment {entry['segment']}" + (f", {entry['name']}" if entry.get("name") else "")
 
 
+def names_of(segments: Mapping[str, Any]) -> dict[int, str]:
+    """Segment -> the name that somebody gave it, where somebody did; `segments` as the manifest has them."""
+    return {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
+
+
 def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tuple[str, str]:
     """A trait in plain words: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`. Typical is the median.
 

@@ -29,6 +29,7 @@ SEGMENTS = {
             "rows": 50,
             "share": 0.5,
             "label": "high mean radius",
+            "name": "Large ones" * number,
             "traits": [
                 {
                     "feature": "mean radius",
@@ -77,6 +78,7 @@ def test_everything_is_there_and_in_order(labelled):
     for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Training", "Model card"):
         assert heading in found.texts
     assert "Made of the golden rows" not in found.text
+    assert "Segment 1, Large ones" in found.text and "segment 1, Large ones" in found.text
     assert "typical 17, everybody 13 (30.8\xa0% more)" in found.text
     assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
 

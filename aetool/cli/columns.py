@@ -1,0 +1,60 @@
+"""Columns that a command computed: written to a file, or what a person and a program see instead."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aetool.cli.output import Result, facts
+from aetool.errors import InputError
+
+
+def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """The columns of --keep before those that were found.
+
+    Raises:
+        InputError: two have one name.
+    """
+    if clash := [name for name in kept if name in found]:
+        raise InputError(
+            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
+        )
+    return {**kept, **found}
+
+
+def given(
+    columns: Mapping[str, Any],
+    document: dict[str, Any],
+    output: Path | None,
+    write: Callable[..., None],
+    *,
+    overwrite: bool,
+    more: Sequence[tuple[str, str]] = (),
+) -> Result:
+    """The result of a command whose `columns` go to `output`, or to stdout as CSV.
+
+    Args:
+        document: of --json; "rows" are those that were read.
+        more: facts for a person, after the file and its rows.
+    """
+    from aetool.tables import write_csv
+
+    document["columns"] = list(columns)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write(output, columns, overwrite=overwrite)
+        document["output"] = str(output)
+    else:
+        document["data"] = columns
+
+    def show(out: Console) -> None:
+        if output is None:
+            write_csv(sys.stdout.buffer, columns)
+            return
+        written = len(next(iter(columns.values()), ()))
+        of = "" if written == document["rows"] else f" of {document['rows']:,}"
+        out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
+
+    return Result(document, show)
