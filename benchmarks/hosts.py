@@ -204,10 +204,12 @@ def run_c(folder: Path, bundle: Bundle, graph: str, rows: NDArray[np.float32]) -
         [folder / "all", f"{_c_name(bundle)}_{VERBS[graph]}"],
         input=np.ascontiguousarray(rows, dtype=np.float32).tobytes(), capture_output=True, check=True,
     )  # fmt: skip
-    shapes = {"score": (), "is_anomaly": (), "reconstruction": bundle.manifest.input_shape}
-    shapes["embedding"] = bundle.manifest.embedding_shape or ()
+    manifest = bundle.manifest
+    shapes = {"score": (), "is_anomaly": (), "segment": (), "distance": (manifest.segments.get("clusters"),)}
+    shapes |= {"reconstruction": manifest.input_shape, "contribution": manifest.input_shape}
+    shapes["embedding"] = manifest.embedding_shape or ()
     names = _output_names(bundle, graph)
-    kinds = [(name, "?" if name == "is_anomaly" else "<f4", shapes[name]) for name in names]
+    kinds = [(name, {"is_anomaly": "?", "segment": "<i8"}.get(name, "<f4"), shapes[name]) for name in names]
     table = np.frombuffer(done.stdout, dtype=np.dtype(kinds))
     return {name: table[name] for name in names}
 

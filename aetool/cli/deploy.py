@@ -9,7 +9,7 @@ from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports
 from aetool.errors import OutputError
-from aetool.manifest import GRAPHS
+from aetool.manifest import GRAPHS, SEGMENTER
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
 ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
@@ -30,7 +30,7 @@ ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 @click.option(
     "--graph",
     "graphs",
-    type=click.Choice(GRAPHS),
+    type=click.Choice([*GRAPHS, SEGMENTER]),
     multiple=True,
     help="c: what to generate code for; may be repeated.  [default: detector]",
 )

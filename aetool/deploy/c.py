@@ -14,6 +14,7 @@ from aetool.bundle import Bundle
 from aetool.deploy.c_source import Array, Source, fit
 from aetool.deploy.deployment import Deployment, asset, identifier, in_order
 from aetool.errors import ExportError, InputError
+from aetool.manifest import SEGMENTER
 from aetool.parity import DECISION_BAND, SCALED_TOLERANCE, column_scale, value_range
 from aetool.selftest import read_golden
 
@@ -23,7 +24,10 @@ VERBS = {
     "autoencoder": "reconstruct",
     "detector": "detect",
     "explainer": "explain",
+    SEGMENTER: "segment",
 }
+_DECISIONS = {"is_anomaly": "bool", "segment": "int64_t"}
+"""Outputs that are equal or not, and what they are in C."""
 GOLDEN_ROWS = 16
 """A microcontroller's flash holds no more."""
 
@@ -116,6 +120,7 @@ def _header(bundle: Bundle, name: str, sources: Mapping[str, Source]) -> str:
 #define {guard}
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define {name.upper()}_THRESHOLD {threshold} /* a score above it is an anomaly */
 
@@ -188,21 +193,24 @@ def _golden(bundle: Bundle, sources: Mapping[str, Source]) -> str:
     score = golden["score"]
     order = np.argsort(score, kind="stable")
     order = order[~(np.abs(score[order] - threshold) <= DECISION_BAND * abs(threshold))]
+    if SEGMENTER in sources:  # nor between two segments, where rounding decides as well
+        nearest, second = np.sort(golden["distance"][order], axis=1)[:, :2].T
+        order = order[~(second - nearest <= DECISION_BAND * second)]
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(GOLDEN_ROWS, len(order))).round().astype(int))]
     needed = {key for source in sources.values() for key in source.parameters} | {"features"}
     lines = [
         "/* Rows of the bundle's golden.npz; what is expected was computed by PyTorch in float64. */",
-        "#include <math.h>\n#include <stdbool.h>\n",
+        "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n",
         f"#define GOLDEN_ROWS {len(chosen)}",
         f"#define GOLDEN_TOLERANCE {_number(SCALED_TOLERANCE)}\n",
     ]
     for key in sorted(needed):
         values = golden[key][chosen].reshape(len(chosen), -1)
-        lines.append(_array(f"{'bool' if key == 'is_anomaly' else 'float'} golden_{key}", values))
+        lines.append(_array(f"{_DECISIONS.get(key, 'float')} golden_{key}", values))
         scale: Any = np.asarray(value_range(golden[key]))
         if key == "reconstruction":
             scale = column_scale(golden["features"], golden[key])
-        if key not in ("features", "is_anomaly"):
+        if key not in ("features", *_DECISIONS):
             lines.append(
                 _array(f"float golden_{key}_scale", np.broadcast_to(scale, golden[key].shape[1:] or (1,)))
             )
@@ -211,7 +219,8 @@ def _golden(bundle: Bundle, sources: Mapping[str, Source]) -> str:
 
 def _array(declaration: str, values: NDArray[Any]) -> str:
     """`declaration[rows][columns] = {...}`, one row of at most 8 numbers a line."""
-    numbers = [str(value).lower() if value.dtype == bool else _number(float(value)) for value in values.ravel()]
+    write = _number if values.dtype.kind == "f" else lambda value: str(value).lower()
+    numbers = [write(value) for value in values.ravel().tolist()]
     lines = [", ".join(numbers[i : i + 8]) for i in range(0, len(numbers), 8)]
     return f"static const {declaration}[{values.size}] = {{\n    " + ",\n    ".join(lines) + "\n};\n"
 
@@ -236,8 +245,8 @@ def _check_calls(name: str, sources: Mapping[str, Source]) -> str:
         lines.append(f"{name}_{VERBS[graph]}({arguments});")
         for key, output in outputs:
             expected = f"golden_{key} + row * {output.elements}"
-            if key == "is_anomaly":
-                lines.append(f"flipped += is_anomaly[0] != *({expected});")
+            if key in _DECISIONS:
+                lines.append(f"flipped += {key}[0] != *({expected});")
             else:
                 scale = f"golden_{key}_scale"
                 lines.append(f"worst = larger(worst, difference({key}, {expected}, {scale}, {output.elements}));")

@@ -1,5 +1,6 @@
 """The generated C: what compiles, what it answers, what it needs, what is refused."""
 
+import shutil
 import subprocess
 
 import hosts
@@ -8,10 +9,12 @@ import onnx
 import pytest
 from onnx import helper
 
+import aetool
 from aetool.bundle import Bundle
 from aetool.deploy.c import VERBS, c
 from aetool.errors import ExportError, InputError
 from aetool.manifest import Feature
+from aetool.segments import add_segments
 from aetool.selftest import read_golden
 
 
@@ -21,6 +24,12 @@ def built(cancer_bundle, write, need):
     folder = write(c(cancer_bundle, ("encoder", "detector")))
     hosts.build_c(folder, cancer_bundle)
     return folder
+
+
+@pytest.fixture(scope="module")
+def segmented(cancer_bundle, tmp_path_factory):
+    path = shutil.copytree(cancer_bundle.path, tmp_path_factory.mktemp("c") / "segmented")
+    return add_segments(path, read_golden(cancer_bundle)["features"].astype(np.float32), clusters=3).bundle
 
 
 def changed(bundle, graph, change, **fields):
@@ -38,10 +47,10 @@ def changed(bundle, graph, change, **fields):
     return Changed(bundle.path, bundle.manifest._replace(**fields))
 
 
-def test_the_golden_rows_come_out_under_cmake(cancer_bundle, write, need, tmp_path):
+def test_the_golden_rows_come_out_under_cmake(segmented, write, need, tmp_path):
     need("generated C")
     need("CMake")
-    folder = write(c(cancer_bundle, tuple(VERBS)))
+    folder = write(c(segmented, tuple(VERBS)))
     for command in (
         ["cmake", "-S", str(folder), "-B", str(tmp_path)],
         ["cmake", "--build", str(tmp_path)],
@@ -49,6 +58,18 @@ def test_the_golden_rows_come_out_under_cmake(cancer_bundle, write, need, tmp_pa
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_segments_are_those_of_the_runtime(segmented, write, need):
+    need("generated C")
+    folder = write(c(segmented, ("segmenter",)))
+    hosts.build_c(folder, segmented)
+    rows = read_golden(segmented)["features"].astype(np.float32)
+    rows[0, 3] = np.nan
+    found = hosts.run_c(folder, segmented, "segmenter", rows)
+    expected = aetool.load(segmented.path).run("segmenter", rows)
+    assert found["segment"].tolist() == expected["segment"].tolist() and found["segment"][0] == -1
+    np.testing.assert_allclose(found["distance"], expected["distance"], rtol=1e-5)
 
 
 def test_the_check_finds_a_changed_weight(cancer_bundle, write, need):
