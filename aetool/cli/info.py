@@ -62,7 +62,7 @@ def info(path: Path) -> Result:
         out.print()
         show_precisions(out, manifest)
 
-    document = {"kind": "bundle", **manifest.to_dict(), "tuning": tuning and tuning._asdict()}
+    document = {"kind": "bundle", **manifest.to_dict(), "tuning": tuning}
     return Result(document, show)
 
 

@@ -113,6 +113,8 @@ def _plain(value: Any) -> Any:
         value = value.astype(str)
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

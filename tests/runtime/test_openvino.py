@@ -46,7 +46,7 @@ def scaled(found, expected):
 def test_without_the_plugin_the_error_names_the_extra(exported, monkeypatch):
     monkeypatch.setattr(openvino, "_PLUGIN", "onnxruntime_ep_openvino_that_nobody_has")
     openvino._register.cache_clear()
-    with pytest.raises(ProviderError, match=r"not installed; pip install 'aetool\[openvino\]'"):
+    with pytest.raises(ProviderError, match=r"not installed; install aetool with the extra 'openvino'"):
         aetool.load(exported, provider="openvino")
 
 
