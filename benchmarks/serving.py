@@ -147,7 +147,11 @@ def figures(seen: Observed) -> dict[str, Any]:
         "lost": seen.statuses.get(NO_ANSWER, 0),
         "ended_s": time.monotonic(),
     }
-    for name, times in (("latency_ms", seen.latencies_s), ("refused_ms", seen.refused_s)):
+    for name, times in (
+        ("latency_ms", seen.latencies_s),
+        ("refused_ms", seen.refused_s),
+        ("late_ms", seen.late_s),
+    ):
         if len(times):
             told = latency_figures(times).items()
             found[name] = {key: round(value * 1e3, 3) for key, value in told if value is not None}
@@ -229,10 +233,10 @@ def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
 
 
 def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
-    """Four times the requests that it can answer, whether it is ready or not."""
+    """Twice the requests that it can answer, whether it is ready or not."""
     with serving(f"heavy={model.bundle}", "--max-queue", queue) as server:
         takes = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=seconds).found()
-        rate = 4 * takes["answered_per_s"]
+        rate = 2 * takes["answered_per_s"]
         load = {"connections": 4 * queue, "arrivals_per_s": rate, "count": round(rate * seconds)}
         client = Client(server, "heavy", "reconstruction", rows, **load)
         waiting = []

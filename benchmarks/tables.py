@@ -140,7 +140,7 @@ def _serving() -> str:
     refused = overload["refused_ms"]
     return _table(heads, rows) + (
         f"\nOf {found['identity']['requests']:,} requests, {found['identity']['lost']} were lost and "
-        f"{found['identity']['wrong']} got another row's answer. At four times the load that it can answer, "
+        f"{found['identity']['wrong']} got another row's answer. At twice the load that it can answer, "
         f"the server refuses within {refused['p50']:.0f} ms (half) to {refused['p99']:.0f} ms (p99).\n"
     )
 

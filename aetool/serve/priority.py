@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 
-_NICER = 10
+NICER = 4
 
 
 def give_way() -> None:
@@ -15,4 +15,4 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICER))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aetool.serve.priority import give_way
+from aetool.serve.priority import NICER, give_way
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness on Linux alone")
 
@@ -32,12 +32,12 @@ def test_a_thread_that_gives_way_and_those_it_starts_are_nicer_than_the_others()
         return niceness(), in_thread(niceness)
 
     own, started = in_thread(yielding)
-    assert own == started == min(19, before + 10) > before
+    assert own == started == min(19, before + NICER) > before
     assert niceness() == in_thread(niceness) == before
 
 
 def test_giving_way_twice_is_no_error_at_the_end_of_the_scale():
-    assert in_thread(lambda: [give_way() for _ in range(4)] and niceness()) == 19
+    assert in_thread(lambda: [give_way() for _ in range(9)] and niceness()) == 19
 
 
 def test_a_server_computes_in_nicer_threads_than_it_answers_in(server):
@@ -46,4 +46,4 @@ def test_a_server_computes_in_nicer_threads_than_it_answers_in(server):
 
     home = Path(f"/proc/{server.process.pid}")
     assert of(home / "stat") == niceness()
-    assert max(of(stat) for stat in home.glob("task/*/stat")) == min(19, niceness() + 10)
+    assert max(of(stat) for stat in home.glob("task/*/stat")) == min(19, niceness() + NICER)
