@@ -286,7 +286,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--short", action="store_true", help="a trial; writes no results")
     arguments.add_argument("--rounds", type=int, default=7)
-    arguments.add_argument("--seconds", type=float, default=4.0, help="of a turn; less has no p99 of the slow server")
+    arguments.add_argument("--seconds", type=float, default=4.0, help="of a turn; with less, no p99")
     arguments.add_argument("--memory-seconds", type=float, default=600.0)
     arguments.add_argument("--only", help="cheap, heavy, identity, overload, terminated or memory")
     arguments.add_argument("--models", type=Path, help="a directory to keep the models in")
