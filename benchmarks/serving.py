@@ -326,7 +326,8 @@ def main() -> None:
                 results[bar] = measure()
                 print(bar, json.dumps({key: v for key, v in results[bar].items() if key != "rounds"}), flush=True)
     if not options.short and options.only is None:
-        save("serving", vars(options), results)
+        told = ("rounds", "seconds", "memory_seconds")
+        save("serving", {name: value for name, value in vars(options).items() if name in told}, results)
     return None
 
 
