@@ -224,7 +224,7 @@ class Running:
             self._process.stdin.write(json.dumps({"do": do, **command}).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise self._failed(do, "its process has ended") from None
+            raise self._ended(do) from None
         answer = json.loads(self._line(do, ANSWER_S + 10 * seconds))
         if "error" in answer:
             kind = getattr(errors, answer["type"], None)
@@ -242,10 +242,13 @@ class Running:
                 raise self._failed(do, f"no answer within {seconds:.0f} s")
             part = os.read(descriptor, 1 << 16)
             if not part:
-                raise self._failed(do, f"its process ended ({_how(self._process.wait())})")
+                raise self._ended(do)
             self._unread += part
         line, _, self._unread = self._unread.partition(b"\n")
         return line
+
+    def _ended(self, do: str) -> BenchmarkError:
+        return self._failed(do, f"its process ended ({_how(self._process.wait())})")
 
     def _failed(self, do: str, what: str) -> BenchmarkError:
         said = (self._files / "stderr").read_bytes().decode(errors="replace")
