@@ -20,9 +20,14 @@ def sha256(data: bytes) -> str:
 
 def plain_path(path: AnyPath) -> str:
     """A path as text, without parts that say nothing: `a//b/./` is `a/b`."""
-    text = os.fspath(path)
+    text = os.fsdecode(path)
     root = os.sep if text.startswith(os.sep) else ""
     return root + os.sep.join(part for part in text.split(os.sep) if part not in ("", ".")) or "."
+
+
+def absolute_path(path: AnyPath) -> str:
+    """Still that path when the process goes elsewhere. A part `..` stays: before it may be a link."""
+    return plain_path(os.path.join(os.getcwd(), plain_path(path)))
 
 
 def is_plain_relative(name: str) -> bool:

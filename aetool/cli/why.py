@@ -20,7 +20,7 @@ def why_columns(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) ->
     if count > len(names):
         say(f"--explain {count}: the model has {len(names):,} features, all of them are named")
     largest, share = explained.largest(count), shares(explained)
-    expected, found = (part.reshape(len(rows), -1) for part in (explained.expected, explained.found))
+    expected, found = (part.reshape(share.shape) for part in (explained.expected, explained.found))
     if model.categories:
         expected, found = _texts(model, expected, {}), _texts(model, found, unseen)
     columns: dict[str, Any] = {}

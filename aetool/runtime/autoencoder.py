@@ -18,7 +18,7 @@ from aetool.bundle import Bundle
 from aetool.errors import InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
-from aetool.reading import AnyPath, plain_path
+from aetool.reading import AnyPath, absolute_path
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.explanation import Explanation
@@ -95,8 +95,8 @@ class AutoencoderSession:
                 f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
                 "out for all cores"
             )
-        key = None if require_signature is None else _absolute(require_signature)
-        self._bundle = Bundle.open(_absolute(path), limits=limits or DEFAULT_LIMITS, public_key=key)
+        key = None if require_signature is None else absolute_path(require_signature)
+        self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
         self._arguments = (self._bundle.where, provider, precision, threads, settings, limits, key)
         self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
@@ -333,11 +333,6 @@ class AutoencoderSession:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))  # never freed, not even at exit
         self._graphs, self._opener.tried = {}, {}
         self._lock = threading.RLock()
-
-
-def _absolute(path: AnyPath) -> str:
-    """Still that path when the process goes elsewhere. A part `..` stays: before it may be a link."""
-    return os.path.join(os.getcwd(), plain_path(path))
 
 
 _living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()

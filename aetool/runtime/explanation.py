@@ -1,5 +1,6 @@
 """Why a row is as odd as it is: what each feature contributes to its score."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ class Explanation(NamedTuple):
         Positions in the row, flattened where it is an image or a window. A value that is no number, which spoils
         every contribution of its row, comes before all others. Needs rows with their batch axis.
         """
-        rows = len(self.contribution)
-        weight = self.contribution.reshape(rows, -1).astype(np.float64)
+        shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
+        weight = self.contribution.reshape(shape).astype(np.float64)
         spoilt = ~np.isfinite(weight)
-        weight[spoilt] = np.where(np.isfinite(self.found.reshape(rows, -1)), -1.0, np.inf)[spoilt]
+        weight[spoilt] = np.where(np.isfinite(self.found.reshape(shape)), -1.0, np.inf)[spoilt]
         return np.argsort(-weight, axis=1, kind="stable")[:, :count]

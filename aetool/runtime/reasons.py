@@ -1,5 +1,6 @@
 """Reasons of scores as records: features by name, categories as text."""
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def feature_labels(model: "AutoencoderSession") -> list[str]:
 
 
 def _flat(part: NDArray[np.float32]) -> NDArray[np.float32]:
-    flat: NDArray[np.float32] = part.reshape(len(part), -1)
+    flat: NDArray[np.float32] = part.reshape(len(part), math.prod(part.shape[1:]))
     return flat
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError
 from aetool.manifest import MANIFEST
-from aetool.reading import AnyPath, plain_path, sha256
+from aetool.reading import AnyPath, absolute_path, sha256
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.machine import Machine, cpu
@@ -41,7 +41,7 @@ class Tuning(NamedTuple):
 
 def tuning_file(bundle: AnyPath) -> str:
     """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
-    return f"{plain_path(bundle)}.tuning.json"
+    return f"{absolute_path(bundle)}.tuning.json"
 
 
 def manifest_digest(bundle: Bundle) -> str:

@@ -78,3 +78,11 @@ def test_a_kept_column_called_as_a_result_is_refused(fails, made, work):
     (work / "b.csv").write_text(text, encoding="utf-8")
     assert "--keep 'row'" in fails("score", made / "bundle", "a.csv", "--top", "3", "--keep", "row")
     assert "--keep 'row'" in fails("score", made / "bundle", "a.csv", "b.csv", "--top", "3", "--keep", "row")
+
+
+@pytest.mark.parametrize("option", ["--explain", "--top"])
+def test_a_table_without_rows_gives_none(aetool, made, work, option):
+    header = (made / "new.csv").read_text().split("\n", 1)[0]
+    (work / "none.csv").write_text(header + "\n")
+    result = aetool("score", made / "bundle", "none.csv", option, 2)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1

@@ -97,3 +97,8 @@ def test_reasons_of_one_row_and_of_a_missing_value(model, rows):
 def test_how_many_reasons_is_checked(model, rows, count):
     with pytest.raises(InputError, match="count: expected an integer of 1 or more"):
         model.reasons(rows, count)
+
+
+def test_no_rows_have_no_reasons(model):
+    none = np.zeros((0, model.n_features), np.float32)
+    assert model.reasons(none) == [] and model.explain(none).largest(3).shape == (0, 3)

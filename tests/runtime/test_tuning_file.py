@@ -319,3 +319,8 @@ def test_without_an_arena_memory_is_given_back_and_the_bits_are_the_same(exporte
 def test_an_arena_is_there_or_not():
     with pytest.raises(InputError, match="memory_arena: expected true or false, found 1"):
         Settings(memory_arena=1)
+
+
+def test_a_bundle_that_is_the_working_directory_has_its_file_beside_it(two, monkeypatch):
+    monkeypatch.chdir(two)
+    assert tuning_file(".") == tuning_file(b".") == tuning_file(two)

@@ -40,6 +40,14 @@ def test_giving_way_twice_is_no_error_at_the_end_of_the_scale():
     assert in_thread(lambda: [give_way() for _ in range(9)] and niceness()) == 19
 
 
+def test_a_sandbox_that_forbids_it_is_no_error(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    give_way()
+
+
 def test_a_server_computes_in_nicer_threads_than_it_answers_in(server):
     def of(stat):
         return int(stat.read_text().rpartition(")")[2].split()[16])  # proc(5): field 19
