@@ -16,7 +16,5 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        with contextlib.suppress(
-            PermissionError
-        ):  # a sandbox that forbids it: all is served, refusals take longer
+        with contextlib.suppress(PermissionError):  # of a sandbox: all is served, refusals take longer
             os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICER))
