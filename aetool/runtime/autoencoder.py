@@ -22,7 +22,7 @@ from aetool.reading import AnyPath, absolute_path
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.explanation import Explanation
-from aetool.runtime.graph import Graph
+from aetool.runtime.graph import Call, Graph
 from aetool.runtime.opening import Opener
 from aetool.runtime.placement import NodePlacement
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
@@ -35,6 +35,16 @@ Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None]
 Segments = NDArray[np.int64]
+
+COMPUTED = {
+    "encode": ("encoder", "embedding"),
+    "decode": ("decoder", "reconstruction"),
+    "reconstruct": ("autoencoder", "reconstruction"),
+    "score": ("detector", "score"),
+    "detect": ("detector", "is_anomaly"),
+    "segment": (SEGMENTER, "segment"),
+}
+"""Method -> the graph and the output that it gives."""
 
 
 class AutoencoderSession:
@@ -107,6 +117,9 @@ class AutoencoderSession:
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph] = {}
+        """By the name of a graph, or of the output for whose sake alone it was opened."""
+        self._calls: dict[str, Call] = {}
+        """By a method of COMPUTED, or by a graph for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
@@ -179,20 +192,20 @@ class AutoencoderSession:
 
     def encode(self, features: Any, *, out: Floats | None = None) -> Floats:
         """Embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
-        graph = self._graphs.get("encoder") or self._open("encoder")
-        result: Floats = graph.compute("embedding", features, out)
+        call = self._calls.get("encode") or self._call("encode")
+        result: Floats = call(features, out)
         return result
 
     def decode(self, embedding: Any, *, out: Floats | None = None) -> Floats:
         """Reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
-        graph = self._graphs.get("decoder") or self._open("decoder")
-        result: Floats = graph.compute("reconstruction", embedding, out)
+        call = self._calls.get("decode") or self._call("decode")
+        result: Floats = call(embedding, out)
         return result
 
     def reconstruct(self, features: Any, *, out: Floats | None = None) -> Floats:
         """Reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
-        graph = self._graphs.get("autoencoder") or self._open("autoencoder")
-        result: Floats = graph.compute("reconstruction", features, out)
+        call = self._calls.get("reconstruct") or self._call("reconstruct")
+        result: Floats = call(features, out)
         return result
 
     def score(self, features: Any, *, out: Floats | None = None) -> Floats:
@@ -202,8 +215,8 @@ class AutoencoderSession:
         reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
         categories they stand for none of them.
         """
-        graph = self._graphs.get("detector") or self._open("detector")
-        result: Floats = graph.compute("score", features, out)
+        call = self._calls.get("score") or self._call("score")
+        result: Floats = call(features, out)
         return result
 
     def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions:
@@ -211,8 +224,8 @@ class AutoencoderSession:
 
         `not (score <= threshold)`: a score that is no number is an anomaly too.
         """
-        graph = self._graphs.get("detector") or self._open("detector")
-        result: Decisions = graph.compute("is_anomaly", features, out)
+        call = self._calls.get("detect") or self._call("detect")
+        result: Decisions = call(features, out)
         return result
 
     def explain(self, features: Any) -> Explanation:
@@ -224,9 +237,9 @@ class AutoencoderSession:
         Raises:
             InputError: the bundle was exported before there was an explainer.
         """
-        graph = self._graphs.get("explainer") or self._open("explainer")
+        call = self._calls.get("explainer") or self._call("explainer")
         found = self.to_rows(features)
-        outputs = graph.compute_all(found)
+        outputs = call(found)
         return Explanation(outputs["contribution"], outputs["reconstruction"], found)
 
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
@@ -253,8 +266,8 @@ class AutoencoderSession:
         Raises:
             InputError: the bundle has no segments yet; see `aetool segment`.
         """
-        graph = self._graphs.get(SEGMENTER) or self._open(SEGMENTER)
-        result: Segments = graph.compute("segment", features, out)
+        call = self._calls.get("segment") or self._call("segment")
+        result: Segments = call(features, out)
         return result
 
     def to_rows(self, features: Any) -> Floats:
@@ -276,7 +289,8 @@ class AutoencoderSession:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
         if not isinstance(graph, str):
             raise InputError(f"graph: expected one of {', '.join(self.graphs)}, found {graph!r}; give its name")
-        return (self._graphs.get(graph) or self._open(graph)).compute_all(data)
+        found: dict[str, NDArray[Any]] = (self._calls.get(graph) or self._call(graph))(data)
+        return found
 
     def placement(self, graph: str = "detector") -> list[NodePlacement]:
         """Which execution provider takes each node of `graph`, as onnxruntime records it."""
@@ -284,13 +298,17 @@ class AutoencoderSession:
 
     # Graphs
 
-    def _open(self, name: str) -> Graph:
+    def _call(self, name: str) -> Call:
+        """What computes `name`, a key of `_calls`; opens its graph."""
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
-            if name not in self._graphs:
-                self._graphs[name] = self._opener.open(name, self._converter(name))
-            return self._graphs[name]
+            graph, output = COMPUTED.get(name, (name, None))
+            alone = self._opener.alone(graph, output)
+            opened = alone or graph
+            if opened not in self._graphs:
+                self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
+            return self._calls.setdefault(name, self._graphs[opened].caller(output))
 
     def _converter(self, name: str) -> Callable[[Any], Floats]:
         # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
@@ -303,7 +321,7 @@ class AutoencoderSession:
         """Free the sessions; the object cannot be used any more."""
         with self._lock:
             self._closed = True
-            self._graphs, self._opener.tried = {}, {}
+            self._graphs, self._calls, self._opener.tried = {}, {}, {}
 
     def __enter__(self) -> "AutoencoderSession":
         return self
@@ -329,9 +347,9 @@ class AutoencoderSession:
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
         # could wait for ever. The lock may be held by a thread that does not exist here either.
-        for sessions in (self._graphs, self._opener.tried):
+        for sessions in (self._graphs, self._calls, self._opener.tried):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))  # never freed, not even at exit
-        self._graphs, self._opener.tried = {}, {}
+        self._graphs, self._calls, self._opener.tried = {}, {}, {}
         self._lock = threading.RLock()
 
 

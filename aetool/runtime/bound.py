@@ -37,28 +37,29 @@ class Binding:
 
 
 class Buffers:
-    """A session bound to buffers for one batch size, for batches so small that every allocation shows.
+    """A session bound to buffers for rows of one shape, for batches so small that every allocation shows.
 
     `features[...] = rows; run()` leaves the outputs in the buffers: take copies, the next run overwrites them.
     Whoever holds it runs it alone.
     """
 
-    __slots__ = ("_run_once", "_session", "_source", "features", "outputs", "run", "take", "take_single")
+    __slots__ = ("_run_once", "_session", "_source", "features", "outputs", "run", "take")
 
     def __init__(
-        self, session: Any, source: str, row: tuple[int, ...], batch: int, outputs: Mapping[str, RowKind]
+        self, session: Any, source: str, row: tuple[int, ...], batch: int | None, outputs: Mapping[str, RowKind]
     ):
+        """`batch` None: for one row without its batch axis."""
         self._session, self._source = session, source  # the binding does not keep the session
-        self.features: Array = np.zeros((batch, *row), np.float32)
+        rows = 1 if batch is None else batch
+        self.features: Array = np.zeros((rows, *row), np.float32)
         self.take: dict[str, Callable[[], Any]] = {}
         """Output -> a function that copies it."""
-        self.take_single: dict[str, Callable[[], Any]] = {}
-        """The same for the first row, without its batch axis."""
-        self.outputs = {name: np.empty((batch, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        self.outputs = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in outputs.items()}
         for name, buffer in self.outputs.items():
-            shape, _ = outputs[name]
-            self.take[name] = buffer.copy
-            self.take_single[name] = buffer[0].copy if shape else partial(buffer.__getitem__, 0)
+            if batch is not None:
+                self.take[name] = buffer.copy
+            else:
+                self.take[name] = buffer[0].copy if buffer[0].ndim else partial(buffer.__getitem__, 0)
         self.run: Callable[[], None]
         if reads_in_place(session):
             binding = Binding(session)

@@ -16,7 +16,7 @@ from aetool.runtime.crossover import crossover
 from aetool.runtime.device_arrays import CUDA, Device, is_device_array, run_on_device
 from aetool.runtime.ending import call_native
 from aetool.runtime.failures import run_failed
-from aetool.runtime.graph import Graph
+from aetool.runtime.graph import Call, Graph
 from aetool.runtime.out import require_out
 from aetool.runtime.staging import Staging
 
@@ -46,34 +46,29 @@ class DeviceGraph:
         self.direct = direct
         self._where, self._to_rows, self._row, self._outputs = where, to_rows, row, tuple(outputs)
         self._source = direct.get_inputs()[0].name
-        self._memory, self._cpu, self._device, self._device_name = memory, cpu, device, device_name
+        self._memory, self._device, self._device_name = memory, device, device_name
+        self._cpu = cpu
         self._lock = threading.RLock()
         self._staged: dict[tuple[str, ...], Staging] = {}
 
-    def compute(self, output: str, data: Any, out: Array | None = None) -> Any:
-        """One output for `data`: on the device if they are there, else on the host, in `out` where that is given.
+    def caller(self, output: str | None) -> Call:
+        """As `Graph.caller`; the results for rows on the device stay there."""
+        names = self._outputs if output is None else (output,)
+        on_cpu = self._cpu.caller(output) if self._cpu is not None else None
 
-        Raises:
-            InputError: `data` are no rows of this graph, or `out` cannot hold the result.
-            BundleError, ProviderError: onnxruntime fails, on the CPU or elsewhere.
-        """
-        if is_device_array(data):
-            if out is not None:
-                raise InputError("out: results for rows on a device stay there; leave it out")
-            return self._on_device(data)[output]
-        rows = self._to_rows(data)
-        if self._cpu is not None and self._is_few(rows):
-            return self._cpu.compute(output, rows, out)
-        return self._on_host((output,), rows, out)[output]
+        def call(data: Any, out: Array | None = None) -> Any:
+            if is_device_array(data):
+                if out is not None:
+                    raise InputError("out: results for rows on a device stay there; leave it out")
+                found = self._on_device(data)
+            else:
+                rows = self._to_rows(data)
+                if on_cpu is not None and self._is_few(rows):
+                    return on_cpu(rows, out)
+                found = self._on_host(names, rows, out)
+            return found if output is None else found[output]
 
-    def compute_all(self, data: Any) -> dict[str, Any]:
-        """Every output for `data`, by name."""
-        if is_device_array(data):
-            return self._on_device(data)
-        rows = self._to_rows(data)
-        if self._cpu is not None and self._is_few(rows):
-            return self._cpu.compute_all(rows)
-        return self._on_host(self._outputs, rows, None)
+        return call
 
     def _on_device(self, data: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._guarded(
@@ -112,7 +107,7 @@ class DeviceGraph:
         fewest = crossover(
             self._where,
             self._row,
-            partial(self._cpu.compute, first),
+            self._cpu.caller(first),
             lambda rows: self._on_host((first,), rows, None),
         )
         return fewest is None or len(data.reshape(-1, *self._row)) < fewest

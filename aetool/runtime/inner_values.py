@@ -5,6 +5,8 @@ A value that onnxruntime keeps to itself is allocated in every run, which costs 
 
 from collections.abc import Iterable
 
+from aetool.runtime.wire import field
+
 _GRAPH = 7  # field of ModelProto, onnx.proto
 _OUTPUT = 12  # field of GraphProto
 _NAME = 1  # field of ValueInfoProto
@@ -16,17 +18,5 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
     Two protobuf messages one after the other are their merge, in which repeated fields are strung together
     (protobuf.dev, Encoding, "Last One Wins"): outputs can be added without reading the model.
     """
-    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
-    return model + _field(_GRAPH, outputs) if outputs else model
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content  # 2: bytes follow, as many as stated
-
-
-def _varint(value: int) -> bytes:
-    parts = []
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+    outputs = b"".join(field(_OUTPUT, field(_NAME, name.encode())) for name in names)
+    return model + field(_GRAPH, outputs) if outputs else model

@@ -20,6 +20,7 @@ from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
 from aetool.runtime.session import open_session
 from aetool.runtime.settings import Settings
+from aetool.runtime.single_output import with_only
 
 NEEDED_OUTPUTS = {
     "encoder": {"embedding"},
@@ -79,8 +80,20 @@ class Opener:
     def graphs(self) -> tuple[str, ...]:
         return tuple(graph for graph in NEEDED_OUTPUTS if graph in self.variant.files)
 
-    def open(self, name: str, to_rows: Callable[[Any], Array]) -> Graph:
-        """The graph `name`, which reads what `to_rows` makes of a caller's data.
+    def alone(self, name: str, output: str | None) -> str | None:
+        """`output`, if it is worth a session of its own, which leaves out the rest of the graph `name`; or None.
+
+        The decision is two nodes after the score, which cost a fifteenth of one row of a small graph. Of a graph
+        that nobody checked, nothing is left out.
+        """
+        if (name, output) != ("detector", "score") or self.provider is not PROVIDERS["cpu"]:
+            return None
+        file = self.variant.files.get(name)
+        small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
+        return output if small and self._limits is not None else None
+
+    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> Graph:
+        """The graph `name`, which reads what `to_rows` makes of a caller's data; of its outputs `alone`, if given.
 
         Raises:
             InputError: this bundle has no such graph.
@@ -90,7 +103,7 @@ class Opener:
         model = self._model(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
-        return self._on_cpu(self.provider, name, model, to_rows)
+        return self._on_cpu(self.provider, name, model, to_rows, alone)
 
     def placement(self, name: str) -> list[NodePlacement]:
         """Which execution provider takes each node of the graph `name`."""
@@ -114,13 +127,23 @@ class Opener:
         )
         return made
 
-    def _on_cpu(self, provider: Provider, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
+    def _on_cpu(
+        self,
+        provider: Provider,
+        name: str,
+        model: bytes,
+        to_rows: Callable[[Any], Array],
+        alone: str | None = None,
+    ) -> Graph:
+        inner = self._inner_values(name)
+        if alone is not None:
+            model, dropped = with_only(model, alone)
+            inner = tuple(value for value in inner if value not in dropped)
         cores = self._threads or self._settings.workers or usable_cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
-            inner = self._inner_values(name)
-            direct = self._session(provider, name, with_outputs(model, inner), self._direct_threads(model))
-            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1)
+            direct = self._session(provider, name, with_outputs(model, inner), self._direct_threads(model), alone)
+            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1, alone)
             workers = cores
         else:
             inner, threads = (), self._shared_threads(provider)
@@ -167,7 +190,7 @@ class Opener:
         tuned = None if self._threads or provider is not PROVIDERS["openvino"] else self._settings.direct_threads
         return tuned or 1
 
-    def _session(self, provider: Provider, name: str, model: bytes, threads: int) -> Any:
+    def _session(self, provider: Provider, name: str, model: bytes, threads: int, alone: str | None = None) -> Any:
         session = open_session(
             model,
             provider,
@@ -176,7 +199,7 @@ class Opener:
             memory_arena=self._settings.memory_arena,
             where=self.where(name),
         )
-        self._require_ours(name, session)
+        self._require_ours(name, session, NEEDED_OUTPUTS[name] if alone is None else {alone})
         return session
 
     def _choose(self, name: str) -> Provider:
@@ -208,7 +231,7 @@ class Opener:
                 f"it has {', '.join(self.graphs)}"
             )
 
-    def _require_ours(self, name: str, session: Any) -> None:
+    def _require_ours(self, name: str, session: Any, needed: set[str]) -> None:
         """Refuse a graph that is not the one the manifest describes.
 
         The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
@@ -217,7 +240,6 @@ class Opener:
         manifest, shape = self.bundle.manifest, list(self.row_shape(name))
         inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
         outputs = {entry.name for entry in session.get_outputs()}
-        needed = NEEDED_OUTPUTS[name]
         if inner := needed.intersection(self._inner_values(name)):
             raise BundleError(
                 f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "

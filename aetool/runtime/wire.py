@@ -1,4 +1,4 @@
-"""Protobuf's wire format, read without a schema and without trust (protobuf.dev, Encoding).
+"""Protobuf's wire format, read without a schema and without trust, and written (protobuf.dev, Encoding).
 
 Runs where the `onnx` package is not installed, and before onnxruntime sees a file: whatever the bytes are, the
 result is fields or a `WireError`, in time and memory proportional to their number.
@@ -53,6 +53,13 @@ def fields(message: memoryview) -> Iterator[Field]:
         place += size
 
 
+def field(number: int, content: "int | bytes | memoryview") -> bytes:
+    """A field as it is written: an integer for VARINT, or the bytes of BYTES."""
+    if isinstance(content, int):
+        return _written(number << 3 | VARINT) + _written(content)
+    return b"".join((_written(number << 3 | BYTES), _written(len(content)), content))
+
+
 def varints(content: "int | memoryview") -> list[int]:
     """The integers of a repeated field, one or packed.
 
@@ -71,6 +78,14 @@ def varints(content: "int | memoryview") -> list[int]:
 def signed(value: int) -> int:
     """An int64 from its varint: two's complement."""
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _written(value: int) -> bytes:
+    parts = []
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 def _varint(message: memoryview, place: int, end: int) -> tuple[int, int]:

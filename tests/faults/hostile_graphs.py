@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from aetool.runtime.inner_values import _field
+from aetool.runtime.wire import field
 
 FEATURES = 30
 Change = Callable[[ModelProto], None]
@@ -373,9 +373,9 @@ def bytes_of(name: str, model: ModelProto) -> bytes:
     if name == "graphs nested 5,000 deep":
         inner = b""
         for _ in range(5000):  # GraphProto.node.attribute.g, and that it is one
-            inner = _field(1, _field(5, _field(6, inner) + b"\xa0\x01\x05"))
+            inner = field(1, field(5, field(6, inner) + b"\xa0\x01\x05"))
         model.ClearField("graph")
-        return model.SerializeToString() + _field(7, inner)
+        return model.SerializeToString() + field(7, inner)
     if name == "two graphs":
         return content + ModelProto(graph=model.graph).SerializeToString()
     if name == "no graph":

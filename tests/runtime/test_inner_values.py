@@ -60,7 +60,7 @@ def test_a_value_of_an_unknown_type_is_a_bundle_error(exported, rows, monkeypatc
         aetool.load(exported, provider="cpu") as model,
         pytest.raises(BundleError, match="is_anomaly, le are of types"),
     ):
-        model.score(rows)
+        model.detect(rows)
 
 
 def test_a_weight_is_no_inner_value_and_a_run_that_fails_is_a_bundle_error(bundle, rewrite, model, rows):
@@ -81,7 +81,7 @@ def test_an_error_of_one_run_over_all_rows_is_a_bundle_error_unless_memory_ran_o
 
     with aetool.load(exported, provider="cpu") as model:
         model.score(rows)
-        monkeypatch.setattr(model._graphs["detector"], "_run_once", fail)
+        monkeypatch.setattr(model._graphs["score"], "_run_once", fail)
         with pytest.raises(seen):
             model.score(rows)
 

@@ -95,10 +95,10 @@ def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
 @pytest.mark.parametrize("name", ["auto", "cpu"])
 def test_what_was_chosen_is_reported(exported, name, rows):
     with aetool.load(exported, provider=name) as model:
-        used = model._open("detector").direct.get_providers()[0]
+        assert np.isfinite(model.encode(rows)).all()
+        used = model._graphs["encoder"].direct.get_providers()[0]
         assert PROVIDERS[model.provider].registered == used
         assert f"on {model.provider}" in repr(model)
-        assert np.isfinite(model.score(rows)).all()
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(exported, monkeypatch):
@@ -156,4 +156,4 @@ def test_a_provider_that_fails_in_mid_run_is_named_with_the_remedy(exported, row
     with pytest.raises(
         ProviderError, match=r"detector\.onnx: .*out of memory.*CUDAExecutionProvider; use provider='cpu'"
     ):
-        graph.compute("score", many[:length].astype(np.float32))
+        graph.caller("score")(many[:length].astype(np.float32))
