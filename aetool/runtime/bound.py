@@ -1,6 +1,6 @@
 """Sessions bound to memory by its address: nothing allocated, nothing copied by onnxruntime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,19 @@ _CPU_MEMORY = "Cpu"
 
 
 class Binding:
-    """Where a session reads its rows and writes its outputs: arrays that must outlive each `run`."""
+    """Where a session reads its rows and writes its outputs: arrays that must outlive each run."""
 
     def __init__(self, session: Any) -> None:
         self._binding = session.io_binding()
         try:  # onnxruntime's Python around its own call costs a tenth of a row
-            run = partial(session._sess.run_with_iobinding, self._binding._iobinding, None)
+            function, self.bound = session._sess.run_with_iobinding, self._binding._iobinding
         except AttributeError:  # another release
-            run = partial(session.run_with_iobinding, self._binding)
-        self.run: Callable[[], None] = flushing(run)
+            function, self.bound = session.run_with_iobinding, self._binding
+        self.function: Callable[[Any, None], None] = flushing(function)
+        """Runs on `bound`, with options None."""
+
+    def run(self) -> None:
+        self.function(self.bound, None)
 
     def features(self, name: str, array: Array) -> None:
         """Read the input `name` from `array`, C-ordered; see `reads_in_place` for when it is read."""
@@ -36,46 +40,60 @@ class Binding:
         _bind(self._binding.bind_output, name, array)
 
 
-class Buffers:
-    """A session bound to buffers for rows of one shape, for batches so small that every allocation shows.
+Ready = tuple[Array, Callable[[Any, None], None], Any, Callable[[], Any], dict[str, Array]]
+"""A session bound to buffers for few rows, where every allocation shows: features, run, bound, take, outputs.
 
-    `features[...] = rows; run()` leaves the outputs in the buffers: take copies, the next run overwrites them.
-    Whoever holds it runs it alone.
+`features[...] = rows; run(bound, None); take()` gives a copy of what was wanted of `outputs`, which the next run
+overwrites; whoever holds it runs it alone. A plain tuple: the weights push what lies between two rows out of the
+cache, and each object more to look at is fetched again.
+"""
+
+
+def ready(
+    session: Any,
+    source: str,
+    row: tuple[int, ...],
+    batch: int | None,
+    kinds: Mapping[str, RowKind],
+    wanted: str | Sequence[str],
+) -> Ready:
     """
+    Args:
+        session: must outlive it.
+        source: name of the input.
+        row: shape of one row of the input.
+        batch: rows; None: one row without its batch axis.
+        kinds: output -> shape and type of one row.
+        wanted: an output to take, or several, by name.
+    """
+    rows = 1 if batch is None else batch
+    features: Array = np.zeros((rows, *row), np.float32)
+    outputs = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in kinds.items()}
+    if isinstance(wanted, str):
+        take = _copier(outputs[wanted], single=batch is None)
+    else:
+        copiers = {name: _copier(outputs[name], single=batch is None) for name in wanted}
+        take = lambda: {name: copy() for name, copy in copiers.items()}  # noqa: E731 - as short as it is
+    if reads_in_place(session):
+        binding = Binding(session)
+        binding.features(source, features)
+        for name, buffer in outputs.items():
+            binding.output(name, buffer)
+        return features, binding.function, binding.bound, take, outputs
+    run_once = flushing(getattr(session, "_sess", session).run)
 
-    __slots__ = ("_run_once", "_session", "_source", "features", "outputs", "run", "take")
-
-    def __init__(
-        self, session: Any, source: str, row: tuple[int, ...], batch: int | None, outputs: Mapping[str, RowKind]
-    ):
-        """`batch` None: for one row without its batch axis."""
-        self._session, self._source = session, source  # the binding does not keep the session
-        rows = 1 if batch is None else batch
-        self.features: Array = np.zeros((rows, *row), np.float32)
-        self.take: dict[str, Callable[[], Any]] = {}
-        """Output -> a function that copies it."""
-        self.outputs = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in outputs.items()}
-        for name, buffer in self.outputs.items():
-            if batch is not None:
-                self.take[name] = buffer.copy
-            else:
-                self.take[name] = buffer[0].copy if buffer[0].ndim else partial(buffer.__getitem__, 0)
-        self.run: Callable[[], None]
-        if reads_in_place(session):
-            binding = Binding(session)
-            binding.features(source, self.features)
-            for name, buffer in self.outputs.items():
-                binding.output(name, buffer)
-            self.run = binding.run
-        else:
-            self._run_once = flushing(getattr(session, "_sess", session).run)
-            self.run = self._run_unbound
-
-    def _run_unbound(self) -> None:
+    def run(names: Any, _: None) -> None:
         # Not bound anew for each run: that takes longer than all the rest.
-        found = self._run_once([*self.outputs], {self._source: self.features}, None)
-        for buffer, values in zip(self.outputs.values(), found, strict=True):
-            buffer[...] = values
+        for name, values in zip(names, run_once(names, {source: features}, None), strict=True):
+            outputs[name][...] = values
+
+    return features, run, [*outputs], take, outputs
+
+
+def _copier(buffer: Array, *, single: bool) -> Callable[[], Any]:
+    if not single:
+        return buffer.copy
+    return buffer[0].copy if buffer[0].ndim else partial(buffer.__getitem__, 0)
 
 
 def reads_in_place(session: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aetool.runtime import ending
-from aetool.runtime.bound import Array, Buffers, RowKind
+from aetool.runtime.bound import Array, Ready, RowKind, ready
 from aetool.runtime.bulk import largest_chunk, run_chunks
 from aetool.runtime.denormals import flushing
 from aetool.runtime.ending import call_native
@@ -81,21 +81,24 @@ class Graph:
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
         self._largest_chunk = chunk_rows or largest_chunk(numbers)
         few = range(1, max(1, min(FEW_ROWS, FEW_NUMBERS // numbers)) + 1)
-        self._few: dict[tuple[int, ...], list[Buffers]] = {row: [], **{(rows, *row): [] for rows in few}}
-        """Shape of a batch, or of a row without its batch axis -> buffers that are free."""
+        self._few: list[tuple[int, ...]] = [row, *((rows, *row) for rows in few)]
+        """Shapes of a few rows, and of one without its batch axis."""
+        self._ready: dict[str | None, dict[tuple[int, ...], list[Ready]]] = {}
+        """Of each output, and of all: shape of a few rows -> what is free."""
 
     def caller(self, output: str | None) -> Call:
         """A function (data, out=None) -> `output` for `data`, written into `out` where that is given.
 
-        With `output` None it gives all outputs by name, and takes no `out`. What it needs is in its closure, and
-        for a few rows it calls nothing of ours: Python's way to onnxruntime and back is a tenth of a row's time.
+        With `output` None it gives all outputs by name, and takes no `out`. For a few rows it calls nothing of
+        ours and looks at as little as it can: the way to onnxruntime and back is a tenth of a row's time.
 
         The function raises:
             InputError: `data` are no rows of this graph, or `out` cannot hold the result.
             BundleError, ProviderError: onnxruntime fails, on the CPU or elsewhere.
         """
-        few, to_rows, running = self._few, self._to_rows, ending.running
+        to_rows, enter, leave = self._to_rows, ending.running.append, ending.running.pop
         names = self._outputs if output is None else (output,)
+        few = self._ready.setdefault(output, {shape: [] for shape in self._few})
 
         def call(data: Any, out: Array | None = None) -> Any:
             if type(data) is not NDARRAY or data.dtype is not FLOAT32:
@@ -108,34 +111,30 @@ class Graph:
             if out is not None:
                 self._require_out(out, names[0], data)
             try:
-                buffers = free.pop()  # one step: no two threads get the same
+                mine = free.pop()  # one step: no two threads get the same
             except IndexError:
-                buffers = self._buffers(data.shape)
-            buffers.features[...] = data
+                batch = None if data.shape == self._row else len(data)
+                mine = ready(self.direct, self._source, self._row, batch, self._kinds, output or names)
+            features, run, bound, take, outputs = mine
+            features[...] = data
             try:  # as `call_native` does
-                running.append(None)
+                enter(None)
                 if ending.began:
                     ending.keep_out_daemons()
-                buffers.run()
+                run(bound, None)
             except Exception as error:  # onnxruntime's errors share no public base
                 raise self._failed(error, data) from error
             finally:
-                running.pop()
-            if output is None:
-                result: Any = {name: buffers.take[name]() for name in names}
-            elif out is None:
-                result = buffers.take[output]()
+                leave()
+            if out is None:
+                result = take()
             else:
-                out[...] = buffers.outputs[output]
+                out[...] = outputs[names[0]]
                 result = out
-            free.append(buffers)
+            free.append(mine)
             return result
 
         return call
-
-    def _buffers(self, shape: tuple[int, ...]) -> Buffers:
-        batch = None if shape == self._row else shape[0]
-        return Buffers(self.direct, self._source, self._row, batch, self._kinds)
 
     def _run(self, names: tuple[str, ...], rows: Array, out: Array | None) -> dict[str, Array]:
         """`names` for none or more than a few rows, (rows, *row); the first in `out` where that is given."""

@@ -59,7 +59,7 @@ class Doubling:
             bind_input=lambda *a: bound.update(x=a), bind_output=lambda *a: bound.update(y=a), bound=bound
         )
 
-    def run_with_iobinding(self, binding: SimpleNamespace) -> None:
+    def run_with_iobinding(self, binding: SimpleNamespace, _: None) -> None:
         import ctypes
 
         (*_, shape, source), (*_, target) = binding.bound["x"], binding.bound["y"]

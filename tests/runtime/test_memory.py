@@ -99,7 +99,8 @@ def test_buffers_of_a_few_rows_come_back(exported, rows):
         for _ in range(2):
             for run in (model.score, model.detect, lambda some: model.run("detector", some)):
                 run(rows[:3])
-        assert [len(model._graphs[name]._few[3, 30]) for name in ("score", "detector")] == [1, 1]
+        ready = [few for name in ("score", "detector") for few in model._graphs[name]._ready.values()]
+        assert [len(few[3, 30]) for few in ready] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("let_go", [aetool.AutoencoderSession.close, lambda _: None])
