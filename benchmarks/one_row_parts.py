@@ -4,10 +4,10 @@
 
 Shares of bare `session.run`'s time.
 
-bound    onnxruntime's own call alone, in the session that aetool opens, bound to memory beforehand: nothing that is
+bound    onnxruntime's own call alone, in the session that aetool opens, bound to memory beforehand: nothing
          written around it can be faster.
-copied   with the row copied in and the result out: else rows would have to lie where the session reads, and the next
-         run would overwrite the result.
+copied   with the row copied in and the result out: else rows would have to lie where the session reads, and the
+         next run would overwrite the result.
 aetool   its method, which checks the row, takes any shape and type, and may be called by any thread.
 """
 
