@@ -18,5 +18,10 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
     Two protobuf messages one after the other are their merge, in which repeated fields are strung together
     (protobuf.dev, Encoding, "Last One Wins"): outputs can be added without reading the model.
     """
-    outputs = b"".join(field(_OUTPUT, field(_NAME, name.encode())) for name in names)
+    outputs = output_fields(names)
     return model + field(_GRAPH, outputs) if outputs else model
+
+
+def output_fields(names: Iterable[str]) -> bytes:
+    """The part of a GraphProto that makes `names` outputs."""
+    return b"".join(field(_OUTPUT, field(_NAME, name.encode())) for name in names)

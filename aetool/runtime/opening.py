@@ -135,15 +135,13 @@ class Opener:
         to_rows: Callable[[Any], Array],
         alone: str | None = None,
     ) -> Graph:
-        inner = self._inner_values(name)
-        if alone is not None:
-            model, dropped = with_only(model, alone)
-            inner = tuple(value for value in inner if value not in dropped)
         cores = self._threads or self._settings.workers or usable_cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
-            direct = self._session(provider, name, with_outputs(model, inner), self._direct_threads(model), alone)
-            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1, alone)
+            inner = self._inner_values(name)
+            whole = with_outputs(model, inner) if alone is None else with_only(model, alone, inner)
+            direct = self._session(provider, name, whole, self._direct_threads(model), alone)
+            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1)
             workers = cores
         else:
             inner, threads = (), self._shared_threads(provider)

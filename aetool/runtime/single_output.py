@@ -3,7 +3,10 @@
 onnxruntime runs every node of a graph, whichever outputs it is asked for.
 """
 
-from aetool.runtime.wire import BYTES, Field, field, fields
+from collections.abc import Iterable
+
+from aetool.runtime.inner_values import output_fields
+from aetool.runtime.wire import BYTES, Field, field, fields, header, integer
 
 _GRAPH = 7  # field of ModelProto, onnx.proto
 _NODE, _INITIALIZER, _OUTPUT, _VALUE_INFO = 1, 5, 12, 13  # fields of GraphProto
@@ -12,50 +15,69 @@ _INPUTS, _OUTPUTS, _ATTRIBUTE = 1, 2, 5  # fields of NodeProto
 _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 
 
-def with_only(model: bytes, output: str) -> tuple[bytes, set[str]]:
-    """The serialised ONNX `model` that computes `output` alone, by the same nodes, and the values that went.
+def with_only(model: bytes, output: str, inner: Iterable[str] = ()) -> bytes:
+    """The serialised ONNX `model` that computes `output` alone, by the same nodes.
 
     `model` has been let in by `aetool.runtime.admission`. Nodes with graphs inside, which read values that are no
-    inputs of theirs, stay with all that the model has.
+    inputs of theirs, stay with all that the model has. Of the values `inner`, those that are still computed become
+    outputs too; see `aetool.runtime.inner_values`.
     """
     whole = list(fields(memoryview(model)))
     graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
-    nodes = [_values(part) for part in graph if part[0] == _NODE]
-    makers = {name: node for node in nodes for name in node[_OUTPUTS]}
+    nodes = [_Node(_bytes(part)) for part in graph if part[0] == _NODE]
+    makers = {name: node for node in nodes for name in node.outputs}
     needed: set[str] = set()
     todo = [output]
-    if any(_has_inner_graphs(part) for part in graph if part[0] == _NODE):
-        todo += [name for node in nodes for name in (*node[_INPUTS], *node[_OUTPUTS])]
+    if any(node.has_graphs for node in nodes):
+        todo += [name for node in nodes for name in (*node.inputs, *node.outputs)]
     while todo:
         name = todo.pop()
         if name not in needed:
             needed.add(name)
-            todo += makers[name][_INPUTS] if name in makers else ()
-    kept = b"".join(field(part[0], part[2]) for part in graph if _stays(part, needed, output))
-    return b"".join(field(part[0], kept if part[0] == _GRAPH else part[2]) for part in whole), set(makers) - needed
+            todo += makers[name].inputs if name in makers else ()
+    left = [field(_NODE, node.content) for node in nodes if not needed.isdisjoint(node.outputs)]
+    rest = [part for part in graph if part[0] != _NODE and _stays(part, needed, output)]
+    added = output_fields(name for name in inner if name in needed or name not in makers)
+    # Joined once: memory that the system hands out anew takes longer to write than the weights to read.
+    parts = [*left, *_written(rest), added]
+    around = [part for part in whole if part[0] != _GRAPH]
+    return b"".join([*_written(around), header(_GRAPH, sum(map(len, parts))), *parts])
+
+
+class _Node:
+    """A NodeProto, as far as it tells what it needs and makes."""
+
+    __slots__ = ("content", "has_graphs", "inputs", "outputs")
+
+    def __init__(self, content: memoryview) -> None:
+        self.content = bytes(content)
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.has_graphs = False
+        for part in fields(content):
+            if part[0] in (_INPUTS, _OUTPUTS):
+                (self.inputs if part[0] == _INPUTS else self.outputs).append(str(_bytes(part), "utf-8"))
+            elif part[0] == _ATTRIBUTE:
+                self.has_graphs |= any(number in _INNER_GRAPHS for number, _, _ in fields(_bytes(part)))
 
 
 def _stays(part: Field, needed: set[str], output: str) -> bool:
-    if part[0] == _NODE:
-        return not needed.isdisjoint(_values(part)[_OUTPUTS])
-    if part[0] not in _NAME:
+    number = part[0]
+    if number not in _NAME:
         return True
-    name = "".join(_texts(part, _NAME[part[0]]))
-    return name == output if part[0] == _OUTPUT else name in needed
+    names = (_bytes(inner) for inner in fields(_bytes(part)) if inner[0] == _NAME[number])
+    name = str(next(names, b""), "utf-8")
+    return name == output if number == _OUTPUT else name in needed
 
 
-def _values(node: Field) -> dict[int, list[str]]:
-    """Names of a node's inputs and outputs."""
-    return {number: _texts(node, number) for number in (_INPUTS, _OUTPUTS)}
-
-
-def _has_inner_graphs(node: Field) -> bool:
-    attributes = (part for part in fields(_bytes(node)) if part[0] == _ATTRIBUTE)
-    return any(number in _INNER_GRAPHS for attribute in attributes for number, _, _ in fields(_bytes(attribute)))
-
-
-def _texts(part: Field, number: int) -> list[str]:
-    return [str(_bytes(inner), "utf-8") for inner in fields(_bytes(part)) if inner[0] == number]
+def _written(parts: Iterable[Field]) -> "list[bytes | memoryview]":
+    found: list[bytes | memoryview] = []
+    for number, _, content in parts:
+        if isinstance(content, int):
+            found.append(integer(number, content))
+        else:
+            found += header(number, len(content)), content
+    return found
 
 
 def _bytes(part: Field) -> memoryview:

@@ -53,11 +53,19 @@ def fields(message: memoryview) -> Iterator[Field]:
         place += size
 
 
-def field(number: int, content: "int | bytes | memoryview") -> bytes:
-    """A field as it is written: an integer for VARINT, or the bytes of BYTES."""
-    if isinstance(content, int):
-        return _written(number << 3 | VARINT) + _written(content)
-    return b"".join((_written(number << 3 | BYTES), _written(len(content)), content))
+def integer(number: int, value: int) -> bytes:
+    """A field of VARINT as it is written."""
+    return _written(number << 3 | VARINT) + _written(value)
+
+
+def header(number: int, size: int) -> bytes:
+    """What stands before the `size` bytes of a field of BYTES."""
+    return _written(number << 3 | BYTES) + _written(size)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of BYTES as it is written."""
+    return header(number, len(content)) + content
 
 
 def varints(content: "int | memoryview") -> list[int]:
