@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 from aetool.errors import BundleError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE, Manifest, Variant
-from aetool.reading import AnyPath, pin, plain_path, read_inside, sha256, still_there
+from aetool.reading import AnyPath, absolute_path, pin, plain_path, read_inside, sha256, still_there
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GOLDEN = "golden.npz"
+
+
+def tuning_file(bundle: AnyPath) -> str:
+    """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
+    return f"{absolute_path(bundle)}.tuning.json"
 
 
 class Bundle:

@@ -24,6 +24,8 @@ SEGMENTER = "segmenter"
 
 _OPTIONAL = ("categories", "inner_values", "tolerances", "segments")
 _NONE: Mapping[str, Any] = {}
+_USUAL = {"name", "unit"}
+"""The keys of most features."""
 
 
 class Feature(NamedTuple):
@@ -170,10 +172,7 @@ class Manifest(NamedTuple):
             tools=entries.mapping("tools", str),
             input_shape=entries.sizes("input_shape"),
             embedding_shape=entries.sizes_or_null("embedding_shape"),
-            features=tuple(
-                Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
-                for entry in entries.objects("features")
-            ),
+            features=tuple(map(_feature, entries.objects("features"))),
             opset=entries.count("opset"),
             ir_version=entries.count("ir_version"),
             score=entries.take("score", dict),
@@ -255,6 +254,13 @@ def _at(*keys: str) -> str:
     for key in keys:
         path = member(path, key)
     return shown(path)
+
+
+def _feature(entry: Fields) -> Feature:
+    found = entry.content
+    if found.keys() == _USUAL and type(found["name"]) is type(found["unit"]) is str:  # there may be thousands
+        return Feature(found["name"], found["unit"])
+    return Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
 
 
 def _tolerances(entry: Fields) -> Tolerances | None:

@@ -52,8 +52,7 @@ def tune(
       aetool tune exported/machines --for throughput --data new.csv
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
-    from aetool.bundle import Bundle
-    from aetool.runtime.tuning import tuning_file
+    from aetool.bundle import Bundle, tuning_file
     from aetool.tune.result import document_of
 
     with needs("train", "tuning"):  # scikit-learn

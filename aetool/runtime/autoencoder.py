@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import Bundle
+from aetool.bundle import Bundle, tuning_file
 from aetool.errors import InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
 from aetool.reading import AnyPath, absolute_path
 from aetool.runtime.arrays import to_rows
 from aetool.runtime.categories import indexes_of, to_names
-from aetool.runtime.explanation import Explanation
 from aetool.runtime.graph import Call, Graph
 from aetool.runtime.opening import Opener
-from aetool.runtime.placement import NodePlacement
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
-from aetool.runtime.tuning import Tuning, find_tuning
 
 if TYPE_CHECKING:
+    from aetool.runtime.explanation import Explanation
+    from aetool.runtime.placement import NodePlacement
     from aetool.runtime.reasons import Reason
+    from aetool.runtime.tuning import Tuning
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
@@ -108,7 +108,10 @@ class AutoencoderSession:
         key = None if require_signature is None else absolute_path(require_signature)
         self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
         self._arguments = (self._bundle.where, provider, precision, threads, settings, limits, key)
-        self._tuning = None if settings is not None else find_tuning(self._bundle, provider, precision)
+        self._tuning: Tuning | None = None
+        if settings is None and os.path.lexists(tuning_file(self._bundle.where)):
+            tuning = importlib.import_module("aetool.runtime.tuning")  # here: most bundles have none
+            self._tuning = tuning.find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
             provider, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision
@@ -145,7 +148,7 @@ class AutoencoderSession:
         return self._precision
 
     @property
-    def tuning(self) -> Tuning | None:
+    def tuning(self) -> "Tuning | None":
         """The tuning file beside the bundle, and why it is ignored if it is; None where there is none."""
         return self._tuning
 
@@ -228,7 +231,7 @@ class AutoencoderSession:
         result: Decisions = call(features, out)
         return result
 
-    def explain(self, features: Any) -> Explanation:
+    def explain(self, features: Any) -> "Explanation":
         """Why each row scores as it does: what every feature contributes, was expected to be, and is.
 
         Costs what `reconstruct` does and the last layer once more. The contributions add up to the score, to
@@ -240,7 +243,9 @@ class AutoencoderSession:
         call = self._calls.get("explainer") or self._call("explainer")
         found = self.to_rows(features)
         outputs = call(found)
-        return Explanation(outputs["contribution"], outputs["reconstruction"], found)
+        explanation = importlib.import_module("aetool.runtime.explanation")  # here: few programs need it
+        made: Explanation = explanation.Explanation(outputs["contribution"], outputs["reconstruction"], found)
+        return made
 
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
         """For each row, the `count` features that contribute most to its score, the largest first, for people.
@@ -292,7 +297,7 @@ class AutoencoderSession:
         found: dict[str, NDArray[Any]] = (self._calls.get(graph) or self._call(graph))(data)
         return found
 
-    def placement(self, graph: str = "detector") -> list[NodePlacement]:
+    def placement(self, graph: str = "detector") -> "list[NodePlacement]":
         """Which execution provider takes each node of `graph`, as onnxruntime records it."""
         return self._opener.placement(graph)
 

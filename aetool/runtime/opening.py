@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, ProviderError
@@ -16,11 +16,13 @@ from aetool.runtime.bound import Array
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.graph import TYPES, Graph
 from aetool.runtime.inner_values import with_outputs
-from aetool.runtime.placement import NodePlacement, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
 from aetool.runtime.session import open_session
 from aetool.runtime.settings import Settings
 from aetool.runtime.single_output import with_only
+
+if TYPE_CHECKING:
+    from aetool.runtime.placement import NodePlacement
 
 NEEDED_OUTPUTS = {
     "encoder": {"embedding"},
@@ -105,10 +107,12 @@ class Opener:
             return self._on_device(name, model, to_rows)
         return self._on_cpu(self.provider, name, model, to_rows, alone)
 
-    def placement(self, name: str) -> list[NodePlacement]:
+    def placement(self, name: str) -> "list[NodePlacement]":
         """Which execution provider takes each node of the graph `name`."""
         self._require_there(name)
-        return placement(self._model(name), self.provider, self.where(name))
+        placement = importlib.import_module("aetool.runtime.placement").placement  # here: few programs need it
+        found: list[NodePlacement] = placement(self._model(name), self.provider, self.where(name))
+        return found
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
         direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)

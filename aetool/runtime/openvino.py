@@ -1,7 +1,6 @@
 """OpenVINO as a plugin of onnxruntime: registered once in a process, then a device like the others."""
 
 import importlib
-import importlib.util
 import json
 import threading
 from functools import cache
@@ -40,7 +39,8 @@ def cpu_device() -> Any:
 
 @cache
 def _register(ort: Any) -> None:
-    if importlib.util.find_spec(_PLUGIN) is None:
+    util = importlib.import_module("importlib.util")  # here: a tenth of what `import aetool` takes
+    if util.find_spec(_PLUGIN) is None:
         raise ProviderError(
             "provider 'openvino' needs the package onnxruntime-ep-openvino, which is not installed; "
             f"{install_with('openvino')}"

@@ -7,10 +7,10 @@ import os
 import stat
 from typing import Any, NamedTuple
 
-from aetool.bundle import Bundle
+from aetool.bundle import Bundle, tuning_file
 from aetool.errors import BundleError, InputError
 from aetool.manifest import MANIFEST
-from aetool.reading import AnyPath, absolute_path, sha256
+from aetool.reading import sha256
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.machine import Machine, cpu
@@ -37,11 +37,6 @@ class Tuning(NamedTuple):
         """Whether it is used, and for what: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
         use = f"ignored, {self.ignored}" if self.choice is None else self.choice.words
         return f"{os.path.basename(self.path)}: {use}"
-
-
-def tuning_file(bundle: AnyPath) -> str:
-    """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
-    return f"{absolute_path(bundle)}.tuning.json"
 
 
 def manifest_digest(bundle: Bundle) -> str:

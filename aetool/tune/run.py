@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from aetool.bench.peers import GRAPH
 from aetool.bench.rows import Pool, make_pool
 from aetool.budget import Budget
-from aetool.bundle import Bundle
+from aetool.bundle import Bundle, tuning_file
 from aetool.errors import InputError
 from aetool.manifest import MANIFEST
-from aetool.runtime.tuning import manifest_digest, this_machine, tuning_file
+from aetool.runtime.tuning import manifest_digest, this_machine
 from aetool.selftest import read_golden
 from aetool.storage import publish_directory, require_new
 from aetool.tune.candidates import Candidate, Purpose, challengers, default_of

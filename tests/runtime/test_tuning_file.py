@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import aetool
 from aetool import BundleError, InputError
-from aetool.bundle import Bundle
+from aetool.bundle import Bundle, tuning_file
 from aetool.runtime import tuning
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.settings import Settings
-from aetool.runtime.tuning import manifest_digest, this_machine, tuning_file
+from aetool.runtime.tuning import manifest_digest, this_machine
 
 METHODS = ("encode", "reconstruct", "score", "detect")
 

@@ -10,10 +10,9 @@ from variants import add_precision
 
 import aetool
 from aetool.bench.records import to_plain
-from aetool.bundle import Bundle
+from aetool.bundle import Bundle, tuning_file
 from aetool.errors import BenchmarkError, InputError, OutputError
 from aetool.runtime.settings import Choice, Settings
-from aetool.runtime.tuning import tuning_file
 from aetool.tune import races, run
 from aetool.tune.candidates import Candidate, default_of
 from aetool.tune.races import Track, race
