@@ -66,8 +66,11 @@ def write(two):
 
 def test_without_a_file_nothing_is_tuned_and_one_look_is_all_it_costs(exported, monkeypatch):
     looked, opened = [], []
-    stat, open_ = os.stat, builtins.open
-    monkeypatch.setattr(os, "stat", lambda path, **k: looked.append(Path(path).name) or stat(path, **k))
+    open_ = builtins.open
+    for look in (os.stat, os.lstat):
+        monkeypatch.setattr(
+            os, look.__name__, lambda path, look=look, **k: looked.append(Path(path).name) or look(path, **k)
+        )
     monkeypatch.setattr(builtins, "open", lambda path, *a, **k: opened.append(path) or open_(path, *a, **k))
     with aetool.load(exported) as model:
         assert model.tuning is None and (model.precision, model.provider) == ("fp32", "cpu")
