@@ -193,7 +193,7 @@ class Manifest(NamedTuple):
                 name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
                 for name, entry in entries.children("files")
             },
-            segments=entries.take("segments", dict) if "segments" in entries.content else {},
+            segments=entries.take("segments", dict) if "segments" in entries.content else _NONE,
             unknown=entries.rest(),
         )
         manifest._validate(where)
@@ -292,7 +292,10 @@ def _plain(value: Any) -> Any:
     """As JSON; what was unknown goes back to where it stood, what is optional and not there is left out."""
     if hasattr(value, "_asdict"):
         content = value._asdict()
-        left_out = {"unknown"} | {name for name in _OPTIONAL if name in content and not content[name]}
+        left_out = {
+            "unknown",
+            *(name for name in _OPTIONAL if content.get(name) is None or content[name] is _NONE),
+        }
         found = {**content["unknown"], **{name: each for name, each in content.items() if name not in left_out}}
         return {name: _plain(each) for name, each in found.items()}
     if isinstance(value, Mapping):

@@ -12,6 +12,14 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Of few tests that take long: begun first, or at the end one process works while the other waits.
+LONG = ("test_readme.py", "test_kills.py", "test_docs_site.py", "test_old_runtime.py", "test_ray_engine.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def _table(values: Any, labels: Any = None, source: str = "made.csv") -> Any:
     from aetool.tables import table_from_columns
 

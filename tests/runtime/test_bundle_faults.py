@@ -439,3 +439,8 @@ def test_a_file_with_another_name_is_refused_unless_allowed(bundle, name):
     assert aetool.load(bundle, limits=Limits(hard_links=True)).score(row) >= 0
     (bundle.parent / "another name").unlink()
     use_all(bundle)
+
+
+def test_what_is_there_and_empty_is_written_as_it_was_read(content):
+    content["segments"] = content["variants"]["fp32"]["inner_values"] = {}
+    assert json.loads(parse(json.dumps(content)).to_json()) == content
