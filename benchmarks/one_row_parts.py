@@ -76,7 +76,7 @@ def _ready(phase: Phase, path: str, graph: str) -> tuple[aetool.AutoencoderSessi
         model = aetool.load(path, provider="cpu")
         row = np.zeros((1, *model.input_shape), np.float32)
         getattr(model, graph)(row)
-    opened = model._graphs["score" if graph == "score" else GRAPH[graph]]
+    opened = model._graphs["score alone" if graph == "score" else GRAPH[graph]]
     return model, opened._ready[OUTPUT[graph]][row.shape][0]
 
 

@@ -36,15 +36,16 @@ Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None]
 Segments = NDArray[np.int64]
 
-COMPUTED = {
+COMPUTED: dict[str, tuple[str, str | None]] = {
     "encode": ("encoder", "embedding"),
     "decode": ("decoder", "reconstruction"),
     "reconstruct": ("autoencoder", "reconstruction"),
     "score": ("detector", "score"),
     "detect": ("detector", "is_anomaly"),
+    "explain": ("explainer", None),
     "segment": (SEGMENTER, "segment"),
 }
-"""Method -> the graph and the output that it gives."""
+"""Method -> the graph and its output that the method gives; None for all."""
 
 
 class AutoencoderSession:
@@ -120,9 +121,9 @@ class AutoencoderSession:
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph] = {}
-        """By the name of a graph, or of the output for whose sake alone it was opened."""
-        self._calls: dict[str, Call] = {}
-        """By a method of COMPUTED, or by a graph for all its outputs."""
+        """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
+        self._calls: dict[str | tuple[str, None], Call] = {}
+        """By a method of COMPUTED, or by a graph and None for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
@@ -240,7 +241,7 @@ class AutoencoderSession:
         Raises:
             InputError: the bundle was exported before there was an explainer.
         """
-        call = self._calls.get("explainer") or self._call("explainer")
+        call = self._calls.get("explain") or self._call("explain")
         found = self.to_rows(features)
         outputs = call(found)
         explanation = importlib.import_module("aetool.runtime.explanation")  # here: few programs need it
@@ -294,7 +295,8 @@ class AutoencoderSession:
         """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
         if not isinstance(graph, str):
             raise InputError(f"graph: expected one of {', '.join(self.graphs)}, found {graph!r}; give its name")
-        found: dict[str, NDArray[Any]] = (self._calls.get(graph) or self._call(graph))(data)
+        all_of = (graph, None)
+        found: dict[str, NDArray[Any]] = (self._calls.get(all_of) or self._call(all_of))(data)
         return found
 
     def placement(self, graph: str = "detector") -> "list[NodePlacement]":
@@ -303,17 +305,17 @@ class AutoencoderSession:
 
     # Graphs
 
-    def _call(self, name: str) -> Call:
-        """What computes `name`, a key of `_calls`; opens its graph."""
+    def _call(self, what: str | tuple[str, None]) -> Call:
+        """What computes `what`, a key of `_calls`; opens its graph."""
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
-            graph, output = COMPUTED.get(name, (name, None))
+            graph, output = COMPUTED[what] if isinstance(what, str) else what
             alone = self._opener.alone(graph, output)
-            opened = alone or graph
+            opened = graph if alone is None else f"{alone} alone"
             if opened not in self._graphs:
                 self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
-            return self._calls.setdefault(name, self._graphs[opened].caller(output))
+            return self._calls.setdefault(what, self._graphs[opened].caller(output))
 
     def _converter(self, name: str) -> Callable[[Any], Floats]:
         # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.

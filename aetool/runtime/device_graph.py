@@ -46,8 +46,7 @@ class DeviceGraph:
         self.direct = direct
         self._where, self._to_rows, self._row, self._outputs = where, to_rows, row, tuple(outputs)
         self._source = direct.get_inputs()[0].name
-        self._memory, self._device, self._device_name = memory, device, device_name
-        self._cpu = cpu
+        self._memory, self._cpu, self._device, self._device_name = memory, cpu, device, device_name
         self._lock = threading.RLock()
         self._staged: dict[tuple[str, ...], Staging] = {}
 

@@ -442,5 +442,6 @@ def test_a_file_with_another_name_is_refused_unless_allowed(bundle, name):
 
 
 def test_what_is_there_and_empty_is_written_as_it_was_read(content):
+    content = copy.deepcopy(content)
     content["segments"] = content["variants"]["fp32"]["inner_values"] = {}
     assert json.loads(parse(json.dumps(content)).to_json()) == content

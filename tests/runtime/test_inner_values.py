@@ -81,7 +81,7 @@ def test_an_error_of_one_run_over_all_rows_is_a_bundle_error_unless_memory_ran_o
 
     with aetool.load(exported, provider="cpu") as model:
         model.score(rows)
-        monkeypatch.setattr(model._graphs["score"], "_run_once", fail)
+        monkeypatch.setattr(model._graphs["score alone"], "_run_once", fail)
         with pytest.raises(seen):
             model.score(rows)
 

@@ -289,7 +289,8 @@ def test_the_input_is_never_modified(model, rows, make):
     assert repr(np.array(given_).tolist()) == before
 
 
-@pytest.mark.parametrize("graph", ["classifier", "", None, ["encoder"], 3])
+@pytest.mark.parametrize("graph", ["classifier", "score", "encode", "", None, ["encoder"], 3])
 def test_an_unknown_graph_is_an_input_error_listing_the_graphs(model, rows, graph):
+    model.score(rows), model.encode(rows)
     with pytest.raises(InputError, match="encoder, decoder, autoencoder, detector"):
         model.run(graph, rows)

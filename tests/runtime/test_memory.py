@@ -99,7 +99,7 @@ def test_buffers_of_a_few_rows_come_back(exported, rows):
         for _ in range(2):
             for run in (model.score, model.detect, lambda some: model.run("detector", some)):
                 run(rows[:3])
-        ready = [few for name in ("score", "detector") for few in model._graphs[name]._ready.values()]
+        ready = [few for name in ("score alone", "detector") for few in model._graphs[name]._ready.values()]
         assert [len(few[3, 30]) for few in ready] == [1, 1, 1]
 
 
@@ -108,7 +108,7 @@ def test_sessions_go_with_the_object_and_need_no_collector(exported, many, let_g
     model = aetool.load(exported, provider="cpu")
     model.score(many)
     model.score(many[0])
-    graph = model._graphs["score"]
+    graph = model._graphs["score alone"]
     model._opener.tried["encoder"] = graph.direct
     left = [weakref.ref(graph), weakref.ref(graph.direct), weakref.ref(graph._chunk_session())]
     del graph

@@ -56,7 +56,7 @@ def test_the_score_is_that_of_the_whole_graph_to_the_bit(exported, many):
             )
         found = {name: [o.name for o in graph.direct.get_outputs()] for name, graph in model._graphs.items()}
         assert "is_anomaly" in found["detector"]
-        assert "is_anomaly" not in found["score"]
+        assert "is_anomaly" not in found["score alone"]
 
 
 def test_a_large_graph_is_in_memory_once(exported, rows, monkeypatch):

@@ -92,7 +92,7 @@ def test_what_it_sets_reaches_the_sessions(write, document, many):
     document["choice"]["settings"] = {"direct_threads": 3, "workers": 2, "chunk_rows": 100, "spin_us": 0}
     with aetool.load(write(document)) as model:
         model.score(many)
-        graph = model._graphs["score"]
+        graph = model._graphs["score alone"]
         assert (graph._largest_chunk, graph._workers) == (100, 2)
         assert graph.direct.get_session_options().intra_op_num_threads == 3
         options = graph.direct.get_session_options()
@@ -137,7 +137,7 @@ def test_naming_what_it_chose_keeps_its_settings(write, document):
 def test_threads_of_the_user_win_over_its_threads_and_leave_the_rest(write, document, many):
     with aetool.load(write(document), intra_op_num_threads=5) as model:
         model.score(many)
-        graph = model._graphs["score"]
+        graph = model._graphs["score alone"]
         assert graph.direct.get_session_options().intra_op_num_threads == graph._workers == 5
         assert graph._largest_chunk == 100 and model.precision == "fp16"
 
@@ -253,7 +253,7 @@ def test_with_settings_of_ones_own_the_file_is_not_looked_for(write, many):
     path = write(b"broken")
     with aetool.AutoencoderSession(path, settings=Settings(chunk_rows=77)) as model:
         model.score(many)
-        assert model.tuning is None and model._graphs["score"]._largest_chunk == 77
+        assert model.tuning is None and model._graphs["score alone"]._largest_chunk == 77
         assert pickle.loads(pickle.dumps(model))._arguments == model._arguments
 
 
@@ -316,7 +316,7 @@ def test_without_an_arena_memory_is_given_back_and_the_bits_are_the_same(exporte
     )
     np.testing.assert_array_equal(kept.score(many), given_back.score(many))
     for model, arena in ((kept, True), (given_back, False)):
-        assert model._graphs["score"].direct.get_session_options().enable_cpu_mem_arena is arena
+        assert model._graphs["score alone"].direct.get_session_options().enable_cpu_mem_arena is arena
 
 
 def test_an_arena_is_there_or_not():
