@@ -39,7 +39,7 @@ def cpu_device() -> Any:
 
 @cache
 def _register(ort: Any) -> None:
-    util = importlib.import_module("importlib.util")  # here: a tenth of what `import aetool` takes
+    util = importlib.import_module("importlib.util")  # here: few programs use OpenVINO
     if util.find_spec(_PLUGIN) is None:
         raise ProviderError(
             "provider 'openvino' needs the package onnxruntime-ep-openvino, which is not installed; "

@@ -9,8 +9,8 @@ from aetool.runtime.inner_values import output_fields
 from aetool.runtime.wire import BYTES, Field, field, fields, header, integer
 
 _GRAPH = 7  # field of ModelProto, onnx.proto
-_NODE, _INITIALIZER, _OUTPUT, _VALUE_INFO = 1, 5, 12, 13  # fields of GraphProto
-_NAME = {_INITIALIZER: 8, _OUTPUT: 1, _VALUE_INFO: 1}  # field of each of these
+_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12  # fields of GraphProto
+_NAME = {_INITIALIZER: 8, _OUTPUT: 1}  # field of each of these
 _INPUTS, _OUTPUTS, _ATTRIBUTE = 1, 2, 5  # fields of NodeProto
 _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 
@@ -18,9 +18,9 @@ _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 def with_only(model: bytes, output: str, inner: Iterable[str] = ()) -> bytes:
     """The serialised ONNX `model` that computes `output` alone, by the same nodes.
 
-    `model` has been let in by `aetool.runtime.admission`. Nodes with graphs inside, which read values that are no
-    inputs of theirs, stay with all that the model has. Of the values `inner`, those that are still computed become
-    outputs too; see `aetool.runtime.inner_values`.
+    `model` has been let in by `aetool.runtime.admission`; of what that does not read, nothing is read here either.
+    Nodes with graphs inside, which read values that are no inputs of theirs, stay with all that the model has. Of
+    the values `inner`, those that are still computed become outputs too; see `aetool.runtime.inner_values`.
     """
     whole = list(fields(memoryview(model)))
     graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)

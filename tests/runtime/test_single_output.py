@@ -1,13 +1,15 @@
 """The score without the decision: fewer nodes, the same bits."""
 
 import numpy as np
+import pytest
 
 import aetool
 from aetool.limits import DEFAULT_LIMITS
 from aetool.runtime import opening
+from aetool.runtime.admission import require_admissible
 from aetool.runtime.model_proto import read_model
 from aetool.runtime.single_output import with_only
-from aetool.runtime.wire import field, integer
+from aetool.runtime.wire import BYTES, field, fields, integer
 
 
 def graph_of(model):
@@ -46,6 +48,22 @@ def test_with_graphs_inside_nodes_which_read_values_by_name_all_stays():
     nodes = [node(["a"], ["c"]), node(["a"], ["score"], inner), node(["score"], ["is_anomaly"])]
     less = with_only(field(7, b"".join([*nodes, field(12, field(1, b"score"))])), "score")
     assert len(graph_of(less).nodes) == 3
+
+
+@pytest.mark.parametrize(
+    "part", [integer(13, 5), field(13, b"\x0a\xff"), field(13, field(1, b"\xff\xfe"))]
+)  # GraphProto.value_info: of another type, no message, a name that is no text
+def test_what_admission_does_not_read_is_left_to_onnxruntime(exported, part):
+    whole = (exported / "detector.onnx").read_bytes()
+    parts = [
+        field(number, bytes(content) + part if number == 7 else bytes(content))
+        if kind == BYTES
+        else integer(number, content)
+        for number, kind, content in fields(memoryview(whole))
+    ]
+    model = b"".join(parts)
+    require_admissible(model, (30,), DEFAULT_LIMITS, "detector.onnx")
+    assert part in with_only(model, "score")
 
 
 def test_the_score_is_that_of_the_whole_graph_to_the_bit(exported, many):
