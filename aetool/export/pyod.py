@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from aetool.errors import InputError, VerificationError
 from aetool.export.candidate import Candidate
 from aetool.export.evidence import reference_of, some_rows
-from aetool.export.module import columns, given_baseline, publish_scored, real_rows, score_rule, spread, traced
+from aetool.export.module import (
+    columns,
+    finite_scores,
+    given_baseline,
+    publish_scored,
+    real_rows,
+    score_rule,
+    spread,
+    traced,
+)
 from aetool.export.publishing import Exported, ExportOptions, prepare
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
 from aetool.model.pyod_detector import PyodAutoencoder, from_pyod
@@ -32,7 +41,9 @@ def export_pyod(
 
     Args:
         detector: fitted, or what `aetool.model.from_pyod` read of it.
-        rows: real rows in raw units, (rows, n_features): they are compared, and some become golden vectors.
+        rows: real rows in raw units, (rows, n_features): they are compared, and some become golden vectors. Of a
+            VAE they should be the rows it was fitted to: it samples when it scores, so that its bundle, which
+            takes the mean, has the threshold that the same rule makes of these rows.
 
     Raises:
         ExportError: not such a detector, or not fitted.
@@ -52,15 +63,12 @@ def export_pyod(
     evaluate, reference = reference_of(read.scored, sample)
     if not read.random and detector is not read:  # what was read alone cannot be held to the detector any more
         _require_equal(detector, np.asarray(rows, np.float64), evaluate(real)["score"])
+    # A detector that samples when it scores: its own scores, and a threshold made of them, are another matter.
+    scores = finite_scores(evaluate(real)) if read.random else read.scores
     if options.threshold is None and options.contamination is None:
-        rule = {
-            "method": f"threshold_ of {read.kind}",
-            "contamination": read.contamination,
-            "rows": len(read.scores),
-        }
-        threshold = Threshold(keep_decisions(read.scores, read.threshold), rule)
+        threshold = _own_threshold(read, scores)
     else:
-        threshold = choose_threshold(read.scores, options.contamination, options.threshold)
+        threshold = choose_threshold(scores, options.contamination, options.threshold)
     features = columns(names or [f"X_{i}" for i in range(read.n_features)], real)
     candidate = Candidate(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
@@ -71,9 +79,26 @@ def export_pyod(
         score=score_rule("euclidean"),
         features=features,
         provenance={"detector": read.kind, "torch": torch.__version__},
-        baseline=given_baseline(real, features, read.scores),
+        baseline=given_baseline(real, features, scores),
     )
     return publish_scored(candidate, read.scored, sample, path, options)
+
+
+def _own_threshold(read: PyodAutoencoder, scores: NDArray[np.float64]) -> Threshold:
+    """`threshold_`; where that was made of sampled scores, what the same rule makes of `scores`, ascending."""
+    rule: dict[str, Any] = {"method": f"threshold_ of {read.kind}", "rows": len(scores)}
+    value = read.threshold
+    if read.random:
+        # PyOD's own rule; a threshold that PyThresh chose says by its share of the training rows what it flags.
+        share = float(np.mean(read.scores > read.threshold)) if read.contamination is None else read.contamination
+        value = float(np.percentile(scores, 100 * (1 - share)))
+        rule["method"] = (
+            f"{1 - share:.6g} quantile of the given rows; {read.kind} samples its scores and threshold_"
+        )
+        rule["flagged_share"] = float(np.mean(scores > value))
+    if read.contamination is not None:
+        rule["contamination"] = read.contamination
+    return Threshold(keep_decisions(scores, value), rule)
 
 
 def _require_equal(detector: Any, rows: NDArray[np.float64], found: NDArray[np.float64]) -> None:

@@ -13,6 +13,8 @@ from aetool.errors import InputError
 DEFAULT_CONTAMINATION = 0.01
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
+ROUNDING = 1e-5
+"""Relative difference between a score in float32 and in float64 that rounding explains."""
 LARGEST_SCORE = 1e38
 SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -85,9 +87,13 @@ def _in_clear_gap(scores: NDArray[np.float64], contamination: float) -> float:
 
 
 def keep_decisions(scores: NDArray[np.float64], threshold: float) -> float:
-    """A float32 threshold that decides as `threshold` does on `scores`, as far from all of them as can be."""
+    """Return the float32 number nearest to `threshold`; moved only where rounding would decide a row's verdict.
+
+    A score at or just below the threshold could be rounded above it, or one just above it below. Then the
+    threshold moves as little as gives both sides their margin, or to the middle of a gap too small for that.
+    """
     below, above = scores[scores <= threshold], scores[scores > threshold]
-    if len(below) == 0 or len(above) == 0:
-        return float(np.float32(threshold))
-    middle = (below.max() + above.min()) / 2
-    return float(np.float32(middle))
+    least = float(below.max()) * (1 + ROUNDING) if len(below) else 0.0
+    most = float(above.min()) * (1 - ROUNDING) if len(above) else LARGEST
+    value = min(max(threshold, least), most) if least <= most else float(below.max() + above.min()) / 2
+    return float(np.float32(value))

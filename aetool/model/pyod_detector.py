@@ -21,7 +21,7 @@ class Detector(Protocol):
     model: nn.Module
     threshold_: float
     decision_scores_: NDArray[np.float64]
-    contamination: float
+    contamination: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class PyodAutoencoder:
     threshold: float
     scores: NDArray[np.float64]
     """Of the training rows, as the detector gave them."""
-    contamination: float
+    contamination: float | None
+    """Share of the training rows that it flags; None where PyThresh chose the threshold."""
     n_features: int
     kind: str
     """Name of the detector's class."""
@@ -51,6 +52,11 @@ def from_pyod(detector: Any) -> PyodAutoencoder:
         ExportError: not one of these, or not fitted.
     """
     kind = type(detector).__name__
+    if isinstance(getattr(detector, "net", None), nn.Module):  # DeepOD's name for it
+        raise ExportError(
+            f"{kind}: a PyOD detector is expected ({SUPPORTED}); where its network is an autoencoder, give it to "
+            "aetool.export.export_module(detector.net, ...)"
+        )
     if not isinstance(getattr(detector, "model", None), nn.Module) or not hasattr(detector, "threshold_"):
         raise ExportError(f"{kind}: a fitted PyOD detector is expected ({SUPPORTED}); call fit first")
     module: nn.Module = getattr(detector.model, "_orig_mod", detector.model)
@@ -73,7 +79,7 @@ def from_pyod(detector: Any) -> PyodAutoencoder:
         ),
         threshold=float(detector.threshold_),
         scores=np.sort(np.asarray(detector.decision_scores_, np.float64)),
-        contamination=float(detector.contamination),
+        contamination=(float(detector.contamination) if isinstance(detector.contamination, int | float) else None),
         n_features=width,
         kind=kind,
         random=isinstance(network, _MeanOfVae),
