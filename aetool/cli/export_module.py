@@ -37,7 +37,11 @@ def module_options(command: Any) -> Any:
         click.option(
             "--weights", type=options.PATH, help="Weights of the module: .safetensors, or a torch state dict."
         ),
-        click.option("--module", metavar="FILE.py:CALLABLE", help="Export this module; the file runs as code."),
+        click.option(
+            "--module",
+            metavar="FILE.py:CALLABLE",
+            help="Export this module, also as package.module:CALLABLE; the file runs as code.",
+        ),
     ):
         command = decorate(command)
     return command
@@ -61,7 +65,9 @@ def export_users_module(
     from aetool.tables.reading import check_table
 
     _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
-    output = output or Path("exported") / Path(spec.rpartition(":")[0]).stem
+    # The last name of FILE.py or of package.module.
+    name = spec.rpartition(":")[0].removesuffix(".py").replace("\\", "/").rpartition("/")[2].rpartition(".")[2]
+    output = output or Path("exported") / name
     if data is not None:
         check_table(
             data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
@@ -71,7 +77,7 @@ def export_users_module(
         from aetool.export import ExportOptions, ModuleOptions, export_module
         from aetool.model.user_code import load_module
     real = NormalRows(None, ()) if data is None else normal_rows(data, label, columns, drop)
-    module = load_module(spec, weights)
+    module = load_module(spec, weights, say)
     if weights is None:
         say(f"No --weights: {spec} is exported with the weights that it makes itself")
     exported = export_module(

@@ -145,15 +145,17 @@ def test_the_weights_of_every_format_are_those_exported(aetool, net, weights):
     torch.save({"model_state_dict": compiled, "optimizer": {"lr": 0.1}}, "compiled.ckpt")
     torch.save({f"_orig_mod.{name}": value for name, value in parallel.items()}, "both.pth")
     torch.save(weights, "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({"epoch": 3, "net": weights}, "nested.pt")
     np.save("expected.npy", reconstruct(weights, rows))
     from aetool.model.user_code import load_module
 
-    for file in ("w.safetensors", "w.pt", "parallel.pt", "compiled.ckpt", "both.pth", "old.pt"):
+    for file in ("w.safetensors", "w.pt", "parallel.pt", "compiled.ckpt", "both.pth", "old.pt", "nested.pt"):
         loaded = load_module("net.py:Net", file).state_dict()
         assert all(torch.equal(loaded[name], value) for name, value in weights.items()), file
     given = ("--weights", "parallel.pt", "--data", "rows.npy", "-o", "b")
     result = aetool("export", "--module", "net.py:Net", *given)
-    assert result.exit_code == 0 and result.stderr == ""
+    said = "parallel.pt: took the weights under 'state_dict', without 'module.' in front of their names"
+    assert result.exit_code == 0 and result.stderr.split() == said.split()
     assert aetool("reconstruct", "b", "rows.npy", "-o", "out.npy").exit_code == 0
     np.testing.assert_allclose(np.load("out.npy"), np.load("expected.npy"), atol=1e-6)
 
@@ -242,9 +244,9 @@ class Evil:
         ("evil.pkl", "refused, it holds more than weights"),
         ("text.pt", "text.pt: "),
         ("cut.pt", "not a state dict that torch can read"),
-        ("cut.safetensors", "not a sound safetensors file"),
+        ("cut.safetensors", "not a valid safetensors file"),
         ("list.pt", "a state dict is expected, found list"),
-        ("nested.pt", "found others in epoch, net"),
+        ("nested.pt", "alone or under a key, found epoch, loss"),
         ("other.pt", "the file has, beside them, extra"),
         ("few.pt", "lacks decoder.weight"),
         ("wide.pt", "decoder.bias (5,), not (4,)"),
@@ -261,7 +263,7 @@ def test_weights_that_cannot_be_trusted_or_do_not_fit_are_refused(fails, net, we
     save_file(weights, "w.safetensors")
     (net / "cut.safetensors").write_bytes((net / "w.safetensors").read_bytes()[:-8])
     torch.save([1, 2], "list.pt")
-    torch.save({"epoch": 3, "net": weights}, "nested.pt")
+    torch.save({"epoch": 3, "loss": torch.zeros(1)}, "nested.pt")
     torch.save({**weights, "extra": torch.zeros(1)}, "other.pt")
     torch.save(OrderedDict((k, v) for k, v in weights.items() if k != "decoder.weight"), "few.pt")
     torch.save({**weights, "decoder.bias": torch.zeros(5)}, "wide.pt")

@@ -130,7 +130,9 @@ def test_a_vae_has_the_threshold_that_its_own_rule_makes_of_the_scores_of_the_bu
     assert model.threshold == pytest.approx(np.percentile(scores, 80), rel=1e-5)
     assert model.detect(ROWS).sum() == 30
     card = (tmp_path / "b" / "README.md").read_text()
-    assert "0.8 quantile of the given rows; VAE samples its scores and threshold_, flags 20.00% of 150 rows" in card
+    assert (
+        "0.8 quantile of the given rows; VAE samples its scores and threshold_, flags 20.00% of 150 rows" in card
+    )
 
 
 def test_a_threshold_that_was_not_made_of_a_contamination_is_kept(tmp_path):
