@@ -20,9 +20,11 @@ PACKAGE = {
     "from .beside import SEED\nclass AE(nn.Sequential):\n    def __init__(self):\n"
     "        torch.manual_seed(SEED)\n        super().__init__(Layer(WIDTH, 2), Layer(2, WIDTH))\n"
     "def make(): return AE()\n",
-    "pkg/models/plain.py": "from pkg.layers import Layer\nimport beside\ndef make(): return Layer(2, beside.SEED)\n",
+    "pkg/models/plain.py": "from pkg.layers import Layer\nimport beside\n"
+    "def make(): return Layer(2, beside.SEED)\n",
     "loose/inner/net.py": "from ..helper import Net\n",
-    "loose/helper.py": "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__(2, 2)\n",
+    "loose/helper.py": "from torch import nn\nclass Net(nn.Linear):\n"
+    "    def __init__(self): super().__init__(2, 2)\n",
     "pkg/models/broken.py": "from .beside import SEED\n\nraise RuntimeError('here')\n",
 }
 
