@@ -89,14 +89,14 @@ def _read(path: Path) -> list[tuple[str, State]]:
         raise ExportError(
             f"{path}: a state dict is expected, found {type(loaded).__name__}; save model.state_dict()"
         )
+    keys = _few([str(key) for key in loaded])
     raise ExportError(
-        f"{path}: a state dict of tensors is expected, alone or under a key, found {_few(list(map(str, loaded)))}; "
-        "save model.state_dict()"
+        f"{path}: a state dict of tensors is expected, alone or under a key, found {keys}; save model.state_dict()"
     )
 
 
 class _StandIn:
-    """An object of a class that is not loaded: hyper-parameters and the like. It takes everything, does nothing."""
+    """An object of a class that is not loaded (hyper-parameters, say): it takes everything and does nothing."""
 
     def __new__(cls, *_arguments: Any, **_named: Any) -> "_StandIn":
         return object.__new__(cls)
@@ -147,18 +147,14 @@ def _state_dicts(found: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
 
 def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
     """The state under the module's own names, and what was done for it."""
-    notes = []
+    notes: list[str] = []
     if not any(COMPILED in name for name in own) and any(COMPILED in name for name in state):
         state = {name.replace(COMPILED, ""): value for name, value in state.items()}
     needed = [name for name in own if not name.endswith(COUNTER)]
     if not needed or all(name in state for name in needed):
         return state, notes
-    fitting = [
-        prefix
-        for name in state
-        if name.endswith(f".{needed[0]}")
-        and all((prefix := name[: -len(needed[0])]) + one in state for one in needed)
-    ]
+    prefixes = [name.removesuffix(needed[0]) for name in state if name.endswith(f".{needed[0]}")]
+    fitting = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     if fitting:
         prefix = min(fitting, key=lambda one: _rank(one, PREFIXES))
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
