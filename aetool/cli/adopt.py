@@ -31,6 +31,14 @@ NUMBERS = "N[,N...]|FILE.json"
     help="The model takes (row - mean) / scale, put in front of it.",
 )
 @click.option("--scale", type=options.NumberList(), metavar=NUMBERS, help="See --mean.")
+@click.option(
+    "--minimum",
+    type=options.NumberList(),
+    metavar=NUMBERS,
+    help="The model takes (row - minimum) / (maximum - minimum), put in front of it.",
+)
+@click.option("--maximum", type=options.NumberList(), metavar=NUMBERS, help="See --minimum.")
+@click.option("--decoder", type=options.PATH, metavar="FILE.onnx", help="The decoder, where MODEL is the encoder.")
 @options.outputs
 @options.score
 @options.label

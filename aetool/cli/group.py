@@ -59,7 +59,8 @@ def _message(error: AetoolError | OSError | MemoryError) -> str:
     if isinstance(error, AetoolError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "not enough memory; give fewer rows at a time, or close other programs"
+        reason = str(error).strip() or "give fewer rows at a time, or close other programs"
+        return f"not enough memory: {reason}"
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or error}; check the path, its rights and the free space on the disk"
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli.output import Result, facts, file_sizes, table
+from aetool.cli.output import Result, facts, file_sizes, say, table
 from aetool.parity import OutputParity
 from aetool.selftest import read_golden
 
@@ -26,7 +26,10 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
         "threshold": manifest.threshold,
         "files": {file: record.size for file, record in manifest.files.items()},
         "parity": [record_of(record) for record in exported.parity],
+        "notes": exported.notes,
     }
+    for note in exported.notes:
+        say(f"{output.name}: {note}")
 
     def show(out: Console) -> None:
         if verbose:

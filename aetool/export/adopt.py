@@ -1,31 +1,44 @@
 """`adopt`: an autoencoder that is an ONNX file already, proven, as a bundle."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from aetool.errors import AetoolError, ExportError
+from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export.batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.evidence import some_rows
-from aetool.export.inspection import rename_values, require_sane
+from aetool.export.inspection import nodes, rename_values, require_sane, tensors
+from aetool.export.joining import join
+from aetool.export.misfits import in_another_shape, why_none_fits
 from aetool.export.module import columns, finite_scores, given_baseline, real_rows, score_rule, spread
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring
-from aetool.export.stated import stated_scaling, stated_threshold
+from aetool.export.stated import FAMILIES, stated_scaling, stated_threshold, unread
 from aetool.export.threshold import choose_threshold
+from aetool.first_run import crash_of
 from aetool.model.roles import Roles, recognise
 from aetool.model.scored import SCORES, SMALLEST, Scaling, Score
+from aetool.runtime.failures import require_memory
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 
+OPTIONAL = ("decoder", "explainer")
+"""Graphs without which a bundle is one, where they cannot be proven."""
+DYNAMIC = frozenset(
+    {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"}
+)
+EIGHT_BITS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
+HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+BLOCK_BYTES = 1 << 24
+"""Of rows whose outputs are held at once while the threshold is chosen."""
 OLDEST_IR = 8
 """In which weights need not be inputs; every onnxruntime of the table loads it."""
 Arrays = dict[str, NDArray[Any]]
@@ -38,9 +51,14 @@ class AdoptOptions:
     outputs: Sequence[str] = ()
     """Roles of the outputs in order, or ROLE=NAME; recognised by default."""
     mean: Sequence[float] | None = None
-    """z = (x - mean) / scale goes in front of the file's graph; a number for each column, or one for all."""
+    """z = (x - mean) / scale goes in front of the file's graph; one number, or one for each column or channel."""
     scale: Sequence[float] | None = None
+    minimum: Sequence[float] | None = None
+    """z = (x - minimum) / (maximum - minimum) instead."""
+    maximum: Sequence[float] | None = None
     score: Score = "mse"
+    decoder: str | Path | None = None
+    """The .onnx file of the decoder, where the model is the encoder alone."""
 
 
 def adopt(
@@ -67,33 +85,38 @@ def adopt(
     """
     options, reading = options or ExportOptions(), reading or AdoptOptions()
     path, where = prepare(path, options), str(model)
-    original = read_onnx(model)
-    require_sane(original, where)
-    source = _only_input(original, where)
-    require_free_or_one(original)
-    stated = {entry.key: entry.value for entry in original.metadata_props}
-    if "bundle" in stated and original.producer_name == "aetool":
-        raise ExportError(
-            f"{where}: is a graph of an aetool bundle already; use the bundle {stated.get('name', '')}"
-        )
     if reading.score not in SCORES:
         raise ExportError(
             f"score: expected one of {', '.join(SCORES)}, found {reading.score!r}; choose one of them"
         )
     real = real_rows(rows, None)
     features = columns(names, real)
-    scaling = stated_scaling(reading.mean, reading.scale, stated, where, real.shape[1:])
-    file = _File(original, source, where)
+    original = _read(model)
+    stated = {entry.key: entry.value for entry in original.metadata_props}
+    scaling = stated_scaling(
+        {key: getattr(reading, key) for keys in FAMILIES for key in keys}, stated, where, real.shape[1:]
+    )
     sample = _standardised(some_rows(real).numpy(), scaling)
-    file.run(sample[:1])  # refuses rows that it cannot take, before anything else is blamed
-    graph, found = _for_any_batch(_in_opset(original, options), sample, source, where)
+    if reading.decoder is None:
+        file: _Runs = _File(original, where, sample)
+    else:
+        original, file = _joined(original, _read(reading.decoder), where, str(reading.decoder), sample)
+    source = real_inputs(original)[0].name
+    graph, found = _for_any_batch(_in_opset(original, options), sample, where)
+    flat = in_another_shape(found, sample, reading.outputs)
+    if flat is not None:
+        found[flat] = found[flat].reshape(sample.shape)
     roles = _roles(found, sample, reading, where)
     reference = _RowByRow(file, roles, scaling, reading.score)
     given = options.threshold
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
-    known = reference(real)
-    threshold = choose_threshold(finite_scores(known), options.contamination, given)
+    scores = reference.scores(real)
+    threshold = choose_threshold(finite_scores({"score": scores}), options.contamination, given)
+    notes = [*_notes(stated, scaling, options, reading)]
+    if flat is not None:
+        _reshape(graph, flat, sample.shape[1:])
+        notes.append(f"its output {flat!r}, of another shape, is taken as rows of shape {sample.shape[1:]}")
     _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = Candidate(
@@ -104,42 +127,120 @@ def adopt(
         threshold=threshold,
         score=score_rule(reading.score),
         features=features,
-        provenance={"adopted": Path(model).name, "producer": original.producer_name or "unknown"},
-        baseline=given_baseline(real, features, known["score"]),
+        provenance={
+            "adopted": " and ".join(Path(file).name for file in (model, reading.decoder) if file is not None),
+            "producer": original.producer_name or "unknown",
+            **({"scaling": "inside"} if scaling is not None else {}),
+        },
+        baseline=given_baseline(real, features, scores),
     )
-    return publish_candidate(candidate, path, options)
+    try:
+        exported = publish_candidate(candidate, path, options, optional=OPTIONAL)
+    except VerificationError as error:
+        raise VerificationError(f"{error}{coarse_remedy(original)}") from error
+    return replace(exported, notes=(*notes, *exported.notes))
+
+
+def _read(model: str | Path) -> ModelProto:
+    """A file that can be trusted to be a function of one tensor of rows, as far as its bytes tell."""
+    original, where = read_onnx(model), str(model)
+    require_sane(original, where)
+    _require_one_input(original, where)
+    require_free_or_one(original)
+    stated = {entry.key: entry.value for entry in original.metadata_props}
+    if "bundle" in stated and original.producer_name == "aetool":
+        raise ExportError(
+            f"{where}: is a graph of an aetool bundle already; use the bundle {stated.get('name', '')}"
+        )
+    return original
+
+
+def _joined(
+    encoder: ModelProto, decoder: ModelProto, where: str, beside: str, sample: Rows
+) -> tuple[ModelProto, "_Pair"]:
+    """Encoder and decoder as one model, and the two files as its reference."""
+    first = _File(encoder, where, sample)
+    refused = []
+    for name, value in first.run(sample[:1]).items():
+        try:
+            second = _File(decoder, beside, value)
+        except ExportError as error:
+            refused.append(f"{name} {value.shape}: {error}")
+            continue
+        pair = _Pair(first, second, name)
+        return join(encoder, decoder, name, pair.names), pair
+    raise ExportError(
+        f"{beside}: takes no output of {where} ({'; '.join(refused) or 'it has none'}); give the encoder, and "
+        "with --decoder its own decoder"
+    )
+
+
+class _Runs(Protocol):
+    """What runs somebody's files, one row at a time."""
+
+    def run(self, rows: Rows) -> Arrays:
+        """Outputs by name."""
+        ...
 
 
 class _File:
     """A model in a session of its own."""
 
-    def __init__(self, model: ModelProto, source: str, where: str) -> None:
+    def __init__(self, model: ModelProto, where: str, rows: Rows, *, apart: bool = True) -> None:
+        """`rows`: some to try; `apart`: in a child process first."""
+        self.where, self.source = where, real_inputs(model)[0].name
+        content = model.SerializeToString()
+        if apart and (how := crash_of(content, rows)) is not None:
+            raise ExportError(
+                f"{where}: onnxruntime {how} on rows of shape {rows.shape}; export the model in another way, as "
+                "float32 or with another opset, or update onnxruntime"
+            )
         try:
-            self.session = open_session(model.SerializeToString(), PROVIDERS["cpu"], where=where)
+            self.session = open_session(content, PROVIDERS["cpu"], where=where)
         except AetoolError as error:
             raise ExportError(str(error)) from error
-        self.source, self.where = source, where
         self.names = [output.name for output in self.session.get_outputs()]
+        self.run(rows[:1])  # refuses rows that it cannot take, before anything else is blamed
 
     def run(self, rows: Rows) -> Arrays:
         try:
             found = self.session.run(self.names, {self.source: rows})
         except Exception as error:  # onnxruntime's errors share no public base
-            reason = " ".join(str(error).split())[:200]
-            raise ExportError(
-                f"{self.where}: onnxruntime cannot run it on rows of shape {rows.shape}: {reason}; check --data"
-            ) from error
+            require_memory(error, f"{self.where}: {len(rows)} rows of shape {rows.shape[1:]}")
+            raise ExportError(self._refusal(rows, " ".join(str(error).split())[:200])) from error
         # Sequences and maps, which classifiers give, are no arrays.
         return {
             name: value for name, value in zip(self.names, found, strict=True) if isinstance(value, np.ndarray)
         }
+
+    def _refusal(self, rows: Rows, reason: str) -> str:
+        takes, gives = self.session.get_inputs()[0].shape[1:], [o.shape[1:] for o in self.session.get_outputs()]
+        if takes != list(rows.shape[1:]) and list(rows.shape[1:]) in gives:
+            return (
+                f"{self.where}: takes rows of shape {tuple(takes)} and gives {rows.shape[1:]}, that of --data: it "
+                "is half an autoencoder, the decoder; give the encoder's file, and this one with --decoder"
+            )
+        return f"{self.where}: onnxruntime cannot run it on rows of shape {rows.shape}: {reason}; check --data"
+
+
+class _Pair:
+    """An encoder and its decoder, one after the other."""
+
+    def __init__(self, encoder: _File, decoder: _File, embedding: str) -> None:
+        self.encoder, self.decoder, self.embedding = encoder, decoder, embedding
+        ends = decoder.names
+        self.names = ["embedding", *(["reconstruction"] if len(ends) == 1 else [f"decoded {end}" for end in ends])]
+
+    def run(self, rows: Rows) -> Arrays:
+        embedding = self.encoder.run(rows)[self.embedding]
+        return dict(zip(self.names, [embedding, *self.decoder.run(embedding).values()], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class _RowByRow:
     """The original file as the reference: each row in a run of its own, the score in float64."""
 
-    file: _File
+    file: _Runs
     roles: Roles
     scaling: Scaling | None
     score: Score
@@ -147,7 +248,7 @@ class _RowByRow:
     def __call__(self, rows: Rows) -> Reference:
         single = _standardised(rows, self.scaling)
         runs = [self.file.run(single[i : i + 1]) for i in range(len(single))]
-        y = np.concatenate([run[self.roles.reconstruction] for run in runs]).astype(np.float64)
+        y = np.stack([run[self.roles.reconstruction].reshape(rows.shape[1:]) for run in runs]).astype(np.float64)
         z = rows.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.scaling is not None:
@@ -167,6 +268,11 @@ class _RowByRow:
             outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
         return outputs
 
+    def scores(self, rows: Rows) -> NDArray[np.float64]:
+        """Of many rows, without holding the outputs of all of them."""
+        block = max(1, BLOCK_BYTES // rows[:1].nbytes)
+        return np.concatenate([self(rows[i : i + block])["score"] for i in range(0, len(rows), block)])
+
 
 def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
     """As the file's graph takes them."""
@@ -177,7 +283,7 @@ def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
     return z
 
 
-def _only_input(model: ModelProto, where: str) -> str:
+def _require_one_input(model: ModelProto, where: str) -> None:
     inputs = real_inputs(model)
     if len(inputs) != 1:
         raise ExportError(
@@ -188,10 +294,16 @@ def _only_input(model: ModelProto, where: str) -> str:
     if kind != TensorProto.FLOAT:
         # Not cast: whoever fed it float64 or codes would get other results from the bundle, and none would tell.
         name = TensorProto.DataType.Name(kind).lower() if kind else "no tensor"
+        kept = ", or convert it with keep_io_types" if kind == TensorProto.FLOAT16 else ""
         raise ExportError(
-            f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32"
+            f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32{kept}"
         )
-    return str(inputs[0].name)
+    if (node := next((node for node in nodes(model.graph) if node.op_type in DYNAMIC), None)) is not None:
+        raise ExportError(
+            f"{where}: is quantized dynamically (node {node.name!r}, {node.op_type}): a row's steps depend on the "
+            "other rows of its batch, and so would its score; adopt the float32 file that it was made from, then "
+            "aetool quantize"
+        )
 
 
 def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
@@ -206,16 +318,16 @@ def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
     return bring_down(model, wanted, max_ir)
 
 
-def _for_any_batch(model: ModelProto, sample: Rows, source: str, where: str) -> tuple[ModelProto, Arrays]:
+def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelProto, Arrays]:
     """`model` with a free batch, and what it gives for the sample, several rows at once."""
     if has_free_input(model):
         try:
-            return model, _File(model, source, where).run(sample)
+            return model, _File(model, where, sample, apart=False).run(sample)  # tried with the file itself
         except ExportError:  # it says that any batch will do, and holds a constant that knows better
             pass
     lifted = lift_batch(model)
     try:
-        return lifted, _File(lifted, source, where).run(sample)
+        return lifted, _File(lifted, where, sample).run(sample)
     except ExportError as error:
         raise ExportError(
             f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "
@@ -227,10 +339,43 @@ def _roles(found: Arrays, sample: Rows, reading: AdoptOptions, where: str) -> Ro
     numbers = {name: value for name, value in found.items() if value.dtype == np.float32}
     if not numbers:
         raise ExportError(f"{where}: an output of float32 numbers is expected, found none; it is no autoencoder")
+    if (why := why_none_fits(numbers, sample)) is not None:
+        raise ExportError(f"{where}: {why}")
     try:
         return recognise(numbers, sample, reading.outputs)  # type: ignore[arg-type]
     except ExportError as error:
         raise ExportError(f"{where}: {error}") from error
+
+
+def _reshape(graph: ModelProto, output: str, row: tuple[int, ...]) -> None:
+    """Give the numbers of an output the shape of rows, under its own name."""
+    flat, shape = f"{output}/in another shape", f"{output}/shape of rows"
+    rename_values(graph.graph, lambda name: flat if name == output else name)
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([-1, *row], np.int64), shape))
+    graph.graph.node.append(helper.make_node("Reshape", [flat, shape], [output]))
+
+
+def coarse_remedy(model: ModelProto) -> str:
+    """What to do where a file of few bits does not agree with itself; empty for others."""
+    kinds = {node.op_type for node in nodes(model.graph)}
+    if kinds & EIGHT_BITS or any(t.data_type in HALVES for t in tensors(model.graph)):
+        return (
+            ". How its 8 or 16 bits round depends on the batch and the machine: adopt the float32 file that it "
+            "was made from, then aetool quantize"
+        )
+    return ""
+
+
+def _notes(
+    stated: Mapping[str, str], scaling: Scaling | None, options: ExportOptions, reading: AdoptOptions
+) -> Iterator[str]:
+    """What was read in the metadata, and what was not."""
+    if scaling is not None and all(getattr(reading, key) is None for keys in FAMILIES for key in keys):
+        yield "the scaling in its metadata is put in front of it"
+    if options.threshold is None and options.contamination is None and stated_threshold(stated, "") is not None:
+        yield "the threshold in its metadata is taken"
+    if keys := unread(stated):
+        yield f"{', '.join(map(repr, keys))} in its metadata: not read; pass --threshold, or --mean and --scale"
 
 
 def _name_roles(graph: ModelProto, source: str, roles: Roles, found: Arrays, *, scaled: bool) -> None:

@@ -1,17 +1,20 @@
 """Somebody else's ONNX file, read without being led elsewhere."""
 
+import heapq
 from pathlib import Path
 
 import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, external_data_helper
+from onnx import GraphProto, ModelProto, TensorProto, external_data_helper
 
 from aetool.errors import ExportError
-from aetool.export.inspection import node_tensors, tensors
+from aetool.export.inspection import node_tensors, tensors, values_read
 from aetool.reading import read_inside
 
 MAX_BYTES = 2 << 30
+WEIGHTS_ARE_NO_INPUTS = 4
+"""The IR version from which weights need not be listed as inputs: files of older ones leave them out too."""
 
 
 def read_onnx(path: str | Path) -> ModelProto:
@@ -36,6 +39,10 @@ def read_onnx(path: str | Path) -> ModelProto:
         raise ExportError(f"{path}: an ONNX file with a graph is expected, found none; give the .onnx file")
     _inline_all(model, path)
     del model.training_info[:], model.graph.quantization_annotation[:]  # neither tells anything of inference
+    # Converters leave the shapes and types of the graph that they changed: inference finds those of this one.
+    del model.graph.value_info[:]
+    model.ir_version = max(model.ir_version, WEIGHTS_ARE_NO_INPUTS)
+    sort_nodes(model.graph)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
@@ -44,6 +51,34 @@ def read_onnx(path: str | Path) -> ModelProto:
         reason = " ".join(str(error).split())[:250]
         raise ExportError(f"{path}: not a valid model: {reason}; export it again") from error
     return model
+
+
+def sort_nodes(graph: GraphProto) -> None:
+    """Put every node behind those it reads from, otherwise in the order that there was.
+
+    A node that reads what nothing makes, or what is made of itself, is left for the checker to name.
+    """
+    made = {output: place for place, node in enumerate(graph.node) for output in node.output if output}
+    needs = [{made[value] for value in values_read(node) if value in made} for node in graph.node]
+    if all(earlier < place for place, each in enumerate(needs) for earlier in each):
+        return
+    readers: dict[int, list[int]] = {}
+    for place, each in enumerate(needs):
+        for earlier in each:
+            readers.setdefault(earlier, []).append(place)
+    waiting = [len(each) for each in needs]
+    ready = [place for place, count in enumerate(waiting) if count == 0]
+    order = []
+    while ready:
+        order.append(place := heapq.heappop(ready))
+        for reader in readers.get(place, ()):
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(order) == len(needs):
+        nodes = [graph.node[place] for place in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 def _inline_all(model: ModelProto, path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,8 @@ class Exported:
     bundle: Bundle
     parity: list[OutputParity]
     """What was proven before publishing."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it, such as a graph that was left out."""
 
     def __repr__(self) -> str:
         return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
@@ -82,12 +84,14 @@ def publish_candidate(
     options: ExportOptions,
     *,
     otherwise: Callable[[], Candidate | None] = lambda: None,
+    optional: Sequence[str] = (),
 ) -> Exported:
     """Prove that the graphs cut from `candidate` compute its reference, and publish them.
 
     Args:
         otherwise: gives another form of the same computation, slower but more exact, to prove where the first
             one fails; None where there is none.
+        optional: graphs that are left out where they fail.
 
     Raises:
         VerificationError: they do not; nothing is published.
@@ -100,7 +104,11 @@ def publish_candidate(
         exact_graphs, exact_parity = _prove(exact, name)
         if all(record.passed for record in exact_parity):
             candidate, graphs, parity = exact, exact_graphs, exact_parity
+    left_out = {record.graph: record.reason for record in parity if not record.passed and record.graph in optional}
+    graphs = {graph: content for graph, content in graphs.items() if graph not in left_out}
+    parity = [record for record in parity if record.graph not in left_out]
     require_parity(parity, name, candidate.reference)
+    notes = tuple(f"without the {graph}: it does not agree ({reason})" for graph, reason in left_out.items())
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
     for graph, content in graphs.items():
@@ -132,6 +140,7 @@ def publish_candidate(
                 inner_values={name: values for name, graph in graphs.items() if (values := inner_values(graph))},
                 figures={
                     **candidate.figures,
+                    **({"left_out": left_out} if left_out else {}),
                     "reference": candidate.reference,
                     "max_scaled_difference": max(record.max_scaled for record in parity),
                     "flipped_decisions": sum(record.flipped or 0 for record in parity),
@@ -144,7 +153,7 @@ def publish_candidate(
     )
     files["README.md"] = model_card(manifest).encode()
     manifest = manifest._replace(files=record_files(files))
-    return Exported(publish(path, manifest, files, overwrite=options.overwrite), parity)
+    return Exported(publish(path, manifest, files, overwrite=options.overwrite), parity, notes)
 
 
 def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[OutputParity]]:

@@ -1,8 +1,10 @@
-"""Threshold and scaling of an ONNX file: given as options, or stated in its metadata."""
+"""Threshold and scaling of an ONNX file: given as options, or stated in its metadata under a usual key."""
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,60 +12,110 @@ from numpy.typing import NDArray
 from aetool.errors import ExportError
 from aetool.model.scored import Scaling
 
+THRESHOLDS = (
+    *("threshold", "anomaly_threshold", "score_threshold", "decision_threshold", "reconstruction_threshold"),
+    *("reconstruction_error_threshold", "error_threshold", "mse_threshold", "loss_threshold", "cutoff"),
+)
+MEANS = ("mean", "means", "mean_", "scaler_mean", "scaler_mean_", "feature_mean", "feature_means", "x_mean")
+SCALES = (
+    *("scale", "scales", "scale_", "scaler_scale", "scaler_scale_", "std", "stds", "stddev", "standard_deviation"),
+    *("scaler_std", "feature_std", "feature_stds", "feature_scale", "x_std"),
+)
+MINIMA = ("minimum", "data_min", "data_min_", "scaler_min", "scaler_data_min", "feature_min", "x_min")
+MAXIMA = ("maximum", "data_max", "data_max_", "scaler_max", "scaler_data_max", "feature_max", "x_max")
+"""Keys of metadata that are read, as `_key` writes them."""
+FAMILIES = ({"mean": MEANS, "scale": SCALES}, {"minimum": MINIMA, "maximum": MAXIMA})
+_LIKELY = ("thresh", "mean", "std", "scale", "norm", "min_max", "minmax")
+
 
 def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
     """The metadata's threshold, if there is one.
 
     Raises:
-        ExportError: it is no finite number.
+        ExportError: it is no finite number, or there are several.
     """
-    if "threshold" not in stated:
+    found = _entry(stated, THRESHOLDS, where, "--threshold")
+    if found is None:
         return None
+    key, text = found
     try:
-        value = float(stated["threshold"])
+        value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ExportError(
-            f"{where}: its metadata say threshold = {stated['threshold'][:60]!r}, a finite number is expected; "
-            "pass --threshold"
+            f"{where}: its metadata say {key} = {text[:60]!r}, a finite number is expected; pass --threshold"
         )
     return value
 
 
 def stated_scaling(
-    mean: Sequence[float] | None,
-    scale: Sequence[float] | None,
+    given: Mapping[str, Sequence[float] | None],
     stated: Mapping[str, str],
     where: str,
     row_shape: tuple[int, ...],
 ) -> Scaling | None:
     """The scaling given, or else the metadata's; None where there is neither.
 
+    Args:
+        given: mean and scale, or minimum and maximum; None for each that is not given.
+
     Raises:
-        ExportError: not finite numbers for the columns of such rows, or a scale that is not above 0.
+        ExportError: not finite numbers for such rows, or a scale that is not above 0.
     """
-    found = {
-        key: _numbers(_listed(stated[key]) if given is None and key in stated else given, key, where, row_shape)
-        for key, given in (("mean", mean), ("scale", scale))
-        if given is not None or key in stated
-    }
+    chosen: dict[str, Any] = {key: values for key, values in given.items() if values is not None}
+    families = [keys for keys in FAMILIES if not chosen or chosen.keys() & keys]
+    for key, spellings in [(key, spelling) for keys in families for key, spelling in keys.items()]:
+        if key not in chosen and (entry := _entry(stated, spellings, where, f"--{key}")) is not None:
+            chosen[key] = _listed(entry[1])
+    found = {key: _numbers(values, key, where, row_shape) for key, values in chosen.items()}
     if not found:
         return None
-    if len(found) == 1:
-        raise ExportError(f"{where}: mean and scale are expected together, found {min(found)} alone; give both")
+    if found.keys() not in [keys.keys() for keys in FAMILIES]:
+        raise ExportError(
+            f"{where}: mean and scale are expected together, or minimum and maximum, found {', '.join(found)}; "
+            "give both of one pair"
+        )
+    if "minimum" in found:
+        found = {"mean": found["minimum"], "scale": found["maximum"] - found["minimum"]}
+        what, remedy = "maximum must be above minimum", "leave out a column that is constant"
+    else:
+        what, remedy = "scale must be above 0", "give 1 for a column that is constant"
     # The smallest that a standard deviation in float32 data can be: below, dividing overflows.
     if not (found["scale"] >= np.finfo(np.float32).tiny).all():
-        raise ExportError(
-            f"{where}: scale must be above 0, found {found['scale'].min()}; give 1 for a column that is constant"
-        )
+        raise ExportError(f"{where}: {what}, found {found['scale'].min()}; {remedy}")
     return Scaling(found["mean"], found["scale"])
 
 
-def _listed(text: str) -> object:
+def unread(stated: Mapping[str, str]) -> list[str]:
+    """Keys of metadata that look like a threshold or a scaler, and are not read."""
+    known = {*THRESHOLDS, *MEANS, *SCALES, *MINIMA, *MAXIMA}
+    return [key for key in stated if _key(key) not in known and any(word in _key(key) for word in _LIKELY)]
+
+
+def _key(text: str) -> str:
+    """A key as the lists have it: `Scaler.Mean` is `scaler_mean`."""
+    return re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower())
+
+
+def _entry(stated: Mapping[str, str], keys: Sequence[str], where: str, option: str) -> tuple[str, str] | None:
+    found = {key: value for key, value in stated.items() if _key(key) in keys}
+    if len(set(found.values())) > 1:
+        raise ExportError(
+            f"{where}: its metadata say different things under {', '.join(found)}; say which with {option}"
+        )
+    return next(iter(found.items()), None)
+
+
+def _listed(text: str) -> Any:
+    """A list in JSON, or of numbers with commas or spaces between, with brackets or without."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        pass
+    try:
+        return [float(part) for part in text.strip("[]() \n").replace(",", " ").split()]
+    except ValueError:
         return text
 
 
@@ -80,10 +132,16 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
         raise ExportError(
             f"{where}: {key} must be finite numbers, found {str(values)[:60]!r}; pass --{key} NUMBER,NUMBER,..."
         )
-    # One for each column: of rows with more axes nobody could tell which of them are columns.
-    if len(listed) != 1 and row_shape != (len(listed),):
+    numbers = np.asarray(listed, np.float64)
+    if len(listed) == 1:
+        return numbers
+    # One for each column of a table; of windows and images one for each channel, first or last.
+    channels = {axis for axis in (0, len(row_shape) - 1) if row_shape[axis] == len(listed)}
+    if len(channels) != 1:
+        many = "in front or at the end? both have that many" if channels else "channels or columns"
         raise ExportError(
-            f"{where}: {key} must be one number, or one for each column of rows of shape {row_shape}; found "
-            f"{len(listed)}; mend --{key}"
+            f"{where}: {key} must be one number, or one for each column or channel of rows of shape {row_shape} "
+            f"({many}); found {len(listed)}; mend --{key}"
         )
-    return np.asarray(listed, np.float64)
+    (axis,) = channels
+    return numbers.reshape([-1 if place == axis else 1 for place in range(axis, len(row_shape))])

@@ -62,7 +62,7 @@ def of_aetool():
 
 
 REFUSED = {
-    "classifier": (classifier, r"none has it: p \(7, 3\).*--outputs"),
+    "classifier": (classifier, r"found p \(rows, 3\): it is half an autoencoder, the encoder, or none at all"),
     "two inputs": (two_inputs, r"one input is expected, found 2 \(x, condition\); aetool takes"),
     "float64": (lambda: typed(TensorProto.DOUBLE), "must be float32, found double; export it with float32"),
     "float16": (lambda: typed(TensorProto.FLOAT16), "must be float32, found float16; export it with"),
@@ -90,9 +90,9 @@ REFUSED = {
         lambda: plain(mean="[NaN]", scale="[1]"),
         r"mean must be finite numbers, found '\[nan\]'; pass --mean",
     ),
-    "mean in words": (lambda: plain(mean="0,1", scale="[1]"), "mean must be finite numbers, found '0,1'; pass"),
+    "mean in words": (lambda: plain(mean="a,1", scale="[1]"), "mean must be finite numbers, found 'a,1'; pass"),
     "mean of texts": (lambda: plain(mean='["1"]', scale="[1]"), "mean must be finite numbers"),
-    "mean alone": (lambda: plain(mean="[1]"), "mean and scale are expected together, found mean alone; give both"),
+    "mean alone": (lambda: plain(mean="[1]"), "together, or minimum and maximum, found mean; give both"),
     "scale infinite": (lambda: plain(mean="[1]", scale="[Infinity]"), "scale must be finite numbers"),
     "scale 0": (
         lambda: plain(mean="[1]", scale="[1, 1, 1, 0, 1, 1]"),
