@@ -10,7 +10,8 @@ from onnx import shape_inference
 from aetool.export.batch import BATCH
 from aetool.runtime.graph import TYPES
 
-_SILENT_BUT_ERRORS = 3
+_FATAL_ALONE = 4
+"""Severity from which onnxruntime writes to stderr: errors it raises too, in the same words, and some are expected."""
 
 
 def inner_values(model: bytes) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ def _optimised(model: bytes) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT_BUT_ERRORS
+        options.log_severity_level = _FATAL_ALONE
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         return onnx.load(path)

@@ -13,7 +13,8 @@ from aetool.runtime.engine import onnxruntime
 from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
 from aetool.runtime.settings import DEFAULTS
 
-_SILENT_BUT_ERRORS = 3
+_FATAL_ALONE = 4
+"""Severity from which onnxruntime writes to stderr: errors it raises too, in the same words, and some are expected."""
 
 
 def open_session(
@@ -45,7 +46,7 @@ def open_session(
     """
     ort = onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = _SILENT_BUT_ERRORS
+    options.log_severity_level = _FATAL_ALONE
     options.intra_op_num_threads = intra_op_num_threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = memory_arena
