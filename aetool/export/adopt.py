@@ -40,6 +40,9 @@ class AdoptOptions:
     mean: Sequence[float] | None = None
     """z = (x - mean) / scale goes in front of the file's graph; a number for each column, or one for all."""
     scale: Sequence[float] | None = None
+    minimum: Sequence[float] | None = None
+    """Instead of mean and scale: z = (x - minimum) / (maximum - minimum)."""
+    maximum: Sequence[float] | None = None
     score: Score = "mse"
 
 
@@ -82,13 +85,15 @@ def adopt(
         )
     real = real_rows(rows, None)
     features = columns(names, real)
-    scaling = stated_scaling(reading.mean, reading.scale, stated, where, real.shape[1:])
+    scaling = stated_scaling(
+        reading.mean, reading.scale, reading.minimum, reading.maximum, stated, where, real.shape[1:]
+    )
     file = _File(original, source, where)
     sample = _standardised(some_rows(real).numpy(), scaling)
     file.run(sample[:1])  # refuses rows that it cannot take, before anything else is blamed
-    graph, found = _for_any_batch(_in_opset(original, options), sample, source, where)
+    graph, together, found = _for_any_batch(_in_opset(original, options), sample, source, where)
     roles = _roles(found, sample, reading, where)
-    reference = _RowByRow(file, roles, scaling, reading.score)
+    reference = _RowByRow(file, together, roles, scaling, reading.score)
     given = options.threshold
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
@@ -99,6 +104,7 @@ def adopt(
     candidate = Candidate(
         graph=graph,
         evaluate=reference,
+        rounded=reference.rounded,
         reference="the file itself, one row at a time",
         rows=spread(real),
         threshold=threshold,
@@ -140,6 +146,8 @@ class _RowByRow:
     """The original file as the reference: each row in a run of its own, the score in float64."""
 
     file: _File
+    together: _File
+    """The same with a free batch."""
     roles: Roles
     scaling: Scaling | None
     score: Score
@@ -147,11 +155,23 @@ class _RowByRow:
     def __call__(self, rows: Rows) -> Reference:
         single = _standardised(rows, self.scaling)
         runs = [self.file.run(single[i : i + 1]) for i in range(len(single))]
-        y = np.concatenate([run[self.roles.reconstruction] for run in runs]).astype(np.float64)
-        z = rows.astype(np.float64)
+        found = {name: np.concatenate([run[name] for run in runs]) for name in self._names}
+        return self._scored(rows, found, np.float64)
+
+    def rounded(self, rows: Rows) -> Reference:
+        """Return the same of many rows in one run, the score in float32: what rounding alone explains."""
+        return self._scored(rows, self.together.run(_standardised(rows, self.scaling)), np.float32)
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name in (self.roles.reconstruction, self.roles.embedding) if name is not None]
+
+    def _scored(self, rows: Rows, found: Arrays, kind: type[np.floating[Any]]) -> Reference:
+        y = found[self.roles.reconstruction].astype(kind)
+        z = rows.astype(kind)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.scaling is not None:
-                z = (z - self.scaling.mean) / self.scaling.scale
+                z = ((rows - self.scaling.mean) / self.scaling.scale).astype(kind)
             residual = (z - y).reshape(len(z), -1)
             distance = np.abs(residual) if self.score == "mae" else residual**2
             if self.score == "euclidean":
@@ -164,7 +184,7 @@ class _RowByRow:
                 y = y * self.scaling.scale + self.scaling.mean
         outputs: Reference = {"reconstruction": y, "score": score, "contribution": contribution.reshape(z.shape)}
         if self.roles.embedding is not None:
-            outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
+            outputs["embedding"] = found[self.roles.embedding].astype(np.float64)
         return outputs
 
 
@@ -206,16 +226,18 @@ def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
     return bring_down(model, wanted, max_ir)
 
 
-def _for_any_batch(model: ModelProto, sample: Rows, source: str, where: str) -> tuple[ModelProto, Arrays]:
-    """`model` with a free batch, and what it gives for the sample, several rows at once."""
+def _for_any_batch(model: ModelProto, sample: Rows, source: str, where: str) -> tuple[ModelProto, _File, Arrays]:
+    """`model` with a free batch, in a session, and what it gives for the sample, several rows at once."""
     if has_free_input(model):
         try:
-            return model, _File(model, source, where).run(sample)
+            file = _File(model, source, where)
+            return model, file, file.run(sample)
         except ExportError:  # it says that any batch will do, and holds a constant that knows better
             pass
     lifted = lift_batch(model)
     try:
-        return lifted, _File(lifted, source, where).run(sample)
+        file = _File(lifted, source, where)
+        return lifted, file, file.run(sample)
     except ExportError as error:
         raise ExportError(
             f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "

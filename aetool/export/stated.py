@@ -34,6 +34,8 @@ def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
 def stated_scaling(
     mean: Sequence[float] | None,
     scale: Sequence[float] | None,
+    minimum: Sequence[float] | None,
+    maximum: Sequence[float] | None,
     stated: Mapping[str, str],
     where: str,
     row_shape: tuple[int, ...],
@@ -43,20 +45,50 @@ def stated_scaling(
     Raises:
         ExportError: not finite numbers for the columns of such rows, or a scale that is not above 0.
     """
-    found = {
-        key: _numbers(_listed(stated[key]) if given is None and key in stated else given, key, where, row_shape)
-        for key, given in (("mean", mean), ("scale", scale))
-        if given is not None or key in stated
+    options = {"mean": mean, "scale": scale, "minimum": minimum, "maximum": maximum}
+    # What is given as an option goes before metadata of the other kind.
+    ignored = () if minimum is None and maximum is None else ("mean", "scale")
+    ignored = ignored if mean is None and scale is None else (*ignored, "minimum", "maximum")
+    given = {
+        key: _listed(stated[key]) if value is None and key in stated and key not in ignored else value
+        for key, value in options.items()
     }
+    return given_scaling(**given, row_shape=row_shape, where=where)  # type: ignore[arg-type]
+
+
+def given_scaling(
+    mean: Sequence[float] | None,
+    scale: Sequence[float] | None,
+    minimum: Sequence[float] | None,
+    maximum: Sequence[float] | None,
+    row_shape: tuple[int, ...],
+    where: str = "scaling",
+) -> Scaling | None:
+    """Return the scaling that was given, as mean and scale or as minimum and maximum; None where none was.
+
+    Each is one number, or one for each column; of rows with more axes one for each channel, along the first or
+    the last axis, whichever has so many.
+
+    Raises:
+        ExportError: one without the other, both kinds, or numbers that do not fit such rows.
+    """
+    given = {"mean": mean, "scale": scale, "minimum": minimum, "maximum": maximum}
+    found = {key: _numbers(value, key, where, row_shape) for key, value in given.items() if value is not None}
     if not found:
         return None
-    if len(found) == 1:
-        raise ExportError(f"{where}: mean and scale are expected together, found {min(found)} alone; give both")
+    if set(found) == {"minimum", "maximum"}:
+        found = {"mean": found["minimum"], "scale": found["maximum"] - found["minimum"]}
+        remedy = "maximum must lie above minimum; give maximum = minimum + 1 for a column that is constant"
+    elif set(found) == {"mean", "scale"}:
+        remedy = "scale must be above 0; give 1 for a column that is constant"
+    else:
+        raise ExportError(
+            f"{where}: mean and scale, or minimum and maximum, are expected together; found "
+            f"{' and '.join(found)}; give the pair"
+        )
     # The smallest that a standard deviation in float32 data can be: below, dividing overflows.
     if not (found["scale"] >= np.finfo(np.float32).tiny).all():
-        raise ExportError(
-            f"{where}: scale must be above 0, found {found['scale'].min()}; give 1 for a column that is constant"
-        )
+        raise ExportError(f"{where}: {remedy}, found a difference of {found['scale'].min():g}")
     return Scaling(found["mean"], found["scale"])
 
 
@@ -80,10 +112,14 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
         raise ExportError(
             f"{where}: {key} must be finite numbers, found {str(values)[:60]!r}; pass --{key} NUMBER,NUMBER,..."
         )
-    # One for each column: of rows with more axes nobody could tell which of them are columns.
-    if len(listed) != 1 and row_shape != (len(listed),):
+    if len(listed) == 1:
+        return np.asarray(listed, np.float64)
+    first, last = row_shape[0] == len(listed), row_shape[-1] == len(listed)
+    if not (first or last) or (first and last and len(row_shape) > 1):
+        what = "column" if len(row_shape) == 1 else "channel, the first or the last axis"
         raise ExportError(
-            f"{where}: {key} must be one number, or one for each column of rows of shape {row_shape}; found "
+            f"{where}: {key} must be one number, or one for each {what} of rows of shape {row_shape}; found "
             f"{len(listed)}; mend --{key}"
         )
-    return np.asarray(listed, np.float64)
+    numbers = np.asarray(listed, np.float64)
+    return numbers if last else numbers.reshape(-1, *[1] * (len(row_shape) - 1))
