@@ -110,7 +110,8 @@ def middle_of(real: Rows) -> Rows:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
         middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0)
-    return np.nan_to_num(middle).astype(np.float32)
+    found: Rows = np.nan_to_num(middle).astype(np.float32)
+    return found
 
 
 def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:

@@ -107,11 +107,11 @@ class Evaluate:
         return type(self.module.network.module).__name__
 
 
-class _LargestValue(TorchDispatchMode):
+class _LargestValue(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the numbers of the largest tensor that any operator gives."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.numbers = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -122,17 +122,13 @@ class _LargestValue(TorchDispatchMode):
         return found
 
 
-def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module, reference: ModuleReference) -> None:
-    """Run a module repeatedly, on single rows, on many, and on rows of every kind together.
-
-    Judged are embedding and reconstruction, in float64 where the module runs in it: a score is a difference of
-    nearly equal numbers, and computed of them row by row.
+def require_repeatable(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
+    """Run a module repeatedly, and on one row.
 
     Raises:
-        ExportError: the results differ; the message tells what is usually behind it.
+        ExportError: it fails, or the results differ; the message tells what is usually behind it.
     """
-    kind = type(module).__name__
-    single = scored.as_reference(torch.float32)
+    kind, single = type(module).__name__, scored.as_reference(torch.float32)
     with torch.no_grad():
         try:
             runs = [single(sample) for _ in range(REPEATS)]
@@ -152,14 +148,24 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module, re
             raise ExportError(
                 f"{kind}: runs on the same rows differ in {name}: something is random in eval mode; {remedy}"
             )
+
+
+def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Module) -> None:
+    """Run a module on single rows, on many, and on rows of every kind together.
+
+    Judged are embedding and reconstruction, in float64 where the module runs in it: a score is a difference of
+    nearly equal numbers, and computed of them row by row.
+
+    Raises:
+        ExportError: a row's results depend on the rows beside it.
+    """
     if len(sample) == 1:
-        return  # traced with one row: the module takes no more
-    together = Evaluate(reference.evaluate.module, reference.evaluate.dtype, CROWD_ROWS)
+        return  # the module takes no more
+    evaluate, rows = reference.evaluate, sample.numpy()
+    together = Evaluate(evaluate.module, evaluate.dtype, CROWD_ROWS)
     # A forward may branch on the size of its batch, or on what stands in it.
-    crowd = np.resize(sample.numpy(), (reference.cost.rows(CROWD_ROWS, least=len(sample)), *sample.shape[1:]))
-    _require_apart(
-        kind, reference.evaluate, together, [sample.numpy(), crowd, *_mixtures(together, sample.numpy())]
-    )
+    crowd = np.resize(rows, (reference.cost.rows(CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
+    _require_apart(type(module).__name__, evaluate, together, [rows, crowd, *_mixtures(together, rows)])
 
 
 def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:

@@ -14,10 +14,10 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.baseline import Baseline, baseline_of, features_of
-from aetool.errors import ExportError, InputError
+from aetool.errors import InputError
 from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
-from aetool.export.evidence import reference_of, require_function, some_rows, usable_sample
+from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.probes import probes
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
@@ -93,8 +93,9 @@ def export_module(
     scaling = given_scaling(reading.mean, reading.scale, reading.minimum, reading.maximum, real.shape[1:])
     with contextlib.redirect_stdout(sys.stderr):  # a forward may print, and stdout is for results
         scored, sample = _scored(module, real, reading, scaling)
+        require_repeatable(scored, sample, module)
         reference = reference_of(scored, sample)
-        require_function(scored, sample, module, reference)
+        require_rows_apart(reference, sample, module)
         known = reference.scores(real)
         if rows is None and options.threshold is None:
             threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
@@ -168,9 +169,10 @@ def _notes_on(
             large, small = int(variance.argmax()), int(np.where(variance > 0, variance, np.inf).argmin())
             names = [feature.name for feature in features] or [f"column {i}" for i in range(real.shape[1])]
             notes.append(
-                f"the score is an error in raw units, and {names[large]} varies {variance[large] / variance[small]:.0e} "
-                f"times as much as {names[small]}: large columns decide it; if the module was trained on scaled "
-                "rows, give --mean and --scale, or --minimum and --maximum"
+                f"the score is an error in raw units, and {names[large]} varies "
+                f"{variance[large] / variance[small]:.0e} times as much as {names[small]}: large columns "
+                "decide it; if the module was trained on scaled rows, give --mean and --scale, or --minimum and "
+                "--maximum"
             )
     return notes
 
@@ -190,11 +192,8 @@ def publish_scored(
     may need it.
     """
 
-    def in_double() -> Candidate | None:
-        try:
-            graph = traced(InDouble(scored), candidate.threshold, sample, options)
-        except ExportError:
-            return None
+    def in_double() -> Candidate:
+        graph = traced(InDouble(scored), candidate.threshold, sample, options)
         return replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
 
     return publish_candidate(candidate, path, options, otherwise=in_double)

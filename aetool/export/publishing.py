@@ -37,7 +37,7 @@ from aetool.runtime.autoencoder import load
 from aetool.storage import require_new
 
 COARSE, LOST = 1e-3, 0.1
-"""How far float32 may move scores, as a share of their range, before float64 is tried, and before none is right."""
+"""How far float32 may move scores, a share of their range: beyond, float64 is tried; beyond, none is right."""
 GOLDEN_BYTES = 4 << 20
 FEWEST_ROWS = 16
 """Golden rows that are worth leaving out large outputs for."""
@@ -109,21 +109,19 @@ def publish_candidate(
     graphs, parity = _prove(candidate, name)
     lost, notes = lost_to_rounding(parity), candidate.notes
     passed = all(record.passed for record in parity)
-    if (not passed or lost > COARSE) and (exact := otherwise()) is not None:
-        exact_graphs, exact_parity = _prove(exact, name)
-        if all(record.passed for record in exact_parity):
-            candidate, graphs, parity = exact, exact_graphs, exact_parity
-            notes += (
-                "the graphs compute in float64: in float32 rounding moves scores by "
-                f"{lost:.1e} of their range; they are larger and slower, and quantize starts from them as they are",
-            )
-            lost = 0.0
+    if (not passed or lost > COARSE) and (exact := _exact(otherwise, name)) is not None:
+        candidate, graphs, parity = exact
+        notes += (
+            f"the graphs compute in float64: in float32 rounding moves scores by {lost:.1e} of their range; they "
+            "are larger and slower",
+        )
+        lost = 0.0
     require_parity(parity, name, candidate.reference)
     if lost > LOST:
         raise VerificationError(
-            f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of their "
-            "range. The reconstruction is nearly the row itself; subtract what is large and constant from the rows, "
-            "or scale them, before training"
+            f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of "
+            "their range. The reconstruction is nearly the row itself; subtract what is large and constant from "
+            "the rows, or scale them, before training"
         )
     if lost > COARSE:
         notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
@@ -191,6 +189,20 @@ def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[Outp
     return graphs, verify_graphs(graphs, candidate)
 
 
+def _exact(
+    otherwise: Callable[[], Candidate | None], name: str
+) -> tuple[Candidate, dict[str, bytes], list[OutputParity]] | None:
+    """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
+    try:
+        exact = otherwise()
+        if exact is None:
+            return None
+        graphs, parity = _prove(exact, name)
+    except ExportError:  # torch or onnxruntime has no such operator in float64
+        return None
+    return (exact, graphs, parity) if all(record.passed for record in parity) else None
+
+
 def pack_golden(rows: Rows, outputs: Reference) -> bytes:
     """Return golden.npz for `rows` and what the reference gives for them, GOLDEN_BYTES at most.
 
@@ -232,11 +244,11 @@ def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
 
 def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
     """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
-    needed = {
+    needed: dict[str, float] = {
         output: max([record.tolerance for record in parity if record.rows == "golden" and record.output == output])
         for output in {record.output for record in parity if record.rows == "golden"} & set(SCALED)
     }
-    wider = {output: value for output, value in needed.items() if value > getattr(EXACT, output)}
+    wider: dict[str, Any] = {output: value for output, value in needed.items() if value > getattr(EXACT, output)}
     return EXACT._replace(**wider) if wider else None
 
 

@@ -1,6 +1,7 @@
 """Any module as an autoencoder: one forward that gives embedding and reconstruction, whatever it returned."""
 
 import copy
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -153,22 +154,26 @@ class AdaptedModule(nn.Module):
             embedding, _ = self._through_inside(sample)
         if not isinstance(embedding, Tensor) or embedding.ndim < 2 or len(embedding) != len(sample):
             raise ExportError(
-                f"--encoder {encoder}: inside forward it must be called once and give one tensor with the batch in "
+                f"--encoder {encoder}: inside forward it must be called once and give one tensor, the batch in "
                 "front; name another part, or let forward return the embedding"
             )
 
     def _require_shapes(self, sample: Tensor) -> None:
         with torch.no_grad():
             try:
-                mean, reconstruction = self._through_mean(sample)
-                shapes = tuple(mean.shape), tuple(reconstruction.shape)  # type: ignore[union-attr]
+                mean = next(iter(named_outputs(self.module.encode(sample)).values()))  # type: ignore[operator]
+                shapes = tuple(mean.shape), tuple(self.module.decode(mean).shape)  # type: ignore[operator]
             except Exception as error:
                 raise ExportError(
                     f"--latent mean: decode(encode(x)[0]) fails on a batch of shape {tuple(sample.shape)} "
                     f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); encode(x) must return "
                     "(mean, log_variance), decode(z) a reconstruction"
                 ) from error
-        if shapes[1] != sample.shape or shapes[0][:1] != sample.shape[:1]:
+        if (
+            math.prod(shapes[1]) != sample.numel()
+            or shapes[1][:1] != sample.shape[:1]
+            or shapes[0][:1] != sample.shape[:1]
+        ):
             raise ExportError(
                 f"--latent mean: for a batch of shape {tuple(sample.shape)} decode gives shape {shapes[1]}, the "
                 f"mean has {shapes[0]}; decode must give the shape of the batch"

@@ -58,9 +58,9 @@ def named_outputs(outputs: Any) -> dict[str, Tensor]:
 def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[str] = ()) -> Roles:
     """Find the roles of `outputs` (see `named_outputs`) for `features`, (batch, ...).
 
-    The reconstruction has the shape of the features, or where none has, as many numbers in a row; the embedding is what else has the batch in front. Names
-    decide where shapes leave a choice, and `given` decides everything: a word for each output in order, such
-    as ("embedding", "reconstruction"), or ROLE=NAME for named ones.
+    The reconstruction has the shape of the features, or where none has, as many numbers in a row; the embedding
+    is what else has the batch in front. Names decide where shapes leave a choice, and `given` decides everything:
+    a word for each output in order, such as ("embedding", "reconstruction"), or ROLE=NAME for named ones.
 
     Raises:
         ExportError: no output can be the reconstruction, or several can.
