@@ -116,13 +116,13 @@ def publish_candidate(
             "are larger and slower",
         )
         lost = 0.0
-    require_parity(parity, name, candidate.reference)
     if lost > LOST:
         raise VerificationError(
             f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of "
             "their range. The reconstruction is nearly the row itself; subtract what is large and constant from "
             "the rows, or scale them, before training"
         )
+    require_parity(parity, name, candidate.reference)
     if lost > COARSE:
         notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
     threshold = candidate.threshold

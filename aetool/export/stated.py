@@ -72,24 +72,25 @@ def given_scaling(
     Raises:
         ExportError: one without the other, both kinds, or numbers that do not fit such rows.
     """
-    given = {"mean": mean, "scale": scale, "minimum": minimum, "maximum": maximum}
-    found = {key: _numbers(value, key, where, row_shape) for key, value in given.items() if value is not None}
+    given = (("mean", mean), ("scale", scale), ("minimum", minimum), ("maximum", maximum))
+    found = {key: _numbers(value, key, where, row_shape) for key, value in given if value is not None}
     if not found:
         return None
-    if set(found) == {"minimum", "maximum"}:
-        found = {"mean": found["minimum"], "scale": found["maximum"] - found["minimum"]}
-        remedy = "maximum must lie above minimum; give maximum = minimum + 1 for a column that is constant"
-    elif set(found) == {"mean", "scale"}:
-        remedy = "scale must be above 0; give 1 for a column that is constant"
-    else:
+    pair = ("minimum", "maximum") if "minimum" in found or "maximum" in found else ("mean", "scale")
+    if len(found) > 2:
+        raise ExportError(f"{where}: {', '.join(found)} were given; give mean and scale, or minimum and maximum")
+    if set(found) != set(pair):
         raise ExportError(
-            f"{where}: mean and scale, or minimum and maximum, are expected together; found "
-            f"{' and '.join(found)}; give the pair"
+            f"{where}: {' and '.join(pair)} are expected together, found {' and '.join(found)} alone; give both"
         )
+    shift, divisor = found[pair[0]], found[pair[1]]
+    what, remedy = "scale must be above 0", "give 1"
+    if pair[0] == "minimum":
+        what, remedy, divisor = "maximum must be above minimum", "give minimum + 1", divisor - shift
     # The smallest that a standard deviation in float32 data can be: below, dividing overflows.
-    if not (found["scale"] >= np.finfo(np.float32).tiny).all():
-        raise ExportError(f"{where}: {remedy}, found a difference of {found['scale'].min():g}")
-    return Scaling(found["mean"], found["scale"])
+    if not (divisor >= np.finfo(np.float32).tiny).all():
+        raise ExportError(f"{where}: {what}, found {divisor.min():g}; {remedy} for a column that is constant")
+    return Scaling(shift, divisor)
 
 
 def _listed(text: str) -> object:

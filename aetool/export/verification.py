@@ -121,15 +121,19 @@ def _compare_probe(sessions: Mapping[str, Any], candidate: Candidate, probe: Pro
 
 
 def _where_accepted(expected: Reference) -> Reference:
-    """NaN for rows that the module makes NaN or infinity of: which numbers of them are, is a matter of kernels."""
-    given = [expected[key] for key in ("embedding", "reconstruction") if key in expected]
-    accepted = np.all([np.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in given], axis=0)
-    return {
-        key: value
-        if key == "is_anomaly"
-        else np.where(accepted.reshape(-1, *[1] * (value.ndim - 1)), value, np.nan)
-        for key, value in expected.items()
+    """Embedding and reconstruction of the rows that the module makes finite numbers of; NaN for all else.
+
+    Which numbers of another row become NaN is a matter of kernels; its score must, and that is judged apart.
+    """
+    compared = [key for key in ("embedding", "reconstruction") if key in expected]
+    parts = [expected[key].reshape(len(expected[key]), -1) for key in compared]
+    accepted = np.all([np.isfinite(part).all(axis=1) for part in parts], axis=0)
+    kept = {
+        key: np.where(accepted.reshape(-1, *[1] * (expected[key].ndim - 1)), expected[key], np.nan)
+        for key in compared
     }
+    rest = {key: np.full(value.shape, np.nan) for key, value in expected.items() if key not in compared}
+    return {**rest, **kept, "is_anomaly": expected["is_anomaly"]}
 
 
 def _references(candidate: Candidate, rows: Rows, *, required: bool) -> tuple[Reference, Reference] | None:

@@ -62,7 +62,7 @@ def of_aetool():
 
 
 REFUSED = {
-    "classifier": (classifier, r"none has it: p \(7, 3\).*--outputs"),
+    "classifier": (classifier, r"none has it: p \(7, 3\).*its encoder alone"),
     "two inputs": (two_inputs, r"one input is expected, found 2 \(x, condition\); aetool takes"),
     "float64": (lambda: typed(TensorProto.DOUBLE), "must be float32, found double; export it with float32"),
     "float16": (lambda: typed(TensorProto.FLOAT16), "must be float32, found float16; export it with"),
