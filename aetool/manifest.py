@@ -90,7 +90,7 @@ class Variant(NamedTuple):
     Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
     """
     tolerances: Tolerances | None = None
-    """Of a precision that is not exact; None where rounding in float32 is all that differs."""
+    """What its outputs may differ by; None for what float32 usually does (aetool.parity.EXACT)."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 

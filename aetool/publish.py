@@ -1,6 +1,6 @@
 """A bundle written: its files, their record in the manifest, and the directory that takes its name at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aetool.bundle import Bundle
@@ -12,9 +12,17 @@ from aetool.storage import publish_directory
 
 
 def publish(
-    path: str | Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
+    path: str | Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> Bundle:
     """Write a bundle: `files` (name -> content) and `manifest`, in one step.
+
+    Args:
+        check: called with the directory that is about to take the name; what it raises keeps it from doing so.
 
     Raises:
         OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
@@ -25,7 +33,7 @@ def publish(
         raise OutputError(
             f"{path}: its {MANIFEST} would have {len(text):,} bytes, {most:,} are read; use fewer categories"
         )
-    publish_directory(path, {**files, MANIFEST: text}, overwrite=overwrite)
+    publish_directory(path, {**files, MANIFEST: text}, overwrite=overwrite, check=check)
     return Bundle(path, manifest)
 
 

@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from aetool.errors import OutputError
@@ -34,11 +34,18 @@ def require_new(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: the directory {parent} cannot be written; choose another or change its rights")
 
 
-def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:
+def publish_directory(
+    path: Path,
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    check: Callable[[Path], None] | None = None,
+) -> None:
     """Write `files` (name -> content) as the directory `path`, in one step for whoever looks.
 
     The files go to a sibling directory, are flushed to the disk, and take the name at the end: a crash
     leaves what was there before, and a hidden directory `.aetool-*.tmp` beside it that the next run clears away.
+    `check` is called with that directory before; what it raises is passed on, and nothing is published.
 
     Raises:
         OutputError: `path` exists and `overwrite` is false, or is something else than an older version of
@@ -55,6 +62,8 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, overwrite: bool
                 _write_file(temporary / name, content)
             for folder in {folder for name in files for folder in PurePosixPath(name).parents}:
                 _sync_directory(temporary / folder)
+            if check is not None:
+                check(temporary)
             _take_name(temporary, path, overwrite)
             _sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

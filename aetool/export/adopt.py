@@ -1,7 +1,7 @@
 """`adopt`: an autoencoder that is an ONNX file already, proven, as a bundle."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,18 +11,27 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export.batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
-from aetool.export.candidate import Candidate, Reference, Rows
+from aetool.export.candidate import Candidate, Reference, RowCost, Rows
 from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.evidence import some_rows
+from aetool.export.graph_cost import cost_of
 from aetool.export.inspection import nodes, rename_values, require_sane, tensors
 from aetool.export.joining import join
 from aetool.export.misfits import in_another_shape, why_none_fits
-from aetool.export.module import columns, finite_scores, given_baseline, real_rows, score_rule, spread
+from aetool.export.module import (
+    ROUNDED_ROWS,
+    columns,
+    finite_scores,
+    given_baseline,
+    real_rows,
+    score_rule,
+    spread,
+)
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring
 from aetool.export.stated import FAMILIES, stated_scaling, stated_threshold, unread
-from aetool.export.threshold import choose_threshold
+from aetool.export.threshold import choose_threshold, rounding_of
 from aetool.first_run import crash_of
 from aetool.model.roles import Roles, recognise
 from aetool.model.scored import SCORES, SMALLEST, Scaling, Score
@@ -37,8 +46,6 @@ DYNAMIC = frozenset(
 )
 EIGHT_BITS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-BLOCK_BYTES = 1 << 24
-"""Of rows whose outputs are held at once while the threshold is chosen."""
 OLDEST_IR = 8
 """In which weights need not be inputs; every onnxruntime of the table loads it."""
 Arrays = dict[str, NDArray[Any]]
@@ -54,7 +61,7 @@ class AdoptOptions:
     """z = (x - mean) / scale goes in front of the file's graph; one number, or one for each column or channel."""
     scale: Sequence[float] | None = None
     minimum: Sequence[float] | None = None
-    """z = (x - minimum) / (maximum - minimum) instead."""
+    """Instead of mean and scale: z = (x - minimum) / (maximum - minimum)."""
     maximum: Sequence[float] | None = None
     score: Score = "mse"
     decoder: str | Path | None = None
@@ -102,17 +109,24 @@ def adopt(
     else:
         original, file = _joined(original, _read(reading.decoder), where, str(reading.decoder), sample)
     source = real_inputs(original)[0].name
-    graph, found = _for_any_batch(_in_opset(original, options), sample, where)
+    graph, together, found = _for_any_batch(_in_opset(original, options), sample, where)
     flat = in_another_shape(found, sample, reading.outputs)
     if flat is not None:
         found[flat] = found[flat].reshape(sample.shape)
     roles = _roles(found, sample, reading, where)
-    reference = _RowByRow(file, roles, scaling, reading.score)
+    cost = cost_of(graph, sample.shape[1:])
+    reference = _RowByRow(file, together, roles, scaling, reading.score, cost)
     given = options.threshold
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
-    scores = reference.scores(real)
-    threshold = choose_threshold(finite_scores({"score": scores}), options.contamination, given)
+    known = reference.scores(real)
+    threshold = choose_threshold(
+        finite_scores(known),
+        options.contamination,
+        given,
+        rows="the rows given",
+        rounding=rounding_of(known, reference.rounded(real[: cost.rows(ROUNDED_ROWS)])),
+    )
     notes = [*_notes(stated, scaling, options, reading)]
     if flat is not None:
         _reshape(graph, flat, sample.shape[1:])
@@ -122,6 +136,7 @@ def adopt(
     candidate = Candidate(
         graph=graph,
         evaluate=reference,
+        rounded=reference.rounded,
         reference="the file itself, one row at a time",
         rows=spread(real),
         threshold=threshold,
@@ -132,13 +147,14 @@ def adopt(
             "producer": original.producer_name or "unknown",
             **({"scaling": "inside"} if scaling is not None else {}),
         },
-        baseline=given_baseline(real, features, scores),
+        baseline=given_baseline(real, features, known["score"]),
+        cost=cost,
+        notes=tuple(notes),
     )
     try:
-        exported = publish_candidate(candidate, path, options, optional=OPTIONAL)
+        return publish_candidate(candidate, path, options, optional=OPTIONAL)
     except VerificationError as error:
         raise VerificationError(f"{error}{coarse_remedy(original)}") from error
-    return replace(exported, notes=(*notes, *exported.notes))
 
 
 def _read(model: str | Path) -> ModelProto:
@@ -241,18 +257,40 @@ class _RowByRow:
     """The original file as the reference: each row in a run of its own, the score in float64."""
 
     file: _Runs
+    together: "_File"
+    """The same with a free batch."""
     roles: Roles
     scaling: Scaling | None
     score: Score
+    cost: RowCost
 
     def __call__(self, rows: Rows) -> Reference:
         single = _standardised(rows, self.scaling)
         runs = [self.file.run(single[i : i + 1]) for i in range(len(single))]
-        y = np.stack([run[self.roles.reconstruction].reshape(rows.shape[1:]) for run in runs]).astype(np.float64)
-        z = rows.astype(np.float64)
+        found = {
+            name: np.concatenate([self._of_rows(run, name, rows[:1]) for run in runs]) for name in self._names
+        }
+        return self._scored(rows, found, np.float64)
+
+    def rounded(self, rows: Rows) -> Reference:
+        """Return the same of many rows in one run, the score in float32: what rounding alone explains."""
+        run = self.together.run(_standardised(rows, self.scaling))
+        return self._scored(rows, {name: self._of_rows(run, name, rows) for name in self._names}, np.float32)
+
+    def _of_rows(self, run: Arrays, name: str, rows: Rows) -> NDArray[Any]:
+        """An output; the reconstruction, which may come in another shape, in that of the rows."""
+        return run[name].reshape(rows.shape) if name == self.roles.reconstruction else run[name]
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name in (self.roles.reconstruction, self.roles.embedding) if name is not None]
+
+    def _scored(self, rows: Rows, found: Arrays, kind: type[np.floating[Any]]) -> Reference:
+        y = found[self.roles.reconstruction].astype(kind)
+        z = rows.astype(kind)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.scaling is not None:
-                z = (z - self.scaling.mean) / self.scaling.scale
+                z = ((rows - self.scaling.mean) / self.scaling.scale).astype(kind)
             residual = (z - y).reshape(len(z), -1)
             distance = np.abs(residual) if self.score == "mae" else residual**2
             if self.score == "euclidean":
@@ -265,13 +303,14 @@ class _RowByRow:
                 y = y * self.scaling.scale + self.scaling.mean
         outputs: Reference = {"reconstruction": y, "score": score, "contribution": contribution.reshape(z.shape)}
         if self.roles.embedding is not None:
-            outputs["embedding"] = np.concatenate([run[self.roles.embedding] for run in runs]).astype(np.float64)
+            outputs["embedding"] = found[self.roles.embedding].astype(np.float64)
         return outputs
 
-    def scores(self, rows: Rows) -> NDArray[np.float64]:
-        """Of many rows, without holding the outputs of all of them."""
-        block = max(1, BLOCK_BYTES // rows[:1].nbytes)
-        return np.concatenate([self(rows[i : i + block])["score"] for i in range(0, len(rows), block)])
+    def scores(self, rows: Rows) -> Reference:
+        """The scores of many rows, without holding the other outputs of all of them."""
+        block = self.cost.batch
+        parts = [self(rows[i : i + block])["score"] for i in range(0, len(rows), block)]
+        return {"score": np.concatenate(parts)}
 
 
 def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
@@ -318,16 +357,18 @@ def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
     return bring_down(model, wanted, max_ir)
 
 
-def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelProto, Arrays]:
-    """`model` with a free batch, and what it gives for the sample, several rows at once."""
+def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelProto, _File, Arrays]:
+    """`model` with a free batch, in a session, and what it gives for the sample, several rows at once."""
     if has_free_input(model):
         try:
-            return model, _File(model, where, sample, apart=False).run(sample)  # tried with the file itself
+            file = _File(model, where, sample, apart=False)  # it was tried with the file itself
+            return model, file, file.run(sample)
         except ExportError:  # it says that any batch will do, and holds a constant that knows better
             pass
     lifted = lift_batch(model)
     try:
-        return lifted, _File(lifted, where, sample).run(sample)
+        file = _File(lifted, where, sample)
+        return lifted, file, file.run(sample)
     except ExportError as error:
         raise ExportError(
             f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "

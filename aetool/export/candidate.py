@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +14,34 @@ from onnx import ModelProto
 from aetool.baseline import Baseline
 from aetool.export.threshold import Threshold
 from aetool.manifest import Feature, categories_of
+from aetool.model.pipeline import BLOCK_ROWS
 
 Rows = NDArray[np.float32]
 Reference = dict[str, NDArray[Any]]
 
-OUT_OF_RANGE = 100.0
+BATCH_BYTES = 256 << 20
+"""What the values of one batch may take in the proof."""
+WORK = 5_000_000_000
+"""Multiply-adds that the reference may take for one set of rows in the proof."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class RowCost:
+    """What one row takes in the reference: the proof runs as many as are worth it."""
+
+    bytes: int = 1
+    """Held at one time, in float64."""
+    multiply_adds: int = 1
+
+    def rows(self, most: int, least: int = 3) -> int:
+        """Return how many rows, `least` to `most`, stay within BATCH_BYTES and WORK."""
+        return max(least, min(most, BATCH_BYTES // self.bytes, WORK // self.multiply_adds))
+
+    @property
+    def batch(self) -> int:
+        """Rows at once, 1 or more."""
+        return max(1, min(BLOCK_ROWS, BATCH_BYTES // self.bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,8 @@ class Candidate:
     """features -> embedding (if there is one), reconstruction, score, is_anomaly."""
     evaluate: Callable[[Rows], Reference]
     """The reference, in float64 where that is possible: rows -> embedding, reconstruction, score."""
+    rounded: Callable[[Rows], Reference]
+    """The same in float32, by other kernels than those that run the graph: what rounding alone explains."""
     reference: str
     """What the reference is, for people."""
     rows: Rows
@@ -45,14 +70,13 @@ class Candidate:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     baseline: Baseline | None = None
     """What the rows looked like that the model was made for."""
+    cost: RowCost = RowCost()
+    notes: tuple[str, ...] = ()
+    """What whoever exports should know, a sentence each."""
 
     def expected(self, rows: Rows) -> Reference:
         """The reference outputs for `rows`, decisions included."""
         return expected_outputs(self.evaluate, rows, self.threshold.value)
-
-    def out_of_range(self, rows: Rows) -> Rows:
-        """The rows, 100 times as far from the middle of the real ones."""
-        return out_of_range(rows, self.rows)
 
     @property
     def identity(self) -> str:
@@ -81,9 +105,17 @@ def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshol
     return outputs
 
 
-def out_of_range(rows: Rows, real: Rows) -> Rows:
-    """`rows`, 100 times as far from the middle of the `real` ones."""
-    middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0).astype(np.float32)
-    middle = np.nan_to_num(middle)
+def middle_of(real: Rows) -> Rows:
+    """Return the median of the finite values of each column; 0 where there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
+        middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0)
+    found: Rows = np.nan_to_num(middle).astype(np.float32)
+    return found
+
+
+def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:
+    """Return `rows`, so many times as far from the middle of the `real` ones."""
+    middle = middle_of(real)
     with np.errstate(over="ignore", invalid="ignore"):  # from a row that is infinite already
-        return (middle + np.float32(OUT_OF_RANGE) * (rows - middle)).astype(np.float32)
+        return (middle + np.float32(times) * (rows - middle)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def export_checkpoint(
     candidate = Candidate(
         graph=graph_of(pipeline),
         evaluate=trained.evaluate,
+        rounded=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,

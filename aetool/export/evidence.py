@@ -1,49 +1,145 @@
-"""Evidence that a module is a function of each row alone, before it is traced."""
+"""Evidence that a module is a function of each row alone, before it is traced; and the module as a reference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from aetool.errors import ExportError
-from aetool.export.candidate import Reference, Rows
+from aetool.errors import ExportError, reason_of
+from aetool.export.candidate import WORK, Reference, RowCost, Rows, out_of_range
+from aetool.export.probes import probes
 from aetool.model.adapter import has_mean, own_copy
-from aetool.model.pipeline import BLOCK_ROWS, evaluate_rows
+from aetool.model.pipeline import evaluate_rows
 from aetool.model.scored import ScoredModule
 
 REPEATS = 3
-CROWD_ROWS, CROWD_NUMBERS = 1000, 1 << 22
-"""Most rows of a large batch, and most numbers in it."""
+CROWD_ROWS = 1000
 SAMPLE_ROWS = 7
 """To trace with: no number of layers, channels or steps is likely to be taken for it."""
-SAME = 1e-5
+SAME = {torch.float64: 1e-7, torch.float32: 1e-4}
 """Difference between a row alone and among others, relative to the output's size, that rounding explains."""
+LIVE_TENSORS = 3
+"""Times the largest value of a run that are held at one time: an operator's inputs, its output, its workspace."""
 
 
-def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
-    """Run a module repeatedly, on single rows, and on many.
+@dataclass(frozen=True, slots=True)
+class ModuleReference:
+    """A module as what its graph must equal."""
 
-    Raises:
-        ExportError: the results differ; the message tells what is usually behind it.
-    """
-    kind, scored = type(module).__name__, scored.as_reference(torch.float32)
-    # A forward may branch on the size of its batch. A module that is traced with one row takes no more.
-    times = min(CROWD_ROWS, CROWD_NUMBERS // sample[0].numel()) // len(sample)
-    crowd = torch.cat([sample] * max(1, times))
-    with torch.no_grad():
+    evaluate: "Evaluate"
+    """In float64, or in float32 where its forward allows nothing else."""
+    rounded: "Evaluate"
+    """In float32: what rounding alone explains."""
+    name: str
+    cost: RowCost
+
+    def scores(self, rows: Rows) -> Reference:
+        """Return the outputs for all `rows`; in float32 where that is what the cost of a row allows."""
+        costly = len(rows) * self.cost.multiply_adds > WORK
+        return (
+            Evaluate(self.rounded.module, torch.float32, self.cost.batch)(rows) if costly else self.evaluate(rows)
+        )
+
+
+def reference_of(scored: ScoredModule, sample: Tensor) -> ModuleReference:
+    """Return the module in float64, or in float32 where its forward makes float32 tensors of its own."""
+    single = scored.as_reference(torch.float32)
+    double = Evaluate(scored.as_reference(torch.float64), torch.float64)
+    try:
+        cost = double.cost(sample[:1])
+        double(sample.numpy())
+    except ExportError:
+        evaluate = Evaluate(single, torch.float32)
+        cost, name, nudged = evaluate.cost(sample[:1]), "PyTorch in float32", True
+    else:
+        evaluate, name, nudged = double, "PyTorch in float64", False
+    block = 1 if len(sample) == 1 else cost.batch
+    return ModuleReference(
+        Evaluate(evaluate.module, evaluate.dtype, block),
+        Evaluate(single, torch.float32, block, nudged=nudged),
+        name,
+        cost,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """rows -> outputs by name, in PyTorch."""
+
+    module: ScoredModule
+    dtype: torch.dtype
+    block: int = 1
+    """Rows at once."""
+    nudged: bool = False
+    """Whether each number is first moved to a neighbour: without a float64, what rounding does shows so alone."""
+
+    def __call__(self, rows: Rows) -> Reference:
+        if self.nudged:
+            away = np.random.default_rng(0).choice(np.array([-np.inf, np.inf], np.float32), rows.shape)
+            rows = np.where(np.isfinite(rows), np.nextafter(rows, away), rows)
+        # What forward makes itself (an initial state, say) then has the right type as well.
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
         try:
-            runs = [scored(sample) for _ in range(REPEATS)]
-            alone = [scored(sample[i : i + 1]) for i in range(len(sample))]
-            among = scored(crowd) if len(sample) > 1 else runs[0]
+            return dict(evaluate_rows(self.module, rows, self.dtype, self.block))
         except Exception as error:
             raise ExportError(
-                f"{kind}: fails on {len(sample)} rows or on one ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); forward must take any batch: no batch norm in training "
-                "mode, no shape that is fixed"
+                f"{self._kind} fails on {len(rows)} rows ({type(error).__name__}: {reason_of(error, 200)}); "
+                "forward must take any batch of such rows"
+            ) from error
+        finally:
+            torch.set_default_dtype(before)
+
+    def cost(self, row: Tensor) -> RowCost:
+        """Return what one row, (1, ...), takes."""
+        largest = _LargestValue()
+        with largest, FlopCounterMode(display=False) as operations:
+            self(row.numpy())
+        numbers = max(largest.numbers, row.numel())
+        return RowCost(LIVE_TENSORS * 8 * numbers, max(1, operations.get_total_flops() // 2, numbers))
+
+    @property
+    def _kind(self) -> str:
+        return type(self.module.network.module).__name__
+
+
+class _LargestValue(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers of the largest tensor that any operator gives."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        found = func(*args, **(kwargs or {}))
+        for value in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(value, Tensor):
+                self.numbers = max(self.numbers, value.numel())
+        return found
+
+
+def require_repeatable(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
+    """Run a module repeatedly, and on one row.
+
+    Raises:
+        ExportError: it fails, or the results differ; the message tells what is usually behind it.
+    """
+    kind, single = type(module).__name__, scored.as_reference(torch.float32)
+    with torch.no_grad():
+        try:
+            runs = [single(sample) for _ in range(REPEATS)]
+            single(sample[:1])
+        except Exception as error:
+            raise ExportError(
+                f"{kind}: fails on {len(sample)} rows or on one ({type(error).__name__}: {reason_of(error)}); "
+                "forward must take any batch: no batch norm in training mode, no shape that is fixed"
             ) from error
     for name, first, *others in zip(runs[0]._fields, *runs, strict=True):
-        if first is not None and not all(_same(first, other, 0.0) for other in others):
+        if first is not None and not all(torch.equal(_numbers(first), _numbers(other)) for other in others):
             remedy = (
                 "export its mean with --latent mean"
                 if has_mean(module)
@@ -52,13 +148,53 @@ def require_function(scored: ScoredModule, sample: Tensor, module: nn.Module) ->
             raise ExportError(
                 f"{kind}: runs on the same rows differ in {name}: something is random in eval mode; {remedy}"
             )
-    for i, single in enumerate(alone):
-        for name, one, few, many in zip(single._fields, single, runs[0], among, strict=True):
-            if one is not None and not (_same(one[0], few[i], SAME) and _same(one[0], many[i], SAME)):
+
+
+def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Module) -> None:
+    """Run a module on single rows, on many, and on rows of every kind together.
+
+    Judged are embedding and reconstruction, in float64 where the module runs in it: a score is a difference of
+    nearly equal numbers, and computed of them row by row.
+
+    Raises:
+        ExportError: a row's results depend on the rows beside it.
+    """
+    if len(sample) == 1:
+        return  # the module takes no more
+    evaluate, rows = reference.evaluate, sample.numpy()
+    together = Evaluate(evaluate.module, evaluate.dtype, CROWD_ROWS)
+    # A forward may branch on the size of its batch, or on what stands in it.
+    crowd = np.resize(rows, (reference.cost.rows(CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
+    _require_apart(type(module).__name__, evaluate, together, [rows, crowd, *_mixtures(together, rows)])
+
+
+def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
+    """Rows of other kinds that the module takes, with real ones between them."""
+    found = []
+    for rows in [out_of_range(sample, sample), *(probe.rows for probe in probes(sample, 3) if probe.finite)]:
+        try:
+            together(rows[:1])
+        except ExportError:
+            continue  # it asserts what its rows may be
+        found.append(np.concatenate([sample[:2], rows[:1], sample[2:3]]))
+    return found
+
+
+def _require_apart(kind: str, evaluate: Evaluate, together: Evaluate, batches: Sequence[Rows]) -> None:
+    alone = Evaluate(evaluate.module, evaluate.dtype, 1)
+    for rows in batches:
+        distinct = np.unique(rows, axis=0)  # a crowd repeats its rows
+        singles = {row.tobytes(): i for i, row in enumerate(distinct)}
+        order = [singles[row.tobytes()] for row in np.ascontiguousarray(rows)]
+        expected, found = alone(distinct), together(rows)
+        for name in [name for name in ("embedding", "reconstruction") if name in expected]:
+            one, many = expected[name][order], found[name]
+            if one.shape != many.shape or not _same(one, many, SAME[evaluate.dtype]):
                 raise ExportError(
                     f"{kind}: the {name} of a row depends on the other rows of its batch: batch norm in training "
-                    "mode (track_running_stats=False, or training=True), or a recurrent layer without "
-                    "batch_first=True? Use running statistics in eval mode, and the batch in front"
+                    "mode (track_running_stats=False, or training=True), a recurrent layer without "
+                    "batch_first=True, or a branch or a mean over the whole batch (`if x.max() > 1`)? Use running "
+                    "statistics in eval mode, the batch in front, and decide for each row with torch.where"
                 )
 
 
@@ -75,50 +211,25 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
 
 
 def some_rows(rows: Rows) -> Tensor:
-    """SAMPLE_ROWS of the rows, repeated where they are fewer."""
-    return torch.from_numpy(np.resize(rows[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
+    """SAMPLE_ROWS of the rows, finite ones where there are any, repeated where they are fewer."""
+    finite = rows[np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)]
+    chosen = finite if len(finite) else rows
+    return torch.from_numpy(np.resize(chosen[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
 
 
-def reference_of(scored: ScoredModule, sample: Tensor) -> "tuple[Evaluate, str]":
-    """The module in float64, or in float32 where its forward allows nothing else; and what to call it."""
-    block = 1 if len(sample) == 1 else BLOCK_ROWS
-    evaluate = Evaluate(scored.as_reference(torch.float64), torch.float64, block)
-    try:
-        evaluate(sample.numpy())
-    except ExportError:  # its forward makes float32 tensors of its own
-        return Evaluate(scored.as_reference(torch.float32), torch.float32, block), "PyTorch in float32"
-    return evaluate, "PyTorch in float64"
+def _numbers(values: Tensor) -> Tensor:
+    return torch.nan_to_num(values)
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluate:
-    """rows -> outputs by name, in PyTorch."""
-
-    module: ScoredModule
-    dtype: torch.dtype
-    block: int
-    """Rows at once."""
-
-    def __call__(self, rows: Rows) -> Reference:
-        # What forward makes itself (an initial state, say) then has the right type as well.
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(self.dtype)
-        try:
-            return dict(evaluate_rows(self.module, rows, self.dtype, self.block))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            kind = type(self.module.network.module).__name__
-            raise ExportError(
-                f"{kind} fails on {len(rows)} rows ({type(error).__name__}: {reason}); forward must take any "
-                "batch of such rows"
-            ) from error
-        finally:
-            torch.set_default_dtype(before)
-
-
-def _same(first: Tensor, second: Tensor, tolerance: float) -> bool:
-    if first.shape != second.shape:
+def _same(one: np.ndarray, many: np.ndarray, tolerance: float) -> bool:
+    """Whether rows agree, relative to the size of each, or that of most of them."""
+    if one.size == 0:
+        return True
+    finite = np.isfinite(one)
+    if not np.array_equal(finite, np.isfinite(many)):
         return False
-    a, b = torch.nan_to_num(first.double()), torch.nan_to_num(second.double())
-    size = max(float(a.abs().max()), 1e-30) if a.numel() else 1.0
-    return bool((a - b).abs().max() <= tolerance * size) if a.numel() else True
+    size = np.abs(np.where(finite, one, 0.0)).reshape(len(one), -1).max(axis=1)
+    allowed = (tolerance * np.maximum(size, np.median(size))).reshape(-1, *[1] * (one.ndim - 1))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(finite, np.abs(one - many), 0.0)
+    return bool((difference <= allowed).all())

@@ -11,7 +11,7 @@ from aetool.export.batch import BATCH
 from aetool.runtime.graph import TYPES
 
 _FATAL_ALONE = 4
-"""Severity from which onnxruntime writes to stderr: errors it raises too, in the same words, and some are expected."""
+"""Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
 
 
 def inner_values(model: bytes) -> tuple[str, ...]:

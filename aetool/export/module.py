@@ -14,19 +14,25 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.baseline import Baseline, baseline_of, features_of
-from aetool.errors import ExportError, InputError, VerificationError
+from aetool.errors import InputError
 from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
-from aetool.export.evidence import reference_of, require_function, usable_sample
+from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
+from aetool.export.probes import probes
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.threshold import Threshold, choose_threshold
+from aetool.export.stated import given_scaling
+from aetool.export.threshold import Threshold, choose_threshold, rounding_of
 from aetool.manifest import Feature
 from aetool.model.adapter import AdaptedModule, Latent
-from aetool.model.scored import SCORES, InDouble, Score, ScoredModule
+from aetool.model.scored import SCORES, InDouble, Scaling, Score, ScoredModule
 
 GOLDEN_ROWS = 256
 MADE_ROWS = 64
+ROUNDED_ROWS = 256
+"""Rows whose scores tell how much of a score is rounding."""
+WIDE_VARIANCES = 100
+"""Times as much as another that a column may vary before large columns decide the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +41,21 @@ class ModuleOptions:
 
     outputs: Sequence[str] = ()
     """Roles of its outputs in order (embedding, reconstruction, -), or ROLE=NAME; recognised by default."""
-    encoder: str = "encoder"
-    """Attribute that gives the embedding, where forward does not."""
-    decoder: str = "decoder"
-    """Attribute that gives the reconstruction of an embedding."""
+    encoder: str | None = None
+    """Attribute that gives the embedding, where forward does not; "encoder" by default. Named without a decoder,
+    it may also be a part whose output forward goes on with in its own way."""
+    decoder: str | None = None
+    """Attribute that gives the reconstruction of an embedding; "decoder" by default."""
     latent: Latent | None = None
     """"mean": a variational autoencoder without its sampling, from encode(x) -> (mean, log_variance)."""
     score: Score = "mse"
     """How far input and reconstruction are apart."""
+    mean: Sequence[float] | None = None
+    """z = (x - mean) / scale goes in front of the module: one number, one a column, or one a channel."""
+    scale: Sequence[float] | None = None
+    minimum: Sequence[float] | None = None
+    """Instead of mean and scale: z = (x - minimum) / (maximum - minimum)."""
+    maximum: Sequence[float] | None = None
 
 
 def export_module(
@@ -77,30 +90,47 @@ def export_module(
     path = prepare(path, options)
     real = real_rows(rows, input_shape)
     features = columns(names, real)
+    scaling = given_scaling(reading.mean, reading.scale, reading.minimum, reading.maximum, real.shape[1:])
     with contextlib.redirect_stdout(sys.stderr):  # a forward may print, and stdout is for results
-        sample = usable_sample(module, real)
-        scored = _scored(module, sample, reading)
-        evaluate, reference = reference_of(scored, sample)
+        scored, sample = _scored(module, real, reading, scaling)
+        require_repeatable(scored, sample, module)
+        reference = reference_of(scored, sample)
+        require_rows_apart(reference, sample, module)
+        known = reference.scores(real)
         if rows is None and options.threshold is None:
             threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
         else:
-            scores = finite_scores(evaluate(real))
-            threshold = choose_threshold(scores, options.contamination, options.threshold)
+            threshold = choose_threshold(
+                finite_scores(known),
+                options.contamination,
+                options.threshold,
+                rows="the rows given",
+                rounding=rounding_of(known, reference.rounded(real[: reference.cost.rows(ROUNDED_ROWS)])),
+            )
         candidate = Candidate(
             graph=traced(scored.in_float32(), threshold, sample, options),
-            evaluate=evaluate,
-            reference=reference,
+            evaluate=reference.evaluate,
+            rounded=reference.rounded,
+            reference=reference.name,
             rows=spread(real),
             threshold=threshold,
-            score=score_rule(reading.score),
+            score=score_rule(reading.score, scaled=scaling is not None),
             features=features,
+            figures={"rows": "real" if rows is not None else "random"},
             provenance={"module": type(module).__name__, "torch": torch.__version__},
-            baseline=None if rows is None else given_baseline(real, features, evaluate(real)["score"]),
+            baseline=None if rows is None else given_baseline(real, features, known["score"]),
+            cost=reference.cost,
+            notes=(*scored.network.notes, *_notes_on(rows, real, features, scaling, threshold)),
         )
         return publish_scored(candidate, scored, sample, path, options)
 
 
-def _scored(module: nn.Module, sample: Tensor, reading: ModuleOptions) -> ScoredModule:
+def _scored(
+    module: nn.Module, real: Rows, reading: ModuleOptions, scaling: Scaling | None
+) -> tuple[ScoredModule, Tensor]:
+    """The module between its scaling and its score, and raw rows to trace it with."""
+    standard = _standardised(real, scaling)
+    sample = usable_sample(module, standard)
     network = AdaptedModule(
         module,
         sample,
@@ -108,10 +138,43 @@ def _scored(module: nn.Module, sample: Tensor, reading: ModuleOptions) -> Scored
         encoder=reading.encoder,
         decoder=reading.decoder,
         latent=reading.latent,
+        others={probe.name: torch.from_numpy(probe.rows) for probe in probes(standard, len(sample))},
     )
-    scored = ScoredModule(network, reading.score)
-    require_function(scored, sample, module)
-    return scored
+    return ScoredModule(network, reading.score, scaling), some_rows(real)[: len(sample)]
+
+
+def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
+    """Rows as the module takes them."""
+    if scaling is None:
+        return rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        z: Rows = ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
+    return z
+
+
+def _notes_on(
+    given: object, real: Rows, features: Sequence[Feature], scaling: Scaling | None, threshold: Threshold
+) -> list[str]:
+    """What whoever exports should know of the rows."""
+    notes = []
+    if threshold.rule["method"].startswith("quantile"):
+        notes.append(
+            f"the threshold is a quantile of the {len(real):,} rows given: if the module was trained on them, it "
+            "flags more than that share of new rows; give normal rows that it was not trained on"
+        )
+    if given is not None and scaling is None and real.ndim == 2:
+        variance = np.var(np.where(np.isfinite(real), real, 0.0), axis=0, dtype=np.float64)
+        varying = variance[variance > 0]
+        if len(varying) > 1 and varying.max() > WIDE_VARIANCES * varying.min():
+            large, small = int(variance.argmax()), int(np.where(variance > 0, variance, np.inf).argmin())
+            names = [feature.name for feature in features] or [f"column {i}" for i in range(real.shape[1])]
+            notes.append(
+                f"the score is an error in raw units, and {names[large]} varies "
+                f"{variance[large] / variance[small]:.0e} times as much as {names[small]}: large columns "
+                "decide it; if the module was trained on scaled rows, give --mean and --scale, or --minimum and "
+                "--maximum"
+            )
+    return notes
 
 
 def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
@@ -125,17 +188,15 @@ def publish_scored(
 ) -> Exported:
     """`publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
 
-    Rows far from zero for their spread and deep networks need it; it is larger and slower.
+    It is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
+    may need it.
     """
-    try:
-        return publish_candidate(candidate, path, options)
-    except VerificationError as error:
-        try:
-            graph = traced(InDouble(scored), candidate.threshold, sample, options)
-            wide = replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
-            return publish_candidate(wide, path, options)
-        except (ExportError, VerificationError):  # rounding was not to blame, or onnxruntime has no such operator
-            raise error from None
+
+    def in_double() -> Candidate:
+        graph = traced(InDouble(scored), candidate.threshold, sample, options)
+        return replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
+
+    return publish_candidate(candidate, path, options, otherwise=in_double)
 
 
 def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
@@ -174,11 +235,12 @@ def spread(rows: Rows) -> Rows:
     return picked
 
 
-def score_rule(score: Score) -> dict[str, str]:
+def score_rule(score: Score, *, scaled: bool = False) -> dict[str, str]:
     """The manifest's definition of a score."""
+    definition = SCORES[score].replace("the input", "the scaled input") if scaled else SCORES[score]
     return {
         "kind": score,
-        "definition": SCORES[score],
+        "definition": definition,
         "direction": "higher is more abnormal",
         "is_anomaly": "not (score <= threshold)",
     }

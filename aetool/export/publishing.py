@@ -5,21 +5,23 @@ import json
 import os
 import platform
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import onnxscript
 import torch
+from numpy.typing import NDArray
 
 import aetool
 from aetool.baseline import BASELINE
 from aetool.bundle import GOLDEN, Bundle
-from aetool.errors import ExportError, InputError
+from aetool.errors import AetoolError, ExportError, InputError, VerificationError
 from aetool.export.candidate import Candidate, Reference, Rows
 from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
@@ -27,11 +29,18 @@ from aetool.export.graphs import slice_graphs
 from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.limits import DEFAULT_LIMITS
-from aetool.manifest import Manifest, Variant
-from aetool.parity import OutputParity, summary
+from aetool.manifest import Manifest, Tolerances, Variant
+from aetool.parity import EXACT, PARTIAL, SCALED, OutputParity, summary
 from aetool.publish import publish, record_files
 from aetool.runtime.admission import refusal
+from aetool.runtime.autoencoder import load
 from aetool.storage import require_new
+
+COARSE, LOST = 1e-3, 0.1
+"""How far float32 may move scores, a share of their range: beyond, float64 is tried; beyond, none is right."""
+GOLDEN_BYTES = 4 << 20
+FEWEST_ROWS = 16
+"""Golden rows that are worth leaving out large outputs for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class Exported:
     parity: list[OutputParity]
     """What was proven before publishing."""
     notes: tuple[str, ...] = ()
-    """What a person should know of it, such as a graph that was left out."""
+    """What whoever exports should know, a sentence each."""
 
     def __repr__(self) -> str:
         return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
@@ -90,7 +99,7 @@ def publish_candidate(
 
     Args:
         otherwise: gives another form of the same computation, slower but more exact, to prove where the first
-            one fails; None where there is none.
+            one fails or float32 moves the scores by more than COARSE; None where there is none.
         optional: graphs that are left out where they fail.
 
     Raises:
@@ -100,15 +109,28 @@ def publish_candidate(
     """
     name = options.name or path.name
     graphs, parity = _prove(candidate, name)
-    if not all(record.passed for record in parity) and (exact := otherwise()) is not None:
-        exact_graphs, exact_parity = _prove(exact, name)
-        if all(record.passed for record in exact_parity):
-            candidate, graphs, parity = exact, exact_graphs, exact_parity
+    lost, notes = lost_to_rounding(parity), candidate.notes
+    passed = all(record.passed for record in parity)
+    if (not passed or lost > COARSE) and (exact := _exact(otherwise, name)) is not None:
+        candidate, graphs, parity = exact
+        notes += (
+            f"the graphs compute in float64: in float32 rounding moves scores by {lost:.1e} of their range; they "
+            "are larger and slower",
+        )
+        lost = 0.0
+    if lost > LOST:
+        raise VerificationError(
+            f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of "
+            "their range. The reconstruction is nearly the row itself; subtract what is large and constant from "
+            "the rows, or scale them, before training"
+        )
     left_out = {record.graph: record.reason for record in parity if not record.passed and record.graph in optional}
     graphs = {graph: content for graph, content in graphs.items() if graph not in left_out}
     parity = [record for record in parity if record.graph not in left_out]
+    notes += tuple(f"without the {graph}: it does not agree ({reason})" for graph, reason in left_out.items())
     require_parity(parity, name, candidate.reference)
-    notes = tuple(f"without the {graph}: it does not agree ({reason})" for graph, reason in left_out.items())
+    if lost > COARSE:
+        notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
     for graph, content in graphs.items():
@@ -118,7 +140,7 @@ def publish_candidate(
                 f"{name}: aetool.load would refuse the {graph}: {reason}; use another operator, or smaller layers"
             )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
-    files[GOLDEN] = _golden(candidate.rows, golden)
+    files[GOLDEN] = pack_golden(candidate.rows, golden)
     if candidate.baseline is not None:
         files[BASELINE] = candidate.baseline.to_json().encode()
     manifest = Manifest(
@@ -137,6 +159,7 @@ def publish_candidate(
             "fp32": Variant(
                 files={graph: f"{graph}.onnx" for graph in graphs},
                 threshold=threshold.value,
+                tolerances=_tolerances(parity),
                 inner_values={name: values for name, graph in graphs.items() if (values := inner_values(graph))},
                 figures={
                     **candidate.figures,
@@ -153,7 +176,8 @@ def publish_candidate(
     )
     files["README.md"] = model_card(manifest).encode()
     manifest = manifest._replace(files=record_files(files))
-    return Exported(publish(path, manifest, files, overwrite=options.overwrite), parity, notes)
+    published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)
+    return Exported(published, parity, notes)
 
 
 def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[OutputParity]]:
@@ -172,10 +196,83 @@ def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[Outp
     return graphs, verify_graphs(graphs, candidate)
 
 
-def _golden(rows: Rows, outputs: Reference) -> bytes:
+def _exact(
+    otherwise: Callable[[], Candidate | None], name: str
+) -> tuple[Candidate, dict[str, bytes], list[OutputParity]] | None:
+    """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
+    try:
+        exact = otherwise()
+        if exact is None:
+            return None
+        graphs, parity = _prove(exact, name)
+    except ExportError:  # torch or onnxruntime has no such operator in float64
+        return None
+    return (exact, graphs, parity) if all(record.passed for record in parity) else None
+
+
+def pack_golden(rows: Rows, outputs: Reference) -> bytes:
+    """Return golden.npz for `rows` and what the reference gives for them, GOLDEN_BYTES at most.
+
+    Rows are spread over those given, as many as fit. Where not even FEWEST_ROWS do, the outputs that are as large
+    as their row (parity.PARTIAL) are kept for the first row alone; and where the rows themselves are too large,
+    fewer of them, at least one.
+    """
+    content = _archive({"features": rows, **outputs})
+    if len(content) <= GOLDEN_BYTES:
+        return content
+    each = len(content) / len(rows)
+    partial = GOLDEN_BYTES / each < FEWEST_ROWS
+    if partial:
+        each = len(_archive({"features": rows})) / len(rows)
+    count = max(1, min(len(rows), int(GOLDEN_BYTES / each)))
+    while True:
+        kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+        large = kept[:1] if partial else kept
+        chosen = {key: value[large if key in PARTIAL else kept] for key, value in outputs.items()}
+        if partial:
+            chosen |= {key: chosen[key].astype(np.float32) for key in PARTIAL if key in chosen}
+        content = _archive({"features": rows[kept], **chosen})
+        if len(content) <= GOLDEN_BYTES or count == 1:
+            return content
+        count = max(1, min(count - 1, int(count * GOLDEN_BYTES / len(content))))
+
+
+def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, features=rows, **outputs)
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
     return stream.getvalue()
+
+
+def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
+    """Return how far float32 alone moves the scores of normal real rows, as a share of their range."""
+    found = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
+    return found.get("normal golden", found.get("golden", 0.0))
+
+
+def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
+    """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
+    needed: dict[str, float] = {
+        output: max([record.tolerance for record in parity if record.rows == "golden" and record.output == output])
+        for output in {record.output for record in parity if record.rows == "golden"} & set(SCALED)
+    }
+    wider: dict[str, Any] = {output: value for output, value in needed.items() if value > getattr(EXACT, output)}
+    return EXACT._replace(**wider) if wider else None
+
+
+def _require_loadable(folder: Path) -> None:
+    """Open what was written as an app would, and run it: nothing is published that `load` refuses.
+
+    Raises:
+        ExportError: with what `load` says.
+    """
+    try:
+        with load(folder, provider="cpu") as model:
+            row = np.zeros((1, *model.manifest.input_shape), np.float32)
+            for graph in model.graphs:
+                shape = model.manifest.embedding_shape if graph == "decoder" else None
+                model.run(graph, row if shape is None else np.zeros((1, *shape), np.float32))
+    except AetoolError as error:
+        raise ExportError(f"aetool.load refuses what was exported: {error}; nothing was published") from error
 
 
 def _now() -> str:

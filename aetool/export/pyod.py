@@ -60,11 +60,11 @@ def export_pyod(
     if real.shape[1:] != (read.n_features,):
         raise InputError(f"rows: expected shape (rows, {read.n_features}), found {real.shape}; give raw rows")
     sample = some_rows(real)
-    evaluate, reference = reference_of(read.scored, sample)
+    reference = reference_of(read.scored, sample)
     if not read.random and detector is not read:  # what was read alone cannot be held to the detector any more
-        _require_equal(detector, np.asarray(rows, np.float64), evaluate(real)["score"])
+        _require_equal(detector, np.asarray(rows, np.float64), reference.evaluate(real)["score"])
     # A detector that samples when it scores: its own scores, and a threshold made of them, are another matter.
-    scores = finite_scores(evaluate(real)) if read.random else read.scores
+    scores = finite_scores(reference.evaluate(real)) if read.random else read.scores
     if options.threshold is None and options.contamination is None:
         threshold = _own_threshold(read, scores)
     else:
@@ -72,14 +72,16 @@ def export_pyod(
     features = columns(names or [f"X_{i}" for i in range(read.n_features)], real)
     candidate = Candidate(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
-        evaluate=evaluate,
-        reference=reference,
+        evaluate=reference.evaluate,
+        rounded=reference.rounded,
+        reference=reference.name,
         rows=spread(real),
         threshold=threshold,
         score=score_rule("euclidean"),
         features=features,
         provenance={"detector": read.kind, "torch": torch.__version__},
         baseline=given_baseline(real, features, scores),
+        cost=reference.cost,
     )
     return publish_scored(candidate, read.scored, sample, path, options)
 

@@ -63,28 +63,50 @@ def stated_scaling(
     Raises:
         ExportError: not finite numbers for such rows, or a scale that is not above 0.
     """
-    chosen: dict[str, Any] = {key: values for key, values in given.items() if values is not None}
-    families = [keys for keys in FAMILIES if not chosen or chosen.keys() & keys]
+    chosen: dict[str, Any] = {key: given.get(key) for keys in FAMILIES for key in keys}
+    # What is given as an option goes before metadata of the other kind.
+    families = [keys for keys in FAMILIES if any(chosen[key] is not None for key in keys)] or FAMILIES
     for key, spellings in [(key, spelling) for keys in families for key, spelling in keys.items()]:
-        if key not in chosen and (entry := _entry(stated, spellings, where, f"--{key}")) is not None:
+        if chosen[key] is None and (entry := _entry(stated, spellings, where, f"--{key}")) is not None:
             chosen[key] = _listed(entry[1])
-    found = {key: _numbers(values, key, where, row_shape) for key, values in chosen.items()}
+    return given_scaling(**chosen, row_shape=row_shape, where=where)
+
+
+def given_scaling(
+    mean: Sequence[float] | None,
+    scale: Sequence[float] | None,
+    minimum: Sequence[float] | None,
+    maximum: Sequence[float] | None,
+    row_shape: tuple[int, ...],
+    where: str = "scaling",
+) -> Scaling | None:
+    """Return the scaling that was given, as mean and scale or as minimum and maximum; None where none was.
+
+    Each is one number, or one for each column; of rows with more axes one for each channel, along the first or
+    the last axis, whichever has so many.
+
+    Raises:
+        ExportError: one without the other, both kinds, or numbers that do not fit such rows.
+    """
+    given = (("mean", mean), ("scale", scale), ("minimum", minimum), ("maximum", maximum))
+    found = {key: _numbers(value, key, where, row_shape) for key, value in given if value is not None}
     if not found:
         return None
-    if found.keys() not in [keys.keys() for keys in FAMILIES]:
+    pair = ("minimum", "maximum") if "minimum" in found or "maximum" in found else ("mean", "scale")
+    if len(found) > 2:
+        raise ExportError(f"{where}: {', '.join(found)} were given; give mean and scale, or minimum and maximum")
+    if set(found) != set(pair):
         raise ExportError(
-            f"{where}: mean and scale are expected together, or minimum and maximum, found {', '.join(found)}; "
-            "give both of one pair"
+            f"{where}: {' and '.join(pair)} are expected together, found {' and '.join(found)} alone; give both"
         )
-    if "minimum" in found:
-        found = {"mean": found["minimum"], "scale": found["maximum"] - found["minimum"]}
-        what, remedy = "maximum must be above minimum", "leave out a column that is constant"
-    else:
-        what, remedy = "scale must be above 0", "give 1 for a column that is constant"
+    shift, divisor = found[pair[0]], found[pair[1]]
+    what, remedy = "scale must be above 0", "give 1"
+    if pair[0] == "minimum":
+        what, remedy, divisor = "maximum must be above minimum", "give minimum + 1", divisor - shift
     # The smallest that a standard deviation in float32 data can be: below, dividing overflows.
-    if not (found["scale"] >= np.finfo(np.float32).tiny).all():
-        raise ExportError(f"{where}: {what}, found {found['scale'].min()}; {remedy}")
-    return Scaling(found["mean"], found["scale"])
+    if not (divisor >= np.finfo(np.float32).tiny).all():
+        raise ExportError(f"{where}: {what}, found {divisor.min():g}; {remedy} for a column that is constant")
+    return Scaling(shift, divisor)
 
 
 def unread(stated: Mapping[str, str]) -> list[str]:
@@ -132,16 +154,14 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
         raise ExportError(
             f"{where}: {key} must be finite numbers, found {str(values)[:60]!r}; pass --{key} NUMBER,NUMBER,..."
         )
-    numbers = np.asarray(listed, np.float64)
     if len(listed) == 1:
-        return numbers
-    # One for each column of a table; of windows and images one for each channel, first or last.
-    channels = {axis for axis in (0, len(row_shape) - 1) if row_shape[axis] == len(listed)}
-    if len(channels) != 1:
-        many = "in front or at the end? both have that many" if channels else "channels or columns"
+        return np.asarray(listed, np.float64)
+    first, last = row_shape[0] == len(listed), row_shape[-1] == len(listed)
+    if not (first or last) or (first and last and len(row_shape) > 1):
+        what = "column" if len(row_shape) == 1 else "channel, the first or the last axis"
         raise ExportError(
-            f"{where}: {key} must be one number, or one for each column or channel of rows of shape {row_shape} "
-            f"({many}); found {len(listed)}; mend --{key}"
+            f"{where}: {key} must be one number, or one for each {what} of rows of shape {row_shape}; found "
+            f"{len(listed)}; mend --{key}"
         )
-    (axis,) = channels
-    return numbers.reshape([-1 if place == axis else 1 for place in range(axis, len(row_shape))])
+    numbers = np.asarray(listed, np.float64)
+    return numbers if last else numbers.reshape(-1, *[1] * (len(row_shape) - 1))

@@ -2,6 +2,7 @@
 
 import math
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,17 +29,24 @@ class Threshold:
 
 
 def choose_threshold(
-    scores: NDArray[np.float64], contamination: float | None, threshold: float | None
+    scores: NDArray[np.float64],
+    contamination: float | None,
+    threshold: float | None,
+    *,
+    rows: str = "held-out normal rows",
+    rounding: float = 0.0,
 ) -> Threshold:
-    """The threshold given, or the one that flags a share of `contamination` of the held-out normal rows.
+    """The threshold given, or the one that flags a share of `contamination` of the rows.
 
     A quantile that falls on a row's own score would leave that row's verdict to rounding: the threshold is
     put in the middle of the nearest clear gap between two scores instead.
 
     Args:
-        scores: of held-out normal rows, ascending.
+        scores: of normal rows, ascending.
         contamination: share of normal rows that may be flagged; 0.01 by default.
         threshold: a fixed one; excludes `contamination`.
+        rows: what to call them.
+        rounding: how far rounding alone may move a score, relative to it; a gap must be wider.
 
     Raises:
         InputError: both are given, or a value out of range.
@@ -57,12 +65,12 @@ def choose_threshold(
         raise InputError(f"contamination: expected 0 or more and below 1, found {reprlib.repr(contamination)}")
     if len(scores) == 0 or not scores[-1] < LARGEST_SCORE:
         raise InputError(
-            f"no scores of held-out rows below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
+            f"no scores of {rows} below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
         )
-    value = float(np.float32(_in_clear_gap(scores, contamination)))
+    value = float(np.float32(_in_clear_gap(scores, contamination, max(CLEAR_GAP, rounding))))
     flagged = float(np.mean(~(scores <= value)))
     rule = {
-        "method": "quantile of held-out normal rows",
+        "method": f"quantile of {rows}",
         "contamination": contamination,
         "rows": len(scores),
         "flagged_share": flagged,
@@ -74,12 +82,22 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _in_clear_gap(scores: NDArray[np.float64], contamination: float) -> float:
+def rounding_of(known: Mapping[str, NDArray[Any]], rounded: Mapping[str, NDArray[Any]]) -> float:
+    """Return how far float32 alone moves most scores, relative to each: twice the worst of nine in ten."""
+    alone = np.asarray(rounded["score"], np.float64)
+    exact = known["score"][: len(alone)]
+    with np.errstate(all="ignore"):
+        moved = np.abs(alone - exact) / exact
+    moved = moved[np.isfinite(moved)]
+    return 2 * float(np.quantile(moved, 0.9)) if moved.size else 0.0
+
+
+def _in_clear_gap(scores: NDArray[np.float64], contamination: float, least: float) -> float:
     wanted = min(len(scores), max(0, math.ceil((1 - contamination) * len(scores) - 1e-9)))
     # gaps[k] lies between scores[k - 1] and scores[k]: k rows are normal, the rest is flagged.
     lower = np.concatenate([[0.0], scores])
     upper = np.concatenate([scores, [scores[-1] * 1.05 + SMALLEST]])
-    clear = np.flatnonzero(upper - lower > CLEAR_GAP * upper)
+    clear = np.flatnonzero(upper - lower > least * upper)
     if clear.size == 0:
         return float(scores[-1])
     nearest = clear[np.argmin(np.abs(clear - wanted))]

@@ -1,27 +1,31 @@
 """Any module as an autoencoder: one forward that gives embedding and reconstruction, whatever it returned."""
 
 import copy
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from aetool.errors import ExportError
-from aetool.model.roles import Roles, named_outputs, recognise
+from aetool.errors import ExportError, reason_of
+from aetool.model.roles import Roles, beside, named_outputs, recognise
 
 Latent = Literal["mean"]
 Both = tuple[Tensor | None, Tensor]
-SAME = 1e-6
-"""Relative difference below which two ways through a module count as one."""
+SAME, SAME_IN_DOUBLE = 1e-6, 1e-9
+"""Relative differences, in float32 and float64, below which two ways through a module count as one."""
 
 
 class AdaptedModule(nn.Module):
     """(batch, ...) -> (embedding or None, reconstruction), from a copy of the caller's module.
 
-    The copy is on the CPU, in eval mode and float32; the caller's module is not touched.
+    The copy is on the CPU, in eval mode and float32; the caller's module is not touched. The reconstruction is
+    what its forward gives. The embedding is one of forward's outputs, or what an encoder gives where forward is
+    decoder(encoder(x)) on every row that was tried.
     """
 
     def __init__(
@@ -30,11 +34,16 @@ class AdaptedModule(nn.Module):
         sample: Tensor,
         *,
         outputs: Sequence[str] = (),
-        encoder: str = "encoder",
-        decoder: str = "decoder",
+        encoder: str | None = None,
+        decoder: str | None = None,
         latent: Latent | None = None,
+        others: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         """Read a module; see `aetool.export.ModuleOptions`.
+
+        Args:
+            sample: (batch, ...) real rows.
+            others: name -> rows of other kinds that forward must be decoder(encoder(x)) on, where it takes them.
 
         Raises:
             ExportError: it is no autoencoder, or cannot be copied.
@@ -42,6 +51,8 @@ class AdaptedModule(nn.Module):
         super().__init__()
         self.module = own_copy(module)
         self.has_embedding = True
+        self.notes: tuple[str, ...] = ()
+        """What whoever exports the module should know, a sentence each."""
         self.as_reference = False
         """Whether the reconstruction is what forward gives, even where the parts could give it."""
         self.in_double = False
@@ -51,43 +62,65 @@ class AdaptedModule(nn.Module):
             _require_mean(self.module, latent)
             self._require_shapes(sample)
             return
-        roles = self._recognise(sample, outputs)
-        self._roles = roles
-        if roles.embedding is not None:
-            self._way = self._through_outputs
+        self._roles, beside = self._recognise(sample, outputs)
+        self._way = self._through_outputs
+        if self._roles.embedding is not None:
             return
-        self._encode, self._decode = _part(self.module, encoder, "encode"), _part(self.module, decoder, "decode")
-        if self._encode is not None and self._decode is not None and self._parts_agree(sample):
+        named = encoder is not None or decoder is not None
+        self._encode = _part(self.module, encoder or "encoder", "encode")
+        self._decode = _part(self.module, decoder or "decoder", "decode")
+        if outputs and not named:  # none of the outputs named is an embedding: none is wanted
+            self.has_embedding = False
+            return
+        lost = self._parts_differ({"real": sample, **others})
+        if lost is None:
             self._way = self._through_parts
-        elif (encoder, decoder) != ("encoder", "decoder"):
+        elif encoder is not None and decoder is None and isinstance(self._encode, nn.Module):
+            self._way = self._through_inside
+            self._require_inside(sample, encoder)
+        elif named:
             raise ExportError(
-                f"--encoder {encoder} --decoder {decoder}: {type(self.module).__name__} has no such parts, or the "
-                "one after the other does not give what forward gives; name others, or leave both out"
+                f"--encoder {encoder or 'encoder'} --decoder {decoder or 'decoder'}: {lost}; name others, "
+                "--encoder alone for what it gives inside forward, or leave both out"
             )
         else:
-            self._way = self._through_outputs
             self.has_embedding = False
+            self.notes += (_no_embedding(lost, self._encode, self._roles.reconstruction, beside),)
 
     def forward(self, features: Tensor) -> Both:
         """(batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
         return self._way(features)
 
-    def _recognise(self, sample: Tensor, given: Sequence[str]) -> Roles:
+    def _recognise(self, sample: Tensor, given: Sequence[str]) -> tuple[Roles, list[str]]:
+        """The roles of forward's outputs, and which of them besides may be an embedding."""
+        kind = type(self.module).__name__
         with torch.no_grad():
             try:
-                found = self.module(sample)
+                found = named_outputs(self.module(sample))
+            except ExportError:
+                raise
             except Exception as error:
                 raise ExportError(
-                    f"{type(self.module).__name__} fails on a batch of shape {tuple(sample.shape)} "
+                    f"{kind} fails on a batch of shape {tuple(sample.shape)} "
                     f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-                    "check --input-shape or --data; forward must take the rows alone"
+                    + _remedy_of(self.module, error)
                 ) from error
-        return recognise(named_outputs(found), sample, given)
+        roles = recognise(found, sample, given)
+        empty = [name for name, value in found.items() if 0 in value.shape[1:]]
+        if empty:
+            self.notes += (f"left out: output {', '.join(empty)}, which is empty",)
+        shape = tuple(found[roles.reconstruction].shape[1:])
+        if shape != tuple(sample.shape[1:]):
+            self.notes += (
+                f"the reconstruction, output {roles.reconstruction} of shape {shape}, is read as rows of shape "
+                f"{tuple(sample.shape[1:])}: same numbers, same order",
+            )
+        return roles, beside(found, roles.reconstruction, sample)
 
     def _through_outputs(self, features: Tensor) -> Both:
         outputs = named_outputs(self.module(features))
         embedding = None if self._roles.embedding is None else outputs[self._roles.embedding]
-        return embedding, outputs[self._roles.reconstruction]
+        return embedding, _as_rows(outputs[self._roles.reconstruction], features)
 
     def _through_parts(self, features: Tensor) -> Both:
         assert self._encode is not None
@@ -96,45 +129,136 @@ class AdaptedModule(nn.Module):
         if self.as_reference:  # what the parts must be proven equal to, on every row and in every batch
             return embedding, self._through_outputs(features)[1]
         if self.in_double:  # the decoder then starts from what the encoder gives away
-            return embedding.float(), self._decode(embedding.float().double())
-        return embedding, self._decode(embedding)
+            embedding = embedding.float()
+            return embedding, _as_rows(self._decode(embedding.double()), features)
+        return embedding, _as_rows(self._decode(embedding), features)
+
+    def _through_inside(self, features: Tensor) -> Both:
+        """With what the encoder gives inside forward, whatever forward does before and after."""
+        assert isinstance(self._encode, nn.Module)
+        given: list[Tensor] = []
+        handle = self._encode.register_forward_hook(lambda _part, _rows, output: given.append(output))
+        try:
+            _, reconstruction = self._through_outputs(features)
+        finally:
+            handle.remove()
+        return given[-1] if len(given) == 1 else None, reconstruction
 
     def _through_mean(self, features: Tensor) -> Both:
         found = named_outputs(self.module.encode(features))  # type: ignore[operator]
         mean = next(iter(found.values()))
-        return mean, self.module.decode(mean)  # type: ignore[operator]
+        return mean, _as_rows(self.module.decode(mean), features)  # type: ignore[operator]
+
+    def _require_inside(self, sample: Tensor, encoder: str) -> None:
+        with torch.no_grad():
+            embedding, _ = self._through_inside(sample)
+        if not isinstance(embedding, Tensor) or embedding.ndim < 2 or len(embedding) != len(sample):
+            raise ExportError(
+                f"--encoder {encoder}: inside forward it must be called once and give one tensor, the batch in "
+                "front; name another part, or let forward return the embedding"
+            )
 
     def _require_shapes(self, sample: Tensor) -> None:
         with torch.no_grad():
             try:
-                mean, reconstruction = self._through_mean(sample)
-                shapes = tuple(mean.shape), tuple(reconstruction.shape)  # type: ignore[union-attr]
+                mean = next(iter(named_outputs(self.module.encode(sample)).values()))  # type: ignore[operator]
+                shapes = tuple(mean.shape), tuple(self.module.decode(mean).shape)  # type: ignore[operator]
             except Exception as error:
                 raise ExportError(
                     f"--latent mean: decode(encode(x)[0]) fails on a batch of shape {tuple(sample.shape)} "
                     f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); encode(x) must return "
                     "(mean, log_variance), decode(z) a reconstruction"
                 ) from error
-        if shapes[1] != sample.shape or shapes[0][:1] != sample.shape[:1]:
+        if (
+            math.prod(shapes[1]) != sample.numel()
+            or shapes[1][:1] != sample.shape[:1]
+            or shapes[0][:1] != sample.shape[:1]
+        ):
             raise ExportError(
                 f"--latent mean: for a batch of shape {tuple(sample.shape)} decode gives shape {shapes[1]}, the "
                 f"mean has {shapes[0]}; decode must give the shape of the batch"
             )
 
-    def _parts_agree(self, sample: Tensor) -> bool:
-        """Whether decoder(encoder(x)) is what the module itself gives."""
-        with torch.no_grad():
-            try:
-                embedding, reconstruction = self._through_parts(sample)
-            except Exception:  # noqa: BLE001 - parts that do not fit together are no parts
-                return False
-            _, expected = self._through_outputs(sample)
-        if not isinstance(embedding, Tensor) or not isinstance(reconstruction, Tensor):
-            return False
-        if reconstruction.shape != expected.shape:
-            return False
-        spread = float(expected.abs().max())
-        return bool((reconstruction - expected).abs().max() <= SAME * max(spread, 1e-30))
+    def _parts_differ(self, batches: Mapping[str, Tensor]) -> str | None:
+        """Why decoder(encoder(x)) cannot stand for forward; None where it gives the same on every batch."""
+        if self._encode is None or self._decode is None:
+            return f"{type(self.module).__name__} has no such parts"
+        double = copy.deepcopy(self).double()
+        before = torch.get_default_dtype()
+        try:
+            torch.set_default_dtype(torch.float64)
+            return double._difference(batches, torch.float64, SAME_IN_DOUBLE)
+        except _NotInDoubleError:
+            torch.set_default_dtype(before)
+            return self._difference(batches, torch.float32, SAME)
+        finally:
+            torch.set_default_dtype(before)
+
+    def _difference(self, batches: Mapping[str, Tensor], dtype: torch.dtype, same: float) -> str | None:
+        for name, batch in batches.items():
+            rows = batch.to(dtype)
+            with torch.no_grad():
+                try:
+                    _, expected = self._through_outputs(rows)
+                except Exception as error:
+                    if name == "real":  # it took these in float32
+                        raise _NotInDoubleError from error
+                    continue  # forward does not take such rows
+                try:
+                    embedding, reconstruction = self._through_parts(rows)
+                    if not isinstance(embedding, Tensor) or not isinstance(reconstruction, Tensor):
+                        return "they do not give one tensor each"
+                except Exception as error:  # noqa: BLE001 - parts that do not fit together are no parts
+                    return f"the one after the other fails ({reason_of(error, 120)})"
+            if reconstruction.shape != expected.shape or not _equal(reconstruction, expected, same):
+                return f"the one after the other does not give what forward gives on {name} rows"
+        return None
+
+
+class _NotInDoubleError(Exception):
+    """A module that makes float32 tensors of its own."""
+
+
+def _as_rows(values: Tensor, features: Tensor) -> Tensor:
+    """The numbers of each row in the shape of the features."""
+    return values if values.shape == features.shape else values.reshape(features.shape)
+
+
+def _equal(found: Tensor, expected: Tensor, same: float) -> bool:
+    """Whether the same numbers are finite, and lie as near as `same` times the largest of their row."""
+    finite = expected.isfinite()
+    if not torch.equal(finite, found.isfinite()):
+        return False
+    size = torch.where(finite, expected, 0.0).abs().flatten(1).amax(1)
+    difference = torch.where(finite, (found - expected).abs(), 0.0).flatten(1).amax(1)
+    return bool((difference <= same * size.clamp(min=1e-30)).all())
+
+
+def _no_embedding(lost: str, encoder: object, reconstruction: str, beside: Sequence[str]) -> str:
+    """Why the bundle has no encoder, and what brings it."""
+    if beside:
+        return (
+            f"no embedding: output {' or '.join(beside)} may be it; name it, as in --outputs "
+            f"reconstruction={reconstruction},embedding={beside[0]}"
+        )
+    if isinstance(encoder, nn.Module):
+        return (
+            f"no embedding: of encoder and decoder, {lost}; --encoder encoder takes what the encoder gives inside "
+            "forward, --outputs reconstruction says that none is wanted"
+        )
+    return (
+        "no embedding: forward returns the reconstruction alone; name the parts with --encoder and --decoder, or "
+        "--outputs reconstruction if none is wanted"
+    )
+
+
+def _remedy_of(module: nn.Module, error: Exception) -> str:
+    if "indices" in str(error) and any(isinstance(part, nn.Embedding) for part in module.modules()):
+        return (
+            "its nn.Embedding takes whole numbers, and rows are float32: begin forward with "
+            "x = x.nan_to_num().long().clamp(0, NUMBER_OF_IDS - 1)"
+        )
+    return "check --input-shape or --data; forward must take the rows alone"
 
 
 def own_copy(module: nn.Module) -> nn.Module:

@@ -1,6 +1,7 @@
 """Which of a module's outputs is the embedding, and which the reconstruction."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,9 +58,9 @@ def named_outputs(outputs: Any) -> dict[str, Tensor]:
 def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[str] = ()) -> Roles:
     """Find the roles of `outputs` (see `named_outputs`) for `features`, (batch, ...).
 
-    The reconstruction has the shape of the features; the embedding is what else has the batch in front. Names
-    decide where shapes leave a choice, and `given` decides everything: a word for each output in order, such
-    as ("embedding", "reconstruction"), or ROLE=NAME for named ones.
+    The reconstruction has the shape of the features, or where none has, as many numbers in a row; the embedding
+    is what else has the batch in front. Names decide where shapes leave a choice, and `given` decides everything:
+    a word for each output in order, such as ("embedding", "reconstruction"), or ROLE=NAME for named ones.
 
     Raises:
         ExportError: no output can be the reconstruction, or several can.
@@ -69,6 +70,7 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
     copies = [name for name, value in shaped.items() if bool((value == features).all())]
     if len(copies) < len(shaped):  # the input given back is no reconstruction
         shaped = {name: value for name, value in shaped.items() if name not in copies}
+    shaped = shaped or {name: value for name, value in outputs.items() if _as_many_numbers(value, features)}
     found = ", ".join(f"{name} {tuple(value.shape)}" for name, value in outputs.items())
     reconstruction = roles.get("reconstruction")
     if reconstruction is not None and reconstruction not in shaped:
@@ -83,18 +85,49 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
         )
     if reconstruction is None:
         state = "none has" if not shaped else f"{len(shaped)} have"
+        remedy = (
+            "name the outputs with --outputs, as in --outputs embedding,reconstruction"
+            if shaped
+            else _other_sizes(outputs, features)
+        )
         raise ExportError(
             f"an output of the features' shape {tuple(features.shape)} is expected as reconstruction, {state} it: "
-            f"{found}; name the outputs with --outputs, as in --outputs embedding,reconstruction"
+            f"{found}; {remedy}"
         )
     if embedding is None and not given:
-        others = [
-            name
-            for name, value in outputs.items()
-            if name != reconstruction and value.ndim >= 2 and len(value) == len(features)
-        ]
-        embedding = _only(others, EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
+        embedding = _only(beside(outputs, reconstruction, features), EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
     return Roles(reconstruction, embedding)
+
+
+def beside(outputs: Mapping[str, Tensor], reconstruction: str, features: Tensor) -> list[str]:
+    """Name the outputs that may be an embedding: what else has the batch in front and numbers in each row."""
+    return [
+        name
+        for name, value in outputs.items()
+        if name != reconstruction and value.ndim >= 2 and len(value) == len(features) and 0 not in value.shape
+    ]
+
+
+def _as_many_numbers(value: Tensor, features: Tensor) -> bool:
+    """Whether each row of `value` holds as many numbers as one of `features`, in another shape."""
+    rows, numbers = len(features), math.prod(features.shape[1:])
+    return value.ndim >= 2 and len(value) == rows and math.prod(value.shape[1:]) == numbers
+
+
+def _other_sizes(outputs: Mapping[str, Tensor], features: Tensor) -> str:
+    """What to do where no output is as large as the features."""
+    for name, value in outputs.items():
+        axes = [axis for axis in range(1, value.ndim) if value.ndim == features.ndim]
+        other = [axis for axis in axes if value.shape[axis] != features.shape[axis]]
+        if other and len(other) < len(axes) and len(value) == len(features):
+            sizes = " and ".join(
+                f"{value.shape[axis]} where the input has {features.shape[axis]}" for axis in other
+            )
+            return (
+                f"output {name} is {sizes}: strides and paddings on the way down and up do not cancel; set "
+                "output_padding, crop in forward, or give rows whose size is a multiple of the strides"
+            )
+    return "is this an autoencoder, or its encoder alone? Its forward must return the reconstruction"
 
 
 def _given(outputs: Mapping[str, Tensor], given: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
 from aetool.runtime.settings import DEFAULTS
 
 _FATAL_ALONE = 4
-"""Severity from which onnxruntime writes to stderr: errors it raises too, in the same words, and some are expected."""
+"""Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
 
 
 def open_session(

@@ -1,7 +1,6 @@
 """Files as other exporters, quantizers and converters leave them are adopted, or refused in true words."""
 
 import copy
-import sys
 
 import numpy as np
 import onnx
@@ -314,10 +313,10 @@ def test_one_number_for_each_channel_scales_windows_and_images(row, axis, adopte
 @pytest.mark.parametrize(
     ("reading", "row", "message"),
     [
-        ({"mean": [1.0], "maximum": [1.0]}, (WIDTH,), "found mean, maximum; give both of one pair"),
-        ({"minimum": [1.0]}, (WIDTH,), "found minimum; give both of one pair"),
+        ({"mean": [1.0], "maximum": [1.0]}, (WIDTH,), "found mean and maximum alone; give both"),
+        ({"minimum": [1.0]}, (WIDTH,), "found minimum alone; give both"),
         ({"minimum": [1.0], "maximum": [1.0]}, (WIDTH,), "maximum must be above minimum"),
-        ({"mean": [1.0] * 3, "scale": [1.0] * 3}, (3, 5, 3), "in front or at the end"),
+        ({"mean": [1.0] * 3, "scale": [1.0] * 3}, (3, 5, 3), "each channel, the first or the last axis"),
     ],
 )
 def test_scalings_that_say_two_things_are_refused(reading, row, message, adopted):
@@ -362,7 +361,7 @@ def test_memory_that_is_refused_is_named_so():
 
 
 def test_rows_larger_than_a_block_are_scored_like_others(adopted, monkeypatch):
-    monkeypatch.setattr(sys.modules["aetool.export.adopt"], "BLOCK_BYTES", 100)
+    monkeypatch.setattr("aetool.export.candidate.BATCH_BYTES", 1000)
     assert_same(plain(), adopted(plain())[1], rows_of(), z="z")
 
 

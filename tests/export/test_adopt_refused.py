@@ -92,7 +92,7 @@ REFUSED = {
     ),
     "mean in words": (lambda: plain(mean="a,1", scale="[1]"), "mean must be finite numbers, found 'a,1'; pass"),
     "mean of texts": (lambda: plain(mean='["1"]', scale="[1]"), "mean must be finite numbers"),
-    "mean alone": (lambda: plain(mean="[1]"), "together, or minimum and maximum, found mean; give both"),
+    "mean alone": (lambda: plain(mean="[1]"), "mean and scale are expected together, found mean alone; give both"),
     "scale infinite": (lambda: plain(mean="[1]", scale="[Infinity]"), "scale must be finite numbers"),
     "scale 0": (
         lambda: plain(mean="[1]", scale="[1, 1, 1, 0, 1, 1]"),

@@ -124,7 +124,9 @@ def test_residual_that_float32_cannot_hold_is_computed_in_float64(
 ) -> None:
     exported = export_checkpoint(nearly_perfect(trained, "leaky_relu"), tmp_path / "bundle")
     assert exported.bundle.manifest.variants["fp32"].figures["form"] == "float64"
-    assert max(record.max_scaled for record in exported.parity) <= 1e-5
+    assert "the graphs compute in float64" in " ".join(exported.notes)
+    usual = [record for record in exported.parity if record.rows in ("golden", "normal golden", "out of range")]
+    assert max(record.max_scaled for record in usual) <= 1e-5
     session = onnxruntime.InferenceSession(
         tmp_path / "bundle" / "detector.onnx", providers=["CPUExecutionProvider"]
     )
@@ -133,7 +135,7 @@ def test_residual_that_float32_cannot_hold_is_computed_in_float64(
 
 
 def test_residual_that_no_form_can_hold_is_refused(trained: TrainedAutoencoder, tmp_path: Path) -> None:
-    with pytest.raises(VerificationError, match=r"detector score on golden rows: .* if rounding is to blame"):
+    with pytest.raises(VerificationError, match=r"float32 alone differs by .* scale the rows before training"):
         export_checkpoint(nearly_perfect(trained, "gelu"), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 

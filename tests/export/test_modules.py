@@ -146,7 +146,7 @@ def test_a_module_left_in_training_mode_ships_without_dropout(tmp_path):
         (modules.AlwaysDropping, "random in eval mode", "self.training"),
         (modules.Variational, "random in eval mode", "--latent mean"),
         (modules.BatchStatistics, "batch norm in training mode", "running statistics|training mode"),
-        (modules.Classifier, "none has it", "--outputs"),
+        (modules.Classifier, "none has it", "must return the reconstruction"),
     ],
 )
 def test_what_is_no_function_of_a_row_is_refused_with_cause_and_remedy(kind, cause, remedy, tmp_path):

@@ -295,7 +295,7 @@ REFUSED = {
     "a lock": (uncopyable, {}, "cannot be copied .*make it deepcopy-able"),
     "a class": (lambda: Plain, {}, "found the class Plain; give an instance"),
     "a function": (lambda: abs, {}, "found builtin_function_or_method; give an instance"),
-    "data in an if": (DataDependent, {}, "refuses the model: .*data-dependent.*; simplify its forward"),
+    "data in an if": (DataDependent, {}, "depends on the other rows of its batch: .* or a branch .*torch.where"),
     "by batch": (ByBatch, {}, "depends on the other rows of its batch"),
     "mean of no VAE": (Plain, {"latent": "mean"}, "needs methods encode"),
     "mean of another shape": (OneMean, {"latent": "mean"}, r"decode gives shape \(7, 3\).*decode must give"),
