@@ -293,11 +293,13 @@ class _RowByRow:
                 z = ((rows - self.scaling.mean) / self.scaling.scale).astype(kind)
             residual = (z - y).reshape(len(z), -1)
             distance = np.abs(residual) if self.score == "mae" else residual**2
+            # In float32 one number after the other, the order that rounds most: a runtime may choose any.
+            total = np.cumsum(distance, axis=1)[:, -1] if kind is np.float32 else np.sum(distance, axis=1)
             if self.score == "euclidean":
-                score = np.sqrt(np.sum(distance, axis=1))
+                score = np.sqrt(total)
                 contribution = distance / np.maximum(score, SMALLEST)[:, None]
             else:
-                score = np.mean(distance, axis=1)
+                score = total / distance.shape[1]
                 contribution = distance / distance.shape[1]
             if self.scaling is not None:
                 y = y * self.scaling.scale + self.scaling.mean
