@@ -32,7 +32,6 @@ SCORE = {
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
 }
-ONE_HOT_SCORE = {**SCORE, "definition": f"{SCORE['definition']}; each category is a feature, 0 or 1"}
 
 
 def export_checkpoint(
@@ -72,7 +71,7 @@ def export_checkpoint(
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,
-        score=ONE_HOT_SCORE if trained.categories else SCORE,
+        score=_score(trained),
         features=tuple(Feature(name, categories=trained.categories.get(name)) for name in trained.names),
         imputes=trained.statistics.fill is not None,
         figures={"form": form},
@@ -93,6 +92,13 @@ def export_checkpoint(
         return replace(candidate, graph=graph_of(double), figures={"form": "float64"})
 
     return publish_candidate(candidate, path, options, otherwise=in_double)
+
+
+def _score(trained: TrainedAutoencoder) -> dict[str, str]:
+    """The manifest's definition of the score."""
+    categories = "; each category is a feature, 0 or 1" if trained.categories else ""
+    missing = "; missing values are left out" if trained.statistics.leaves_out else ""
+    return {**SCORE, "definition": f"{SCORE['definition']}{categories}{missing}"}
 
 
 def _baseline(trained: TrainedAutoencoder) -> Baseline | None:

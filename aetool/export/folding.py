@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from aetool.model.autoencoder import Autoencoder
-from aetool.model.pipeline import Outputs, Pipeline
+from aetool.model.pipeline import Outputs, Pipeline, missing_of, shares
 
 
 def fold_batch_norm(network: Autoencoder) -> Autoencoder:
@@ -43,6 +43,9 @@ class FoldedPipeline(nn.Module):
         contribution   = residual**2                           those of a column's categories summed
         score          = sum(residual**2)
 
+    Where missing values are left out of the score, the residual is not divided beforehand, but its square by the
+    number of those that are there.
+
     Exact in real numbers. In float32 the first layer loses digits where the rows lie far from zero for their
     spread: a centre among the rows gives them back, for one operation more.
     """
@@ -66,7 +69,8 @@ class FoldedPipeline(nn.Module):
         *decoder, last = network.decoder
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
-        width = math.sqrt(last.out_features)
+        self.leaves_out = pipeline.leaves_out
+        width = 1.0 if self.leaves_out else math.sqrt(last.out_features)
         with torch.no_grad():
             first.bias.sub_(first.weight @ (shift / scale))
             first.weight.div_(scale)
@@ -84,6 +88,7 @@ class FoldedPipeline(nn.Module):
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
+        missing = missing_of(features, self.encoding) if self.leaves_out else None
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
         if self.encoding is not None:
@@ -94,6 +99,8 @@ class FoldedPipeline(nn.Module):
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
         raw, contribution = self.last(hidden), residual * residual
+        if missing is not None:
+            contribution = shares(contribution, missing)
         score = torch.sum(contribution, dim=1)
         if self.encoding is not None:
             raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
@@ -120,6 +127,7 @@ class DoublePipeline(nn.Module):
         self.register_buffer("scale", pipeline.scale.double())
         self.register_buffer("fill", pipeline.fill)
         self.encoding = copy.deepcopy(pipeline.encoding)
+        self.leaves_out = pipeline.leaves_out
         self.eval()
 
     @staticmethod
@@ -129,6 +137,7 @@ class DoublePipeline(nn.Module):
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
+        missing = missing_of(features, self.encoding) if self.leaves_out else None
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
         features = features.double()
@@ -139,8 +148,8 @@ class DoublePipeline(nn.Module):
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
         residual = standardised - self.decoder(exact)
-        squares = residual * residual
-        score, contribution = torch.mean(squares, dim=1), squares / squares.shape[1]
+        contribution = shares(residual * residual, missing)
+        score = torch.sum(contribution, dim=1)
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
             contribution = self.encoding.sum_categories(contribution)

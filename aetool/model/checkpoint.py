@@ -125,6 +125,7 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         "architecture": asdict(trained.network.config),
         "training": asdict(trained.training),
         "features": list(trained.names),
+        "scores_filled": trained.statistics.scores_filled,
         **({"categories": {k: list(v) for k, v in trained.categories.items()}} if trained.categories else {}),
         "history": [dict(epoch) for epoch in trained.history],
         "provenance": dict(trained.provenance),
@@ -147,11 +148,13 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         raise CheckpointError(
             f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
         )
-    config, training, names, categories, history, provenance, digests, baseline = _describe(path)
+    config, training, names, scores_filled, categories, history, provenance, digests, baseline = _describe(path)
     tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
     try:
         network = network_from(config, tensors[WEIGHTS])
-        statistics = Statistics(**{k: v.numpy() for k, v in tensors[STATISTICS].items()})
+        statistics = Statistics(
+            **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=scores_filled
+        )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
         _require_shapes(config.n_features, len(names), statistics, held_out)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -184,6 +187,7 @@ _Description = tuple[
     AutoencoderConfig,
     TrainingConfig,
     tuple[str, ...],
+    bool,
     dict[str, tuple[str, ...]],
     tuple[dict[str, float], ...],
     dict[str, Any],
@@ -223,7 +227,10 @@ def _describe(path: Path) -> _Description:
         baseline = tuple(map(_feature, description.get("baseline", [])))
         if baseline and tuple(feature.name for feature in baseline) != names:
             raise ValueError("baseline must be of the features")
-        return config, training, names, categories, history, provenance, files, baseline
+        scores_filled = description.get("scores_filled", True)  # as an older aetool scored
+        if not isinstance(scores_filled, bool):
+            raise TypeError("scores_filled must be true or false")
+        return config, training, names, scores_filled, categories, history, provenance, files, baseline
     except InputError as error:
         raise CheckpointError(f"{where}: {error}; train again") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -261,7 +268,7 @@ def _require_shapes(n_encoded: int, n_columns: int, statistics: Statistics, held
 
 
 def _arrays(record: Statistics | HeldOut) -> dict[str, NDArray[Any]]:
-    return {key: value for key, value in asdict(record).items() if value is not None}
+    return {key: value for key, value in asdict(record).items() if isinstance(value, np.ndarray)}
 
 
 def _read(path: Path, name: str) -> bytes:

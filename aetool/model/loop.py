@@ -19,6 +19,8 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate climbs."""
 SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
+HIDDEN = 0.2
+"""Share of the values that training hides where others are missing."""
 ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -44,7 +46,15 @@ class Loop:
         held_out: Tensor,
         config: TrainingConfig,
         processes: Processes = ALONE,
+        fill: Tensor | None = None,
     ) -> None:
+        """
+        Args:
+            rows, held_out: standardised, (rows, n_encoded); NaN where a value is missing.
+            fill: what the network is shown for a missing value, (n_encoded,), standardised; its reconstruction
+                counts in no loss. None where none is missing.
+        """
+        self.fill = fill
         self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
         self.processes, self.learner = processes, processes.wrap(network)
         self.epochs = config.epochs_for(len(rows))
@@ -71,8 +81,8 @@ class Loop:
 
     def loss_of_mean(self) -> float:
         """The validation loss of whoever expects every row to be the mean of the training rows: a yardstick."""
-        mean = self.rows.double().mean(dim=0)
-        return float(self.processes.agreed((self.held_out.double() - mean).square().mean()))
+        mean = self.rows.double().nanmean(dim=0)
+        return float(self.processes.agreed((self.held_out.double() - mean).square().nanmean()))
 
     def best_network(self) -> Autoencoder:
         """The network of the best epoch, in eval mode, on the CPU."""
@@ -147,8 +157,8 @@ class Loop:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * _schedule(step / (self.epochs * len(batches)))
             part = self.processes.part(batch)
-            _, reconstruction = self.learner(part)
-            loss = torch.nn.functional.mse_loss(reconstruction, part)
+            _, reconstruction = self.learner(self._hidden(part))
+            loss = self._loss(reconstruction, part)
             self.optimizer.zero_grad()
             # Gradients are averaged over the processes: weighed so that every row of the batch counts alike.
             (loss * (len(part) * self.processes.count / len(batch))).backward()  # type: ignore[no-untyped-call]
@@ -160,11 +170,34 @@ class Loop:
     def _validate(self) -> float:
         self.network.eval()
         with torch.no_grad():
-            _, reconstruction = self.network(self.held_out)
+            _, reconstruction = self.network(self._shown(self.held_out))
             # float64: a held-out row may lie so far out that its square leaves float32.
-            loss = torch.nn.functional.mse_loss(reconstruction.double(), self.held_out.double())
+            loss = self._loss(reconstruction.double(), self.held_out.double())
             # One verdict for all: batch norm's averages differ a little from process to process.
             return float(self.processes.agreed(loss))
+
+    def _shown(self, rows: Tensor) -> Tensor:
+        """What the network gets of the rows."""
+        return rows if self.fill is None else torch.where(torch.isnan(rows), self.fill, rows)
+
+    def _hidden(self, rows: Tensor) -> Tensor:
+        """The same with a share of the values hidden as if they were missing, so that it learns to do without.
+
+        A denoising autoencoder with masking noise: Vincent et al., Extracting and Composing Robust Features with
+        Denoising Autoencoders, ICML 2008.
+        """
+        if self.fill is None:
+            return rows
+        hidden = torch.rand(rows.shape, device=rows.device) < HIDDEN
+        return torch.where(torch.isnan(rows) | hidden, self.fill, rows)
+
+    def _loss(self, reconstruction: Tensor, rows: Tensor) -> Tensor:
+        """The mean squared error of what is there."""
+        if self.fill is None:
+            return torch.nn.functional.mse_loss(reconstruction, rows)
+        missing = torch.isnan(rows)
+        squares = torch.where(missing, reconstruction.detach(), rows).sub(reconstruction).square()
+        return squares.sum() / torch.logical_not(missing).sum().clamp(min=1)
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}

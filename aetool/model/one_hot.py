@@ -88,7 +88,7 @@ class OneHot(nn.Module):
         if numbers.fill is not None:
             fill = np.full(len(self.sizes), -1, np.float32)  # no category: a missing one is none of them
             fill[np.array(self.sizes) == 0] = numbers.fill
-        return Statistics(mean, scale, fill)
+        return Statistics(mean, scale, fill, numbers.scores_filled)
 
     def centre(self, features: Tensor) -> Tensor:
         """(columns,) -> (n_encoded,) where indicators have no centre."""

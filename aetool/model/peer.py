@@ -54,12 +54,13 @@ def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
         return raw if pipeline.encoding is None else pipeline.encoding.decode(raw)
 
     def score(features: Any) -> Any:
+        missing = pipeline.missing(features)
         features = pipeline.impute(features)
         if pipeline.encoding is not None:
             features = pipeline.encoding(features)
         standardised = (features - pipeline.mean) / pipeline.scale
         residual = standardised - pipeline.network.decode(pipeline.network.encode(standardised))
-        return (residual * residual).mean(dim=1)
+        return pipeline.mean_square(residual, missing)
 
     return {"encode": encode, "reconstruct": reconstruct, "score": score}[graph]
 

@@ -35,8 +35,10 @@ class Pipeline(nn.Module):
     embedding = encode(z)
     y = decode(embedding)
     reconstruction = y * scale + mean  of categories: the index of the largest
-    score = mean((z - y)**2)           over encoded features
-    contribution = (z - y)**2 / count  of encoded features; those of a column's categories summed
+    score = mean((z - y)**2)           over encoded features, without those of missing values that were filled in
+    contribution = (z - y)**2 / count  of the same, 0 for the missing; those of a column's categories summed
+
+    A row without any value has no score: NaN, which is an anomaly.
     """
 
     mean: Tensor
@@ -51,14 +53,26 @@ class Pipeline(nn.Module):
         self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
         fill = None if statistics.fill is None else torch.from_numpy(statistics.fill.copy())
         self.register_buffer("fill", fill)
+        self.leaves_out = statistics.leaves_out
+
+    def missing(self, features: Tensor) -> Tensor | None:
+        """Where encoded features are left out of the score, (batch, n_encoded); None where none ever is."""
+        return missing_of(features, self.encoding) if self.leaves_out else None
 
     def impute(self, features: Tensor) -> Tensor:
         if self.fill is None:
             return features
         return torch.where(torch.isnan(features), self.fill, features)
 
+    @staticmethod
+    def mean_square(residual: Tensor, missing: Tensor | None) -> Tensor:
+        """The score, (batch,)."""
+        squares = residual * residual
+        return torch.mean(squares, dim=1) if missing is None else torch.sum(shares(squares, missing), dim=1)
+
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
+        missing = self.missing(features)
         features = self.impute(features)
         if self.encoding is not None:
             features = self.encoding(features)
@@ -66,13 +80,26 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        squares = residual * residual
-        raw, score = reconstructed * self.scale + self.mean, torch.mean(squares, dim=1)
-        contribution = squares / squares.shape[1]
+        raw, score = reconstructed * self.scale + self.mean, self.mean_square(residual, missing)
+        contribution = shares(residual * residual, missing)
         if self.encoding is None:
             return Outputs(embedding, raw, score, contribution)
         contribution = self.encoding.sum_categories(contribution)
         return Outputs(embedding, self.encoding.decode(raw), score, contribution, self.encoding.decode_second(raw))
+
+
+def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
+    """Where encoded features are those of a missing value, (batch, n_encoded)."""
+    missing = torch.isnan(features)
+    return missing if encoding is None else torch.index_select(missing, 1, encoding.source)
+
+
+def shares(squares: Tensor, missing: Tensor | None) -> Tensor:
+    """The terms of the mean of `squares`, (batch, n_encoded), over those that are not missing; 0 for these."""
+    if missing is None:
+        return squares / squares.shape[1]
+    count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1, keepdim=True)
+    return torch.where(missing, torch.zeros_like(squares), squares) / count
 
 
 def evaluate_rows(

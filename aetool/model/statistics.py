@@ -27,6 +27,14 @@ class Statistics:
     """Standard deviation; 1 for a constant column."""
     fill: Floats | None = None
     """What replaces a missing value; None: a missing value stays NaN and makes its row an anomaly."""
+    scores_filled: bool = False
+    """Whether a value that was filled in counts in the score like one that was found: in checkpoints of an older
+    aetool, and in pipelines of scikit-learn. Else the score is that of the values that are there."""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether missing values are left out of the score."""
+        return self.fill is not None and not self.scores_filled
 
 
 def require_usable(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> None:

@@ -15,7 +15,7 @@ from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.loop import Epoch, Loop, finished, own_settings
 from aetool.model.one_hot import OneHot, encoded_width, one_hot
-from aetool.model.pipeline import Pipeline, evaluate_rows
+from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
 from aetool.model.processes import joined
 from aetool.model.statistics import Statistics, learn_statistics, require_usable
 from aetool.tables import Table, fingerprint
@@ -77,6 +77,7 @@ def train(
             standardised[held_out_rows],
             training,
             processes,
+            _fill(statistics, encoding, standardised),
         )
         if resume is not None:
             loop.restore(resume)
@@ -177,17 +178,30 @@ def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
 
 
 def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: OneHot | None) -> Tensor:
-    rows = values.astype(np.float32).astype(np.float64)
+    """Rows as the network takes them, (rows, n_encoded), NaN where a value is missing that is left out."""
+    rows = torch.from_numpy(values.astype(np.float32).astype(np.float64))
+    filled = rows
     if statistics.fill is not None:
-        rows = np.where(np.isnan(rows), statistics.fill, rows)
-    if encoding is not None:
-        rows = encoding(torch.from_numpy(rows)).numpy()
-    return torch.from_numpy(((rows - statistics.mean) / statistics.scale).astype(np.float32))
+        filled = torch.where(torch.isnan(rows), torch.from_numpy(statistics.fill).double(), rows)
+    encoded = (filled if encoding is None else encoding(filled)).numpy()
+    standardised = torch.from_numpy(((encoded - statistics.mean) / statistics.scale).astype(np.float32))
+    if statistics.leaves_out:
+        standardised[missing_of(rows, encoding)] = torch.nan
+    return standardised
+
+
+def _fill(statistics: Statistics, encoding: OneHot | None, standardised: Tensor) -> Tensor | None:
+    """What the network is shown where a value is missing, (n_encoded,); None where none is."""
+    if statistics.fill is None or not bool(torch.isnan(standardised).any()):
+        return None
+    row = _standardise(statistics.fill[None].astype(np.float64), statistics, encoding)
+    return row[0].to(standardised.device)
 
 
 def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> HeldOut:
     reference = copy.deepcopy(pipeline).double().eval()
     scores = evaluate_rows(reference, rows, torch.float64)["score"]
+    rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]  # rows without any value have none
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
     sample = _spread(rows[order], GOLDEN_NORMAL)

@@ -86,8 +86,9 @@ def test_missing_cells_of_categories_need_no_imputation_and_numbers_do(mixed):
     with pytest.raises(InputError, match=r"missing values in size \(1\)"):
         train(table, TrainingConfig(epochs=1))
     trained = train(table, TrainingConfig(epochs=1, impute="mean"))
-    unknown, missing = trained.score(np.array([[-1, NAN, 3, 73, 1], [NAN, NAN, 3, 73, 1]]))
-    assert np.isfinite(unknown) and unknown == missing
+    unknown, missing = trained.evaluate(np.array([[-1, NAN, 3, 73, 1], [NAN, NAN, 3, 73, 1]]))["contribution"]
+    assert unknown[0] > 0 and unknown[1] == 0  # an unknown category is a value, a missing one is left out
+    assert (missing[:2] == 0).all() and (missing[2:] > 0).all()
 
 
 def test_a_table_of_categories_alone_trains(mixed):
