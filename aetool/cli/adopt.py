@@ -11,8 +11,6 @@ from aetool.cli.output import Result, reports
 from aetool.cli.parity import published
 from aetool.cli.rows import normal_rows
 
-NUMBERS = "N[,N...]|FILE.json"
-
 
 @click.command()
 @click.argument("model", type=options.PATH)
@@ -24,13 +22,7 @@ NUMBERS = "N[,N...]|FILE.json"
     "is rows.",
 )
 @options.publishing
-@click.option(
-    "--mean",
-    type=options.NumberList(),
-    metavar=NUMBERS,
-    help="The model takes (row - mean) / scale, put in front of it.",
-)
-@click.option("--scale", type=options.NumberList(), metavar=NUMBERS, help="See --mean.")
+@options.scaling
 @options.outputs
 @options.score
 @options.label

@@ -104,7 +104,7 @@ def adopt(
     candidate = Candidate(
         graph=graph,
         evaluate=reference,
-        rounded=reference.rounded,
+        in_float32=reference.in_float32,
         reference="the file itself, one row at a time",
         rows=spread(real),
         threshold=threshold,
@@ -158,7 +158,7 @@ class _RowByRow:
         found = {name: np.concatenate([run[name] for run in runs]) for name in self._names}
         return self._scored(rows, found, np.float64)
 
-    def rounded(self, rows: Rows) -> Reference:
+    def in_float32(self, rows: Rows) -> Reference:
         """Return the same of many rows in one run, the score in float32: what rounding alone explains."""
         return self._scored(rows, self.together.run(_standardised(rows, self.scaling)), np.float32)
 

@@ -68,7 +68,7 @@ def export_checkpoint(
     candidate = Candidate(
         graph=graph_of(pipeline),
         evaluate=trained.evaluate,
-        rounded=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
+        in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,

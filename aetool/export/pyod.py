@@ -65,7 +65,7 @@ def export_pyod(
     candidate = Candidate(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
         evaluate=reference.evaluate,
-        rounded=reference.rounded,
+        in_float32=reference.in_float32,
         reference=reference.name,
         rows=spread(real),
         threshold=threshold,
