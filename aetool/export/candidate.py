@@ -79,9 +79,12 @@ class Candidate:
         return expected_outputs(self.evaluate, rows, self.threshold.value)
 
     def rounded(self, rows: Rows, expected: Reference) -> Reference:
-        """Return `expected`, moved by what float32 alone may move it, on rows as they are and one ulp away."""
+        """Return `expected`, moved by what float32 alone may move it, on rows as they are and one ulp away.
+
+        Whole numbers stay: they may be codes.
+        """
         away = np.random.default_rng(0).choice(np.array([-np.inf, np.inf], np.float32), rows.shape)
-        nudged = np.where(np.isfinite(rows), np.nextafter(rows, away), rows)
+        nudged = np.where(np.isfinite(rows) & (rows != np.round(rows)), np.nextafter(rows, away), rows)
         runs = [self.in_float32(rows), self.in_float32(nudged)]
         with np.errstate(invalid="ignore"):
             moved = {key: np.max([np.abs(run[key] - expected[key]) for run in runs], axis=0) for key in runs[0]}

@@ -159,8 +159,8 @@ def _notes_on(
     notes = []
     if threshold.rule["method"].startswith("quantile"):
         notes.append(
-            f"the threshold is to flag {threshold.rule['contamination']:.1%} of the {len(real):,} rows given; if the "
-            "module was trained on them, it flags more of new ones: give normal rows that it has not seen"
+            f"the threshold is to flag {threshold.rule['contamination']:.1%} of the {len(real):,} rows given; if "
+            "the module was trained on them, it flags more of new ones: give normal rows that it has not seen"
         )
     if given is not None and scaling is None and real.ndim == 2:
         variance = np.var(np.where(np.isfinite(real), real, 0.0), axis=0, dtype=np.float64)
