@@ -25,11 +25,11 @@ class Scorer(Protocol):
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     rows: int
-    reconstruction_error: float
-    """Median score of the rows (the normal ones, where there are labels)."""
+    median_score: float
+    """Of the rows (the normal ones, where there are labels), as the model defines its score."""
     reconstruction_rmse: float
-    """Root mean squared difference of features and reconstruction, raw units, same rows; missing cells and
-    categories left out."""
+    """Root mean squared difference of features and reconstruction in the units of the rows, all columns together,
+    same rows; missing cells and categories left out."""
     category_accuracy: float | None = None
     """Share of categories that the reconstruction names, same rows, missing cells left out."""
     anomalies: int | None = None
@@ -94,7 +94,7 @@ def evaluate(
     difference = difference[known]
     return Evaluation(
         rows=len(rows),
-        reconstruction_error=float(np.median(_ordered(score[normal]))),
+        median_score=float(np.median(_ordered(score[normal]))),
         reconstruction_rmse=float(np.sqrt(np.mean(difference**2))) if difference.size else float("nan"),
         **figures,
     )

@@ -78,7 +78,7 @@ def test_nothing_flagged_has_no_precision() -> None:
 def test_errors_are_those_of_the_normal_rows() -> None:
     rows = np.array([[3.0, 4.0], [0.0, 0.0], [100.0, 100.0]])
     found = evaluate(Fixed([1, 3, 50]), rows, labels(0, 0, 1))
-    assert found.reconstruction_error == 2
+    assert found.median_score == 2
     assert found.reconstruction_rmse == pytest.approx(2.5)
 
 
@@ -88,4 +88,4 @@ def test_missing_cells_have_no_reconstruction_error() -> None:
 
 
 def test_a_few_scores_that_are_no_numbers_leave_the_median_a_number() -> None:
-    assert evaluate(Fixed([1, np.nan, 2]), np.zeros((3, 1))).reconstruction_error == 2
+    assert evaluate(Fixed([1, np.nan, 2]), np.zeros((3, 1))).median_score == 2

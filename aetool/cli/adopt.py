@@ -11,8 +11,6 @@ from aetool.cli.output import Result, reports
 from aetool.cli.parity import published
 from aetool.cli.rows import normal_rows
 
-NUMBERS = "N[,N...]|FILE.json"
-
 
 @click.command()
 @click.argument("model", type=options.PATH)
@@ -24,20 +22,7 @@ NUMBERS = "N[,N...]|FILE.json"
     "is rows.",
 )
 @options.publishing
-@click.option(
-    "--mean",
-    type=options.NumberList(),
-    metavar=NUMBERS,
-    help="The model takes (row - mean) / scale, put in front of it.",
-)
-@click.option("--scale", type=options.NumberList(), metavar=NUMBERS, help="See --mean.")
-@click.option(
-    "--minimum",
-    type=options.NumberList(),
-    metavar=NUMBERS,
-    help="The model takes (row - minimum) / (maximum - minimum), put in front of it.",
-)
-@click.option("--maximum", type=options.NumberList(), metavar=NUMBERS, help="See --minimum.")
+@options.scaling
 @click.option("--decoder", type=options.PATH, metavar="FILE.onnx", help="The decoder, where MODEL is the encoder.")
 @options.outputs
 @options.score

@@ -13,6 +13,13 @@ from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports, table
 from aetool.cli.rows import as_float32, check_rows, rows_for
 
+NAMES = {
+    "median_score": "median score of normal rows",
+    "reconstruction_rmse": "reconstruction RMSE, in the rows' units",
+    "auroc": "AUROC",
+}
+"""Of figures, for people."""
+
 
 @click.command()
 @click.argument("model", type=options.PATH)
@@ -38,7 +45,7 @@ def evaluate(
 
     MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
     another array in it. Without --label there are no anomalies to tell apart, and it gives the
-    reconstruction error alone.
+    median score and the root mean squared error of the reconstructions, in the units of the rows.
 
     With --compression the embeddings of a bundle are rounded to fp16 and int8 and decoded again: what a machine
     that encodes and sends saves, and what one that decodes gets.
@@ -72,13 +79,15 @@ def evaluate(
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
+    definition = None if threshold is None else scorer.manifest.score["definition"]
     found = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
     document = {key: value for key, value in asdict(found).items() if value is not None}
 
     def show(out: Console) -> None:
-        out.print(facts([(key.replace("_", " "), _text(value)) for key, value in document.items()]))
+        named = [(NAMES.get(key, key.replace("_", " ")), _text(value)) for key, value in document.items()]
+        out.print(facts([*named, *([("score", definition)] if definition else [])]))
 
-    return Result({"model": str(model), **document}, show)
+    return Result({"model": str(model), **document, **({"score": definition} if definition else {})}, show)
 
 
 def _compression(

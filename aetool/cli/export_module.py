@@ -19,6 +19,7 @@ def module_options(command: Any) -> Any:
         options.columns,
         options.label,
         options.score,
+        options.scaling,
         click.option(
             "--latent", type=click.Choice(["mean"]), help="Export a variational autoencoder by its mean."
         ),

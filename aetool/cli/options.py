@@ -130,6 +130,24 @@ outputs = click.option(
 )
 
 
+SCALING = ("mean", "scale", "minimum", "maximum")
+_NUMBERS = "N[,N...]|FILE.json"
+
+
+def scaling(command: Any) -> Any:
+    """SCALING: what goes in front of a model that was trained on scaled rows."""
+    for name, text in reversed(
+        (
+            ("mean", "The model takes (row - mean) / scale: one number, one a column, or one a channel."),
+            ("scale", "See --mean."),
+            ("minimum", "The model takes (row - minimum) / (maximum - minimum); instead of --mean and --scale."),
+            ("maximum", "See --minimum."),
+        )
+    ):
+        command = click.option(f"--{name}", type=NumberList(), metavar=_NUMBERS, help=text)(command)
+    return command
+
+
 def budget(command: Any) -> Any:
     """The options that become `aetool.budget.Budget`."""
     for decorate in (

@@ -26,10 +26,11 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
         "threshold": manifest.threshold,
         "files": {file: record.size for file, record in manifest.files.items()},
         "parity": [record_of(record) for record in exported.parity],
-        "notes": exported.notes,
+        "notes": list(exported.notes),
     }
     for note in exported.notes:
-        say(f"{output.name}: {note}")
+        say(f"{note[:1].upper()}{note[1:]}")
+    rows = figures.get("rows", "real")
 
     def show(out: Console) -> None:
         if verbose:
@@ -43,7 +44,7 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
                     ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
                     (
                         "proven",
-                        f"to compute what {figures['reference']} does: {golden:,} real rows, and out of range; "
+                        f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
                         f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
                         f"{figures['flipped_decisions']} decisions flipped",
                     ),

@@ -125,7 +125,7 @@ def adopt(
         options.contamination,
         given,
         rows="the rows given",
-        rounding=rounding_of(known, reference.rounded(real[: cost.rows(ROUNDED_ROWS)])),
+        rounding=rounding_of(known, reference.in_float32(real[: cost.rows(ROUNDED_ROWS)])),
     )
     notes = [*_notes(stated, scaling, options, reading)]
     if flat is not None:
@@ -136,16 +136,15 @@ def adopt(
     candidate = Candidate(
         graph=graph,
         evaluate=reference,
-        rounded=reference.rounded,
+        in_float32=reference.in_float32,
         reference="the file itself, one row at a time",
         rows=spread(real),
         threshold=threshold,
-        score=score_rule(reading.score),
+        score=score_rule(reading.score, scaled=scaling is not None),
         features=features,
         provenance={
             "adopted": " and ".join(Path(file).name for file in (model, reading.decoder) if file is not None),
             "producer": original.producer_name or "unknown",
-            **({"scaling": "inside"} if scaling is not None else {}),
         },
         baseline=given_baseline(real, features, known["score"]),
         cost=cost,
@@ -272,7 +271,7 @@ class _RowByRow:
         }
         return self._scored(rows, found, np.float64)
 
-    def rounded(self, rows: Rows) -> Reference:
+    def in_float32(self, rows: Rows) -> Reference:
         """Return the same of many rows in one run, the score in float32: what rounding alone explains."""
         run = self.together.run(_standardised(rows, self.scaling))
         return self._scored(rows, {name: self._of_rows(run, name, rows) for name in self._names}, np.float32)

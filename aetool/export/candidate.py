@@ -52,7 +52,7 @@ class Candidate:
     """features -> embedding (if there is one), reconstruction, score, is_anomaly."""
     evaluate: Callable[[Rows], Reference]
     """The reference, in float64 where that is possible: rows -> embedding, reconstruction, score."""
-    rounded: Callable[[Rows], Reference]
+    in_float32: Callable[[Rows], Reference]
     """The same in float32, by other kernels than those that run the graph: what rounding alone explains."""
     reference: str
     """What the reference is, for people."""
@@ -77,6 +77,18 @@ class Candidate:
     def expected(self, rows: Rows) -> Reference:
         """The reference outputs for `rows`, decisions included."""
         return expected_outputs(self.evaluate, rows, self.threshold.value)
+
+    def rounded(self, rows: Rows, expected: Reference) -> Reference:
+        """Return `expected`, moved by what float32 alone may move it, on rows as they are and one ulp away.
+
+        Whole numbers stay: they may be codes.
+        """
+        away = np.random.default_rng(0).choice(np.array([-np.inf, np.inf], np.float32), rows.shape)
+        nudged = np.where(np.isfinite(rows) & (rows != np.round(rows)), np.nextafter(rows, away), rows)
+        runs = [self.in_float32(rows), self.in_float32(nudged)]
+        with np.errstate(invalid="ignore"):
+            moved = {key: np.max([np.abs(run[key] - expected[key]) for run in runs], axis=0) for key in runs[0]}
+            return {key: expected[key] + value for key, value in moved.items()}
 
     @property
     def identity(self) -> str:

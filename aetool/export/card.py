@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from aetool.manifest import Manifest
 
 
@@ -26,39 +28,53 @@ def model_card(manifest: Manifest) -> str:
         f"largest range-scaled difference to {figures['reference']} {figures['max_scaled_difference']:.1e}, "
         f"{figures['flipped_decisions']} decisions flipped"
     )
+    # A float32 number in as few digits as tell it from its neighbours: with fewer, a row between would be judged
+    # otherwise by whoever types it.
+    threshold = f"{np.float32(manifest.threshold['value'])!s}"
+    tabular = "pipeline_tag: tabular-classification\n" if len(manifest.input_shape) == 1 else ""
     tools = ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())
     return f"""---
 library_name: aetool
-pipeline_tag: tabular-classification
-tags: [autoencoder, anomaly-detection, onnx]
+{tabular}tags: [autoencoder, anomaly-detection, onnx]
 model_name: {json.dumps(manifest.name, ensure_ascii=False)}
 ---
 
 # {_escape(manifest.name)}
 
 An autoencoder in ONNX: rows of shape {_shape(manifest.input_shape)}, embeddings of shape
-{_shape(manifest.embedding_shape)}. Rows and reconstructions are in raw units; scaling is inside the graphs.
+{_shape(manifest.embedding_shape)}. {_units(manifest)}
 
 ```python
 import aetool
 
 model = aetool.load({json.dumps(manifest.name, ensure_ascii=False)})
 model.score(rows)   # (rows, {_shape(manifest.input_shape)}) -> (rows,), higher is more abnormal
-model.detect(rows)  # score above {manifest.threshold["value"]:.6g}, or not a number
+model.detect(rows)  # score above {threshold}, or not a number
 ```
 
 | | |
 | --- | --- |
 | features | {columns or "no table"} |{listed}
 | score | {manifest.score["definition"]} |
-| threshold | {manifest.threshold["value"]:.6g}: {chosen} |
+| threshold | {threshold}: {chosen} |
 | made from | {_origin(manifest.provenance)} |
 | proven | {proven} |
 | opset | {manifest.opset} (IR {manifest.ir_version}) |
 | made with | {tools} |
 {_precisions(manifest)}
-`aetool verify` runs golden.npz, real rows with the outputs that PyTorch gave for them, on the machine at hand.
+`aetool verify` runs golden.npz on the machine at hand: rows, with what the reference gave for them
+({figures["reference"]}).
 """
+
+
+def _units(manifest: Manifest) -> str:
+    """What the numbers of rows and reconstructions are in."""
+    if manifest.score.get("scaled", "training" in manifest.provenance):
+        return "Rows and reconstructions are in raw units; scaling is inside the graphs."
+    return (
+        "Rows are what the model itself takes, reconstructions are in the same units: nothing is scaled, and "
+        "large columns weigh more in the score."
+    )
 
 
 def _origin(provenance: Mapping[str, Any]) -> str:

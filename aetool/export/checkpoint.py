@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ from aetool.parity import compare_graph
 
 FOLDING_TOLERANCE = 2e-6
 """Range-scaled difference that folding may cost; a fifth of what verification allows."""
-SCORE = {
+SCORE: dict[str, Any] = {
     "kind": "mse",
     "definition": "mean over features of the squared difference between the standardised row and its "
     "reconstruction",
+    "scaled": True,
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
 }
@@ -67,7 +69,7 @@ def export_checkpoint(
     candidate = Candidate(
         graph=graph_of(pipeline),
         evaluate=trained.evaluate,
-        rounded=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
+        in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,
@@ -94,7 +96,7 @@ def export_checkpoint(
     return publish_candidate(candidate, path, options, otherwise=in_double)
 
 
-def _score(trained: TrainedAutoencoder) -> dict[str, str]:
+def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
     """The manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""

@@ -1,7 +1,7 @@
 """Evidence that a module is a function of each row alone, before it is traced; and the module as a reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,38 +32,27 @@ class ModuleReference:
 
     evaluate: "Evaluate"
     """In float64, or in float32 where its forward allows nothing else."""
-    rounded: "Evaluate"
-    """In float32: what rounding alone explains."""
+    in_float32: "Evaluate"
     name: str
     cost: RowCost
 
     def scores(self, rows: Rows) -> Reference:
         """Return the outputs for all `rows`; in float32 where that is what the cost of a row allows."""
         costly = len(rows) * self.cost.multiply_adds > WORK
-        return (
-            Evaluate(self.rounded.module, torch.float32, self.cost.batch)(rows) if costly else self.evaluate(rows)
-        )
+        return self.in_float32(rows) if costly else self.evaluate(rows)
 
 
 def reference_of(scored: ScoredModule, sample: Tensor) -> ModuleReference:
     """Return the module in float64, or in float32 where its forward makes float32 tensors of its own."""
-    single = scored.as_reference(torch.float32)
-    double = Evaluate(scored.as_reference(torch.float64), torch.float64)
+    single = Evaluate(scored.as_reference(torch.float32), torch.float32)
+    evaluate, name = Evaluate(scored.as_reference(torch.float64), torch.float64), "PyTorch in float64"
     try:
-        cost = double.cost(sample[:1])
-        double(sample.numpy())
+        cost = evaluate.cost(sample[:1])
+        evaluate(sample.numpy())
     except ExportError:
-        evaluate = Evaluate(single, torch.float32)
-        cost, name, nudged = evaluate.cost(sample[:1]), "PyTorch in float32", True
-    else:
-        evaluate, name, nudged = double, "PyTorch in float64", False
+        evaluate, name, cost = single, "PyTorch in float32", single.cost(sample[:1])
     block = 1 if len(sample) == 1 else cost.batch
-    return ModuleReference(
-        Evaluate(evaluate.module, evaluate.dtype, block),
-        Evaluate(single, torch.float32, block, nudged=nudged),
-        name,
-        cost,
-    )
+    return ModuleReference(replace(evaluate, block=block), replace(single, block=block), name, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +63,8 @@ class Evaluate:
     dtype: torch.dtype
     block: int = 1
     """Rows at once."""
-    nudged: bool = False
-    """Whether each number is first moved to a neighbour: without a float64, what rounding does shows so alone."""
 
     def __call__(self, rows: Rows) -> Reference:
-        if self.nudged:
-            away = np.random.default_rng(0).choice(np.array([-np.inf, np.inf], np.float32), rows.shape)
-            rows = np.where(np.isfinite(rows), np.nextafter(rows, away), rows)
         # What forward makes itself (an initial state, say) then has the right type as well.
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
@@ -162,7 +146,7 @@ def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Mo
     if len(sample) == 1:
         return  # the module takes no more
     evaluate, rows = reference.evaluate, sample.numpy()
-    together = Evaluate(evaluate.module, evaluate.dtype, CROWD_ROWS)
+    together = replace(evaluate, block=CROWD_ROWS)
     # A forward may branch on the size of its batch, or on what stands in it.
     crowd = np.resize(rows, (reference.cost.rows(CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
     _require_apart(type(module).__name__, evaluate, together, [rows, crowd, *_mixtures(together, rows)])
@@ -181,7 +165,7 @@ def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
 
 
 def _require_apart(kind: str, evaluate: Evaluate, together: Evaluate, batches: Sequence[Rows]) -> None:
-    alone = Evaluate(evaluate.module, evaluate.dtype, 1)
+    alone = replace(evaluate, block=1)
     for rows in batches:
         distinct = np.unique(rows, axis=0)  # a crowd repeats its rows
         singles = {row.tobytes(): i for i, row in enumerate(distinct)}

@@ -105,12 +105,12 @@ def export_module(
                 options.contamination,
                 options.threshold,
                 rows="the rows given",
-                rounding=rounding_of(known, reference.rounded(real[: reference.cost.rows(ROUNDED_ROWS)])),
+                rounding=rounding_of(known, reference.in_float32(real[: reference.cost.rows(ROUNDED_ROWS)])),
             )
         candidate = Candidate(
             graph=traced(scored.in_float32(), threshold, sample, options),
             evaluate=reference.evaluate,
-            rounded=reference.rounded,
+            in_float32=reference.in_float32,
             reference=reference.name,
             rows=spread(real),
             threshold=threshold,
@@ -159,8 +159,8 @@ def _notes_on(
     notes = []
     if threshold.rule["method"].startswith("quantile"):
         notes.append(
-            f"the threshold is a quantile of the {len(real):,} rows given: if the module was trained on them, it "
-            "flags more than that share of new rows; give normal rows that it was not trained on"
+            f"the threshold is to flag {threshold.rule['contamination']:.1%} of the {len(real):,} rows given; if "
+            "the module was trained on them, it flags more of new ones: give normal rows that it has not seen"
         )
     if given is not None and scaling is None and real.ndim == 2:
         variance = np.var(np.where(np.isfinite(real), real, 0.0), axis=0, dtype=np.float64)
@@ -235,12 +235,13 @@ def spread(rows: Rows) -> Rows:
     return picked
 
 
-def score_rule(score: Score, *, scaled: bool = False) -> dict[str, str]:
+def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:
     """The manifest's definition of a score."""
     definition = SCORES[score].replace("the input", "the scaled input") if scaled else SCORES[score]
     return {
         "kind": score,
         "definition": definition,
+        "scaled": scaled,
         "direction": "higher is more abnormal",
         "is_anomaly": "not (score <= threshold)",
     }

@@ -30,7 +30,7 @@ from aetool.export.inner_values import inner_values
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import Manifest, Tolerances, Variant
-from aetool.parity import EXACT, PARTIAL, SCALED, OutputParity, summary
+from aetool.parity import EXACT, PARTIAL, SCALED, OutputParity, largest_difference, summary
 from aetool.publish import publish, record_files
 from aetool.runtime.admission import refusal
 from aetool.runtime.autoencoder import load
@@ -165,7 +165,7 @@ def publish_candidate(
                     **candidate.figures,
                     **({"left_out": left_out} if left_out else {}),
                     "reference": candidate.reference,
-                    "max_scaled_difference": max(record.max_scaled for record in parity),
+                    "max_scaled_difference": largest_difference(parity),
                     "flipped_decisions": sum(record.flipped or 0 for record in parity),
                     "bytes": {graph: len(content) for graph, content in graphs.items()},
                 },

@@ -73,11 +73,11 @@ def export_pyod(
     candidate = Candidate(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
         evaluate=reference.evaluate,
-        rounded=reference.rounded,
+        in_float32=reference.in_float32,
         reference=reference.name,
         rows=spread(real),
         threshold=threshold,
-        score=score_rule("euclidean"),
+        score=score_rule("euclidean", scaled=read.scored.scaled),
         features=features,
         provenance={"detector": read.kind, "torch": torch.__version__},
         baseline=given_baseline(real, features, scores),

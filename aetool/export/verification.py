@@ -128,18 +128,19 @@ def _where_accepted(expected: Reference) -> Reference:
     compared: list[str] = [key for key in ("embedding", "reconstruction") if key in expected]
     parts = [expected[key].reshape(len(expected[key]), -1) for key in compared]
     accepted = np.all([np.isfinite(part).all(axis=1) for part in parts], axis=0)
-    kept = {
+    kept: Reference = {
         key: np.where(accepted.reshape(-1, *[1] * (expected[key].ndim - 1)), expected[key], np.nan)
         for key in compared
     }
-    rest = {key: np.full(value.shape, np.nan) for key, value in expected.items() if key not in compared}
+    rest: Reference = {key: np.full(value.shape, np.nan) for key, value in expected.items() if key not in compared}
     return {**rest, **kept, "is_anomaly": expected["is_anomaly"]}
 
 
 def _references(candidate: Candidate, rows: Rows, *, required: bool) -> tuple[Reference, Reference] | None:
-    """The reference's outputs and its own float32's; None where it does not take such rows."""
+    """The reference's outputs, and moved as far as float32 moves them; None where it does not take such rows."""
     try:
-        return candidate.expected(rows), candidate.rounded(rows)
+        expected = candidate.expected(rows)
+        return expected, candidate.rounded(rows, expected)
     except ExportError:
         if required:
             raise

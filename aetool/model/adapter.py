@@ -72,7 +72,8 @@ class AdaptedModule(nn.Module):
         if outputs and not named:  # none of the outputs named is an embedding: none is wanted
             self.has_embedding = False
             return
-        lost = self._parts_differ({"real": sample, **others})
+        ways = f"{decoder or 'decoder'}({encoder or 'encoder'}(x))"
+        lost = self._parts_differ({"real": sample, **others}, ways)
         if lost is None:
             self._way = self._through_parts
         elif encoder is not None and decoder is None and isinstance(self._encode, nn.Module):
@@ -179,22 +180,22 @@ class AdaptedModule(nn.Module):
                 f"mean has {shapes[0]}; decode must give the shape of the batch"
             )
 
-    def _parts_differ(self, batches: Mapping[str, Tensor]) -> str | None:
-        """Why decoder(encoder(x)) cannot stand for forward; None where it gives the same on every batch."""
+    def _parts_differ(self, batches: Mapping[str, Tensor], ways: str) -> str | None:
+        """Why decoder(encoder(x)), called `ways`, cannot stand for forward; None where it gives the same."""
         if self._encode is None or self._decode is None:
-            return f"{type(self.module).__name__} has no such parts"
+            return f"{type(self.module).__name__} has no parts for {ways}"
         double = copy.deepcopy(self).double()
         before = torch.get_default_dtype()
         try:
             torch.set_default_dtype(torch.float64)
-            return double._difference(batches, torch.float64, SAME_IN_DOUBLE)
+            return double._difference(batches, ways, torch.float64, SAME_IN_DOUBLE)
         except _NotInDoubleError:
             torch.set_default_dtype(before)
-            return self._difference(batches, torch.float32, SAME)
+            return self._difference(batches, ways, torch.float32, SAME)
         finally:
             torch.set_default_dtype(before)
 
-    def _difference(self, batches: Mapping[str, Tensor], dtype: torch.dtype, same: float) -> str | None:
+    def _difference(self, batches: Mapping[str, Tensor], ways: str, dtype: torch.dtype, same: float) -> str | None:
         for name, batch in batches.items():
             rows = batch.to(dtype)
             with torch.no_grad():
@@ -207,11 +208,11 @@ class AdaptedModule(nn.Module):
                 try:
                     embedding, reconstruction = self._through_parts(rows)
                     if not isinstance(embedding, Tensor) or not isinstance(reconstruction, Tensor):
-                        return "they do not give one tensor each"
+                        return f"{ways} gives no single tensors"
                 except Exception as error:  # noqa: BLE001 - parts that do not fit together are no parts
-                    return f"the one after the other fails ({reason_of(error, 120)})"
+                    return f"{ways} fails ({reason_of(error, 120)})"
             if reconstruction.shape != expected.shape or not _equal(reconstruction, expected, same):
-                return f"the one after the other does not give what forward gives on {name} rows"
+                return f"{ways} is not what forward gives on {name} rows"
         return None
 
 
@@ -243,8 +244,8 @@ def _no_embedding(lost: str, encoder: object, reconstruction: str, beside: Seque
         )
     if isinstance(encoder, nn.Module):
         return (
-            f"no embedding: of encoder and decoder, {lost}; --encoder encoder takes what the encoder gives inside "
-            "forward, --outputs reconstruction says that none is wanted"
+            f"no embedding: {lost}; --encoder encoder takes what the encoder gives inside forward, --outputs "
+            "reconstruction says that none is wanted"
         )
     return (
         "no embedding: forward returns the reconstruction alone; name the parts with --encoder and --decoder, or "

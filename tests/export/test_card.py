@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aetool.bundle import Bundle
@@ -44,7 +45,7 @@ def test_facts_are_those_of_the_manifest(bundle: Path) -> None:
     provenance, rule = manifest.provenance, manifest.threshold
     assert facts["opset"] == f"{manifest.opset} (IR {manifest.ir_version})"
     assert f"{provenance['rows_trained']} rows of `cancer.csv`, seed 0, 8 epochs" in facts["made from"]
-    shown = f"{rule['value']:.6g}: {rule['method']}, flags {rule['flagged_share']:.2%} of"
+    shown = f"{np.float32(rule['value'])!s}: {rule['method']}, flags {rule['flagged_share']:.2%} of"
     assert facts["threshold"].startswith(shown)
     assert "0 decisions flipped" in facts["proven"]
     assert "`c0`, `c1`" in facts["features"]
@@ -60,3 +61,35 @@ def test_odd_names_do_not_break_it(bundle: Path, name: str) -> None:
     assert "ud83d" not in header["model_name"]
     assert len([line for line in body if line.startswith("# ")]) == 1
     assert cells(body)["features"].count("`") == 6
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_units_are_said_as_they_are(scaled: bool, bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    card = model_card(manifest._replace(score={**manifest.score, "scaled": scaled}))
+    assert ("raw units; scaling is inside the graphs" in card) is scaled
+    assert ("nothing is scaled" in card) is not scaled
+
+
+def test_a_bundle_of_an_older_aetool_says_what_it_said(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    score = {key: value for key, value in manifest.score.items() if key != "scaled"}
+    assert "raw units; scaling is inside" in model_card(manifest._replace(score=score))
+    assert "nothing is scaled" in model_card(manifest._replace(score=score, provenance={"module": "Net"}))
+
+
+def test_only_tables_are_called_tabular_and_the_reference_is_named(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    header, _ = header_and_body(model_card(manifest._replace(input_shape=(3, 8, 8))))
+    assert "pipeline_tag" not in header
+    fp32 = manifest.variants["fp32"]
+    adopted = fp32._replace(figures={**fp32.figures, "reference": "the file itself, one row at a time"})
+    assert "(the file itself, one row at a time)" in model_card(manifest._replace(variants={"fp32": adopted}))
+
+
+@pytest.mark.parametrize("value", [0.1, 2.41868034, 1e-30, 123456.78])
+def test_the_threshold_is_shown_as_exactly_as_float32_holds_it(value: float, bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    held = float(np.float32(value))
+    _, body = header_and_body(model_card(manifest._replace(threshold={**manifest.threshold, "value": held})))
+    assert np.float32(cells(body)["threshold"].split(":")[0]) == np.float32(value)
