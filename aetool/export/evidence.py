@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aetool.errors import ExportError, reason_of
 from aetool.export.candidate import WORK, Reference, RowCost, Rows, out_of_range
-from aetool.export.probes import probes
+from aetool.export.probes import FEW, probes
 from aetool.model.adapter import has_mean, own_copy
 from aetool.model.pipeline import evaluate_rows
 from aetool.model.scored import ScoredModule
@@ -155,7 +155,7 @@ def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Mo
 def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
     """Rows of other kinds that the module takes, with real ones between them."""
     found = []
-    for rows in [out_of_range(sample, sample), *(probe.rows for probe in probes(sample, 3) if probe.finite)]:
+    for rows in [out_of_range(sample, sample), *(probe.rows for probe in probes(sample, FEW) if probe.finite)]:
         try:
             together(rows[:1])
         except ExportError:

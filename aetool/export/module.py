@@ -19,7 +19,7 @@ from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
 from aetool.export.compatibility import target
 from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
-from aetool.export.probes import probes
+from aetool.export.probes import FEW, probes
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.stated import given_scaling
 from aetool.export.threshold import Threshold, choose_threshold, rounding_of
@@ -138,7 +138,10 @@ def _scored(
         encoder=reading.encoder,
         decoder=reading.decoder,
         latent=reading.latent,
-        others={probe.name: torch.from_numpy(probe.rows) for probe in probes(standard, len(sample))},
+        others={
+            probe.name: torch.from_numpy(probe.rows[: len(sample)])
+            for probe in probes(standard, max(FEW, len(sample)))
+        },
     )
     return ScoredModule(network, reading.score, scaling), some_rows(real)[: len(sample)]
 
