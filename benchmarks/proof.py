@@ -180,7 +180,7 @@ def main() -> None:
     passed = [name for name, said in graphs.items() if said == "published"]
     passed += [name for name, said in modules.items() if said.startswith("WRONG")]
     print(
-        f"\nhonest: {len(found['refused'])} of {found['modules']} refused; {found['below_the_loss']} below the loss"
+        f"\nhonest: {len(found['refused'])} of {found['modules']} refused, {found['below_the_loss']} well trained"
         f"\nfaulty: {len(passed)} of {len(graphs) + len(modules)} published as equal: {passed}"
     )
     print(Counter(said.partition(":")[0] for said in [*graphs.values(), *modules.values()]))

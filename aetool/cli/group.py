@@ -50,6 +50,9 @@ class AetoolGroup(click.Group):
         except (AetoolError, OSError, MemoryError) as error:
             message = _message(error)
             fail(message)
+            if "--verbose" in arguments:
+                for note in getattr(error, "__notes__", ()):
+                    say(note)
             code = _report(error, message, FAILED, arguments)
         sys.exit(code if isinstance(code, int) else 0)
 

@@ -84,8 +84,9 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
     with torch.no_grad():
         count = len(module(sample))
     shapes = {"features": {0: torch.export.Dim(BATCH)}} if dynamic else None
+    said = io.StringIO()
     try:
-        with _quiet():
+        with _quiet() as said:
             program = torch.onnx.export(
                 module,
                 (sample,),
@@ -99,10 +100,28 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
     except Exception as error:  # the exporter's errors share no base: tracing, translation, conversion
         if dynamic:
             return None
-        reason = " ".join(str(error.__cause__ or error).split())[:300]
-        raise ExportError(f"torch.onnx.export refuses the model: {reason}; simplify its forward") from error
+        cause = error.__cause__ or error
+        refused = ExportError(
+            f"torch.onnx.export refuses the model: {_first_sentence(str(cause))}; {_remedy_of(str(cause))} "
+            "(--verbose shows all that it said)"
+        )
+        refused.add_note(f"{said.getvalue()}\n{cause}".strip())
+        raise refused from error
     assert program is not None
     return program.model_proto
+
+
+def _first_sentence(text: str) -> str:
+    """The first line that says something."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    first = next((line for line in lines if line), "no reason given")
+    return first.removesuffix("See the stack trace for more information.").rstrip(". ")[:200]
+
+
+def _remedy_of(text: str) -> str:
+    if "data-dependent" in text or "guard on" in text or "GuardOnDataDependent" in text:
+        return "its forward branches on the values of the rows: decide for each row with torch.where"
+    return "write that part of its forward with other operators"
 
 
 def require_deployable(model: ModelProto, opset: int) -> None:
@@ -224,16 +243,17 @@ def _drop_traces(model: ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's chatter (missing torchvision, its own deprecations) from the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+def _quiet() -> Iterator[io.StringIO]:
+    """Keep the exporter's chatter from the user's terminal; it is what is given."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    said = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
-            yield
+            yield said
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -86,7 +86,7 @@ class AdaptedModule(nn.Module):
             )
         else:
             self.has_embedding = False
-            self.notes += (_no_embedding(lost, self._encode, self._roles.reconstruction, beside),)
+            self.notes += (self._no_embedding(lost, sample, beside),)
 
     def forward(self, features: Tensor) -> Both:
         """(batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
@@ -151,13 +151,34 @@ class AdaptedModule(nn.Module):
         return mean, _as_rows(self.module.decode(mean), features)  # type: ignore[operator]
 
     def _require_inside(self, sample: Tensor, encoder: str) -> None:
-        with torch.no_grad():
-            embedding, _ = self._through_inside(sample)
-        if not isinstance(embedding, Tensor) or embedding.ndim < 2 or len(embedding) != len(sample):
+        if not self._gives_inside(sample):
             raise ExportError(
                 f"--encoder {encoder}: inside forward it must be called once and give one tensor, the batch in "
-                "front; name another part, or let forward return the embedding"
+                "front; name another part, or let forward return (embedding, reconstruction)"
             )
+
+    def _gives_inside(self, sample: Tensor) -> bool:
+        """Whether the encoder, called by forward, gives one tensor with the batch in front."""
+        with torch.no_grad():
+            embedding, _ = self._through_inside(sample)
+        return isinstance(embedding, Tensor) and embedding.ndim >= 2 and len(embedding) == len(sample)
+
+    def _no_embedding(self, lost: str, sample: Tensor, beside: Sequence[str]) -> str:
+        """Why the bundle has no encoder, and what brings it."""
+        unwanted = "--outputs reconstruction says that none is wanted"
+        if beside:
+            return (
+                f"no embedding: output {' or '.join(beside)} may be it; name it, as in --outputs "
+                f"reconstruction={self._roles.reconstruction},embedding={beside[0]}"
+            )
+        if isinstance(self._encode, nn.Module) and self._gives_inside(sample):
+            return f"no embedding: {lost}; --encoder encoder takes what it gives inside forward, {unwanted}"
+        if self._encode is not None:
+            return f"no embedding: {lost}; let forward return (embedding, reconstruction); {unwanted}"
+        return (
+            "no embedding: forward returns the reconstruction alone; name its parts with --encoder and --decoder; "
+            + unwanted
+        )
 
     def _require_shapes(self, sample: Tensor) -> None:
         with torch.no_grad():
@@ -233,24 +254,6 @@ def _equal(found: Tensor, expected: Tensor, same: float) -> bool:
     size = torch.where(finite, expected, 0.0).abs().flatten(1).amax(1)
     difference = torch.where(finite, (found - expected).abs(), 0.0).flatten(1).amax(1)
     return bool((difference <= same * size.clamp(min=1e-30)).all())
-
-
-def _no_embedding(lost: str, encoder: object, reconstruction: str, beside: Sequence[str]) -> str:
-    """Why the bundle has no encoder, and what brings it."""
-    if beside:
-        return (
-            f"no embedding: output {' or '.join(beside)} may be it; name it, as in --outputs "
-            f"reconstruction={reconstruction},embedding={beside[0]}"
-        )
-    if isinstance(encoder, nn.Module):
-        return (
-            f"no embedding: {lost}; --encoder encoder takes what the encoder gives inside forward, --outputs "
-            "reconstruction says that none is wanted"
-        )
-    return (
-        "no embedding: forward returns the reconstruction alone; name the parts with --encoder and --decoder, or "
-        "--outputs reconstruction if none is wanted"
-    )
 
 
 def _remedy_of(module: nn.Module, error: Exception) -> str:
