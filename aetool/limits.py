@@ -18,6 +18,9 @@ class Limits(NamedTuple):
     """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
     hard_links: bool = False
     """Whether files may have other names, outside of the bundle: some package managers install by such links."""
+    symbolic_links: bool = False
+    """Whether files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
+    lead from `snapshots/` to `blobs/` of one model cache."""
 
 
 DEFAULT_LIMITS = Limits()

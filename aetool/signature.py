@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import BundleError, DependencyError, InputError, OutputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE
 from aetool.reading import read_inside, sha256
 from aetool.strict_json import no_constant, unique_keys
@@ -77,7 +78,9 @@ def sign(manifest: bytes, private_key: str | Path) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) -> None:
+def require_signed(
+    bundle: str | Path, manifest: bytes, public_key: str | Path, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Refuse a bundle whose manifest, as read, was not signed with the private half of `public_key`.
 
     Raises:
@@ -89,7 +92,9 @@ def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) 
     key, bundle = _key(public_key, "public"), Path(bundle)
     where = bundle / SIGNATURE
     try:
-        text = read_inside(bundle, SIGNATURE, _MAX_BYTES)
+        text = read_inside(
+            bundle, SIGNATURE, _MAX_BYTES, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
+        )
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle}: is not signed, and a signature is required; a variant added later takes the signature "

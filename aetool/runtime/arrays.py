@@ -1,6 +1,5 @@
 """From whatever the caller has to rows that onnxruntime reads correctly."""
 
-import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -183,8 +182,9 @@ def _from_columns(
 
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
+    from aetool.nearest import hint  # here: it starts slowly, and mistakes alone need it
+
     others = [str(other) for other in found[:_COMPARED]]
-    hint = importlib.import_module("aetool.nearest").hint  # here: it starts slowly, and mistakes alone need it
     return _and_more([f"{name!r}{hint(name, others)}" for name in missing[:_SHOWN]], len(missing))
 
 

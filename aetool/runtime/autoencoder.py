@@ -1,7 +1,6 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
 import ctypes
-import importlib
 import math
 import os
 import threading
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle import Bundle, tuning_file
-from aetool.errors import InputError
+from aetool.errors import BundleError, InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
 from aetool.reading import AnyPath, absolute_path
@@ -26,6 +25,7 @@ from aetool.runtime.opening import Opener
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
 
 if TYPE_CHECKING:
+    from aetool.runtime.device_graph import DeviceGraph
     from aetool.runtime.explanation import Explanation
     from aetool.runtime.placement import NodePlacement
     from aetool.runtime.reasons import Reason
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None]
+_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None, bool]
+_State = tuple[_Arguments, tuple[str, float, dict[str, str]]]
+"""Of a pickle: how to open the bundle, and what must be the same there; see `_identity`."""
 Segments = NDArray[np.int64]
 
 COMPUTED: dict[str, tuple[str, str | None]] = {
@@ -58,7 +60,8 @@ class AutoencoderSession:
 
     Results are the caller's own memory: new, or the array given as `out`.
 
-    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
+    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path, and refuses
+    another bundle that was published there meanwhile.
 
     Raises:
         InputError: the rows do not fit the model; the message names the expected shape.
@@ -75,6 +78,7 @@ class AutoencoderSession:
         settings: Settings | None = None,
         limits: Limits | None = DEFAULT_LIMITS,
         require_signature: AnyPath | None = None,
+        preload: bool = False,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -93,6 +97,8 @@ class AutoencoderSession:
             limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
                 bundles whose author is trusted like the author of a program.
             require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
+            preload: open every graph now, not at its first use: whatever becomes of the directory, this process goes
+                on with the bundle that it opened.
 
         Raises:
             BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
@@ -108,11 +114,13 @@ class AutoencoderSession:
             )
         key = None if require_signature is None else absolute_path(require_signature)
         self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
-        self._arguments = (self._bundle.where, provider, precision, threads, settings, limits, key)
+        where = self._bundle.where
+        self._arguments: _Arguments = (where, provider, precision, threads, settings, limits, key, preload)
         self._tuning: Tuning | None = None
         if settings is None and os.path.lexists(tuning_file(self._bundle.where)):
-            tuning = importlib.import_module("aetool.runtime.tuning")  # here: most bundles have none
-            self._tuning = tuning.find_tuning(self._bundle, provider, precision)
+            from aetool.runtime.tuning import find_tuning  # here: most bundles have none
+
+            self._tuning = find_tuning(self._bundle, provider, precision)
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
             provider, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision
@@ -120,13 +128,15 @@ class AutoencoderSession:
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[str, Graph | DeviceGraph] = {}
         """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
         """By a method of COMPUTED, or by a graph and None for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
+        if preload:
+            self._open_all()
 
     # What it is
 
@@ -241,12 +251,12 @@ class AutoencoderSession:
         Raises:
             InputError: the bundle was exported before there was an explainer.
         """
+        from aetool.runtime.explanation import Explanation  # here: few programs need it
+
         call = self._calls.get("explain") or self._call("explain")
         found = self.to_rows(features)
         outputs = call(found)
-        explanation = importlib.import_module("aetool.runtime.explanation")  # here: few programs need it
-        made: Explanation = explanation.Explanation(outputs["contribution"], outputs["reconstruction"], found)
-        return made
+        return Explanation(outputs["contribution"], outputs["reconstruction"], found)
 
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
         """For each row, the `count` features that contribute most to its score, the largest first, for people.
@@ -259,9 +269,9 @@ class AutoencoderSession:
         """
         if type(count) is not int or count < 1:
             raise InputError(f"count: expected an integer of 1 or more, found {count!r}; give how many to name")
-        reasons = importlib.import_module("aetool.runtime.reasons")  # here: few programs need it
-        found: list[list[Reason]] = reasons.reasons_of(self, features, count)
-        return found
+        from aetool.runtime.reasons import reasons_of  # here: few programs need it
+
+        return reasons_of(self, features, count)
 
     def segment(self, features: Any, *, out: Segments | None = None) -> Segments:
         """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
@@ -317,6 +327,12 @@ class AutoencoderSession:
                 self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
             return self._calls.setdefault(what, self._graphs[opened].caller(output))
 
+    def _open_all(self) -> None:
+        for method, (graph, _) in COMPUTED.items():
+            if graph in self.graphs:
+                self._call(method)
+                self._call((graph, None))
+
     def _converter(self, name: str) -> Callable[[Any], Floats]:
         # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
         if name == "decoder":
@@ -336,11 +352,19 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> _Arguments:
-        return self._arguments
+    def _identity(self) -> tuple[str, float, dict[str, str]]:
+        """What decides the results: the model, the threshold, and of each graph the hash of its file."""
+        manifest, variant = self._bundle.manifest, self._opener.variant
+        hashes = {graph: manifest.files[file].sha256 for graph, file in variant.files.items()}
+        return manifest.id, variant.threshold, hashes
 
-    def __setstate__(self, state: _Arguments) -> None:
-        path, provider, precision, threads, settings, limits, key = state
+    def __getstate__(self) -> _State:
+        # In the precision that was chosen: a tuning file that is there or not must not choose another one.
+        path, provider, _, *rest = self._arguments
+        return (path, provider, self._precision, *rest), self._identity()
+
+    def __setstate__(self, state: _State) -> None:
+        (path, provider, precision, threads, settings, limits, key, preload), pickled = state
         self.__init__(  # type: ignore[misc]
             path,
             provider=provider,
@@ -349,7 +373,17 @@ class AutoencoderSession:
             settings=settings,
             limits=limits,
             require_signature=key,
+            preload=preload,
         )
+        found = self._identity()
+        added = {graph: found[2][graph] for graph in found[2].keys() - pickled[2].keys()}  # by aetool segment
+        if found != (*pickled[:2], {**pickled[2], **added}):
+            self.close()
+            raise BundleError(
+                f"{path}: another bundle than the one that was pickled ({pickled[0][:12]} in {precision}, found "
+                f"{found[0][:12]}): it was replaced meanwhile; load it anew and pickle that, or publish each version "
+                "at a path of its own"
+            )
 
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
@@ -380,6 +414,7 @@ def load(
     intra_op_num_threads: int | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
     require_signature: AnyPath | None = None,
+    preload: bool = False,
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(
@@ -389,4 +424,5 @@ def load(
         intra_op_num_threads=intra_op_num_threads,
         limits=limits,
         require_signature=require_signature,
+        preload=preload,
     )

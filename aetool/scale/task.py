@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aetool.errors import InputError
+from aetool.errors import BundleError, InputError
 from aetool.runtime.autoencoder import AutoencoderSession, load
 
 GRAPHS = {"score": "detector", "encode": "encoder", "reconstruct": "autoencoder"}
@@ -23,12 +23,14 @@ class Task:
     precision: str = "auto"
     keep: tuple[str, ...] = ()
     """Columns carried through."""
+    results: str | None = None
+    """Fingerprint of what `describe` must give: another bundle, published at that path in mid-run, is refused."""
 
     def open(self, intra_op_num_threads: int | None = None) -> AutoencoderSession:
         """The bundle, opened.
 
         Raises:
-            BundleError, ProviderError: it cannot be opened here.
+            BundleError, ProviderError: it cannot be opened here, or is not the one that the run began with.
             InputError: its rows or its results are no table's.
         """
         model = load(
@@ -37,6 +39,10 @@ class Task:
             precision=self.precision,
             intra_op_num_threads=intra_op_num_threads,
         )
+        if self.results not in (None, fingerprint(self.describe(model))):
+            raise BundleError(
+                f"{self.bundle}: was replaced by another bundle since the run began; start it again with --overwrite"
+            )
         manifest = model.manifest
         shapes = [manifest.input_shape, *([manifest.embedding_shape] if self.command == "encode" else [])]
         if any(shape is not None and len(shape) != 1 for shape in shapes):
