@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, reason_of
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER
 from aetool.parity import EXACT, OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
@@ -19,7 +20,11 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def verify_bundle(
-    path: str | Path, *, provider: str = "auto", public_key: str | Path | None = None
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    public_key: str | Path | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[OutputParity]:
     """Check the hash of every file, then compare every graph in every precision with golden.npz.
 
@@ -27,6 +32,7 @@ def verify_bundle(
 
     Args:
         public_key: file of the key whose signature the bundle must bear; None asks for none.
+        limits: how much is read, see `load`.
 
     Returns:
         One record per precision, graph and output; `passed` of each tells the verdict.
@@ -35,11 +41,11 @@ def verify_bundle(
         BundleError: a file is missing, changed or foreign, a graph is not let in, or the signature is missing.
         ProviderError: the provider does not work here.
     """
-    bundle = Bundle.open_whole(path, public_key=public_key)
+    bundle = Bundle.open_whole(path, limits=limits, public_key=public_key)
     golden = read_golden(bundle)
     records = []
     for precision in bundle.manifest.variants:
-        with load(path, provider=provider, precision=precision) as model:
+        with load(path, provider=provider, precision=precision, limits=limits) as model:
             if model.manifest != bundle.manifest:
                 raise BundleError(f"{path}: was replaced by another bundle meanwhile; verify it again")
             records += run_all_graphs(model, golden["features"], golden, in_precision("golden", precision))
