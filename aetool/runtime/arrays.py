@@ -15,6 +15,7 @@ from aetool.runtime.categories import is_decimal, to_indexes
 
 Rows = NDArray[np.float32]
 
+_PLAIN = (np.ndarray, list, tuple, dict)
 _SHOWN = 10  # names in a message
 _COMPARED = 2000  # names among which the nearest is looked for: difflib is slow
 
@@ -46,6 +47,10 @@ def to_rows(
     array: Rows
     if _is_ready(data):
         array = data
+    elif type(data) not in _PLAIN and (remedy := _when_computed(data)) is not None:
+        raise InputError(
+            f"{what}: expected rows, found {type(data).__name__}, which holds none before it is computed; {remedy}"
+        )
     elif names and (found := column_names(data)) is not None:
         array = _from_columns(data, found, names, what, categories)
     else:
@@ -57,6 +62,25 @@ def to_rows(
             f"{what}: expected {_describe(shape)}, found {array.shape}; {_remedy(array, shape, what)}"
         )
     return array
+
+
+def _when_computed(data: Any) -> str | None:
+    """What to do about a plan to compute a table, such as polars' LazyFrame; None for what holds its rows.
+
+    What computes itself when it is asked for an array once, as dask's arrays do, is taken.
+    """
+    kind = type(data)
+    array, columns = hasattr(kind, "__array__"), hasattr(kind, "columns")
+    if hasattr(kind, "__dask_graph__") and data.__dask_graph__() is not None:
+        return None if array and not columns else "call .compute() first"  # asked for each column, it computes all
+    if array:
+        return None
+    if hasattr(kind, "agg") and not isinstance(data, Mapping) and not hasattr(kind, "collect"):
+        return "give the table itself, or what the aggregation of its groups or windows gives"
+    calls = (name for name in ("toPandas", "collect", "compute", "to_table", "read_all") if hasattr(kind, name))
+    if (call := next(calls, None)) is not None:
+        return f"call .{call}() first"
+    return "give a list of them" if hasattr(kind, "__next__") else None
 
 
 def _is_ready(data: Any) -> bool:
@@ -170,7 +194,14 @@ def _from_columns(
     for name in names:
         where = f"{what}, column {name!r}"
         known = categories.get(name)
-        column = _convert(get(name), where) if known is None else to_indexes(get(name), known, where)
+        try:
+            cells = get(name)
+        except Exception as error:  # of whatever was given
+            raise InputError(
+                f"{where}: {type(data).__name__} does not give it ({reason_of(error, 200)}); pass a table that holds "
+                "its columns"
+            ) from error
+        column = _convert(cells, where) if known is None else to_indexes(cells, known, where)
         columns.append(column.astype(np.float32, copy=False))
     shapes = {column.shape for column in columns}
     if len(shapes) != 1 or columns[0].ndim > 1:
