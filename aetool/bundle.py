@@ -94,8 +94,8 @@ class Bundle:
         """The content of one file, exactly as it was published.
 
         Raises:
-            BundleError: missing, truncated, changed, or not listed in the manifest; or the whole bundle was replaced
-                since it was opened.
+            BundleError: missing, truncated, changed, or not listed in the manifest; or the whole bundle was
+                replaced since it was opened.
         """
         try:
             return self._read_listed(name)
@@ -152,6 +152,12 @@ class Bundle:
                 f"{self.where}: has no precision {precision!r}; it has {', '.join(sorted(variants))}"
             )
         return variants[precision]
+
+    def identity(self, precision: str) -> tuple[str, float, dict[str, str]]:
+        """What decides results in `precision`: the model's id, the threshold, and the hash of each graph."""
+        variant = self.variant(precision)
+        hashes = {graph: self.manifest.files[file].sha256 for graph, file in variant.files.items()}
+        return self.manifest.id, variant.threshold, hashes
 
     def check_files(self) -> int:
         """Read every listed file and refuse any that is not listed; the number of files checked.
@@ -237,8 +243,7 @@ def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:
         ) from error
     except OSError as error:
         raise BundleError(
-            f"{os.path.join(path, name)}: cannot be read: {error.strerror or error}; "
-            f"{_remedy(error, path, name)}"
+            f"{os.path.join(path, name)}: cannot be read: {error.strerror or error}; {_remedy(error, path, name)}"
         ) from error
 
 

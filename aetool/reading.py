@@ -56,7 +56,7 @@ def read_inside(
                 moved = symbolic_links and linked_file(directory, name) != place
                 if not moved and still_there(place[0], descriptor):
                     raise
-        # The directory, or what a link stands for, was replaced after it was opened, and its files are gone: again.
+        # The directory, or what a link stands for, was replaced after it was opened, and its files are gone.
 
 
 def linked_file(directory: AnyPath, name: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from aetool.errors import BundleError, DependencyError, InputError, OutputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE
-from aetool.reading import read_inside, sha256
+from aetool.reading import AnyPath, read_inside, sha256
 from aetool.strict_json import no_constant, unique_keys
 
 try:
@@ -78,9 +78,7 @@ def sign(manifest: bytes, private_key: str | Path) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def require_signed(
-    bundle: str | Path, manifest: bytes, public_key: str | Path, limits: Limits = DEFAULT_LIMITS
-) -> None:
+def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits: Limits = DEFAULT_LIMITS) -> None:
     """Refuse a bundle whose manifest, as read, was not signed with the private half of `public_key`.
 
     Raises:
@@ -124,7 +122,7 @@ def require_signed(
         ) from error
 
 
-def _key(path: str | Path, half: str) -> Any:
+def _key(path: AnyPath, half: str) -> Any:
     expected = f"the {half} half of an Ed25519 key in PEM, not encrypted"
     try:
         with Path(path).open("rb") as stream:

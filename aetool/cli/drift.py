@@ -11,6 +11,7 @@ from aetool.cli import options, places
 from aetool.cli.group import DRIFTED
 from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.rows import rows_for
+from aetool.runtime.providers import ProviderName
 
 SHOWN = 12  # columns; --json has them all
 COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "bold red"}
@@ -23,7 +24,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @options.provider
 @options.precision
 @reports
-def drift(bundle: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
+def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     """Whether new rows are still what the model was made for.
 
     It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is

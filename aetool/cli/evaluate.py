@@ -12,6 +12,7 @@ from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.output import Result, facts, reports, table
 from aetool.cli.rows import as_float32, check_rows, rows_for
+from aetool.runtime.providers import ProviderName
 
 
 @click.command()
@@ -28,7 +29,7 @@ def evaluate(
     model: Path,
     data: Path,
     label: str | None,
-    provider: str,
+    provider: ProviderName,
     precision: str,
     compression: bool,
     plot: Path | None,
@@ -82,7 +83,13 @@ def evaluate(
 
 
 def _compression(
-    model: Path, data: Path, label: str | None, provider: str, precision: str, plot: Path | None, overwrite: bool
+    model: Path,
+    data: Path,
+    label: str | None,
+    provider: ProviderName,
+    precision: str,
+    plot: Path | None,
+    overwrite: bool,
 ) -> Result:
     from aetool import load
     from aetool.bundle import Bundle

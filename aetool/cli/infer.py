@@ -14,6 +14,7 @@ from aetool.cli.rows import check_rows, rows_for
 from aetool.cli.top import highest, top_of_files
 from aetool.cli.why import why_columns
 from aetool.manifest import Manifest
+from aetool.runtime.providers import ProviderName
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
@@ -142,7 +143,7 @@ def _one_file(
     output: Path | None,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
     explain: int | None = None,
@@ -184,7 +185,7 @@ def _top_of_files(
     top: int,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
     explain: int | None = None,

@@ -9,6 +9,7 @@ from aetool.cli import options, places
 from aetool.cli.output import Result, reports
 from aetool.cli.rows import as_float32, as_read, check_rows, was_trained_on
 from aetool.errors import InputError, OutputError
+from aetool.runtime.providers import ProviderName
 
 _ENDINGS = (".html", ".htm")
 
@@ -34,7 +35,7 @@ def report(
     bench: Path | None,
     umap: bool,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     output: Path | None,
     overwrite: bool,
@@ -92,7 +93,7 @@ def _of_bundle(
     bench: Path | None,
     umap: bool,
     keep: tuple[str, ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     output: Path,
     overwrite: bool,

@@ -12,6 +12,7 @@ import click
 from aetool.cli.extras import needs
 from aetool.cli.options import flat
 from aetool.cli.output import Result, console, facts, say
+from aetool.runtime.providers import ProviderName
 
 ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
@@ -85,7 +86,7 @@ def run(
     how: How,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
 ) -> Result:

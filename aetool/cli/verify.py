@@ -12,6 +12,7 @@ from aetool.cli.extras import needs
 from aetool.cli.output import Result, fail, reports
 from aetool.cli.parity import record_of, show_parity
 from aetool.cli.rows import rows_for
+from aetool.runtime.providers import ProviderName
 
 
 @click.command()
@@ -22,7 +23,7 @@ from aetool.cli.rows import rows_for
 @options.provider
 @reports
 def verify(
-    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: str
+    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: ProviderName
 ) -> Result:
     """Prove that a bundle computes here what was trained.
 

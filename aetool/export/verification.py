@@ -16,7 +16,7 @@ from aetool.export.graphs import require_deployable
 from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.parity import OutputParity, compare_graph
 from aetool.runtime.autoencoder import load
-from aetool.runtime.providers import PROVIDERS
+from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import open_session
 from aetool.selftest import in_precision, run_all_graphs
 
@@ -75,7 +75,7 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
 
 
 def verify_against(
-    bundle: str | Path, trained: TrainedAutoencoder, rows: Rows | None = None, *, provider: str = "auto"
+    bundle: str | Path, trained: TrainedAutoencoder, rows: Rows | None = None, *, provider: ProviderName = "auto"
 ) -> list[OutputParity]:
     """Compare a bundle, through this machine's runtime, with the checkpoint it came from.
 

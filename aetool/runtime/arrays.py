@@ -14,6 +14,10 @@ from aetool.errors import InputError, reason_of
 from aetool.runtime.categories import is_decimal, to_indexes
 
 Rows = NDArray[np.float32]
+ManyRows = np.ndarray[tuple[int, int], np.dtype[Any]]
+"""Rows of a table; for types that tell no shape, such as NDArray, this comes before `OneRow`."""
+OneRow = Sequence[float] | Mapping[str, float | str | None] | np.ndarray[tuple[int], np.dtype[Any]]
+"""A row of a table without its batch axis, as far as types tell."""
 
 _PLAIN = (np.ndarray, list, tuple, dict)
 _SHOWN = 10  # names in a message
@@ -198,8 +202,8 @@ def _from_columns(
             cells = get(name)
         except Exception as error:  # of whatever was given
             raise InputError(
-                f"{where}: {type(data).__name__} does not give it ({reason_of(error, 200)}); pass a table that holds "
-                "its columns"
+                f"{where}: {type(data).__name__} does not give it ({reason_of(error, 200)}); pass a table that "
+                "holds its columns"
             ) from error
         column = _convert(cells, where) if known is None else to_indexes(cells, known, where)
         columns.append(column.astype(np.float32, copy=False))

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from aetool.errors import BundleError, InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
 from aetool.reading import AnyPath, absolute_path
-from aetool.runtime.arrays import to_rows
+from aetool.runtime.arrays import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.graph import Call, Graph
 from aetool.runtime.opening import Opener
+from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None, bool]
+_Arguments = tuple[str, ProviderName, str, int | None, Settings | None, Limits | None, str | None, bool]
 _State = tuple[_Arguments, tuple[str, float, dict[str, str]]]
-"""Of a pickle: how to open the bundle, and what must be the same there; see `_identity`."""
+"""Of a pickle: how to open the bundle, and what must be the same there; see `Bundle.identity`."""
 Segments = NDArray[np.int64]
 
 COMPUTED: dict[str, tuple[str, str | None]] = {
@@ -72,7 +73,7 @@ class AutoencoderSession:
         self,
         path: AnyPath,
         *,
-        provider: str = "auto",
+        provider: ProviderName = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
         settings: Settings | None = None,
@@ -97,8 +98,8 @@ class AutoencoderSession:
             limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
                 bundles whose author is trusted like the author of a program.
             require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
-            preload: open every graph now, not at its first use: whatever becomes of the directory, this process goes
-                on with the bundle that it opened.
+            preload: open every graph now, not at its first use: whatever becomes of the directory, this process
+                goes on with the bundle that it opened.
 
         Raises:
             BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
@@ -115,7 +116,7 @@ class AutoencoderSession:
         key = None if require_signature is None else absolute_path(require_signature)
         self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
         where = self._bundle.where
-        self._arguments: _Arguments = (where, provider, precision, threads, settings, limits, key, preload)
+        self._arguments: _Arguments = where, provider, precision, threads, settings, limits, key, preload
         self._tuning: Tuning | None = None
         if settings is None and os.path.lexists(tuning_file(self._bundle.where)):
             from aetool.runtime.tuning import find_tuning  # here: most bundles have none
@@ -150,7 +151,7 @@ class AutoencoderSession:
         return self._bundle.manifest.name
 
     @property
-    def provider(self) -> str:
+    def provider(self) -> ProviderName:
         """The execution provider that runs the graphs."""
         return self._opener.provider.name
 
@@ -222,7 +223,16 @@ class AutoencoderSession:
         result: Floats = call(features, out)
         return result
 
-    def score(self, features: Any, *, out: Floats | None = None) -> Floats:
+    @overload
+    def score(self, features: ManyRows, *, out: Floats | None = None) -> Floats: ...
+
+    @overload
+    def score(self, features: OneRow, *, out: None = None) -> np.float32: ...
+
+    @overload
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats: ...
+
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
         """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
         The mean over features of the squared difference between the standardised row and its
@@ -230,16 +240,25 @@ class AutoencoderSession:
         categories they stand for none of them.
         """
         call = self._calls.get("score") or self._call("score")
-        result: Floats = call(features, out)
+        result: Floats | np.float32 = call(features, out)
         return result
 
-    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions:
+    @overload
+    def detect(self, features: ManyRows, *, out: Decisions | None = None) -> Decisions: ...
+
+    @overload
+    def detect(self, features: OneRow, *, out: None = None) -> np.bool_: ...
+
+    @overload
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions: ...
+
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions | np.bool_:
         """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
 
         `not (score <= threshold)`: a score that is no number is an anomaly too.
         """
         call = self._calls.get("detect") or self._call("detect")
-        result: Decisions = call(features, out)
+        result: Decisions | np.bool_ = call(features, out)
         return result
 
     def explain(self, features: Any) -> "Explanation":
@@ -273,7 +292,16 @@ class AutoencoderSession:
 
         return reasons_of(self, features, count)
 
-    def segment(self, features: Any, *, out: Segments | None = None) -> Segments:
+    @overload
+    def segment(self, features: ManyRows, *, out: Segments | None = None) -> Segments: ...
+
+    @overload
+    def segment(self, features: OneRow, *, out: None = None) -> np.int64: ...
+
+    @overload
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments: ...
+
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments | np.int64:
         """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
 
         -1 where the embedding is no number. `run("segmenter", features)` gives the distances to the centres too;
@@ -283,7 +311,7 @@ class AutoencoderSession:
             InputError: the bundle has no segments yet; see `aetool segment`.
         """
         call = self._calls.get("segment") or self._call("segment")
-        result: Segments = call(features, out)
+        result: Segments | np.int64 = call(features, out)
         return result
 
     def to_rows(self, features: Any) -> Floats:
@@ -352,16 +380,12 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _identity(self) -> tuple[str, float, dict[str, str]]:
-        """What decides the results: the model, the threshold, and of each graph the hash of its file."""
-        manifest, variant = self._bundle.manifest, self._opener.variant
-        hashes = {graph: manifest.files[file].sha256 for graph, file in variant.files.items()}
-        return manifest.id, variant.threshold, hashes
-
     def __getstate__(self) -> _State:
         # In the precision that was chosen: a tuning file that is there or not must not choose another one.
-        path, provider, _, *rest = self._arguments
-        return (path, provider, self._precision, *rest), self._identity()
+        path, provider, _, threads, settings, limits, key, preload = self._arguments
+        return (path, provider, self._precision, threads, settings, limits, key, preload), self._bundle.identity(
+            self._precision
+        )
 
     def __setstate__(self, state: _State) -> None:
         (path, provider, precision, threads, settings, limits, key, preload), pickled = state
@@ -375,14 +399,13 @@ class AutoencoderSession:
             require_signature=key,
             preload=preload,
         )
-        found = self._identity()
-        added = {graph: found[2][graph] for graph in found[2].keys() - pickled[2].keys()}  # by aetool segment
-        if found != (*pickled[:2], {**pickled[2], **added}):
+        found = self._bundle.identity(self._precision)
+        if found[:2] != pickled[:2] or not found[2].items() >= pickled[2].items():  # a graph may have been added
             self.close()
             raise BundleError(
                 f"{path}: another bundle than the one that was pickled ({pickled[0][:12]} in {precision}, found "
-                f"{found[0][:12]}): it was replaced meanwhile; load it anew and pickle that, or publish each version "
-                "at a path of its own"
+                f"{found[0][:12]}): it was replaced meanwhile; load it anew and pickle that, or publish each "
+                "version at a path of its own"
             )
 
     def _forget_after_fork(self) -> None:
@@ -409,7 +432,7 @@ if hasattr(os, "register_at_fork"):
 def load(
     path: AnyPath,
     *,
-    provider: str = "auto",
+    provider: ProviderName = "auto",
     precision: str = "auto",
     intra_op_num_threads: int | None = None,
     limits: Limits | None = DEFAULT_LIMITS,

@@ -115,4 +115,3 @@ class DeviceGraph:
             raise
         except Exception as error:  # onnxruntime's errors share no public base
             raise run_failed(error, self.direct, self._where, data.shape) from error
-

@@ -30,9 +30,10 @@ class Explanation(NamedTuple):
     def largest(self, count: int) -> NDArray[np.intp]:
         """(rows, count): the features that contribute most to each row's score, the largest first.
 
-        Positions in the row, flattened where it is an image or a window. First come cells that are no finite number,
-        which spoil every contribution of their row; then contributions that overflowed, such as that of a "no data"
-        value of 1e25, the farthest first; then the others by contribution. Needs rows with their batch axis.
+        Positions in the row, flattened where it is an image or a window. First come cells that are no finite
+        number, which spoil every contribution of their row; then contributions that overflowed, such as that of a
+        "no data" value of 1e25, the farthest first; then the others by contribution. Needs rows with their batch
+        axis.
         """
         shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
         contribution, expected, found = (part.reshape(shape).astype(np.float64) for part in self)

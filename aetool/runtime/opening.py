@@ -94,9 +94,7 @@ class Opener:
         small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
         return output if small and self._limits is not None else None
 
-    def open(
-        self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None
-    ) -> "Graph | DeviceGraph":
+    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
         """The graph `name`, which reads what `to_rows` makes of a caller's data; of its outputs `alone`, if given.
 
         Raises:

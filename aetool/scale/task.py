@@ -7,6 +7,7 @@ from typing import Any
 
 from aetool.errors import BundleError, InputError
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 
 GRAPHS = {"score": "detector", "encode": "encoder", "reconstruct": "autoencoder"}
 
@@ -19,7 +20,7 @@ class Task:
     """One of GRAPHS."""
     bundle: str
     """Absolute path."""
-    provider: str = "auto"
+    provider: ProviderName = "auto"
     precision: str = "auto"
     keep: tuple[str, ...] = ()
     """Columns carried through."""
@@ -41,7 +42,8 @@ class Task:
         )
         if self.results not in (None, fingerprint(self.describe(model))):
             raise BundleError(
-                f"{self.bundle}: was replaced by another bundle since the run began; start it again with --overwrite"
+                f"{self.bundle}: was replaced by another bundle since the run began; start it again "
+                "with --overwrite"
             )
         manifest = model.manifest
         shapes = [manifest.input_shape, *([manifest.embedding_shape] if self.command == "encode" else [])]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aetool.bundle import Bundle
 from aetool.errors import BundleError
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 from aetool.selftest import read_golden, verify_bundle
 from aetool.serve.cost import Cost, measured
 from aetool.serve.tensors import Tensor, tensor_of
@@ -25,7 +26,7 @@ VERSION_DIGITS = 12
 class Opening:
     """How every bundle is opened; see `aetool.load`."""
 
-    provider: str = "auto"
+    provider: ProviderName = "auto"
     precision: str = "auto"
     intra_op_num_threads: int | None = None
 

@@ -273,7 +273,9 @@ LAZY = {
 @pytest.mark.parametrize(("make", "remedy", "follow"), LAZY.values(), ids=LAZY)
 def test_what_is_computed_later_is_refused_with_a_remedy_that_works(model, rows, make, remedy, follow):
     for method in (model.score, model.reasons, model.to_rows):
-        with pytest.raises(InputError, match=rf"^features: expected rows, found \w+, which holds none.*; {remedy}$"):
+        with pytest.raises(
+            InputError, match=rf"^features: expected rows, found \w+, which holds none.*; {remedy}$"
+        ):
             method(make(rows))
     np.testing.assert_array_equal(model.score(follow(make(rows))), model.score(rows))
 
@@ -307,5 +309,7 @@ def test_a_table_that_fails_to_give_a_column_is_an_input_error(model):
         def __getitem__(self, name):
             raise RuntimeError("the connection is closed")
 
-    with pytest.raises(InputError, match=r"column 'mean radius': Broken does not give it \(the connection is closed\)"):
+    with pytest.raises(
+        InputError, match=r"column 'mean radius': Broken does not give it \(the connection is closed\)"
+    ):
         model.score(Broken.fromkeys(model.feature_names, 1.0))

@@ -71,7 +71,7 @@ def test_links_inside_the_tree_are_followed_where_the_caller_allows_it(bundle, l
 def test_the_printed_remedy_makes_a_bundle_that_anybody_reads(bundle, layout, rows):
     path = layout(bundle)
     copy = bundle.parent / "copy"
-    assert os.system(f"cp -rL {path} {copy}") == 0  # noqa: S605
+    assert os.system(f"cp -rL {path} {copy}") == 0
     assert aetool.load(copy).score(rows).shape == (len(rows),)
 
 
@@ -79,7 +79,9 @@ OUTSIDE = {
     "absolute": lambda bundle, real: str(real),
     "above": lambda bundle, real: os.path.relpath(real, bundle),
     "a directory above": lambda bundle, real: (bundle / "up").symlink_to("..") or f"up/{real.name}",
-    "a prefix of the name": lambda bundle, real: "../" + shutil.move(str(real), f"{bundle}-other").rpartition("/")[2],
+    "a prefix of the name": lambda bundle, real: (
+        "../" + shutil.move(str(real), f"{bundle}-other").rpartition("/")[2]
+    ),
 }
 
 

@@ -41,7 +41,9 @@ def overwritten_in_place(bundle, replace):
         (bundle / file.name).write_bytes(file.read_bytes())
 
 
-@pytest.mark.parametrize("how", [lambda bundle, replace: replace(), overwritten_in_place], ids=["renamed", "in place"])
+@pytest.mark.parametrize(
+    "how", [lambda bundle, replace: replace(), overwritten_in_place], ids=["renamed", "in place"]
+)
 def test_a_graph_opened_after_the_bundle_was_replaced_says_so(bundle, replace, rows, how):
     with aetool.load(bundle, provider="cpu") as model:
         expected = model.score(rows)
@@ -61,9 +63,13 @@ def test_a_damaged_file_is_not_taken_for_a_replaced_bundle(bundle, rows):
 
 
 @pytest.mark.parametrize("gone", [lambda bundle, replace: replace(), lambda bundle, _: shutil.rmtree(bundle)])
-def test_a_preloaded_bundle_answers_everything_whatever_becomes_of_the_directory(bundle, replace, rows, many, gone):
+def test_a_preloaded_bundle_answers_everything_whatever_becomes_of_the_directory(
+    bundle, replace, rows, many, gone
+):
     with aetool.load(bundle, provider="cpu") as lazy:
-        expected = {graph: lazy.run(graph, lazy.encode(rows) if graph == "decoder" else rows) for graph in lazy.graphs}
+        expected = {
+            graph: lazy.run(graph, lazy.encode(rows) if graph == "decoder" else rows) for graph in lazy.graphs
+        }
         scores, reasons = lazy.score(many), lazy.reasons(rows)
     with aetool.load(bundle, provider="cpu", preload=True) as model:
         gone(bundle, replace)
