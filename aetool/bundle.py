@@ -254,10 +254,15 @@ def _remedy(error: OSError, path: str, name: str) -> str:
             linked_file(path, name)
         except OSError:
             return "copy the bundle with `cp -rL`, which makes files of its links"
-        return "allow links with Limits(symbolic_links=True), or copy the bundle with `cp -rL`"
+        return f"{_allow('symbolic_links=true')}, or copy the bundle with `cp -rL`"
     if error.errno == errno.EMLINK:
-        return "allow it with Limits(hard_links=True), or copy the bundle"
+        return f"{_allow('hard_links=true')}, or copy the bundle"
     if error.errno == errno.EFBIG:
         limit = "manifest_bytes" if name == MANIFEST else "file_bytes"
-        return f"set Limits({limit}=...) if its author is trusted, or fetch or export the bundle again"
+        return f"if you trust it: {_allow(limit + '=NUMBER')}"
     return "fix its permissions, or fetch or export the bundle again"
+
+
+def _allow(limit: str) -> str:
+    name, _, value = limit.partition("=")
+    return f"allow it with --limit {limit}, in Python limits=Limits({name}={'True' if value == 'true' else '...'})"

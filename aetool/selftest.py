@@ -55,7 +55,11 @@ def verify_bundle(
 
 
 def verify_rows(
-    path: str | Path, features: NDArray[Any], *, provider: ProviderName = "auto"
+    path: str | Path,
+    features: NDArray[Any],
+    *,
+    provider: ProviderName = "auto",
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[OutputParity]:
     """Compare the bundle's answers for many rows at once with its answers for one row at a time.
 
@@ -64,12 +68,13 @@ def verify_rows(
 
     Args:
         features: (rows, n_features); the first 256 are used.
+        limits: how much is read, see `load`.
     """
     rows = np.ascontiguousarray(features[:256], dtype=np.float32)
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, limits=limits)
     records = []
     for precision in bundle.manifest.variants:
-        with load(path, provider=provider, precision=precision) as model:
+        with load(path, provider=provider, precision=precision, limits=limits) as model:
             single: dict[str, NDArray[Any]] = {}
             for graph in [graph for graph in model.graphs if graph not in ("encoder", "decoder")]:
                 parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]

@@ -11,7 +11,7 @@ import click
 from aetool.cli import options
 from aetool.nearest import file_hint, hint
 
-NOT_KEPT = ("config", "resume", "overwrite", "as_json")
+NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
 """Options that belong to one run."""
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.group import DRIFTED
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.rows import rows_for
 from aetool.runtime.providers import ProviderName
@@ -23,6 +24,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0): these rows are left out.")
 @options.provider
 @options.precision
+@limit()
 @reports
 def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     """Whether new rows are still what the model was made for.

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports, table
 from aetool.cli.rows import as_float32, check_rows, rows_for
 from aetool.runtime.providers import ProviderName
@@ -24,6 +25,7 @@ from aetool.runtime.providers import ProviderName
 @click.option("--compression", is_flag=True, help="Instead: embeddings sent in fewer bytes, and what it loses.")
 @click.option("--plot", type=options.PATH, help="SVG file of it to write, with --compression.")
 @options.overwrite
+@limit()
 @reports
 def evaluate(
     model: Path,
@@ -66,7 +68,11 @@ def evaluate(
             from aetool.model import load_checkpoint
         scorer, threshold = load_checkpoint(model), None
         names = scorer.names
-        rows = as_float32(read_table(data, only=scorer.names, categories=scorer.categories, label=label))
+        rows = as_float32(
+            read_table(
+                data, only=scorer.names, categories=scorer.categories, label=label, limits=limits_in_force()
+            )
+        )
     else:
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from aetool.cli.limit import limit
 from aetool.runtime.providers import PROVIDERS
 
 PATH = click.Path(path_type=Path)
@@ -161,6 +162,7 @@ def publishing(command: Any) -> Any:
         click.option("--contamination", type=float, help="Share of normal rows to flag.  [default: 0.01]"),
         click.option("--name", help="Name of the model.  [default: that of the directory]"),
         output(help="Bundle directory to write.  [default: exported/NAME]"),
+        limit(),
     ):
         command = decorate(command)
     return command

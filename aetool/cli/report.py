@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from aetool.cli import options, places
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, reports
 from aetool.cli.rows import as_float32, as_read, check_rows, was_trained_on
 from aetool.errors import InputError, OutputError
@@ -27,6 +28,7 @@ _ENDINGS = (".html", ".htm")
 @options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
 @options.overwrite
+@limit()
 @reports
 def report(
     result: Path,

@@ -10,6 +10,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.columns import beside, given
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, reports, say
 from aetool.cli.parity import record_of
 from aetool.cli.rows import check_rows, rows_for
@@ -64,6 +65,7 @@ class _Name(click.ParamType[Any]):
 )
 @options.keep
 @options.overwrite
+@limit()
 @reports
 def segment(
     bundle: Path,

@@ -69,6 +69,7 @@ def run_shard(
         only=model.feature_names or None,
         keep=task.keep,
         categories=model.categories,
+        limits=task.limits,
         width={"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command],
     )
     results = ahead(_computed(model, task, ahead(batches), source))

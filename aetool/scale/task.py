@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aetool.errors import BundleError, InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.autoencoder import AutoencoderSession, load
 from aetool.runtime.providers import ProviderName
 
@@ -24,6 +25,8 @@ class Task:
     precision: str = "auto"
     keep: tuple[str, ...] = ()
     """Columns carried through."""
+    limits: Limits = DEFAULT_LIMITS
+    """How much is read of the bundle and of each file."""
     results: str | None = None
     """Fingerprint of what `describe` must give: another bundle, published at that path in mid-run, is refused."""
 
@@ -39,6 +42,7 @@ class Task:
             provider=self.provider,
             precision=self.precision,
             intra_op_num_threads=intra_op_num_threads,
+            limits=self.limits,
         )
         if self.results not in (None, fingerprint(self.describe(model))):
             raise BundleError(

@@ -25,16 +25,21 @@ def require_narrow(data: Iterable[bytes], source: str, limits: Limits) -> None:
         InputError: naming the limit.
     """
     counts = [0] * len(_SEPARATORS)
-    cell = _Cell(source, limits)
+    cell, quoted, ended = _Cell(source, limits), False, False
     for part in data:
-        end = part.find(b"\n")
-        line = part if end < 0 else part[: end + 1]
-        for i, separator in enumerate(_SEPARATORS):
-            counts[i] += line.count(separator)
+        cell.look(part)
+        for i, piece in enumerate(part.split(b'"')):
+            quoted ^= i > 0  # a quote that is doubled turns it twice
+            if quoted:
+                continue
+            line, newline, _ = piece.partition(b"\n")
+            for j, separator in enumerate(_SEPARATORS):
+                counts[j] += line.count(separator)
+            if ended := bool(newline):
+                break
         if (columns := max(counts) + 1) > limits.columns:
             raise InputError(f"{source}: {limits.excess('columns', f'{columns:,} columns or more')}")
-        cell.look(line)
-        if end >= 0:
+        if ended:
             return
 
 
