@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOLDEN = "golden.npz"
+Identity = tuple[str, dict[str, tuple[float, dict[str, str]]]]
+"""The model's id, and of each precision the threshold and the hash of each graph."""
 
 
 def tuning_file(bundle: AnyPath) -> str:
@@ -153,11 +155,23 @@ class Bundle:
             )
         return variants[precision]
 
-    def identity(self, precision: str) -> tuple[str, float, dict[str, str]]:
-        """What decides results in `precision`: the model's id, the threshold, and the hash of each graph."""
-        variant = self.variant(precision)
-        hashes = {graph: self.manifest.files[file].sha256 for graph, file in variant.files.items()}
-        return self.manifest.id, variant.threshold, hashes
+    def identity(self) -> Identity:
+        """Return what decides the results of the bundle's precisions."""
+        variants = {
+            precision: (
+                variant.threshold,
+                {graph: self.manifest.files[at].sha256 for graph, at in variant.files.items()},
+            )
+            for precision, variant in self.manifest.variants.items()
+        }
+        return self.manifest.id, variants
+
+    def still_is(self, earlier: Identity, precision: str) -> bool:
+        """Return whether it gives in `precision` what a bundle of the identity `earlier` gave, or more graphs."""
+        model, variants = self.identity()
+        threshold, graphs = variants[precision]
+        before = earlier[1].get(precision, (threshold, {}))
+        return model == earlier[0] and threshold == before[0] and graphs.items() >= before[1].items()
 
     def check_files(self) -> int:
         """Read every listed file and refuse any that is not listed; the number of files checked.

@@ -12,6 +12,8 @@ from aetool.errors import InputError
 from aetool.limits import FEW_BYTES, Limits
 
 _ENDING = ".npy"
+_TAIL = 22 + 20 + (1 << 16)
+"""The end of a zip file at most: its record, that of zip64, and a comment."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What numpy writes; the others can make gigabytes of a block before anybody counts them."""
 
@@ -63,8 +65,6 @@ def members(archive: zipfile.ZipFile, where: str, limits: Limits, most: str) -> 
         raise InputError(
             f"{where}: {odd.filename!r:.80} is packed in a way that numpy does not write: save it again"
         )
-    if len(found) > limits.columns:
-        raise InputError(f"{where}: {limits.excess('columns', f'{len(found):,} arrays')}")
     # What each promises; zipfile gives no more, and what stands twice in the file is counted twice.
     unpacked, packed = sum(member.file_size for member in found), max(1, _length(archive))
     if unpacked > getattr(limits, most):
@@ -88,3 +88,17 @@ def read_members(
 def _length(archive: zipfile.ZipFile) -> int:
     assert archive.fp is not None  # it is open
     return archive.fp.seek(0, 2)
+
+
+def directory_bytes(stream: IO[bytes]) -> int:
+    """Return the size of a zip file's central directory, as its end tells; 0 where there is none."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - _TAIL))
+    tail = stream.read(_TAIL)
+    end = tail.rfind(b"PK\x05\x06")
+    found = 0 if end < 0 else int.from_bytes(tail[end + 12 : end + 16], "little")
+    if end >= 20 and tail[end - 20 : end - 16] == b"PK\x06\x07":  # zip64 tells where its own end is
+        stream.seek(min(size, int.from_bytes(tail[end - 12 : end - 4], "little")))
+        found = int.from_bytes(stream.read(48)[40:48], "little")
+    stream.seek(0)
+    return found

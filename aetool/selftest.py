@@ -122,7 +122,7 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             golden = dict(read_members(archive, str(where), bundle.limits, "golden_bytes"))
     except InputError as error:
-        raise BundleError(str(error)) from error
+        raise BundleError(f"{error}; or export the bundle again") from error
     except Exception as error:
         reason = reason_of(error, 200)
         raise BundleError(f"{where}: not an archive of arrays ({reason}); export the bundle again") from error

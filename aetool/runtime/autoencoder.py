@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import Bundle, tuning_file
+from aetool.bundle import Bundle, Identity, tuning_file
 from aetool.errors import BundleError, InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, ProviderName, str, int | None, Settings | None, Limits | None, str | None, bool]
-_State = tuple[_Arguments, tuple[str, float, dict[str, str]]]
-"""Of a pickle: how to open the bundle, and what must be the same there; see `Bundle.identity`."""
+_State = tuple[_Arguments, Identity]
+"""Of a pickle: how to open the bundle, and what must be the same there."""
 Segments = NDArray[np.int64]
 
 COMPUTED: dict[str, tuple[str, str | None]] = {
@@ -122,13 +122,14 @@ class AutoencoderSession:
             from aetool.runtime.tuning import find_tuning  # here: most bundles have none
 
             self._tuning = find_tuning(self._bundle, provider, precision)
+        opened_on: str = provider
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
-            provider, precision, settings = choice.provider, choice.precision, choice.settings
+            opened_on, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
+        self._opener = Opener(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph | DeviceGraph] = {}
         """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
@@ -381,11 +382,7 @@ class AutoencoderSession:
         self.close()
 
     def __getstate__(self) -> _State:
-        # In the precision that was chosen: a tuning file that is there or not must not choose another one.
-        path, provider, _, threads, settings, limits, key, preload = self._arguments
-        return (path, provider, self._precision, threads, settings, limits, key, preload), self._bundle.identity(
-            self._precision
-        )
+        return self._arguments, self._bundle.identity()
 
     def __setstate__(self, state: _State) -> None:
         (path, provider, precision, threads, settings, limits, key, preload), pickled = state
@@ -399,13 +396,12 @@ class AutoencoderSession:
             require_signature=key,
             preload=preload,
         )
-        found = self._bundle.identity(self._precision)
-        if found[:2] != pickled[:2] or not found[2].items() >= pickled[2].items():  # a graph may have been added
+        if not self._bundle.still_is(pickled, self._precision):
             self.close()
             raise BundleError(
-                f"{path}: another bundle than the one that was pickled ({pickled[0][:12]} in {precision}, found "
-                f"{found[0][:12]}): it was replaced meanwhile; load it anew and pickle that, or publish each "
-                "version at a path of its own"
+                f"{path}: another bundle than the one that was pickled ({pickled[0][:12]}, found "
+                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it anew and pickle that, or publish "
+                "each version at a path of its own"
             )
 
     def _forget_after_fork(self) -> None:

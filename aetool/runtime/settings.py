@@ -1,11 +1,8 @@
 """How graphs are run on this machine: what changes their speed, and not a bit of their results."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from aetool.errors import InputError
-
-if TYPE_CHECKING:
-    from aetool.runtime.providers import ProviderName
 
 MAX_THREADS = 1024
 _LARGEST = {"direct_threads": MAX_THREADS, "workers": MAX_THREADS, "chunk_rows": 1 << 20, "spin_us": 1_000_000}
@@ -78,7 +75,8 @@ DEFAULTS = Settings()
 
 
 class Choice(NamedTuple):
-    provider: "ProviderName"
+    provider: str
+    """A name of PROVIDERS, or "auto"."""
     precision: str
     settings: Settings
 

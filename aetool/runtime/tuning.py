@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import stat
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from aetool.bundle import Bundle, tuning_file
 from aetool.errors import BundleError, InputError
@@ -13,7 +13,6 @@ from aetool.reading import sha256
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 from aetool.runtime.machine import Machine, cpu
-from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import Choice, Settings
 from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
 from aetool.version import __version__
@@ -134,5 +133,4 @@ def _choice(entries: Fields) -> Choice:
         settings = Settings(**{name: given[name] for name in Settings._fields if name in given})
     except InputError as error:
         raise BundleError(f"{entries.where}: $.choice.settings.{error}; {_REMEDY}") from error
-    provider = cast(ProviderName, entries.take("provider", str))  # another one is refused as it is opened
-    return Choice(provider, entries.take("precision", str), settings)
+    return Choice(entries.take("provider", str), entries.take("precision", str), settings)

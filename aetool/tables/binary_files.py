@@ -3,6 +3,7 @@
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.limits import Limits
-from aetool.npz import members, read_array, read_members, shape_and_type
+from aetool.npz import directory_bytes, members, read_array, read_members, shape_and_type
 from aetool.tables.arrow import pa, pc, pq
 from aetool.tables.choice import Choice, Options
+
+MOST_ENTRY_BYTES = 256
+"""Of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
 def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
@@ -118,8 +122,21 @@ def read_one(path: Path, limits: Limits) -> NDArray[Any]:
 
 def read_archive(path: Path, limits: Limits) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read name and array of every member of a .npz file, of any rank."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path, limits) as archive:
         yield from read_members(archive, str(path), limits, "table_bytes")
+
+
+@contextmanager
+def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """Open a .npz file, of no more arrays than columns are allowed."""
+    with path.open("rb") as stream:
+        # An entry takes ten times as much memory as in the file.
+        if (size := directory_bytes(stream)) > MOST_ENTRY_BYTES * limits.columns:
+            raise InputError(f"{path}: {limits.excess('columns', f'{size:,} bytes of names of arrays')}")
+        with zipfile.ZipFile(stream) as archive:
+            if (arrays := len(archive.infolist())) > limits.columns:
+                raise InputError(f"{path}: {limits.excess('columns', f'{arrays:,} arrays')}")
+            yield archive
 
 
 def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -128,7 +145,7 @@ def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, .
         with path.open("rb") as stream:
             yield "X", shape_and_type(stream)[0]
         return
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path, limits) as archive:
         for member in members(archive, str(path), limits, "table_bytes"):
             with archive.open(member) as stream:
                 yield member.filename.removesuffix(".npy"), shape_and_type(stream)[0]

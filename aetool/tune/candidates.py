@@ -12,7 +12,6 @@ from aetool.manifest import Manifest
 from aetool.runtime.bulk import largest_chunk
 from aetool.runtime.cores import usable_cores
 from aetool.runtime.opening import ONE_SESSION_BYTES, few_threads
-from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, Choice, Settings
 from aetool.tune.others import physical_cores
 
@@ -33,7 +32,7 @@ class Candidate:
     """That has the precision."""
 
     @property
-    def way(self) -> tuple[ProviderName, str]:
+    def way(self) -> tuple[str, str]:
         """Provider and precision."""
         return self.choice.provider, self.choice.precision
 
@@ -49,17 +48,13 @@ class Candidate:
         return Contestant(self.name, "aetool.bench.peers:bundle", arguments)
 
 
-def default_of(provider: ProviderName, bundle: Path) -> Candidate:
+def default_of(provider: str, bundle: Path) -> Candidate:
     """What `aetool.load` opens where nothing is tuned."""
     return Candidate(DEFAULT, Choice(provider, "fp32", DEFAULTS), bundle)
 
 
 def challengers(
-    purpose: Purpose,
-    graph: str,
-    manifest: Manifest,
-    ways: Mapping[tuple[ProviderName, str], Path],
-    default: Candidate,
+    purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: Candidate
 ) -> list[Candidate]:
     """What could be faster than the default, every provider and precision in its likeliest setting first.
 
@@ -80,7 +75,7 @@ def challengers(
 
 def named(choice: Choice, default: Choice) -> str:
     """What a choice differs in: `int8, 512 rows a chunk`."""
-    words: list[str] = []
+    words = []
     if choice.provider != default.provider:
         words.append(choice.provider)
     if choice.precision != default.precision:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Judged:
 class Judge:
     """Compares providers and precisions with the default."""
 
-    def __init__(self, bundle: Path, provider: ProviderName, sample: Sample, seed: int) -> None:
+    def __init__(self, bundle: Path, provider: str, sample: Sample, seed: int) -> None:
         """
         Args:
             provider: of the default, whose precision is fp32.
@@ -77,7 +77,7 @@ class Judge:
         self._sample, self._seed, self._default = sample.drawn(seed), seed, (provider, "fp32")
         self._model = self._answers(bundle, provider, "fp32")
 
-    def judged(self, bundle: Path, provider: ProviderName, precision: str) -> Judged:
+    def judged(self, bundle: Path, provider: str, precision: str) -> Judged:
         """On the rows given, else by what was measured as the variant was made, else on the golden rows.
 
         Raises:
@@ -93,9 +93,11 @@ class Judge:
         answers = self._answers(bundle, provider, precision)
         return Judged(fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source)
 
-    def _answers(self, bundle: Path, provider: ProviderName, precision: str) -> Answers:
+    def _answers(self, bundle: Path, provider: str, precision: str) -> Answers:
         rows = self._sample.rows
-        with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+        with AutoencoderSession(
+            bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+        ) as model:
             scored = model.run("detector", rows)
             return Answers(
                 embedding=model.encode(rows) if "encoder" in model.graphs else None,
@@ -106,8 +108,10 @@ class Judge:
 
 
 def reference(
-    bundle: Path, provider: ProviderName, precision: str, graph: str, rows: NDArray[np.float32]
+    bundle: Path, provider: str, precision: str, graph: str, rows: NDArray[np.float32]
 ) -> Mapping[str, NDArray[Any]]:
     """What a precision gives for `rows`, and every setting of it must: output name -> values."""
-    with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+    with AutoencoderSession(
+        bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+    ) as model:
         return {OUTPUT[graph]: getattr(model, graph)(rows)}

@@ -7,13 +7,13 @@ from pathlib import Path
 from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.errors import AetoolError, ProviderError
-from aetool.runtime.providers import PROVIDERS, ProviderName, candidates
+from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.settings import DEFAULTS, Choice
 from aetool.tune.candidates import named
 from aetool.tune.precisions import Judge, Judged, Sample
 from aetool.tune.result import FidelityFigures, Trial
 
-Way = tuple[ProviderName, str]
+Way = tuple[str, str]
 """Provider and precision."""
 Maker = Callable[[Path, Path], object]
 """(bundle, copy): writes a copy of the bundle that has one precision more; an AetoolError says why it cannot."""
@@ -45,7 +45,7 @@ def find_ways(
         makers: precision -> what makes it, for those that the bundle lacks.
         scratch: a directory for what they make.
     """
-    default: Way = ("auto" if len(candidates("auto")) > 1 else "cpu", "fp32")
+    default = ("auto" if len(candidates("auto")) > 1 else "cpu", "fp32")
     left_out: list[Trial] = []
 
     def leave_out(way: Way, why: str, figures: FidelityFigures | None = None) -> None:
@@ -82,11 +82,11 @@ def find_ways(
     return Ways(default, within, judged, tuple(left_out))
 
 
-def _providers(default: ProviderName, leave_out: Callable[[Way, str], None]) -> list[ProviderName]:
+def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]:
     """Those that work with this onnxruntime on this machine, the default first."""
     found = [default]
-    for provider in PROVIDERS.values():
-        if (name := provider.name) == default:
+    for name in PROVIDERS:
+        if name == default:
             continue
         try:
             candidates(name)

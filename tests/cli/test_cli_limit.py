@@ -2,13 +2,16 @@
 
 import gzip
 import re
+import shutil
 from pathlib import Path
 
+import click
+import click.testing
 import pytest
 
 from aetool import Limits
 from aetool.cli import main
-from aetool.cli.limit import TABLE, limits_in_force
+from aetool.cli.limit import TABLE, limit, limits_in_force
 
 READING = {
     "train": lambda at: [
@@ -48,7 +51,7 @@ READING = {
     ],
     "quantize": lambda at: ["quantize", at / "bundle", "--precision", "fp16", "--data", at / "new.csv"],
     "bench": lambda at: ["bench", at / "bundle", "--data", at / "new.csv"],
-    "tune": lambda at: ["tune", at / "bundle", "--data", at / "new.csv", "--dry-run"],
+    "tune": lambda at: ["tune", at / "bundle", "--for", "latency", "--data", at / "new.csv", "--dry-run"],
     "segment": lambda at: ["segment", at / "bundle", "--data", at / "new.csv"],
 }
 LONG = ("quantize", "bench", "tune", "segment", "adopt")
@@ -62,6 +65,7 @@ def test_every_command_that_reads_a_table_takes_the_limit_that_its_error_names(f
     assert "new.csv: 6 columns" in message and "more than 5 allowed" in message
     option = re.search(r"--limit (\w+)=NUMBER", message)[1]
     if command not in LONG:
+        shutil.rmtree("streamed", ignore_errors=True)
         result = aetool(*arguments, "--limit", f"{option}=6")
         assert result.exit_code in (0, 3), result.output  # 3: drift
 
@@ -107,11 +111,16 @@ def test_a_linked_bundle_is_read_where_the_option_allows_it(fails, aetool, made,
         ("symbolic_links=false", "symbolic_links", False),
     ],
 )
-def test_a_limit_is_written_as_people_write_numbers(aetool, made, given, name, value, monkeypatch):
+def test_a_limit_is_written_as_people_write_numbers(given, name, value):
     seen = []
-    monkeypatch.setattr("aetool.cli.verify.limits_in_force", lambda: seen.append(limits_in_force()) or Limits())
-    aetool("verify", made / "bundle", "--limit", given)
-    assert seen[0] == Limits()._replace(**{name: value})
+
+    @click.command()
+    @limit(bundle=True)
+    def command():
+        seen.append(limits_in_force())
+
+    assert click.testing.CliRunner().invoke(command, ["--limit", given]).exit_code == 0
+    assert seen == [Limits()._replace(**{name: value})]
 
 
 @pytest.mark.parametrize(

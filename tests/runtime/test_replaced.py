@@ -123,12 +123,3 @@ def test_a_pickle_opens_a_bundle_to_which_something_was_added(bundle, rows):
     changed = {**files, "README.md": b"new"}
     publish(bundle, manifest._replace(variants=added, files=record_files(changed)), changed, overwrite=True)
     np.testing.assert_array_equal(pickle.loads(pickled).score(rows), aetool.load(bundle).score(rows))
-
-
-def test_a_pickle_keeps_the_precision_that_was_chosen(bundle):
-    manifest = Manifest.from_json((bundle / "manifest.json").read_text(), "manifest.json")
-    second = manifest._replace(variants={**manifest.variants, "again": manifest.variants["fp32"]})
-    (bundle / "manifest.json").write_text(second.to_json())
-    with aetool.load(bundle, precision="again") as model:
-        model._arguments = (*model._arguments[:2], "auto", *model._arguments[3:])  # as a tuning file chose it
-        assert pickle.loads(pickle.dumps(model)).precision == "again"

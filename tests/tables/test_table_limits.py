@@ -74,6 +74,15 @@ def overlapping(names=64, unpacked=1 << 27):
     return whole[:start] + directory + bytes(end)
 
 
+def zip_of_names(count):
+    """A zip file that is a directory of empty members alone."""
+    one = zipped({"X.npy": [b""]}, zipfile.ZIP_STORED)
+    start, end = one.index(b"PK\x01\x02"), one.index(b"PK\x05\x06")
+    directory, last = one[start:end] * count, bytearray(one[end:])
+    last[12:16] = len(directory).to_bytes(4, "little")
+    return one[:start] + directory + bytes(last)
+
+
 def parquet(table, **options):
     stream = io.BytesIO()
     pq.write_table(table, stream, **options)
@@ -107,6 +116,7 @@ BOMBS = {
     "NPZ of 400 MB": ("t.npz", lambda: zipped({"X.npy": zeros(50 << 20)}), "compression_ratio"),
     "NPZ of members that overlap": ("t.npz", overlapping, "compression_ratio"),
     "NPZ of many arrays": ("t.npz", lambda: zipped({f"{i}.npy": [b""] for i in range(1_001)}, 0), "columns"),
+    "NPZ of names": ("t.npz", lambda: zip_of_names(1_000_000), "columns"),
     "NPZ packed by bzip2": (
         "t.npz",
         lambda: zipped({"X.npy": zeros(1 << 21)}, zipfile.ZIP_BZIP2),
