@@ -124,7 +124,11 @@ def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> 
             raise OSError(errno.EMLINK, "a hard link: the file has another name, copy it", name)
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
-        data = stream.read(max_bytes + 1)
+        data = stream.read(
+            status.st_size + 1
+        )  # not of what is allowed: so much memory would be taken for a small one
+        if len(data) > status.st_size:  # it has grown, or does not tell its size
+            data += stream.read(max(0, max_bytes + 1 - len(data)))
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"more than the {max_bytes:,} bytes allowed", name)
     return data

@@ -1,5 +1,6 @@
 """Columns that a command computed: written to a file, or what a person and a program see instead."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aetool.cli.output import Result, facts
+from aetool.cli.output import Result, facts, visible
 from aetool.errors import InputError
 
 
@@ -39,8 +40,6 @@ def given(
         document: of --json; "rows" are those that were read.
         more: facts for a person, after the file and its rows.
     """
-    from aetool.tables import write_csv
-
     document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -51,10 +50,21 @@ def given(
 
     def show(out: Console) -> None:
         if output is None:
-            write_csv(sys.stdout.buffer, columns)
+            _to_stdout(columns)
             return
         written = len(next(iter(columns.values()), ()))
         of = "" if written == document["rows"] else f" of {document['rows']:,}"
         out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
 
     return Result(document, show)
+
+
+def _to_stdout(columns: Mapping[str, Any]) -> None:
+    from aetool.tables import write_csv
+
+    if not sys.stdout.isatty():
+        write_csv(sys.stdout.buffer, columns)
+        return
+    text = io.BytesIO()
+    write_csv(text, columns)
+    sys.stdout.write(visible(text.getvalue().decode()))
