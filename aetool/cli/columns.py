@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 
 from aetool.cli.output import Result, facts, visible
@@ -25,6 +26,17 @@ def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dic
     return {**kept, **found}
 
 
+_SAFE = "aetool.safe_csv"
+safe_csv = click.option(
+    "--safe-csv",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.__setitem__(_SAFE, value),
+    help="Put a ' before text that a spreadsheet would run as a formula.",
+)
+"""An option of commands whose result is `given`."""
+
+
 def given(
     columns: Mapping[str, Any],
     document: dict[str, Any],
@@ -40,6 +52,10 @@ def given(
         document: of --json; "rows" are those that were read.
         more: facts for a person, after the file and its rows.
     """
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
+        from aetool.tables import without_formulas
+
+        columns = without_formulas(columns)
     document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from aetool.cli import options, places, streamed
-from aetool.cli.columns import beside, given
+from aetool.cli.columns import beside, given, safe_csv
 from aetool.cli.extras import needs
 from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, reports, say
@@ -22,6 +22,7 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
         streamed.options,
         limit(bundle=True),
+        safe_csv,
         options.overwrite,
         options.precision,
         options.provider,
