@@ -12,6 +12,8 @@ class Limits(NamedTuple):
     """Of every other file; 2 GiB is protobuf's own limit for one message."""
     golden_bytes: int = 1 << 30
     """Of golden.npz, unpacked."""
+    json_bytes: int = 64 << 20
+    """Of any other JSON file, such as baseline.json of a bundle."""
     nodes: int = 20_000
     """In one graph, those of its inner graphs too."""
     depth: int = 8

@@ -49,15 +49,25 @@ def write_keys(private_key: Path) -> Path:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    for path, content, mode in ((private_key, private, 0o600), (public_key, public, 0o644)):
-        try:
+    made: list[Path] = []
+    path = private_key
+    try:
+        for path, content, mode in ((private_key, private, 0o600), (public_key, public, 0o644)):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except OSError as error:
-            raise OutputError(
-                f"{path}: cannot be written: {error.strerror}; a key is never replaced, choose another name"
-            ) from error
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
+            made.append(path)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(descriptor)
+    except BaseException as error:
+        for half in made:  # half a pair is none, and would stand in the way of the next try
+            half.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        remedy = "a key is never replaced, choose another name"
+        if not isinstance(error, FileExistsError):
+            remedy = "nothing was written; check the free space and the permissions, and try again"
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy}") from error
     return public_key
 
 

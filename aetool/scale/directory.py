@@ -14,15 +14,18 @@ from typing import Any
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from aetool.errors import OutputError
+from aetool.limits import DEFAULT_LIMITS
 from aetool.reading import is_plain_relative
 from aetool.scale.places import appearing, listed, locate
 from aetool.scale.shard import Outcome, counts_of
 from aetool.scale.sources import Source
 from aetool.scale.task import fingerprint
+from aetool.strict_json import loads
 
 MANIFEST = "_aetool.json"
 """Begins as what readers of a directory of Parquet leave out."""
 FORMAT = "aetool-run/1"
+MAX_BYTES = DEFAULT_LIMITS.json_bytes
 
 
 class OutputDirectory:
@@ -88,7 +91,10 @@ class OutputDirectory:
             raise self._refused("holds results already", "choose another name, or pass --resume or --overwrite")
         try:
             with self._system.open_input_stream(self._path_of(MANIFEST)) as stream:
-                manifest: dict[str, Any] = json.loads(stream.read())
+                text = stream.read(MAX_BYTES + 1)
+            if len(text) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes")
+            manifest: dict[str, Any] = loads(text)
             if manifest["format"] != FORMAT:
                 raise ValueError(f"format {FORMAT} expected, found {manifest['format']!r:.40}")
             for entry in manifest["files"]:  # which --overwrite deletes

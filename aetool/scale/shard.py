@@ -17,6 +17,7 @@ from aetool.scale.ahead import ahead
 from aetool.scale.places import appearing, locate
 from aetool.scale.sources import Source
 from aetool.scale.task import GRAPHS, Task, fingerprint
+from aetool.strict_json import loads
 from aetool.tables.streaming import Batch, read_batches
 
 FOOTER = b"aetool"
@@ -101,7 +102,7 @@ def counts_of(system: Any, path: str, task: str, source: Source) -> Counts | Non
         return None
     try:
         with system.open_input_file(path) as stream:
-            footer = json.loads(pq.read_metadata(stream).metadata[FOOTER])
+            footer = loads(pq.read_metadata(stream).metadata[FOOTER])
         origin = {"task": task, "size": source.size, "modified": source.modified}
         return Counts(**footer["counts"]) if footer["origin"] == origin else None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):  # damaged, or not one of ours
