@@ -82,6 +82,42 @@ def linked_file(directory: AnyPath, name: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
+def folder_inside(directory: AnyPath, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """Open the directory that holds `name` below `directory`, whose links are not followed.
+
+    Args:
+        make: make what is missing on the way.
+
+    Yields:
+        Its descriptor, and the last part of `name`.
+
+    Raises:
+        OSError: something on the way is a link, missing, or no directory.
+    """
+    if not is_plain_relative(name):
+        raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
+    *parents, last = name.split("/")
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(parent, dir_fd=descriptor)
+            try:
+                below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    found = f"{parent!r} is a symbolic link or a file, which is not followed"
+                    raise OSError(error.errno, found, name) from error
+                raise
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor, last
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def pin(directory: AnyPath) -> Iterator[int]:
     """A descriptor of `directory` that stays with it, whatever takes its name meanwhile."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aetool.errors import AetoolError, InputError, OutputError
 from aetool.runtime.autoencoder import AutoencoderSession
 from aetool.scale.ahead import ahead
-from aetool.scale.places import appearing, locate
+from aetool.scale.places import appearing, locate, make_folder
 from aetool.scale.sources import Source
 from aetool.scale.task import GRAPHS, Task, fingerprint
 from aetool.strict_json import loads
@@ -76,7 +76,7 @@ def run_shard(
     results = ahead(_computed(model, task, ahead(batches), source))
     origin = {"task": fingerprint(task.describe(model)), "size": source.size, "modified": source.modified}
     try:
-        place.create_dir(path.rpartition("/")[0], recursive=True)
+        make_folder(place, folder, source.output)
         with appearing(place, path, temporary) as stream:
             return Outcome(source, _write(stream, results, origin, advance, scored=task.command == "score"))
     except InputError as error:
