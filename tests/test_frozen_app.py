@@ -27,7 +27,7 @@ def told(make):
     except aetool.AetoolError as error:
         return f"{type(error).__name__}: {error}"
 
-with aetool.load(bundle, require_signature=key) as model:
+with aetool.load(bundle, require_signature=key, preload=True) as model:
     row = dict.fromkeys(model.feature_names, 1.0)
     found["score"] = float(model.score(row))
     found["reasons"] = [reason.feature for reason in model.reasons(row)[0]]
