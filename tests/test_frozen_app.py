@@ -45,10 +45,11 @@ print(json.dumps(found))
 # The GPU's libraries would take most of the time; what no such app needs is left out, as its author would.
 SPEC = """
 unused = ("cuda", "tensorrt")
+stored = dict.fromkeys(("BINARY", "EXTENSION", "DATA"), False)  # not packed: quicker
 unneeded = ["onnxruntime_ep_openvino", "pyarrow", "torch", "pandas", "scipy"]
 a = Analysis(["app.py"], pathex=[{root!r}], excludes=unneeded)
 binaries = [entry for entry in a.binaries if not any(word in entry[0] for word in unused)]
-EXE(PYZ(a.pure), a.scripts, binaries, a.datas, name="app", upx=False)
+EXE(PYZ(a.pure), a.scripts, binaries, a.datas, name="app", upx=False, cdict=stored)
 """
 
 
