@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aetool.bundle import Bundle
 from aetool.errors import BundleError
 from aetool.manifest import Manifest
-from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
+from aetool.strict_json import Fields, loads
 
 BASELINE = "baseline.json"
 BINS = 10
@@ -111,10 +111,11 @@ def read_baseline(bundle: Bundle) -> Baseline | None:
     if BASELINE not in bundle.manifest.files:
         return None
     where = str(bundle.path / BASELINE)
+    if (size := bundle.manifest.files[BASELINE].size) > bundle.limits.json_bytes:
+        raise BundleError(f"{where}: {bundle.limits.excess('json_bytes', f'{size:,} bytes')}")
     try:
-        content = json.loads(bundle.read(BASELINE), object_pairs_hook=unique_keys, parse_constant=no_constant)
-        require_storable(content)
-    except (ValueError, RecursionError) as error:
+        content = loads(bundle.read(BASELINE))
+    except ValueError as error:
         raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
     entries = Fields(content, where)
     baseline = Baseline(

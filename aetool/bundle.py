@@ -1,6 +1,6 @@
 """What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
 
-import importlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING
 from aetool.errors import BundleError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE, Manifest, Variant
-from aetool.reading import AnyPath, absolute_path, pin, plain_path, read_inside, sha256, still_there
+from aetool.reading import (
+    AnyPath,
+    absolute_path,
+    linked_file,
+    pin,
+    plain_path,
+    read_inside,
+    sha256,
+    still_there,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GOLDEN = "golden.npz"
+Identity = tuple[str, dict[str, tuple[float, dict[str, str]]]]
+"""The model's id, and of each precision the threshold and the hash of each graph."""
 
 
 def tuning_file(bundle: AnyPath) -> str:
@@ -33,8 +44,9 @@ class Bundle:
     @property
     def path(self) -> "Path":
         """The directory."""
-        made: Path = importlib.import_module("pathlib").Path(self.where)  # here: see aetool.reading
-        return made
+        from pathlib import Path  # here: see aetool.reading
+
+        return Path(self.where)
 
     def __repr__(self) -> str:
         return f"<Bundle {self.where!r}: {', '.join(self.manifest.variants)}>"
@@ -62,15 +74,18 @@ class Bundle:
             )
         text = _read(where, MANIFEST, limits.manifest_bytes, limits)
         if public_key is not None:
-            # By name, and here: nobody without signatures should wait for cryptography.
-            importlib.import_module("aetool.signature").require_signed(where, text, public_key)
+            from aetool.signature import require_signed  # here: who asks for none should not wait for cryptography
+
+            require_signed(where, text, public_key, limits)
         return cls(where, Manifest.from_json(text, os.path.join(where, MANIFEST)), limits)
 
     @classmethod
-    def open_whole(cls, path: AnyPath, *, public_key: AnyPath | None = None) -> "Bundle":
+    def open_whole(
+        cls, path: AnyPath, *, limits: Limits = DEFAULT_LIMITS, public_key: AnyPath | None = None
+    ) -> "Bundle":
         """`open` and `check_files` in one: of one whole bundle, even while others are published in its place."""
         while True:
-            bundle = cls.open(path, public_key=public_key)
+            bundle = cls.open(path, limits=limits, public_key=public_key)
             try:
                 bundle.check_files()
             except _ReplacedError:
@@ -81,8 +96,28 @@ class Bundle:
         """The content of one file, exactly as it was published.
 
         Raises:
-            BundleError: missing, truncated, changed, or not listed in the manifest.
+            BundleError: missing, truncated, changed, or not listed in the manifest; or the whole bundle was
+                replaced since it was opened.
         """
+        try:
+            return self._read_listed(name)
+        except BundleError as error:
+            if self._was_replaced():
+                raise _ReplacedError(os.path.join(self.where, name)) from error
+            raise
+
+    def _was_replaced(self) -> bool:
+        """Whether another sound manifest stands there now."""
+        try:
+            return self._manifest_there() != self.manifest
+        except BundleError:  # damaged, or gone: not another bundle
+            return False
+
+    def _manifest_there(self) -> Manifest:
+        text = _read(self.where, MANIFEST, self.limits.manifest_bytes, self.limits)
+        return Manifest.from_json(text, os.path.join(self.where, MANIFEST))
+
+    def _read_listed(self, name: str) -> bytes:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.where}: the manifest lists no file {name!r}; export the bundle again")
@@ -120,6 +155,24 @@ class Bundle:
             )
         return variants[precision]
 
+    def identity(self) -> Identity:
+        """Return what decides the results of the bundle's precisions."""
+        variants = {
+            precision: (
+                variant.threshold,
+                {graph: self.manifest.files[at].sha256 for graph, at in variant.files.items()},
+            )
+            for precision, variant in self.manifest.variants.items()
+        }
+        return self.manifest.id, variants
+
+    def still_is(self, earlier: Identity, precision: str) -> bool:
+        """Return whether it gives in `precision` what a bundle of the identity `earlier` gave, or more graphs."""
+        model, variants = self.identity()
+        threshold, graphs = variants[precision]
+        before = earlier[1].get(precision, (threshold, {}))
+        return model == earlier[0] and threshold == before[0] and graphs.items() >= before[1].items()
+
     def check_files(self) -> int:
         """Read every listed file and refuse any that is not listed; the number of files checked.
 
@@ -140,22 +193,39 @@ class Bundle:
         return len(self.manifest.files)
 
     def _check_files(self) -> None:
-        text = _read(self.where, MANIFEST, self.limits.manifest_bytes, self.limits)
-        if Manifest.from_json(text, os.path.join(self.where, MANIFEST)) != self.manifest:
+        if self._manifest_there() != self.manifest:
             raise _ReplacedError(self.where)
         for name in self.manifest.files:
-            self.read(name)
+            self._read_listed(name)
+        known = {MANIFEST, SIGNATURE, *self.manifest.files}
+        behind_links = self._behind_links(known) if self.limits.symbolic_links else frozenset()
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
-            if path.is_symlink() or not (
-                path.is_dir() or name in (MANIFEST, SIGNATURE) or name in self.manifest.files
+            if os.path.realpath(path) in behind_links or (
+                not path.is_symlink() and (path.is_dir() or name in known)
             ):
-                raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
+                continue
+            raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
+
+    def _behind_links(self, names: set[str]) -> frozenset[str]:
+        """The files that `names` lead to, and the directories that hold these."""
+        found: set[str] = set()
+        for name in names:
+            try:
+                tree, rest = linked_file(self.where, name)
+            except FileNotFoundError:  # the signature, which need not be there
+                continue
+            parts = rest.split("/")
+            found.update(os.path.join(tree, *parts[: i + 1]) for i in range(len(parts)))
+        return frozenset(found)
 
 
 class _ReplacedError(BundleError):
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path}: was replaced by another bundle since it was opened; open it again")
+        super().__init__(
+            f"{path}: the bundle was replaced by another bundle since it was opened; load it again "
+            "(preload=True opens all of its graphs at once)"
+        )
 
 
 def _what_is_there(path: str) -> str:
@@ -168,20 +238,45 @@ def _what_is_there(path: str) -> str:
 
 
 def _nearest(path: str) -> str:
-    """A hint at the name that was probably meant; imported here, for mistakes alone need it."""
-    made: str = importlib.import_module("aetool.nearest").file_hint(importlib.import_module("pathlib").Path(path))
-    return made
+    """A hint at the name that was probably meant."""
+    from pathlib import Path  # here: mistakes alone need them
+
+    from aetool.nearest import file_hint
+
+    return file_hint(Path(path))
 
 
 def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:
     try:
-        return read_inside(path, name, max_bytes, hard_links=limits.hard_links)
+        return read_inside(
+            path, name, max_bytes, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
+        )
     except FileNotFoundError as error:
         raise BundleError(
             f"{os.path.join(path, name)}: missing; {path} is not a whole bundle, fetch or export it again"
         ) from error
     except OSError as error:
         raise BundleError(
-            f"{os.path.join(path, name)}: cannot be read: {error.strerror or error}; mend its "
-            "rights, or fetch or export the bundle again"
+            f"{os.path.join(path, name)}: cannot be read: {error.strerror or error}; {_remedy(error, path, name)}"
         ) from error
+
+
+def _remedy(error: OSError, path: str, name: str) -> str:
+    """What to do about a file that cannot be read."""
+    if error.errno == errno.ELOOP:
+        try:
+            linked_file(path, name)
+        except OSError:
+            return "copy the bundle with `cp -rL`, which makes files of its links"
+        return f"{_allow('symbolic_links=true')}, or copy the bundle with `cp -rL`"
+    if error.errno == errno.EMLINK:
+        return f"{_allow('hard_links=true')}, or copy the bundle"
+    if error.errno == errno.EFBIG:
+        limit = "manifest_bytes" if name == MANIFEST else "file_bytes"
+        return f"if you trust it: {_allow(limit + '=NUMBER')}"
+    return "fix its permissions, or fetch or export the bundle again"
+
+
+def _allow(limit: str) -> str:
+    name, _, value = limit.partition("=")
+    return f"allow it with --limit {limit}, in Python limits=Limits({name}={'True' if value == 'true' else '...'})"

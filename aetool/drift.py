@@ -15,6 +15,7 @@ from aetool.bundle import Bundle
 from aetool.errors import InputError
 from aetool.manifest import Manifest
 from aetool.runtime.autoencoder import load
+from aetool.runtime.providers import ProviderName
 from aetool.selftest import read_golden
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
@@ -80,7 +81,9 @@ class Drift:
         return bool(self.reasons)
 
 
-def measure_drift(path: str | Path, rows: Any, *, provider: str = "auto", precision: str = "auto") -> Drift:
+def measure_drift(
+    path: str | Path, rows: Any, *, provider: ProviderName = "auto", precision: str = "auto"
+) -> Drift:
     """Compare new rows with those that the bundle was made for.
 
     `rows` are (rows, n_features) in raw units, or columns by name.

@@ -35,23 +35,86 @@ def is_plain_relative(name: str) -> bool:
     return "\\" not in name and "\0" not in name and all(part not in ("..", ".", "") for part in name.split("/"))
 
 
-def read_inside(directory: AnyPath, name: str, max_bytes: int, *, hard_links: bool = False) -> bytes:
+def read_inside(
+    directory: AnyPath, name: str, max_bytes: int, *, hard_links: bool = False, symbolic_links: bool = False
+) -> bytes:
     """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
 
     Args:
         hard_links: take a file that has other names too, which may lie anywhere.
+        symbolic_links: follow links that lead to where `linked_file` allows.
 
     Raises:
         OSError: the file is missing, too large, or not a regular file inside `directory` alone.
     """
     while True:
-        with pin(directory) as descriptor:
+        place = linked_file(directory, name) if symbolic_links else (os.fspath(directory), name)
+        with pin(place[0]) as descriptor:
             try:
-                return _read_below(descriptor, name, max_bytes, hard_links)
+                return _read_below(descriptor, place[1], max_bytes, hard_links)
             except FileNotFoundError:
-                if still_there(directory, descriptor):
+                moved = symbolic_links and linked_file(directory, name) != place
+                if not moved and still_there(place[0], descriptor):
                     raise
-        # The directory was replaced as a whole after it was opened, and its files are gone: look again.
+        # The directory, or what a link stands for, was replaced after it was opened, and its files are gone.
+
+
+def linked_file(directory: AnyPath, name: str) -> tuple[str, str]:
+    """Where the links of `name` below `directory` lead: a directory without links on the way, and the rest.
+
+    That is `directory` itself, or `blobs` of the model cache in whose `snapshots` it lies, as Hugging Face lays it
+    out. Whoever reads the rest below it without following links cannot be led elsewhere, even by a link that is
+    changed meanwhile.
+
+    Raises:
+        OSError: the links lead elsewhere, to nothing, or in a circle.
+    """
+    if not is_plain_relative(name):
+        raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
+    root = os.path.realpath(directory)
+    found = os.path.realpath(os.path.join(root, name), strict=True)
+    parts = root.split(os.sep)
+    caches = [os.sep.join([*parts[:i], "blobs"]) for i, part in enumerate(parts) if part == "snapshots"]
+    for tree in (root, *caches):
+        if found.startswith(tree.rstrip(os.sep) + os.sep):
+            return tree, found[len(tree.rstrip(os.sep)) + 1 :]
+    raise OSError(errno.ELOOP, "a symbolic link that leads out of the bundle", name)
+
+
+@contextlib.contextmanager
+def folder_inside(directory: AnyPath, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    """Open the directory that holds `name` below `directory`, whose links are not followed.
+
+    Args:
+        make: make what is missing on the way.
+
+    Yields:
+        Its descriptor, and the last part of `name`.
+
+    Raises:
+        OSError: something on the way is a link, missing, or no directory.
+    """
+    if not is_plain_relative(name):
+        raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
+    *parents, last = name.split("/")
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(parent, dir_fd=descriptor)
+            try:
+                below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    found = f"{parent!r} is a symbolic link or a file, which is not followed"
+                    raise OSError(error.errno, found, name) from error
+                raise
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor, last
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -84,7 +147,7 @@ def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> 
         file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):  # what the kernel says of links that may not be followed
-            raise OSError(error.errno, "a symbolic link, or below one: not a regular file", name) from error
+            raise OSError(errno.ELOOP, "a symbolic link, or below one: not a regular file", name) from error
         raise
     finally:
         os.close(descriptor)
@@ -97,7 +160,11 @@ def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> 
             raise OSError(errno.EMLINK, "a hard link: the file has another name, copy it", name)
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed", name)
-        data = stream.read(max_bytes + 1)
+        data = stream.read(
+            status.st_size + 1
+        )  # not of what is allowed: so much memory would be taken for a small one
+        if len(data) > status.st_size:  # it has grown, or does not tell its size
+            data += stream.read(max(0, max_bytes + 1 - len(data)))
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"more than the {max_bytes:,} bytes allowed", name)
     return data

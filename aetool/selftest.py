@@ -10,16 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle import GOLDEN, Bundle
-from aetool.errors import BundleError, reason_of
+from aetool.errors import BundleError, InputError, reason_of
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER
+from aetool.npz import read_members
 from aetool.parity import EXACT, OutputParity, compare_graph
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def verify_bundle(
-    path: str | Path, *, provider: str = "auto", public_key: str | Path | None = None
+    path: str | Path,
+    *,
+    provider: ProviderName = "auto",
+    public_key: str | Path | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[OutputParity]:
     """Check the hash of every file, then compare every graph in every precision with golden.npz.
 
@@ -27,6 +34,7 @@ def verify_bundle(
 
     Args:
         public_key: file of the key whose signature the bundle must bear; None asks for none.
+        limits: how much is read, see `load`.
 
     Returns:
         One record per precision, graph and output; `passed` of each tells the verdict.
@@ -35,18 +43,24 @@ def verify_bundle(
         BundleError: a file is missing, changed or foreign, a graph is not let in, or the signature is missing.
         ProviderError: the provider does not work here.
     """
-    bundle = Bundle.open_whole(path, public_key=public_key)
+    bundle = Bundle.open_whole(path, limits=limits, public_key=public_key)
     golden = read_golden(bundle)
     records = []
     for precision in bundle.manifest.variants:
-        with load(path, provider=provider, precision=precision) as model:
+        with load(path, provider=provider, precision=precision, limits=limits) as model:
             if model.manifest != bundle.manifest:
                 raise BundleError(f"{path}: was replaced by another bundle meanwhile; verify it again")
             records += run_all_graphs(model, golden["features"], golden, in_precision("golden", precision))
     return records
 
 
-def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "auto") -> list[OutputParity]:
+def verify_rows(
+    path: str | Path,
+    features: NDArray[Any],
+    *,
+    provider: ProviderName = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[OutputParity]:
     """Compare the bundle's answers for many rows at once with its answers for one row at a time.
 
     The check that needs neither PyTorch nor golden vectors: it finds a runtime whose results depend on the
@@ -54,12 +68,13 @@ def verify_rows(path: str | Path, features: NDArray[Any], *, provider: str = "au
 
     Args:
         features: (rows, n_features); the first 256 are used.
+        limits: how much is read, see `load`.
     """
     rows = np.ascontiguousarray(features[:256], dtype=np.float32)
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, limits=limits)
     records = []
     for precision in bundle.manifest.variants:
-        with load(path, provider=provider, precision=precision) as model:
+        with load(path, provider=provider, precision=precision, limits=limits) as model:
             single: dict[str, NDArray[Any]] = {}
             for graph in [graph for graph in model.graphs if graph not in ("encoder", "decoder")]:
                 parts = [model.run(graph, rows[i : i + 1]) for i in range(len(rows))]
@@ -98,20 +113,25 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     """The arrays of golden.npz by name; `features` are inputs, the others are expected outputs.
 
     Raises:
-        BundleError: missing, changed, or not what its name says.
+        BundleError: missing, changed, not what its name says, or larger than the bundle's limits.
     """
     where = bundle.path / GOLDEN
     data = bundle.read(GOLDEN)
     try:
         # The calls themselves are guarded: zipfile, zlib and numpy each have their own way to fail.
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            golden = {
-                name.removesuffix(".npy"): np.lib.format.read_array(archive.open(name), allow_pickle=False)
-                for name in archive.namelist()
-            }
+            golden = dict(read_members(archive, str(where), bundle.limits, "golden_bytes"))
+    except InputError as error:
+        raise BundleError(f"{error}; or export the bundle again") from error
     except Exception as error:
         reason = reason_of(error, 200)
         raise BundleError(f"{where}: not an archive of arrays ({reason}); export the bundle again") from error
+    for name, array in golden.items():
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise BundleError(
+                f"{where}: {name} must hold numbers of up to 8 bytes, found {array.dtype!s:.60}; export the "
+                "bundle again"
+            )
     rows = golden.get("score", np.empty(0)).size
     row, code = bundle.manifest.input_shape, bundle.manifest.embedding_shape
     shapes = {"features": (rows, *row), "reconstruction": (rows, *row), "score": (rows,), "is_anomaly": (rows,)}
@@ -126,7 +146,7 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
     for name, shape in shapes.items():
-        if golden[name].shape != shape or golden[name].dtype.kind not in "biuf" or rows == 0:
+        if golden[name].shape != shape or rows == 0:
             raise BundleError(
                 f"{where}: {name} must hold numbers of shape {shape}, 1 or more rows, found {golden[name].dtype} "
                 f"of shape {golden[name].shape}; export the bundle again"

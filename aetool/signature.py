@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import BundleError, DependencyError, InputError, OutputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE
-from aetool.reading import read_inside, sha256
+from aetool.reading import AnyPath, read_inside, sha256
 from aetool.strict_json import no_constant, unique_keys
 
 try:
@@ -48,15 +49,25 @@ def write_keys(private_key: Path) -> Path:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    for path, content, mode in ((private_key, private, 0o600), (public_key, public, 0o644)):
-        try:
+    made: list[Path] = []
+    path = private_key
+    try:
+        for path, content, mode in ((private_key, private, 0o600), (public_key, public, 0o644)):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except OSError as error:
-            raise OutputError(
-                f"{path}: cannot be written: {error.strerror}; a key is never replaced, choose another name"
-            ) from error
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
+            made.append(path)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(descriptor)
+    except BaseException as error:
+        for half in made:  # half a pair is none, and would stand in the way of the next try
+            half.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        remedy = "a key is never replaced, choose another name"
+        if not isinstance(error, FileExistsError):
+            remedy = "nothing was written; check the free space and the permissions, and try again"
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy}") from error
     return public_key
 
 
@@ -77,7 +88,7 @@ def sign(manifest: bytes, private_key: str | Path) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) -> None:
+def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits: Limits = DEFAULT_LIMITS) -> None:
     """Refuse a bundle whose manifest, as read, was not signed with the private half of `public_key`.
 
     Raises:
@@ -89,7 +100,9 @@ def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) 
     key, bundle = _key(public_key, "public"), Path(bundle)
     where = bundle / SIGNATURE
     try:
-        text = read_inside(bundle, SIGNATURE, _MAX_BYTES)
+        text = read_inside(
+            bundle, SIGNATURE, _MAX_BYTES, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
+        )
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle}: is not signed, and a signature is required; a variant added later takes the signature "
@@ -119,7 +132,7 @@ def require_signed(bundle: str | Path, manifest: bytes, public_key: str | Path) 
         ) from error
 
 
-def _key(path: str | Path, half: str) -> Any:
+def _key(path: AnyPath, half: str) -> Any:
     expected = f"the {half} half of an Ed25519 key in PEM, not encrypted"
     try:
         with Path(path).open("rb") as stream:

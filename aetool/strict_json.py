@@ -1,16 +1,47 @@
 """JSON read strictly: every fault names its path in the document."""
 
+import json
 import math
 import sys
 from collections import Counter
 from typing import Any, TypeVar, cast
 
 from aetool.errors import BundleError
+from aetool.limits import DEFAULT_LIMITS
+from aetool.reading import AnyPath
 
 MAX_DEPTH = 64  # of the document
 _HEX = frozenset("0123456789abcdef")
 
 _T = TypeVar("_T")
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON that could be written again; whatever is wrong with it is a ValueError.
+
+    Raises:
+        ValueError: not JSON, a key twice, a number that is none, nested deeper than MAX_DEPTH.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
+    except RecursionError as error:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from error
+    require_storable(content)
+    return content
+
+
+def read_json(path: AnyPath, max_bytes: int = DEFAULT_LIMITS.json_bytes) -> Any:
+    """Parse a JSON file as `loads` does.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as `loads`, or more than `max_bytes`.
+    """
+    with open(path, "rb") as stream:
+        text = stream.read(max_bytes + 1)
+    if len(text) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    return loads(text)
 
 
 def require_storable(content: Any) -> None:

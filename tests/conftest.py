@@ -13,7 +13,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Of few tests that take long: begun first, or at the end one process works while the other waits.
-LONG = ("test_readme.py", "test_kills.py", "test_docs_site.py", "test_old_runtime.py", "test_ray_engine.py")
+LONG = (
+    "test_readme.py",
+    "test_frozen_app.py",
+    "test_kills.py",
+    "test_docs_site.py",
+    "test_old_runtime.py",
+    "test_ray_engine.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

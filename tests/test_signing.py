@@ -119,6 +119,29 @@ def test_what_is_no_signature_is_refused(signed, keys, content):
     refused(signed, keys[1])
 
 
+def test_a_signed_bundle_of_links_is_checked_where_links_are_allowed(signed, keys):
+    (signed / "..data").mkdir()
+    for file in [entry for entry in signed.iterdir() if entry.is_file()]:
+        file.rename(signed / "..data" / file.name)
+        file.symlink_to(f"..data/{file.name}")
+    links = aetool.Limits(symbolic_links=True)
+    aetool.load(signed, require_signature=keys[1], limits=links)
+    with pytest.raises(BundleError, match="made with the key"):
+        aetool.load(signed, require_signature=write_keys(signed.parent / "other.pem"), limits=links)
+
+
+def test_a_key_that_cannot_be_written_whole_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "key.pub").mkdir()  # in the way of the second half
+    with pytest.raises(OutputError, match="never replaced"):
+        write_keys(tmp_path / "key")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["key.pub"]
+    (tmp_path / "key.pub").rmdir()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_keys(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_linked_signature_is_refused(signed, keys, tmp_path):
     (signed / SIGNATURE).rename(tmp_path / "elsewhere")
     (signed / SIGNATURE).symlink_to(tmp_path / "elsewhere")

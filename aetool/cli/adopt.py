@@ -7,6 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limits_in_force
 from aetool.cli.output import Result, reports
 from aetool.cli.parity import published
 from aetool.cli.rows import normal_rows
@@ -55,7 +56,12 @@ def adopt(
     options.require_one_rule(chosen)
     output = output or Path("exported") / model.stem
     check_table(
-        data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+        data,
+        label=label,
+        columns=options.flat(columns) or None,
+        drop=options.flat(drop),
+        categorical=None,
+        limits=limits_in_force(),
     )
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "adopting"):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from aetool.cli import options, places
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, console, reports, say
 
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")  # as in aetool.bench.scenarios
@@ -50,6 +51,7 @@ _COUNTS = options.IntegerList()
 @click.option("--profile", is_flag=True, help="Also the time of each node, by onnxruntime's profiler.")
 @options.output(help="JSON file to write.")
 @options.overwrite
+@limit()
 @reports
 def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, **given: Any) -> Result:
     """Measure a bundle on this machine, beside its peers.

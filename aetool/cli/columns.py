@@ -1,13 +1,15 @@
 """Columns that a command computed: written to a file, or what a person and a program see instead."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 
-from aetool.cli.output import Result, facts
+from aetool.cli.output import Result, facts, visible
 from aetool.errors import InputError
 
 
@@ -22,6 +24,17 @@ def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dic
             f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
         )
     return {**kept, **found}
+
+
+_SAFE = "aetool.safe_csv"
+safe_csv = click.option(
+    "--safe-csv",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.__setitem__(_SAFE, value),
+    help="Put a ' before text that a spreadsheet would run as a formula.",
+)
+"""An option of commands whose result is `given`."""
 
 
 def given(
@@ -39,8 +52,10 @@ def given(
         document: of --json; "rows" are those that were read.
         more: facts for a person, after the file and its rows.
     """
-    from aetool.tables import write_csv
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
+        from aetool.tables import without_formulas
 
+        columns = without_formulas(columns)
     document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -51,10 +66,21 @@ def given(
 
     def show(out: Console) -> None:
         if output is None:
-            write_csv(sys.stdout.buffer, columns)
+            _to_stdout(columns)
             return
         written = len(next(iter(columns.values()), ()))
         of = "" if written == document["rows"] else f" of {document['rows']:,}"
         out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
 
     return Result(document, show)
+
+
+def _to_stdout(columns: Mapping[str, Any]) -> None:
+    from aetool.tables import write_csv
+
+    if not sys.stdout.isatty():
+        write_csv(sys.stdout.buffer, columns)
+        return
+    text = io.BytesIO()
+    write_csv(text, columns)
+    sys.stdout.write(visible(text.getvalue().decode()))

@@ -11,7 +11,8 @@ import click
 from aetool.cli import options
 from aetool.nearest import file_hint, hint
 
-NOT_KEPT = ("config", "resume", "overwrite", "as_json")
+MAX_BYTES = 1 << 20
+NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
 """Options that belong to one run."""
 
 
@@ -62,13 +63,21 @@ def _use(context: click.Context, _: click.Parameter, path: Path | None) -> None:
 def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
     """Raises UsageError, naming the key, for what no option takes."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise click.UsageError(
+                f"{path}: larger than {MAX_BYTES >> 10} KiB, no file of options is; give another"
+            )
+        content = tomllib.loads(text.decode())
     except FileNotFoundError as error:
         raise click.UsageError(f"{path}: no such file{file_hint(path)}; aetool init writes one") from error
     except OSError as error:
         raise click.UsageError(
             f"{path}: cannot be read: {error.strerror}; check the path and its rights"
         ) from error
+    except RecursionError as error:
+        raise click.UsageError(f"{path}: not valid TOML: nested too deeply; correct it") from error
     except ValueError as error:
         raise click.UsageError(f"{path}: not valid TOML: {error}; correct it") from error
     for name in content:

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.group import DRIFTED
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.rows import rows_for
+from aetool.runtime.providers import ProviderName
 
 SHOWN = 12  # columns; --json has them all
 COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "bold red"}
@@ -22,8 +24,9 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0): these rows are left out.")
 @options.provider
 @options.precision
+@limit()
 @reports
-def drift(bundle: Path, data: Path, label: str | None, provider: str, precision: str) -> Result:
+def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     """Whether new rows are still what the model was made for.
 
     It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports, table
 from aetool.cli.rows import as_float32, check_rows, rows_for
+from aetool.runtime.providers import ProviderName
 
 NAMES = {
     "median_score": "median score of normal rows",
@@ -30,12 +32,13 @@ NAMES = {
 @click.option("--compression", is_flag=True, help="Instead: embeddings sent in fewer bytes, and what it loses.")
 @click.option("--plot", type=options.PATH, help="SVG file of it to write, with --compression.")
 @options.overwrite
+@limit()
 @reports
 def evaluate(
     model: Path,
     data: Path,
     label: str | None,
-    provider: str,
+    provider: ProviderName,
     precision: str,
     compression: bool,
     plot: Path | None,
@@ -72,7 +75,11 @@ def evaluate(
             from aetool.model import load_checkpoint
         scorer, threshold = load_checkpoint(model), None
         names = scorer.names
-        rows = as_float32(read_table(data, only=scorer.names, categories=scorer.categories, label=label))
+        rows = as_float32(
+            read_table(
+                data, only=scorer.names, categories=scorer.categories, label=label, limits=limits_in_force()
+            )
+        )
     else:
         places.require_bundle(model)
         scorer = load(model, provider=provider, precision=precision)
@@ -91,7 +98,13 @@ def evaluate(
 
 
 def _compression(
-    model: Path, data: Path, label: str | None, provider: str, precision: str, plot: Path | None, overwrite: bool
+    model: Path,
+    data: Path,
+    label: str | None,
+    provider: ProviderName,
+    precision: str,
+    plot: Path | None,
+    overwrite: bool,
 ) -> Result:
     from aetool import load
     from aetool.bundle import Bundle

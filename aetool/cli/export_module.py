@@ -7,6 +7,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limits_in_force
 from aetool.cli.output import Result, say
 from aetool.cli.parity import published
 from aetool.cli.rows import NormalRows, normal_rows
@@ -71,7 +72,12 @@ def export_users_module(
     output = output or Path("exported") / name
     if data is not None:
         check_table(
-            data, label=label, columns=options.flat(columns) or None, drop=options.flat(drop), categorical=None
+            data,
+            label=label,
+            columns=options.flat(columns) or None,
+            drop=options.flat(drop),
+            categorical=None,
+            limits=limits_in_force(),
         )
     places.require_free(output, publishing["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):

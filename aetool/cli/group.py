@@ -10,7 +10,7 @@ import click
 
 import aetool
 from aetool.cli.next_step import next_steps
-from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say
+from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say, visible
 from aetool.errors import AetoolError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -42,7 +42,9 @@ class AetoolGroup(click.Group):
             # A pipe whose reader has seen enough ends the command quietly, with exit code 1: click sees to that.
             code = super().main(arguments, prog_name, **extra)
         except click.UsageError as error:
-            error.show()
+            text = io.StringIO()
+            error.show(text)
+            click.echo(visible(text.getvalue()), err=True, nl=False)
             code = _report(error, error.format_message(), USAGE, arguments)
         except (click.Abort, KeyboardInterrupt) as error:
             say("Interrupted.")

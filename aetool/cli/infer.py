@@ -7,18 +7,22 @@ from typing import Any
 import click
 
 from aetool.cli import options, places, streamed
-from aetool.cli.columns import beside, given
+from aetool.cli.columns import beside, given, safe_csv
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, reports, say
 from aetool.cli.rows import check_rows, rows_for
 from aetool.cli.top import highest, top_of_files
 from aetool.cli.why import why_columns
 from aetool.manifest import Manifest
+from aetool.runtime.providers import ProviderName
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
         streamed.options,
+        limit(bundle=True),
+        safe_csv,
         options.overwrite,
         options.precision,
         options.provider,
@@ -142,7 +146,7 @@ def _one_file(
     output: Path | None,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
     explain: int | None = None,
@@ -154,10 +158,10 @@ def _one_file(
     from aetool.bundle import Bundle
     from aetool.tables import write_arrays, write_table
 
-    check_rows(Bundle.open(bundle).manifest, data, keep=options.flat(keep))
+    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=options.flat(keep))
     if output is not None:
         places.require_free_file(output, overwrite)
-    with load(bundle, provider=provider, precision=precision) as model:
+    with load(bundle, provider=provider, precision=precision, limits=limits_in_force()) as model:
         as_array = _gives_array(model.manifest, graph)
         if as_array:
             places.require_array_file(output)
@@ -184,7 +188,7 @@ def _top_of_files(
     top: int,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
     explain: int | None = None,
@@ -196,8 +200,8 @@ def _top_of_files(
     with needs("tables", "streaming"):
         from aetool.scale import Task
     kept = options.flat(keep)
-    with Task("score", str(bundle.absolute()), provider, precision, kept).open() as model:
-        found = top_of_files(model, data, top, kept)
+    with Task("score", str(bundle.absolute()), provider, precision, kept, limits_in_force()).open() as model:
+        found = top_of_files(model, data, top, kept, limits_in_force())
         columns = found.columns
         if explain is not None:
             columns |= why_columns(model, found.values, explain, {})

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.losses import epochs_line
 from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli.precisions import show_precisions
@@ -21,6 +22,7 @@ _SHOWN = 12  # feature names; --json has them all
 
 @click.command()
 @click.argument("path", type=options.PATH)
+@limit(table=False, bundle=True)
 @reports
 def info(path: Path) -> Result:
     """What a bundle or a checkpoint is.
@@ -35,7 +37,7 @@ def info(path: Path) -> Result:
     from aetool.runtime.tuning import find_tuning
 
     places.require_bundle(path)
-    bundle = Bundle.open(path.absolute())
+    bundle = Bundle.open(path.absolute(), limits=limits_in_force())
     manifest, tuning = bundle.manifest, find_tuning(bundle, "auto", "auto")
     variant = manifest.variants["fp32"]
     pairs = [

@@ -1,6 +1,5 @@
 """What `aetool` alone says: what is here, and what to do with it."""
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from aetool.cli import places
 from aetool.errors import AetoolError
+from aetool.strict_json import read_json
 
 _TABLES = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")  # aetool.tables.faults.ENDINGS; it imports pyarrow
 _MOST = 500
@@ -116,9 +116,9 @@ def _bundle(here: Path, path: Path) -> _Model:
 
 def _checkpoint(here: Path, path: Path) -> _Model:
     try:
-        found = json.loads((here / path / "checkpoint.json").read_text(encoding="utf-8"))
+        found = read_json(here / path / "checkpoint.json")
         return _Model(_quoted(path), tuple(map(str, found["features"])), found["history"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # aetool export tells
+    except (OSError, ValueError, KeyError, TypeError):  # aetool export tells
         return _Model(_quoted(path))
 
 

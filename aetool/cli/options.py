@@ -1,14 +1,15 @@
 """Options that several commands share."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from aetool.cli.limit import limit
 from aetool.runtime.providers import PROVIDERS
+from aetool.strict_json import read_json
 
 PATH = click.Path(path_type=Path)
 Decorator = Callable[[Any], Any]
@@ -62,7 +63,7 @@ class NumberList(click.ParamType[Any]):
         try:
             if not value.lower().endswith(".json"):
                 return tuple(float(part) for part in value.split(",") if part.strip())
-            found = json.loads(Path(value).read_text(encoding="utf-8"))
+            found = read_json(Path(value))
             found = found[param.name] if isinstance(found, dict) and param is not None else found
             return tuple(float(number) for number in found)
         except OSError as error:
@@ -179,6 +180,7 @@ def publishing(command: Any) -> Any:
         click.option("--contamination", type=float, help="Share of normal rows to flag.  [default: 0.01]"),
         click.option("--name", help="Name of the model.  [default: that of the directory]"),
         output(help="Bundle directory to write.  [default: exported/NAME]"),
+        limit(),
     ):
         command = decorate(command)
     return command

@@ -9,18 +9,22 @@ import math
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, ParamSpec
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 P = ParamSpec("P")
 JSON_OPTION = "--json"
 _RESULTS = "aetool.results"
+_JOINERS = "\u200c\u200d"
+"""Take no place, but some scripts are not written without them."""
 _UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
@@ -61,9 +65,9 @@ def console(stream: IO[str] | None = None) -> Console:
     stream = stream or sys.stdout
     if not stream.isatty():
         plain: Any = _Plain(stream)
-        return Console(file=plain, width=_UNLIMITED, color_system=None, highlight=False, markup=False, emoji=False)
+        return _Safe(file=plain, width=_UNLIMITED, color_system=None, highlight=False, markup=False, emoji=False)
     color: Any = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(file=stream, color_system=color, highlight=False, markup=False, emoji=False)
+    return _Safe(file=stream, color_system=color, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:
@@ -88,7 +92,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(visible(cell, lines=False) if isinstance(cell, str) else cell for cell in row))
     return made
 
 
@@ -98,8 +102,39 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Table:
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, value)
+        made.add_row(visible(name, lines=False), visible(value, lines=False))
     return made
+
+
+def visible(text: str, *, lines: bool = True) -> str:
+    """Spell out what would steer a terminal or hide in it: whatever is shown may come from somebody else's file.
+
+    Control characters, and those that turn the direction of writing or take no place, become `\\x1b` and the like.
+
+    Args:
+        lines: leave the ends of lines as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if _is_hidden(char) and not (lines and char == "\n") else char
+        for char in text
+    )
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _JOINERS
+
+
+class _Safe(Console):
+    """The one way to a terminal: what is not our own styling comes out as `visible` has it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):  # `Text`, which was made before
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def file_sizes(sizes: Mapping[str, int]) -> str:

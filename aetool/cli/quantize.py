@@ -11,6 +11,7 @@ from rich.console import Console
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, console, facts, fail, reports, say
 from aetool.cli.precisions import show_precisions
 from aetool.cli.rows import rows_for
@@ -40,6 +41,7 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 )
 @options.budget
 @options.overwrite
+@limit()
 @reports
 def quantize(
     bundle: Path, data: Path, label: str | None, precision: str, calibration: str, overwrite: bool, **limits: Any

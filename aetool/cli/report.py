@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from aetool.cli import options, places
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, reports
 from aetool.cli.rows import as_float32, as_read, check_rows, was_trained_on
 from aetool.errors import InputError, OutputError
+from aetool.runtime.providers import ProviderName
 
 _ENDINGS = (".html", ".htm")
 
@@ -26,6 +28,7 @@ _ENDINGS = (".html", ".htm")
 @options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
 @options.overwrite
+@limit()
 @reports
 def report(
     result: Path,
@@ -34,7 +37,7 @@ def report(
     bench: Path | None,
     umap: bool,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     output: Path | None,
     overwrite: bool,
@@ -92,7 +95,7 @@ def _of_bundle(
     bench: Path | None,
     umap: bool,
     keep: tuple[str, ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     output: Path,
     overwrite: bool,

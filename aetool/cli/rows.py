@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aetool.cli.limit import limits_in_force
 from aetool.cli.output import say
 from aetool.errors import InputError
 from aetool.manifest import Manifest
@@ -21,10 +22,10 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     from aetool.tables import read_array, read_table
 
     if len(manifest.input_shape) > 1:
-        return read_array(data, label=label, keep=keep)
+        return read_array(data, label=label, keep=keep, limits=limits_in_force())
     # By name, or all columns in their order where the model has no names.
     names, categories = manifest.feature_names or None, manifest.categories
-    found = read_table(data, only=names, categories=categories, label=label, keep=keep)
+    found = read_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
     for name, texts in found.unseen.items():
         _tell_unseen(name, texts)
     return found
@@ -49,7 +50,7 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
 
     if len(manifest.input_shape) == 1:
         names, categories = manifest.feature_names or None, manifest.categories
-        check_table(data, only=names, categories=categories, label=label, keep=keep)
+        check_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
     else:
         check_array(data)
 
@@ -94,7 +95,9 @@ def normal_rows(
     from aetool.cli.options import flat
     from aetool.tables import read_rows
 
-    table = as_float32(read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop)))
+    table = as_float32(
+        read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop), limits=limits_in_force())
+    )
     rows = table.values if table.labels is None else table.values[~table.labels]
     if len(rows) == 0:
         raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")

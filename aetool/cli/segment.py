@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 
 from aetool.cli import options, places
-from aetool.cli.columns import beside, given
+from aetool.cli.columns import beside, given, safe_csv
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, reports, say
 from aetool.cli.parity import record_of
 from aetool.cli.rows import check_rows, rows_for
@@ -64,6 +65,8 @@ class _Name(click.ParamType[Any]):
 )
 @options.keep
 @options.overwrite
+@limit()
+@safe_csv
 @reports
 def segment(
     bundle: Path,

@@ -11,6 +11,7 @@ import click
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.group import INTERRUPTED
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, reports
 
 
@@ -37,6 +38,7 @@ from aetool.cli.output import Result, reports
 @click.option(
     "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
 )
+@limit(table=False, bundle=True)
 @reports
 def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | None, **given: Any) -> Result:
     """Answer requests over HTTP, by the Open Inference Protocol v2.
@@ -67,7 +69,7 @@ def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | Non
     token = read_token(token_file) if token_file is not None else None
     if token is None and VARIABLE in os.environ:
         token = require_token(os.environ[VARIABLE], VARIABLE)
-    opening = Opening(given.pop("provider"), given.pop("precision"), given.pop("threads"))
+    opening = Opening(given.pop("provider"), given.pop("precision"), given.pop("threads"), limits_in_force())
     factors = {"max_wait_ms": ("max_wait_s", 1e-3), "max_body_mb": ("max_body_bytes", 1 << 20)}
     chosen: dict[str, Any] = {}
     for option, value in given.items():

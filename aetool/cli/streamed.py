@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import click
 
 from aetool.cli.extras import needs
+from aetool.cli.limit import limits_in_force
 from aetool.cli.options import flat
 from aetool.cli.output import Result, console, facts, say
+from aetool.runtime.providers import ProviderName
 
 ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
@@ -85,7 +87,7 @@ def run(
     how: How,
     *,
     keep: tuple[tuple[str, ...], ...],
-    provider: str,
+    provider: ProviderName,
     precision: str,
     overwrite: bool,
 ) -> Result:
@@ -95,7 +97,7 @@ def run(
         raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
     with needs("tables", "streaming"):
         from aetool.scale import Task, stream
-    task = Task(command, str(bundle.absolute()), provider, precision, flat(keep))
+    task = Task(command, str(bundle.absolute()), provider, precision, flat(keep), limits_in_force())
     with _Progress() as bar:
         done = stream(
             task,

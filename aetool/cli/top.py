@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from aetool.errors import InputError
+from aetool.limits import Limits
 
 
 class Top(NamedTuple):
@@ -23,7 +24,7 @@ def highest(score: Any, count: int) -> Any:
     return np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")[:count]
 
 
-def top_of_files(model: Any, data: tuple[str, ...], count: int, keep: tuple[str, ...]) -> Top:
+def top_of_files(model: Any, data: tuple[str, ...], count: int, keep: tuple[str, ...], limits: Limits) -> Top:
     """The `count` highest rows of files that need not fit in memory: one batch and these are held."""
     import numpy as np
     import pyarrow as pa
@@ -42,6 +43,7 @@ def top_of_files(model: Any, data: tuple[str, ...], count: int, keep: tuple[str,
             only=model.feature_names or None,
             keep=keep,
             categories=model.categories,
+            limits=limits,
         )
         begin = rows
         for batch in batches:

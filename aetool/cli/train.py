@@ -12,6 +12,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.config import config_option
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.losses import epochs_line
 from aetool.cli.output import Result, console, facts, reports, say
 
@@ -45,6 +46,7 @@ MOST_CODES, LEAST_ROWS_OF_A_CODE = 10, 0.01
 @click.option("--patience", type=int, help="Epochs without improvement before stopping.")
 @click.option("--seed", type=int, help="Same seed, same machine: same weights.")
 @click.option("--resume", type=options.PATH, help="Continue this checkpoint on the same table.")
+@limit()
 @options.overwrite
 @reports
 def train(
@@ -85,6 +87,7 @@ def train(
         "drop": options.flat(drop),
         "columns": options.flat(columns) or None,
         "categorical": options.flat(categorical),
+        "limits": limits_in_force(),
     }
     check_table(data, **reading)
     places.require_free(output, overwrite, places.CHECKPOINT)

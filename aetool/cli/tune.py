@@ -12,6 +12,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit
 from aetool.cli.output import Result, console, facts, reports, table
 
 GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.peers; a test holds them together
@@ -36,6 +37,7 @@ _BETTER = "green"
 @click.option("--seed", type=int, help="Of rows and order of turns.  [default: 0]")
 @click.option("--dry-run", is_flag=True, help="Search, but write nothing.")
 @options.overwrite
+@limit()
 @reports
 def tune(
     bundle: Path, purpose: str, data: Path | None, label: str | None, dry_run: bool, overwrite: bool, **given: Any

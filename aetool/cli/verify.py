@@ -9,9 +9,11 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, fail, reports
 from aetool.cli.parity import record_of, show_parity
 from aetool.cli.rows import rows_for
+from aetool.runtime.providers import ProviderName
 
 
 @click.command()
@@ -20,9 +22,10 @@ from aetool.cli.rows import rows_for
 @click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
 @click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
 @options.provider
+@limit(bundle=True)
 @reports
 def verify(
-    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: str
+    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: ProviderName
 ) -> Result:
     """Prove that a bundle computes here what was trained.
 
@@ -40,12 +43,12 @@ def verify(
     places.require_bundle(bundle)
     if against is not None:
         places.require_checkpoint(against)
-    records = verify_bundle(bundle, provider=provider, public_key=public_key)
-    manifest = Bundle.open(bundle).manifest
+    records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits_in_force())
+    manifest = Bundle.open(bundle, limits=limits_in_force()).manifest
     rows: Any = None
     if data is not None:
         rows = rows_for(manifest, data).values
-        records += verify_rows(bundle, rows, provider=provider)
+        records += verify_rows(bundle, rows, provider=provider, limits=limits_in_force())
     if against is not None:
         with needs("train", "comparing with PyTorch"):
             from aetool.export import verify_against

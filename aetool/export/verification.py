@@ -17,7 +17,7 @@ from aetool.export.probes import GOLDEN, OUT_OF_RANGE, PROBE_ROWS, Probe, probes
 from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.parity import OutputParity, compare_graph
 from aetool.runtime.autoencoder import load
-from aetool.runtime.providers import PROVIDERS
+from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import open_session
 from aetool.selftest import in_precision, run_all_graphs
 
@@ -148,7 +148,7 @@ def _references(candidate: Candidate, rows: Rows, *, required: bool) -> tuple[Re
 
 
 def verify_against(
-    bundle: str | Path, trained: TrainedAutoencoder, rows: Rows | None = None, *, provider: str = "auto"
+    bundle: str | Path, trained: TrainedAutoencoder, rows: Rows | None = None, *, provider: ProviderName = "auto"
 ) -> list[OutputParity]:
     """Compare a bundle, through this machine's runtime, with the checkpoint it came from.
 

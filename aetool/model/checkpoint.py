@@ -19,6 +19,7 @@ from torch import Tensor
 
 from aetool.baseline import FeatureBaseline
 from aetool.errors import CheckpointError, InputError
+from aetool.limits import DEFAULT_LIMITS
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.config import AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width, one_hot
@@ -26,6 +27,7 @@ from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 from aetool.reading import read_inside, sha256
 from aetool.storage import publish_directory
+from aetool.strict_json import loads
 
 FORMAT = "aetool-checkpoint/1"
 DESCRIPTION = "checkpoint.json"
@@ -200,7 +202,7 @@ def _describe(path: Path) -> _Description:
     """The content of checkpoint.json, in the order of _Description."""
     where = path / DESCRIPTION
     try:
-        description = json.loads(_read(path, DESCRIPTION))
+        description = loads(_read(path, DESCRIPTION, DEFAULT_LIMITS.json_bytes))
         if description["format"] != FORMAT:
             raise CheckpointError(
                 f"{where}: format {FORMAT!r} expected, found {reprlib.repr(description['format'])}; "
@@ -233,7 +235,7 @@ def _describe(path: Path) -> _Description:
         return config, training, names, scores_filled, categories, history, provenance, files, baseline
     except InputError as error:
         raise CheckpointError(f"{where}: {error}; train again") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{where}: not the description of a checkpoint ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}); train again"
@@ -271,9 +273,9 @@ def _arrays(record: Statistics | HeldOut) -> dict[str, NDArray[Any]]:
     return {key: value for key, value in asdict(record).items() if isinstance(value, np.ndarray)}
 
 
-def _read(path: Path, name: str) -> bytes:
+def _read(path: Path, name: str, most: int = MAX_BYTES) -> bytes:
     try:
-        return read_inside(path, name, MAX_BYTES)
+        return read_inside(path, name, most)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path / name}: missing; {path} is not a checkpoint, train again") from error
     except OSError as error:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from aetool.portrait.records import ExplainedRow, FeatureOfRow
 from aetool.runtime.autoencoder import AutoencoderSession
+from aetool.runtime.reasons import shares
 
 Texts = Callable[[int], tuple[str, ...]]
 """Gives what stands in the columns that are kept, of one row."""
@@ -28,13 +29,11 @@ def explained_rows(
         return ()
     why = model.explain(rows[chosen])
     largest = why.largest(MOST_FEATURES)
-    contribution, expected, found = (
-        part.reshape(len(chosen), -1).astype(np.float64) for part in (why.contribution, why.expected, why.found)
-    )
+    share = shares(why)
+    expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
     names = model.feature_names or [",".join(map(str, index)) for index in np.ndindex(*model.input_shape)]
     flat = rows.reshape(len(rows), -1)
     ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
-    total = contribution.sum(axis=1)
 
     def feature(place: int, column: int) -> FeatureOfRow:
         name = names[column]
@@ -42,8 +41,7 @@ def explained_rows(
         pair = found[place, column], expected[place, column]
         shown = [_number(value) if texts is None else _category(value, texts) for value in pair]
         places = _places(*pair, *ends[column]) if texts is None and all(map(np.isfinite, pair)) else None
-        share = contribution[place, column] / total[place] if total[place] > 0 else 0.0
-        return FeatureOfRow(name, shown[0], shown[1], float(share), places)
+        return FeatureOfRow(name, shown[0], shown[1], float(share[place, column]), places)
 
     return tuple(
         ExplainedRow(

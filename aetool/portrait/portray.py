@@ -18,6 +18,7 @@ from aetool.portrait.projection import LEAST_ROWS, Method, project
 from aetool.portrait.records import EmbeddingMap, ExplainedRow, Point, Portrait
 from aetool.portrait.scores import curves, histogram, sweep
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 from aetool.selftest import read_golden
 
 MOST_POINTS = 3000
@@ -34,7 +35,7 @@ def portray(
     kept: Mapping[str, NDArray[Any]] | None = None,
     source: str = "the rows given",
     trained_on: bool | None = None,
-    provider: str = "auto",
+    provider: ProviderName = "auto",
     precision: str = "auto",
     method: Method = "pca",
 ) -> Portrait:

@@ -1,6 +1,5 @@
 """From whatever the caller has to rows that onnxruntime reads correctly."""
 
-import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,12 @@ from aetool.errors import InputError, reason_of
 from aetool.runtime.categories import is_decimal, to_indexes
 
 Rows = NDArray[np.float32]
+ManyRows = np.ndarray[tuple[int, int], np.dtype[Any]]
+"""Rows of a table; for types that tell no shape, such as NDArray, this comes before `OneRow`."""
+OneRow = Sequence[float] | Mapping[str, float | str | None] | np.ndarray[tuple[int], np.dtype[Any]]
+"""A row of a table without its batch axis, as far as types tell."""
 
+_PLAIN = (np.ndarray, list, tuple, dict)
 _SHOWN = 10  # names in a message
 _COMPARED = 2000  # names among which the nearest is looked for: difflib is slow
 
@@ -47,6 +51,10 @@ def to_rows(
     array: Rows
     if _is_ready(data):
         array = data
+    elif type(data) not in _PLAIN and (remedy := _when_computed(data)) is not None:
+        raise InputError(
+            f"{what}: expected rows, found {type(data).__name__}, which holds none before it is computed; {remedy}"
+        )
     elif names and (found := column_names(data)) is not None:
         array = _from_columns(data, found, names, what, categories)
     else:
@@ -58,6 +66,25 @@ def to_rows(
             f"{what}: expected {_describe(shape)}, found {array.shape}; {_remedy(array, shape, what)}"
         )
     return array
+
+
+def _when_computed(data: Any) -> str | None:
+    """What to do about a plan to compute a table, such as polars' LazyFrame; None for what holds its rows.
+
+    What computes itself when it is asked for an array once, as dask's arrays do, is taken.
+    """
+    kind = type(data)
+    array, columns = hasattr(kind, "__array__"), hasattr(kind, "columns")
+    if hasattr(kind, "__dask_graph__") and data.__dask_graph__() is not None:
+        return None if array and not columns else "call .compute() first"  # asked for each column, it computes all
+    if array:
+        return None
+    if hasattr(kind, "agg") and not isinstance(data, Mapping) and not hasattr(kind, "collect"):
+        return "give the table itself, or what the aggregation of its groups or windows gives"
+    calls = (name for name in ("toPandas", "collect", "compute", "to_table", "read_all") if hasattr(kind, name))
+    if (call := next(calls, None)) is not None:
+        return f"call .{call}() first"
+    return "give a list of them" if hasattr(kind, "__next__") else None
 
 
 def _is_ready(data: Any) -> bool:
@@ -171,7 +198,14 @@ def _from_columns(
     for name in names:
         where = f"{what}, column {name!r}"
         known = categories.get(name)
-        column = _convert(get(name), where) if known is None else to_indexes(get(name), known, where)
+        try:
+            cells = get(name)
+        except Exception as error:  # of whatever was given
+            raise InputError(
+                f"{where}: {type(data).__name__} does not give it ({reason_of(error, 200)}); pass a table that "
+                "holds its columns"
+            ) from error
+        column = _convert(cells, where) if known is None else to_indexes(cells, known, where)
         columns.append(column.astype(np.float32, copy=False))
     shapes = {column.shape for column in columns}
     if len(shapes) != 1 or columns[0].ndim > 1:
@@ -183,8 +217,9 @@ def _from_columns(
 
 
 def _with_nearest(missing: Sequence[str], found: Sequence[Any]) -> str:
+    from aetool.nearest import hint  # here: it starts slowly, and mistakes alone need it
+
     others = [str(other) for other in found[:_COMPARED]]
-    hint = importlib.import_module("aetool.nearest").hint  # here: it starts slowly, and mistakes alone need it
     return _and_more([f"{name!r}{hint(name, others)}" for name in missing[:_SHOWN]], len(missing))
 
 

@@ -1,7 +1,6 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
 import ctypes
-import importlib
 import math
 import os
 import threading
@@ -9,23 +8,25 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import Bundle, tuning_file
-from aetool.errors import InputError
+from aetool.bundle import Bundle, Identity, tuning_file
+from aetool.errors import BundleError, InputError
 from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest
 from aetool.reading import AnyPath, absolute_path
-from aetool.runtime.arrays import to_rows
+from aetool.runtime.arrays import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.graph import Call, Graph
 from aetool.runtime.opening import Opener
+from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
 
 if TYPE_CHECKING:
+    from aetool.runtime.device_graph import DeviceGraph
     from aetool.runtime.explanation import Explanation
     from aetool.runtime.placement import NodePlacement
     from aetool.runtime.reasons import Reason
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, str, str, int | None, Settings | None, Limits | None, str | None]
+_Arguments = tuple[str, ProviderName, str, int | None, Settings | None, Limits | None, str | None, bool]
+_State = tuple[_Arguments, Identity]
+"""Of a pickle: how to open the bundle, and what must be the same there."""
 Segments = NDArray[np.int64]
 
 COMPUTED: dict[str, tuple[str, str | None]] = {
@@ -58,7 +61,8 @@ class AutoencoderSession:
 
     Results are the caller's own memory: new, or the array given as `out`.
 
-    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path.
+    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path, and refuses
+    another bundle that was published there meanwhile.
 
     Raises:
         InputError: the rows do not fit the model; the message names the expected shape.
@@ -69,12 +73,13 @@ class AutoencoderSession:
         self,
         path: AnyPath,
         *,
-        provider: str = "auto",
+        provider: ProviderName = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
         settings: Settings | None = None,
         limits: Limits | None = DEFAULT_LIMITS,
         require_signature: AnyPath | None = None,
+        preload: bool = False,
     ) -> None:
         """Open the bundle at `path`.
 
@@ -93,6 +98,8 @@ class AutoencoderSession:
             limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
                 bundles whose author is trusted like the author of a program.
             require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
+            preload: open every graph now, not at its first use: whatever becomes of the directory, this process
+                goes on with the bundle that it opened.
 
         Raises:
             BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
@@ -108,25 +115,30 @@ class AutoencoderSession:
             )
         key = None if require_signature is None else absolute_path(require_signature)
         self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
-        self._arguments = (self._bundle.where, provider, precision, threads, settings, limits, key)
+        where = self._bundle.where
+        self._arguments: _Arguments = where, provider, precision, threads, settings, limits, key, preload
         self._tuning: Tuning | None = None
         if settings is None and os.path.lexists(tuning_file(self._bundle.where)):
-            tuning = importlib.import_module("aetool.runtime.tuning")  # here: most bundles have none
-            self._tuning = tuning.find_tuning(self._bundle, provider, precision)
+            from aetool.runtime.tuning import find_tuning  # here: most bundles have none
+
+            self._tuning = find_tuning(self._bundle, provider, precision)
+        opened_on: str = provider
         if self._tuning is not None and (choice := self._tuning.choice) is not None:
-            provider, precision, settings = choice.provider, choice.precision, choice.settings
+            opened_on, precision, settings = choice.provider, choice.precision, choice.settings
         self._precision = "fp32" if precision == "auto" else precision
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, provider, threads, settings or DEFAULTS, limits)
-        self._graphs: dict[str, Graph] = {}
+        self._opener = Opener(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
+        self._graphs: dict[str, Graph | DeviceGraph] = {}
         """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
         """By a method of COMPUTED, or by a graph and None for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
+        if preload:
+            self._open_all()
 
     # What it is
 
@@ -140,7 +152,7 @@ class AutoencoderSession:
         return self._bundle.manifest.name
 
     @property
-    def provider(self) -> str:
+    def provider(self) -> ProviderName:
         """The execution provider that runs the graphs."""
         return self._opener.provider.name
 
@@ -212,7 +224,16 @@ class AutoencoderSession:
         result: Floats = call(features, out)
         return result
 
-    def score(self, features: Any, *, out: Floats | None = None) -> Floats:
+    @overload
+    def score(self, features: ManyRows, *, out: Floats | None = None) -> Floats: ...
+
+    @overload
+    def score(self, features: OneRow, *, out: None = None) -> np.float32: ...
+
+    @overload
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats: ...
+
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
         """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
         The mean over features of the squared difference between the standardised row and its
@@ -220,16 +241,25 @@ class AutoencoderSession:
         categories they stand for none of them.
         """
         call = self._calls.get("score") or self._call("score")
-        result: Floats = call(features, out)
+        result: Floats | np.float32 = call(features, out)
         return result
 
-    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions:
+    @overload
+    def detect(self, features: ManyRows, *, out: Decisions | None = None) -> Decisions: ...
+
+    @overload
+    def detect(self, features: OneRow, *, out: None = None) -> np.bool_: ...
+
+    @overload
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions: ...
+
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions | np.bool_:
         """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
 
         `not (score <= threshold)`: a score that is no number is an anomaly too.
         """
         call = self._calls.get("detect") or self._call("detect")
-        result: Decisions = call(features, out)
+        result: Decisions | np.bool_ = call(features, out)
         return result
 
     def explain(self, features: Any) -> "Explanation":
@@ -241,12 +271,12 @@ class AutoencoderSession:
         Raises:
             InputError: the bundle was exported before there was an explainer.
         """
+        from aetool.runtime.explanation import Explanation  # here: few programs need it
+
         call = self._calls.get("explain") or self._call("explain")
         found = self.to_rows(features)
         outputs = call(found)
-        explanation = importlib.import_module("aetool.runtime.explanation")  # here: few programs need it
-        made: Explanation = explanation.Explanation(outputs["contribution"], outputs["reconstruction"], found)
-        return made
+        return Explanation(outputs["contribution"], outputs["reconstruction"], found)
 
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
         """For each row, the `count` features that contribute most to its score, the largest first, for people.
@@ -259,11 +289,20 @@ class AutoencoderSession:
         """
         if type(count) is not int or count < 1:
             raise InputError(f"count: expected an integer of 1 or more, found {count!r}; give how many to name")
-        reasons = importlib.import_module("aetool.runtime.reasons")  # here: few programs need it
-        found: list[list[Reason]] = reasons.reasons_of(self, features, count)
-        return found
+        from aetool.runtime.reasons import reasons_of  # here: few programs need it
 
-    def segment(self, features: Any, *, out: Segments | None = None) -> Segments:
+        return reasons_of(self, features, count)
+
+    @overload
+    def segment(self, features: ManyRows, *, out: Segments | None = None) -> Segments: ...
+
+    @overload
+    def segment(self, features: OneRow, *, out: None = None) -> np.int64: ...
+
+    @overload
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments: ...
+
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments | np.int64:
         """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
 
         -1 where the embedding is no number. `run("segmenter", features)` gives the distances to the centres too;
@@ -273,7 +312,7 @@ class AutoencoderSession:
             InputError: the bundle has no segments yet; see `aetool segment`.
         """
         call = self._calls.get("segment") or self._call("segment")
-        result: Segments = call(features, out)
+        result: Segments | np.int64 = call(features, out)
         return result
 
     def to_rows(self, features: Any) -> Floats:
@@ -317,6 +356,12 @@ class AutoencoderSession:
                 self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
             return self._calls.setdefault(what, self._graphs[opened].caller(output))
 
+    def _open_all(self) -> None:
+        for method, (graph, _) in COMPUTED.items():
+            if graph in self.graphs:
+                self._call(method)
+                self._call((graph, None))
+
     def _converter(self, name: str) -> Callable[[Any], Floats]:
         # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
         if name == "decoder":
@@ -336,11 +381,11 @@ class AutoencoderSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> _Arguments:
-        return self._arguments
+    def __getstate__(self) -> _State:
+        return self._arguments, self._bundle.identity()
 
-    def __setstate__(self, state: _Arguments) -> None:
-        path, provider, precision, threads, settings, limits, key = state
+    def __setstate__(self, state: _State) -> None:
+        (path, provider, precision, threads, settings, limits, key, preload), pickled = state
         self.__init__(  # type: ignore[misc]
             path,
             provider=provider,
@@ -349,7 +394,15 @@ class AutoencoderSession:
             settings=settings,
             limits=limits,
             require_signature=key,
+            preload=preload,
         )
+        if not self._bundle.still_is(pickled, self._precision):
+            self.close()
+            raise BundleError(
+                f"{path}: another bundle than the one that was pickled ({pickled[0][:12]}, found "
+                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it anew and pickle that, or publish "
+                "each version at a path of its own"
+            )
 
     def _forget_after_fork(self) -> None:
         # The sessions belong to the parent: their threads do not exist here, so that even freeing them
@@ -375,11 +428,12 @@ if hasattr(os, "register_at_fork"):
 def load(
     path: AnyPath,
     *,
-    provider: str = "auto",
+    provider: ProviderName = "auto",
     precision: str = "auto",
     intra_op_num_threads: int | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
     require_signature: AnyPath | None = None,
+    preload: bool = False,
 ) -> AutoencoderSession:
     """Open the bundle at `path` for inference; see `AutoencoderSession`."""
     return AutoencoderSession(
@@ -389,4 +443,5 @@ def load(
         intra_op_num_threads=intra_op_num_threads,
         limits=limits,
         require_signature=require_signature,
+        preload=preload,
     )

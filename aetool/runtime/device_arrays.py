@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from aetool.errors import InputError
 from aetool.runtime.ending import call_native
 from aetool.runtime.engine import onnxruntime
+from aetool.runtime.graph import row_kinds
 
 Device = tuple[int, int]
 CPU: Device = (1, 0)
@@ -99,6 +100,8 @@ def run_on_device(
         InputError: the array is elsewhere, or not what the graph takes; nothing is converted in silence.
     """
     value = _wrapped(data, shape, what, device)
+    if value.shape()[0] == 0:  # never to onnxruntime, see `Graph`
+        return _no_rows(session, shape, device)
     binding = session.io_binding()
     binding.bind_ortvalue_input(session.get_inputs()[0].name, value)
     names = [output.name for output in session.get_outputs()]
@@ -107,6 +110,16 @@ def run_on_device(
     binding.synchronize_inputs()
     call_native(session.run_with_iobinding, binding)
     return {name: DeviceArray(output, session) for name, output in zip(names, binding.get_outputs(), strict=True)}
+
+
+def _no_rows(session: Any, shape: tuple[int, ...], device: Device) -> dict[str, DeviceArray]:
+    """All outputs of `session` for no rows, on the device."""
+    new = onnxruntime().OrtValue.ortvalue_from_shape_and_type
+    kinds = row_kinds(session, session.get_inputs()[0].name, shape)
+    return {
+        name: DeviceArray(new((0, *sides), dtype, _NAMES[device[0]], device[1]), session)
+        for name, (sides, dtype) in kinds.items()
+    }
 
 
 def _wrapped(data: Any, shape: tuple[int, ...], what: str, device: Device) -> Any:

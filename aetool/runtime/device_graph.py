@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from aetool.errors import InputError
 from aetool.runtime.bound import Array
 from aetool.runtime.crossover import crossover
@@ -79,18 +77,17 @@ class DeviceGraph:
         single = data.shape == self._row
         rows = data.reshape(-1, *self._row)
         staged = self._staging(names)
-        if len(rows) <= staged.chunk_rows:
+        if 0 < len(rows) <= staged.chunk_rows:
             run = partial(call_native, self.direct.run, names, {self._source: rows})
             found = dict(zip(names, self._guarded(run, data), strict=True))
         else:
             found = self._guarded(partial(staged.run, rows), data)
-        results = {name: values[0] for name, values in found.items()} if single else found
-        if out is None:
-            return results
-        result = np.asarray(results[names[0]])
-        require_out(out, result.shape, result.dtype, data)
-        out[...] = result
-        return {names[0]: out}
+        if out is not None:
+            values = found[names[0]]
+            require_out(out, values.shape[1:] if single else values.shape, values.dtype, data)
+            out[...] = values[0] if single else values
+            return {names[0]: out}
+        return {name: values[0] for name, values in found.items()} if single else found
 
     def _staging(self, names: tuple[str, ...]) -> Staging:
         with self._lock:

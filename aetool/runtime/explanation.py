@@ -30,11 +30,17 @@ class Explanation(NamedTuple):
     def largest(self, count: int) -> NDArray[np.intp]:
         """(rows, count): the features that contribute most to each row's score, the largest first.
 
-        Positions in the row, flattened where it is an image or a window. A value that is no number, which spoils
-        every contribution of its row, comes before all others. Needs rows with their batch axis.
+        Positions in the row, flattened where it is an image or a window. First come cells that are no finite
+        number, which spoil every contribution of their row; then contributions that overflowed, such as that of a
+        "no data" value of 1e25, the farthest first; then the others by contribution. Needs rows with their batch
+        axis.
         """
         shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
-        weight = self.contribution.reshape(shape).astype(np.float64)
-        spoilt = ~np.isfinite(weight)
-        weight[spoilt] = np.where(np.isfinite(self.found.reshape(shape)), -1.0, np.inf)[spoilt]
-        return np.argsort(-weight, axis=1, kind="stable")[:, :count]
+        contribution, expected, found = (part.reshape(shape).astype(np.float64) for part in self)
+        overflowed, spoilt = ~np.isfinite(contribution), ~np.isfinite(found)
+        with np.errstate(invalid="ignore"):
+            # Of what is expected, a huge cell may make anything in all features: it counts where it brings two
+            # nearer together only.
+            distance = np.fmin(np.abs(found), np.abs(found - expected))
+        weight = np.where(overflowed, np.where(spoilt, 0.0, distance), contribution)
+        return np.lexsort((-weight, ~overflowed, ~spoilt))[:, :count]

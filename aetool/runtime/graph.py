@@ -74,7 +74,7 @@ class Graph:
         # The public `run` checks what is checked here, and takes a tenth of a row's time for it.
         self._run_once = flushing(getattr(direct, "_sess", direct).run)
         try:
-            self._kinds = _row_kinds(direct, self._source, row)
+            self._kinds = row_kinds(direct, self._source, row)
         except Exception as error:  # onnxruntime's errors share no public base
             raise run_failed(error, direct, where, (1, *row)) from error
         self._results = Recycler()
@@ -140,9 +140,12 @@ class Graph:
         """`names` for none or more than a few rows, (rows, *row); the first in `out` where that is given."""
         if out is not None:
             self._require_out(out, names[0], rows)
+        if not len(rows):
+            # Never to onnxruntime: some of its operators, LSTM and GRU among them, end the process on no rows.
+            return {names[0]: out} if out is not None else self._new(names, 0)
         try:
             many = len(rows) > self._largest_chunk
-            if many or (self._few_sizes and len(rows)):
+            if many or self._few_sizes:
                 found = {names[0]: out} if out is not None else self._new(names, len(rows))
                 run_chunks(
                     self._chunk_session(),
@@ -182,7 +185,7 @@ class Graph:
         return run_failed(error, self.direct, self._where, data.shape)
 
 
-def _row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:
+def row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:
     """Of each output, the shape and type of one row."""
     outputs = session.get_outputs()
     shapes = [tuple(output.shape[1:]) for output in outputs]

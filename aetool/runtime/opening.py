@@ -1,6 +1,5 @@
 """How the graphs of a bundle are opened: on which provider, with which threads, and checked to be its own."""
 
-import importlib
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from aetool.runtime.settings import Settings
 from aetool.runtime.single_output import with_only
 
 if TYPE_CHECKING:
+    from aetool.runtime.device_graph import DeviceGraph
     from aetool.runtime.placement import NodePlacement
 
 NEEDED_OUTPUTS = {
@@ -94,7 +94,7 @@ class Opener:
         small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
         return output if small and self._limits is not None else None
 
-    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> Graph:
+    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
         """The graph `name`, which reads what `to_rows` makes of a caller's data; of its outputs `alone`, if given.
 
         Raises:
@@ -109,27 +109,25 @@ class Opener:
 
     def placement(self, name: str) -> "list[NodePlacement]":
         """Which execution provider takes each node of the graph `name`."""
-        self._require_there(name)
-        placement = importlib.import_module("aetool.runtime.placement").placement  # here: few programs need it
-        found: list[NodePlacement] = placement(self._model(name), self.provider, self.where(name))
-        return found
+        from aetool.runtime.placement import placement  # here: few programs need it
 
-    def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> Graph:
+        self._require_there(name)
+        return placement(self._model(name), self.provider, self.where(name))
+
+    def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
+        from aetool.runtime.cuda import pinned_memory  # here: nobody without a GPU should wait for it
+        from aetool.runtime.device_graph import DeviceGraph
+
         direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
-        # By name, and here: nobody without a GPU should wait for it.
-        device_graph, cuda = (
-            importlib.import_module(f"aetool.runtime.{part}") for part in ("device_graph", "cuda")
-        )
-        made: Graph = device_graph.DeviceGraph(  # it has the methods of one
+        return DeviceGraph(
             self.where(name),
             direct,
             to_rows,
             self.row_shape(name),
             [output.name for output in direct.get_outputs()],
-            memory=cuda.pinned_memory(),
+            memory=pinned_memory(),
             cpu=self._on_cpu(PROVIDERS["cpu"], name, model, to_rows) if self._automatic else None,
         )
-        return made
 
     def _on_cpu(
         self,

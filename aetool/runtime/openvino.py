@@ -1,6 +1,5 @@
 """OpenVINO as a plugin of onnxruntime: registered once in a process, then a device like the others."""
 
-import importlib
 import json
 import threading
 from functools import cache
@@ -11,7 +10,6 @@ from aetool.runtime.cores import usable_cores
 from aetool.runtime.engine import onnxruntime
 
 NAME = "OpenVINOExecutionProvider"
-_PLUGIN = "onnxruntime_ep_openvino"
 _registering = threading.Lock()
 
 
@@ -39,16 +37,16 @@ def cpu_device() -> Any:
 
 @cache
 def _register(ort: Any) -> None:
-    util = importlib.import_module("importlib.util")  # here: few programs use OpenVINO
-    if util.find_spec(_PLUGIN) is None:
+    # Here: the plugin is the user's choice, and nobody else should need it or wait for it.
+    try:
+        import onnxruntime_ep_openvino as plugin
+    except ImportError as error:
         raise ProviderError(
             "provider 'openvino' needs the package onnxruntime-ep-openvino, which is not installed; "
             f"{install_with('openvino')}"
-        )
-    # By name, and here: the plugin is the user's choice, and nobody else should need it or wait for it.
-    library = importlib.import_module(_PLUGIN).get_library_path()
+        ) from error
     try:
-        ort.register_execution_provider_library(NAME, library)
+        ort.register_execution_provider_library(NAME, plugin.get_library_path())
     except Exception as error:
         # onnxruntime's errors share no public base, and it can be asked for devices only, not for libraries.
         reason = reason_of(error)

@@ -3,17 +3,20 @@
 import ctypes
 import sys
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aetool.errors import ProviderError, install_with
 from aetool.runtime import openvino
 from aetool.runtime.engine import onnxruntime
 
+ProviderName = Literal["auto", "cpu", "cuda", "openvino"]
+"""What a caller may ask for."""
+
 
 class Provider(NamedTuple):
     """An execution provider under aetool's name for it."""
 
-    name: str
+    name: ProviderName
     """Word used in aetool: cpu, cuda, openvino."""
     registered: str
     """onnxruntime's own name for it."""

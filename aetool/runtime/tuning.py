@@ -1,7 +1,6 @@
 """What `aetool tune` chose for a bundle on this machine: a file beside the bundle, read as it is opened."""
 
 import errno
-import importlib
 import json
 import os
 import stat
@@ -84,8 +83,8 @@ def this_machine(provider: str) -> Machine:
     """What decides the speed of graphs on `provider`. Starts no process."""
     versions = {"onnxruntime": str(onnxruntime().__version__)}
     if provider == "openvino":
-        # By name, and here: nobody else needs to know, and the package takes a while to be found.
-        metadata = importlib.import_module("importlib.metadata")
+        from importlib import metadata  # here: nobody else needs to know, and it takes a while
+
         try:
             versions["onnxruntime-ep-openvino"] = metadata.version("onnxruntime-ep-openvino")
         except metadata.PackageNotFoundError:

@@ -7,22 +7,26 @@ follow the work, and what a killed run had finished is known from the directory 
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem
 
 from aetool.errors import OutputError
+from aetool.limits import DEFAULT_LIMITS
 from aetool.reading import is_plain_relative
-from aetool.scale.places import appearing, listed, locate
+from aetool.scale.places import appearing, delete_file, listed, locate
 from aetool.scale.shard import Outcome, counts_of
 from aetool.scale.sources import Source
 from aetool.scale.task import fingerprint
+from aetool.strict_json import loads
 
 MANIFEST = "_aetool.json"
 """Begins as what readers of a directory of Parquet leave out."""
 FORMAT = "aetool-run/1"
+MAX_BYTES = DEFAULT_LIMITS.json_bytes
 
 
 class OutputDirectory:
@@ -64,11 +68,12 @@ class OutputDirectory:
         """Write the manifest, in one step; what processes that were killed left half written goes."""
         for info in listed(self._system, self._inside, recursive=False):
             if _is_half_written(info):
-                self._system.delete_file(info.path)
+                delete_file(self._system, self._inside, info.base_name)
         files = [_record(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.source.name)]
         text = json.dumps({"format": FORMAT, **description, "files": files}, indent=1, ensure_ascii=False) + "\n"
         try:
-            with appearing(self._system, self._path_of(MANIFEST), self._path_of(".aetool-manifest.tmp")) as stream:
+            temporary = self._path_of(f".aetool-{secrets.token_hex(8)}.tmp")  # no link can wait at such a name
+            with appearing(self._system, self._path_of(MANIFEST), temporary) as stream:
                 stream.write(text.encode())
         except OSError as error:
             raise self._refused(f"cannot be written ({error.strerror or error})", "check its rights") from error
@@ -88,7 +93,10 @@ class OutputDirectory:
             raise self._refused("holds results already", "choose another name, or pass --resume or --overwrite")
         try:
             with self._system.open_input_stream(self._path_of(MANIFEST)) as stream:
-                manifest: dict[str, Any] = json.loads(stream.read())
+                text = stream.read(MAX_BYTES + 1)
+            if len(text) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes")
+            manifest: dict[str, Any] = loads(text)
             if manifest["format"] != FORMAT:
                 raise ValueError(f"format {FORMAT} expected, found {manifest['format']!r:.40}")
             for entry in manifest["files"]:  # which --overwrite deletes
@@ -124,8 +132,12 @@ class OutputDirectory:
         return f"{self._inside}/{name}"
 
     def _delete(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            self._system.delete_file(self._path_of(name))
+        try:
+            delete_file(self._system, self._inside, name)
+        except OSError as error:
+            raise self._refused(
+                f"{name} cannot be deleted ({error.strerror or error})", "remove it yourself"
+            ) from error
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

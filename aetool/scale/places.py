@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem
 
 from aetool.errors import InputError
+from aetool.reading import folder_inside
 
 
 def is_remote(path: str) -> bool:
@@ -62,6 +63,32 @@ def as_pattern(glob: str) -> re.Pattern[str]:
         for place, piece in enumerate(pieces)
     ]
     return re.compile("".join(texts), re.DOTALL)
+
+
+def make_folder(system: Any, directory: str, name: str) -> None:
+    """Make the directory of the file `name` below `directory`; on this machine no link on the way is followed.
+
+    Raises:
+        OSError: it cannot be made, or something on the way is a link.
+    """
+    if isinstance(system, LocalFileSystem):
+        with folder_inside(directory, name, make=True):
+            return
+    system.create_dir(f"{directory}/{name}".rpartition("/")[0], recursive=True)
+
+
+def delete_file(system: Any, directory: str, name: str) -> None:
+    """Delete the file `name` below `directory`, if it is there; on this machine no link is followed.
+
+    Raises:
+        OSError: it cannot be deleted, or something on the way is a link.
+    """
+    with suppress(FileNotFoundError):
+        if not isinstance(system, LocalFileSystem):
+            system.delete_file(f"{directory}/{name}")
+            return
+        with folder_inside(directory, name) as (folder, last):
+            os.unlink(last, dir_fd=folder)
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aetool.errors import InputError
 from aetool.scale.directory import OutputDirectory
 from aetool.scale.engine import Engine, LocalEngine, Progress
 from aetool.scale.shard import Outcome
 from aetool.scale.sources import find_sources
-from aetool.scale.task import Task
+from aetool.scale.task import Task, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def stream(
     sources = find_sources(inputs, outside=output)
     with task.open(1) as model:
         description, threshold = task.describe(model), model.threshold
+    task = replace(task, results=fingerprint(description))
     place = OutputDirectory(output)
     with place.taken(description, sources, resume=resume, overwrite=overwrite) as finished:
         outcomes = {outcome.source: outcome for outcome in finished}

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from aetool.errors import AetoolError, InputError, OutputError
 from aetool.runtime.autoencoder import AutoencoderSession
 from aetool.scale.ahead import ahead
-from aetool.scale.places import appearing, locate
+from aetool.scale.places import appearing, locate, make_folder
 from aetool.scale.sources import Source
 from aetool.scale.task import GRAPHS, Task, fingerprint
+from aetool.strict_json import loads
 from aetool.tables.streaming import Batch, read_batches
 
 FOOTER = b"aetool"
@@ -69,12 +70,13 @@ def run_shard(
         only=model.feature_names or None,
         keep=task.keep,
         categories=model.categories,
+        limits=task.limits,
         width={"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command],
     )
     results = ahead(_computed(model, task, ahead(batches), source))
     origin = {"task": fingerprint(task.describe(model)), "size": source.size, "modified": source.modified}
     try:
-        place.create_dir(path.rpartition("/")[0], recursive=True)
+        make_folder(place, folder, source.output)
         with appearing(place, path, temporary) as stream:
             return Outcome(source, _write(stream, results, origin, advance, scored=task.command == "score"))
     except InputError as error:
@@ -100,7 +102,7 @@ def counts_of(system: Any, path: str, task: str, source: Source) -> Counts | Non
         return None
     try:
         with system.open_input_file(path) as stream:
-            footer = json.loads(pq.read_metadata(stream).metadata[FOOTER])
+            footer = loads(pq.read_metadata(stream).metadata[FOOTER])
         origin = {"task": task, "size": source.size, "modified": source.modified}
         return Counts(**footer["counts"]) if footer["origin"] == origin else None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):  # damaged, or not one of ours

@@ -5,8 +5,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from aetool.errors import InputError
+from aetool.errors import BundleError, InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 
 GRAPHS = {"score": "detector", "encode": "encoder", "reconstruct": "autoencoder"}
 
@@ -19,16 +21,20 @@ class Task:
     """One of GRAPHS."""
     bundle: str
     """Absolute path."""
-    provider: str = "auto"
+    provider: ProviderName = "auto"
     precision: str = "auto"
     keep: tuple[str, ...] = ()
     """Columns carried through."""
+    limits: Limits = DEFAULT_LIMITS
+    """How much is read of the bundle and of each file."""
+    results: str | None = None
+    """Fingerprint of what `describe` must give: another bundle, published at that path in mid-run, is refused."""
 
     def open(self, intra_op_num_threads: int | None = None) -> AutoencoderSession:
         """The bundle, opened.
 
         Raises:
-            BundleError, ProviderError: it cannot be opened here.
+            BundleError, ProviderError: it cannot be opened here, or is not the one that the run began with.
             InputError: its rows or its results are no table's.
         """
         model = load(
@@ -36,7 +42,13 @@ class Task:
             provider=self.provider,
             precision=self.precision,
             intra_op_num_threads=intra_op_num_threads,
+            limits=self.limits,
         )
+        if self.results not in (None, fingerprint(self.describe(model))):
+            raise BundleError(
+                f"{self.bundle}: was replaced by another bundle since the run began; start it again "
+                "with --overwrite"
+            )
         manifest = model.manifest
         shapes = [manifest.input_shape, *([manifest.embedding_shape] if self.command == "encode" else [])]
         if any(shape is not None and len(shape) != 1 for shape in shapes):

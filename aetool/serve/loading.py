@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.providers import ProviderName
 from aetool.selftest import read_golden, verify_bundle
 from aetool.serve.cost import Cost, measured
 from aetool.serve.tensors import Tensor, tensor_of
@@ -25,14 +27,21 @@ VERSION_DIGITS = 12
 class Opening:
     """How every bundle is opened; see `aetool.load`."""
 
-    provider: str = "auto"
+    provider: ProviderName = "auto"
     precision: str = "auto"
     intra_op_num_threads: int | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
         """The bundle at `path`, on `threads` cores where the opening leaves that open."""
         chosen = threads if self.intra_op_num_threads is None else self.intra_op_num_threads
-        return load(path, provider=self.provider, precision=self.precision, intra_op_num_threads=chosen)
+        return load(
+            path,
+            provider=self.provider,
+            precision=self.precision,
+            intra_op_num_threads=chosen,
+            limits=self.limits,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,14 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
     """
     session, inline = opening.load(path), opening.load(path, threads=1)
     if failed := [
-        f"{one.graph} {one.output}" for one in verify_bundle(path, provider=opening.provider) if not one.passed
+        f"{one.graph} {one.output}"
+        for one in verify_bundle(path, provider=opening.provider, limits=opening.limits)
+        if not one.passed
     ]:
         raise BundleError(
             f"{path}: {', '.join(failed)} of the golden rows differ; do not serve it here, export it again"
         )
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=opening.limits)
     if not bundle.manifest == session.manifest == inline.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; open it again")
     golden = read_golden(bundle)

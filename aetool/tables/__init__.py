@@ -8,7 +8,7 @@ of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 from aetool.tables.arrays import read_array, read_rows
 from aetool.tables.reading import read_table, table_from_columns
 from aetool.tables.table import Table, fingerprint
-from aetool.tables.writing import require_array_ending, write_arrays, write_csv, write_table
+from aetool.tables.writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 
 __all__ = [
     "Table",
@@ -18,6 +18,7 @@ __all__ = [
     "read_table",
     "require_array_ending",
     "table_from_columns",
+    "without_formulas",
     "write_arrays",
     "write_csv",
     "write_table",

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.nearest import file_hint
-from aetool.tables.binary_files import read_array as read_npy_array
-from aetool.tables.binary_files import read_members
+from aetool.tables.binary_files import array_shapes, read_archive, read_one
 from aetool.tables.choice import listed
 from aetool.tables.faults import ARRAY_ENDINGS, reading
 from aetool.tables.reading import read_table, table_from_columns
@@ -28,6 +28,7 @@ def read_rows(
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     label: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
     """A table as `read_table` gives it, or the rows of an array of more axes as `read_array` does.
 
@@ -36,20 +37,27 @@ def read_rows(
         DependencyError: a CSV or Parquet file without pyarrow.
     """
     path = Path(path)
-    if not _has_more_axes(path):
-        return read_table(path, columns=columns, drop=drop, label=label, categorical=None)
+    if not _has_more_axes(path, limits):
+        return read_table(path, columns=columns, drop=drop, label=label, categorical=None, limits=limits)
     if columns or drop:
         raise InputError(f"{path}: columns and drop choose columns of a table, this is an array: leave them out")
-    return read_array(path, label=label)
+    return read_array(path, label=label, limits=limits)
 
 
-def read_array(path: str | os.PathLike[str], *, label: str | None = None, keep: Sequence[str] = ()) -> Table:
+def read_array(
+    path: str | os.PathLike[str],
+    *,
+    label: str | None = None,
+    keep: Sequence[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> Table:
     """The array of a .npy file, or the one called X or the only one that is no column of a .npz file.
 
     Args:
         path: its first axis is rows.
         label: an array (rows,) of the same .npz file, nonzero = anomaly.
         keep: arrays (rows,) carried through.
+        limits: of bytes and compression, checked before memory is taken.
 
     Returns:
         A table without names, whose values are the array, (rows, ...), in its own type.
@@ -58,7 +66,7 @@ def read_array(path: str | os.PathLike[str], *, label: str | None = None, keep: 
         InputError: the file cannot be read, or does not hold such arrays.
     """
     path = Path(path)
-    arrays = _arrays(path)
+    arrays = _arrays(path, limits)
     several = [name for name, array in arrays.items() if array.ndim > 1]
     name = ROWS if ROWS in several else several[0] if len(several) == 1 else None
     if name is None:
@@ -84,10 +92,10 @@ def check_array(path: str | os.PathLike[str]) -> None:
     _require_array(Path(path))
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
     ending = _require_array(path)
     with reading(str(path), ending):
-        return {ROWS: read_npy_array(path)} if ending == ".npy" else dict(read_members(path))
+        return {ROWS: read_one(path, limits)} if ending == ".npy" else dict(read_archive(path, limits))
 
 
 def _require_array(path: Path) -> str:
@@ -105,7 +113,8 @@ def _require_array(path: Path) -> str:
     return ending
 
 
-def _has_more_axes(path: Path) -> bool:
+def _has_more_axes(path: Path, limits: Limits) -> bool:
     if path.suffix.lower() not in ARRAY_ENDINGS or not path.is_file() or path.stat().st_size == 0:
         return False  # a table, or nothing: read_table tells
-    return any(array.ndim > 2 for array in _arrays(path).values())
+    with reading(str(path), path.suffix.lower()):
+        return any(len(shape) > 2 for _, shape in array_shapes(path, limits))

@@ -4,12 +4,13 @@ from aetool.errors import DependencyError
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.csv as pacsv
     import pyarrow.parquet as pq
 except ImportError:
-    pa = pacsv = pq = None
+    pa = pc = pacsv = pq = None
 
-__all__ = ["pa", "pacsv", "pq", "require_pyarrow"]
+__all__ = ["pa", "pacsv", "pc", "pq", "require_pyarrow"]
 
 
 def require_pyarrow() -> None:

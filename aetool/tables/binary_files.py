@@ -1,26 +1,82 @@
 """Parquet, NPY and NPZ in."""
 
-import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.tables.arrow import pq
+from aetool.limits import Limits
+from aetool.npz import directory_bytes, members, read_array, read_members, shape_and_type
+from aetool.tables.arrow import pa, pc, pq
 from aetool.tables.choice import Choice, Options
+
+MOST_ENTRY_BYTES = 256
+"""Of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
 def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     """A Parquet file: what was chosen of it, and those columns by name."""
     with pq.ParquetFile(str(path)) as file:
         choice = options.choose(parquet_names(file.schema_arrow), str(path))
+        require_readable(file, choice.wanted, str(path), options.limits)
+        text = [name for name in choice.wanted if is_text(file.schema_arrow.field(name).type)]
+    # Text as a dictionary: what one byte of the file may stand for is known before it is spelled out.
+    with pq.ParquetFile(str(path), read_dictionary=text) as file:
         table = file.read(columns=choice.wanted)
-    return choice, {name: table.column(name) for name in choice.wanted}
+    data = {name: table.column(name) for name in choice.wanted}
+    size = spelled_out_bytes({name: data[name] for name in text}, str(path), options.limits)
+    if size > options.limits.table_bytes:
+        raise InputError(f"{path}: {options.limits.excess('table_bytes', f'{size:,} bytes of text')}")
+    return choice, data
+
+
+def is_text(kind: Any) -> bool:
+    """Whether cells of an Arrow type may have any length."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
+
+
+def require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limits) -> None:
+    """Refuse, by its metadata alone, a Parquet file whose columns `wanted` would take more than `limits` allow.
+
+    Raises:
+        InputError: naming the limit.
+    """
+    metadata = file.metadata
+    if metadata.num_columns > limits.columns:
+        raise InputError(f"{source}: {limits.excess('columns', f'{metadata.num_columns:,} columns')}")
+    numbers = metadata.num_rows * len(wanted) * 8
+    groups, names = range(metadata.num_row_groups), set(wanted)
+    pages = sum(
+        chunk.total_uncompressed_size
+        for group in map(metadata.row_group, groups)
+        for chunk in map(group.column, range(group.num_columns))
+        if chunk.path_in_schema.split(".")[0] in names
+    )
+    if (size := max(numbers, pages)) > limits.table_bytes:
+        raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes unpacked')}")
+
+
+def spelled_out_bytes(columns: Mapping[str, Any], source: str, limits: Limits) -> int:
+    """Return the bytes of text that columns, Arrow dictionaries, stand for.
+
+    Raises:
+        InputError: a cell is longer than `limits` allow.
+    """
+    size = 0
+    for name, column in columns.items():
+        for chunk in column.chunks:
+            lengths = pc.binary_length(chunk.dictionary)
+            if len(lengths) and (longest := pc.max(lengths).as_py() or 0) > limits.cell_bytes:
+                found = limits.excess("cell_bytes", f"a cell of {longest:,} bytes")
+                raise InputError(f"{source}: column {name!r}: {found}")
+            size += pc.sum(lengths.take(chunk.indices)).as_py() or 0
+    return size
 
 
 def parquet_names(schema: Any) -> list[str]:
@@ -31,10 +87,10 @@ def parquet_names(schema: Any) -> list[str]:
 
 def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     """An array, (rows, columns), as columns `X_0`, `X_1`, ..."""
-    array = read_array(path)
+    array = read_one(path, options.limits)
     if array.ndim != 2:
         raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
-    data = _split("X", array, path)
+    data = _split("X", array, path, options.limits)
     return options.choose(list(data), str(path), list(data)), data
 
 
@@ -43,71 +99,59 @@ def read_npz(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     names: list[str] = []
     data: dict[str, Any] = {}
     tables = []
-    for name, array in read_members(path):
+    for name, array in read_archive(path, options.limits):
         if array.ndim not in (1, 2):
             raise InputError(
                 f"{path}: array {name!r} has shape {array.shape}, (rows, columns) or (rows,) expected: drop it"
             )
-        columns = {name: array} if array.ndim == 1 else _split(name, array, path)
+        columns = {name: array} if array.ndim == 1 else _split(name, array, path, options.limits)
         tables += [list(columns)] if array.ndim == 2 else []
         names += columns
         data |= columns
     return options.choose(names, str(path), tables[0] if len(tables) == 1 else ()), data
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """The array of a .npy file, of any rank."""
+def read_one(path: Path, limits: Limits) -> NDArray[Any]:
+    """Read the array of a .npy file, of any rank."""
+    size = path.stat().st_size
+    if size > limits.table_bytes:
+        raise InputError(f"{path}: {limits.excess('table_bytes', f'{size:,} bytes')}")
     with path.open("rb") as stream:
-        return _read_array(stream, path.stat().st_size, str(path))
+        return read_array(stream, size, str(path))
 
 
-def read_members(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Name and array of every member of a .npz file, of any rank."""
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                name = member.filename.removesuffix(".npy")
-                with archive.open(member) as stream:
-                    yield name, _read_array(stream, member.file_size, f"{path}: array {name!r}")
+def read_archive(path: Path, limits: Limits) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Read name and array of every member of a .npz file, of any rank."""
+    with open_archive(path, limits) as archive:
+        yield from read_members(archive, str(path), limits, "table_bytes")
 
 
-def array_shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+@contextmanager
+def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """Open a .npz file, of no more arrays than columns are allowed."""
+    with path.open("rb") as stream:
+        # An entry takes ten times as much memory as in the file.
+        if (size := directory_bytes(stream)) > MOST_ENTRY_BYTES * limits.columns:
+            raise InputError(f"{path}: {limits.excess('columns', f'{size:,} bytes of names of arrays')}")
+        with zipfile.ZipFile(stream) as archive:
+            if (arrays := len(archive.infolist())) > limits.columns:
+                raise InputError(f"{path}: {limits.excess('columns', f'{arrays:,} arrays')}")
+            yield archive
+
+
+def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every array of a .npy file, whose array is called X, or a .npz file: its headers alone."""
     if path.suffix.lower() == ".npy":
         with path.open("rb") as stream:
-            yield "X", _shape_and_type(stream)[0]
+            yield "X", shape_and_type(stream)[0]
         return
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                with archive.open(member) as stream:
-                    yield member.filename.removesuffix(".npy"), _shape_and_type(stream)[0]
+    with open_archive(path, limits) as archive:
+        for member in members(archive, str(path), limits, "table_bytes"):
+            with archive.open(member) as stream:
+                yield member.filename.removesuffix(".npy"), shape_and_type(stream)[0]
 
 
-def _shape_and_type(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(stream)
-    return shape, dtype
-
-
-def _read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
-    """The array of a .npy stream of `size` bytes."""
-    shape, dtype = _shape_and_type(stream)
-    if dtype.hasobject:
-        raise InputError(f"{what}: holds Python objects, which could run code: save it as numbers")
-    needed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
-    if needed > there:  # seen before numpy takes the memory that the header asks for
-        raise InputError(
-            f"{what}: its header tells of shape {shape}, {dtype}, {needed:,} bytes; {there:,} found: "
-            "cut short or damaged, write or copy it again"
-        )
-    stream.seek(0)
-    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
-
-
-def _split(name: str, array: NDArray[Any], path: Path) -> dict[str, NDArray[Any]]:
-    if not len(array) and array.shape[1] > 1_000_000:  # no bytes stand behind this width
-        raise InputError(f"{path}: array {name!r} of shape {array.shape}: rows were expected; write it again")
+def _split(name: str, array: NDArray[Any], path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
+    if array.shape[1] > limits.columns:
+        raise InputError(f"{path}: array {name!r}: {limits.excess('columns', f'{array.shape[1]:,} columns')}")
     return {f"{name}_{index}": array[:, index] for index in range(array.shape[1])}

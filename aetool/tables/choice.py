@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.nearest import hint
 
 AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
@@ -49,6 +50,7 @@ class Options:
     only: Sequence[str] | None
     categorical: Sequence[str] | None = ()
     categories: Mapping[str, Sequence[str]] | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -63,6 +65,10 @@ class Options:
 
     def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> Choice:
         """Apply the options to a file's columns; `positional` are those whose names are made up."""
+        if len(names) > self.limits.columns:
+            raise InputError(f"{source}: {self.limits.excess('columns', f'{len(names):,} columns')}")
+        if (longest := max(map(len, names), default=0)) > self.limits.cell_bytes:
+            raise InputError(f"{source}: {self.limits.excess('cell_bytes', f'a name of {longest:,} characters')}")
         if twice := repeated(names):
             raise InputError(f"{source}: repeated column names {listed(twice)}: give each column its own name")
         if any("\0" in name for name in names):

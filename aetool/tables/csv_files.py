@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from aetool.errors import InputError
-from aetool.tables.arrow import pa, pacsv
+from aetool.limits import Limits
+from aetool.tables.arrow import pa, pacsv, pc
 from aetool.tables.choice import Choice, Options, command_option
+from aetool.tables.guard import parts, require_narrow, require_short, require_small
 
 
 def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
@@ -18,7 +20,7 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     # Kept columns are read as bytes, so that no type is guessed for them.
     keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
     categorical = {*(options.categorical or ()), *(options.categories or ())}  # "1" and "01" are two
-    table = _parse_csv(path, dict.fromkeys(keep | categorical, pa.binary()))
+    table = _parse_csv(path, dict.fromkeys(keep | categorical, pa.binary()), options.limits)
     try:
         names = table.column_names
     except UnicodeDecodeError as error:
@@ -28,6 +30,7 @@ def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
+            require_short_cells(column, name, source, options.limits)
             text = _text(column, name, source)
             if name in keep:
                 data[name] = _plain(text)
@@ -49,7 +52,29 @@ def require_commas(names: Sequence[str], source: str) -> None:
         raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
-def _parse_csv(path: Path, types: Mapping[str, Any]) -> Any:
+def require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
+    """Raises InputError if a cell of an Arrow column of text is longer than is allowed."""
+    longest = pc.max(pc.binary_length(column)).as_py() or 0
+    if longest > limits.cell_bytes:
+        raise InputError(
+            f"{source}: column {name!r}: {limits.excess('cell_bytes', f'a cell of {longest:,} bytes')}"
+        )
+
+
+def _require_allowed(path: Path, limits: Limits) -> None:
+    """Raises InputError for a file that would take more memory than `limits` allow."""
+    size, source = path.stat().st_size, str(path)
+    if size > limits.table_bytes:
+        raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes')}")
+    packed = path.name.lower().endswith(".gz")
+    with pa.input_stream(source, compression="gzip" if packed else None) as text:
+        require_narrow(parts(text), source, limits)
+    if packed:
+        with pa.OSFile(source) as raw, pa.CompressedInputStream(raw, "gzip") as text:
+            require_small(parts(text), source, limits, raw.tell)
+
+
+def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
     """An Arrow table of a CSV file."""
 
     def parse(stream: Any, block_size: int | None = None) -> Any:
@@ -60,6 +85,7 @@ def _parse_csv(path: Path, types: Mapping[str, Any]) -> Any:
             pacsv.ConvertOptions(column_types=types),
         )
 
+    _require_allowed(path, limits)
     compression = "gzip" if path.name.lower().endswith(".gz") else None
     try:
         with pa.input_stream(str(path), compression=compression) as stream:
@@ -67,6 +93,8 @@ def _parse_csv(path: Path, types: Mapping[str, Any]) -> Any:
     except pa.ArrowInvalid:
         # Again, in one block and one thread: rows longer than a block then parse, a header without an end of line
         # too, and a ragged row tells its number.
+        with pa.input_stream(str(path), compression=compression) as stream:
+            require_short(parts(stream), str(path), limits)
         with pa.input_stream(str(path), compression=compression) as stream:
             whole = stream.read() + b"\n"
     if b"\0" in whole[:4096]:

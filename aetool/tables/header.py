@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
+from aetool.limits import Limits
 from aetool.tables.arrow import pq
 from aetool.tables.binary_files import array_shapes, parquet_names
 from aetool.tables.csv_files import require_commas
 
 HEAD_BYTES = 1 << 20
 """Of a CSV file, in which its header must end."""
-_MOST_COLUMNS = 1_000_000
 
 
 class Header(NamedTuple):
@@ -21,14 +21,14 @@ class Header(NamedTuple):
     """Those among them that are made up: an array has no names."""
 
 
-def header(path: Path, ending: str) -> Header | None:
+def header(path: Path, ending: str, limits: Limits) -> Header | None:
     """The columns of the file, as `read_table` would name them; None where its first bytes do not tell.
 
     Raises whatever its readers do.
     """
     if ending == ".parquet":
         return Header(tuple(parquet_names(pq.read_schema(str(path)))))
-    return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path)
+    return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path, limits)
 
 
 def _of_csv(path: Path, ending: str) -> Header | None:
@@ -47,12 +47,12 @@ def _of_csv(path: Path, ending: str) -> Header | None:
     return Header(tuple(names))
 
 
-def _of_arrays(path: Path) -> Header | None:
+def _of_arrays(path: Path, limits: Limits) -> Header | None:
     names: list[str] = []
     tables = []
-    for name, shape in array_shapes(path):
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] > _MOST_COLUMNS):
-            return None
+    for name, shape in array_shapes(path, limits):
+        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] > limits.columns):
+            return None  # `read_table` tells why
         columns = [name] if len(shape) == 1 else [f"{name}_{index}" for index in range(shape[1])]
         tables += [columns] if len(shape) == 2 else []
         names += columns

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.nearest import file_hint
 from aetool.tables.binary_files import read_npy, read_npz, read_parquet
 from aetool.tables.choice import Choice, Options
@@ -34,6 +35,7 @@ def read_table(
     only: Sequence[str] | None = None,
     categorical: Sequence[str] | None = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
     """Read a file by its ending.
 
@@ -49,12 +51,13 @@ def read_table(
             distinct texts, sorted; an empty cell, or one such as NA, is missing. None: the network takes numbers
             only, and no message offers categories.
         categories: those of a model, by feature: no others are learnt, a value that is none of them becomes -1.
+        limits: of columns, cells, bytes and compression, checked before memory is taken.
 
     Raises:
         InputError: the file cannot be read, or does not hold what was asked for.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories)
+    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
@@ -72,6 +75,7 @@ def check_table(
     only: Sequence[str] | None = None,
     categorical: Sequence[str] | None = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Refuse early what `read_table`, whose options these are, would refuse for the file's name or its columns.
 
@@ -79,12 +83,12 @@ def check_table(
         InputError: there is no such file, or its columns are not what was asked for.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories)
-    if (found := table_header(path)) is not None:
+    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
+    if (found := table_header(path, limits)) is not None:
         options.choose(found.names, str(path), found.positional)
 
 
-def table_header(path: Path) -> Header | None:
+def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
     """The columns of a table, without its rows; None where they cannot be told so.
 
     Raises:
@@ -94,7 +98,7 @@ def table_header(path: Path) -> Header | None:
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
-        return header(path, ending)
+        return header(path, ending, limits)
 
 
 def _require_file(path: Path) -> None:

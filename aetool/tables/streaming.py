@@ -10,17 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
+from aetool.tables.binary_files import is_text, parquet_names, spelled_out_bytes
 from aetool.tables.choice import Choice, Options
 from aetool.tables.columns import assemble_float32
 from aetool.tables.csv_files import require_commas
 from aetool.tables.faults import reading
+from aetool.tables.guard import parts, require_narrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}
 BATCH_BYTES = 2 << 20
 """Of one batch: a few are under way at once, and each is large beside the cost of a call."""
 MAX_BATCH_ROWS = 128 * 1024
+TEXT_BYTES = 64 << 20
+"""Of the text of one batch, which a few bytes of a Parquet file may stand for."""
 BUFFER_BYTES = 1 << 20
 """Read ahead of each Parquet column, so that a row group need not be in memory as a whole."""
 
@@ -48,6 +53,7 @@ def read_batches(
     keep: Sequence[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
     width: int = 1,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Generator[Batch, None, None]:
     """The rows of a CSV or Parquet file in their order; at least one batch, which may have no rows.
 
@@ -58,6 +64,7 @@ def read_batches(
         keep: columns carried through in their own type; in a CSV file they are text.
         categories: those of the model, by feature.
         width: numbers that a row becomes; batches are small enough for the results too.
+        limits: of columns and cells; the file may have any size.
 
     Raises:
         InputError: the file cannot be read, or does not hold what was asked for.
@@ -67,7 +74,7 @@ def read_batches(
     ending = streamed_ending(source)
     if ending is None:
         raise InputError(f"{source}: a file to stream is expected, {', '.join(STREAMED)}: convert it")
-    options = Options(None, (), None, keep, only, (), categories)
+    options = Options(None, (), None, keep, only, (), categories, limits)
     with reading(source, ending):
         read = _parquet if ending == ".parquet" else _csv
         for choice, table, share in read(opened, source, options, width):
@@ -80,27 +87,43 @@ _Part = tuple[Choice, Any, float]
 
 
 def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
-    # Arrow's own choice, pre_buffer, keeps every row group it has read until the file is closed.
-    with opened() as stream, pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
+    with opened() as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         schema = file.schema_arrow
-        # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
-        choice = options.choose(
-            [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)], source
-        )
+        choice = options.choose(parquet_names(schema), source)
         rows, done = file.metadata.num_rows, 0
-        if rows == 0:
-            yield choice, schema.empty_table(), 1.0
-            return
+    if rows == 0:
+        yield choice, schema.empty_table(), 1.0
+        return
+    text = [name for name in choice.wanted if is_text(schema.field(name).type)]
+    # Arrow's own choice, pre_buffer, keeps every row group it has read until the file is closed.
+    how = {"buffer_size": BUFFER_BYTES, "pre_buffer": False, "read_dictionary": text}
+    with opened() as stream, pq.ParquetFile(stream, **how) as file:
         for batch in file.iter_batches(_batch_rows(choice, width), columns=choice.wanted):
-            done += batch.num_rows
-            yield choice, pa.Table.from_batches([batch]), done / rows
+            table = pa.Table.from_batches([batch])
+            size = spelled_out_bytes({name: table.column(name) for name in text}, source, options.limits)
+            step = max(1, len(table) * TEXT_BYTES // max(size, TEXT_BYTES))
+            for start in range(0, len(table), step):
+                part = _spelled_out(table.slice(start, step), text, schema)
+                done += len(part)
+                yield choice, part, done / rows
+
+
+def _spelled_out(table: Any, text: Sequence[str], schema: Any) -> Any:
+    """`table` without dictionaries in its columns `text`, in their own types."""
+    for name in text:
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, table.column(name).cast(schema.field(name).type))
+    return table
 
 
 def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
     codec = _CODECS.get(streamed_ending(source) or "")
     # The types are settled beforehand: a reader that guesses them from the first rows fails on later ones.
     with ExitStack() as stack:
-        guessed = _open_csv(stack, opened(), codec).schema
+        raw = opened()
+        require_narrow(parts(_text(stack, raw, codec)), source, options.limits)
+        raw.seek(0)
+        guessed = _open_csv(stack, raw, codec).schema
     require_commas(guessed.names, source)
     choice = options.choose(guessed.names, source)
     numbers = set(choice.columns) - set(options.categories or ())
@@ -126,13 +149,15 @@ def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -
             yield choice, reader.schema.empty_table(), 1.0
 
 
-def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str, Any] | None = None) -> Any:
+def _text(stack: ExitStack, raw: Any, codec: str | None) -> Any:
     stream = stack.enter_context(raw)
-    if codec is not None:
-        stream = stack.enter_context(pa.CompressedInputStream(stream, codec))
+    return stream if codec is None else stack.enter_context(pa.CompressedInputStream(stream, codec))
+
+
+def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str, Any] | None = None) -> Any:
     return stack.enter_context(
         pacsv.open_csv(
-            stream,
+            _text(stack, raw, codec),
             pacsv.ReadOptions(block_size=BATCH_BYTES),
             pacsv.ParseOptions(newlines_in_values=True),
             pacsv.ConvertOptions(column_types=types, include_columns=None if types is None else list(types)),

@@ -18,6 +18,9 @@ from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
 from aetool.tables.choice import listed
 from aetool.tables.faults import ARRAY_ENDINGS, ending_of, reason_of
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula, also after white space that is not shown, and in full width."""
+
 
 def write_table(
     path: str | os.PathLike[str], columns: Mapping[str, NDArray[Any]], *, overwrite: bool = False
@@ -99,6 +102,26 @@ def write_csv(stream: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
         raise InputError(
             f"columns that CSV cannot hold: {reason_of(error)}; convert them to text or numbers"
         ) from error
+
+
+def without_formulas(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns for a CSV file whose text no spreadsheet takes for a formula: `=1+1` becomes `'=1+1`.
+
+    Names too. Numbers are left alone, also negative ones, unless they are text.
+    """
+    return {_as_text(name): _cells_as_text(np.asarray(column)) for name, column in columns.items()}
+
+
+def _cells_as_text(column: NDArray[Any]) -> NDArray[Any]:
+    if column.dtype.kind not in "OSU":
+        return column
+    cells = np.empty(len(column), object)
+    cells[:] = [_as_text(cell.decode() if isinstance(cell, bytes) else cell) for cell in column.tolist()]
+    return cells
+
+
+def _as_text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _arrays(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

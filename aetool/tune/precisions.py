@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.fidelity import Answers, Fidelity, fidelity
 from aetool.runtime.autoencoder import AutoencoderSession
+from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS
 from aetool.tune.result import FidelityFigures
 
@@ -94,7 +95,9 @@ class Judge:
 
     def _answers(self, bundle: Path, provider: str, precision: str) -> Answers:
         rows = self._sample.rows
-        with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+        with AutoencoderSession(
+            bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+        ) as model:
             scored = model.run("detector", rows)
             return Answers(
                 embedding=model.encode(rows) if "encoder" in model.graphs else None,
@@ -108,5 +111,7 @@ def reference(
     bundle: Path, provider: str, precision: str, graph: str, rows: NDArray[np.float32]
 ) -> Mapping[str, NDArray[Any]]:
     """What a precision gives for `rows`, and every setting of it must: output name -> values."""
-    with AutoencoderSession(bundle, provider=provider, precision=precision, settings=DEFAULTS) as model:
+    with AutoencoderSession(
+        bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+    ) as model:
         return {OUTPUT[graph]: getattr(model, graph)(rows)}

@@ -111,6 +111,23 @@ WRONG = {
 }
 
 
+HOSTILE = {
+    "nested lists": ("drop = " + "[" * 50_000, "not valid TOML: nested too deeply"),
+    "nested tables": ("a = " + "{a = " * 50_000, "not valid TOML"),
+    "a key of many parts": ("a" + ".a" * 50_000 + " = 1", "unknown key 'a'"),
+    "larger than any": ("# " + "x" * (1 << 20), "larger than 1024 KiB"),
+    "no text": (b"\xff\xfe\x00", "not valid TOML"),
+}
+
+
+@pytest.mark.parametrize(("content", "told"), HOSTILE.values(), ids=HOSTILE)
+def test_a_file_made_to_break_the_reader_is_one_line(aetool, made, work, content, told):
+    (work / "bad.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = aetool("train", made / "train.csv", *QUICK, "--config", "bad.toml")
+    assert result.exit_code == 2 and f"bad.toml: {told}" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
 @pytest.mark.parametrize("line", WRONG)
 def test_what_is_wrong_in_the_file_is_named(aetool, made, work, line):
     (work / "bad.toml").write_text(line, encoding="utf-8")

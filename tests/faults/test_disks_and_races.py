@@ -73,6 +73,26 @@ def test_another_file_system_is_as_good_as_any(name, sources, tmp_path):
         assert [entry.name for entry in disk.iterdir()] == [out.name]
 
 
+@pytest.mark.parametrize("left", [0, 150, 4096, 4096 + 150])
+def test_a_full_disk_leaves_nothing_of_a_key_that_blocks_a_retry(tmp_path, left):
+    pytest.importorskip("cryptography")
+    with mounted(tmp_path / "disk", "64k") as disk:
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+            while True:
+                stream.write(b"x" * 512)
+        os.truncate(ballast, ballast.stat().st_size - left)
+        failed = CliRunner().invoke(main, ["keygen", "-o", str(disk / "key.pem")])
+        if failed.exit_code:
+            assert "cannot be written: No space left on device; nothing was written" in failed.stderr
+            assert list(disk.iterdir()) == [ballast]
+        ballast.unlink()
+        again = CliRunner().invoke(main, ["keygen", "-o", str(disk / "key.pem")])
+        assert failed.exit_code == 0 or again.exit_code == 0, again.stderr
+        assert sorted(entry.name for entry in disk.iterdir()) == ["key.pem", "key.pem.pub"]
+        assert (disk / "key.pem").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_mount_point_cannot_be_replaced_and_is_told(sources, tmp_path):
     with mounted(tmp_path / "disk", "8m") as disk:
         failed = run(sources, WRITING["export"].new, disk)

@@ -199,3 +199,117 @@ def test_rows_for_elsewhere_are_what_the_graphs_take(model, rows, columns):
     assert model.to_rows(found) is found
     with pytest.raises(InputError, match=r"expected shape \(rows, 30\)"):
         model.to_rows(rows[:, :5])
+
+
+class LazyFrame:
+    """What polars' is to a caller: names at once, rows when collected."""
+
+    columns = ("mean radius",)
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __getitem__(self, name):
+        raise TypeError("LazyFrame is not subscriptable")
+
+    def collect(self):
+        return self.rows
+
+
+class SparkFrame(LazyFrame):
+    """pyspark's: `collect` gives objects, `toPandas` a table."""
+
+    def toPandas(self):  # noqa: N802
+        return self.rows
+
+
+class DaskArray:
+    """dask's: computes itself once, when it is asked for an array."""
+
+    def __init__(self, rows, lazy=True):
+        self.rows, self.lazy = rows, lazy
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+    def __dask_graph__(self):
+        return {} if self.lazy else None
+
+    def compute(self):
+        return self.rows
+
+
+class DaskFrame(DaskArray):
+    """dask's: every column that is asked for computes the whole."""
+
+    columns = ("mean radius",)
+
+
+class Delayed:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        raise TypeError("Delayed objects of unspecified length are not iterable")
+
+    def compute(self):
+        return self.rows
+
+
+def rows_again(rows):
+    yield from rows
+
+
+LAZY = {
+    "LazyFrame": (LazyFrame, r"call \.collect\(\) first", lambda lazy: lazy.collect()),
+    "pyspark": (SparkFrame, r"call \.toPandas\(\) first", lambda lazy: lazy.toPandas()),
+    "dask": (DaskFrame, r"call \.compute\(\) first", lambda lazy: lazy.compute()),
+    "delayed": (Delayed, r"call \.compute\(\) first", lambda lazy: lazy.compute()),
+    "generator": (rows_again, "give a list of them", list),
+    "map": (lambda rows: map(list, rows), "give a list of them", list),
+}
+
+
+@pytest.mark.parametrize(("make", "remedy", "follow"), LAZY.values(), ids=LAZY)
+def test_what_is_computed_later_is_refused_with_a_remedy_that_works(model, rows, make, remedy, follow):
+    for method in (model.score, model.reasons, model.to_rows):
+        with pytest.raises(
+            InputError, match=rf"^features: expected rows, found \w+, which holds none.*; {remedy}$"
+        ):
+            method(make(rows))
+    np.testing.assert_array_equal(model.score(follow(make(rows))), model.score(rows))
+
+
+def test_what_computes_itself_once_when_asked_for_an_array_is_taken(model, rows):
+    for taken in (DaskArray(rows), DaskArray(rows, lazy=False)):  # xarray's may hold either
+        np.testing.assert_array_equal(model.score(taken), model.score(rows))
+
+
+def test_groups_and_windows_of_pandas_are_not_rows(model, rows):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(rows, columns=list(model.feature_names))
+    for grouped in (table.groupby("mean radius"), table.rolling(3), table["mean radius"].groupby([0] * len(rows))):
+        with pytest.raises(InputError, match="give the table itself"):
+            model.score(grouped)
+    assert model.score(table).shape == (len(rows),)
+
+
+def test_a_dataset_of_arrow_is_refused_with_a_remedy_that_works(model, rows):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({name: rows[:, i] for i, name in enumerate(model.feature_names)})
+    lazy = dataset.dataset(table)
+    with pytest.raises(InputError, match=r"call \.to_table\(\) first"):
+        model.score(lazy)
+    np.testing.assert_array_equal(model.score(lazy.to_table()), model.score(rows))
+
+
+def test_a_table_that_fails_to_give_a_column_is_an_input_error(model):
+    class Broken(dict):
+        def __getitem__(self, name):
+            raise RuntimeError("the connection is closed")
+
+    with pytest.raises(
+        InputError, match=r"column 'mean radius': Broken does not give it \(the connection is closed\)"
+    ):
+        model.score(Broken.fromkeys(model.feature_names, 1.0))

@@ -102,3 +102,24 @@ def test_how_many_reasons_is_checked(model, rows, count):
 def test_no_rows_have_no_reasons(model):
     none = np.zeros((0, model.n_features), np.float32)
     assert model.reasons(none) == [] and model.explain(none).largest(3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [1e20, 1e25, 3.4e38, -3.4e38, 1e300, -np.inf])
+def test_a_value_whose_contribution_overflows_comes_first(model, rows, value):
+    """A "no data" value: the features that it spoils on its way through the network come after it."""
+    spoilt = np.repeat(rows[:1], 30, axis=0).astype(np.float64)
+    np.fill_diagonal(spoilt, value)
+    assert model.explain(spoilt).largest(1)[:, 0].tolist() == list(range(30))
+    found = model.reasons(spoilt, 1)
+    assert [first.feature for (first,) in found] == list(model.feature_names)
+    assert all(0 <= first.share <= 1 for (first,) in found)
+
+
+def test_infinite_contributions_come_before_finite_ones_the_farthest_first():
+    inf, nan = np.inf, np.nan
+    found = Explanation(
+        contribution=np.array([[9, inf, inf, 1, nan, inf], [3, nan, 2, nan, nan, nan]], np.float32),
+        expected=np.array([[0, 0, 3e38, 0, nan, 1e30], [0, nan, 0, nan, nan, nan]], np.float32),
+        found=np.array([[3, 1e25, 2.99e38, 1, 5, 7], [2, 8, 1, nan, -9, inf]], np.float32),
+    )
+    assert found.largest(6).tolist() == [[2, 1, 5, 4, 0, 3], [3, 5, 4, 1, 0, 2]]

@@ -1,6 +1,5 @@
 """What an app takes in with aetool: the standard library, numpy, onnxruntime. And what it may rely on."""
 
-import ast
 import inspect
 import sys
 
@@ -129,10 +128,3 @@ def test_the_tree_in_the_errors_docstring_names_every_class_with_its_other_paren
         for other in kind.__bases__:
             if other not in (Exception, errors.AetoolError):
                 assert f"({other.__name__})" in drawn[name]
-
-
-def test_the_runtime_has_no_function_level_imports():
-    for module in [m for name, m in sys.modules.items() if name.startswith("aetool.runtime.")]:
-        tree = ast.parse(inspect.getsource(module))
-        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
-            assert not [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]

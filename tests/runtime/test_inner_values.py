@@ -9,7 +9,7 @@ import pytest
 
 import aetool
 from aetool import BundleError
-from aetool.runtime.graph import TYPES, _row_kinds
+from aetool.runtime.graph import TYPES, row_kinds
 from aetool.runtime.inner_values import with_outputs
 
 
@@ -90,4 +90,4 @@ def test_the_side_that_a_graph_leaves_open_is_found_by_a_run(exported):
     session = ort.InferenceSession(exported / "encoder.onnx", providers=["CPUExecutionProvider"])
     open_side = SimpleNamespace(name="embedding", shape=["batch", "width"], type="tensor(float)")
     stand_in = SimpleNamespace(get_outputs=lambda: [open_side], run=session.run)
-    assert _row_kinds(stand_in, "features", (30,)) == {"embedding": ((120,), np.float32)}
+    assert row_kinds(stand_in, "features", (30,)) == {"embedding": ((120,), np.float32)}

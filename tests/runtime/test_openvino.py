@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,7 +45,7 @@ def scaled(found, expected):
 
 
 def test_without_the_plugin_the_error_names_the_extra(exported, monkeypatch):
-    monkeypatch.setattr(openvino, "_PLUGIN", "onnxruntime_ep_openvino_that_nobody_has")
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)  # as if it were not installed
     openvino._register.cache_clear()
     with pytest.raises(ProviderError, match=r"not installed; install aetool with the extra 'openvino'"):
         aetool.load(exported, provider="openvino")

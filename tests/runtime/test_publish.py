@@ -15,7 +15,7 @@ from aetool import BundleError, OutputError, scratch, storage
 from aetool.bundle import Bundle
 from aetool.publish import publish, record_files
 from aetool.reading import read_inside
-from aetool.storage import publish_directory, require_new
+from aetool.storage import publish_directory, publish_file, require_new
 
 GUARD_S = 30
 
@@ -394,3 +394,27 @@ def test_where_a_file_system_has_no_locks_nothing_is_taken_for_dead(tmp_path, mo
     (tmp_path / ".aetool-somebody.tmp").mkdir()
     publish_directory(tmp_path / "out", {"a": b"new"})
     assert sorted(names(tmp_path)) == [".aetool-somebody.tmp", "out"]
+
+
+# Links that lie in wait
+
+
+def test_replacing_a_directory_follows_no_link_in_it(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a").write_text("mine")
+    publish_directory(tmp_path / "out", {"a": b"old", "sub/a": b"old"})
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "out" / "sub" / "a").unlink()
+    (tmp_path / "out" / "sub" / "a").symlink_to(tmp_path / "outside" / "a")
+    (tmp_path / ".aetool-0123456789abcdef.tmp").symlink_to(tmp_path / "outside")  # as a dead process
+    publish_directory(tmp_path / "out", {"a": b"new", "sub/a": b"new"}, overwrite=True)
+    assert (tmp_path / "outside" / "a").read_text() == "mine"
+    assert content(tmp_path / "out") == {"a": b"new", "sub/a": b"new"}
+
+
+def test_replacing_a_file_that_is_a_link_replaces_the_link(tmp_path):
+    (tmp_path / "outside").write_text("mine")
+    (tmp_path / "out").symlink_to("outside")
+    publish_file(tmp_path / "out", b"new", overwrite=True)
+    assert (tmp_path / "outside").read_text() == "mine"
+    assert (tmp_path / "out").read_bytes() == b"new" and not (tmp_path / "out").is_symlink()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aetool
-from aetool import BundleError, InputError, ProviderError, selftest
+from aetool import BundleError, InputError, Limits, ProviderError, selftest
 from aetool.bundle import Bundle
 from aetool.selftest import read_golden, verify_bundle, verify_rows
 
@@ -186,3 +187,60 @@ def test_the_session_tells_what_its_bundle_says_of_itself(exported, model):
     assert model.threshold == model.manifest.variants["fp32"].threshold
     assert model.feature_names == model.manifest.feature_names
     assert isinstance(model, aetool.AutoencoderSession)
+
+
+ODD = {
+    "text": lambda n: np.array(["x"] * n),
+    "bytes": lambda n: np.array([b"x"] * n),
+    "dates": lambda n: np.zeros(n, "M8[s]"),
+    "durations": lambda n: np.zeros(n, "m8[ns]"),
+    "complex": lambda n: np.zeros(n, np.complex64),
+    "wider than 8 bytes": lambda n: np.zeros(n, np.longdouble),
+    "records": lambda n: np.zeros(n, [("a", "f4"), ("b", "i2")]),
+    "nothing": lambda n: np.zeros(n, "V16"),
+}
+
+
+@pytest.mark.parametrize("array", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["score", "is_anomaly", "of a later version"])
+def test_a_golden_array_of_an_odd_type_is_a_bundle_error(bundle, rewrite, golden, npz, name, array):
+    rewrite(bundle, golden=npz(**{**golden, name: array(len(golden["score"]))}))
+    with pytest.raises(
+        BundleError, match=rf"{name} must hold numbers of up to 8 bytes, found .*export the bundle"
+    ):
+        read_golden(Bundle.open(bundle))
+
+
+def packed_zeros(count):
+    """golden.npz of an array of `count` zeros, made without them."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("more.npy", "w", force_zip64=True) as member,
+    ):
+        header = {"shape": (count,), "fortran_order": False, "descr": "|u1"}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(0, count, 1 << 24):
+            member.write(bytes(1 << 24))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [(Limits(), "compression_ratio"), (Limits(golden_bytes=1 << 20), "golden_bytes")],
+    ids=["a bomb", "more than the caller allows"],
+)
+def test_golden_rows_are_bounded_before_they_are_unpacked(bundle, rewrite, limits, name):
+    rewrite(bundle, golden=packed_zeros(1 << 28))
+    opened = Bundle.open(bundle, limits=limits)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            BundleError, match=rf"golden\.npz: .*--limit {name}=NUMBER, in Python limits=Limits\({name}="
+        ):
+            read_golden(opened)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(BundleError, match=name):
+        verify_bundle(bundle, limits=limits)
