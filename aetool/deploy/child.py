@@ -63,9 +63,12 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     if done.returncode == FAILED:
         reason = json.loads((folder / REASON).read_text(encoding="utf-8"))
         raise ExportError(f"{where}: {reason}; use another target")
+    reason = _last_line(done.stderr) or "no message"
+    if done.returncode > 0:
+        raise ExportError(f"{where}: {work} failed: {reason}; use another target")
     raise ExportError(
-        f"{where}: {work} {_end(done.returncode)} within {memory / 2**30:.0f} GiB and {seconds} s "
-        f"({_last_line(done.stderr) or 'no message'}); the graph may be hostile, use another target"
+        f"{where}: {work} crashed ({signal.Signals(-done.returncode).name}) within {memory / 2**30:.1f} GiB and "
+        f"{seconds} s ({reason}); the graph may be hostile, use another target"
     )
 
 
@@ -89,12 +92,6 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
             with np.load(io.BytesIO(Path(folder, f"{name}.npz").read_bytes()), allow_pickle=False) as archive:
                 found[name] = dict(archive)
     return found
-
-
-def _end(code: int) -> str:
-    if code < 0:
-        return f"crashed ({signal.Signals(-code).name})"
-    return f"ended with exit code {code}"
 
 
 def _last_line(stderr: bytes) -> str:

@@ -1,22 +1,18 @@
 
-/* 3: the value is no number, which spoils every contribution; 2: the contribution overflows; 1: it is a number;
- * 0: another value spoiled it. */
-static int {{name}}_weight(float found, float contribution, float expected, double *weight) {
-    *weight = 0;
-    if (!isfinite(found)) return 3;
-    if (isnan(contribution)) return 0;
-    if (isinf(contribution)) {
-        double distance = fabs((double)found - (double)expected);
-        if (distance <= DBL_MAX) *weight = distance;
-        return 2;
-    }
+/* Which features come first: 2, values that are no finite number, where they spoil their contribution; 1, contributions
+ * that overflow, the farthest from what is usual first; 0, the others, the largest contribution first. */
+static int {{name}}_kind(float found, float contribution, float expected, double *weight) {
     *weight = (double)contribution;
-    return 1;
+    if (isfinite(contribution)) return 0;
+    *weight = fmin(fabs((double)found), fabs((double)found - (double)expected));
+    if (isfinite(found)) return 1;
+    *weight = 0;
+    return 2;
 }
 
 void {{name}}_rank(const float features[{{width}}], const float contribution[{{width}}],
                    const float reconstruction[{{width}}], int32_t *positions, int32_t count) {
-    int last_kind = 4;
+    int last_kind = 3;
     double last = 0;
     int32_t last_place = -1;
     for (int32_t n = 0; n < count && n < {{width}}; ++n) {
@@ -25,7 +21,7 @@ void {{name}}_rank(const float features[{{width}}], const float contribution[{{w
         int32_t place = 0;
         for (int32_t i = 0; i < {{width}}; ++i) {
             double weight;
-            int kind = {{name}}_weight(features[i], contribution[i], reconstruction[i], &weight);
+            int kind = {{name}}_kind(features[i], contribution[i], reconstruction[i], &weight);
             /* Not among those that are there already: they are before or equal in rank, and equal ones go by place. */
             bool after = kind < last_kind || (kind == last_kind && (weight < last || (weight == last && i > last_place)));
             if (after && (kind > best_kind || (kind == best_kind && weight > best))) {
