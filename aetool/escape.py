@@ -18,6 +18,8 @@ _JOINERS = "\u200c\u200d"
 
 def visible(text: str) -> str:
     """Return `text` on one line, with every character that does not show as <U+...>."""
+    if text.isprintable():  # most texts
+        return text
     return "".join(_spelled(sign) if _is_invisible(sign) else sign for sign in text)
 
 
@@ -62,8 +64,8 @@ def python(text: str) -> str:
 
 
 def html(text: str) -> str:
-    """Return `text` for the content of an HTML element, or of an attribute in quotes."""
-    return _html.escape(visible(text))
+    """Return `text` for the content of an element of HTML or SVG, or of an attribute in quotes; lines stay lines."""
+    return _html.escape("\n".join(map(visible, text.split("\n"))))
 
 
 def markdown(text: str) -> str:
