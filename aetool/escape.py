@@ -1,8 +1,8 @@
 """Text of a bundle (names, units, categories, ids) inside another language: one function per language.
 
-A bundle's author may be anybody. Whoever writes a file of another language passes each text through the function of
-that language, and pastes nothing. Comments and pages show what cannot be shown, such as a line's end or a mark that
-turns the direction of the text, as <U+202E>; literals hold the same text again when they are read.
+A bundle's author may be anybody. Whoever writes a file of another language passes each text through the function
+of that language, and pastes nothing. Comments and pages show what cannot be shown, such as a line's end or a mark
+that turns the direction of the text, as <U+202E>; literals hold the same text again when they are read.
 """
 
 import html as _html
@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 
-# Controls, format marks (direction, no width), lone surrogates, private and unassigned signs, other ends of a line.
+# Controls, format marks (direction, no width), lone surrogates, private and unassigned signs, ends of a line.
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _JOINERS = "\u200c\u200d"
 """Format marks that spelling needs, in Persian and Hindi; they turn no text around."""
@@ -64,7 +64,7 @@ def python(text: str) -> str:
 
 
 def html(text: str) -> str:
-    """Return `text` for the content of an element of HTML or SVG, or of an attribute in quotes; lines stay lines."""
+    """Return `text` for an element of HTML or SVG, or for an attribute in quotes; lines stay lines."""
     return _html.escape("\n".join(map(visible, text.split("\n"))))
 
 
@@ -77,7 +77,7 @@ def markdown(text: str) -> str:
 def markdown_code(text: str) -> str:
     """Return `text` as code in a line or a table's cell of Markdown, backticks included.
 
-    A bar would end the cell, a backtick the code, and two braces would open a template where a site is built of it.
+    A bar would end the cell, a backtick the code; two braces would open a template where a site is built of it.
     """
     shown = " ".join(visible(text).replace("`", "'").split())
     shown = re.sub(r"\{(?=[{%#])", "{ ", shown).replace("|", "\\|")

@@ -32,7 +32,9 @@ Rows = NDArray[np.float32]
 
 def make(name: str, folder: Path) -> Bundle:
     """One of BUNDLES."""
-    return Bundle.open(hosts.ROOT / "exported" / name) if name == "breast-cancer" else conformance.make(name, folder)
+    return (
+        Bundle.open(hosts.ROOT / "exported" / name) if name == "breast-cancer" else conformance.make(name, folder)
+    )
 
 
 def flagged_rows(bundle: Bundle, made: int, seed: int = 0) -> Rows:

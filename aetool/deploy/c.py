@@ -53,7 +53,9 @@ def c(bundle: Bundle, graphs: Sequence[str] = ()) -> Deployment:
         f"{name}.h": _header(bundle, name, sources).encode(),
         **{f"{name}_{graph}.c": _file(bundle, name, graph, source) for graph, source in sources.items()},
         "main.c": _main(name, first, sources[first]),
-        "check.c": asset("c_files/check.c", name=name, guard=_guard(name), calls=check_calls(name, VERBS, sources)),
+        "check.c": asset(
+            "c_files/check.c", name=name, guard=_guard(name), calls=check_calls(name, VERBS, sources)
+        ),
         f"{name}_golden.h": check_header(bundle, sources).encode(),
         "CMakeLists.txt": asset(
             "c_files/CMakeLists.txt",
@@ -85,9 +87,7 @@ def symbol(bundle: Bundle) -> str:
 
 def _plain(bundle: Bundle, graph: str) -> bytes:
     try:
-        model = plain_graph(
-            onnx.load_from_string(admitted(bundle, graph)), graph, given_to(graph), OUTPUTS[graph]
-        )
+        model = plain_graph(onnx.load_from_string(admitted(bundle, graph)), graph, given_to(graph), OUTPUTS[graph])
     except ExportError as error:
         raise ExportError(f"{bundle.path}: {graph}: {error}") from error
     content: bytes = model.SerializeToString()
@@ -122,7 +122,9 @@ def _header(bundle: Bundle, name: str, sources: Mapping[str, Source]) -> str:
         macro=name.upper(),
         title=escape.c_comment(manifest.name),
         id=escape.c_comment(manifest.id[:12]),
-        features="".join(f" * {i:>5}  {escape.c_comment(text)}\n" for i, text in enumerate(_feature_lines(bundle))),
+        features="".join(
+            f" * {i:>5}  {escape.c_comment(text)}\n" for i, text in enumerate(_feature_lines(bundle))
+        ),
         threshold=number(manifest.variants["fp32"].threshold),
         functions=functions,
     ).decode()
@@ -145,8 +147,8 @@ def _ranking(name: str, source: Source, *, named: bool) -> str:
     return f"""
 /* Positions of the `count` features that contribute most to a row's score, the largest first, of what
  * {name}_explain was given and gave. */
-void {name}_rank(const float features[{width}], const float contribution[{width}], const float reconstruction[{width}],
-                 int32_t *positions, int32_t count);
+void {name}_rank(const float features[{width}], const float contribution[{width}],
+                 const float reconstruction[{width}], int32_t *positions, int32_t count);
 {names}"""
 
 
@@ -172,7 +174,7 @@ def _guard(name: str) -> str:
 
 def _main(name: str, graph: str, source: Source) -> bytes:
     """Lines of numbers on stdin, outputs on stdout."""
-    (given, array), *outputs = source.parameters.items()
+    (_, array), *outputs = source.parameters.items()
     return asset(
         "c_files/main.c",
         name=name,

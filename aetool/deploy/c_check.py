@@ -66,7 +66,9 @@ def check_header(bundle: Bundle, sources: Mapping[str, Source]) -> str:
         odd = _odd_rows(golden["features"][chosen[0]], bundle)
         lines.append(_array("float odd_features", odd))
         for outputs in _run(bundle, deciding, odd).values():
-            lines += [_array(f"{_DECISIONS.get(key, 'float')} odd_{key}", values) for key, values in outputs.items()]
+            lines += [
+                _array(f"{_DECISIONS.get(key, 'float')} odd_{key}", values) for key, values in outputs.items()
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -111,7 +113,9 @@ def _chosen(golden: Mapping[str, NDArray[Any]], threshold: float, *, segments: b
     if segments:  # nor between two segments, where rounding decides as well
         nearest, second = np.sort(golden["distance"][order], axis=1)[:, :2].T
         order = order[~(second - nearest <= DECISION_BAND * second)]
-    return order[np.unique(np.linspace(0, len(order) - 1, min(GOLDEN_ROWS, len(order))).round().astype(int))]
+    places = np.unique(np.linspace(0, len(order) - 1, min(GOLDEN_ROWS, len(order))).round().astype(int))
+    chosen: NDArray[np.intp] = order[places]
+    return chosen
 
 
 def _odd_rows(row: NDArray[Any], bundle: Bundle) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """A graph as the generator of C may see it: numbers, shapes and operators, every name made here.
 
-The generator writes names, attributes and descriptions into its code and its comments. Nothing that the author of a
-graph wrote gets that far.
+The generator writes names, attributes and descriptions into its code and its comments. Nothing that the author of
+a graph wrote gets that far.
 """
 
 import re

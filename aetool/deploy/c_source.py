@@ -104,7 +104,7 @@ def fit(generated: str, function: str, prefix: str) -> Source:
 
 
 def _used(generated: str, function: str, entry: str, prefix: str) -> tuple[str, list[Array]]:
-    """The includes, `entry` and all that it needs, under names that begin with `prefix`; and the constants needed."""
+    """The includes, `entry` and all that it needs, under names that begin with `prefix`; and its constants."""
     includes, definitions = _definitions(generated)
     definitions[function] = entry
     used, todo = {function}, [function]

@@ -1,6 +1,6 @@
 """Work on a stranger's graphs in a process of its own, with limits on its memory and time.
 
-Other people's programs (a generator of C, onnxruntime's converter, onnxruntime itself) are run here. What ends them
+Other people's programs run here: a generator of C, onnxruntime's converter, onnxruntime itself. What ends them
 ends no command of aetool.
 """
 
@@ -87,7 +87,7 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
             Path(folder, f"{name}{ending}").write_bytes(content)
             np.save(Path(folder, f"{name}.npy"), rows)
         in_child("a run", Path(folder), where)
-        found = {}
+        found: dict[str, Arrays] = {}
         for name in runs:
             with np.load(io.BytesIO(Path(folder, f"{name}.npz").read_bytes()), allow_pickle=False) as archive:
                 found[name] = dict(archive)

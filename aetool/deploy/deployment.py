@@ -58,7 +58,7 @@ def admitted(bundle: Bundle, graph: str) -> bytes:
 
 
 def bundle_files(bundle: Bundle) -> dict[str, bytes]:
-    """The bundle in fp32 alone, whole in itself: graphs, golden vectors, manifest; files are named by their graphs.
+    """Return the bundle in fp32 alone, whole in itself: graphs, under their own names, golden vectors, manifest.
 
     Raises:
         BundleError: a file is damaged, or a graph is not let in.

@@ -75,9 +75,9 @@ model_warmup [{_warmup(1, key, kind, shape)}, {_warmup(MAX_BATCH, key, kind, sha
 def _port(name: str, kind: str, shape: Sequence[int]) -> str:
     # Triton has no tensor without dimensions: one number a row is [1] outside, nothing inside.
     dims = f"dims: {list(shape)}" if shape else "dims: [1], reshape { shape: [] }"
-    return f'{{ name: {protobuf_text(name)}, data_type: {kind}, {dims} }}'
+    return f"{{ name: {protobuf_text(name)}, data_type: {kind}, {dims} }}"
 
 
 def _warmup(batch: int, name: str, kind: str, shape: Sequence[int]) -> str:
-    data = f'{{ data_type: {kind}, dims: {list(shape)}, input_data_file: {protobuf_text(WARMUP)} }}'
+    data = f"{{ data_type: {kind}, dims: {list(shape)}, input_data_file: {protobuf_text(WARMUP)} }}"
     return f'{{ name: "{batch}", batch_size: {batch}, inputs {{ key: {protobuf_text(name)}, value: {data} }} }}'

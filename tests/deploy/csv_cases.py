@@ -30,7 +30,10 @@ READ = {
     "quoted separators": ('job,size,region,weight,"a,b;c"\nclerk,1.5,10,70,"1,2;3"\n', [PLAIN]),
     "quoted line ends": ('"job","a\nb",size,region,weight\n"clerk","x\r\ny",1.5,10,70\n', [PLAIN]),
     "doubled quotes": ('"say ""job""",' + HEADER + "1," + ROW, [PLAIN]),
-    "a quote that opens late is text": (HEADER + 'cl"er"k,1.5,10,70\n "clerk",1.5,10,70\n', [[-1, 1.5, 0, 70]] * 2),
+    "a quote that opens late is text": (
+        HEADER + 'cl"er"k,1.5,10,70\n "clerk",1.5,10,70\n',
+        [[-1, 1.5, 0, 70]] * 2,
+    ),
     "text after a quoted part": (HEADER + '"cl"erk,1.5,10,70\n', [PLAIN]),
     "spaces around cells": (HEADER + " clerk , 1.5 ,10 ,\t70\n", [PLAIN]),
     "missing values": (HEADER + ",NA,null,\nNaN,#N/A,n/a,-nan\n", [[NAN] * 4] * 2),
@@ -54,9 +57,15 @@ READ = {
 REFUSED = {
     "nothing": ("", "the file is empty"),
     "empty lines": ("\n\n", "the file is empty"),
-    "names that are all wrong": ("a,b,c,d\n" + ROW, "looks like another table than the model was trained on: 4 of its 4"),
+    "names that are all wrong": (
+        "a,b,c,d\n" + ROW,
+        "looks like another table than the model was trained on: 4 of its 4",
+    ),
     "names in capitals": (HEADER.upper() + ROW, "asked for by the model|looks like another table"),
-    "one wrong name": ("job,length,region,weight\n" + ROW, "missing column 'size'.*, asked for by the model; found 'job'"),
+    "one wrong name": (
+        "job,length,region,weight\n" + ROW,
+        "missing column 'size'.*, asked for by the model; found 'job'",
+    ),
     "a needed column twice": ("job,size,size,region,weight\nclerk,1,2,10,70\n", "repeated column names 'size'"),
     "a short row": (HEADER + ROW + "clerk,1,10\n", "row 2: 3 columns found, 4 expected as in the header"),
     "a long row": (HEADER + ROW + ROW + "clerk,1,10,5,6\n", "row 3: 5 columns found, 4 expected as in the header"),

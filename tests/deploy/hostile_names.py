@@ -1,4 +1,4 @@
-"""Names that break out of comments, literals, tags and templates, and a bundle in which everything is called so."""
+"""Names that break out of comments, literals, tags and templates, and a bundle where everything is called so."""
 
 import json
 import shutil
@@ -11,7 +11,8 @@ MARK = "EVIL-WAS-HERE"
 """What code among the names would leave behind: in a file's output, a page's title, a target's list."""
 NAMES = (
     '*/ " \\ ??/ </script> \u202e',
-    f'*/ __attribute__((constructor)) static void evil(void) {{ extern int puts(const char *); puts("{MARK}"); }} /*',
+    "*/ extern int puts(const char *); __attribute__((constructor)) static void evil(void) "
+    f'{{ puts("{MARK}"); }} /*',
     f'");alert("{MARK}")//',
     "${x}",
     '"; DROP',
@@ -35,7 +36,7 @@ NAMES = (
     "trigraphs ??/ ??' ??( ??= ??! ??< ??>",
     "// /* // */ /**/ *//*",
     "größe °C 温度 🙂",
-    '""" \'\'\' # `',
+    "\"\"\" ''' # `",
     "=cmd|' /C calc'!A1",
     " " * 3,
     "x" * 500,
@@ -52,7 +53,7 @@ def make(source, path, title=TITLE):
     for i, feature in enumerate(manifest["features"]):
         feature["name"] = f"{NAMES[i]}" if i < len(NAMES) else f"feature {i}"
         feature["unit"] = NAMES[-1 - i % len(NAMES)]
-    manifest["tools"] = {name: NAMES[1] for name in manifest["tools"]}
+    manifest["tools"] = dict.fromkeys(manifest["tools"], NAMES[1])
     for graph, name in list(manifest["variants"]["fp32"]["files"].items()):
         content = hostile(onnx.load(path / name)).SerializeToString()
         (path / name).unlink()
@@ -67,12 +68,14 @@ def make(source, path, title=TITLE):
 
 
 def hostile(model):
-    """The same graph with other names for all but its inputs and outputs, and texts wherever there is room for one."""
+    """The same graph with other names for all but its ports, and texts wherever there is room for one."""
     ports = {value.name for value in (*model.graph.input, *model.graph.output)}
     names = {}
 
     def renamed(name):
-        return name if name in ports or not name else names.setdefault(name, f"{NAMES[len(names) % 27]} {len(names)}")
+        return (
+            name if name in ports or not name else names.setdefault(name, f"{NAMES[len(names) % 27]} {len(names)}")
+        )
 
     model.doc_string = model.producer_name = model.producer_version = model.domain = NAMES[1]
     model.graph.doc_string = model.graph.name = NAMES[1]

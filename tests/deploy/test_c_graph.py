@@ -20,7 +20,7 @@ def run(model):
 
 def branch(operator):
     """A graph inside an If that reads values from outside."""
-    node = helper.make_node(operator, ["in side", f"weight {EVIL}"], [f"inner {EVIL}"], name=EVIL)
+    node = helper.make_node(operator, ["in side", f"weight {EVIL}"], [f"inner {EVIL}"], name=f"{EVIL} {operator}")
     output = helper.make_tensor_value_info(f"inner {EVIL}", TensorProto.FLOAT, [None, 2])
     weight = numpy_helper.from_array(np.array([3.0, 4.0], np.float32), f"weight {EVIL}")
     return helper.make_graph([node], EVIL, [], [output], [weight])
@@ -35,7 +35,12 @@ def model():
         helper.make_node("ReduceSum", ["in side"], [f"sum {EVIL}"], keepdims=0),
         helper.make_node("Greater", [f"sum {EVIL}", f"zero {EVIL}"], [f"is {EVIL}"]),
         helper.make_node(
-            "If", [f"is {EVIL}"], ["score"], then_branch=branch("Add"), else_branch=branch("Mul"), name=EVIL
+            "If",
+            [f"is {EVIL}"],
+            ["score"],
+            then_branch=branch("Add"),
+            else_branch=branch("Mul"),
+            name=f"{EVIL} if",
         ),
         helper.make_node("Clip", ["score", "", f"zero {EVIL}"], [f"extra {EVIL}"]),
     ]

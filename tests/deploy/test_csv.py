@@ -1,10 +1,11 @@
 """One table of CSV files for the reader of the command line and that of the page and of Node."""
 
+import base64
 import json
 import re
+import subprocess
 
 import csv_cases
-import hosts
 import numpy as np
 import pytest
 
@@ -37,9 +38,6 @@ def content(file):
 def in_javascript(need, tmp_path_factory):
     """in_javascript([(file, model), ...]): rows, or the message of the error, for each."""
     need("Node")
-    import base64
-    import subprocess
-
     script = tmp_path_factory.mktemp("csv") / "read.mjs"
     module = (ASSETS / "javascript" / "csv.mjs").as_uri()
     script.write_text(SCRIPT.format(module=json.dumps(module)), encoding="utf-8")

@@ -116,7 +116,7 @@ def test_flash_and_stack_are_weights_and_the_largest_activations(cancer_bundle, 
 
 @pytest.fixture(scope="module")
 def named(cancer_bundle, write, need):
-    """named(name): the directory of the reference detector under another name; only names differ, so it is made once."""
+    """named(name): the C of one detector under another name; only names differ, so it is generated once."""
     need("generated C")
     made = c(cancer_bundle, ("detector",))
 
@@ -160,7 +160,9 @@ def test_both_compilers_take_every_file_without_a_warning(built, need, compiler,
     need(compiler if compiler == "clang" else "generated C")
     sources = sorted(path.name for path in built.glob("*.c") if path.name != "all.c")
     for source in sources:
-        assert compiled(compiler, "-Wall", "-Wextra", "-Werror", *options, "-c", source, "-o", "x.o", cwd=built) == ""
+        assert (
+            compiled(compiler, "-Wall", "-Wextra", "-Werror", *options, "-c", source, "-o", "x.o", cwd=built) == ""
+        )
 
 
 def test_the_files_of_all_graphs_can_be_compiled_as_one(built):
@@ -297,7 +299,9 @@ def test_an_operator_that_has_no_c_is_named(cancer_bundle):
 
 def test_an_attribute_of_text_that_no_operator_takes_is_refused(cancer_bundle):
     change = leaky_relu_as("Gelu", approximate="*/ int x; /*")
-    with pytest.raises(ExportError, match="detector: no C can be generated: the attribute approximate of an operator"):
+    with pytest.raises(
+        ExportError, match="detector: no C can be generated: the attribute approximate of an operator"
+    ):
         c(changed(cancer_bundle, "detector", change), ("detector",))
 
 

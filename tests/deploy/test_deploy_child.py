@@ -1,4 +1,4 @@
-"""The process in which `deploy` works on strangers' graphs: its limits hold, and what ends it ends nothing else."""
+"""The process in which `deploy` works on strangers' graphs: its limits hold, its end is told in words."""
 
 import numpy as np
 import pytest

@@ -68,5 +68,5 @@ def test_a_graph_that_onnxruntime_does_not_run_is_refused(cancer_bundle):
     node.CopyFrom(onnx.helper.make_node("Gelu", node.input, node.output, approximate="other"))
     model.opset_import[0].version = 20
     changed.detector = model.SerializeToString()
-    with pytest.raises(ExportError, match="onnxruntime cannot run detector: .*approximation_algorithm: other"):
+    with pytest.raises(ExportError, match=r"onnxruntime cannot run detector: .*approximation_algorithm: other"):
         mobile(changed)

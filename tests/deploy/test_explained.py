@@ -1,5 +1,4 @@
-"""The feature that a row's score is due to is the same wherever the bundle runs; benchmarks/explained.py measures it
-over more rows."""
+"""Every host names the same first feature for a flagged row; benchmarks/explained.py measures it on more."""
 
 import functools
 import json
@@ -89,7 +88,12 @@ def test_explain_in_node_gives_the_numbers_of_python(package, bundles):
 
 def test_reasons_in_node_are_those_of_python(package, bundles):
     bundle = bundles("categories")
-    columns = {"job": ["nurse", "boss", None], "size": [9, 1, 1.1], "region": [3, 10, 10], "weight": [70, 72, 99.5]}
+    columns = {
+        "job": ["nurse", "boss", None],
+        "size": [9, 1, 1.1],
+        "region": [3, 10, 10],
+        "weight": [70, 72, 99.5],
+    }
     expected = aetool.load(bundle.path, provider="cpu").reasons(columns, 4)
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for form in (rows, [list(row.values()) for row in rows]):
@@ -100,7 +104,9 @@ def test_reasons_in_node_are_those_of_python(package, bundles):
             for reason, other in zip(reasons, others, strict=True):
                 assert reason["share"] == pytest.approx(other.share, abs=1e-4)
                 number = isinstance(other.expected, float)
-                assert reason["expected"] == (pytest.approx(other.expected, rel=1e-3) if number else other.expected)
+                assert reason["expected"] == (
+                    pytest.approx(other.expected, rel=1e-3) if number else other.expected
+                )
 
 
 def test_reasons_without_names_have_positions(package):
@@ -109,7 +115,8 @@ def test_reasons_without_names_have_positions(package):
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"), [("[[1]], 3", "30 values in a row expected, found 1"), ("[Array(30).fill(1)], 0", "count: 1")]
+    ("rows", "message"),
+    [("[[1]], 3", "30 values in a row expected, found 1"), ("[Array(30).fill(1)], 0", "count: 1")],
 )
 def test_reasons_that_cannot_be_given_are_told(package, rows, message):
     code = f"return model.reasons({rows}).then(() => 'none', (error) => error.message);"

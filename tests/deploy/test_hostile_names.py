@@ -1,5 +1,8 @@
 """A bundle's author may call things what they like: the names are shown, and never become code, in no target."""
 
+import ast
+import functools
+import html
 import json
 import re
 import subprocess
@@ -31,9 +34,16 @@ def bundle(cancer_bundle, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def in_c(bundle, write, need):
+def made(bundle):
+    """made(target): what it makes of the bundle, once."""
+    graphs = tuple(graph for graph in VERBS if graph != "segmenter")
+    return functools.cache(lambda target: target(bundle, graphs) if target is c else target(bundle))
+
+
+@pytest.fixture(scope="module")
+def in_c(made, write, need):
     need("generated C")
-    return write(c(bundle, tuple(graph for graph in VERBS if graph != "segmenter")))
+    return write(made(c))
 
 
 def output(*command, cwd, **options):
@@ -59,15 +69,16 @@ def test_the_generated_c_builds_and_computes_and_nothing_else(in_c, bundle, need
 def test_nothing_of_the_graph_but_numbers_gets_into_the_generated_c(in_c):
     for path in in_c.glob("aetool_*.c"):
         text = path.read_text(encoding="utf-8")
-        assert text.isascii() and text.count("/*") == text.count("*/")
         code = re.sub(r'/\*.*?\*/|"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL)  # names are in a list of literals
+        assert text.isascii() and "/*" not in code and "*/" not in code
         assert MARK not in code and "__attribute__" not in code and "#error" in code and code.count("#error") == 1
 
 
 def test_the_names_of_features_come_out_of_the_c_as_they_are(in_c, bundle):
     (in_c / "names.c").write_text(
-        f'#include <stdio.h>\n#include "{symbol(bundle)}.h"\nint main(void) {{\n'
-        f"    for (int i = 0; i < 30; ++i) {{ fputs({symbol(bundle)}_feature_names[i], stdout); putchar(0); }}\n}}\n",
+        f'#include <stdio.h>\n#include "{symbol(bundle)}.h"\n'
+        "int main(void) {\n    for (int i = 0; i < 30; ++i) {\n"
+        f"        fputs({symbol(bundle)}_feature_names[i], stdout);\n        putchar(0);\n    }}\n}}\n",
         encoding="utf-8",
     )
     sources = ("names.c", f"{symbol(bundle)}_explainer.c")
@@ -85,9 +96,9 @@ def test_cmake_builds_it_and_runs_no_name(in_c, need, tmp_path):
     assert not list(tmp_path.rglob("evil.txt")) and not list(in_c.rglob("evil.txt"))
 
 
-def test_node_runs_it_and_shows_the_names(bundle, write, need):
+def test_node_runs_it_and_shows_the_names(bundle, made, write, need):
     need("Node")
-    folder = write(node(bundle))
+    folder = write(made(node))
     (folder / "node_modules").symlink_to(hosts.NODE_MODULES)
     assert "passed" in output("npm", "test", cwd=folder)
     (folder / "names.mjs").write_text(
@@ -124,9 +135,9 @@ def test_the_page_runs_no_name_and_shows_it_as_text(bundle, write, need, form):
         assert page.text_content("#bundle") == bundle.manifest.id[:12]
 
 
-def test_tritons_configuration_is_one_of_plain_names(bundle, write, need):
+def test_tritons_configuration_is_one_of_plain_names(made, write, need):
     need("Triton")
-    folder = write(triton(bundle))
+    folder = write(made(triton))
     parse = """
 import json, sys
 from google.protobuf import text_format
@@ -139,21 +150,25 @@ print(json.dumps([text_format.Parse(open(path).read(), ModelConfig()).name for p
     assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in found)
 
 
-def test_ort_files_run_and_what_lies_beside_them_holds_no_name(bundle):
-    made = mobile(bundle)  # which runs the golden rows
-    for path, content in made.files.items():
+def test_ort_files_run_and_what_lies_beside_them_holds_no_name(made):
+    for path, content in made(mobile).files.items():  # which ran the golden rows
         if not path.endswith((".ort", ".npz", "manifest.json")):
             assert MARK.encode() not in content, path
 
 
 @pytest.mark.parametrize("target", [c, node, triton, mobile])
-def test_paths_are_plain(bundle, target):
-    for path in target(bundle).files:
+def test_paths_are_plain(made, target):
+    for path in made(target).files:
         assert re.fullmatch(r"[A-Za-z0-9_./-]+", path) and ".." not in path and len(path) < 100
 
 
 def html_of(text):
     return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+def tags(text):
+    """The tags of a page, without their attributes."""
+    return re.findall(r"</?\w+", text)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,12 +179,8 @@ def test_the_model_card_has_a_yaml_header_and_no_markup_of_a_name(bundle, name):
     _, header, body = card.split("---\n", 2)
     assert yaml.safe_load(header)["model_name"] == name
     found = html_of(body)
-    assert set(re.findall(r"<(\w+)", found)) <= {"h1", "p", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
-    assert found.count("<h1>") == 1 and found.count("<table>") == 1
-    ((_, rows),) = [("", re.findall(r"<tr>", found))]
-    assert len(rows) == len(re.findall(r"<tr>", html_of(model_card(manifest._replace(
-        name="a", features=(features[0]._replace(name="a", categories=("a", "b")),)
-    )).split("---\n", 2)[2])))  # fmt: skip
+    plain = manifest._replace(name="a", features=(features[0]._replace(name="a", categories=("a", "b")),))
+    assert tags(found) == tags(html_of(model_card(plain).split("---\n", 2)[2]))
 
 
 C_PROGRAM = "#include <stdio.h>\nint main(void) {{\n{lines}\n    return 0;\n}}\n"
@@ -178,10 +189,13 @@ C_PROGRAM = "#include <stdio.h>\nint main(void) {{\n{lines}\n    return 0;\n}}\n
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_a_literal_of_c_holds_the_text_and_a_comment_ends_where_it_should(tmp_path, need, compiler):
     need("clang" if compiler == "clang" else "generated C")
-    lines = [f"    fputs({escape.c_string(name)}, stdout); /* {escape.c_comment(name)} */ putchar(0);" for name in NAMES]
+    lines = [
+        f"    fputs({escape.c_string(name)}, stdout); /* {escape.c_comment(name)} */ putchar(0);" for name in NAMES
+    ]
     lines += [f"    /*{escape.c_comment(name)}\n     * {escape.c_comment(name)}*/" for name in NAMES]
     (tmp_path / "names.c").write_text(C_PROGRAM.format(lines="\n".join(lines)), encoding="ascii")
-    output(compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", "names", "names.c", cwd=tmp_path)
+    strict = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
+    output(compiler, *strict, "-o", "names", "names.c", cwd=tmp_path)
     found = subprocess.run(["./names"], cwd=tmp_path, capture_output=True, check=True).stdout
     assert tuple(found.decode("utf-8").split("\0")[:-1]) == NAMES
 
@@ -210,7 +224,7 @@ def test_a_literal_of_javascript_is_the_text_and_ends_no_script(need):
 @pytest.mark.parametrize("name", NAMES)
 def test_other_literals_hold_the_text(name):
     assert yaml.safe_load(f"key: {escape.yaml(name)}\nother: 1") == {"key": name, "other": 1}
-    assert eval(escape.python(name)) == name
+    assert ast.literal_eval(escape.python(name)) == name
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e]", escape.yaml(name) + escape.python(name))
 
 
@@ -231,16 +245,15 @@ print(json.dumps(sorted(text_format.Parse(open("names.pbtxt").read(), ModelConfi
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", ["# {}\n", "a {} b\n", "| {} | y |\n| --- | --- |\n| {} | z |\n"])
 def test_markdown_shows_the_text_and_nothing_else(name, form):
-    import html
-
     for function in (escape.markdown, escape.markdown_code):
         found = html_of(form.format(function(name), function(name)))
         expected = html_of(form.format(*(["`x`" if function is escape.markdown_code else "x"] * 2)))
-        assert re.findall(r"</?\w+", found) == re.findall(r"</?\w+", expected)
+        assert tags(found) == tags(expected)
         text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", found)).split())
         shown = escape.visible(name)
         if function is escape.markdown_code:
             shown = re.sub(r"\{(?=[{%#])", "{ ", shown.replace("`", "'"))
+            shown = shown if form.startswith("|") else shown.replace("|", r"\|")  # a bar is escaped for cells
         assert " ".join(shown.split()) in text
 
 
