@@ -65,6 +65,7 @@ def missing(host: str) -> str:
         ],
         "generated C": [("gcc", _has("gcc"))],
         "clang": [("clang", _has("clang"))],
+        "C++": [("g++", _has("g++"))],
         "CMake": [("cmake", _has("cmake"))],
         "Triton": [("tritonclient", TRITON_PYTHON.exists())],
     }

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,7 @@ from aetool.deploy.c_graph import plain_graph
 from aetool.deploy.c_source import Array, Source, fit
 from aetool.deploy.child import in_child
 from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
-from aetool.errors import ExportError, InputError
+from aetool.errors import DependencyError, ExportError, InputError
 from aetool.manifest import SEGMENTER
 from aetool.version import __version__
 
@@ -39,7 +40,10 @@ def c(bundle: Bundle, graphs: Sequence[str] = ()) -> Deployment:
         InputError: the bundle does not have one of the graphs.
         BundleError: a graph is not let in.
         ExportError: no C can be generated for a graph.
+        DependencyError: the generator is not installed.
     """
+    if find_spec("emx_onnx_cgen") is None:  # it is imported in a process of its own
+        raise DependencyError("emx-onnx-cgen", "deploy", "deploying to c")
     there = [graph for graph in in_order(bundle) if graph in VERBS]
     if missing := [graph for graph in graphs if graph not in there]:
         raise InputError(f"{bundle.path}: has no graph {missing[0]} for C; it has {', '.join(there)}")

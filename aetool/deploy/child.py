@@ -22,7 +22,11 @@ from aetool.errors import ExportError
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_WORKER = Path(__file__).with_name("worker.py")
+WORKS = {
+    name: Path(__file__).with_name(f"work_{file}.py")
+    for name, file in {"generation of C": "generate_c", "conversion": "convert", "a run": "run"}.items()
+}
+"""What messages call a piece of work, and the program that does it."""
 _MEMORY = 4 << 30
 """Bytes that the process may take, besides what its graphs need."""
 _MEMORY_PER_BYTE = 16
@@ -34,7 +38,7 @@ REASON = "reason.json"
 
 
 def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, seconds: int = _SECONDS) -> None:
-    """Run one of `worker.WORKS` on the files in `folder`, where it also leaves what it makes.
+    """Do one of `WORKS` on the files in `folder`, where it also leaves what it makes.
 
     Args:
         where: what is worked on, for messages.
@@ -46,7 +50,7 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     """
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     memory = memory or _MEMORY + _MEMORY_PER_BYTE * size
-    command = [sys.executable, "-P", str(_WORKER), work, str(memory), str(seconds)]
+    command = [sys.executable, "-P", str(WORKS[work]), str(memory), str(seconds)]
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
