@@ -10,7 +10,8 @@ import pytest
 
 import aetool
 from aetool.deploy.c import c, symbol
-from aetool.deploy.deployment import ASSETS
+from aetool.deploy.c_check import number
+from aetool.deploy.deployment import ASSETS, asset
 from aetool.deploy.node import node
 from aetool.selftest import read_golden
 
@@ -183,6 +184,44 @@ int main(void) {{
         assert sorted(map(int, positions)) == list(range(30))  # each once
         assert list(map(int, positions))[: len(places)] == places
         assert label == bundle.manifest.feature_names[places[0]]
+
+
+INF, NAN = float("inf"), float("nan")
+EXPLANATIONS = [
+    ([3, 1, 2], [0, 0, 0], [1, 1, 1], [0, 2, 1]),
+    ([1, 1, 1], [0, 0, 0], [1, 1, 1], [0, 1, 2]),
+    ([1e30, INF, 5], [0, 0, 0], [9, 2, 3], [1, 0, 2]),  # the one that overflows, however near
+    ([INF, INF, 5], [0, 0, 0], [2, 1e20, 3], [1, 0, 2]),
+    ([INF, INF, INF], [1e25, NAN, INF], [1e25, 3, -4], [2, 1, 0]),  # what is expected may be anything
+    ([NAN, NAN, NAN], [NAN, NAN, NAN], [5, NAN, INF], [1, 2, 0]),
+    ([7, 0, 8], [1, 1, 1], [0, NAN, 0], [2, 0, 1]),  # a missing value that spoils nothing, such as a category
+]
+"""Contribution, expected, found -> the order of the three features."""
+
+
+def test_made_explanations_are_ranked_in_javascript(package):
+    code = (
+        'const { largest } = await import("./explanation.mjs");\n'
+        "const numbers = (row) => Float32Array.from(row, (text) => Number(text.replace('inf', 'Infinity')));\n"
+        f"return {json.dumps([[[str(x) for x in part] for part in parts] for *parts, _ in EXPLANATIONS])}"
+        ".map((parts) => parts.map(numbers))"
+        ".map(([contribution, expected, found]) => largest({ contribution, expected, found }, 3));"
+    )
+    assert in_node(package("breast-cancer"), code) == [order for *_, order in EXPLANATIONS]
+
+
+def test_made_explanations_are_ranked_in_c(need, tmp_path):
+    need("generated C")
+    source = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <stdio.h>\n"
+    source += asset("c_files/rank.c", name="m", width="3").decode() + "int main(void) {\n    int32_t p[3];\n"
+    for contribution, expected, found, _ in EXPLANATIONS:
+        parts = [", ".join(map(number, part)) for part in (found, contribution, expected)]
+        literals = [f"(const float[]){{{part}}}" for part in parts]
+        source += f'    m_rank({", ".join(literals)}, p, 3);\n    printf("%d %d %d\\n", p[0], p[1], p[2]);\n'
+    (tmp_path / "ranks.c").write_text(source + "    return 0;\n}\n", encoding="utf-8")
+    hosts.run("gcc", "-std=c99", "-o", "ranks", "ranks.c", "-lm", cwd=tmp_path)
+    found = [list(map(int, line.split())) for line in hosts.run("./ranks", cwd=tmp_path).splitlines()]
+    assert found == [order for *_, order in EXPLANATIONS]
 
 
 def test_the_assets_of_javascript_are_all_deployed(package):
