@@ -81,6 +81,22 @@ def test_a_csv_is_scored_from_the_command_line(package, cancer_bundle):
     assert scores == pytest.approx(aetool.load(cancer_bundle.path, provider="cpu").score(rows).tolist(), rel=1e-4)
 
 
+def test_a_file_that_is_no_table_of_the_model_is_an_error_of_the_command_line(package, tmp_path):
+    text = (ROOT / "exported" / "samples.csv").read_text(encoding="utf-8")
+    header, row, *_ = text.splitlines()
+    for content, message in (
+        (text.replace(" ", "_"), "this looks like another table than the model was trained on"),
+        (f"{header}\n{row},1\n", "row 1: 33 columns found, 32 expected as in the header"),
+        ("", "the file is empty"),
+    ):
+        (tmp_path / "rows.csv").write_text(content, encoding="utf-8")
+        command = ["node", "score.mjs", tmp_path / "rows.csv"]
+        done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "") and f"rows.csv: {message}" in done.stderr
+    (tmp_path / "rows.csv").write_text(header, encoding="utf-8")
+    assert hosts.run("node", "score.mjs", str(tmp_path / "rows.csv"), cwd=package) == "row,score,is_anomaly\n"
+
+
 def test_rows_come_in_three_forms_and_many_at_once(package, cancer_bundle):
     golden = read_golden(cancer_bundle)
     found = script(
@@ -115,6 +131,9 @@ def test_rows_come_in_three_forms_and_many_at_once(package, cancer_bundle):
         ("[7]", "rows expected"),
         ("[{ 'mean radius': 1 }]", "the row has no column mean texture"),
         ("[Array(30).fill('a')]", 'mean radius: a number expected, found \\"a\\"'),
+        ("[Array(30).fill([7])]", "mean radius: a number or text expected, found [7]"),
+        ("[Array(30).fill({ a: 1 })]", 'mean radius: a number or text expected, found {\\"a\\":1}'),
+        ("[Array(30).fill(new Date(0))]", "mean radius: a number or text expected"),
     ],
 )
 def test_rows_that_cannot_be_are_told(package, rows, message):

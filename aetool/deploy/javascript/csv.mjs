@@ -109,7 +109,10 @@ function placesOf(line, columns) {
   }
   const names = columns.map(({ name }) => name.trim());
   const missing = columns.filter((_, i) => !header.includes(names[i])).map(({ name }) => name);
-  if (2 * missing.length > names.length) {
+  // The same name but for capitals shows what was meant.
+  const nearest = missing.map((name) => header.find((found) => found.toLowerCase() === name.trim().toLowerCase()));
+  const hints = nearest.filter((found) => found !== undefined).length;
+  if (2 * missing.length > names.length && 2 * hints < missing.length) {
     throw new Error(
       `this looks like another table than the model was trained on: ${missing.length} of its ${names.length} columns ` +
         `are missing, ${listed(missing)}; found ${listed(header)}: give a table that has the model's columns`,
@@ -117,7 +120,7 @@ function placesOf(line, columns) {
   }
   if (missing.length) {
     throw new Error(
-      `missing column${missing.length > 1 ? "s" : ""} ${listed(missing)}, asked for by the model; ` +
+      `missing column${missing.length > 1 ? "s" : ""} ${listed(missing, nearest)}, asked for by the model; ` +
         `found ${listed(header)}: correct the names`,
     );
   }
@@ -132,7 +135,7 @@ function readerOf({ name, categories }, cells) {
   // As Arrow reads a column: true and false where there is nothing else, codes in base 16 likewise.
   const all = (form) => !categories && known.every((cell) => form.test(cell));
   const truths = all(/^(?:true|false|TRUE|FALSE|True|False|[01])$/);
-  const codes = all(/^(?:0x[0-9a-f]{1,12}|\d{1,15})$/i);
+  const codes = all(/^(?:0x[0-9a-f]{1,12}|-?\d{1,15})$/i);
   return (cell, row) => {
     const where = `row ${row}, column '${name}'`;
     if (categories && cell.includes("\ufffd")) throw new Error(`${where}: not UTF-8: save the file as UTF-8`);
@@ -147,7 +150,8 @@ function readerOf({ name, categories }, cells) {
   };
 }
 
-function listed(names) {
+function listed(names, nearest = []) {
   const more = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "";
-  return names.slice(0, SHOWN).map((name) => `'${name}'`).join(", ") + more;
+  const hint = (i) => (nearest[i] === undefined ? "" : ` (nearest: '${nearest[i]}')`);
+  return names.slice(0, SHOWN).map((name, i) => `'${name}'${hint(i)}`).join(", ") + more;
 }
