@@ -20,7 +20,7 @@ def node(bundle: Bundle) -> Deployment:
         "type": "module",
         "exports": {".": {"types": "./aetool.d.mts", "default": "./aetool.mjs"}},
         "scripts": {"test": "node check.mjs"},
-        "engines": {"node": ">=18"},
+        "engines": {"node": ">=20.12"},
         "dependencies": {"onnxruntime-node": ONNXRUNTIME_NODE},
     }
     files = {

@@ -58,6 +58,39 @@ def test_its_own_check_passes(package):
     assert "84 golden rows" in hosts.run("npm", "test", cwd=package)
 
 
+def test_golden_rows_may_be_compressed(package, cancer_bundle, tmp_path):
+    golden = dict(read_golden(cancer_bundle))
+    np.savez_compressed(tmp_path / "small.npz", **golden)
+    np.savez(tmp_path / "large.npz", **golden)
+    code = f"""import {{ readFileSync }} from "node:fs";
+        import {{ readArrays }} from "./golden.mjs";
+        const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value, String) : value);
+        const found = [];
+        for (const name of ["small", "large"]) {{
+          found.push(await readArrays(readFileSync(`{tmp_path}/${{name}}.npz`)));
+        }}
+        console.log(JSON.stringify(found, plain));"""
+    small, large = script(package, code)
+    assert small == large and set(small) == set(golden)
+    assert small["score"]["data"] == [repr(x).removesuffix(".0") for x in golden["score"].tolist()]
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_compressed_array_of_another_length_than_told_is_refused(package, tmp_path, change):
+    np.savez_compressed(tmp_path / "a.npz", score=np.zeros(100_000))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    at = content.rfind(b"PK\x01\x02") + 24
+    size = int.from_bytes(content[at : at + 4], "little")
+    content[at : at + 4] = (size + change).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(content)
+    code = f"""import {{ readFileSync }} from "node:fs";
+        import {{ readArrays }} from "./golden.mjs";
+        const read = readArrays(readFileSync("{tmp_path}/a.npz"));
+        const told = await read.then(() => "read", (error) => error.message);
+        console.log(JSON.stringify(told));"""
+    assert script(package, code) == "golden.npz: score.npy is not as long as the archive tells"
+
+
 def test_its_own_check_finds_a_changed_threshold(cancer_bundle, write, need):
     need("Node")
     folder = write(node(cancer_bundle))

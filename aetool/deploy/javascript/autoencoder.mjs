@@ -130,7 +130,7 @@ export class Autoencoder {
 
   /** Run the bundle's golden rows through every graph and compare with what PyTorch computed in float64. */
   async check() {
-    const golden = readArrays(await this.#read("golden.npz"));
+    const golden = await readArrays(await this.#read("golden.npz"));
     const records = [];
     for (const graph of this.graphs) {
       const rows = Float32Array.from(golden[graph === "decoder" ? "embedding" : "features"].data);
