@@ -13,6 +13,7 @@ from aetool.deploy.c import c, symbol
 from aetool.deploy.c_check import number
 from aetool.deploy.deployment import ASSETS, asset
 from aetool.deploy.node import node
+from aetool.deploy.web import web
 from aetool.selftest import read_golden
 
 HUGE = 1e25  # finite, but its contribution overflows
@@ -184,6 +185,26 @@ int main(void) {{
         assert sorted(map(int, positions)) == list(range(30))  # each once
         assert list(map(int, positions))[: len(places)] == places
         assert label == bundle.manifest.feature_names[places[0]]
+
+
+def test_a_category_that_is_unknown_stays_so_on_the_page(bundles, write, need, tmp_path):
+    need("Chromium")
+    (tmp_path / "rows.csv").write_text("job,size,region,weight\nboss,1,10.0,70\nNA,2,3,71\n", encoding="utf-8")
+    folder = write(web(bundles("categories"), hosts.NODE_MODULES / "onnxruntime-web"))
+    with hosts.browser() as chromium, hosts.served(folder) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        page.wait_for_selector("#check-mark.good")
+        page.set_input_files("#csv", tmp_path / "rows.csv")
+        shown = []
+        for row in ("Row 1", "Row 2"):
+            page.click(f"#file-rows button:text-is('{row}')")
+            lists = page.locator("#feature-rows select")
+            shown.append([lists.nth(i).input_value() for i in range(2)])
+            assert page.locator("option.unknown").all_inner_texts() == (
+                ["boss (unknown)"] if row == "Row 1" else []
+            )
+    assert shown == [["boss", "10"], ["", "3"]]
 
 
 INF, NAN = float("inf"), float("nan")

@@ -1,6 +1,7 @@
 /** The page: rows in, verdict, expectation and embedding out. */
 
 import { load } from "./aetool.mjs";
+import { categoryOf, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
 import { largest, shares, shortest } from "./explanation.mjs";
 
@@ -52,9 +53,21 @@ function makeForm() {
 
 function fill(cells) {
   cells.forEach((cell, i) => {
-    inputs[i].field.value = cell === null ? "" : String(cell);
+    const { field } = inputs[i];
+    if (field.options) choose(field, cell);
+    else field.value = cell === null ? "" : String(cell);
   });
   return scoreForm();
+}
+
+/** A category in its list, at the end of it where the model does not know it: unknown is not missing. */
+function choose(list, cell) {
+  list.querySelector(".unknown")?.remove();
+  const text = isMissing(cell) ? "" : categoryOf(cell);
+  if (!Array.from(list.options).some(({ value }) => value === text)) {
+    list.append(element("option", { value: text, className: "unknown" }, `${text} (unknown)`));
+  }
+  list.value = text;
 }
 
 const explains = () => model.graphs.includes("explainer");
