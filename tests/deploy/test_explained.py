@@ -14,6 +14,7 @@ from aetool.deploy.c_check import number
 from aetool.deploy.deployment import ASSETS, asset
 from aetool.deploy.node import node
 from aetool.deploy.web import web
+from aetool.runtime.explanation import Explanation
 from aetool.selftest import read_golden
 
 HUGE = 1e25  # finite, but its contribution overflows
@@ -218,6 +219,13 @@ EXPLANATIONS = [
     ([7, 0, 8], [1, 1, 1], [0, NAN, 0], [2, 0, 1]),  # a missing value that spoils nothing, such as a category
 ]
 """Contribution, expected, found -> the order of the three features."""
+
+
+@pytest.mark.parametrize("made", [made for made in EXPLANATIONS if INF not in made[0]])
+def test_made_explanations_are_ranked_in_python(made):
+    *parts, order = made
+    explanation = Explanation(*(np.array([part], dtype=np.float32) for part in parts))
+    assert explanation.largest(3).tolist() == [order]
 
 
 def test_made_explanations_are_ranked_in_javascript(package):
