@@ -25,8 +25,8 @@ from onnx.reference import ReferenceEvaluator
 
 import aetool
 from aetool.bundle import Bundle
-from aetool.deploy.c import VERBS, c
-from aetool.deploy.deployment import Deployment, identifier, in_order
+from aetool.deploy.c import VERBS, c, symbol
+from aetool.deploy.deployment import Deployment, in_order
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.web import web
@@ -64,6 +64,8 @@ def missing(host: str) -> str:
             ("onnxruntime-web", (NODE_MODULES / "onnxruntime-web").is_dir()),
         ],
         "generated C": [("gcc", _has("gcc"))],
+        "clang": [("clang", _has("clang"))],
+        "C++": [("g++", _has("g++"))],
         "CMake": [("cmake", _has("cmake"))],
         "Triton": [("tritonclient", TRITON_PYTHON.exists())],
     }
@@ -272,7 +274,7 @@ def _c_program(header: str, functions: list[tuple[str, str]]) -> str:
 
 
 def _c_name(bundle: Bundle) -> str:
-    return identifier(bundle.manifest.name)
+    return symbol(bundle)
 
 
 def _rows(bundle: Bundle) -> dict[str, NDArray[np.float32]]:

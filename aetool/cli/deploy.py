@@ -1,5 +1,6 @@
 """`aetool deploy`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
     "graphs",
     type=click.Choice([*GRAPHS, SEGMENTER]),
     multiple=True,
-    help="c: what to generate code for; may be repeated.  [default: detector]",
+    help="c: what to generate code for; may be repeated.  [default: detector, explainer]",
 )
 @click.option("--dry-run", is_flag=True, help="Make everything, write nothing.")
 @options.overwrite
@@ -67,7 +68,7 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
             publish_file(output, found.files["index.html"], overwrite=overwrite)
         else:
             publish_directory(output, found.files, overwrite=overwrite)
-    step = found.next_step.format(output=output)
+    step = found.next_step.format(output=shlex.quote(str(output)))
     document = {
         "target": target,
         "output": None if dry_run else str(output),
@@ -99,7 +100,7 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
         if target == "c":
             from aetool.deploy.c import c
 
-            return c(bundle, given["graphs"] or ("detector",))
+            return c(bundle, given["graphs"])
         if target == "mobile":
             from aetool.deploy.mobile import mobile
 

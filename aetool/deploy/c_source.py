@@ -16,6 +16,9 @@ BYTES = {"float": 4, "bool": 1, "int64_t": 8, "int32_t": 4, "uint8_t": 1, "int8_
 _ARRAY = re.compile(r"(const )?(\w+) (\w+)((?:\[[^\]]+\])+)")
 _CALL = re.compile(r"    (\w+)\((.*)\);")
 _LOCAL = re.compile(r"    (\w+) (\w+)((?:\[\d+\])+);")
+_DEFINITION = re.compile(r"static (?:const |inline )?\w+ (\w+)(?:\(.*\) {$|(?:\[\d+\])+ = {)")
+_CONSTANT = re.compile(r"static const (\w+) (\w+)((?:\[\d+\])+) = {")
+_WORD = re.compile(r"\b[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,16 @@ class Source:
     """The most that is alive at once: no plan can do with less."""
 
 
-def fit(generated: str, function: str) -> Source:
+def fit(generated: str, function: str, prefix: str) -> Source:
     """Plan the memory of `function`, in the C file that the generator wrote, and keep all its names inside.
+
+    Comments go, and so does what `function` does not use. Every name of the file's scope begins with `prefix`:
+    the files of several graphs can be compiled as one.
 
     Raises:
         ExportError: the file is not as this version of the generator writes it.
     """
+    generated = re.sub(r"^[^\S\n]*/\*.*?\*/\n?", "", generated, flags=re.MULTILINE | re.DOTALL)
     declared = re.search(rf"^void {function}\((.*)\) {{\n(.*?)^}}\n", generated, re.MULTILINE | re.DOTALL)
     if declared is None:
         raise _unknown(f"no function {function}")
@@ -85,25 +92,58 @@ def fit(generated: str, function: str) -> Source:
             else:
                 passed.append(argument)
         body.append(f"    {name}({', '.join(passed)});")
-    code = (
-        generated[: declared.start()] + f"static void {function}({declared[1]}) {{\n" + "\n".join(body) + "\n}\n"
-    )
-    # Each graph is a file of its own: its constants and functions must not meet those of another.
-    code = re.sub(r"^extern const .*;\n", "", code, flags=re.MULTILINE)
-    code = re.sub(r"^const EMX_UNUSED", "static const EMX_UNUSED", code, flags=re.MULTILINE)
-    code = re.sub(r"^_Bool \w+_load\(.*?^}\n", "", code, flags=re.MULTILINE | re.DOTALL)
-    used = {argument for _, arguments in calls for argument in arguments}
-    constants = {
-        found[2]: Array(found[1], _sizes(found[3]))
-        for found in re.finditer(r"^static const EMX_UNUSED (\w+) (\w+)((?:\[\d+\])+)", code, re.MULTILINE)
-    }
+    entry = f"static void {function}({declared[1]}) {{\n" + "\n".join(body) + "\n}\n"
+    code, constants = _used(generated[: declared.start()], function, entry, prefix)
     return Source(
         code,
         parameters,
-        constants_bytes=sum(_bytes(array) for name, array in constants.items() if name in used),
+        constants_bytes=sum(map(_bytes, constants)),
         activations_bytes=sum(BYTES[type_] * size for type_, size in sizes.items()),
         largest_live_bytes=_largest_live(locals_, calls),
     )
+
+
+def _used(generated: str, function: str, entry: str, prefix: str) -> tuple[str, list[Array]]:
+    """The includes, `entry` and all that it needs, under names that begin with `prefix`; and its constants."""
+    includes, definitions = _definitions(generated)
+    definitions[function] = entry
+    used, todo = {function}, [function]
+    while todo:
+        words = set(_WORD.findall(definitions[todo.pop()]))
+        todo += (new := words & definitions.keys() - used)
+        used |= new
+    parts = [text for name, text in definitions.items() if name in used]
+    found = [match for text in parts if (match := _CONSTANT.match(text))]
+    code = _WORD.sub(lambda word: f"{prefix}_{word[0]}" if word[0] in used else word[0], "\n".join(parts))
+    constants = [Array(match[1], _sizes(match[3])) for match in found]
+    return "\n".join([*includes, "", code]), constants
+
+
+def _definitions(generated: str) -> tuple[list[str], dict[str, str]]:
+    """Includes, and each function and constant of the file's scope by its name, without macros."""
+    # Macros that the generator defines for compilers which have no such thing: plain C99 needs none.
+    plain = re.sub(r"^EMX_NODE_FN ", "static ", generated, flags=re.MULTILINE)
+    plain = re.sub(r"^const EMX_UNUSED|^static const EMX_UNUSED", "static const", plain, flags=re.MULTILINE)
+    plain = re.sub(r"^extern const [^\n]*;\n|^_Bool \w+_load\(.*?^}\n", "", plain, flags=re.MULTILINE | re.DOTALL)
+    plain = re.sub(r"\bidx_t\b", "int32_t", plain)
+    includes: list[str] = []
+    definitions: dict[str, str] = {}
+    lines, depth = iter(plain.splitlines()), 0
+    for line in lines:
+        if line.startswith("#if"):
+            depth += 1
+        elif line.startswith("#endif"):
+            depth -= 1
+        elif line.startswith("#include <"):
+            includes.append(line)
+        elif line and not depth:
+            if (found := _DEFINITION.match(line)) is None:
+                raise _unknown(repr(line[:80]))
+            text = [line]
+            while text[-1] not in ("}", "};") and not line.endswith(";"):
+                text.append(next(lines, "}"))
+            definitions[found[1]] = "\n".join([*text, ""])
+    return includes, definitions
 
 
 def _plan(

@@ -8,6 +8,7 @@ from typing import Any
 
 from aetool.bundle import GOLDEN, Bundle
 from aetool.manifest import GRAPHS, MANIFEST, SEGMENTER
+from aetool.runtime.admission import require_admissible
 
 ASSETS = Path(__file__).parent
 
@@ -43,17 +44,38 @@ def in_order(bundle: Bundle) -> tuple[str, ...]:
     return tuple(graph for graph in (*GRAPHS, SEGMENTER) if graph in files)
 
 
+def admitted(bundle: Bundle, graph: str) -> bytes:
+    """Return the ONNX file of `graph`, checked as `load` checks it before anything runs it.
+
+    Raises:
+        BundleError: the file is damaged, or its graph is not let in.
+    """
+    manifest = bundle.manifest
+    row = manifest.embedding_shape if graph == "decoder" else manifest.input_shape
+    content = bundle.graph(graph)
+    require_admissible(content, row or (), bundle.limits, f"{bundle.path}: {graph}")
+    return content
+
+
 def bundle_files(bundle: Bundle) -> dict[str, bytes]:
-    """The bundle in fp32 alone, whole in itself: graphs, golden vectors, manifest."""
-    variant = bundle.manifest.variants["fp32"]
-    names = [*variant.files.values(), GOLDEN]
-    manifest = bundle.manifest._replace(
-        variants={"fp32": variant}, files={name: bundle.manifest.files[name] for name in names}
+    """Return the bundle in fp32 alone, whole in itself: graphs, under their own names, golden vectors, manifest.
+
+    Raises:
+        BundleError: a file is damaged, or a graph is not let in.
+    """
+    manifest, variant = bundle.manifest, bundle.manifest.variants["fp32"]
+    names = {graph: f"{graph}.onnx" for graph in in_order(bundle)}
+    records = {names[graph]: manifest.files[variant.files[graph]] for graph in names}
+    alone = manifest._replace(
+        variants={"fp32": variant._replace(files=names)},
+        files={**records, GOLDEN: manifest.files[GOLDEN]},
     )
-    return {**{name: bundle.read(name) for name in names}, MANIFEST: manifest.to_json().encode()}
+    graphs = {names[graph]: admitted(bundle, graph) for graph in names}
+    return {**graphs, GOLDEN: bundle.read(GOLDEN), MANIFEST: alone.to_json().encode()}
 
 
 def identifier(name: str) -> str:
-    """A bundle's name as one that C, npm and Triton all take: letters, digits and _, a letter first."""
+    """A bundle's name as one that C, npm and Triton all take: 48 letters, digits and _ at most, a letter first."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return plain if plain[:1].isalpha() else f"model_{plain}".rstrip("_")
+    plain = plain if plain[:1].isalpha() else f"model_{plain}"
+    return plain[:48].rstrip("_")

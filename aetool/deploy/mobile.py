@@ -1,49 +1,39 @@
 """ORT format, for the reduced onnxruntime of phones: each graph as .ort, and which operators a build must have."""
 
 import math
-import subprocess
-import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from aetool.bundle import GOLDEN, Bundle
-from aetool.deploy.deployment import Deployment, asset, in_order
-from aetool.errors import ExportError, VerificationError
+from aetool.deploy.child import in_child, run_graphs
+from aetool.deploy.deployment import Deployment, admitted, asset, in_order
+from aetool.errors import VerificationError
 from aetool.manifest import MANIFEST
 from aetool.parity import compare_graph
-from aetool.runtime.engine import onnxruntime
 from aetool.selftest import read_golden
 
 CONFIG = "required_operators.config"
 
 
 def mobile(bundle: Bundle) -> Deployment:
-    """Each graph in ORT format by onnxruntime's own converter, run with onnxruntime here before it is given.
+    """Convert each graph to ORT format with onnxruntime's own converter, and run it with onnxruntime here.
 
     Raises:
-        ExportError: the converter refuses a graph.
+        BundleError: a graph is not let in.
+        ExportError: the converter refuses a graph, or onnxruntime does not run what it made.
         VerificationError: what it made does not compute what was trained.
     """
     graphs = in_order(bundle)
-    files: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
         source, made = Path(folder, "onnx"), Path(folder, "ort")
         source.mkdir()
         for graph in graphs:
-            (source / f"{graph}.onnx").write_bytes(bundle.graph(graph))
-        # --target_platform arm: without layouts that only x86 has.
-        options = ["--output_dir", str(made), "--optimization_style", "Fixed", "--target_platform", "arm"]
-        done = subprocess.run(
-            [sys.executable, "-m", "onnxruntime.tools.convert_onnx_models_to_ort", str(source), *options],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            reason = " ".join(done.stderr.split())[-300:]
-            raise ExportError(f"{bundle.path}: onnxruntime cannot convert it to ORT format: {reason}")
-        files |= {f"{graph}.ort": (made / f"{graph}.ort").read_bytes() for graph in graphs}
+            (source / f"{graph}.onnx").write_bytes(admitted(bundle, graph))
+        in_child("conversion", Path(folder), str(bundle.path))
+        files = {f"{graph}.ort": (made / f"{graph}.ort").read_bytes() for graph in graphs}
         config = (made / CONFIG).read_text(encoding="utf-8")
-    for graph in graphs:
-        _check(bundle, graph, files[f"{graph}.ort"])
+    _check(bundle, {graph: files[f"{graph}.ort"] for graph in graphs})
     operators = [line for line in config.splitlines() if line and not line.startswith("#")]
     files[CONFIG] = "\n".join([f"# {', '.join(f'{graph}.ort' for graph in graphs)}", *operators, ""]).encode()
     files |= {GOLDEN: bundle.read(GOLDEN), MANIFEST: bundle.manifest.to_json().encode()}
@@ -55,24 +45,20 @@ def mobile(bundle: Bundle) -> Deployment:
     return Deployment(files, "read {output}/README.md", {"operators": "; ".join(operators)})
 
 
-def _check(bundle: Bundle, graph: str, model: bytes) -> None:
-    runtime = onnxruntime()
-    options = runtime.SessionOptions()
-    options.add_session_config_entry("session.load_model_format", "ORT")
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def _check(bundle: Bundle, models: Mapping[str, bytes]) -> None:
     golden = read_golden(bundle)
-    (given,) = session.get_inputs()
-    names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, {given.name: golden[given.name].astype("float32")})
-    records = compare_graph(
-        graph,
-        golden,
-        dict(zip(names, outputs, strict=True)),
-        features=golden["features"],
-        threshold=bundle.manifest.variants["fp32"].threshold,
-    )
-    if wrong := [record for record in records if not record.passed]:
-        raise VerificationError(
-            f"{bundle.path}: {graph} in ORT format does not compute what was trained: {wrong[0].output}, "
-            f"{wrong[0].reason}; verify the bundle first: aetool verify {bundle.path}"
+    rows = {graph: golden["embedding" if graph == "decoder" else "features"].astype("float32") for graph in models}
+    found = run_graphs({graph: (models[graph], rows[graph]) for graph in models}, ".ort", str(bundle.path))
+    for graph, outputs in found.items():
+        records = compare_graph(
+            graph,
+            golden,
+            {name: values for name, values in outputs.items() if name in golden},
+            features=golden["features"],
+            threshold=bundle.manifest.variants["fp32"].threshold,
         )
+        if wrong := [record for record in records if not record.passed]:
+            raise VerificationError(
+                f"{bundle.path}: {graph} in ORT format does not compute what was trained: {wrong[0].output}, "
+                f"{wrong[0].reason}; verify the bundle first: aetool verify {bundle.path}"
+            )

@@ -2,6 +2,7 @@
 
 import json
 
+from aetool import escape
 from aetool.bundle import Bundle
 from aetool.deploy.deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy.web import MODULES
@@ -14,17 +15,17 @@ def node(bundle: Bundle) -> Deployment:
     package = {
         "name": identifier(bundle.manifest.name).replace("_", "-"),
         "version": "1.0.0",
-        "description": f"The autoencoder {bundle.manifest.name}, on ONNX Runtime",
+        "description": f"The autoencoder {escape.visible(bundle.manifest.name)}, on ONNX Runtime",
         "private": True,
         "type": "module",
         "exports": {".": {"types": "./aetool.d.mts", "default": "./aetool.mjs"}},
         "scripts": {"test": "node check.mjs"},
-        "engines": {"node": ">=18"},
+        "engines": {"node": ">=20.12"},
         "dependencies": {"onnxruntime-node": ONNXRUNTIME_NODE},
     }
     files = {
         "package.json": (json.dumps(package, indent=2) + "\n").encode(),
-        "README.md": asset("javascript/README.node.md", name=bundle.manifest.name),
+        "README.md": asset("javascript/README.node.md", name=escape.markdown(bundle.manifest.name)),
         "aetool.mjs": asset("javascript/aetool.node.mjs"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
         **{name: asset(f"javascript/{name}") for name in ("score.mjs", "check.mjs", "csv.mjs", *MODULES)},

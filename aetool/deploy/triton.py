@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from aetool.bundle import Bundle
-from aetool.deploy.deployment import Deployment, asset, identifier, in_order
+from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
+from aetool.escape import protobuf_text
 from aetool.manifest import SEGMENTER
 from aetool.selftest import read_golden
 
@@ -44,14 +45,14 @@ def triton(bundle: Bundle) -> Deployment:
         (given,) = ports[graph][0]
         folder = f"{name}_{graph}"
         files[f"{folder}/config.pbtxt"] = _config(folder, *ports[graph]).encode()
-        files[f"{folder}/1/model.onnx"] = bundle.graph(graph)
+        files[f"{folder}/1/model.onnx"] = admitted(bundle, graph)
         files[f"{folder}/warmup/{WARMUP}"] = golden[given][0].astype("<f4").tobytes()
     return Deployment(files, "tritonserver --model-repository={output}")
 
 
 def _config(name: str, given: Shapes, outputs: Shapes) -> str:
     ((key, (kind, shape)),) = given.items()
-    return f"""name: "{name}"
+    return f"""name: {protobuf_text(name)}
 backend: "onnxruntime"
 max_batch_size: {MAX_BATCH}
 input [{_port(key, kind, shape)}]
@@ -74,9 +75,9 @@ model_warmup [{_warmup(1, key, kind, shape)}, {_warmup(MAX_BATCH, key, kind, sha
 def _port(name: str, kind: str, shape: Sequence[int]) -> str:
     # Triton has no tensor without dimensions: one number a row is [1] outside, nothing inside.
     dims = f"dims: {list(shape)}" if shape else "dims: [1], reshape { shape: [] }"
-    return f'{{ name: "{name}", data_type: {kind}, {dims} }}'
+    return f"{{ name: {protobuf_text(name)}, data_type: {kind}, {dims} }}"
 
 
 def _warmup(batch: int, name: str, kind: str, shape: Sequence[int]) -> str:
-    data = f'{{ data_type: {kind}, dims: {list(shape)}, input_data_file: "{WARMUP}" }}'
-    return f'{{ name: "{batch}", batch_size: {batch}, inputs {{ key: "{name}", value: {data} }} }}'
+    data = f"{{ data_type: {kind}, dims: {list(shape)}, input_data_file: {protobuf_text(WARMUP)} }}"
+    return f'{{ name: "{batch}", batch_size: {batch}, inputs {{ key: {protobuf_text(name)}, value: {data} }} }}'

@@ -2,15 +2,15 @@
 
 import base64
 import gzip
-import html
 import re
 from pathlib import Path
 
+from aetool import escape
 from aetool.bundle import Bundle
 from aetool.deploy.deployment import Deployment, asset, bundle_files
 from aetool.deploy.onnxruntime_web import SCRIPT, WASM, OnnxruntimeWeb, onnxruntime_web
 
-MODULES = ("categories.mjs", "golden.mjs", "autoencoder.mjs")
+MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "autoencoder.mjs")
 """What Node uses too, in the order in which they import each other."""
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
@@ -59,7 +59,7 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
     address = f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"
     scripts = [
         *(_data_script(name, content) for name, content in data.items()),
-        f'<script type="importmap">{{"imports": {{"onnxruntime-web": "{address}"}}}}</script>',
+        f'<script type="importmap">{{"imports": {{"onnxruntime-web": {escape.javascript(address)}}}}}</script>',
         f'<script type="module">\n{program}</script>',
     ]
     page = _page(
@@ -74,10 +74,10 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
 
 
 def _page(bundle: Bundle, runtime: OnnxruntimeWeb, **parts: str) -> bytes:
-    title = html.escape(bundle.manifest.name)
-    return asset("javascript/index.html", title=title, version=html.escape(runtime.version), **parts)
+    title = escape.html(bundle.manifest.name)
+    return asset("javascript/index.html", title=title, version=escape.html(runtime.version), **parts)
 
 
 def _data_script(name: str, content: bytes) -> str:
     packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    return f'<script type="application/octet-stream" data-file="{html.escape(name)}">{packed}</script>'
+    return f'<script type="application/octet-stream" data-file="{escape.html(name)}">{packed}</script>'

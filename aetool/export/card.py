@@ -1,12 +1,12 @@
 """The bundle's README: a model card (Hugging Face metadata header)."""
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from aetool import escape
+from aetool.escape import markdown_code as _cell
 from aetool.manifest import Manifest
 
 
@@ -36,10 +36,10 @@ def model_card(manifest: Manifest) -> str:
     return f"""---
 library_name: aetool
 {tabular}tags: [autoencoder, anomaly-detection, onnx]
-model_name: {json.dumps(manifest.name, ensure_ascii=False)}
+model_name: {escape.yaml(manifest.name)}
 ---
 
-# {_escape(manifest.name)}
+# {escape.markdown(manifest.name)}
 
 An autoencoder in ONNX: rows of shape {_shape(manifest.input_shape)}, embeddings of shape
 {_shape(manifest.embedding_shape)}. {_units(manifest)}
@@ -47,7 +47,7 @@ An autoencoder in ONNX: rows of shape {_shape(manifest.input_shape)}, embeddings
 ```python
 import aetool
 
-model = aetool.load({json.dumps(manifest.name, ensure_ascii=False)})
+model = aetool.load({escape.python(manifest.name)})
 model.score(rows)   # (rows, {_shape(manifest.input_shape)}) -> (rows,), higher is more abnormal
 model.detect(rows)  # score above {threshold}, or not a number
 ```
@@ -110,13 +110,3 @@ def _figure(figures: Mapping[str, Any], group: str, name: str, form: str) -> str
 
 def _shape(shape: tuple[int, ...] | None) -> str:
     return ", ".join(map(str, shape)) if shape else "none"
-
-
-def _cell(text: str) -> str:
-    """As code in a table's cell, where a bar or a line's end would end the cell, and a backtick the code."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
-
-
-def _escape(text: str) -> str:
-    """As plain text where Markdown and HTML would read signs of their own."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)

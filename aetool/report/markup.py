@@ -1,14 +1,10 @@
 """HTML and SVG as text, escaped by construction: what is not `Markup` already is somebody's text."""
 
-import html
-import re
 from collections.abc import Iterable
 
+from aetool import escape
+
 _VOID = frozenset({"meta", "br", "hr", "col", "input"})
-# What neither HTML nor XML can hold, and the marks that would turn the text around them.
-_UNSHOWABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
 
 
 class Markup(str):
@@ -21,7 +17,7 @@ def escaped(text: str) -> Markup:
     """`text` as HTML that shows it; `Markup` is left as it is."""
     if isinstance(text, Markup):
         return text
-    return Markup(html.escape(_UNSHOWABLE.sub("\ufffd", text)))
+    return Markup(escape.html(text))
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | bool | None) -> Markup:

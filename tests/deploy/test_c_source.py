@@ -9,14 +9,32 @@ from hypothesis import strategies as st
 from aetool.deploy import c_source
 from aetool.errors import ExportError
 
-PROGRAM = """#include <math.h>
+PROGRAM = """/*
+ * Generated: somebody's text
+ */
 
+#include <math.h>
+
+#ifndef EMX_NODE_FN
+#define EMX_NODE_FN static inline
+#endif
+
+/*
+ * Weight 1
+ */
 extern const float weight1_w[2][3];
 
 const EMX_UNUSED float weight1_w[2][3] = {
     {1, 2, 3}, {4, 5, 6}
 };
 
+static inline float unused(float a) {
+    return a;
+}
+
+const EMX_UNUSED int64_t weight2_v[1] = { 1LL };
+
+/* Node 0 */
 EMX_NODE_FN void node0(const float a[1][3], const float b[2][3], float out[1][2]) {
     (void)a; (void)b; (void)out;
 }
@@ -68,13 +86,14 @@ def test_arrays_that_live_together_lie_apart(program):
 
 
 def test_a_chain_takes_the_room_of_two_neighbours():
-    found = c_source.fit(PROGRAM, "f")
+    found = c_source.fit(PROGRAM, "f", "m")
     assert found.activations_bytes == found.largest_live_bytes == 16
     assert found.constants_bytes == 24
-    assert "static const EMX_UNUSED float weight1_w" in found.code
-    assert "extern" not in found.code and "f_load" not in found.code
+    assert "static const float m_weight1_w" in found.code and "static void m_f(" in found.code
+    for gone in ("extern", "f_load", "unused", "weight2_v", "EMX", "/*", "somebody"):
+        assert gone not in found.code
     assert "    float float_values[4];\n" in found.code
-    assert "node1((const float (*)[2])&float_values[0], (float (*)[2])&float_values[2]);" in found.code
+    assert "m_node1((const float (*)[2])&float_values[0], (float (*)[2])&float_values[2]);" in found.code
 
 
 @pytest.mark.parametrize(
@@ -85,9 +104,10 @@ def test_a_chain_takes_the_room_of_two_neighbours():
         ("void f(const float x[restrict 1][3]", "void f(int batch, const float x[restrict 1][3]"),
         ("EMX_NODE_FN void node1(", "EMX_NODE_FN int node1("),
         ("void f(", "void g("),
+        ("_Bool f_load", "int f_load"),
     ],
 )
 def test_what_the_generator_never_wrote_is_refused(text, instead):
     assert text in PROGRAM
     with pytest.raises(ExportError, match="cannot be planned"):
-        c_source.fit(PROGRAM.replace(text, instead), "f")
+        c_source.fit(PROGRAM.replace(text, instead), "f", "m")

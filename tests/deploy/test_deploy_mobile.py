@@ -5,8 +5,10 @@ import onnx
 import pytest
 
 from aetool.bundle import Bundle
+from aetool.deploy import child
+from aetool.deploy import mobile as mobile_module
 from aetool.deploy.mobile import mobile
-from aetool.errors import ExportError, VerificationError
+from aetool.errors import BundleError, ExportError, VerificationError
 
 
 class Changed(Bundle):
@@ -50,8 +52,21 @@ def test_a_graph_that_does_not_compute_what_was_trained_is_refused(cancer_bundle
         mobile(changed)
 
 
-def test_a_graph_that_onnxruntime_does_not_know_is_refused(cancer_bundle):
+def test_a_graph_that_is_not_let_in_is_never_given_to_onnxruntime(cancer_bundle, monkeypatch):
+    monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
     changed = Changed(cancer_bundle.path, cancer_bundle.manifest)
     changed.detector = b"no graph"
-    with pytest.raises(ExportError, match="cannot convert it to ORT format"):
+    monkeypatch.setattr(mobile_module, "in_order", lambda _: ("detector",))
+    with pytest.raises(BundleError, match="detector: refused before it runs"):
+        mobile(changed)
+
+
+def test_a_graph_that_onnxruntime_does_not_run_is_refused(cancer_bundle):
+    changed = Changed(cancer_bundle.path, cancer_bundle.manifest)
+    model = onnx.load_from_string(cancer_bundle.graph("detector"))
+    (node,) = (node for node in model.graph.node if node.op_type == "LeakyRelu")
+    node.CopyFrom(onnx.helper.make_node("Gelu", node.input, node.output, approximate="other"))
+    model.opset_import[0].version = 20
+    changed.detector = model.SerializeToString()
+    with pytest.raises(ExportError, match=r"onnxruntime cannot run detector: .*approximation_algorithm: other"):
         mobile(changed)

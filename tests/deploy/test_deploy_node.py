@@ -58,6 +58,39 @@ def test_its_own_check_passes(package):
     assert "84 golden rows" in hosts.run("npm", "test", cwd=package)
 
 
+def test_golden_rows_may_be_compressed(package, cancer_bundle, tmp_path):
+    golden = dict(read_golden(cancer_bundle))
+    np.savez_compressed(tmp_path / "small.npz", **golden)
+    np.savez(tmp_path / "large.npz", **golden)
+    code = f"""import {{ readFileSync }} from "node:fs";
+        import {{ readArrays }} from "./golden.mjs";
+        const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value, String) : value);
+        const found = [];
+        for (const name of ["small", "large"]) {{
+          found.push(await readArrays(readFileSync(`{tmp_path}/${{name}}.npz`)));
+        }}
+        console.log(JSON.stringify(found, plain));"""
+    small, large = script(package, code)
+    assert small == large and set(small) == set(golden)
+    assert small["score"]["data"] == [repr(x).removesuffix(".0") for x in golden["score"].tolist()]
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_compressed_array_of_another_length_than_told_is_refused(package, tmp_path, change):
+    np.savez_compressed(tmp_path / "a.npz", score=np.zeros(100_000))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    at = content.rfind(b"PK\x01\x02") + 24
+    size = int.from_bytes(content[at : at + 4], "little")
+    content[at : at + 4] = (size + change).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(content)
+    code = f"""import {{ readFileSync }} from "node:fs";
+        import {{ readArrays }} from "./golden.mjs";
+        const read = readArrays(readFileSync("{tmp_path}/a.npz"));
+        const told = await read.then(() => "read", (error) => error.message);
+        console.log(JSON.stringify(told));"""
+    assert script(package, code) == "golden.npz: score.npy is not as long as the archive tells"
+
+
 def test_its_own_check_finds_a_changed_threshold(cancer_bundle, write, need):
     need("Node")
     folder = write(node(cancer_bundle))
@@ -79,6 +112,22 @@ def test_a_csv_is_scored_from_the_command_line(package, cancer_bundle):
     assert lines[0] == "row,score,is_anomaly"
     scores = [float(line.split(",")[1]) for line in lines[1:]]
     assert scores == pytest.approx(aetool.load(cancer_bundle.path, provider="cpu").score(rows).tolist(), rel=1e-4)
+
+
+def test_a_file_that_is_no_table_of_the_model_is_an_error_of_the_command_line(package, tmp_path):
+    text = (ROOT / "exported" / "samples.csv").read_text(encoding="utf-8")
+    header, row, *_ = text.splitlines()
+    for content, message in (
+        (text.replace(" ", "_"), "this looks like another table than the model was trained on"),
+        (f"{header}\n{row},1\n", "row 1: 33 columns found, 32 expected as in the header"),
+        ("", "the file is empty"),
+    ):
+        (tmp_path / "rows.csv").write_text(content, encoding="utf-8")
+        command = ["node", "score.mjs", tmp_path / "rows.csv"]
+        done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "") and f"rows.csv: {message}" in done.stderr
+    (tmp_path / "rows.csv").write_text(header, encoding="utf-8")
+    assert hosts.run("node", "score.mjs", str(tmp_path / "rows.csv"), cwd=package) == "row,score,is_anomaly\n"
 
 
 def test_rows_come_in_three_forms_and_many_at_once(package, cancer_bundle):
@@ -115,6 +164,9 @@ def test_rows_come_in_three_forms_and_many_at_once(package, cancer_bundle):
         ("[7]", "rows expected"),
         ("[{ 'mean radius': 1 }]", "the row has no column mean texture"),
         ("[Array(30).fill('a')]", 'mean radius: a number expected, found \\"a\\"'),
+        ("[Array(30).fill([7])]", "mean radius: a number or text expected, found [7]"),
+        ("[Array(30).fill({ a: 1 })]", 'mean radius: a number or text expected, found {\\"a\\":1}'),
+        ("[Array(30).fill(new Date(0))]", "mean radius: a number or text expected"),
     ],
 )
 def test_rows_that_cannot_be_are_told(package, rows, message):

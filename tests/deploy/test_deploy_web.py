@@ -8,6 +8,8 @@ import hosts
 import numpy as np
 import pytest
 
+import aetool
+from aetool.bundle import Bundle
 from aetool.deploy.onnxruntime_web import VERSION, onnxruntime_web
 from aetool.deploy.web import web, web_page
 from aetool.selftest import read_golden
@@ -129,7 +131,69 @@ def test_a_csv_with_other_columns_is_refused_by_name(opened, address, tmp_path):
     page = opened(address)
     page.set_input_files("#csv", tmp_path / "other.csv")
     page.wait_for_selector("#error:not([hidden])")
-    assert "missing: mean texture" in page.inner_text("#error")
+    told = page.inner_text("#error")
+    assert "29 of its 30 columns are missing, 'mean texture'" in told and "found 'mean radius', 'colour'" in told
+    assert page.inner_text("#verdict-word") == "Not scored"
+
+
+def test_a_verdict_goes_with_the_row_it_was_of(opened, address):
+    page = opened(address)
+    page.fill("#value-0", "9000")
+    assert page.inner_text("#verdict-word") == "Not scored" and not page.is_visible(".is-anomaly")
+    page.click("#score")
+    page.wait_for_selector(".is-anomaly")
+    page.fill("#value-0", "twelve")
+    page.click("#score")
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.inner_text("#verdict-word") == "Not scored"
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_of_the_one_before(opened, address, tmp_path):
+    (tmp_path / "ragged.csv").write_text("a,b\n1\n", encoding="utf-8")
+    page = opened(address)
+    page.set_input_files("#csv", ROOT / "exported" / "samples.csv")
+    page.wait_for_selector("#file-rows tr")
+    page.set_input_files("#csv", tmp_path / "ragged.csv")
+    page.wait_for_selector("#error:not([hidden])")
+    assert not page.is_visible("#file") and page.inner_text("#verdict-word") == "Not scored"
+
+
+def test_an_empty_cell_alone_is_what_the_score_is_due_to(opened, address):
+    page = opened(address)
+    page.fill("#value-5", "")
+    page.check("#order")
+    page.click("#score")
+    page.wait_for_selector(".is-anomaly")
+    assert page.locator("#feature-rows th").first.inner_text() == "mean compactness"
+    widths = page.evaluate("[...document.querySelectorAll('.bar')].map(({ style }) => style.width)")
+    assert widths == ["100%", *["0%"] * 29]
+    assert page.locator(".bar").first.get_attribute("title") == "makes the score infinite"
+
+
+def test_shares_are_of_the_score_and_the_largest_comes_first(opened, address, cancer_bundle):
+    page = opened(address)
+    page.check("#order")
+    page.click("#abnormal")
+    page.wait_for_selector(".is-anomaly")
+    widths = [float(width.rstrip("%")) for width in page.evaluate(
+        "[...document.querySelectorAll('.bar')].map(({ style }) => style.width)"
+    )]  # fmt: skip
+    assert widths == sorted(widths, reverse=True) and sum(widths) == pytest.approx(100, abs=0.1)
+    cells = page.evaluate("Array.from({ length: 30 }, (_, i) => document.querySelector(`#value-${i}`).value)")
+    (expected,) = aetool.load(cancer_bundle.path).reasons(np.array([cells], dtype=np.float32), 3)
+    names = page.locator("#feature-rows th").all_inner_texts()[:3]
+    assert names == [reason.feature for reason in expected]
+
+
+def test_a_bundle_without_an_explainer_shows_no_shares(opened, cancer_bundle, write):
+    variant = cancer_bundle.manifest.variants["fp32"]
+    files = {graph: path for graph, path in variant.files.items() if graph != "explainer"}
+    variants = {"fp32": variant._replace(files=files)}
+    older = Bundle(cancer_bundle.path, cancer_bundle.manifest._replace(variants=variants))
+    with hosts.served(write(web(older, RUNTIME))) as url:
+        page = opened(url)
+        assert page.wrong == [] and page.locator("#verdict-word").inner_text() == "Normal"
+        assert not page.is_visible("#order") and not page.is_visible(".bar")
 
 
 @pytest.mark.parametrize("width", [1200, 375])

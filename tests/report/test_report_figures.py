@@ -78,7 +78,7 @@ def test_names_move_apart():
 
 
 def test_text_is_escaped_once_and_markup_is_not():
-    assert escaped('<a b="c">&\x07') == "&lt;a b=&quot;c&quot;&gt;&amp;\ufffd"
+    assert escaped('<a b="c">&\x07') == "&lt;a b=&quot;c&quot;&gt;&amp;&lt;U+0007&gt;"
     assert escaped(Markup("<b>")) == "<b>"
     assert tag("p", "<", tag("b", ">"), None, class_='"', hidden=False, open=True) == (
         '<p class="&quot;" open="">&lt;<b>&gt;</b></p>'

@@ -34,6 +34,26 @@ export interface Check {
   records: Comparison[];
 }
 
+/** Of one row, each array as long as the row. */
+export interface Explanation {
+  /** Of each feature to the score, 0 or more: they add up to it. */
+  contribution: Float32Array;
+  /** What the model expects, in raw units; of a column of categories, the index of the likeliest. */
+  expected: Float32Array;
+  /** What stands in the row. */
+  found: Float32Array;
+}
+
+export interface Reason {
+  /** Its name; its position in the row ("3" or "0,12,5") where features have none. */
+  feature: string;
+  /** Of the score, 0 to 1; 0 where the score is 0 or no number. */
+  share: number;
+  /** A number, or a category; null: missing. */
+  expected: number | string | null;
+  found: number | string | null;
+}
+
 export declare class Autoencoder {
   readonly name: string;
   readonly precision: string;
@@ -50,10 +70,14 @@ export declare class Autoencoder {
   encode(rows: Rows): Promise<Float32Array[]>;
   /** One row per row: what the model expects, in the table's units; a category is its index. */
   reconstruct(rows: Rows): Promise<Float32Array[]>;
-  /** How abnormal each row is; above `threshold` it is an anomaly. */
+  /** How abnormal each row is; unless `score <= threshold` it is an anomaly, NaN too. */
   score(rows: Rows): Promise<Float32Array>;
   /** Whether each row is an anomaly. */
   detect(rows: Rows): Promise<boolean[]>;
+  /** Why each row scores as it does, in numbers. */
+  explain(rows: Rows): Promise<Explanation[]>;
+  /** The `count` (3) features that contribute most to each row's score, the largest first, for people. */
+  reasons(rows: Rows, count?: number): Promise<Reason[][]>;
   /** The segment of each row, -1 for none; of a bundle that `aetool segment` was run on. */
   segment(rows: Rows): Promise<number[]>;
   /** Every output of one graph. */

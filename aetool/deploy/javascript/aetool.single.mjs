@@ -3,7 +3,7 @@
 import * as ort from "onnxruntime-web";
 import { Autoencoder } from "./autoencoder.mjs";
 
-const file = (name) => document.querySelector(`script[data-file=${JSON.stringify(name)}]`).textContent;
+const file = (name) => document.querySelector(`script[data-file="${CSS.escape(name)}"]`).textContent;
 
 /** base64 to bytes, then unzipped: WebAssembly takes a quarter of the room so. */
 async function unpacked(base64) {

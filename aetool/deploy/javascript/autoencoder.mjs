@@ -1,6 +1,7 @@
 /** A bundle of aetool on any build of ONNX Runtime for JavaScript: onnxruntime-web, -node, -react-native. */
 
-import { cellToNumber, numberToCell } from "./categories.mjs";
+import { categoryOf, cellToNumber, numberToCell } from "./categories.mjs";
+import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { compareGraph, readArrays } from "./golden.mjs";
 
 const ROWS_AT_ONCE = 1024;
@@ -60,7 +61,7 @@ export class Autoencoder {
     return this.#each("autoencoder", "reconstruction", rows);
   }
 
-  /** How abnormal each row is: a Float32Array. */
+  /** How abnormal each row is: a Float32Array. A row is normal where its score <= threshold, which NaN is not. */
   async score(rows) {
     return (await this.run("detector", rows)).score.data;
   }
@@ -68,6 +69,41 @@ export class Autoencoder {
   /** Whether each row is abnormal: an array of booleans. NaN and Infinity are never normal. */
   async detect(rows) {
     return Array.from((await this.run("detector", rows)).is_anomaly.data, Boolean);
+  }
+
+  /**
+   * Why each row scores as it does: one {contribution, expected, found} per row, Float32Arrays. The contributions add
+   * up to the score; of a column of categories, `expected` and `found` are indexes.
+   */
+  async explain(rows) {
+    if (!this.graphs.includes("explainer")) {
+      throw new Error(`${this.name} has no explainer: an older aetool exported it; export it again`);
+    }
+    const { width } = this;
+    const numbers = this.#numbers(rows, width, (row) => this.toNumbers(row));
+    const { contribution, reconstruction } = await this.run("explainer", numbers);
+    return Array.from({ length: numbers.length / width }, (_, row) => {
+      const part = (values) => values.slice(row * width, (row + 1) * width);
+      return { contribution: part(contribution.data), expected: part(reconstruction.data), found: part(numbers) };
+    });
+  }
+
+  /**
+   * The `count` features that contribute most to each row's score, the largest first, for people: one list per row of
+   * {feature, share, expected, found}. Categories are texts, a missing value is null.
+   */
+  async reasons(rows, count = 3) {
+    if (!Number.isInteger(count) || count < 1) throw new RangeError(`count: 1 or more expected, found ${count}`);
+    const labels = labelsOf(this);
+    return (await this.explain(rows)).map((explanation, row) => {
+      const share = shares(explanation.contribution);
+      return largest(explanation, count).map((place) => ({
+        feature: labels[place],
+        share: share[place],
+        expected: this.#value(explanation.expected[place], place),
+        found: this.#value(explanation.found[place], place, rows instanceof Float32Array ? undefined : rows[row]),
+      }));
+    });
   }
 
   /** The segment of each row: an array of numbers, -1 for a row that belongs to none. */
@@ -94,7 +130,7 @@ export class Autoencoder {
 
   /** Run the bundle's golden rows through every graph and compare with what PyTorch computed in float64. */
   async check() {
-    const golden = readArrays(await this.#read("golden.npz"));
+    const golden = await readArrays(await this.#read("golden.npz"));
     const records = [];
     for (const graph of this.graphs) {
       const rows = Float32Array.from(golden[graph === "decoder" ? "embedding" : "features"].data);
@@ -137,6 +173,15 @@ export class Autoencoder {
   /** The reverse, of a reconstruction: indexes of categories become their texts. */
   toCells(row) {
     return Array.from(row, (value, i) => numberToCell(value, this.features[i]?.categories));
+  }
+
+  /** A number as people read it: a category's text (of one that is unknown, the cell's own), null for a missing one. */
+  #value(number, place, row) {
+    if (Number.isNaN(number)) return null;
+    const { name, categories } = this.features[place] ?? {};
+    if (!categories) return shortest(number);
+    if (number in categories) return categories[number];
+    return row === undefined ? "" : categoryOf(Array.isArray(row) || ArrayBuffer.isView(row) ? row[place] : row[name]);
   }
 
   async #each(graph, output, rows) {

@@ -2,10 +2,11 @@
 
 const TOLERANCE = 1e-5; // the largest difference allowed, as a share of the output's range
 const DECISION_BAND = 1e-5; // a reference score this close to the threshold is decided by rounding alone
+const [STORED, DEFLATED] = [0, 8]; // methods of a zip archive
 const TYPES = { "<f4": Float32Array, "<f8": Float64Array, "|b1": Uint8Array, "<i8": BigInt64Array };
 
-/** Name -> {data, shape} of an uncompressed .npz (APPNOTE.TXT of PKWARE; numpy.lib.format). */
-export function readArrays(file) {
+/** Name -> {data, shape} of an .npz, stored or deflated (APPNOTE.TXT of PKWARE; numpy.lib.format). */
+export async function readArrays(file) {
   const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength); // the slices of a Buffer share memory
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const arrays = {};
@@ -16,14 +17,32 @@ export function readArrays(file) {
   for (let left = view.getUint16(end + 10, true); left > 0; left -= 1) {
     const [nameLength, extra, comment] = [28, 30, 32].map((at) => view.getUint16(entry + at, true));
     const name = new TextDecoder().decode(bytes.subarray(entry + 46, entry + 46 + nameLength));
-    if (view.getUint16(entry + 10, true) !== 0) throw new Error(`golden.npz: ${name} is compressed`);
+    const method = view.getUint16(entry + 10, true);
+    if (method !== STORED && method !== DEFLATED) throw new Error(`golden.npz: ${name} is compressed by method ${method}`);
     const local = view.getUint32(entry + 42, true);
     const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
-    const size = view.getUint32(entry + 24, true);
-    arrays[name.replace(/\.npy$/, "")] = readArray(bytes.slice(start, start + size), name);
+    const [packedSize, size] = [20, 24].map((at) => view.getUint32(entry + at, true));
+    const packed = bytes.slice(start, start + packedSize);
+    const content = method === STORED ? packed : await inflated(packed, size, name);
+    arrays[name.replace(/\.npy$/, "")] = readArray(content, name);
     entry += 46 + nameLength + extra + comment;
   }
   return arrays;
+}
+
+/** `size` bytes, as the archive tells; no more of them is held. */
+async function inflated(packed, size, name) {
+  const content = new Uint8Array(size);
+  let filled = 0;
+  const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (filled + part.value.length > size) break;
+    content.set(part.value, filled);
+    filled += part.value.length;
+    if (filled === size) return content;
+  }
+  await reader.cancel();
+  throw new Error(`golden.npz: ${name} is not as long as the archive tells`);
 }
 
 function readArray(bytes, name) {

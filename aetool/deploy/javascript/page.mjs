@@ -1,7 +1,9 @@
 /** The page: rows in, verdict, expectation and embedding out. */
 
 import { load } from "./aetool.mjs";
+import { categoryOf, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
+import { largest, shares, shortest } from "./explanation.mjs";
 
 const MOST_ROWS_SHOWN = 200;
 const LARGEST = 3.4e38; // a threshold that was never chosen is float32's largest number
@@ -10,22 +12,12 @@ const shown = (number) => (Number.isFinite(number) ? String(Number(number.toPrec
 
 let model; // the bundle
 let golden; // its rows
-let spread; // of each value of a row, over the golden rows: what a difference is measured in
 let inputs; // one field per value
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
-}
-
-/** The shortest decimal of a float32: 0.1, not 0.10000000149. */
-function shortest(number) {
-  for (let digits = 6; digits < 10; digits += 1) {
-    const text = Number(number.toPrecision(digits));
-    if (Math.fround(text) === number) return text;
-  }
-  return number;
 }
 
 function goldenRow(index) {
@@ -49,20 +41,36 @@ function makeForm() {
       : element("input", { type: "text", inputMode: "decimal", spellcheck: false });
     field.id = `value-${i}`;
     const name = feature.unit ? `${feature.name} (${feature.unit})` : feature.name;
-    const label = element("th", { scope: "row" }, element("label", { htmlFor: field.id }, name));
+    // In <bdi>: a name turns no text around but its own.
+    const label = element("th", { scope: "row" }, element("label", { htmlFor: field.id }, element("bdi", {}, name)));
     const bar = element("div", { className: "bar", role: "img" });
     const row = element("tr", {}, label, element("td", {}, field), element("td", { className: "number" }), element("td", {}, bar));
+    row.lastChild.hidden = !explains();
     at("feature-rows").append(row);
-    return { field, row, expected: row.children[2], bar, place: i, difference: 0 };
+    return { field, row, expected: row.children[2], bar, place: i, rank: i };
   });
 }
 
 function fill(cells) {
   cells.forEach((cell, i) => {
-    inputs[i].field.value = cell === null ? "" : String(cell);
+    const { field } = inputs[i];
+    if (field.options) choose(field, cell);
+    else field.value = cell === null ? "" : String(cell);
   });
   return scoreForm();
 }
+
+/** A category in its list, at the end of it where the model does not know it: unknown is not missing. */
+function choose(list, cell) {
+  list.querySelector(".unknown")?.remove();
+  const text = isMissing(cell) ? "" : categoryOf(cell);
+  if (!Array.from(list.options).some(({ value }) => value === text)) {
+    list.append(element("option", { value: text, className: "unknown" }, `${text} (unknown)`));
+  }
+  list.value = text;
+}
+
+const explains = () => model.graphs.includes("explainer");
 
 async function scoreForm() {
   try {
@@ -70,16 +78,28 @@ async function scoreForm() {
     const [score] = await model.score(rows);
     const [anomalous] = await model.detect(rows);
     const { reconstruction, embedding } = await model.run("autoencoder", rows);
-    showVerdict(score, anomalous);
-    showExpected(model.toNumbers(rows[0]), reconstruction.data);
+    showExpected(reconstruction.data);
+    if (explains()) showShares((await model.explain(rows))[0]);
     if (embedding) showEmbedding(embedding.data);
+    showVerdict(score, anomalous);
     at("error").hidden = true;
   } catch (error) {
     fail(error);
   }
 }
 
+/** What was computed is of another row than the form holds now. */
+function forget() {
+  at("verdict").classList.remove("is-anomaly");
+  at("verdict-word").textContent = "Not scored";
+  at("verdict-word").className = "";
+  at("verdict-score").textContent = "The row was changed: press Score.";
+  at("scale-fill").style.width = "0";
+}
+
 function fail(error) {
+  forget();
+  at("verdict-score").textContent = "";
   at("error").hidden = false;
   at("error").textContent = error.message;
 }
@@ -94,15 +114,26 @@ function showVerdict(score, anomalous) {
   at("scale-fill").style.width = `${100 * share}%`;
 }
 
-function showExpected(numbers, expected) {
+function showExpected(expected) {
   const cells = model.toCells(expected);
   inputs.forEach((input, i) => {
-    const categories = model.features[i]?.categories;
-    const apart = categories ? Number(numbers[i] !== expected[i]) : Math.abs(numbers[i] - expected[i]) / spread[i];
-    input.difference = Number.isFinite(apart) ? apart : 1;
+    const { categories } = model.features[i] ?? {};
     input.expected.textContent = categories ? cells[i] || "–" : shown(expected[i]);
-    input.bar.style.width = `${100 * Math.min(1, input.difference)}%`;
-    const told = categories ? (apart ? "another" : "the same") : `${shown(100 * input.difference)} % of the column's range`;
+  });
+}
+
+/** Each feature's share of the score; what is no number, or overflows, and so decides it alone, has all of it. */
+function showShares(explanation) {
+  const share = shares(explanation.contribution);
+  const order = largest(explanation, inputs.length);
+  const [first] = order;
+  const endless = !Number.isFinite(explanation.contribution[first]);
+  order.forEach((place, rank) => {
+    const input = inputs[place];
+    input.rank = rank;
+    const whole = endless && place === first;
+    input.bar.style.width = `${100 * (whole ? 1 : share[place])}%`;
+    const told = whole ? "makes the score infinite" : `${shown(100 * share[place])} % of the score`;
     input.bar.title = told;
     input.bar.ariaLabel = told;
   });
@@ -111,7 +142,7 @@ function showExpected(numbers, expected) {
 
 function arrange() {
   const largestFirst = at("order").checked;
-  const order = [...inputs].sort((a, b) => (largestFirst ? b.difference - a.difference : 0) || a.place - b.place);
+  const order = [...inputs].sort((a, b) => (largestFirst ? a.rank - b.rank : a.place - b.place));
   const body = at("feature-rows");
   if (order.some(({ row }, i) => body.children[i] !== row)) body.append(...order.map(({ row }) => row));
 }
@@ -135,9 +166,10 @@ function showEmbedding(values) {
 async function takeFile(file) {
   if (!file) return;
   try {
-    const rows = rowsOf(await file.text(), model);
-    const scores = await model.score(rows);
-    const verdicts = await model.detect(rows);
+    const { cells, numbers } = rowsOf(await file.text(), model);
+    if (!cells.length) throw new Error(`${file.name} has a header and no rows.`);
+    const scores = await model.score(numbers);
+    const verdicts = await model.detect(numbers);
     const order = Array.from(scores.keys()).sort((a, b) => rank(scores[b]) - rank(scores[a]));
     at("file").hidden = false;
     const flagged = verdicts.filter(Boolean).length;
@@ -145,15 +177,16 @@ async function takeFile(file) {
     at("file-title").textContent = `${file.name}: ${flagged} of ${order.length} rows are anomalies${part}`;
     at("file-rows").replaceChildren(...order.slice(0, MOST_ROWS_SHOWN).map((i) => {
       const open = element("button", { type: "button", className: "link" }, `Row ${i + 1}`);
-      open.addEventListener("click", () => fill(rows[i]));
+      open.addEventListener("click", () => fill(cells[i]));
       const verdict = element("td", { className: verdicts[i] ? "bad" : "good" }, verdicts[i] ? "Anomaly" : "Normal");
       return element("tr", {}, element("td", {}, open), element("td", { className: "number" }, shown(scores[i])), verdict);
     }));
     const table = Array.from(scores, (score, i) => `${i + 1},${score},${verdicts[i]}\n`).join("");
     URL.revokeObjectURL(at("download").href);
     at("download").href = URL.createObjectURL(new Blob(["row,score,is_anomaly\n", table], { type: "text/csv" }));
-    await fill(rows[order[0]]);
+    await fill(cells[order[0]]);
   } catch (error) {
+    at("file").hidden = true;
     fail(error);
   }
 }
@@ -187,6 +220,7 @@ function listen() {
     event.preventDefault();
     scoreForm();
   });
+  at("feature-rows").addEventListener("input", forget);
   at("order").addEventListener("change", arrange);
   for (const [id, anomalous] of [["normal", false], ["abnormal", true]]) {
     const index = typicalRow(anomalous);
@@ -207,15 +241,11 @@ function listen() {
 async function start() {
   model = await load();
   golden = await model.golden();
-  const { data: values } = golden.features;
-  spread = Array.from({ length: model.width }, (_, i) => {
-    const column = values.filter((value, place) => place % model.width === i && Number.isFinite(value));
-    return column.reduce((high, value) => Math.max(high, value), -Infinity) - column.reduce((low, value) => Math.min(low, value), Infinity) || 1;
-  });
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
   const kind = model.features.length ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
+  for (const part of document.querySelectorAll(".explained")) part.hidden = !explains();
   makeForm();
   listen();
   await fill(goldenRow(Math.max(0, typicalRow(false))));

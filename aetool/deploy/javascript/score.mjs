@@ -11,7 +11,15 @@ if (!file) {
   process.exit(2);
 }
 const model = await load();
-const rows = rowsOf(await readFile(file, "utf8"), model);
-const [scores, verdicts] = [await model.score(rows), await model.detect(rows)];
+let rows;
+try {
+  rows = rowsOf(await readFile(file, "utf8"), model);
+} catch (error) {
+  console.error(`${file}: ${error.message}`);
+  process.exit(1);
+}
 console.log("row,score,is_anomaly");
-scores.forEach((score, i) => console.log(`${i + 1},${score},${verdicts[i]}`));
+if (rows.cells.length) {
+  const [scores, verdicts] = [await model.score(rows.numbers), await model.detect(rows.numbers)];
+  scores.forEach((score, i) => console.log(`${i + 1},${score},${verdicts[i]}`));
+}
