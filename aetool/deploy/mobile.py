@@ -10,7 +10,7 @@ from aetool.deploy.child import in_child, run_graphs
 from aetool.deploy.deployment import Deployment, admitted, asset, in_order
 from aetool.errors import VerificationError
 from aetool.manifest import MANIFEST
-from aetool.parity import compare_graph
+from aetool.parity import EXACT, compare_graph
 from aetool.selftest import read_golden
 
 CONFIG = "required_operators.config"
@@ -56,6 +56,7 @@ def _check(bundle: Bundle, models: Mapping[str, bytes]) -> None:
             {name: values for name, values in outputs.items() if name in golden},
             features=golden["features"],
             threshold=bundle.manifest.variants["fp32"].threshold,
+            tolerances=bundle.manifest.variants["fp32"].tolerances or EXACT,
         )
         if wrong := [record for record in records if not record.passed]:
             raise VerificationError(

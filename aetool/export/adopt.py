@@ -292,8 +292,7 @@ class _RowByRow:
                 z = ((rows - self.scaling.mean) / self.scaling.scale).astype(kind)
             residual = (z - y).reshape(len(z), -1)
             distance = np.abs(residual) if self.score == "mae" else residual**2
-            # In float32 one number after the other, the order that rounds most: a runtime may choose any.
-            total = np.cumsum(distance, axis=1)[:, -1] if kind is np.float32 else np.sum(distance, axis=1)
+            total = np.sum(distance, axis=1)
             if self.score == "euclidean":
                 score = np.sqrt(total)
                 contribution = distance / np.maximum(score, SMALLEST)[:, None]

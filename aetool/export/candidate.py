@@ -21,8 +21,10 @@ Reference = dict[str, NDArray[Any]]
 
 BATCH_BYTES = 256 << 20
 """What the values of one batch may take in the proof."""
-WORK = 5_000_000_000
+WORK = 2_000_000_000
 """Multiply-adds that the reference may take for one set of rows in the proof."""
+NUMBERS = 2_000_000
+"""Numbers of all rows of a set: each is compared in float64, several times."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -33,10 +35,13 @@ class RowCost:
     bytes: int = 1
     """Held at one time, in float64."""
     multiply_adds: int = 1
+    numbers: int = 1
+    """In the row itself."""
 
     def rows(self, most: int, least: int = 3) -> int:
-        """Return how many rows, `least` to `most`, stay within BATCH_BYTES and WORK."""
-        return max(least, min(most, BATCH_BYTES // self.bytes, WORK // self.multiply_adds))
+        """Return how many rows, `least` to `most`, stay within BATCH_BYTES, WORK and NUMBERS."""
+        fitting = (BATCH_BYTES // self.bytes, WORK // self.multiply_adds, NUMBERS // self.numbers)
+        return max(least, min(most, *fitting))
 
     @property
     def batch(self) -> int:
@@ -81,12 +86,15 @@ class Candidate:
     def rounded(self, rows: Rows, expected: Reference) -> Reference:
         """Return `expected`, moved by what float32 alone may move it, on rows as they are and one ulp away.
 
-        Whole numbers stay: they may be codes.
+        Whole numbers stay: they may be codes. A score is also summed one contribution after the other, the order
+        that rounds most: a runtime may choose any.
         """
         away = np.random.default_rng(0).choice(np.array([-np.inf, np.inf], np.float32), rows.shape)
         nudged = np.where(np.isfinite(rows) & (rows != np.round(rows)), np.nextafter(rows, away), rows)
         runs = [self.in_float32(rows), self.in_float32(nudged)]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            terms = np.asarray(runs[0]["contribution"], np.float32).reshape(len(rows), -1)
+            runs.append({**runs[0], "score": np.cumsum(terms, axis=1)[:, -1]})
             moved = {key: np.max([np.abs(run[key] - expected[key]) for run in runs], axis=0) for key in runs[0]}
             return {key: expected[key] + value for key, value in moved.items()}
 

@@ -84,7 +84,8 @@ class Evaluate:
         with largest, FlopCounterMode(display=False) as operations:
             self(row.numpy())
         numbers = max(largest.numbers, row.numel())
-        return RowCost(LIVE_TENSORS * 8 * numbers, max(1, operations.get_total_flops() // 2, numbers))
+        multiply_adds = max(operations.get_total_flops() // 2, numbers)
+        return RowCost(LIVE_TENSORS * 8 * numbers, multiply_adds, row.numel())
 
     @property
     def _kind(self) -> str:

@@ -131,10 +131,11 @@ export class Autoencoder {
   /** Run the bundle's golden rows through every graph and compare with what PyTorch computed in float64. */
   async check() {
     const golden = await readArrays(await this.#read("golden.npz"));
+    const { tolerances } = this.manifest.variants[this.precision];
     const records = [];
     for (const graph of this.graphs) {
       const rows = Float32Array.from(golden[graph === "decoder" ? "embedding" : "features"].data);
-      records.push(...compareGraph(graph, golden, await this.run(graph, rows), this.threshold));
+      records.push(...compareGraph(graph, golden, await this.run(graph, rows), this.threshold, tolerances));
     }
     return {
       rows: golden.score.data.length,
