@@ -29,7 +29,8 @@ def cost_of(model: ModelProto, row: tuple[int, ...]) -> RowCost:
         if value.name not in shapes and all(dim.HasField("dim_value") for dim in dims):
             shapes[value.name] = tuple(dim.dim_value for dim in dims)
             largest = max(largest, math.prod(shapes[value.name]))
-    return RowCost(LIVE_TENSORS * 8 * largest, max(largest, sum(_products(node, shapes) for node in graph.node)))
+    products = sum(_products(node, shapes) for node in graph.node)
+    return RowCost(LIVE_TENSORS * 8 * largest, max(largest, products), math.prod(row))
 
 
 def _products(node: NodeProto, shapes: Shapes) -> int:

@@ -43,4 +43,5 @@ class Explanation(NamedTuple):
             # nearer together only.
             distance = np.fmin(np.abs(found), np.abs(found - expected))
         weight = np.where(overflowed, np.where(spoilt, 0.0, distance), contribution)
-        return np.lexsort((-weight, ~overflowed, ~spoilt))[:, :count]
+        # A missing value that was filled in, or is a category of its own, spoils nothing.
+        return np.lexsort((-weight, ~overflowed, ~(spoilt & overflowed)))[:, :count]

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from aetool import escape
 from aetool.bundle import Bundle
-from aetool.deploy.c import VERBS, c, symbol
+from aetool.deploy.c import c, symbol
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.triton import triton
@@ -36,8 +36,7 @@ def bundle(cancer_bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(bundle):
     """made(target): what it makes of the bundle, once."""
-    graphs = tuple(graph for graph in VERBS if graph != "segmenter")
-    return functools.cache(lambda target: target(bundle, graphs) if target is c else target(bundle))
+    return functools.cache(lambda target: target(bundle))
 
 
 @pytest.fixture(scope="module")
