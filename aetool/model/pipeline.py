@@ -44,6 +44,8 @@ class Pipeline(nn.Module):
     mean: Tensor
     scale: Tensor
     fill: Tensor | None
+    fillable: Tensor | None
+    """Columns in which a missing value is filled; None: in all."""
 
     def __init__(self, network: Autoencoder, statistics: Statistics, encoding: OneHot | None = None) -> None:
         super().__init__()
@@ -51,8 +53,12 @@ class Pipeline(nn.Module):
         self.encoding = encoding
         self.register_buffer("mean", torch.from_numpy(statistics.mean.copy()))
         self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
-        fill = None if statistics.fill is None else torch.from_numpy(statistics.fill.copy())
-        self.register_buffer("fill", fill)
+        self.register_buffer("fill", None)
+        self.register_buffer("fillable", None)
+        if statistics.fill is not None:
+            fill = torch.from_numpy(statistics.fill.copy())
+            self.fill, fillable = torch.nan_to_num(fill), torch.logical_not(torch.isnan(fill))
+            self.fillable = None if bool(fillable.all()) else fillable
         self.leaves_out = statistics.leaves_out
 
     def missing(self, features: Tensor) -> Tensor | None:
@@ -60,9 +66,7 @@ class Pipeline(nn.Module):
         return missing_of(features, self.encoding) if self.leaves_out else None
 
     def impute(self, features: Tensor) -> Tensor:
-        if self.fill is None:
-            return features
-        return torch.where(torch.isnan(features), self.fill, features)
+        return filled(features, self.fill, self.fillable)
 
     @staticmethod
     def mean_square(residual: Tensor, missing: Tensor | None) -> Tensor:
@@ -86,6 +90,14 @@ class Pipeline(nn.Module):
             return Outputs(embedding, raw, score, contribution)
         contribution = self.encoding.sum_categories(contribution)
         return Outputs(embedding, self.encoding.decode(raw), score, contribution, self.encoding.decode_second(raw))
+
+
+def filled(features: Tensor, fill: Tensor | None, fillable: Tensor | None) -> Tensor:
+    """Features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
+    if fill is None:
+        return features
+    missing = torch.isnan(features)
+    return torch.where(missing if fillable is None else torch.logical_and(missing, fillable), fill, features)
 
 
 def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
