@@ -35,11 +35,14 @@ def verify(
       aetool verify exported/machines --against checkpoint --data new.csv
     """
     from aetool.bundle import Bundle
+    from aetool.first_run import require_first_run
     from aetool.selftest import verify_bundle, verify_rows
 
     places.require_bundle(bundle)
     if against is not None:
         places.require_checkpoint(against)
+    Bundle.open_whole(bundle, public_key=public_key)  # nothing of it runs before its files are those signed
+    require_first_run(bundle)
     records = verify_bundle(bundle, provider=provider, public_key=public_key)
     manifest = Bundle.open(bundle).manifest
     rows: Any = None
