@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from aetool.model.autoencoder import Autoencoder
-from aetool.model.pipeline import Outputs, Pipeline, filled, missing_of, shares
+from aetool.model.pipeline import Outputs, Pipeline, filled, missing_of, scored
 
 
 def fold_batch_norm(network: Autoencoder) -> Autoencoder:
@@ -99,10 +99,12 @@ class FoldedPipeline(nn.Module):
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
-        raw, contribution = self.last(hidden), residual * residual
-        if missing is not None:
-            contribution = shares(contribution, missing)
-        score = torch.sum(contribution, dim=1)
+        raw = self.last(hidden)
+        if missing is None:
+            contribution = residual * residual
+            score = torch.sum(contribution, dim=1)
+        else:
+            score, contribution = scored(residual, missing)
         if self.encoding is not None:
             raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
         return Outputs(embedding, raw, score, contribution)
@@ -150,8 +152,7 @@ class DoublePipeline(nn.Module):
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
         residual = standardised - self.decoder(exact)
-        contribution = shares(residual * residual, missing)
-        score = torch.sum(contribution, dim=1)
+        score, contribution = scored(residual, missing)
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
             contribution = self.encoding.sum_categories(contribution)

@@ -68,11 +68,9 @@ class Pipeline(nn.Module):
     def impute(self, features: Tensor) -> Tensor:
         return filled(features, self.fill, self.fillable)
 
-    @staticmethod
-    def mean_square(residual: Tensor, missing: Tensor | None) -> Tensor:
-        """The score, (batch,)."""
-        squares = residual * residual
-        return torch.mean(squares, dim=1) if missing is None else torch.sum(shares(squares, missing), dim=1)
+    def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
+        """(batch,)"""
+        return scored(residual, missing)[0]
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
@@ -84,8 +82,7 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        raw, score = reconstructed * self.scale + self.mean, self.mean_square(residual, missing)
-        contribution = shares(residual * residual, missing)
+        raw, (score, contribution) = reconstructed * self.scale + self.mean, scored(residual, missing)
         if self.encoding is None:
             return Outputs(embedding, raw, score, contribution)
         contribution = self.encoding.sum_categories(contribution)
@@ -106,12 +103,15 @@ def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
     return missing if encoding is None else torch.index_select(missing, 1, encoding.source)
 
 
-def shares(squares: Tensor, missing: Tensor | None) -> Tensor:
-    """The terms of the mean of `squares`, (batch, n_encoded), over those that are not missing; 0 for these."""
+def scored(residual: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean of the squared residual, (batch,), and its terms, (batch, n_encoded), without what is missing."""
     if missing is None:
-        return squares / squares.shape[1]
-    count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1, keepdim=True)
-    return torch.where(missing, torch.zeros_like(squares), squares) / count
+        squares = residual * residual
+        return torch.mean(squares, dim=1), squares / squares.shape[1]
+    known = torch.where(missing, 0.0, residual)
+    squares = known * known
+    count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1)
+    return torch.sum(squares, dim=1) / count, squares / count[:, None]
 
 
 def evaluate_rows(
