@@ -1,5 +1,6 @@
-"""The autoencoder with scikit-learn's face."""
+"""scikit-learn API: the autoencoder as an estimator, and pipelines of it as bundles."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aetool.errors import InputError
 from aetool.export import Exported, ExportOptions, export_checkpoint
+from aetool.export.sklearn_pipeline import export_pipeline
 from aetool.export.threshold import choose_threshold
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 from aetool.model.checkpoint import TrainedAutoencoder
@@ -20,6 +22,9 @@ from aetool.model.config import Activation, DropoutOn
 from aetool.tables import table_from_columns
 
 Floats = NDArray[np.float64]
+
+
+__all__ = ["AutoencoderDetector", "export_pipeline"]
 
 
 class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -40,6 +45,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     Attributes:
         trained_: the `TrainedAutoencoder`.
         offset_: `decision_function` is `score_samples - offset_`.
+        looks_prepared_: whether the rows look as if a scaler or an encoder had made them.
         n_features_in_, feature_names_in_: as in every estimator.
     """
 
@@ -113,6 +119,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         # Between two scores that rounding cannot bridge, so that a bundle gives no row another verdict.
         scores = np.sort(self.trained_.evaluate(rows)["score"])
         self.offset_ = -choose_threshold(scores, self.contamination, None).value
+        self.looks_prepared_ = _look_prepared(rows, list(columns))
         return self
 
     def transform(self, X: ArrayLike) -> Floats:  # noqa: N803
@@ -147,11 +154,21 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     def export(self, path: str | Path, *, overwrite: bool = False) -> Exported:
         """Publish a verified bundle whose `detect` is `predict(...) == -1`.
 
+        Its rows are those that `fit` was given: inside a Pipeline, those that the steps before made. A Pipeline is
+        exported whole by `export_pipeline`; a UserWarning says so where the rows look as if steps had made them.
+
         Raises:
             VerificationError: the graphs do not compute what was trained; nothing is published.
             OutputError: `path` exists, or cannot be written.
         """
         check_is_fitted(self)
+        if self.looks_prepared_:
+            warnings.warn(
+                "the rows that it was fitted to look scaled or encoded already: the bundle takes such rows. Where "
+                "a Pipeline prepared them, export it whole: aetool.sklearn.export_pipeline(pipeline, rows, path)",
+                UserWarning,
+                stacklevel=2,
+            )
         return export_checkpoint(self.trained_, path, ExportOptions(threshold=-self.offset_, overwrite=overwrite))
 
     @property
@@ -172,3 +189,18 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         rows: Floats = validate_data(self, X, dtype=np.float64, reset=False)
         return self.trained_.evaluate(rows)
+
+
+def _look_prepared(rows: Floats, names: list[str]) -> bool:
+    """Whether each column looks as a scaler or an encoder of scikit-learn leaves it, and not all are flags."""
+    if all("__" in name for name in names):  # as ColumnTransformer names them
+        return True
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    with np.errstate(all="ignore"):
+        quartiles = np.percentile(rows, [25, 50, 75], axis=0)
+        standard = (np.abs(rows.mean(axis=0)) < 1e-6) & (np.abs(rows.std(axis=0) - 1) < 1e-6)
+        robust = (np.abs(quartiles[1]) < 1e-6) & (np.abs(quartiles[2] - quartiles[0] - 1) < 1e-6)
+    unit = np.abs(np.maximum(high, -low) - 1) < 1e-6  # of MinMaxScaler, of MaxAbsScaler
+    flags = ((rows == 0) | (rows == 1)).all(axis=0)
+    prepared = standard | robust | unit | flags | (low == high)
+    return bool(prepared.all() and not (flags | (low == high)).all())

@@ -59,13 +59,16 @@ class AetoolGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+_MORE_MEMORY = "not enough memory; give fewer rows at a time, or close other programs"
+
+
 def _message(error: AetoolError | OSError | MemoryError) -> str:
     """What happened and what to do; errors that are not aetool's own come from the machine."""
     if isinstance(error, AetoolError):
         return str(error)
     if isinstance(error, MemoryError):
-        reason = str(error).strip() or "give fewer rows at a time, or close other programs"
-        return f"not enough memory: {reason}"
+        reason = str(error).strip()
+        return f"not enough memory: {reason}" if reason else _MORE_MEMORY
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or error}; check the path, its rights and the free space on the disk"
 

@@ -59,9 +59,11 @@ def quantize(
     places.require_bundle(bundle)
     from aetool.budget import Budget
     from aetool.bundle import Bundle
+    from aetool.first_run import require_first_run
 
     budget = Budget(**limits)
     table = rows_for(Bundle.open(bundle).manifest, data, label=label)
+    require_first_run(bundle)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions
         from aetool.quantize import quantize as add

@@ -55,6 +55,7 @@ def tune(
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
     from aetool.bundle import Bundle, tuning_file
+    from aetool.first_run import require_first_run
     from aetool.tune.result import document_of
 
     with needs("train", "tuning"):  # scikit-learn
@@ -67,6 +68,7 @@ def tune(
     places.require_bundle(bundle)
     chosen = {name: value for name, value in given.items() if value is not None}
     budget = Budget(**{entry.name: chosen.pop(entry.name) for entry in fields(Budget) if entry.name in chosen})
+    require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
         from aetool.cli.rows import rows_for

@@ -38,13 +38,18 @@ def verify(
       aetool verify exported/machines --against checkpoint --data new.csv
     """
     from aetool.bundle import Bundle
+    from aetool.first_run import require_first_run
     from aetool.selftest import verify_bundle, verify_rows
 
     places.require_bundle(bundle)
     if against is not None:
         places.require_checkpoint(against)
-    records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits_in_force())
-    manifest = Bundle.open(bundle, limits=limits_in_force()).manifest
+    limits = limits_in_force()
+    # Nothing of it runs before its files are those signed.
+    Bundle.open_whole(bundle, public_key=public_key, limits=limits)
+    require_first_run(bundle)
+    records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits)
+    manifest = Bundle.open(bundle, limits=limits).manifest
     rows: Any = None
     if data is not None:
         rows = rows_for(manifest, data).values

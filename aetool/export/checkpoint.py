@@ -112,7 +112,7 @@ def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
 
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
     """The form of the pipeline with the fewest operations that still computes the same in float32."""
-    pipeline = trained.pipeline()
+    pipeline = trained.pipeline(torch.float64)
     cases = [
         (features, expected_outputs(trained.evaluate, features, threshold))
         for features in (rows, out_of_range(rows, rows))

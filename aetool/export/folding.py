@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from aetool.model.autoencoder import Autoencoder
-from aetool.model.pipeline import Outputs, Pipeline, missing_of, shares
+from aetool.model.pipeline import Outputs, Pipeline, filled, missing_of, scored
 
 
 def fold_batch_norm(network: Autoencoder) -> Autoencoder:
@@ -51,6 +51,7 @@ class FoldedPipeline(nn.Module):
     """
 
     fill: Tensor | None
+    fillable: Tensor | None
     centre: Tensor | None
     residual_weight: Tensor
     offset: Tensor
@@ -83,14 +84,14 @@ class FoldedPipeline(nn.Module):
         self.hidden = nn.Sequential(*decoder)
         self.last = last
         self.register_buffer("fill", pipeline.fill)
+        self.register_buffer("fillable", pipeline.fillable)
         self.register_buffer("centre", centre)
         self.float().eval()
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
-        if self.fill is not None:
-            features = torch.where(torch.isnan(features), self.fill, features)
+        features = filled(features, self.fill, self.fillable)
         if self.encoding is not None:
             features = self.encoding(features)
         if self.centre is not None:
@@ -98,10 +99,12 @@ class FoldedPipeline(nn.Module):
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
         residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
-        raw, contribution = self.last(hidden), residual * residual
-        if missing is not None:
-            contribution = shares(contribution, missing)
-        score = torch.sum(contribution, dim=1)
+        raw = self.last(hidden)
+        if missing is None:
+            contribution = residual * residual
+            score = torch.sum(contribution, dim=1)
+        else:
+            score, contribution = scored(residual, missing)
         if self.encoding is not None:
             raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
         return Outputs(embedding, raw, score, contribution)
@@ -115,6 +118,7 @@ class DoublePipeline(nn.Module):
     """
 
     fill: Tensor | None
+    fillable: Tensor | None
     mean: Tensor
     scale: Tensor
 
@@ -126,6 +130,7 @@ class DoublePipeline(nn.Module):
         self.register_buffer("mean", pipeline.mean.double())
         self.register_buffer("scale", pipeline.scale.double())
         self.register_buffer("fill", pipeline.fill)
+        self.register_buffer("fillable", pipeline.fillable)
         self.encoding = copy.deepcopy(pipeline.encoding)
         self.leaves_out = pipeline.leaves_out
         self.eval()
@@ -138,8 +143,7 @@ class DoublePipeline(nn.Module):
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
-        if self.fill is not None:
-            features = torch.where(torch.isnan(features), self.fill, features)
+        features = filled(features, self.fill, self.fillable)
         features = features.double()
         if self.encoding is not None:
             features = self.encoding(features)
@@ -148,8 +152,7 @@ class DoublePipeline(nn.Module):
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
         residual = standardised - self.decoder(exact)
-        contribution = shares(residual * residual, missing)
-        score = torch.sum(contribution, dim=1)
+        score, contribution = scored(residual, missing)
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
             contribution = self.encoding.sum_categories(contribution)

@@ -17,6 +17,7 @@ from aetool.export.probes import GOLDEN, OUT_OF_RANGE, PROBE_ROWS, Probe, probes
 from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.parity import OutputParity, compare_graph
 from aetool.runtime.autoencoder import load
+from aetool.runtime.failures import require_memory
 from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import open_session
 from aetool.selftest import in_precision, run_all_graphs
@@ -235,10 +236,11 @@ def _run(name: str, session: Any, rows: Rows) -> dict[str, NDArray[Any]]:
     try:
         values = session.run(names, {session.get_inputs()[0].name: rows})
     except Exception as error:  # onnxruntime's errors share no public base
+        require_memory(error, f"{name}: {len(rows):,} rows of shape {rows.shape[1:]}")
         reason = " ".join(str(error).split())[:200]
         raise VerificationError(
             f"{name}: does not run on {len(rows)} rows ({reason}); its forward may hold constants "
-            "that fit the example rows alone, or take memory that this machine has not"
+            "that fit the example rows alone"
         ) from error
     return dict(zip(names, values, strict=True))
 

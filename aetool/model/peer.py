@@ -60,7 +60,7 @@ def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
             features = pipeline.encoding(features)
         standardised = (features - pipeline.mean) / pipeline.scale
         residual = standardised - pipeline.network.decode(pipeline.network.encode(standardised))
-        return pipeline.mean_square(residual, missing)
+        return pipeline.score_of(residual, missing)
 
     return {"encode": encode, "reconstruct": reconstruct, "score": score}[graph]
 

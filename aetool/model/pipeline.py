@@ -44,6 +44,8 @@ class Pipeline(nn.Module):
     mean: Tensor
     scale: Tensor
     fill: Tensor | None
+    fillable: Tensor | None
+    """Columns in which a missing value is filled; None: in all."""
 
     def __init__(self, network: Autoencoder, statistics: Statistics, encoding: OneHot | None = None) -> None:
         super().__init__()
@@ -51,8 +53,12 @@ class Pipeline(nn.Module):
         self.encoding = encoding
         self.register_buffer("mean", torch.from_numpy(statistics.mean.copy()))
         self.register_buffer("scale", torch.from_numpy(statistics.scale.copy()))
-        fill = None if statistics.fill is None else torch.from_numpy(statistics.fill.copy())
-        self.register_buffer("fill", fill)
+        self.register_buffer("fill", None)
+        self.register_buffer("fillable", None)
+        if statistics.fill is not None:
+            fill = torch.from_numpy(statistics.fill.copy())
+            self.fill, fillable = torch.nan_to_num(fill), torch.logical_not(torch.isnan(fill))
+            self.fillable = None if bool(fillable.all()) else fillable
         self.leaves_out = statistics.leaves_out
 
     def missing(self, features: Tensor) -> Tensor | None:
@@ -60,15 +66,11 @@ class Pipeline(nn.Module):
         return missing_of(features, self.encoding) if self.leaves_out else None
 
     def impute(self, features: Tensor) -> Tensor:
-        if self.fill is None:
-            return features
-        return torch.where(torch.isnan(features), self.fill, features)
+        return filled(features, self.fill, self.fillable)
 
-    @staticmethod
-    def mean_square(residual: Tensor, missing: Tensor | None) -> Tensor:
-        """The score, (batch,)."""
-        squares = residual * residual
-        return torch.mean(squares, dim=1) if missing is None else torch.sum(shares(squares, missing), dim=1)
+    def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
+        """(batch,)"""
+        return scored(residual, missing)[0]
 
     def forward(self, features: Tensor) -> Outputs:
         """(batch, n_features) in raw units."""
@@ -80,12 +82,19 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        raw, score = reconstructed * self.scale + self.mean, self.mean_square(residual, missing)
-        contribution = shares(residual * residual, missing)
+        raw, (score, contribution) = reconstructed * self.scale + self.mean, scored(residual, missing)
         if self.encoding is None:
             return Outputs(embedding, raw, score, contribution)
         contribution = self.encoding.sum_categories(contribution)
         return Outputs(embedding, self.encoding.decode(raw), score, contribution, self.encoding.decode_second(raw))
+
+
+def filled(features: Tensor, fill: Tensor | None, fillable: Tensor | None) -> Tensor:
+    """Features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
+    if fill is None:
+        return features
+    missing = torch.isnan(features)
+    return torch.where(missing if fillable is None else torch.logical_and(missing, fillable), fill, features)
 
 
 def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
@@ -94,12 +103,15 @@ def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
     return missing if encoding is None else torch.index_select(missing, 1, encoding.source)
 
 
-def shares(squares: Tensor, missing: Tensor | None) -> Tensor:
-    """The terms of the mean of `squares`, (batch, n_encoded), over those that are not missing; 0 for these."""
+def scored(residual: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean of the squared residual, (batch,), and its terms, (batch, n_encoded), without what is missing."""
     if missing is None:
-        return squares / squares.shape[1]
-    count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1, keepdim=True)
-    return torch.where(missing, torch.zeros_like(squares), squares) / count
+        squares = residual * residual
+        return torch.mean(squares, dim=1), squares / squares.shape[1]
+    known = torch.where(missing, 0.0, residual)
+    squares = known * known
+    count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1)
+    return torch.sum(squares, dim=1) / count, squares / count[:, None]
 
 
 def evaluate_rows(

@@ -26,7 +26,7 @@ class Statistics:
     scale: Floats
     """Standard deviation; 1 for a constant column."""
     fill: Floats | None = None
-    """What replaces a missing value; None: a missing value stays NaN and makes its row an anomaly."""
+    """What replaces a missing value; where there is none, or NaN, it stays NaN and makes its row an anomaly."""
     scores_filled: bool = False
     """Whether a value that was filled in counts in the score like one that was found: in checkpoints of an older
     aetool, and in pipelines of scikit-learn. Else the score is that of the values that are there."""

@@ -92,6 +92,6 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
             f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
             "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
         )
-    clean = found["score"][1::2]
-    if not np.array_equal(clean, np.full_like(clean, clean[0])):
+    clean = run(variant, np.repeat(sample, len(mixed), axis=0))["score"][1::2]
+    if not np.array_equal(clean, found["score"][1::2]):
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")

@@ -43,6 +43,13 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """No first run in a child process, which costs half a second a command, unless a test is marked `apart`."""
+    if request.node.get_closest_marker("apart") is None:
+        monkeypatch.setattr("aetool.first_run._in_child", lambda *_: (None, ""))
+
+
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """An empty current directory."""

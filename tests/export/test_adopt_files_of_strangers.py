@@ -360,6 +360,36 @@ def test_memory_that_is_refused_is_named_so():
     require_memory(RuntimeError("Invalid dimensions"), "7 rows")
 
 
+def test_memory_that_the_proof_is_refused_is_not_blamed_on_the_model(adopted, monkeypatch):
+    class Poor:
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+        def run(self, names, feed):
+            raise RuntimeError("bfc_arena.cc: Failed to allocate memory for requested buffer of size 9")
+
+    opened = verification.open_session
+    monkeypatch.setattr(verification, "open_session", lambda *a, **k: Poor(opened(*a, **k)))
+    with pytest.raises(MemoryError, match=r"rows of shape \(6,\) need more memory than there is; give fewer"):
+        adopted(plain())
+
+
+def test_an_error_of_onnxruntime_that_is_expected_is_not_shown(adopted, capfd):
+    """A batch that is said to be free, and is not: the first try fails."""
+    weights = {**WEIGHTS, "one": np.array([1, WIDTH])}
+    nodes = [*layers(y="flat"), helper.make_node("Reshape", ["flat", "one"], ["y"])]
+    adopted(model_of(nodes, [info("x", ["n", WIDTH])], [info("y", ["n", WIDTH])], weights))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_of_onnxruntime_that_ends_the_command_is_shown(adopted):
+    with pytest.raises(ExportError, match="Got invalid dimensions for input: x"):
+        adopted(plain(), rows_of(5))
+
+
 def test_rows_larger_than_a_block_are_scored_like_others(adopted, monkeypatch):
     monkeypatch.setattr("aetool.export.candidate.BATCH_BYTES", 1000)
     assert_same(plain(), adopted(plain())[1], rows_of(), z="z")

@@ -10,6 +10,7 @@ import torch
 
 import aetool
 from aetool import selftest
+from aetool.budget import Budget
 from aetool.evaluation import evaluate, ranking
 from aetool.export import export_checkpoint, verify_against
 from aetool.export.folding import DoublePipeline, FoldedPipeline
@@ -17,6 +18,7 @@ from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, sav
 from aetool.model.autoencoder import Autoencoder
 from aetool.model.loop import Loop
 from aetool.model.pipeline import evaluate_rows
+from aetool.quantize import quantize
 from aetool.tables import table_from_columns
 
 COLUMNS = 9
@@ -177,3 +179,13 @@ def test_the_definition_of_the_score_says_so_and_the_bundle_is_verified(trained,
     assert {node.op_type for node in onnx.load(bundle / "detector.onnx").graph.node} >= {"IsNaN", "Where"}
     found = evaluate(model, rows_of(50, 0.3).astype(np.float32))
     assert np.isfinite(found.reconstruction_rmse)
+
+
+def test_another_precision_leaves_the_same_out(trained, tmp_path):
+    export_checkpoint(trained, tmp_path / "b")
+    rows = rows_of(300, 0.1, seed=4).astype(np.float32)
+    budget = Budget(max_flips=0.05)
+    quantize(tmp_path / "b", rows, precision="fp16", budget=budget)
+    with aetool.load(tmp_path / "b", precision="fp16") as model:
+        assert (model.explain(rows).contribution[np.isnan(rows)] == 0).all()
+        assert np.isfinite(model.score(rows)).all()
