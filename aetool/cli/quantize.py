@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, console, facts, fail, reports, say
 from aetool.cli.precisions import show_precisions
 from aetool.cli.rows import rows_for
@@ -41,7 +41,7 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 )
 @options.budget
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def quantize(
     bundle: Path, data: Path, label: str | None, precision: str, calibration: str, overwrite: bool, **limits: Any
@@ -61,7 +61,7 @@ def quantize(
     from aetool.bundle import Bundle
 
     budget = Budget(**limits)
-    table = rows_for(Bundle.open(bundle).manifest, data, label=label)
+    table = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions
         from aetool.quantize import quantize as add
@@ -75,6 +75,7 @@ def quantize(
                 options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
                 budget=budget,
                 progress=progress,
+                limits=limits_in_force(),
             )
     except BudgetError as error:
         fail(str(error))
