@@ -96,18 +96,6 @@ LINKED = {
     "evaluate": lambda at: ["evaluate", "linked", at / "new.csv", "--label", "broken"],
     "drift": lambda at: ["drift", "linked", "--data", at / "train.csv"],
     "report": lambda at: ["report", "linked", "--data", at / "new.csv", "-o", "page.html"],
-    "bench": lambda at: [
-        "bench",
-        "linked",
-        "--graph",
-        "score",
-        "--batch",
-        "1",
-        "--seconds",
-        "0.01",
-        "--rounds",
-        "3",
-    ],
     "deploy": lambda at: ["deploy", "node", "linked", "-o", "node"],
     "segment": lambda at: ["segment", "linked", "--data", at / "train.csv", "--clusters", "2"],
     "quantize": lambda at: [
