@@ -97,6 +97,7 @@ LINKED = {
     "drift": lambda at: ["drift", "linked", "--data", at / "train.csv"],
     "report": lambda at: ["report", "linked", "--data", at / "new.csv", "-o", "page.html"],
     "deploy": lambda at: ["deploy", "node", "linked", "-o", "node"],
+    "tune": lambda at: ["tune", "linked", "--for", "latency", "--seconds", "1", "--dry-run"],
     "segment": lambda at: ["segment", "linked", "--data", at / "train.csv", "--clusters", "2"],
     "quantize": lambda at: [
         "quantize",
