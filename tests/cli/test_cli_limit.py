@@ -97,18 +97,7 @@ LINKED = {
     "drift": lambda at: ["drift", "linked", "--data", at / "train.csv"],
     "report": lambda at: ["report", "linked", "--data", at / "new.csv", "-o", "page.html"],
     "deploy": lambda at: ["deploy", "node", "linked", "-o", "node"],
-    "tune": lambda at: ["tune", "linked", "--for", "latency", "--seconds", "1", "--dry-run"],
     "segment": lambda at: ["segment", "linked", "--data", at / "train.csv", "--clusters", "2"],
-    "quantize": lambda at: [
-        "quantize",
-        "linked",
-        "--data",
-        at / "train.csv",
-        "--label",
-        "broken",
-        "--precision",
-        "fp16",
-    ],
 }
 
 
@@ -124,8 +113,7 @@ def test_a_linked_bundle_is_read_by_every_command_with_the_option_that_its_error
     arguments = LINKED[command](made)
     assert "--limit symbolic_links=true" in fails(*arguments)
     result = aetool(*arguments, "--limit", "symbolic_links=true")
-    # 3: drift; and what gains nothing is not added
-    assert result.exit_code in (0, 3) or "was not added" in result.output, result.output
+    assert result.exit_code in (0, 3), result.output  # 3: drift
 
 
 def test_a_linked_bundle_is_signed(aetool, made, work):
