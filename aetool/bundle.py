@@ -213,7 +213,7 @@ class Bundle:
         for name in names:
             try:
                 tree, rest = linked_file(self.where, name)
-            except FileNotFoundError:  # the signature, which need not be there
+            except OSError:  # the signature, which need not be there, and is foreign where it leads elsewhere
                 continue
             parts = rest.split("/")
             found.update(os.path.join(tree, *parts[: i + 1]) for i in range(len(parts)))

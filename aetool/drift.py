@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aetool.baseline import Baseline, FeatureBaseline, baseline_of, column_names, features_of, read_baseline
 from aetool.bundle import Bundle
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import Manifest
 from aetool.runtime.autoencoder import load
 from aetool.runtime.providers import ProviderName
@@ -82,11 +83,16 @@ class Drift:
 
 
 def measure_drift(
-    path: str | Path, rows: Any, *, provider: ProviderName = "auto", precision: str = "auto"
+    path: str | Path,
+    rows: Any,
+    *,
+    provider: ProviderName = "auto",
+    precision: str = "auto",
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Drift:
     """Compare new rows with those that the bundle was made for.
 
-    `rows` are (rows, n_features) in raw units, or columns by name.
+    `rows` are (rows, n_features) in raw units, or columns by name; `limits` are those of `load`.
 
     It is drift when one of these holds:
     - a column's PSI is above LARGE_PSI, and above what chance explains;
@@ -98,8 +104,8 @@ def measure_drift(
         InputError: no rows, or rows of another shape.
         BundleError: no bundle, or a damaged one.
     """
-    bundle = Bundle.open_whole(path)
-    with load(path, provider=provider, precision=precision) as model:
+    bundle = Bundle.open_whole(path, limits=limits)
+    with load(path, provider=provider, precision=precision, limits=limits) as model:
         rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         if len(rows) == 0:
             raise InputError("drift: expected one row or more, found none; give new rows")

@@ -10,10 +10,6 @@ class Limits(NamedTuple):
     """Of manifest.json, which takes up to 35 times as much memory while it is read."""
     file_bytes: int = 2 << 30
     """Of every other file; 2 GiB is protobuf's own limit for one message."""
-    golden_bytes: int = 1 << 30
-    """Of golden.npz, unpacked."""
-    json_bytes: int = 64 << 20
-    """Of any other JSON file, such as baseline.json of a bundle."""
     nodes: int = 20_000
     """In one graph, those of its inner graphs too."""
     depth: int = 8
@@ -25,6 +21,10 @@ class Limits(NamedTuple):
     symbolic_links: bool = False
     """Whether files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
     lead from `snapshots/` to `blobs/` of one model cache."""
+    golden_bytes: int = 1 << 30
+    """Of golden.npz, unpacked."""
+    json_bytes: int = 64 << 20
+    """Of any other JSON file, such as baseline.json of a bundle."""
     table_bytes: int = 16 << 30
     """Of a table that is read as a whole: of its text, or of its arrays, unpacked."""
     columns: int = 100_000

@@ -176,11 +176,12 @@ def compare_decisions(
         )
     differs = np.asarray(expected, dtype=bool) != np.asarray(actual, dtype=bool)
     score = np.asarray(reference_score, dtype=np.float64)
-    band = DECISION_BAND * abs(threshold)
+    band = np.full(shape, DECISION_BAND * abs(threshold))
     if rounded_score is not None:
         with np.errstate(all="ignore"):
-            noise = np.abs(_double(rounded_score) - score)[(score <= 2 * threshold) & np.isfinite(rounded_score)]
-        band = max(band, ROUNDING * _largest(noise))
+            noise = np.nan_to_num(np.abs(_double(rounded_score) - score), posinf=0.0)
+        # Of a row's own rounding little may show: that of the rows around the threshold counts too.
+        band = np.maximum(band, ROUNDING * np.maximum(noise, _largest(noise[score <= 2 * threshold])))
     near = np.abs(score - threshold) <= band
     flipped = int(np.count_nonzero(differs & ~near))
     worst, allowed = float(flipped > 0), flips * differs.size

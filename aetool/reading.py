@@ -72,7 +72,10 @@ def linked_file(directory: AnyPath, name: str) -> tuple[str, str]:
     if not is_plain_relative(name):
         raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
     root = os.path.realpath(directory)
-    found = os.path.realpath(os.path.join(root, name), strict=True)
+    try:
+        found = os.path.realpath(os.path.join(root, name), strict=True)
+    except FileNotFoundError:  # once more: a link on the way may have been changed meanwhile
+        found = os.path.realpath(os.path.join(root, name), strict=True)
     parts = root.split(os.sep)
     caches = [os.sep.join([*parts[:i], "blobs"]) for i, part in enumerate(parts) if part == "snapshots"]
     for tree in (root, *caches):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST, SIGNATURE, Manifest
 from aetool.reading import read_inside
 from aetool.signature import sign
 from aetool.storage import publish_file
 
 
-def sign_bundle(path: str | Path, private_key: str | Path) -> Path:
+def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
     """Sign the bundle at `path`; an older signature is replaced. The signature's file.
 
     Raises:
@@ -19,8 +20,14 @@ def sign_bundle(path: str | Path, private_key: str | Path) -> Path:
         OutputError: the bundle cannot be written to.
         DependencyError: `cryptography` is not installed.
     """
-    bundle = Bundle.open_whole(path)
-    text = read_inside(bundle.path, MANIFEST, bundle.limits.manifest_bytes)
+    bundle = Bundle.open_whole(path, limits=limits)
+    text = read_inside(
+        bundle.path,
+        MANIFEST,
+        limits.manifest_bytes,
+        hard_links=limits.hard_links,
+        symbolic_links=limits.symbolic_links,
+    )
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
     place = bundle.path / SIGNATURE

@@ -11,6 +11,7 @@ from aetool.bench.peers import GRAPH
 from aetool.bench.scenarios import SCENARIOS
 from aetool.bundle import Bundle
 from aetool.errors import DependencyError, InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.providers import PROVIDERS
 
 OURS, RAW = "aetool", "raw-onnxruntime"
@@ -112,6 +113,7 @@ class Setting:
                 "provider": self.provider,
                 "precision": self.precision,
                 "threads": self.threads,
+                **({} if bundle.limits == DEFAULT_LIMITS else {"limits": bundle.limits._asdict()}),
             },
         )
 
@@ -151,14 +153,14 @@ class Plan:
         return len(self.settings) * len(list(self.grid.loads())) * (1 + len(self.grid.peers)) * self.grid.rounds
 
 
-def plan(path: Path, grid: Grid) -> Plan:
+def plan(path: Path, grid: Grid, limits: Limits = DEFAULT_LIMITS) -> Plan:
     """Open the bundle at `path`, check every file, and lay out the grid.
 
     Raises:
         BundleError: no bundle, a damaged one, or one without that precision.
         InputError: it has no such graph.
     """
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=limits)
     has = bundle.variant("fp32").files
     if missing := [graph for graph in grid.graphs if GRAPH[graph] not in has]:
         raise InputError(f"{path}: has no {GRAPH[missing[0]]}, which {missing[0]} needs; it has {', '.join(has)}")

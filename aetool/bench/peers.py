@@ -34,6 +34,7 @@ def bundle(
     precision: str,
     threads: int | None = None,
     settings: Mapping[str, int | None] | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> Any:
     """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
 
@@ -44,6 +45,8 @@ def bundle(
     options: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
     if settings is not None:
         options["settings"] = importlib.import_module("aetool.runtime.settings").Settings(**settings)
+    if limits is not None:
+        options["limits"] = aetool.Limits(**limits)
     with phase("session_creation"):
         model = aetool.AutoencoderSession(path, provider=provider, precision=precision, **options)
         call = getattr(model, graph)

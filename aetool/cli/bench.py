@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aetool.cli import options, places
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, console, reports, say
 
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")  # as in aetool.bench.scenarios
@@ -51,7 +51,7 @@ _COUNTS = options.IntegerList()
 @click.option("--profile", is_flag=True, help="Also the time of each node, by onnxruntime's profiler.")
 @options.output(help="JSON file to write.")
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, **given: Any) -> Result:
     """Measure a bundle on this machine, beside its peers.
@@ -77,11 +77,11 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     if given["against"] is not None:
         places.require_checkpoint(given["against"])
     if data is not None:
-        check_rows(Bundle.open(bundle).manifest, data)
+        check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data)
     if output is not None:
         places.require_new_file(output, overwrite)
     grid = Grid(**{name: value for name, value in given.items() if value is not None})
-    settled = plan(bundle, grid)
+    settled = plan(bundle, grid, limits_in_force())
     rows, name = None, "golden rows"
     if data is not None:
         rows, name = rows_for(settled.bundle.manifest, data).values, f"rows of {data.name}"

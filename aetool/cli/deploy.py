@@ -8,6 +8,7 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports
 from aetool.errors import OutputError
 from aetool.manifest import GRAPHS, SEGMENTER
@@ -37,6 +38,7 @@ ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 )
 @click.option("--dry-run", is_flag=True, help="Make everything, write nothing.")
 @options.overwrite
+@limit(table=False, bundle=True)
 @reports
 def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any) -> Result:
     """Lay a bundle out for browsers, Node, C, phones or Triton.
@@ -62,7 +64,7 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
         raise OutputError(f"{output}: --single-file writes one page; choose a name that ends in .html")
     if not dry_run:
         require_new(output, overwrite)
-    found = _made(target, Bundle.open_whole(bundle), given)
+    found = _made(target, Bundle.open_whole(bundle, limits=limits_in_force()), given)
     if not dry_run:
         if single:
             publish_file(output, found.files["index.html"], overwrite=overwrite)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.group import DRIFTED
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports, say, table
 from aetool.cli.rows import rows_for
 from aetool.runtime.providers import ProviderName
@@ -24,7 +24,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0): these rows are left out.")
 @options.provider
 @options.precision
-@limit()
+@limit(bundle=True)
 @reports
 def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     """Whether new rows are still what the model was made for.
@@ -46,9 +46,9 @@ def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, p
     from aetool.drift import FEWEST_ROWS, measure_drift
 
     places.require_bundle(bundle)
-    rows = rows_for(Bundle.open(bundle).manifest, data, label=label)
+    rows = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
     values = rows.values if rows.labels is None else rows.values[~rows.labels]
-    found = measure_drift(bundle, values, provider=provider, precision=precision)
+    found = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
     if not found.has_baseline:
         say(
             "the bundle keeps no baseline of its training rows, its golden rows stand in for them; train and "

@@ -32,7 +32,7 @@ NAMES = {
 @click.option("--compression", is_flag=True, help="Instead: embeddings sent in fewer bytes, and what it loses.")
 @click.option("--plot", type=options.PATH, help="SVG file of it to write, with --compression.")
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def evaluate(
     model: Path,
@@ -82,7 +82,7 @@ def evaluate(
         )
     else:
         places.require_bundle(model)
-        scorer = load(model, provider=provider, precision=precision)
+        scorer = load(model, provider=provider, precision=precision, limits=limits_in_force())
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
@@ -113,10 +113,10 @@ def _compression(
     from aetool.storage import publish_file
 
     places.require_bundle(model)
-    check_rows(Bundle.open(model).manifest, data, label=label)
+    check_rows(Bundle.open(model, limits=limits_in_force()).manifest, data, label=label)
     if plot is not None:
         places.require_new_file(plot, overwrite)
-    with load(model, provider=provider, precision=precision) as session:
+    with load(model, provider=provider, precision=precision, limits=limits_in_force()) as session:
         found = compression(session, rows_for(session.manifest, data, label=label).values)
     if plot is not None:
         sent = [Sent(one.format, one.bytes_per_row, one.error) for one in found.formats]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, console, facts, fail, reports, say
 from aetool.cli.precisions import show_precisions
 from aetool.cli.rows import rows_for
@@ -41,7 +41,7 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 )
 @options.budget
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def quantize(
     bundle: Path, data: Path, label: str | None, precision: str, calibration: str, overwrite: bool, **limits: Any
@@ -62,7 +62,7 @@ def quantize(
     from aetool.first_run import require_first_run
 
     budget = Budget(**limits)
-    table = rows_for(Bundle.open(bundle).manifest, data, label=label)
+    table = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
     require_first_run(bundle)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions
@@ -77,6 +77,7 @@ def quantize(
                 options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
                 budget=budget,
                 progress=progress,
+                limits=limits_in_force(),
             )
     except BudgetError as error:
         fail(str(error))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from aetool.cli import options, places
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, reports
 from aetool.cli.rows import as_float32, as_read, check_rows, was_trained_on
 from aetool.errors import InputError, OutputError
@@ -28,7 +28,7 @@ _ENDINGS = (".html", ".htm")
 @options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def report(
     result: Path,
@@ -104,7 +104,7 @@ def _of_bundle(
     from aetool.portrait.portray import portray
     from aetool.report import BenchResult, bundle_page, read_result
 
-    manifest = Bundle.open(bundle).manifest
+    manifest = Bundle.open(bundle, limits=limits_in_force()).manifest
     if data is not None:
         check_rows(manifest, data, label=label, keep=keep)
     measured = None if bench is None else read_result(bench)
@@ -123,6 +123,7 @@ def _of_bundle(
         provider=provider,
         precision=precision,
         method="umap" if umap else "pca",
+        limits=limits_in_force(),
     )
     sweep, curves = portrait.sweep, portrait.curves
     document = {

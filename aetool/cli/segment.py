@@ -10,7 +10,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.columns import beside, given, safe_csv
 from aetool.cli.extras import needs
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, reports, say
 from aetool.cli.parity import record_of
 from aetool.cli.rows import check_rows, rows_for
@@ -65,7 +65,7 @@ class _Name(click.ParamType[Any]):
 )
 @options.keep
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @safe_csv
 @reports
 def segment(
@@ -116,8 +116,10 @@ def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -
 
     with needs("train", "making segments"):
         from aetool.segments import add_segments
-    rows = rows_for(Bundle.open(bundle).manifest, data).values
-    made = add_segments(bundle, rows, clusters=clusters, seed=seed, source=data.name, overwrite=overwrite)
+    rows = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data).values
+    made = add_segments(
+        bundle, rows, clusters=clusters, seed=seed, source=data.name, overwrite=overwrite, limits=limits_in_force()
+    )
     manifest = made.bundle.manifest
     document = {
         "bundle": str(bundle),
@@ -130,14 +132,14 @@ def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -
 def _named(bundle: Path, names: Mapping[int, str]) -> Result:
     with needs("train", "naming segments"):
         from aetool.segments import name_segments
-    name_segments(bundle, names)
+    name_segments(bundle, names, limits=limits_in_force())
     return _profile(bundle)
 
 
 def _profile(bundle: Path) -> Result:
     from aetool.bundle import Bundle
 
-    segments = Bundle.open(bundle).manifest.segments
+    segments = Bundle.open(bundle, limits=limits_in_force()).manifest.segments
     if not segments:
         raise InputError(f"{bundle}: has no segments; make some: aetool segment {bundle} --data TABLE")
 
@@ -160,10 +162,10 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
     from aetool.bundle import Bundle
     from aetool.tables import write_table
 
-    check_rows(Bundle.open(bundle).manifest, data, keep=keep)
+    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=keep)
     if output is not None:
         places.require_free_file(output, overwrite)
-    with load(bundle) as model:
+    with load(bundle, limits=limits_in_force()) as model:
         rows = rows_for(model.manifest, data, keep=keep)
         found = model.run("segmenter", rows.values)
     segment = found["segment"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from aetool.cli import options, places
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports
 
 
@@ -34,6 +35,7 @@ def keygen(output: Path) -> Result:
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @click.option("--private-key", type=options.PATH, required=True, help="Your key, as aetool keygen wrote it.")
+@limit(table=False, bundle=True)
 @reports
 def sign(bundle: Path, private_key: Path) -> Result:
     """Sign a bundle, so that others know it is yours and unchanged.
@@ -47,6 +49,6 @@ def sign(bundle: Path, private_key: Path) -> Result:
     from aetool.signing import sign_bundle
 
     places.require_bundle(bundle)
-    place = sign_bundle(bundle, private_key)
+    place = sign_bundle(bundle, private_key, limits=limits_in_force())
     document = {"bundle": str(bundle), "signature": str(place)}
     return Result(document, lambda out: out.print(facts([("signature", str(place))])))

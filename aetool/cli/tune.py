@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.limit import limit
+from aetool.cli.limit import limit, limits_in_force
 from aetool.cli.output import Result, console, facts, reports, table
 
 GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.peers; a test holds them together
@@ -37,7 +37,7 @@ _BETTER = "green"
 @click.option("--seed", type=int, help="Of rows and order of turns.  [default: 0]")
 @click.option("--dry-run", is_flag=True, help="Search, but write nothing.")
 @options.overwrite
-@limit()
+@limit(bundle=True)
 @reports
 def tune(
     bundle: Path, purpose: str, data: Path | None, label: str | None, dry_run: bool, overwrite: bool, **given: Any
@@ -73,13 +73,18 @@ def tune(
     if data is not None:
         from aetool.cli.rows import rows_for
 
-        found = rows_for(Bundle.open(bundle).manifest, data, label=label)
+        found = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
         measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
         with needs("train", "making int8"):
             from aetool.quantize import quantized_copy
         measured["makers"] = {
             "int8": partial(
-                quantized_copy, rows=found.values, labels=found.labels, precision="int8", budget=budget
+                quantized_copy,
+                rows=found.values,
+                labels=found.labels,
+                precision="int8",
+                budget=budget,
+                limits=limits_in_force(),
             )
         }
     with _Progress() as bar:
@@ -89,6 +94,7 @@ def tune(
             **measured,
             dry_run=dry_run,
             overwrite=overwrite,
+            limits=limits_in_force(),
             command=["aetool", *sys.argv[1:]],
             progress=bar.advance,
         )

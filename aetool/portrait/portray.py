@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aetool.bundle import Bundle
 from aetool.drift import measure_drift
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER
 from aetool.portrait.explained import Texts, explained_rows
 from aetool.portrait.projection import LEAST_ROWS, Method, project
@@ -38,6 +39,7 @@ def portray(
     provider: ProviderName = "auto",
     precision: str = "auto",
     method: Method = "pca",
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Portrait:
     """What the bundle at `path` does with `rows`.
 
@@ -48,20 +50,21 @@ def portray(
         source: what to call the rows.
         trained_on: whether the model was trained on these very rows; None: not known.
         method: how embeddings are brought to two dimensions.
+        limits: how much is read of the bundle, see `load`.
 
     Raises:
         InputError: no rows, or rows of another shape.
         BundleError: no bundle, or a damaged one.
         DependencyError: UMAP is asked for and not installed.
     """
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=limits)
     is_golden = rows is None
     labels = None if labels is None else np.asarray(labels, dtype=bool)
     if rows is None:
         rows, source = read_golden(bundle)["features"], "the golden rows that come with the bundle"
     kept = kept or {}
     texts = partial(_texts, kept)
-    with load(path, provider=provider, precision=precision) as model:
+    with load(path, provider=provider, precision=precision, limits=limits) as model:
         rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         if len(rows) == 0:
             raise InputError("report: expected one row or more, found none; give a table with rows")
@@ -86,7 +89,7 @@ def portray(
             best=best,
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
-            drift=None if is_golden else _drift(path, rows, labels, model),
+            drift=None if is_golden else _drift(path, rows, labels, model, limits),
         )
 
 
@@ -150,11 +153,15 @@ def _map(
 
 
 def _drift(
-    path: str | Path, rows: NDArray[Any], labels: NDArray[np.bool_] | None, model: AutoencoderSession
+    path: str | Path,
+    rows: NDArray[Any],
+    labels: NDArray[np.bool_] | None,
+    model: AutoencoderSession,
+    limits: Limits,
 ) -> dict[str, Any] | None:
     """Of the rows that are not labelled anomalies; None where all are."""
     normal = rows if labels is None else rows[~labels]
     if not len(normal):
         return None
-    found = measure_drift(path, normal, provider=model.provider, precision=model.precision)
+    found = measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
     return {"drifted": found.drifted, **asdict(found)}

@@ -10,6 +10,7 @@ import numpy as np
 from aetool.bench.contestants import Contestant, Load, opened
 from aetool.bench.rows import make_pool, pool_size
 from aetool.bench.turns import compared, take_turns
+from aetool.limits import Limits
 from aetool.manifest import Manifest
 from aetool.quantize.calibration import Floats
 
@@ -28,6 +29,7 @@ def measure_speed(
     seconds: float,
     rounds: int,
     progress: Callable[[str], None],
+    limits: Limits,
 ) -> dict[str, Any]:
     """Ratios of `score` in `precision` to fp32: above 1 is faster.
 
@@ -46,7 +48,13 @@ def measure_speed(
             Contestant(
                 name,
                 "aetool.bench.peers:bundle",
-                {"path": str(staged), "graph": GRAPH, "provider": "cpu", "precision": name},
+                {
+                    "path": str(staged),
+                    "graph": GRAPH,
+                    "provider": "cpu",
+                    "precision": name,
+                    "limits": limits._asdict(),
+                },
             )
             for name in ("fp32", precision)
         ]

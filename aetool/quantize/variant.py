@@ -20,6 +20,7 @@ from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError, OutputError
 from aetool.export.card import model_card
 from aetool.export.inner_values import inner_values
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import Variant
 from aetool.publish import publish, record_files
 from aetool.quantize.calibration import Calibration, Floats
@@ -71,6 +72,7 @@ def quantize(
     options: QuantizeOptions | None = None,
     budget: Budget | None = None,
     progress: Progress = lambda text: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Quantized:
     """Add a precision to the bundle at `path`, or nothing.
 
@@ -78,6 +80,7 @@ def quantize(
         rows: real ones, (rows, ...), as the bundle takes them. The normal ones calibrate and set the threshold;
             where there are enough, half of them are kept apart to judge by.
         labels: (rows,) True for anomalies; without them all rows are normal, and there is no AUROC.
+        limits: how much is read of the bundle, see `load`.
         budget: `Budget()` by default. Without a `min_speedup`, what is neither smaller nor faster is outside it.
 
     Raises:
@@ -88,7 +91,7 @@ def quantize(
         OutputError: the bundle has the precision already, or cannot be written.
     """
     options, budget = options or QuantizeOptions(), budget or Budget()
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=limits)
     _require_possible(bundle, precision, options)
     split = split_rows(_as_rows(bundle, rows), labels, options.seed)
     bench = Workbench(bundle, split)
@@ -112,6 +115,7 @@ def quantize(
             seconds=options.seconds,
             rounds=options.rounds,
             progress=progress,
+            limits=limits,
         )
     outside = budget.exceeded(trial.fidelity, speed["bulk"])
     smaller, faster = variant.figures["bytes_ratio"]["all"] < 1, max(speed["bulk"], speed["one_row"]) > 1
@@ -121,7 +125,7 @@ def quantize(
         attempts[-1] = replace(attempts[-1], reasons=tuple(outside))
         raise refused(bench, precision, trial, attempts)
     variant = variant._replace(figures=_plain({**variant.figures, "speed": speed}))
-    if Bundle.open(path).manifest != bundle.manifest:
+    if Bundle.open(path, limits=limits).manifest != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; quantize it again")
     made = _publish(bundle, Path(path), precision, variant, trial.graphs)
     return Quantized(made, precision, variant, tuple(attempts))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aetool.baseline import column_names
 from aetool.bundle import GOLDEN, Bundle
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import SEGMENTER, Manifest, Tolerances, Variant
 from aetool.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.publish import publish, record_files
@@ -46,6 +47,7 @@ def add_segments(
     seed: int = 0,
     source: str = "",
     overwrite: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Segmented:
     """Learn segments from the embeddings of `rows`, and publish the bundle anew with them.
 
@@ -55,6 +57,7 @@ def add_segments(
         clusters: how many segments; None: 2 to 10, by the mean silhouette.
         source: what to call the rows.
         overwrite: replace segments that are there already.
+        limits: how much is read of the bundle, see `load`.
 
     Raises:
         InputError: the model gives no embedding, or the rows are too few or too much alike.
@@ -62,7 +65,7 @@ def add_segments(
             published.
         OutputError: there are segments already and `overwrite` is false, or the disk refuses.
     """
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=limits)
     manifest = bundle.manifest
     if manifest.embedding_shape is None:
         raise InputError(
@@ -70,7 +73,7 @@ def add_segments(
         )
     if SEGMENTER in bundle.variant("fp32").files and not overwrite:
         raise OutputError(f"{path}: has segments already; pass --overwrite to replace them")
-    with load(path, provider="cpu", precision="fp32") as model:
+    with load(path, provider="cpu", precision="fp32", limits=limits) as model:
         rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         embedding = model.encode(rows)
     clustering = fit(embedding, clusters, seed)
@@ -142,7 +145,7 @@ def _published(
     records = {
         name: record._replace(unknown=_rest(manifest, name)) for name, record in record_files(files).items()
     }
-    if Bundle.open(bundle.path).manifest != manifest:
+    if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
     return publish(
         bundle.path,

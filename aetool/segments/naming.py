@@ -5,12 +5,13 @@ from pathlib import Path
 
 from aetool.bundle import Bundle
 from aetool.errors import BundleError, InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.publish import publish
 
 MOST_LETTERS = 100
 
 
-def name_segments(path: str | Path, names: Mapping[int, str]) -> Bundle:
+def name_segments(path: str | Path, names: Mapping[int, str], *, limits: Limits = DEFAULT_LIMITS) -> Bundle:
     """Give segments names, and publish the bundle anew; nothing else in it changes.
 
     Args:
@@ -21,7 +22,7 @@ def name_segments(path: str | Path, names: Mapping[int, str]) -> Bundle:
         InputError: the bundle has no segments, or no such one, or a name is no line of text.
         BundleError: the bundle is damaged, or its segments were changed by hand.
     """
-    bundle = Bundle.open_whole(path)
+    bundle = Bundle.open_whole(path, limits=limits)
     segments = bundle.manifest.segments
     if not segments:
         raise InputError(f"{path}: has no segments to name; make some: aetool segment {path} --data TABLE")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from aetool.bench.contestants import Contestant
 from aetool.bench.peers import GRAPH
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import Manifest
 from aetool.runtime.bulk import largest_chunk
 from aetool.runtime.cores import usable_cores
@@ -30,6 +31,8 @@ class Candidate:
     choice: Choice
     bundle: Path
     """That has the precision."""
+    limits: Limits = DEFAULT_LIMITS
+    """How much is read of it."""
 
     @property
     def way(self) -> tuple[str, str]:
@@ -44,13 +47,14 @@ class Candidate:
             "provider": self.choice.provider,
             "precision": self.choice.precision,
             "settings": self.choice.settings._asdict(),
+            **({} if self.limits == DEFAULT_LIMITS else {"limits": self.limits._asdict()}),
         }
         return Contestant(self.name, "aetool.bench.peers:bundle", arguments)
 
 
-def default_of(provider: str, bundle: Path) -> Candidate:
+def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> Candidate:
     """What `aetool.load` opens where nothing is tuned."""
-    return Candidate(DEFAULT, Choice(provider, "fp32", DEFAULTS), bundle)
+    return Candidate(DEFAULT, Choice(provider, "fp32", DEFAULTS), bundle, limits)
 
 
 def challengers(
@@ -69,7 +73,7 @@ def challengers(
         for place, settings in enumerate(_settings(purpose, graph, manifest, size)):
             choice = Choice(provider, precision, settings)
             if choice != default.choice:
-                found.append((place, Candidate(named(choice, default.choice), choice, bundle)))
+                found.append((place, Candidate(named(choice, default.choice), choice, bundle, default.limits)))
     return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
 
 

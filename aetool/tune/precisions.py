@@ -13,6 +13,7 @@ from aetool.bench.records import from_plain
 from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.fidelity import Answers, Fidelity, fidelity
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.autoencoder import AutoencoderSession
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS
@@ -69,12 +70,15 @@ class Judged:
 class Judge:
     """Compares providers and precisions with the default."""
 
-    def __init__(self, bundle: Path, provider: str, sample: Sample, seed: int) -> None:
+    def __init__(
+        self, bundle: Path, provider: str, sample: Sample, seed: int, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         """
         Args:
             provider: of the default, whose precision is fp32.
         """
         self._sample, self._seed, self._default = sample.drawn(seed), seed, (provider, "fp32")
+        self._limits = limits
         self._model = self._answers(bundle, provider, "fp32")
 
     def judged(self, bundle: Path, provider: str, precision: str) -> Judged:
@@ -86,7 +90,7 @@ class Judge:
         """
         if (provider, precision) == self._default:
             return Judged(None, "")
-        stated: Any = Bundle.open(bundle).variant(precision).figures.get("fidelity")
+        stated: Any = Bundle.open(bundle, limits=self._limits).variant(precision).figures.get("fidelity")
         if stated is not None and not self._sample.given and provider == self._default[0]:
             where = f"{bundle}, manifest.json, {precision}"
             return Judged(from_plain(Fidelity, stated, where), "measured as it was made")
@@ -96,7 +100,11 @@ class Judge:
     def _answers(self, bundle: Path, provider: str, precision: str) -> Answers:
         rows = self._sample.rows
         with AutoencoderSession(
-            bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+            bundle,
+            provider=cast(ProviderName, provider),
+            precision=precision,
+            settings=DEFAULTS,
+            limits=self._limits,
         ) as model:
             scored = model.run("detector", rows)
             return Answers(
@@ -108,10 +116,15 @@ class Judge:
 
 
 def reference(
-    bundle: Path, provider: str, precision: str, graph: str, rows: NDArray[np.float32]
+    bundle: Path,
+    provider: str,
+    precision: str,
+    graph: str,
+    rows: NDArray[np.float32],
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Mapping[str, NDArray[Any]]:
     """What a precision gives for `rows`, and every setting of it must: output name -> values."""
     with AutoencoderSession(
-        bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS
+        bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS, limits=limits
     ) as model:
         return {OUTPUT[graph]: getattr(model, graph)(rows)}

@@ -14,6 +14,7 @@ from aetool.bench.rows import Pool, make_pool
 from aetool.budget import Budget
 from aetool.bundle import Bundle, tuning_file
 from aetool.errors import InputError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.manifest import MANIFEST
 from aetool.runtime.tuning import manifest_digest, this_machine
 from aetool.selftest import read_golden
@@ -73,6 +74,7 @@ def tune(
     makers: Mapping[str, Maker] | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     command: Sequence[str] = (),
     progress: Progress = lambda text, share: None,
 ) -> TuningResult:
@@ -86,6 +88,7 @@ def tune(
         makers: precision -> what makes it, for those that the bundle lacks. One that wins is added to the bundle.
         dry_run: write nothing.
         overwrite: replace an older tuning file.
+        limits: how much is read of the bundle, see `load`.
         command: how it was called, for the record.
 
     Raises:
@@ -94,7 +97,7 @@ def tune(
         BenchmarkError: the default itself fails.
         OutputError: there is a tuning file already and `overwrite` is false, or it cannot be written.
     """
-    bundle = Bundle.open_whole(path.absolute())
+    bundle = Bundle.open_whole(path.absolute(), limits=limits)
     if GRAPH[plan.graph] not in bundle.variant("fp32").files:
         raise InputError(f"{path}: has no {GRAPH[plan.graph]}, which {plan.graph} needs; choose another graph")
     if not dry_run:
@@ -113,15 +116,16 @@ def tune(
             scratch=Path(folder),
             seed=plan.seed,
             progress=lambda text: progress(text, 0.0),
+            limits=limits,
         )
-        default = default_of(ways.default[0], bundle.path)
+        default = default_of(ways.default[0], bundle.path, limits)
         records = list(map(Record, challengers(plan.purpose, plan.graph, bundle.manifest, ways.within, default)))
         clock = Clock(plan.seconds)
         winner = search(
             plan.purpose,
             default,
             records,
-            _track(plan, ways, pool, Path(folder), lambda text: progress(text, clock.share)),
+            _track(plan, ways, pool, Path(folder), lambda text: progress(text, clock.share), limits),
             plan.batch,
             clock,
             objection=lambda one, speedup: ways.judged[one.way].objection(plan.budget, speedup),
@@ -129,7 +133,7 @@ def tune(
         )
         best = winner.candidate if winner else default
         if best.bundle != bundle.path and not dry_run:
-            bundle = _replaced(bundle.path, Bundle.open_whole(best.bundle))
+            bundle = _replaced(bundle.path, Bundle.open_whole(best.bundle, limits=limits))
     result = TuningResult(
         aetool=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -165,7 +169,7 @@ def _reason(winner: Record | None) -> str:
     return f"{1 / winner.ratio:.2f}x the default's speed, faster in all {rounds} rounds of the final"
 
 
-def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None]) -> Track:
+def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None], limits: Limits) -> Track:
     sample = pool.rows[:SAMPLE_ROWS]
     np.save(folder / "sample.npy", sample)
     rows = {batch: folder / f"{batch}.npy" for batch in (plan.batch, min(plan.batch, SHORT_ROWS))}
@@ -174,7 +178,7 @@ def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str
     references: dict[str, Outputs] = {}
     for (provider, precision), place in ways.within.items():  # the default provider comes first
         if precision not in references:
-            references[precision] = reference(place, provider, precision, plan.graph, sample)
+            references[precision] = reference(place, provider, precision, plan.graph, sample, limits)
     return Track(plan.graph, folder / "sample.npy", rows, references, done)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from aetool.budget import Budget
 from aetool.bundle import Bundle
 from aetool.errors import AetoolError, ProviderError
+from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.providers import PROVIDERS, candidates
 from aetool.runtime.settings import DEFAULTS, Choice
 from aetool.tune.candidates import named
@@ -38,6 +39,7 @@ def find_ways(
     scratch: Path,
     seed: int,
     progress: Callable[[str], None],
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Ways:
     """Try every provider with every precision, and judge what comes out.
 
@@ -52,7 +54,7 @@ def find_ways(
         choice = Choice(*way, DEFAULTS)
         left_out.append(Trial(named(choice, Choice(*default, DEFAULTS)), choice, figures, (), why))
 
-    places = dict.fromkeys(Bundle.open(bundle).manifest.variants, bundle)
+    places = dict.fromkeys(Bundle.open(bundle, limits=limits).manifest.variants, bundle)
     for precision, make in makers.items():
         if precision not in places:
             progress(f"{precision} is made")
@@ -63,7 +65,7 @@ def find_ways(
                 leave_out((default[0], precision), str(error))
             else:
                 places[precision] = copy
-    judge = Judge(bundle, default[0], sample, seed)
+    judge = Judge(bundle, default[0], sample, seed, limits)
     within: dict[Way, Path] = {default: bundle}
     judged: dict[Way, Judged] = {}
     for provider in _providers(default[0], leave_out):

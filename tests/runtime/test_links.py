@@ -150,6 +150,15 @@ def test_a_foreign_file_among_the_links_is_found(bundle):
         Bundle.open_whole(bundle, limits=LINKS)
 
 
+@pytest.mark.parametrize("target", ["../outside", "signature.json", "nowhere"])
+def test_a_signature_that_leads_elsewhere_is_foreign(bundle, target):
+    (bundle.parent / "outside").write_text("{}")
+    as_config_map(bundle)
+    (bundle / "signature.json").symlink_to(target)
+    with pytest.raises(BundleError, match=r"signature\.json: foreign file"):
+        Bundle.open_whole(bundle, limits=LINKS)
+
+
 def test_a_hard_link_says_how_to_allow_it(bundle):
     os.link(bundle / "manifest.json", bundle.parent / "other name")
     with pytest.raises(BundleError, match=r"hard link.*Limits\(hard_links=True\)"):
