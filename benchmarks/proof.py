@@ -155,9 +155,7 @@ def differs(module: nn.Module, path: Path, rows: NDArray[np.float32]) -> str:
                 expected = (given[0] if isinstance(given, tuple) else given).reshape(part.shape).numpy()
             found = model.reconstruct(part).astype(np.float64)
             usable = np.isfinite(expected.reshape(len(part), -1)).all(axis=1)
-            size = np.abs(expected).reshape(len(part), -1).max(axis=1) + np.abs(part).reshape(len(part), -1).max(
-                axis=1
-            )
+            size = np.maximum(np.abs(expected), np.abs(np.nan_to_num(part))).reshape(len(part), -1).max(axis=1)
             off = np.abs(found - expected).reshape(len(part), -1).max(axis=1)
             if not (off[usable] <= DIFFERENT * size[usable]).all():
                 return f"{name} rows by {np.nanmax(off[usable] / size[usable]):.1e} of their size"
