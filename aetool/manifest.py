@@ -22,6 +22,8 @@ SEGMENTER = "segmenter"
 """A graph that `aetool segment` adds."""
 
 
+DOUBLE = ("float64", "float64 inside")
+"""Forms (`figures.form`) whose graphs compute in float64 between float32 ends."""
 _OPTIONAL = ("categories", "inner_values", "tolerances", "segments")
 _NONE: Mapping[str, Any] = {}
 _USUAL = {"name", "unit"}

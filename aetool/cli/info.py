@@ -34,6 +34,7 @@ def info(path: Path) -> Result:
     if places.what(path) == places.CHECKPOINT:
         return _checkpoint(path)
     from aetool.bundle import Bundle
+    from aetool.manifest import DOUBLE
     from aetool.runtime.tuning import find_tuning
 
     places.require_bundle(path)
@@ -51,6 +52,7 @@ def info(path: Path) -> Result:
         *([("tuning", tuning.words)] if tuning else []),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
+        *([("arithmetic", "float64 inside")] if variant.figures.get("form") in DOUBLE else []),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
         *_epochs(manifest.provenance),
         ("provenance", _listed({k: v for k, v in manifest.provenance.items() if k not in _TOLD})),

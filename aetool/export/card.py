@@ -7,7 +7,7 @@ import numpy as np
 
 from aetool import escape
 from aetool.escape import markdown_code as _cell
-from aetool.manifest import Manifest
+from aetool.manifest import DOUBLE, Manifest
 
 
 def model_card(manifest: Manifest) -> str:
@@ -28,6 +28,8 @@ def model_card(manifest: Manifest) -> str:
         f"largest range-scaled difference to {figures['reference']} {figures['max_scaled_difference']:.1e}, "
         f"{figures['flipped_decisions']} decisions flipped"
     )
+    if figures.get("form") in DOUBLE:
+        proven += "; the graphs compute in float64 inside, since float32 would round too much"
     # A float32 number in as few digits as tell it from its neighbours: with fewer, a row between would be judged
     # otherwise by whoever types it.
     threshold = f"{np.float32(manifest.threshold['value'])!s}"
