@@ -34,8 +34,9 @@ from aetool.bench.http_client import address_of, fetch, request_bytes
 from aetool.bench.http_load import NO_ANSWER, OK, Observed, closed_loop, open_loop
 from aetool.bench.percentiles import latency_figures
 from aetool.serve.app import App
-from aetool.serve.batching import Share
-from aetool.serve.connections import drained
+from aetool.serve.batching import Line, Share
+from aetool.serve.draining import drained
+from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
 from aetool.serve.metrics import Metrics
 from aetool.serve.tensors import Signature, Tensor
@@ -165,7 +166,7 @@ def echo(columns: int) -> None:
     limits, metrics = Limits(), Metrics()
 
     class Echo:
-        name, version = "echo", "1"
+        name, version, line = "echo", "1", Line(Limits())
 
         def __init__(self) -> None:
             self.signature, self.models = signature, {}
@@ -175,9 +176,9 @@ def echo(columns: int) -> None:
             return self
 
         async def submit(self, rows: Any) -> Share:
-            return {"reconstruction": rows}, slice(None)
+            return {"reconstruction": rows}, slice(None), 0.0
 
-    server = drained(App(Echo(), limits, metrics), limits)  # type: ignore[arg-type]
+    server = drained(App(Echo(), limits, metrics), limits, Gate(limits))  # type: ignore[arg-type]
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
 
     async def run() -> None:
