@@ -146,8 +146,8 @@ class App:
             raise
         except Exception as error:  # noqa: BLE001 - the client gets an answer, whatever went wrong
             log(logging.ERROR, "an inference failed", model=model.name, error=f"{type(error).__name__}: {error}")
-            refusal = Refusal(500, "the model failed; the server's log says why")
-            return await self._refuse(refusal, receive, send), queued_s
+            failed = Refusal(500, "the model failed; the server's log says why")
+            return await self._refuse(failed, receive, send), queued_s
 
     def _read(self, model: Model, body: bytes, header_length: int | None) -> InferRequest:
         return read_request(body, header_length, model.signature, self._limits.max_rows)

@@ -287,15 +287,15 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._phase is Phase.BODY:
             self.refuse(
                 408,
-                f"body: not whole after {self.limits.body_timeout_s:g} s (--body-timeout); Content-Length may be too "
-                "large",
+                f"body: not whole after {self.limits.body_timeout_s:g} s (--body-timeout); Content-Length may be "
+                "too large",
             )
         else:
             self.deadline = self._write_deadline
 
     def refuse(self, status: int, message: str) -> None:
         """Answer instead of the app, where it has not begun to, and close once the client has seen it."""
-        self.gate.count(f"{status} {message.split(':', maxsplit=1)[0][:40]}")
+        self.gate.count(f"{status} {message.partition(':')[0][:40]}")
         answering = self._active is not None and self._active.response_started
         queued = self._active is not None and self._active is not self.cycle
         self._disconnect()
@@ -322,6 +322,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 cycle.message_event.set()
         self.pipeline.clear()
         self._body_bytes = self._answer_bytes = 0
+        self._account()
 
     def _write(self, status: int, message: str, headers: bytes = b"") -> None:
         body = orjson.dumps({"error": message})

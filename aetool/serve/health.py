@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import cast
 
 LIVE, READY = b"/v2/health/live", b"/v2/health/ready"
 _HEAD_BYTES, _HEAD_S, _CONNECTIONS = 4096, 2.0, 64
@@ -19,18 +20,18 @@ class Health:
         self._ready = ready
         self._beat = 0.0
 
-    def beat(self, now: float) -> None:
-        """Note that the server's event loop runs, at `now` of its clock."""
-        self._beat = now
+    def beat(self) -> None:
+        """Note that the server's event loop runs."""
+        self._beat = time.monotonic()
 
-    def answer(self, method: bytes, path: bytes, now: float) -> tuple[int, bytes]:
+    def answer(self, method: bytes, path: bytes) -> tuple[int, bytes]:
         """Status and body; a server whose event loop has not run for 30 s is not live."""
         path = path.partition(b"?")[0]
         if path not in (LIVE, READY):
             return 404, b'{"error":"only /v2/health/live and /v2/health/ready are here"}'
         if method not in (b"GET", b"HEAD"):
             return 405, b'{"error":"GET expected"}'
-        if now - self._beat > _STUCK_S:
+        if time.monotonic() - self._beat > _STUCK_S:
             return 503, b'{"error":"the server is stuck"}'
         if path == LIVE:
             return 200, b'{"live":true}'
@@ -57,7 +58,7 @@ class _Probe(asyncio.Protocol):
         if b"\r\n\r\n" not in self._head and len(self._head) <= _HEAD_BYTES:
             return
         method, _, rest = self._head.partition(b"\r\n")[0].partition(b" ")
-        status, body = self._health.answer(method, rest.partition(b" ")[0], asyncio.get_running_loop().time())
+        status, body = self._health.answer(method, rest.partition(b" ")[0])
         head = b"HTTP/1.1 %d -\r\nconnection: close\r\ncontent-type: application/json\r\n" % status
         content = b"" if method == b"HEAD" else body
         self._transport.write(head + b"content-length: %d\r\n\r\n%b" % (len(body), content))
@@ -76,14 +77,17 @@ def probed(listening: socket.socket | None, health: Health) -> Iterator[None]:
         return
     loop = asyncio.new_event_loop()
     probes: dict[_Probe, None] = {}
-    serving = loop.create_server(lambda: _Probe(health, probes), sock=listening)
-    started: Any = loop.run_until_complete(serving)
-    thread = threading.Thread(target=loop.run_forever, name="aetool-health", daemon=True)
+
+    def serve() -> None:
+        server = loop.run_until_complete(loop.create_server(lambda: _Probe(health, probes), sock=listening))
+        loop.run_forever()
+        server.close()
+        loop.close()
+
+    thread = threading.Thread(target=serve, name="aetool-health", daemon=True)
     thread.start()
     try:
         yield
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        started.close()
-        loop.close()

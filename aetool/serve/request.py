@@ -230,10 +230,8 @@ def _bad(what: str, expected: str, found: Any) -> Refusal:
 
 def _shown(found: Any) -> str:
     """A few characters of a value, or what it is: never as long or as deep as the value."""
-    scalar = not isinstance(found, list | dict)
-    if scalar or (len(found) <= _SHOWN_ITEMS and not any(isinstance(part, list | dict) for part in found)):
-        text = (
-            found if isinstance(found, str) else str(found) if scalar or isinstance(found, list) else "an object"
-        )
-        return repr(text[:_SHOWN])
-    return f"a list of {len(found)}" if isinstance(found, list) else "an object"
+    if isinstance(found, dict):
+        return "an object"
+    if isinstance(found, list) and (len(found) > _SHOWN_ITEMS or any(isinstance(one, list | dict) for one in found)):
+        return f"a list of {len(found)}"
+    return repr(str(found)[:_SHOWN])

@@ -84,7 +84,7 @@ def serve(
 
     Raises:
         InputError: the address cannot be had, or the token cannot be read.
-        BundleError: a bundle is damaged, not signed as asked for, or does not compute here what its golden rows say.
+        BundleError: a bundle is damaged, not signed as asked for, or differs from its golden rows here.
         ProviderError: the provider does not work here.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -138,15 +138,9 @@ def serve(
                 aetool=aetool.__version__,
                 token=bool(token),
             )
-            if token is None and not is_loopback(host):
-                log(
-                    logging.WARNING,
-                    "anyone who can connect may use the models and read /metrics; give --token-file, or listen on "
-                    "127.0.0.1",
-                    host=host,
-                )
+            warn_if_open(host, token)
             background = [asyncio.create_task(each) for each in (watch.run(), gate.watch(), _beat(health))]
-            health.beat(asyncio.get_running_loop().time())
+            health.beat()
             with probed(probing, health):
                 await server.serve([listening])
             for task in background:
@@ -159,10 +153,19 @@ def serve(
         return runner.run(main())
 
 
+def warn_if_open(host: str, token: str | None) -> None:
+    """Warn where others than this machine's users may ask without a token."""
+    if token is None and not is_loopback(host):
+        log(
+            logging.WARNING,
+            "anyone who can connect may use the models and read /metrics; give --token-file, or listen on 127.0.0.1",
+            host=host,
+        )
+
+
 async def _beat(health: Health) -> None:
-    loop = asyncio.get_running_loop()
     while True:
-        health.beat(loop.time())
+        health.beat()
         await asyncio.sleep(_BEAT_S)
 
 

@@ -72,7 +72,7 @@ class Watch:
             if isinstance(found, BaseException):
                 raise found
             self._catalogue.replace(place, self._make(place, found))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # Also what is no Exception, such as a panic in an extension: nothing may end the watching.
             self._metrics.replaced(place.name, refused=True)
             log(
