@@ -41,17 +41,21 @@ def whole(body, *headers, path=INFER):
     return post(path, f"Content-Length: {len(body)}", *headers) + body
 
 
+def received_from(connection):
+    piece = connection.recv(65536)
+    assert piece, "the connection ended"
+    return piece
+
+
 def answer(connection):
     """(status, parsed body) of the next answer on a connection."""
     received = b""
     while b"\r\n\r\n" not in received:
-        assert (piece := connection.recv(65536)), received
-        received += piece
+        received += received_from(connection)
     head, _, body = received.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
     while len(body) < length:
-        assert (piece := connection.recv(65536)), received
-        body += piece
+        body += received_from(connection)
     return int(head[9:12]), json.loads(body[:length])
 
 

@@ -1,4 +1,4 @@
-"""Clients that mean harm, each kind against a real server: honest ones are answered meanwhile, memory is bounded."""
+"""Clients that mean harm, each kind against a real server: honest ones are answered, memory is bounded."""
 
 import contextlib
 import http.client
@@ -9,7 +9,20 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from raw import INFER, PATIENCE_S, answer, connect, connections, ended, eventually, memory_mb, metric, post, whole
+from raw import (
+    INFER,
+    PATIENCE_S,
+    answer,
+    connect,
+    connections,
+    ended,
+    eventually,
+    memory_mb,
+    metric,
+    post,
+    received_from,
+    whole,
+)
 
 GET = b"GET /v2/health/live HTTP/1.1\r\nHost: here\r\n\r\n"
 CONNECTIONS, OF_ONE_CLIENT, HELD_MB = 32, 24, 24
@@ -135,7 +148,12 @@ def test_a_large_head_is_431_while_it_is_read(besieged, parts):
 
 
 @pytest.mark.parametrize(
-    "piece", [b"1\r\n \r\n" * 10_000, b"100;" + b"a" * 50_000 + b"\r\n" + b" " * 256 + b"\r\n", b"0\r\nA: " + b"a" * 50_000]
+    "piece",
+    [
+        b"1\r\n \r\n" * 10_000,
+        b"100;" + b"a" * 50_000 + b"\r\n" + b" " * 256 + b"\r\n",
+        b"0\r\nA: " + b"a" * 50_000,
+    ],
 )
 def test_a_body_that_is_mostly_framing_is_400(besieged, piece):
     with connect(besieged) as connection, contextlib.suppress(OSError):
@@ -162,7 +180,7 @@ def test_answers_that_nobody_reads_are_bounded_and_given_up(besieged, honest, ro
     many = json.dumps(infer_body(rows.repeat(30, axis=0))).encode()  # 2,520 rows: an answer of some 3 MB
     with connections(besieged, 20, whole(many), receive_bytes=4096) as all_of_them:
         honest(besieged)
-        assert eventually(lambda: metric(besieged, "aetool_requests_total{model=\"cancer\",status=\"200\"}") > 1)
+        assert eventually(lambda: metric(besieged, 'aetool_requests_total{model="cancer",status="200"}') > 1)
         assert metric(besieged, "aetool_held_bytes") <= HELD_MB << 20
         assert memory_mb(besieged) - before < HELD_MB + 100
         assert all(ended(connection) for connection in all_of_them[:2])
@@ -260,8 +278,7 @@ def answer_of_first(connection):
     """Of two answers on one connection, the first; both must come."""
     received = b""
     while received.count(b"HTTP/1.1 200") < 2:
-        assert (piece := connection.recv(65536)), received
-        received += piece
+        received += received_from(connection)
     body = received.partition(b"\r\n\r\n")[2]
     return 200, json.loads(body[: body.index(b"HTTP/1.1")])
 
