@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,13 @@ DISTINCT = 4096
 class Server:
     """A process that serves."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], keep: Callable[[str], None] = lambda line: None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            keep(line)
             if (found := json.loads(line))["event"] == "serving":
                 self.url = found["url"]
                 return
