@@ -26,7 +26,12 @@ from aetool.cli.output import Result, reports
 @click.option("--threads", type=int, help="Cores that one batch may use.  [default: all]")
 @click.option("--max-batch", type=int, help="Rows of several requests computed together; 1: none.  [default: 64]")
 @click.option("--max-wait-ms", type=float, help="How long a busy server waits to fill a batch.  [default: 1]")
-@click.option("--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 1024]")
+@click.option(
+    "--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 16384]"
+)
+@click.option(
+    "--max-queue-seconds", "max_queue_s", type=float, help="Computing that may wait; likewise.  [default: 1]"
+)
 @click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
 @click.option("--max-head-kb", type=float, help="Size of a request's headers, KiB.  [default: 16]")
 @click.option("--max-headers", type=int, help="Headers of a request.  [default: 100]")

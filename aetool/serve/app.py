@@ -25,8 +25,6 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 _CLOSE: Header = (b"connection", b"close")
 _LINGER_S = 1.0
-_REFUSED_S = 0.02
-"""A busy server answers 503 after so long: clients that retry at once leave it time for the requests it took."""
 _LARGE = 64 << 10
 """JSON of more bytes, and answers of more numbers, are another thread's."""
 _AT_ONCE = 2
@@ -76,8 +74,28 @@ class App:
             else:
                 status = await self._page(scope, receive, send)
         except Disconnected:
-            pass  # counted by the gate where a limit ended it
-        seconds = time.perf_counter() - begin
+            pass
+        self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
+
+    def is_full(self, scope: Scope) -> bool:
+        """Decide whether a request would have to wait behind too many."""
+        if scope["method"] != "POST" or (model := self._catalogue.infer.get(scope["path"])) is None:
+            return False
+        return model.line.is_full and not self.stopping()
+
+    def refusal(self, scope: Scope, *, close: bool) -> bytes:
+        """Count an inference request that is refused unread, and give the whole answer."""
+        refused = self._catalogue.infer[scope["path"]].line.refusal()
+        self._answered(scope, self._catalogue.infer[scope["path"]].name, refused.status, 0.0, 0.0)
+        content = orjson.dumps({"error": refused.message})
+        return (
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+            + (b"connection: close\r\n" if close else b"")
+            + b"content-length: %d\r\n\r\n%b" % (len(content), content)
+        )
+
+    def _answered(self, scope: Scope, model: str, status: int, seconds: float, queued_s: float) -> None:
+        """Count and log a request; status 0: the client went away, or the gate counts it."""
         if status:
             self._metrics.answered(model, status, seconds)
         if self._access_log:
@@ -117,11 +135,6 @@ class App:
         """Status of the answer, and how long the request waited to be computed, in seconds."""
         queued_s = 0.0
         try:
-            try:
-                model.line.require_room()
-            except Refusal:
-                await drop_body(receive)
-                raise
             body, header_length = await read_body(scope["headers"], receive, self._limits)
             model.line.require_room()
             if json_bytes(body, header_length) <= _LARGE:
@@ -162,8 +175,6 @@ class App:
         every = [JSON, (b"content-length", b"%d" % len(content)), *headers]
         if refusal.retry_after_s is not None:
             every.append((b"retry-after", b"%d" % refusal.retry_after_s))
-        if refusal.status == 503:
-            await asyncio.sleep(_REFUSED_S)
         if not refusal.hang_up:
             await self._send(refusal.status, every, content, send)
             return refusal.status

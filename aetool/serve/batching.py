@@ -35,19 +35,36 @@ class Line:
     """Rows that wait for any of a bundle's computations."""
 
     def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self.rows = 0
-        self._most = limits.max_queue_rows
+        self.seconds = 0.0
+        """What computing them takes, as measured when the bundle was opened."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `max_queue_rows` or `max_queue_s` wait.
+
+        How many rows the next request has does not matter: so it can be refused before it is parsed.
+        """
+        return self.rows >= self._limits.max_queue_rows or self.seconds >= self._limits.max_queue_s
+
+    def add(self, rows: int, seconds: float) -> None:
+        """Count rows that begin to wait, or with negative numbers, that no longer do."""
+        self.rows += rows
+        self.seconds = self.seconds + seconds if self.rows else 0.0  # no rounding is left over
+
+    def refusal(self) -> Refusal:
+        """What a client is told while the line is full."""
+        rows, seconds = self._limits.max_queue_rows, self._limits.max_queue_s
+        return busy(
+            f"{self.rows} rows are waiting, up to {rows} (--max-queue) or {seconds:g} s of computing "
+            "(--max-queue-seconds) may"
+        )
 
     def require_room(self) -> None:
-        """Refuse a request while `max_queue_rows` or more wait; how many rows it has does not matter.
-
-        So it can be refused before it is parsed, and none is parsed in vain.
-
-        Raises:
-            Refusal: too many rows wait already.
-        """
-        if self.rows >= self._most:
-            raise busy(f"{self.rows} rows are waiting, the limit is {self._most} (--max-queue)")
+        """Raise `refusal` where the line is full."""
+        if self.is_full:
+            raise self.refusal()
 
 
 class Batcher:
@@ -69,6 +86,7 @@ class Batcher:
             line: shared with the other computations of the bundle; by default its own.
         """
         self._line = Line(limits) if line is None else line
+        self._row_s = (cost.first_s + (limits.max_batch - 1) * cost.more_s) / limits.max_batch  # in full batches
         self._run, self._cost, self._limits, self._executor, self._observe = run, cost, limits, executor, observe
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
@@ -88,7 +106,7 @@ class Batcher:
         future: asyncio.Future[Share] = self._loop.create_future()
         self._waiting.append((rows, future, self._loop.time()))
         self.waiting_rows += count
-        self._line.rows += count
+        self._line.add(count, count * self._row_s)
         if not (self._due or self._computing):
             self._schedule()
         return future
@@ -130,7 +148,7 @@ class Batcher:
         if self._waiting and self.waiting_rows <= self._limits.max_batch and self._waiting[0][2] >= oldest:
             batch = [job for job in self._waiting if not job[1].done()]  # the rule: all of them
             self._waiting.clear()
-            self._line.rows -= self.waiting_rows
+            self._line.add(-self.waiting_rows, -self.waiting_rows * self._row_s)
             self.waiting_rows = 0
         while self._waiting:
             job = rows, future, since = self._waiting[0]
@@ -138,7 +156,7 @@ class Batcher:
                 break
             self._waiting.popleft()
             self.waiting_rows -= len(rows)
-            self._line.rows -= len(rows)
+            self._line.add(-len(rows), -len(rows) * self._row_s)
             if since < oldest:
                 _fail(
                     [job], busy(f"waited for {self._limits.queue_timeout_s:g} s, too many requests are before it")

@@ -2,7 +2,7 @@
 
 import enum
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 import orjson
@@ -18,6 +18,11 @@ _QUEUED_BYTES = 4 << 10
 """What a pipelined request takes while it waits for the ones before it, about."""
 _PIECES, _PIECE_BYTES = 1000, 64
 """Pieces of a body that may be small, and the mean size of the others."""
+_PATIENCE_S = 0.03
+"""A request that finds the line full waits so long for room, and is refused unread where there is none.
+
+So clients that retry at once leave the server time for the requests it took.
+"""
 _PHRASES = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -44,11 +49,22 @@ class _Refused(Exception):  # noqa: N818 - never leaves this file
     """A limit was passed inside of a callback of the parser."""
 
 
+class Admission(Protocol):
+    """Decides about requests before their bodies are read."""
+
+    def is_full(self, scope: Any) -> bool:
+        """Decide whether a request would have to wait behind too many."""
+
+    def refusal(self, scope: Any, *, close: bool) -> bytes:
+        """Count a refused request, and give the whole answer."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. A class derived from it sets `limits` and `gate`."""
+    """One connection. A class derived from it sets `limits`, `gate` and `admission`."""
 
     limits: Limits
     gate: Gate
+    admission: Admission
     peer = ""
     deadline = math.inf
     _phase = Phase.HEAD
@@ -186,7 +202,24 @@ class LimitedProtocol(HttpToolsProtocol):
             self._phase, self.deadline = Phase.BODY, self.loop.time() + self.limits.body_timeout_s
         else:
             self._has_work()
-        super()._start_asgi_task(cycle, app)
+        if self.admission.is_full(cycle.scope):
+            self.loop.call_later(_PATIENCE_S, self._admit, cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _admit(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Have a request that waited for room answered, or refuse it without a look at its body."""
+        if self._active is not cycle or cycle.disconnected or self.transport.is_closing():
+            return
+        if not self.admission.is_full(cycle.scope):
+            super()._start_asgi_task(cycle, app)
+            return
+        self.transport.write(self.admission.refusal(cycle.scope, close=not cycle.keep_alive))
+        cycle.response_started = cycle.response_complete = True
+        cycle.body = bytearray()
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _has_work(self) -> None:
         self._phase, self.deadline = Phase.WORK, self._write_deadline

@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn import Config, Server
 
+from aetool.serve.app import App
 from aetool.serve.connections import LimitedProtocol
 from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
@@ -64,11 +65,11 @@ class Drained(Server):
             await asyncio.sleep(_STEP_S)
 
 
-def drained(app: Any, limits: Limits, gate: Gate) -> Drained:
-    """A server for the ASGI application `app`; its sockets are given to `serve`."""
+def drained(app: App, limits: Limits, gate: Gate) -> Drained:
+    """A server for `app`; its sockets are given to `serve`."""
     config = Config(
         app,
-        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "gate": gate}),
+        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "gate": gate, "admission": app}),
         ws="none",
         lifespan="off",
         log_config=None,

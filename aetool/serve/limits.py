@@ -13,8 +13,10 @@ class Limits:
     """Rows of several requests that are computed together; 1 computes every request alone."""
     max_wait_s: float = 0.001
     """How long a batch waits to fill up while requests come faster than they are computed; a lone one does not."""
-    max_queue_rows: int = 1024
+    max_queue_rows: int = 16_384
     """Rows waiting for one bundle; further requests get 503 before they are parsed."""
+    max_queue_s: float = 1.0
+    """Time that computing the rows waiting for one bundle takes, in seconds; likewise."""
     max_rows: int = 65_536
     """Rows in one request."""
     max_head_bytes: int = 16 << 10

@@ -232,6 +232,8 @@ def _shown(found: Any) -> str:
     """A few characters of a value, or what it is: never as long or as deep as the value."""
     if isinstance(found, dict):
         return "an object"
-    if isinstance(found, list) and (len(found) > _SHOWN_ITEMS or any(isinstance(one, list | dict) for one in found)):
+    if isinstance(found, list) and (
+        len(found) > _SHOWN_ITEMS or any(isinstance(one, list | dict) for one in found)
+    ):
         return f"a list of {len(found)}"
     return repr(str(found)[:_SHOWN])

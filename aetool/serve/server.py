@@ -158,7 +158,7 @@ def warn_if_open(host: str, token: str | None) -> None:
     if token is None and not is_loopback(host):
         log(
             logging.WARNING,
-            "anyone who can connect may use the models and read /metrics; give --token-file, or listen on 127.0.0.1",
+            "anyone who can connect may use the models; give --token-file, or listen on 127.0.0.1",
             host=host,
         )
 

@@ -38,7 +38,7 @@ class Model:
 def batching(cost, **limits):
     with ThreadPoolExecutor(2) as executor:
         model = Model()
-        yield model, Batcher(model, cost, Limits(**limits), executor)
+        yield model, Batcher(model, cost, Limits(**{"max_queue_s": NEVER, **limits}), executor)
 
 
 def rows(*numbers):
