@@ -218,15 +218,16 @@ def under_attack(seconds: float, only: str | None) -> dict[str, Any]:
         watched(server, request, 1.0)  # warm
         before = watched(server, request, seconds / 2)
         attacker = spawn.Process(
-            target=hold, args=(server.url, first, count, time.time() + seconds + 3), kwargs=how
+            target=hold, args=(server.url, first, count, time.time() + seconds + 60), kwargs=how
         )
         attacker.start()
-        time.sleep(1.5)
+        time.sleep(3)  # it has begun
         found = watched(server, request, seconds)
         begin = time.monotonic()
         server.process.terminate()
         code = server.process.wait(timeout=60)
         stopped_s = time.monotonic() - begin
+        attacker.terminate()
         attacker.join()
         quiet = before["honest_per_s"]
         results[name] = {

@@ -212,3 +212,19 @@ def test_who_gave_up_is_left_out():
             assert await of(stays) == [4] and model.batches == [1]
 
     run(test)
+
+
+def test_a_line_is_full_when_computing_it_would_take_too_long():
+    async def test():
+        with batching(DEAR, max_queue_s=3, max_wait_s=0) as (model, batcher):
+            model.gate.clear()
+            taken = [batcher.submit(rows(0))]
+            await asyncio.sleep(0.1)
+            taken += [batcher.submit(rows(1, 2)), batcher.submit(rows(3))]  # a second for each row
+            with pytest.raises(Refusal, match="3 s of computing"):
+                batcher.submit(rows(4))
+            model.gate.set()
+            await asyncio.gather(*taken)
+            assert await of(batcher.submit(rows(5))) == [10]
+
+    run(test)
