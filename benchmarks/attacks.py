@@ -19,6 +19,8 @@ import os
 import shutil
 import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,7 +30,6 @@ from typing import Any
 
 import numpy as np
 from common import parser, save
-from serving import Server, serving
 
 from aetool.bench.http_client import address_of, request_bytes
 from aetool.bench.http_load import OK, Observed, closed_loop
@@ -153,6 +154,32 @@ def probe(netloc: str, seconds: float, queue: Any) -> None:
     queue.put(times)
 
 
+class Server:
+    """`aetool serve` with a port for health."""
+
+    def __init__(self, *arguments: Any, drop_log: bool = True) -> None:
+        command = [sys.executable, "-m", "aetool", "serve", "--port", "0", "--health-port", "0"]
+        self.process = subprocess.Popen(
+            [*command, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        self.log = self.process.stderr
+        begun = next(found for line in self.log if (found := json.loads(line))["event"] == "serving")
+        self.url: str = begun["url"]
+        self.health: str = begun["health"]
+        if drop_log:
+            threading.Thread(target=lambda: all(True for _ in self.log), daemon=True).start()
+
+    def resident_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def stop(self) -> int:
+        """Exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=120)
+
+
 def watched(server: Server, request: bytes, seconds: float) -> dict[str, Any]:
     """What honest clients and both probes see for so long, and the largest size of the server."""
     address = address_of(server.url)
@@ -170,7 +197,7 @@ def watched(server: Server, request: bytes, seconds: float) -> dict[str, Any]:
         time.sleep(0.05)
     (good, bad), usual, own = (queue.get(timeout=60) for queue in queues)
     for job in jobs:
-        job.join()
+        job.kill()
     return {
         "honest_per_s": good / seconds,
         "honest_failures": bad,
@@ -190,29 +217,13 @@ def health_figures(times: list[float]) -> dict[str, Any]:
     }
 
 
-class Probed(Server):
-    """A server whose health has a port of its own."""
-
-    def __init__(self, *arguments: Any) -> None:
-        command = ["-m", "aetool", "serve", "--port", "0", "--health-port", "0", *map(str, arguments)]
-        lines: list[str] = []
-        super().__init__(command, lines.append)
-        self.health: str = json.loads(lines[-1])["health"]
-        threading.Thread(target=self._drop, daemon=True).start()
-
-    def _drop(self) -> None:
-        assert self.process.stderr is not None
-        for _ in self.process.stderr:
-            pass
-
-
 def under_attack(seconds: float, only: str | None) -> dict[str, Any]:
     results: dict[str, Any] = {}
     rows = golden_rows()
     for name in attacks("http://127.0.0.1:1"):
         if only is not None and only not in name:
             continue
-        server = Probed(f"cancer={EXPORTED}", "--max-held-mb", HELD_MB, "--grace", 5)
+        server = Server(f"cancer={EXPORTED}", "--max-held-mb", HELD_MB, "--grace", 5)
         request = rows_request(server.url, rows[:1])
         first, count, how = attacks(server.url)[name]
         watched(server, request, 1.0)  # warm
@@ -224,11 +235,9 @@ def under_attack(seconds: float, only: str | None) -> dict[str, Any]:
         time.sleep(3)  # it has begun
         found = watched(server, request, seconds)
         begin = time.monotonic()
-        server.process.terminate()
-        code = server.process.wait(timeout=60)
+        code = server.stop()
         stopped_s = time.monotonic() - begin
-        attacker.terminate()
-        attacker.join()
+        attacker.kill()
         quiet = before["honest_per_s"]
         results[name] = {
             **found,
@@ -260,7 +269,8 @@ def retrying(url: str, request: bytes, clients: int, seconds: float, queue: Any)
 def overloaded(seconds: float, rounds: int) -> dict[str, Any]:
     """Goodput with 16 clients of 64 rows, which fill the queue, and with 2, 4 and 8 times as many."""
     results: dict[int, list[dict[str, Any]]] = {}
-    with serving(f"cancer={EXPORTED}") as server:
+    server = Server(f"cancer={EXPORTED}")
+    try:
         request = rows_request(server.url, np.resize(golden_rows(), (64, 30)), output="reconstruction")
         for turn in range(-1, rounds):
             for clients in (HONEST, 2 * HONEST, 4 * HONEST, 8 * HONEST):
@@ -268,11 +278,13 @@ def overloaded(seconds: float, rounds: int) -> dict[str, Any]:
                 length = seconds if turn >= 0 else 1.0
                 job = spawn.Process(target=retrying, args=(server.url, request, clients, length, queue))
                 job.start()
-                found = queue.get()
-                job.join()
+                found = queue.get(timeout=120)
+                job.kill()
                 if turn >= 0:
                     results.setdefault(clients, []).append(found)
                     print("overload", json.dumps(found), flush=True)
+    finally:
+        server.stop()
     good = {clients: statistics.median(one["good_per_s"] for one in found) for clients, found in results.items()}
     best = max(good.values())
     return {
@@ -339,8 +351,7 @@ def replaced(count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(EXPORTED, path := folder / "cancer")
-        server = Server(["-m", "aetool", "serve", "--port", "0", str(path)])
-        assert server.process.stderr is not None
+        server = Server(path, drop_log=False)
         odd = odd_bundles(folder)
         for number in range(1, count + 1):
             shutil.copytree(EXPORTED, made := folder / "made")
@@ -354,7 +365,7 @@ def replaced(count: int) -> dict[str, Any]:
             shutil.rmtree(folder / "old")
             timer = threading.Timer(60, server.process.kill)
             timer.start()
-            found = next((json.loads(line) for line in server.process.stderr), {"event": "none"})
+            found = next((json.loads(line) for line in server.log), {"event": "none"})
             timer.cancel()
             seen["published"] += 1
             seen["served" if found["event"] == "bundle replaced" else "refused"] += 1
@@ -363,9 +374,7 @@ def replaced(count: int) -> dict[str, Any]:
                 seen["wrong"].append({"number": number, "way": way, **found})
                 if found["event"] == "none":
                     break
-        server.process.terminate()
-        server.process.communicate()
-        seen["exit_code"] = server.process.returncode
+        seen["exit_code"] = server.stop()
     return seen
 
 
