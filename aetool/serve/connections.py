@@ -336,7 +336,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.abort()
             return
         self._write(status, message, b"retry-after: 1\r\n" if status == 503 else b"")
-        self.flow.resume_reading()
+        if status == 503:
+            self.flow.pause_reading()  # a client that floods is held up, not read
+        else:
+            self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._phase, self.deadline = Phase.CLOSING, self.loop.time() + _LINGER_S
