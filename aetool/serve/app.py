@@ -27,6 +27,9 @@ _CLOSE: Header = (b"connection", b"close")
 _LINGER_S = 1.0
 _LARGE = 64 << 10
 """JSON of more bytes, and answers of more numbers, are another thread's."""
+_NUMBER_BYTES = 12
+"""Of a number in an answer, about."""
+_UNREAD = "answers that clients have not read yet fill the memory allowed (--max-held-mb)"
 _AT_ONCE = 2
 """Large requests and answers in other threads at once."""
 _OPEN_TO_ALL = ("/v2/health/live", "/v2/health/ready")
@@ -145,12 +148,15 @@ class App:
             outputs, part, queued_s = await model.batcher(request).submit(request.rows)
             self._metrics.queued(model.name, queued_s)
             values = [outputs[name][part] for name, _ in request.outputs]
-            if sum(found.size for found in values) <= _LARGE:
+            size = sum(found.size for found in values)
+            if not scope["state"]["connection"].hold_answer(size * _NUMBER_BYTES):  # before it is written
+                raise busy(_UNREAD)
+            if size <= _LARGE:
                 headers, content = answer(model.name, model.version, request, values)
             else:
                 headers, content = await self._apart(answer, model.name, model.version, request, values)
             if not scope["state"]["connection"].hold_answer(len(content)):
-                raise busy("answers that clients have not read yet fill the memory allowed (--max-held-mb)")
+                raise busy(_UNREAD)
             await self._send(200, headers, content, send)
             return 200, queued_s
         except Refusal as refusal:
