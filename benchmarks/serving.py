@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from aetool.bench.http_client import address_of, fetch, request_bytes
 from aetool.bench.http_load import NO_ANSWER, OK, Observed, closed_loop, open_loop
 from aetool.bench.percentiles import latency_figures
 from aetool.serve.app import App
-from aetool.serve.batching import Share
-from aetool.serve.connections import drained
+from aetool.serve.batching import Line, Share
+from aetool.serve.draining import drained
+from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
 from aetool.serve.metrics import Metrics
 from aetool.serve.tensors import Signature, Tensor
@@ -47,12 +48,13 @@ DISTINCT = 4096
 class Server:
     """A process that serves."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], keep: Callable[[str], None] = lambda line: None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            keep(line)
             if (found := json.loads(line))["event"] == "serving":
                 self.url = found["url"]
                 return
@@ -165,7 +167,7 @@ def echo(columns: int) -> None:
     limits, metrics = Limits(), Metrics()
 
     class Echo:
-        name, version = "echo", "1"
+        name, version, line = "echo", "1", Line(Limits())
 
         def __init__(self) -> None:
             self.signature, self.models = signature, {}
@@ -175,9 +177,9 @@ def echo(columns: int) -> None:
             return self
 
         async def submit(self, rows: Any) -> Share:
-            return {"reconstruction": rows}, slice(None)
+            return {"reconstruction": rows}, slice(None), 0.0
 
-    server = drained(App(Echo(), limits, metrics), limits)  # type: ignore[arg-type]
+    server = drained(App(Echo(), limits, metrics), limits, Gate(limits))  # type: ignore[arg-type]
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
 
     async def run() -> None:

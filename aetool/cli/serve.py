@@ -26,26 +26,78 @@ from aetool.cli.output import Result, reports
 @click.option("--threads", type=int, help="Cores that one batch may use.  [default: all]")
 @click.option("--max-batch", type=int, help="Rows of several requests computed together; 1: none.  [default: 64]")
 @click.option("--max-wait-ms", type=float, help="How long a busy server waits to fill a batch.  [default: 1]")
-@click.option("--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 1024]")
-@click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
-@click.option("--max-body-mb", type=float, help="Size of one request, MiB.  [default: 16]")
-@click.option("--max-connections", type=int, help="Open at once.  [default: 1024]")
 @click.option(
-    "--body-timeout", "body_timeout_s", type=float, help="Seconds for a request to come in.  [default: 10]"
+    "--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 16384]"
 )
+@click.option(
+    "--max-queue-seconds", "max_queue_s", type=float, help="Computing that may wait; likewise.  [default: 1]"
+)
+@click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
+@click.option("--max-head-kb", type=float, help="Size of a request's headers, KiB.  [default: 16]")
+@click.option("--max-headers", type=int, help="Headers of a request.  [default: 100]")
+@click.option("--max-body-mb", type=float, help="Size of one request, MiB.  [default: 16]")
+@click.option("--max-held-mb", type=float, help="Size of all requests and answers in memory, MiB.  [default: 256]")
+@click.option("--max-connections", type=int, help="Maximum open connections.  [default: 1024]")
+@click.option(
+    "--max-connections-per-client", type=int, help="Maximum open connections of one address.  [default: 512]"
+)
+@click.option(
+    "--head-timeout", "head_timeout_s", type=float, help="Seconds to send the headers in.  [default: 10]"
+)
+@click.option("--body-timeout", "body_timeout_s", type=float, help="Seconds to send the body in.  [default: 10]")
+@click.option(
+    "--write-timeout", "write_timeout_s", type=float, help="Seconds to read an answer in.  [default: 30]"
+)
+@click.option("--keep-alive", "keep_alive_s", type=float, help="Seconds a connection may be idle.  [default: 30]")
 @click.option("--queue-timeout", "queue_timeout_s", type=float, help="Seconds to wait in line.  [default: 5]")
-@click.option("--drain", "drain_s", type=float, help="Seconds to finish in when stopped.  [default: 30]")
+@click.option("--grace", "grace_s", type=float, help="Seconds to finish in when stopped.  [default: 30]")
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    help="Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
+)
 @click.option(
     "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
 )
+@click.option(
+    "--public-key",
+    type=options.PATH,
+    help="Serve only bundles signed by the owner of this key, replaced ones too.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    metavar="HOST",
+    multiple=True,
+    help="Refuse requests for other hosts; *.example.org for all below it.  [default: any]",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    help="Address or network of a proxy whose X-Forwarded-For tells the client.",
+)
+@click.option("--access-log", is_flag=True, help="Log every request.")
 @limit(table=False, bundle=True)
 @reports
-def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | None, **given: Any) -> Result:
+def serve(
+    bundles: tuple[str, ...],
+    host: str,
+    port: int,
+    health_port: int | None,
+    token_file: Path | None,
+    allowed_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    access_log: bool,
+    **given: Any,
+) -> Result:
     """Answer requests over HTTP, by the Open Inference Protocol v2.
 
     Any of its clients will do, such as tritonclient[http]. A bundle's directory is the model's name; one published
     in its place is served as soon as it has proven itself. /openapi.json describes the requests, /metrics is for
-    Prometheus. The log is lines of JSON. SIGTERM stops the server, once it has answered what it took on.
+    Prometheus. The log is lines of JSON. SIGTERM stops the server, once it has answered what it took on; SIGHUP
+    opens the bundles again and reads the token again.
 
     \b
     Example:
@@ -57,8 +109,9 @@ def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | Non
         from aetool.serve.limits import Limits
         from aetool.serve.loading import Opening
         from aetool.serve.logs import write_lines
+        from aetool.serve.server import Access
         from aetool.serve.server import serve as serve_bundles
-        from aetool.serve.tokens import VARIABLE, read_token, require_token
+        from aetool.serve.tokens import VARIABLE, require_token
 
     found = []
     for text in bundles:
@@ -66,18 +119,39 @@ def serve(bundles: tuple[str, ...], host: str, port: int, token_file: Path | Non
         alone = not equals or Path(text).exists()
         found.append(place(Path(text)) if alone else place(Path(path), name))
         places.require_bundle(found[-1].path)
-    token = read_token(token_file) if token_file is not None else None
-    if token is None and VARIABLE in os.environ:
+    token = None
+    if token_file is None and VARIABLE in os.environ:
         token = require_token(os.environ[VARIABLE], VARIABLE)
-    opening = Opening(given.pop("provider"), given.pop("precision"), given.pop("threads"), limits_in_force())
-    factors = {"max_wait_ms": ("max_wait_s", 1e-3), "max_body_mb": ("max_body_bytes", 1 << 20)}
+    opening = Opening(
+        given.pop("provider"),
+        given.pop("precision"),
+        given.pop("threads"),
+        limits_in_force(),
+        given.pop("public_key"),
+    )
+    factors = {
+        "max_wait_ms": ("max_wait_s", 1e-3),
+        "max_head_kb": ("max_head_bytes", 1 << 10),
+        "max_body_mb": ("max_body_bytes", 1 << 20),
+        "max_held_mb": ("max_held_bytes", 1 << 20),
+    }
     chosen: dict[str, Any] = {}
     for option, value in given.items():
         name, factor = factors.get(option, (option, 1))
         if value is not None:
-            chosen[name] = value * factor
+            chosen[name] = value * factor if factor < 1 else type(factor)(value * factor)
     write_lines(sys.stderr)
-    summary = serve_bundles(found, host=host, port=port, opening=opening, limits=Limits(**chosen), token=token)
+    summary = serve_bundles(
+        found,
+        host=host,
+        port=port,
+        health_port=health_port,
+        opening=opening,
+        limits=Limits(**chosen),
+        token=token,
+        token_file=token_file,
+        access=Access(allowed_hosts, trusted_proxies, access_log),
+    )
     return Result(
         asdict(summary),
         lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s"),

@@ -9,81 +9,186 @@ from typing import Any
 import orjson
 
 from aetool.serve.answer import JSON, Header, answer
-from aetool.serve.body import Disconnected, Receive, read_body
+from aetool.serve.batching import busy
+from aetool.serve.body import Disconnected, Receive, drop_body, read_body
 from aetool.serve.catalogue import Catalogue, Model
 from aetool.serve.limits import Limits
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
 from aetool.serve.pages import pages
+from aetool.serve.peers import Hosts, Proxies
 from aetool.serve.refusal import Refusal
-from aetool.serve.request import read_request
+from aetool.serve.request import InferRequest, json_bytes, read_request
 from aetool.serve.tokens import shown
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 _CLOSE: Header = (b"connection", b"close")
 _LINGER_S = 1.0
+_LARGE = 64 << 10
+"""JSON of more bytes, and answers of more numbers, are another thread's."""
+_NUMBER_BYTES = 12
+"""Of a number in an answer, about."""
+_UNREAD = "answers that clients have not read yet fill the memory allowed (--max-held-mb)"
+_AT_ONCE = 2
+"""Large requests and answers in other threads at once."""
 _OPEN_TO_ALL = ("/v2/health/live", "/v2/health/ready")
+_PATH_SHOWN = 200
 
 
 class App:
     """What uvicorn calls for every request."""
 
     def __init__(
-        self, catalogue: Catalogue, limits: Limits, metrics: Metrics, *, token: str | None = None
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        token: str | None = None,
+        hosts: Hosts | None = None,
+        proxies: Proxies | None = None,
+        access_log: bool = False,
     ) -> None:
-        self._catalogue, self._limits, self._metrics, self._token = catalogue, limits, metrics, token
+        self._catalogue, self._limits, self._metrics = catalogue, limits, metrics
+        self._hosts = Hosts() if hosts is None else hosts
+        self._proxies = Proxies() if proxies is None else proxies
+        self._access_log = access_log
+        self.token = token
+        """What clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """Whether the clients should look for another server."""
         self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
+        self._large = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            self._token is not None
-            and scope["path"] not in _OPEN_TO_ALL
-            and not shown(scope["headers"], self._token)
-        ):
-            refusal = Refusal(401, "Authorization: the server's bearer token expected", hang_up=True)
-            await self._refuse(refusal, receive, send, (b"www-authenticate", b"Bearer"))
-        elif scope["method"] == "POST" and (model := self._catalogue.infer.get(scope["path"])) is not None:
-            await self._infer(model, scope, receive, send)
-        else:
-            await self._pages(scope, receive, self._closing(send) if self.stopping() else send)
-
-    async def _infer(self, model: Model, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, and count it."""
         begin = time.perf_counter()
+        model, status, queued_s = "", 0, 0.0
+        try:
+            if scope["path"] in _OPEN_TO_ALL:
+                status = await self._page(scope, receive, send)
+            elif (refusal := self._not_let_in(scope)) is not None:
+                challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
+                status = await self._refuse(refusal, receive, send, *challenge)
+            elif scope["method"] == "POST" and (found := self._catalogue.infer.get(scope["path"])) is not None:
+                model = found.name
+                status, queued_s = await self._infer(found, scope, receive, send)
+            else:
+                status = await self._page(scope, receive, send)
+        except Disconnected:
+            pass
+        self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
+
+    def is_full(self, scope: Scope) -> bool:
+        """Decide whether a request would have to wait behind too many."""
+        if scope["method"] != "POST" or (model := self._catalogue.infer.get(scope["path"])) is None:
+            return False
+        return model.line.is_full and not self.stopping()
+
+    def refusal(self, scope: Scope, *, close: bool) -> bytes:
+        """Count an inference request that is refused unread, and give the whole answer."""
+        refused = self._catalogue.infer[scope["path"]].line.refusal()
+        self._answered(scope, self._catalogue.infer[scope["path"]].name, refused.status, 0.0, 0.0)
+        content = orjson.dumps({"error": refused.message})
+        return (
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+            + (b"connection: close\r\n" if close else b"")
+            + b"content-length: %d\r\n\r\n%b" % (len(content), content)
+        )
+
+    def _answered(self, scope: Scope, model: str, status: int, seconds: float, queued_s: float) -> None:
+        """Count and log a request; status 0: the client went away, or the gate counts it."""
+        if status:
+            self._metrics.answered(model, status, seconds)
+        if self._access_log:
+            log(
+                logging.INFO,
+                "request",
+                client=self._proxies.client((scope["client"] or ("",))[0], scope["headers"]),
+                method=scope["method"],
+                path=scope["path"][:_PATH_SHOWN],
+                status=status or None,
+                seconds=round(seconds, 6),
+                queue_seconds=round(queued_s, 6),
+            )
+
+    def _not_let_in(self, scope: Scope) -> Refusal | None:
+        if not self._hosts.allow(scope["headers"]):
+            return Refusal(421, "Host: not a name of this server (--allow-host)", hang_up=True)
+        if self.token is not None and not shown(scope["headers"], self.token):
+            return Refusal(401, "Authorization: the server's bearer token expected", hang_up=True)
+        return None
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> int:
+        status = 0
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self.stopping():
+                    message["headers"] = [*message["headers"], _CLOSE]
+            await send(message)
+
+        await self._pages(scope, receive, watched)
+        return status
+
+    async def _infer(self, model: Model, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
+        """Status of the answer, and how long the request waited to be computed, in seconds."""
+        queued_s = 0.0
         try:
             body, header_length = await read_body(scope["headers"], receive, self._limits)
-            request = read_request(body, header_length, model.signature, self._limits.max_rows)
-            outputs, part = await model.batcher(request).submit(request.rows)
-            headers, content = answer(
-                model.name, model.version, request, [outputs[name][part] for name, _ in request.outputs]
-            )
+            model.line.require_room()
+            if json_bytes(body, header_length) <= _LARGE:
+                request = read_request(body, header_length, model.signature, self._limits.max_rows)
+            else:
+                request = await self._apart(self._read, model, body, header_length)
+            del body
+            outputs, part, queued_s = await model.batcher(request).submit(request.rows)
+            self._metrics.queued(model.name, queued_s)
+            values = [outputs[name][part] for name, _ in request.outputs]
+            size = sum(found.size for found in values)
+            if not scope["state"]["connection"].hold_answer(size * _NUMBER_BYTES):  # before it is written
+                raise busy(_UNREAD)
+            if size <= _LARGE:
+                headers, content = answer(model.name, model.version, request, values)
+            else:
+                headers, content = await self._apart(answer, model.name, model.version, request, values)
+            if not scope["state"]["connection"].hold_answer(len(content)):
+                raise busy(_UNREAD)
             await self._send(200, headers, content, send)
-            status = 200
-        except Disconnected:
-            return
+            return 200, queued_s
         except Refusal as refusal:
-            await self._refuse(refusal, receive, send)
-            status = refusal.status
+            return await self._refuse(refusal, receive, send), queued_s
+        except Disconnected:
+            raise
         except Exception as error:  # noqa: BLE001 - the client gets an answer, whatever went wrong
             log(logging.ERROR, "an inference failed", model=model.name, error=f"{type(error).__name__}: {error}")
-            await self._refuse(Refusal(500, "the model failed; the server's log says why"), receive, send)
-            status = 500
-        self._metrics.answered(model.name, status, time.perf_counter() - begin)
+            failed = Refusal(500, "the model failed; the server's log says why")
+            return await self._refuse(failed, receive, send), queued_s
 
-    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, *headers: Header) -> None:
+    def _read(self, model: Model, body: bytes, header_length: int | None) -> InferRequest:
+        return read_request(body, header_length, model.signature, self._limits.max_rows)
+
+    async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call in another thread what takes long, so that small requests are answered meanwhile."""
+        async with self._large:
+            return await asyncio.to_thread(function, *arguments)
+
+    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, *headers: Header) -> int:
         content = orjson.dumps({"error": refusal.message})
         every = [JSON, (b"content-length", b"%d" % len(content)), *headers]
         if refusal.retry_after_s is not None:
             every.append((b"retry-after", b"%d" % refusal.retry_after_s))
         if not refusal.hang_up:
             await self._send(refusal.status, every, content, send)
-            return
+            return refusal.status
         await send({"type": "http.response.start", "status": refusal.status, "headers": [*every, _CLOSE]})
         await send({"type": "http.response.body", "body": content, "more_body": True})
         await _discard(receive)
         await send({"type": "http.response.body", "body": b""})
+        return refusal.status
 
     async def _send(self, status: int, headers: list[Header], content: bytes, send: Send) -> None:
         if self.stopping():
@@ -91,23 +196,11 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    @staticmethod
-    def _closing(send: Send) -> Send:
-        async def closing(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], _CLOSE]
-            await send(message)
-
-        return closing
-
 
 async def _discard(receive: Receive) -> None:
     """Take what a refused client is still sending, for a moment: cut off while it sends, it might not see why."""
     try:
         async with asyncio.timeout(_LINGER_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect" or not message["more_body"]:
-                    return
-    except TimeoutError:
+            await drop_body(receive)
+    except (TimeoutError, Disconnected):
         return

@@ -25,10 +25,46 @@ Rows = NDArray[np.float32]
 Outputs = Mapping[str, NDArray[Any]]
 
 
-Share = tuple[Outputs, slice]
-"""A batch's outputs, and which of their rows belong to one request."""
+Share = tuple[Outputs, slice, float]
+"""A batch's outputs, which of their rows belong to one request, and how long it waited, in seconds."""
 _Job = tuple[Rows, "asyncio.Future[Share]", float]
 """Rows, who waits for them, and since when."""
+
+
+class Line:
+    """Rows that wait for any of a bundle's computations."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.rows = 0
+        self.seconds = 0.0
+        """What computing them takes, as measured when the bundle was opened."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `max_queue_rows` or `max_queue_s` wait.
+
+        How many rows the next request has does not matter: so it can be refused before it is parsed.
+        """
+        return self.rows >= self._limits.max_queue_rows or self.seconds >= self._limits.max_queue_s
+
+    def add(self, rows: int, seconds: float) -> None:
+        """Count rows that begin to wait, or with negative numbers, that no longer do."""
+        self.rows += rows
+        self.seconds = self.seconds + seconds if self.rows else 0.0  # no rounding is left over
+
+    def refusal(self) -> Refusal:
+        """What a client is told while the line is full."""
+        rows, seconds = self._limits.max_queue_rows, self._limits.max_queue_s
+        return busy(
+            f"{self.rows} rows are waiting, up to {rows} (--max-queue) or {seconds:g} s of computing "
+            "(--max-queue-seconds) may"
+        )
+
+    def require_room(self) -> None:
+        """Raise `refusal` where the line is full."""
+        if self.is_full:
+            raise self.refusal()
 
 
 class Batcher:
@@ -41,12 +77,16 @@ class Batcher:
         limits: Limits,
         executor: Executor,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
+        line: Line | None = None,
     ) -> None:
         """
         Args:
             run: (rows, ...) -> name -> (rows, ...); a row's outputs must not depend on its neighbours.
             observe: told the rows of each batch and how long it took.
+            line: shared with the other computations of the bundle; by default its own.
         """
+        self._line = Line(limits) if line is None else line
+        self._row_s = (cost.first_s + (limits.max_batch - 1) * cost.more_s) / limits.max_batch  # in full batches
         self._run, self._cost, self._limits, self._executor, self._observe = run, cost, limits, executor, observe
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
@@ -61,12 +101,12 @@ class Batcher:
         Raises:
             Refusal: too many rows wait already.
         """
+        self._line.require_room()
         count = len(rows)
-        if self._waiting and self.waiting_rows + count > self._limits.max_queue_rows:
-            raise busy(f"{self.waiting_rows} rows are waiting, {self._limits.max_queue_rows} may")
         future: asyncio.Future[Share] = self._loop.create_future()
         self._waiting.append((rows, future, self._loop.time()))
         self.waiting_rows += count
+        self._line.add(count, count * self._row_s)
         if not (self._due or self._computing):
             self._schedule()
         return future
@@ -89,8 +129,9 @@ class Batcher:
             return
         rows = batch[0][0] if len(batch) == 1 else np.concatenate([job[0] for job in batch])
         if self._cost.inline(len(rows)):
+            begin = self._loop.time()
             try:
-                self._answer(batch, self._compute(rows))
+                self._answer(batch, self._compute(rows), begin)
             except Exception as error:  # noqa: BLE001 - whatever it is, each of them is told
                 _fail(batch, error)
             if self._waiting:
@@ -98,7 +139,7 @@ class Batcher:
         else:
             self._computing = True
             computed = self._loop.run_in_executor(self._executor, self._compute, rows)
-            computed.add_done_callback(partial(self._done, batch))
+            computed.add_done_callback(partial(self._done, batch, self._loop.time()))
 
     def _take(self) -> list[_Job]:
         """The next requests in line, up to a batch; a larger one comes alone."""
@@ -107,6 +148,7 @@ class Batcher:
         if self._waiting and self.waiting_rows <= self._limits.max_batch and self._waiting[0][2] >= oldest:
             batch = [job for job in self._waiting if not job[1].done()]  # the rule: all of them
             self._waiting.clear()
+            self._line.add(-self.waiting_rows, -self.waiting_rows * self._row_s)
             self.waiting_rows = 0
         while self._waiting:
             job = rows, future, since = self._waiting[0]
@@ -114,6 +156,7 @@ class Batcher:
                 break
             self._waiting.popleft()
             self.waiting_rows -= len(rows)
+            self._line.add(-len(rows), -len(rows) * self._row_s)
             if since < oldest:
                 _fail(
                     [job], busy(f"waited for {self._limits.queue_timeout_s:g} s, too many requests are before it")
@@ -129,25 +172,25 @@ class Batcher:
         self._observe(len(rows), time.perf_counter() - begin)
         return outputs
 
-    def _done(self, batch: Sequence[_Job], computed: "asyncio.Future[Outputs]") -> None:
+    def _done(self, batch: Sequence[_Job], begin: float, computed: "asyncio.Future[Outputs]") -> None:
         self._computing = False
         if (error := computed.exception()) is not None:
             _fail(batch, error)
         else:
-            rows = self._answer(batch, computed.result())
+            rows = self._answer(batch, computed.result(), begin)
             self._expected = min(rows, self._limits.max_batch) if len(batch) > 1 else 0
             self._until = self._loop.time() + self._limits.max_wait_s
         if self._waiting:
             self._schedule()
 
     @staticmethod
-    def _answer(batch: Sequence[_Job], outputs: Outputs) -> int:
+    def _answer(batch: Sequence[_Job], outputs: Outputs, begin: float) -> int:
         """Each its own rows; how many there were."""
         start = 0
-        for rows, future, _ in batch:
+        for rows, future, since in batch:
             stop = start + len(rows)
             if not future.done():
-                future.set_result((outputs, slice(start, stop)))
+                future.set_result((outputs, slice(start, stop), begin - since))
             start = stop
         return start
 

@@ -1,6 +1,5 @@
-"""The body of a request, read within limits of size and time."""
+"""The body of a request, within its limit of size; `connections` bounds the time."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -20,7 +19,7 @@ async def read_body(
     """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
 
     Raises:
-        Refusal: it is too large, compressed, too slow, or its headers contradict themselves.
+        Refusal: it is too large, compressed, or its headers contradict themselves.
         Disconnected: the client went away.
     """
     header_length: int | None = None
@@ -37,15 +36,21 @@ async def read_body(
         if len(body) > limits.max_body_bytes:
             raise _too_large(limits)
         return body, header_length
-    try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            return await _rest(message, receive, limits), header_length
-    except TimeoutError as error:
-        raise Refusal(
-            408,
-            f"body: not whole after {limits.body_timeout_s:g} s; Content-Length may be too large",
-            hang_up=True,
-        ) from error
+    return await _rest(message, receive, limits), header_length
+
+
+async def drop_body(receive: Receive) -> None:
+    """Take the whole body and keep nothing of it, so that the connection can be used again.
+
+    Raises:
+        Disconnected: the client went away.
+    """
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if not message["more_body"]:
+            return
 
 
 async def _rest(message: Any, receive: Receive, limits: Limits) -> bytes:
@@ -64,7 +69,9 @@ async def _rest(message: Any, receive: Receive, limits: Limits) -> bytes:
 
 def _too_large(limits: Limits) -> Refusal:
     return Refusal(
-        413, f"body: larger than {limits.max_body_bytes:,} bytes; send fewer rows at a time", hang_up=True
+        413,
+        f"body: larger than {limits.max_body_bytes:,} bytes (--max-body-mb); send fewer rows at a time",
+        hang_up=True,
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import InputError
-from aetool.serve.batching import Batcher
+from aetool.serve.batching import Batcher, Line
 from aetool.serve.limits import Limits
 from aetool.serve.loading import Ready
 from aetool.serve.request import InferRequest
@@ -57,13 +57,21 @@ class Model:
     """What a client sees under one name and version."""
 
     def __init__(
-        self, name: str, version: str, signature: Signature, batchers: Mapping[frozenset[str], Batcher], about: Any
+        self,
+        name: str,
+        version: str,
+        signature: Signature,
+        batchers: Mapping[frozenset[str], Batcher],
+        about: Any,
+        line: Line,
     ) -> None:
         """
         Args:
             batchers: outputs -> what computes them, the cheapest first.
             about: for the metadata.
+            line: what waits for the whole bundle.
         """
+        self.line = line
         self.name, self.version, self.signature, self.about = name, version, signature, about
         self._batchers = batchers
         self._chosen: dict[tuple[tuple[str, bool], ...], Batcher] = {}
@@ -84,8 +92,10 @@ class Served:
     def __init__(self, name: str, ready: Ready, limits: Limits, executor: Executor, observe: Observe) -> None:
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
+        self.line = Line(limits)
         self.batchers = {
-            way: Batcher(partial(ready.run, way), ready.cost(way), limits, executor, observe) for way in ways
+            way: Batcher(partial(ready.run, way), ready.cost(way), limits, executor, observe, self.line)
+            for way in ways
         }
         session = ready.session
         about = {
@@ -99,7 +109,7 @@ class Served:
         for graph in ready.outputs:
             signature = Signature(ready.inputs[graph], ready.outputs[graph])
             by_outputs = {frozenset(signature.output_names): self.batchers[graph,]}
-            self.models.append(Model(f"{name}.{graph}", self.version, signature, by_outputs, about))
+            self.models.append(Model(f"{name}.{graph}", self.version, signature, by_outputs, about, self.line))
 
     def _whole(self, name: str, ready: Ready, about: Any) -> Model:
         tensors = {
@@ -112,7 +122,7 @@ class Served:
             names = frozenset(tensor.name for graph in way for tensor in ready.outputs[graph])
             by_outputs.setdefault(names, self.batchers[way])
         signature = Signature(ready.inputs["detector"], tuple(tensors.values()))
-        return Model(name, self.version, signature, by_outputs, about)
+        return Model(name, self.version, signature, by_outputs, about, self.line)
 
 
 class Catalogue:
@@ -141,9 +151,7 @@ class Catalogue:
 
     def waiting_rows(self) -> int:
         """Rows that wait to be computed."""
-        return sum(
-            batcher.waiting_rows for served in self._served.values() for batcher in served.batchers.values()
-        )
+        return sum(served.line.rows for served in self._served.values())
 
     def _index(self) -> None:
         self.models, self.infer = {}, {}

@@ -1,120 +1,369 @@
-"""Bytes to requests: uvicorn's protocol, but that it refuses in JSON, and never waits for ever."""
+"""Bytes to requests: uvicorn's protocol with a bound on everything that a client can make it wait for or hold."""
 
-import asyncio
-import contextlib
+import enum
 import math
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
+import httptools
 import orjson
-from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
 
+_LINGER_S = 1.0
+"""A refused client that still sends is read for so long: cut off while it sends, it might not see the answer."""
+_PIPELINED = 64
+_QUEUED_BYTES = 4 << 10
+"""What a pipelined request takes while it waits for the ones before it, about."""
+_PIECES, _PIECE_BYTES = 1000, 64
+"""Pieces of a body that may be small, and the mean size of the others."""
+_PATIENCE_S = 0.03
+"""A request that finds the line full waits so long for room, and is refused unread where there is none.
 
-class Protocol(HttpToolsProtocol):
-    """One connection."""
+So clients that retry at once leave the server time for the requests it took.
+"""
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 
-    limits = Limits()
+
+class Phase(enum.Enum):
+    """What a connection is waiting for."""
+
+    HEAD = enum.auto()
+    """The rest of a head, or a new connection's first byte."""
+    BODY = enum.auto()
+    WORK = enum.auto()
+    """The server's own answer."""
+    IDLE = enum.auto()
+    """Another request, after an answer."""
+    CLOSING = enum.auto()
+    """The client, to read the last answer."""
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this file
+    """A limit was passed inside of a callback of the parser."""
+
+
+class Admission(Protocol):
+    """Decides about requests before their bodies are read."""
+
+    def is_full(self, scope: Any) -> bool:
+        """Decide whether a request would have to wait behind too many."""
+
+    def refusal(self, scope: Any, *, close: bool) -> bytes:
+        """Count a refused request, and give the whole answer."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. A class derived from it sets `limits`, `gate` and `admission`."""
+
+    limits: Limits
+    gate: Gate
+    admission: Admission
+    peer = ""
+    deadline = math.inf
+    _phase = Phase.HEAD
+    _write_deadline = math.inf
+    _active: RequestResponseCycle | None = None
+    """The request that is being answered; `cycle` is the last one whose head came."""
     _in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = _fed_bytes = _body_fed = _headers = _pieces = 0
+    _body_bytes = _answer_bytes = _held_bytes = 0
+    _resuming = _lost = False
+    _refusal: tuple[int, str] | None = None
+
+    # The transport's side
 
     def connection_made(self, transport: Any) -> None:
-        """Refused where too many are open."""
+        """Take the connection in, or refuse it where too many are being answered."""
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
+        self.peer = self.client[0] if self.client else ""
+        self.deadline = self.loop.time() + self.limits.head_timeout_s
+        if not self.gate.enter(self):
             most = self.limits.max_connections
-            self._refuse(503, f"too busy: {most} connections are open; come again", b"retry-after: 1\r\n")
-        else:
-            self._watch_head()
+            self._phase = Phase.CLOSING
+            self._write(503, f"too busy: {most} connections are open; come again", b"retry-after: 1\r\n")
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
-        self._in_head = False
-        self._watch_head()
+        """Give back what the connection held."""
+        self.gate.leave(self)
+        self.gate.held_bytes -= self._held_bytes
+        self._held_bytes = 0
+        self._lost = True
+        self._phase, self.deadline = Phase.CLOSING, math.inf
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless the connection is being closed: then the bytes are dropped."""
+        if self._phase is Phase.CLOSING or self.transport.is_closing():
+            return
+        self._fed_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            status, message = self._refusal or (
+                400,
+                "Invalid HTTP request received. Check the request line, the headers and Content-Length.",
+            )
+            self.refuse(status, message)
+        else:
+            if self._in_head and self._fed_bytes > self.limits.max_head_bytes:
+                self.refuse(*self._large_head())
+            elif self._fed_bytes > self.limits.max_head_bytes + 2 * self._body_fed:
+                self.refuse(400, "body: mostly chunk extensions or trailers; send data")
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The parser leaves after a head that asks for another protocol. We go on with HTTP/1.1, as RFC 9110
+            # allows: another parser is told how long the body is, and takes what follows.
+            framing = [
+                b"%b: %b\r\n" % (name, value)
+                for name, value in self.headers
+                if name in (b"content-length", b"transfer-encoding")
+            ]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._resuming = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
+            self._resuming = False
+            if rest := data[upgrade.args[0] :]:
+                self._feed(rest)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered: from now on it has `write_timeout_s`."""
+        super().pause_writing()
+        self._write_deadline = self.loop.time() + self.limits.write_timeout_s
+        self.deadline = min(self.deadline, self._write_deadline)
+        self._account()
+
+    def resume_writing(self) -> None:
+        """The client has read most of it."""
+        super().resume_writing()
+        self._write_deadline = math.inf
+        self._account()
+
+    # The parser's side
+
     def on_message_begin(self) -> None:
-        """A request begins."""
-        self._in_head = True
+        """A request's first byte."""
+        if self._resuming:
+            return
+        if len(self.pipeline) >= _PIPELINED:
+            raise self._refused(
+                400, f"more than {_PIPELINED} requests at once on one connection; wait for answers"
+            )
         super().on_message_begin()
+        self.scope["state"]["connection"] = self
+        self._in_head = True
+        self._head_bytes = self._headers = 0
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.HEAD
+            self.deadline = self.loop.time() + self.limits.head_timeout_s
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        if not self._resuming:
+            self._take_head(len(url))
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those that follow a body in chunks (trailers) are bounded and ignored."""
+        if self._resuming:
+            return
+        self._headers += 1
+        self._take_head(len(name) + len(value) + 4)
+        if self._in_head:
+            super().on_header(name, value)
+
+    def _take_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.limits.max_head_bytes or self._headers > self.limits.max_headers:
+            raise self._refused(*self._large_head())
 
     def on_headers_complete(self) -> None:
-        """The rest is the app's."""
+        """The head is whole; the app is called."""
+        if self._resuming:
+            return
         self._in_head = False
+        self._fed_bytes = self._body_fed = self._pieces = 0
         super().on_headers_complete()
 
-    def data_received(self, data: bytes) -> None:
-        """Of a connection that was refused, nothing is read."""
-        if not self.transport.is_closing():
-            super().data_received(data)
-            self._watch_head()
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._active = cycle
+        if cycle.more_body:
+            self._phase, self.deadline = Phase.BODY, self.loop.time() + self.limits.body_timeout_s
+        else:
+            self._has_work()
+        if self.admission.is_full(cycle.scope):
+            self.loop.call_later(_PATIENCE_S, self._admit, cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
 
-    def _watch_head(self) -> None:
-        """A head that did not come in one piece must be whole in time."""
-        if self._in_head and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.limits.body_timeout_s, self._slow_head)
-        elif not self._in_head and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _admit(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Have a request that waited for room answered, or refuse it without a look at its body."""
+        if self._active is not cycle or cycle.disconnected or self.transport.is_closing():
+            return
+        if not self.admission.is_full(cycle.scope):
+            super()._start_asgi_task(cycle, app)
+            return
+        self.transport.write(self.admission.refusal(cycle.scope, close=not cycle.keep_alive))
+        cycle.response_started = cycle.response_complete = True
+        cycle.body = bytearray()
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
-    def _slow_head(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(408, f"head: not whole after {self.limits.body_timeout_s:g} s")
+    def _has_work(self) -> None:
+        self._phase, self.deadline = Phase.WORK, self._write_deadline
+        self.gate.works(self)
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP."""
-        self._refuse(400, f"{msg} Check the request line, the headers and Content-Length.")
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body, which may be held for as long as its request takes."""
+        self._body_fed += len(body)
+        if not self.cycle.response_started:
+            self._pieces += 1
+            self._body_bytes += len(body)
+            if self._pieces > _PIECES + self._body_bytes // _PIECE_BYTES:
+                raise self._refused(400, f"body: chunks of fewer than {_PIECE_BYTES} bytes; send larger ones")
+            if self._body_bytes > self.gate.own_bytes and not self._account():
+                raise self._refused(503, self._full())
+        super().on_body(body)
 
-    def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
-        phrases = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        if self.parser.should_upgrade():
+            return  # it comes by another parser, see _feed
+        self._fed_bytes = self._body_fed = 0
+        self._in_head = True
+        if self.cycle is self._active and self._phase is Phase.BODY:
+            self._has_work()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Answered: the next request, or the wait for it."""
+        self.server_state.total_requests += 1
+        self._answer_bytes = 0
+        self._body_bytes = sum(len(cycle.body) for cycle, _ in self.pipeline)
+        self._account()
+        if self.transport.is_closing():
+            self._phase, self.deadline = Phase.CLOSING, self.loop.time() + self.limits.write_timeout_s
+            return
+        self.flow.resume_reading()
+        self.gate.waits(self)
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._active = None
+            self._phase, self.deadline = Phase.IDLE, self.loop.time() + self.limits.keep_alive_s
+
+    # Limits
+
+    def hold_answer(self, size: int) -> bool:
+        """Count an answer of `size` bytes as held until it is read; False where that is too much now."""
+        self._answer_bytes, before = size, self._answer_bytes
+        if self._account() or size <= self.gate.own_bytes:
+            return True
+        self._answer_bytes = before
+        self._account()
+        self.gate.count("bytes held")
+        return False
+
+    def _account(self) -> bool:
+        """Tell the gate how much is held; False where that is too much."""
+        if self._lost:
+            return True
+        held = self._body_bytes + self._answer_bytes + len(self.pipeline) * _QUEUED_BYTES
+        held = max(0, held + self.transport.get_write_buffer_size() - self.gate.own_bytes)
+        self.gate.held_bytes += held - self._held_bytes
+        self._held_bytes = held
+        return held == 0 or self.gate.room_for(0)
+
+    def _full(self) -> str:
+        return (
+            f"too busy: {self.limits.max_held_bytes:,} bytes of requests and answers are held "
+            "(--max-held-mb); come again"
+        )
+
+    def _large_head(self) -> tuple[int, str]:
+        limits = self.limits
+        return 431, (
+            f"head: more than {limits.max_head_bytes:,} bytes (--max-head-kb) or {limits.max_headers} headers "
+            "(--max-headers); send fewer"
+        )
+
+    def _refused(self, status: int, message: str) -> _Refused:
+        self._refusal = status, message
+        return _Refused()
+
+    def overdue(self, now: float) -> None:
+        """Answer 408 where a request has begun, or end the connection."""
+        if self._phase is Phase.CLOSING:
+            self.abort()
+        elif self._write_deadline <= now:
+            self.gate.count("answer not read in time")
+            self.abort()
+        elif self.transport.is_closing():
+            self._phase, self.deadline = Phase.CLOSING, now + self.limits.write_timeout_s
+        elif self._phase is Phase.IDLE:
+            self._phase, self.deadline = Phase.CLOSING, now + self.limits.write_timeout_s
+            self.transport.close()
+        elif self._phase is Phase.HEAD:
+            self.refuse(408, f"head: not whole after {self.limits.head_timeout_s:g} s (--head-timeout)")
+        elif self._phase is Phase.BODY:
+            self.refuse(
+                408,
+                f"body: not whole after {self.limits.body_timeout_s:g} s (--body-timeout); Content-Length may be "
+                "too large",
+            )
+        else:
+            self.deadline = self._write_deadline
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer instead of the app, where it has not begun to, and close once the client has seen it."""
+        self.gate.count(f"{status} {message.partition(':')[0][:40]}")
+        answering = self._active is not None and self._active.response_started
+        queued = self._active is not None and self._active is not self.cycle
+        self._disconnect()
+        if answering or queued:  # another answer would be taken for that of an earlier request
+            self.abort()
+            return
+        self._write(status, message, b"retry-after: 1\r\n" if status == 503 else b"")
+        if status == 503:
+            self.flow.pause_reading()  # a client that floods is held up, not read
+        else:
+            self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._phase, self.deadline = Phase.CLOSING, self.loop.time() + _LINGER_S
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._phase = Phase.CLOSING
+        self._disconnect()
+        self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Have the app give up what it does for this client."""
+        for cycle in (self._active, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+        self._body_bytes = self._answer_bytes = 0
+        self._account()
+
+    def _write(self, status: int, message: str, headers: bytes = b"") -> None:
         body = orjson.dumps({"error": message})
         self.transport.write(
             b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: application/json\r\n"
-            % (status, phrases[status])
+            % (status, _PHRASES[status])
             + b"content-length: %d\r\n%b\r\n%b" % (len(body), headers, body)
         )
-        self.transport.close()
-
-
-class Drained(Server):
-    """A server that is stopped in two steps: first it tells the clients, in its answers, to go elsewhere."""
-
-    def __init__(self, config: Config, limits: Limits) -> None:
-        super().__init__(config)
-        self._limits = limits
-        self.draining = asyncio.Event()
-        """Set as soon as no new connection is taken."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """None: who runs the server decides about signals."""
-        yield
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """Take no new connections, answer what comes on the open ones and close each, then the idle ones."""
-        self.draining.set()
-        for server in self.servers:
-            server.close()
-        until = asyncio.get_running_loop().time() + min(1.0, self._limits.drain_s / 2)
-        while self.server_state.connections and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.02)
-        await super().shutdown(sockets)
-
-
-def drained(app: Any, limits: Limits) -> Drained:
-    """A server for the ASGI application `app`; its sockets are given to `serve`."""
-    config = Config(
-        app,
-        http=type("LimitedProtocol", (Protocol,), {"limits": limits}),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=math.ceil(limits.keep_alive_s),
-        timeout_graceful_shutdown=math.ceil(limits.drain_s),
-    )
-    return Drained(config, limits)

@@ -1,4 +1,4 @@
-"""What a server takes on, and how long it waits."""
+"""Limits of a server: how much it takes on, and how long it waits."""
 
 from dataclasses import dataclass, fields
 
@@ -13,21 +13,35 @@ class Limits:
     """Rows of several requests that are computed together; 1 computes every request alone."""
     max_wait_s: float = 0.001
     """How long a batch waits to fill up while requests come faster than they are computed; a lone one does not."""
-    max_queue_rows: int = 1024
-    """Rows that may wait for one graph; requests beyond are told to come again."""
+    max_queue_rows: int = 16_384
+    """Rows waiting for one bundle; further requests get 503 before they are parsed."""
+    max_queue_s: float = 1.0
+    """Time that computing the rows waiting for one bundle takes, in seconds; likewise."""
     max_rows: int = 65_536
     """Rows in one request."""
+    max_head_bytes: int = 16 << 10
+    """Size of a request's line and headers."""
+    max_headers: int = 100
+    """Headers of a request."""
     max_body_bytes: int = 16 << 20
-    """Of one request, uncompressed."""
+    """Size of one request's body, uncompressed."""
+    max_held_bytes: int = 256 << 20
+    """Bytes of all requests and answers held at once; small ones are taken in any case, see `Gate`."""
     max_connections: int = 1024
-    """Open at once."""
+    """Open connections. When all are taken, the one that has waited longest for its client makes room."""
+    max_connections_per_client: int = 512
+    """Open connections from one address; does not apply to trusted proxies."""
+    head_timeout_s: float = 10.0
+    """From a request's first byte, or the connection's start, to the end of its head."""
     body_timeout_s: float = 10.0
-    """From the request's first byte to its last."""
+    """From the end of a request's head to its last byte."""
+    write_timeout_s: float = 30.0
+    """Time for the client to read an answer."""
     queue_timeout_s: float = 5.0
     """A request that could not be computed for so long is told to come again."""
     keep_alive_s: float = 30.0
-    """How long a connection may be idle."""
-    drain_s: float = 30.0
+    """How long a connection may be idle after an answer."""
+    grace_s: float = 30.0
     """Time for the requests under way when the server is told to stop."""
 
     def __post_init__(self) -> None:

@@ -31,6 +31,8 @@ class Opening:
     precision: str = "auto"
     intra_op_num_threads: int | None = None
     limits: Limits = DEFAULT_LIMITS
+    public_key: Path | None = None
+    """Key whose signature every bundle must bear; None asks for none."""
 
     def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
         """The bundle at `path`, on `threads` cores where the opening leaves that open."""
@@ -41,6 +43,7 @@ class Opening:
             precision=self.precision,
             intra_op_num_threads=chosen,
             limits=self.limits,
+            require_signature=self.public_key,
         )
 
 
@@ -90,7 +93,9 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
     session, inline = opening.load(path), opening.load(path, threads=1)
     if failed := [
         f"{one.graph} {one.output}"
-        for one in verify_bundle(path, provider=opening.provider, limits=opening.limits)
+        for one in verify_bundle(
+            path, provider=opening.provider, public_key=opening.public_key, limits=opening.limits
+        )
         if not one.passed
     ]:
         raise BundleError(

@@ -1,12 +1,38 @@
 """What the server counts, for Prometheus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from aetool.serve.gate import Gate
 
 _SECONDS = tuple(factor * 10.0**power for power in range(-4, 1) for factor in (1, 2.5, 5))
 _ROWS = tuple(2.0**power for power in range(0, 17, 2))
+
+
+class _Connections(Collector):
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def collect(self) -> Iterator[Metric]:
+        """What the gate counts now."""
+        gate = self._gate
+        yield GaugeMetricFamily("aetool_connections_open", "Connections that are open.", value=len(gate))
+        yield CounterMetricFamily("aetool_connections", "Connections taken or refused.", value=gate.opened)
+        yield GaugeMetricFamily(
+            "aetool_held_bytes",
+            "Bytes of large requests and answers in memory, beyond each connection's own.",
+            value=gate.held_bytes,
+        )
+        refused = CounterMetricFamily(
+            "aetool_connections_refused", "Connections refused or ended by a limit.", labels=("reason",)
+        )
+        for reason, count in sorted(gate.refused.items()):
+            refused.add_metric((reason,), count)
+        yield refused
 
 
 class Metrics:
@@ -17,17 +43,27 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "aetool_requests", "Inference requests answered.", ("model", "status"), registry=registry
+            "aetool_requests",
+            "Requests answered; those that are no inference have no model.",
+            ("model", "status"),
+            registry=registry,
         )
         self._seconds = Histogram(
             "aetool_request_seconds",
-            "From an inference request's head to its answer.",
+            "From a request's head to its answer.",
             ("model",),
             buckets=_SECONDS,
             registry=registry,
         )
         self._batch_rows = Histogram(
             "aetool_batch_rows", "Rows computed together.", ("bundle",), buckets=_ROWS, registry=registry
+        )
+        self._queue_seconds = Histogram(
+            "aetool_queue_seconds",
+            "From a request's last byte to the start of its batch.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
         )
         self._compute_seconds = Counter(
             "aetool_compute_seconds", "Time spent in the graphs.", ("bundle",), registry=registry
@@ -39,15 +75,29 @@ class Metrics:
             registry=registry,
         )
         self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
+        ProcessCollector(registry=registry)  # CPU, memory, descriptors
         self._answered: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
+        self._queued: dict[str, Histogram] = {}
 
     def watch_waiting(self, rows: Callable[[], int]) -> None:
         """Ask `rows` how many wait, whenever somebody wants to know."""
         self._waiting.set_function(rows)
 
+    def watch_connections(self, gate: Gate) -> None:
+        """Ask `gate` about connections, whenever somebody wants to know."""
+        self._registry.register(_Connections(gate))
+
+    def queued(self, model: str, seconds: float) -> None:
+        """Count how long a request waited to be computed."""
+        try:
+            self._queued[model].observe(seconds)
+        except KeyError:
+            self._queued[model] = self._queue_seconds.labels(model)
+            self._queued[model].observe(seconds)
+
     def answered(self, model: str, status: int, seconds: float) -> None:
-        """An inference request was; `model` is a served one, or empty."""
+        """Count an answer; `model` is a served one, or empty."""
         key = (model, status)
         try:
             self._answered[key].inc()

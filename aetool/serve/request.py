@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -13,7 +14,12 @@ from aetool.serve.tensors import Signature
 
 _FLOAT32 = np.dtype("<f4")
 _NUMBERS = frozenset([float, int, type(None)])
-_SHOWN = 40
+_SHOWN, _SHOWN_ITEMS = 40, 8
+_LISTS, _QUOTES, _COMMAS = 1024, 4096, 8192
+"""Of a request, beside those of its rows: far more than any has."""
+_PIECE = 64 << 10
+"""Numbers in JSON are parsed in pieces of so many bytes: other threads go on in between, and memory stays low."""
+_DATA = re.compile(rb'"data"\s*:\s*\[')
 _UNSUPPORTED = ("classification", "shared_memory_region")
 """Parameters of a tensor that would change the answer if they were understood."""
 
@@ -36,7 +42,7 @@ def read_request(body: bytes, header_length: int | None, signature: Signature, m
     Raises:
         Refusal: it cannot be understood, or does not fit the model.
     """
-    document = _document(body, header_length)
+    document = _document(body, header_length, signature, max_rows)
     name = document.get("id")
     if name is not None and type(name) is not str:
         raise _bad("id", "a string", name)
@@ -47,7 +53,12 @@ def read_request(body: bytes, header_length: int | None, signature: Signature, m
     return InferRequest(name, rows, _outputs(document, signature))
 
 
-def _document(body: bytes, header_length: int | None) -> dict[str, Any]:
+def json_bytes(body: bytes, header_length: int | None) -> int:
+    """How much of a body is JSON, in bytes: what takes time to read."""
+    return len(body) if header_length is None else header_length
+
+
+def _document(body: bytes, header_length: int | None, signature: Signature, max_rows: int) -> dict[str, Any]:
     if header_length is not None:
         if header_length > len(body):
             raise Refusal(
@@ -55,13 +66,55 @@ def _document(body: bytes, header_length: int | None) -> dict[str, Any]:
                 f"Inference-Header-Content-Length: {header_length} exceeds the body, which has {len(body)} bytes",
             )
         body = body[:header_length]
+    _require_few_parts(body, signature, max_rows)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body) if len(body) <= _PIECE else _in_pieces(body)
     except ValueError as error:
         raise Refusal(400, f"body: not valid JSON: {error}") from error
     if type(document) is not dict:
         raise _bad("body", "a JSON object", document)
     return cast(dict[str, Any], document)
+
+
+def _require_few_parts(body: bytes, signature: Signature, max_rows: int) -> None:
+    """Refuse JSON with more parts than a request can have, before memory and time are spent on them."""
+    *outer, last = signature.input.row_shape or (1,)
+    lists = sum(math.prod(outer[:i]) for i in range(len(outer) + 1))  # of a row, where they are nested
+    most = _LISTS + min(max_rows * lists, len(body) // last)  # a row of n numbers takes more than n bytes
+    if body.count(b"[") + body.count(b"{") > most or body.count(b'"') > _QUOTES:
+        raise Refusal(400, "body: more lists, objects or strings than a request has; send one tensor of numbers")
+    if len(body) > _PIECE and body.count(b",") > _COMMAS + max_rows * math.prod(signature.input.row_shape):
+        raise Refusal(400, f"body: more numbers than {max_rows} rows have (--max-rows); send fewer rows at a time")
+
+
+def _in_pieces(body: bytes) -> Any:
+    """What `orjson.loads` gives, but that the numbers of a flat list "data" are an array already.
+
+    Raises:
+        ValueError: not valid JSON.
+    """
+    found = list(itertools.islice(_DATA.finditer(body), 2))
+    start = found[0].end() if found else 0
+    end = body.find(b"]", start)
+    if len(found) != 1 or end < 0 or body.find(b"[", start, end) >= 0:
+        return orjson.loads(body)
+    document = orjson.loads(body[:start] + body[end:])
+    parts, at = [], start
+    while at < end:
+        cut = body.find(b",", at + _PIECE, end)
+        cut = end if cut < 0 else cut
+        if not (part := orjson.loads(b"[" + body[at:cut] + b"]")) or cut == end - 1:
+            raise ValueError("a comma without a number in data")
+        parts.append(_float32(part))
+        at = cut + 1
+    tensor = document["inputs"][0] if _has_data(document) else {}
+    tensor["data"] = np.concatenate(parts) if parts else []
+    return document
+
+
+def _has_data(document: Any) -> bool:
+    inputs = document.get("inputs") if type(document) is dict else None
+    return type(inputs) is list and bool(inputs) and type(inputs[0]) is dict and "data" in inputs[0]
 
 
 def _rows(
@@ -104,16 +157,24 @@ def _shape(tensor: dict[str, Any], row: tuple[int, ...], max_rows: int) -> tuple
 def _from_json(tensor: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Flat or nested, row by row; null is a missing value, NaN."""
     data = tensor.get("data")
+    if isinstance(data, np.ndarray):
+        if data.size != math.prod(shape):
+            raise _bad("inputs[0].data", f"{math.prod(shape)} numbers for shape {list(shape)}", f"{data.size}")
+        return cast("NDArray[np.float32]", data.reshape(shape))
     if type(data) is not list:
         raise _bad("inputs[0].data", "a list of numbers", data)
     if data and type(data[0]) is list:
         data = _flat(data, shape)
     if len(data) != math.prod(shape):
         raise _bad("inputs[0].data", f"{math.prod(shape)} numbers for shape {list(shape)}", f"{len(data)}")
+    return _float32(data).reshape(shape)
+
+
+def _float32(data: list[Any]) -> NDArray[np.float32]:
     if strange := set(map(type, data)) - _NUMBERS:
         raise _bad("inputs[0].data", "numbers", next(value for value in data if type(value) in strange))
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and an infinite row is an anomaly
-        return np.array(data, np.float64).astype(np.float32).reshape(shape)
+        return np.array(data, np.float64).astype(np.float32)
 
 
 def _flat(data: list[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -164,4 +225,15 @@ def _list(document: dict[str, Any], key: str) -> list[Any]:
 
 
 def _bad(what: str, expected: str, found: Any) -> Refusal:
-    return Refusal(400, f"{what}: expected {expected}, found {str(found)[:_SHOWN]!r}")
+    return Refusal(400, f"{what}: expected {expected}, found {_shown(found)}")
+
+
+def _shown(found: Any) -> str:
+    """A few characters of a value, or what it is: never as long or as deep as the value."""
+    if isinstance(found, dict):
+        return "an object"
+    if isinstance(found, list) and (
+        len(found) > _SHOWN_ITEMS or any(isinstance(one, list | dict) for one in found)
+    ):
+        return f"a list of {len(found)}"
+    return repr(str(found)[:_SHOWN])

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
@@ -18,13 +20,33 @@ from aetool.errors import InputError
 from aetool.runtime.cores import usable_cores
 from aetool.serve.app import App
 from aetool.serve.catalogue import Catalogue, Place, Served
-from aetool.serve.connections import Drained, drained
+from aetool.serve.draining import Drained, drained
+from aetool.serve.gate import Gate
+from aetool.serve.health import Health, probed
 from aetool.serve.limits import Limits
 from aetool.serve.loading import Opening, Ready, make_ready
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
+from aetool.serve.peers import Hosts, Proxies, is_loopback
 from aetool.serve.priority import give_way
-from aetool.serve.watching import State, state, watch
+from aetool.serve.tokens import read_token
+from aetool.serve.watching import Watch, state
+
+_BEAT_S = 0.5
+_DESCRIPTORS = 256
+"""For everything but connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask what, and what is logged of it."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's Host may have; empty: any."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    log: bool = False
+    """Log a line for every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,78 +64,124 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    health_port: int | None = None,
     opening: Opening = Opening(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008 - frozen
     token: str | None = None,
+    token_file: Path | None = None,
+    access: Access = Access(),
 ) -> Summary:
     """Serve the bundles in `places` until SIGTERM or Ctrl-C; in the main thread.
 
+    SIGHUP opens the bundles again, and reads the token again.
+
     Args:
         port: 0 for any that is free; the log tells which.
+        health_port: also answer health there, in a thread of its own; 0 for any that is free.
         token: what clients must show, but for the health of the server.
+        token_file: where the token is, instead of `token`.
+        access: who may ask what, and whether each request is logged.
 
     Raises:
-        InputError: the address cannot be had.
-        BundleError: a bundle is damaged, or does not compute here what its golden rows say.
+        InputError: the address cannot be had, or the token cannot be read.
+        BundleError: a bundle is damaged, not signed as asked for, or differs from its golden rows here.
         ProviderError: the provider does not work here.
     """
     if threading.current_thread() is not threading.main_thread():
         raise InputError(
             "serve: must be called in the main thread, which gets the signals; start a process for it"
         )
-    with _listen(host, port) as listening, ThreadPoolExecutor(1, "aetool-load", give_way) as loader:
+    gate = Gate(limits, exempt=(proxies := Proxies(access.trusted_proxies)).trusted)
+    hosts = Hosts(access.allowed_hosts)
+    if token_file is not None:
+        token = read_token(token_file)
+    _allow_descriptors(limits.max_connections)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listen(host, port))
+        probing = None if health_port is None else stack.enter_context(_listen(host, health_port))
+        loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
         before = [(place, state(place)) for place in places]  # before they are read: no change is missed
         # There, since onnxruntime's threads are as nice as the one that opens their session.
         ready = [(one, loader.submit(make_ready, one.path, opening, limits.max_batch).result()) for one in places]
-        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-            return runner.run(_serve(listening, before, ready, opening, limits, token, loader))
-
-
-async def _serve(
-    listening: socket.socket,
-    before: Sequence[tuple[Place, State]],
-    ready: Sequence[tuple[Place, Ready]],
-    opening: Opening,
-    limits: Limits,
-    token: str | None,
-    loader: Executor,
-) -> Summary:
-    begin = time.monotonic()
-    with ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way) as executor:
+        executor = stack.enter_context(ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way))
+        runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
         metrics = Metrics()
+        metrics.watch_connections(gate)
 
         def make(place: Place, found: Ready) -> Served:
             return Served(place.name, found, limits, executor, metrics.batches_of(place.name))
 
-        catalogue = Catalogue([(place, make(place, found)) for place, found in ready])
-        metrics.watch_waiting(catalogue.waiting_rows)
-        app = App(catalogue, limits, metrics, token=token)
-        server = drained(app, limits)
-        app.stopping = server.draining.is_set
-        interrupted = _stop_on_signals(server)
-        watching = asyncio.create_task(
-            watch(before, catalogue, metrics, make, opening=opening, max_batch=limits.max_batch, executor=loader)
-        )
-        url = _url(listening)
+        async def main() -> Summary:
+            begin = time.monotonic()
+            catalogue = Catalogue([(place, make(place, found)) for place, found in ready])
+            metrics.watch_waiting(catalogue.waiting_rows)
+            app = App(
+                catalogue,
+                limits,
+                metrics,
+                token=token,
+                hosts=hosts,
+                proxies=proxies,
+                access_log=access.log,
+            )
+            server = drained(app, limits, gate)
+            app.stopping = server.draining.is_set
+            health = Health(ready=lambda: not server.draining.is_set())
+            watch = Watch(before, catalogue, metrics, make, opening, limits.max_batch, loader)
+            interrupted = _handle_signals(server, lambda: _reload(app, watch, token_file))
+            log(
+                logging.INFO,
+                "serving",
+                url=_url(listening),
+                health=None if probing is None else _url(probing),
+                models=catalogue.names(),
+                aetool=aetool.__version__,
+                token=bool(token),
+            )
+            warn_if_open(host, token)
+            background = [asyncio.create_task(each) for each in (watch.run(), gate.watch(), _beat(health))]
+            health.beat()
+            with probed(probing, health):
+                await server.serve([listening])
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            answered = server.server_state.total_requests
+            log(logging.INFO, "stopped", requests=answered)
+            return Summary(answered, time.monotonic() - begin, interrupted.is_set())
+
+        return runner.run(main())
+
+
+def warn_if_open(host: str, token: str | None) -> None:
+    """Warn where others than this machine's users may ask without a token."""
+    if token is None and not is_loopback(host):
         log(
-            logging.INFO,
-            "serving",
-            url=url,
-            models=catalogue.names(),
-            aetool=aetool.__version__,
-            token=bool(token),
+            logging.WARNING,
+            "anyone who can connect may use the models; give --token-file, or listen on 127.0.0.1",
+            host=host,
         )
-        await server.serve([listening])
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-    answered = server.server_state.total_requests
-    log(logging.INFO, "stopped", requests=answered)
-    return Summary(answered, time.monotonic() - begin, interrupted.is_set())
 
 
-def _stop_on_signals(server: Drained) -> asyncio.Event:
-    """SIGTERM and Ctrl-C stop the server once it has answered, a second one at once; set after Ctrl-C."""
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(_BEAT_S)
+
+
+def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
+    """Take in what may have changed on disk; a token that cannot be read leaves the old one."""
+    log(logging.INFO, "reloading", signal="SIGHUP")
+    watch.reload()
+    if token_file is not None:
+        try:
+            app.token = read_token(token_file)
+        except InputError as error:
+            log(logging.ERROR, "token not reloaded, the old one is asked for", error=str(error))
+
+
+def _handle_signals(server: Drained, reload: Callable[[], None]) -> asyncio.Event:
+    """Stop the server on SIGTERM and Ctrl-C, at once on a second one, reload on SIGHUP; set after Ctrl-C."""
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
@@ -125,7 +193,24 @@ def _stop_on_signals(server: Drained) -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     return interrupted
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Allow this process a descriptor for each connection, as far as it may."""
+    wanted = connections + _DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            log(
+                logging.WARNING,
+                "fewer descriptors than connections are allowed; raise `ulimit -n` or lower --max-connections",
+                descriptors=most,
+                connections=connections,
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

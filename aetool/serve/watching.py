@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from aetool.errors import AetoolError
+from aetool.errors import reason_of
 from aetool.manifest import MANIFEST
 from aetool.serve.catalogue import Catalogue, Place, Served
 from aetool.serve.loading import Opening, Ready, make_ready
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
 
-LOOK_S = 1.0
+LOOK_S = 0.25
+_LONG_S = 60.0
 State = tuple[int, int, int] | None
 
 
@@ -26,36 +27,74 @@ def state(place: Place) -> State:
     return found.st_ino, found.st_ctime_ns, found.st_size
 
 
-async def watch(
-    places: Sequence[tuple[Place, State]],
-    catalogue: Catalogue,
-    metrics: Metrics,
-    make: Callable[[Place, Ready], Served],
-    opening: Opening,
-    max_batch: int,
-    executor: Executor,
-) -> None:
-    """Look for ever; what does not work is logged, and the bundle that is served stays.
+class Watch:
+    """Looks at the places of the bundles for as long as the server runs.
 
-    Args:
-        places: with the state that each is served in.
+    Whatever opening a bundle raises is logged and counted, the old bundle stays, and watching goes on.
     """
-    served = dict(places)
-    while True:
-        await asyncio.sleep(LOOK_S)
-        for place, before in served.items():
-            now = state(place)
-            if now is None or now == before:  # None: between two bundles, or it will not come back
-                continue
-            served[place] = now
-            try:
-                ready = await asyncio.get_running_loop().run_in_executor(
-                    executor, make_ready, place.path, opening, max_batch
-                )
-            except (AetoolError, OSError, MemoryError) as error:
-                metrics.replaced(place.name, refused=True)
-                log(logging.ERROR, "bundle refused, the old one is served", bundle=place.name, error=str(error))
-            else:
-                catalogue.replace(place, make(place, ready))
-                metrics.replaced(place.name, refused=False)
-                log(logging.INFO, "bundle replaced", bundle=place.name, version=ready.version)
+
+    def __init__(
+        self,
+        places: Sequence[tuple[Place, State]],
+        catalogue: Catalogue,
+        metrics: Metrics,
+        make: Callable[[Place, Ready], Served],
+        opening: Opening,
+        max_batch: int,
+        executor: Executor,
+    ) -> None:
+        """
+        Args:
+            places: with the state that each is served in.
+        """
+        self._served, self._catalogue, self._metrics, self._make = dict(places), catalogue, metrics, make
+        self._opening, self._max_batch, self._executor = opening, max_batch, executor
+        self._reload = False
+
+    def reload(self) -> None:
+        """Open every bundle again at the next look, whether it was replaced or not."""
+        self._reload = True
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            every, self._reload = self._reload, False
+            for place, before in self._served.items():
+                now = state(place)
+                if every or (now is not None and now != before):  # None: between two bundles, or for good
+                    self._served[place] = now
+                    await self._replace(place)
+
+    async def _replace(self, place: Place) -> None:
+        found = await self._opened(place)
+        try:
+            if isinstance(found, BaseException):
+                raise found
+            self._catalogue.replace(place, self._make(place, found))
+        except BaseException as error:  # noqa: BLE001
+            # Also what is no Exception, such as a panic in an extension: nothing may end the watching.
+            self._metrics.replaced(place.name, refused=True)
+            log(
+                logging.ERROR,
+                "bundle refused, the old one is served",
+                bundle=place.name,
+                error=reason_of(error),
+                kind=type(error).__name__,
+            )
+        else:
+            self._metrics.replaced(place.name, refused=False)
+            log(logging.INFO, "bundle replaced", bundle=place.name, version=found.version)
+
+    async def _opened(self, place: Place) -> Ready | BaseException:
+        """The bundle at `place`, or what opening it raised; a log line where it takes long."""
+        opening = asyncio.get_running_loop().run_in_executor(self._executor, self._try, place)
+        while not (await asyncio.wait([opening], timeout=_LONG_S))[0]:
+            log(logging.WARNING, "a bundle takes long to open, the old one is served", bundle=place.name)
+        return opening.result()
+
+    def _try(self, place: Place) -> Ready | BaseException:
+        try:
+            return make_ready(place.path, self._opening, self._max_batch)
+        except BaseException as error:  # noqa: BLE001 - see _replace
+            return error

@@ -102,7 +102,17 @@ def start():
 @pytest.fixture(scope="session")
 def server(start):
     """One for all tests; it serves the exported bundle as `cancer`."""
-    with start(f"cancer={EXPORTED}", "--body-timeout", "1", "--max-body-mb", "1", "--max-rows", "512") as running:
+    with start(
+        f"cancer={EXPORTED}",
+        "--head-timeout",
+        "1",
+        "--body-timeout",
+        "1",
+        "--max-body-mb",
+        "1",
+        "--max-rows",
+        "512",
+    ) as running:
         yield running
 
 

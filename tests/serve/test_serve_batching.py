@@ -38,7 +38,7 @@ class Model:
 def batching(cost, **limits):
     with ThreadPoolExecutor(2) as executor:
         model = Model()
-        yield model, Batcher(model, cost, Limits(**limits), executor)
+        yield model, Batcher(model, cost, Limits(**{"max_queue_s": NEVER, **limits}), executor)
 
 
 def rows(*numbers):
@@ -46,7 +46,8 @@ def rows(*numbers):
 
 
 async def of(future):
-    outputs, part = await future
+    outputs, part, waited = await future
+    assert waited >= 0
     return outputs["double"][part].ravel().tolist()
 
 
@@ -209,5 +210,21 @@ def test_who_gave_up_is_left_out():
             gone, stays = batcher.submit(rows(1)), batcher.submit(rows(2))
             gone.cancel()
             assert await of(stays) == [4] and model.batches == [1]
+
+    run(test)
+
+
+def test_a_line_is_full_when_computing_it_would_take_too_long():
+    async def test():
+        with batching(DEAR, max_queue_s=3, max_wait_s=0) as (model, batcher):
+            model.gate.clear()
+            taken = [batcher.submit(rows(0))]
+            await asyncio.sleep(0.1)
+            taken += [batcher.submit(rows(1, 2)), batcher.submit(rows(3))]  # a second for each row
+            with pytest.raises(Refusal, match="3 s of computing"):
+                batcher.submit(rows(4))
+            model.gate.set()
+            await asyncio.gather(*taken)
+            assert await of(batcher.submit(rows(5))) == [10]
 
     run(test)

@@ -1,0 +1,134 @@
+"""All open connections: how many there are, what they hold in memory, and which are overdue."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from aetool.serve.limits import Limits
+from aetool.serve.logs import log
+
+LOOK_S = 0.25
+_OWN_BYTES = 64 << 10
+_REPORT_S = 1.0
+
+
+class Connection(Protocol):
+    """What the gate knows about a connection."""
+
+    peer: str
+    deadline: float
+    """In the event loop's time; the connection is overdue after it."""
+
+    def overdue(self, now: float) -> None:
+        """Answer or end the connection, or set another deadline."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class Gate:
+    """The connections of one server.
+
+    A connection is *waiting* while its client has to send something: between requests, in a head, in a body. When
+    there are too many connections, the one that has waited longest makes room, so that half-open connections
+    never lock anybody out. Only where all of them are being answered is a new one refused.
+
+    Each connection may hold 64 KiB (less where `max_held_bytes` is small), whatever the others hold; all the rest
+    together may hold what is left of `max_held_bytes`. So small requests are taken beside any large ones.
+    """
+
+    def __init__(self, limits: Limits, exempt: Callable[[str], bool] = lambda peer: False) -> None:
+        """
+        Args:
+            exempt: decides for an address whether `max_connections_per_client` does not apply, as for a proxy.
+        """
+        self._limits, self._exempt = limits, exempt
+        self._open: dict[Connection, None] = {}
+        self._waiting: dict[Connection, None] = {}
+        self._peers: Counter[str] = Counter()
+        self._unreported: Counter[str] = Counter()
+        self._reported = float("-inf")
+        self.refused: Counter[str] = Counter()
+        """Reason -> connections refused or ended by a limit."""
+        self.opened = 0
+        """Connections so far."""
+        self.held_bytes = 0
+        """Bytes of requests and answers in memory."""
+        self.own_bytes = min(_OWN_BYTES, limits.max_held_bytes // (2 * limits.max_connections))
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, connection: Connection) -> bool:
+        """Take in a new connection; False where there is no room."""
+        self.opened += 1
+        peer = connection.peer
+        if self._peers[peer] >= self._limits.max_connections_per_client and not self._exempt(peer):
+            if not self._make_room("connections of one client", peer):
+                return False
+        elif len(self._open) >= self._limits.max_connections and not self._make_room("connections"):
+            return False
+        self._open[connection] = None
+        self._peers[peer] += 1
+        self.waits(connection)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection; once more does no harm."""
+        self._waiting.pop(connection, None)
+        if connection in self._open:
+            del self._open[connection]
+            self._peers[connection.peer] -= 1
+            if not self._peers[connection.peer]:
+                del self._peers[connection.peer]
+
+    def waits(self, connection: Connection) -> None:
+        """Note that the client of `connection` has to send something, as of now."""
+        self._waiting.pop(connection, None)
+        if connection in self._open:
+            self._waiting[connection] = None
+
+    def works(self, connection: Connection) -> None:
+        """Note that the server has a whole request of `connection` to answer."""
+        self._waiting.pop(connection, None)
+
+    def room_for(self, more: int) -> bool:
+        """Decide whether `more` bytes beyond a connection's own may be held."""
+        return self.held_bytes + more <= self._limits.max_held_bytes - len(self._open) * self.own_bytes
+
+    def count(self, reason: str) -> None:
+        """Count a connection that was refused or ended by a limit; the log tells once a second."""
+        self.refused[reason] += 1
+        self._unreported[reason] += 1
+
+    async def watch(self) -> None:
+        """End what is overdue, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look(loop.time())
+
+    def look(self, now: float) -> None:
+        """End what is overdue at `now`, in the event loop's time, and report what was refused."""
+        for connection in [one for one in self._open if one.deadline <= now]:
+            connection.overdue(now)
+        if self._unreported and now - self._reported >= _REPORT_S:
+            log(logging.WARNING, "connections refused or ended by a limit", reasons=dict(self._unreported))
+            self._unreported.clear()
+            self._reported = now
+
+    def abort_all(self) -> None:
+        """End every connection at once."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def _make_room(self, reason: str, peer: str | None = None) -> bool:
+        self.count(reason)
+        found = next((one for one in self._waiting if peer is None or one.peer == peer), None)
+        if found is None:
+            return False
+        self.leave(found)
+        found.abort()
+        return True
