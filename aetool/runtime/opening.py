@@ -174,7 +174,8 @@ class Opener:
         """The graph's file, unchanged since it was published and let in."""
         model = self.bundle.graph(name, self.precision)
         if self._limits is not None:
-            require_admissible(model, self.row_shape(name), self._limits, self.where(name))
+            kept = self._inner_values(name)
+            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept)
         return model
 
     def _inner_values(self, name: str) -> tuple[str, ...]:
