@@ -112,7 +112,7 @@ def _require_constants(graph: Graph) -> None:
 def _require_numbers(tensor: Tensor) -> None:
     expected, bits, found = math.prod(tensor.dims), BITS[tensor.data_type], tensor.count()
     if found != (expected if bits >= 8 else -(-expected * bits // 8)):
-        held = "what its type does not" if found < 0 else f"{found:,} numbers"
+        held = "what its type cannot" if found < 0 else f"{found:,} numbers"
         raise BoundError(f"constant {tensor.name!r} of shape {tensor.dims} holds {held}")
     if tensor.data_type in FLOATS and not _finite(tensor):
         raise BoundError(f"constant {tensor.name!r} holds NaN or infinity")

@@ -75,7 +75,9 @@ def test_fields_are_read_as_protobuf_writes_them():
         for number, kind, value in fields(memoryview(message))
     ]
     assert read == [(1, 0, 150), (2, 2, b"abc"), (3, 5, b"\0\0\x80?"), (2**29 - 1, 0, 1)]
-    assert signed(2**64 - 5) == -5 and varints(memoryview(b"\x01\xac\x02")) == [1, 300]
+    assert signed(2**64 - 5) == -5
+    (numbers,) = varints(memoryview(b"\x01\xac\x02"))
+    assert numbers.tolist() == [1, 300]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_what_is_no_message_is_a_wire_error(message):
 
 
 def test_outputs_added_by_aetool_itself_are_added_after_the_look(graph):
-    assert refusal(with_outputs(graph[0], ["features"]), graph[1], Limits()) == "two graphs"
+    assert refusal(with_outputs(graph[0], ["features"]), graph[1], Limits()).startswith("two graphs")
 
 
 def test_limits_travel_with_a_pickled_model(exported):
