@@ -4,7 +4,6 @@ Python's integers, which neither round nor wrap, in arrays of objects. An operat
 no integer, and a result that its type cannot hold, are unknown. That is safe: a size made of them is refused.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -117,46 +116,15 @@ def _range(node: Node, inputs: Inputs, shape: Shape, *bounds: Content) -> Conten
     return exactly(range(*[whole(bound.item()) for bound in bounds]), shape)
 
 
-def _reduced(function: Callable[[list[int]], int]) -> _Function:
-    """Of all numbers to one: no size is computed otherwise."""
-
-    def rule(node: Node, inputs: Inputs, shape: Shape, x: Content, *_: Any) -> Content:
-        numbers = [side for side in x.flat if not isinstance(side, Rows)]
-        if len(numbers) != x.size or not numbers or product(shape) != 1:
-            raise _UnknownError
-        return exactly([function(numbers)], shape)
-
-    return rule
-
-
 def _each(function: Callable[..., Side], inputs: int) -> _Function:
     apply = np.frompyfunc(function, inputs, 1)
     return lambda node, values, shape, *contents: apply(*contents)
-
-
-def _of_any(function: Callable[[Side, Side], Side]) -> _Function:
-    """Of one input or more, two at a time."""
-    apply = np.frompyfunc(function, 2, 1)
-
-    def rule(node: Node, inputs: Inputs, shape: Shape, *contents: Content) -> Any:
-        result: Any = contents[0]
-        for content in contents[1:]:
-            result = apply(result, content)
-        return result
-
-    return rule
 
 
 def _plus(a: Side, b: Side) -> Side:
     if isinstance(a, Rows) != isinstance(b, Rows) and 0 not in (a, b):
         raise _UnknownError
     return added([a, b])
-
-
-def _negative(a: Side) -> Side:
-    if isinstance(a, Rows):
-        raise _UnknownError
-    return -a
 
 
 def _times(a: Side, b: Side) -> Side:
@@ -206,14 +174,6 @@ def _known(function: Callable[..., int]) -> Callable[..., Side]:
     return apply
 
 
-def _maximum_of_rows(a: Side, b: Side) -> Side:
-    """Of what is not above zero and a multiple of the rows: the multiple."""
-    for one, other in ((a, b), (b, a)):
-        if isinstance(one, Rows) and not isinstance(other, Rows) and other <= 0:
-            return one
-    return _known(max)(a, b)
-
-
 _NONZERO = np.frompyfunc(_known(lambda side: int(side != 0)), 1, 1)
 _OF_SHAPES = ("Shape", "Size")
 _FUNCTIONS: dict[str, _Function] = {
@@ -225,10 +185,6 @@ _FUNCTIONS: dict[str, _Function] = {
     "Sub": _each(lambda a, b: a if b == 0 else _known(lambda x, y: x - y)(a, b), 2),
     "Mul": _each(_times, 2),
     "Div": _each(_over, 2),
-    "Neg": _each(_negative, 1),
-    "Abs": _each(lambda a: a if isinstance(a, Rows) else abs(a), 1),
-    "Min": _of_any(_known(min)),
-    "Max": _of_any(_maximum_of_rows),
     "Equal": _each(_compared(lambda a, b: a == b), 2),
     "Greater": _each(_compared(lambda a, b: a > b), 2),
     "Less": _each(_compared(lambda a, b: a < b), 2),
@@ -244,9 +200,5 @@ _FUNCTIONS: dict[str, _Function] = {
     "Slice": _sliced,
     "Gather": _gathered,
     "ConstantOfShape": _filled,
-    "ReduceProd": _reduced(math.prod),
-    "ReduceSum": _reduced(sum),
-    "ReduceMax": _reduced(max),
-    "ReduceMin": _reduced(min),
 }
 

@@ -17,6 +17,7 @@ from aetool.runtime.shapes import (
     axes_of,
     axis_of,
     broadcast,
+    flag,
     given,
     integers,
     product,
@@ -47,9 +48,9 @@ def _matmul(a: int = 0, b: int = 1) -> Rule:
         if not left or not right:
             raise ValueError("a scalar has no rows")
         wide_left, wide_right = left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1)
-        if node.attributes.get("transA"):
+        if flag(node, "transA"):
             wide_left = (*wide_left[:-2], wide_left[-1], wide_left[-2])
-        if node.attributes.get("transB"):
+        if flag(node, "transB"):
             wide_right = (*wide_right[:-2], wide_right[-1], wide_right[-2])
         if wide_left[-1] != wide_right[-2]:
             raise ValueError(f"{stated(left)} and {stated(right)} cannot be multiplied")
@@ -76,11 +77,11 @@ def _reduced(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axes = integers(inputs, 1, node, "axes")
     if not axes:
-        if node.attributes.get("noop_with_empty_axes"):
+        if flag(node, "noop_with_empty_axes"):
             return [shape]
         axes = list(range(len(shape)))
     gone = axes_of(axes, len(shape))
-    if node.attributes.get("keepdims", 1):
+    if flag(node, "keepdims", 1):
         return [tuple(1 if i in gone else side for i, side in enumerate(shape))]
     return [tuple(side for i, side in enumerate(shape) if i not in gone)]
 
@@ -88,7 +89,7 @@ def _reduced(node: Node, inputs: Inputs) -> list[Shape]:
 def _arg_reduced(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axis = axis_of(node.attributes.get("axis", 0), len(shape))
-    return [shape[:axis] + ((1,) if node.attributes.get("keepdims", 1) else ()) + shape[axis + 1 :]]
+    return [shape[:axis] + ((1,) if flag(node, "keepdims", 1) else ()) + shape[axis + 1 :]]
 
 
 def _global_pool(node: Node, inputs: Inputs) -> list[Shape]:
@@ -109,7 +110,7 @@ def _reshape(node: Node, inputs: Inputs) -> list[Shape]:
     shape, wanted = shape_of(inputs, 0), sizes(inputs, 1, node, "shape")
     if wanted is None:
         raise ValueError("no shape is given")
-    if not node.attributes.get("allowzero"):
+    if not flag(node, "allowzero"):
         wanted = [shape[i] if side == 0 else side for i, side in enumerate(wanted)]
     if wanted.count(-1) == 1:
         free = wanted.index(-1)
@@ -304,7 +305,7 @@ def _recurrent(node: Node, inputs: Inputs) -> list[Shape]:
     """LSTM, GRU, RNN: the hidden size is that of the recurrent weights."""
     a, b, _ = shape_of(inputs, 0)
     directions, _, hidden = map(whole, shape_of(inputs, 2))
-    if node.attributes.get("layout"):
+    if flag(node, "layout"):
         state: Shape = (a, directions, hidden)
         return [(a, b, directions, hidden), state, state]
     state = (directions, b, hidden)

@@ -144,6 +144,14 @@ def integers(inputs: Inputs, index: int, node: Node, attribute: str) -> list[int
     return None if found is None else [whole(side) for side in found]
 
 
+def flag(node: Node, name: str, default: int = 0) -> bool:
+    """An attribute that is 0 or 1: what another number means, operators do not agree on."""
+    value = node.attributes.get(name, default)
+    if value not in (0, 1):
+        raise ValueError(f"{name} {value}, expected 0 or 1")
+    return bool(value)
+
+
 def axis_of(axis: int, rank: int) -> int:
     """A negative axis counts from the end."""
     if not -rank <= axis < max(rank, 1):

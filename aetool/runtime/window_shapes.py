@@ -1,7 +1,7 @@
 """Shapes of what slides a window over an image or a series, as the ONNX operator reference defines them."""
 
 from aetool.runtime.model_proto import Node
-from aetool.runtime.shapes import Inputs, Rule, Shape, Side, shape_of, whole
+from aetool.runtime.shapes import Inputs, Rule, Shape, Side, flag, shape_of, whole
 
 
 def convolved(x: int = 0, w: int = 1) -> Rule:
@@ -37,8 +37,9 @@ def _windows(node: Node, shape: Shape, kernel: tuple[int, ...], channels: Side) 
             continue
         around = 0 if how == b"VALID" else pads[i] + pads[i + rank]
         free = side + around - (kernel[i] - 1) * dilations[i] - 1
-        steps = -(-free // strides[i]) if get("ceil_mode") else free // strides[i]
-        if get("ceil_mode") and steps * strides[i] >= side + (0 if how == b"VALID" else pads[i]):
+        up = flag(node, "ceil_mode")
+        steps = -(-free // strides[i]) if up else free // strides[i]
+        if up and steps * strides[i] >= side + (0 if how == b"VALID" else pads[i]):
             steps -= 1  # a window must not start in the padding at the end
         result.append(steps + 1)
     return (shape[0], channels, *result)
