@@ -12,7 +12,7 @@ ODD_TEXTS += ["Relu", "MAX", "floor", "reflect", "edge", "wrap", "x", "ij,jk->ik
 TYPES = [np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16, np.int16, np.uint64]
 WHERE = (np.float32, np.float64, np.int64, np.int32, np.uint8)
 """Types of onnxruntime's Where."""
-COMPUTING = "Add Sub Mul Div Min Max Mod Concat Gather Slice Cast Reduce Neg Abs Where Unsqueeze Squeeze Range".split()
+COMPUTING = "Add Sub Mul Div Concat Gather Slice Where Reshape".split() * 4 + "Cast Reduce Min Max Mod Neg Abs".split()
 USING = "ConstantOfShape Expand Reshape Tile Range Pad Slice Resize Split TopK OneHot".split()
 
 
@@ -110,12 +110,21 @@ def _add(graph, operator, random):
     names = ["" if array is None else graph.value(np.asarray(array)) for array in arrays]
     if graph.outputs and names and random.random() < 0.35:
         names[0] = str(random.choice(graph.outputs))
+    if names and names[0] and np.ndim(arrays[0]) and random.random() < 0.3:
+        names[0] = _enlarged(graph, names[0], np.ndim(arrays[0]), random)
     domain, _, op_type = operator.rpartition(".")
     try:
         found = graph.node(op_type, names, outputs, domain=domain, **attributes)
     except (ValueError, TypeError, OverflowError):  # a number that protobuf does not take
         return
     graph.outputs += [found] if isinstance(found, str) else found
+
+
+def _enlarged(graph, name, rank, random):
+    """The same many times, so that what an operator takes for itself shows."""
+    repeats = np.ones(rank, np.int64)
+    repeats[random.integers(rank)] = random.choice([20, 500, 8000, 50_000])
+    return graph.node("Tile", [name, graph.constant(repeats)])
 
 
 def _changed(array, random):
@@ -213,7 +222,7 @@ def _sized(graph, random):
         elif how == "Where":
             test = graph.node(str(random.choice(["Equal", "Less", "Greater"])), [last, number()])
             sizes.append(graph.node(how, [test, number(), last]))
-        elif how == "Unsqueeze":
+        elif how == "Reshape":
             sizes.append(graph.node("Reshape", [last, graph.constant(np.array([-1]))]))
     _use(graph, random, sizes)
 

@@ -17,12 +17,12 @@ from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 from aetool.runtime.shapes import Rows, Value
 
-LIMITS = Limits(numbers_per_row=4 << 20)
+LIMITS = Limits(numbers_per_row=8 << 20)
 ROW = (6,)
 BYTES_OF_A_NUMBER = 8
 OF_THE_FILE = 6
 """Times: constants are read, copied and laid out anew."""
-CONSTANT_BYTES = 48 << 20
+CONSTANT_BYTES = 24 << 20
 """Of onnxruntime itself, its sessions and its arena."""
 ROOM_MB = 3072
 

@@ -69,10 +69,11 @@ class Process:
 
 def tried(graphs, log):
     """Outcomes, and the faults among them."""
-    process, outcomes, faults = Process(log), Counter(), []
+    process, outcomes, faults, fullest = Process(log), Counter(), [], []
     try:
         for seed, what, content in graphs:
             outcome, took, used, bound, _ = process.use(content)
+            fullest = sorted([*fullest, (round(used / max(1, bound), 2), used >> 20, seed, what)])[-5:]
             if used > bound:
                 outcome = f"used {used:,} of {bound:,}"
             if took > CHECK_S:
@@ -83,7 +84,7 @@ def tried(graphs, log):
                 log.with_suffix(f".{seed}.onnx").write_bytes(content)
     finally:
         process.close()
-    print(f"\n{sum(outcomes.values()):,} graphs: {dict(outcomes)}; {faults[:40]}")
+    print(f"\n{sum(outcomes.values()):,} graphs: {dict(outcomes)}; {faults[:40]}; the fullest (of the bound, MB): {fullest}")
     return outcomes, faults
 
 
