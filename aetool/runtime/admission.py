@@ -124,7 +124,7 @@ def _finite(tensor: Tensor) -> bool:
         raw = () if tensor.raw is None else (np.frombuffer(tensor.raw, "<u2"),)
         if all(bool(((part & exponent) != exponent).all()) for part in (*raw, *_small(tensor))):
             return True
-        if tensor.data_type == BFLOAT16:
+        if tensor.data_type == BFLOAT16 or tensor.raw is None:
             return False
     numbers = tensor.numbers()
     if numbers is None:

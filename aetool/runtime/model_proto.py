@@ -27,6 +27,8 @@ from aetool.runtime.wire import (
 
 FLOAT, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 6, 7, 8, 9, 10, 11, 16
 UINT8 = 2
+_SHOWN = 100
+"""Characters of a name in a message."""
 MAX_FIELDS = 1_000_000
 """Of one file: fifty for each of the 20,000 nodes that are allowed."""
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
@@ -133,7 +135,8 @@ class Node:
     @property
     def title(self) -> str:
         """For messages."""
-        return f"node {self.name or ', '.join(self.outputs)!r} ({self.operator})"
+        name = self.name[:_SHOWN] or ", ".join(self.outputs[:3])[:_SHOWN]
+        return f"node {name!r} ({self.operator[:_SHOWN]})"
 
     def tensors(self) -> Iterator[Tensor]:
         """The constants in its attributes, not those of inner graphs."""
@@ -276,6 +279,8 @@ class _Reader:
 
     def _read(self, name: str, message: memoryview) -> Iterator[tuple[int, Any]]:
         """The fields of a message: an integer, or bytes."""
+        if not len(message):
+            return
         forms, seen = _FORMS[name], set()
         for number, kind, value in fields(message, self._budget):
             kinds, once = forms.get(number, ((), False))
@@ -344,6 +349,8 @@ class _Reader:
             elif number in (2, 7):
                 if len(value) % 4:
                     raise WireError("numbers cut short")
+                if len(value) > 4 * MAX_FIELDS:
+                    raise WireError("a longer list than any deployed graph has")
                 held.setdefault(number, []).extend(np.frombuffer(value, "<f4").tolist())
             elif number == 3:
                 held[number] = signed(value)
@@ -375,8 +382,8 @@ class _Reader:
             if number == 1:
                 for part in varints(value):
                     tensor.dims += tuple(part[: MAX_RANK + 1].astype(np.int64).tolist())
-                if len(tensor.dims) > MAX_RANK:
-                    raise WireError(f"a constant of more than {MAX_RANK} dimensions")
+                    if len(tensor.dims) > MAX_RANK:
+                        raise WireError(f"a constant of more than {MAX_RANK} dimensions")
             elif number == 2:
                 tensor.data_type = value
             elif number == 8:

@@ -111,13 +111,15 @@ def varints(content: "int | memoryview") -> Iterator[NDArray[np.uint64]]:
 
 def _spread(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
     ends = np.flatnonzero(packed < 128)
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
     sizes = ends - starts + 1
+    if len(ends) == len(packed):  # nearly always
+        return packed.astype(np.uint64)
     if not len(ends) or ends[-1] != len(packed) - 1 or sizes.max() > _MAX_VARINT_BYTES:
         raise WireError("an integer without an end")
     values = np.zeros(len(ends), np.uint64)
     for i in range(int(sizes.max())):
-        longer = sizes > i
+        longer = slice(None) if i < sizes.min() else sizes > i
         values[longer] |= (packed[starts[longer] + i] & 127).astype(np.uint64) << np.uint64(7 * i)
     return values
 
