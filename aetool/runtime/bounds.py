@@ -14,6 +14,8 @@ from aetool.runtime.workspaces import workspace
 
 TOTAL = 16
 """Times as many numbers in all as may be held at one time."""
+_COPIES = 2
+"""Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as another constant."""
 MAX_STEPS = 4_000_000
 """Numbers, inputs and outputs that the check itself looks at: some seconds."""
 _REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, AttributeError)
@@ -84,7 +86,7 @@ class _Counter:
                 self._given += numbers * times
                 if folded:
                     fixed.add(name)
-                    self._folded += numbers
+                    self._folded += _COPIES * numbers
                 else:
                     held.hold(numbers, readers.get(name, 0))
                 self._require_few(node, value.shape, around + held.numbers)

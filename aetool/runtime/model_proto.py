@@ -377,6 +377,7 @@ class _Reader:
         return name, content[0] if wanted in _ONE else content
 
     def _tensor(self, message: memoryview) -> Tensor:
+        self._budget.left -= _PARTS_OF_A_CONSTANT
         tensor = Tensor()
         for number, value in self._read("constant", message):
             if number == 1:
@@ -427,6 +428,8 @@ class _Reader:
 
 MAX_RANK = 16
 _DOC_STRING = 13
+_PARTS_OF_A_CONSTANT = 4
+"""At least: name, type, shape, numbers. One without them takes the same memory."""
 _ONE = (2, 5, 6)
 _DEFAULTS: dict[int, Any] = {2: [0.0], 3: 0, 4: b"", 7: [], 8: [], 9: [], 10: [], 11: []}
 
