@@ -75,11 +75,20 @@ def _trains(node: Node, inputs: Inputs) -> bool:
     return mode is not None and (mode.content is None or any(side != 0 for side in mode.content.flat))
 
 
+def _nothing_to_step(node: Node, inputs: Inputs) -> bool:
+    return any(side == 0 for value in inputs[:3] if value is not None for side in value.shape)
+
+
 def _of(*operators: str) -> frozenset[str]:
     return frozenset(operators)
 
 
 DANGERS = (
+    Danger(
+        _of("GRU", "LSTM", "RNN"),
+        _nothing_to_step,
+        "has no step, row or state: onnxruntime throws in a thread of its own, and dies by SIGABRT",
+    ),
     Danger(_of("BatchNormalization", "Dropout"), _trains, "is in training mode"),
     Danger(
         frozenset(),
