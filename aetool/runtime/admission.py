@@ -32,6 +32,7 @@ OPSETS = range(7, 29)
 """Operator sets of ai.onnx whose shape rules are those of `shape_rules`."""
 CONTROL = frozenset(("Constant", "If", "Scan"))
 
+
 def require_admissible(
     content: bytes, row: Sequence[int], limits: Limits, where: str, kept: Iterable[str] = ()
 ) -> None:

@@ -15,7 +15,7 @@ from aetool.runtime.workspaces import workspace
 TOTAL = 16
 """Times as many numbers in all as may be held at one time."""
 _COPIES = 2
-"""Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as another constant."""
+"""Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as a constant."""
 MAX_STEPS = 4_000_000
 """Numbers, inputs and outputs that the check itself looks at: some seconds."""
 _REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, AttributeError)
@@ -99,9 +99,7 @@ class _Counter:
         except KeyError as error:
             raise BoundError(f"the output {error} is not computed") from error
 
-    def _try(
-        self, node: Node, values: Mapping[str, Value], times: int, around: int
-    ) -> tuple[list[Value], int]:
+    def _try(self, node: Node, values: Mapping[str, Value], times: int, around: int) -> tuple[list[Value], int]:
         """The results of a node, each of a shape that may be, and what it holds for itself."""
         try:
             inputs = [values[name] if name else None for name in node.inputs]
@@ -130,8 +128,8 @@ class _Counter:
         held += self._folded
         if max(held, *sides, 0) > self._most or self._given > TOTAL * self._most:
             raise BoundError(
-                f"{node.title} gives {in_one_row(shape):,} numbers; {held:,} would be held with it, {self._most:,} "
-                f"are allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
+                f"{node.title} gives {in_one_row(shape):,} numbers; {held:,} would be held with it, "
+                f"{self._most:,} are allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
             )
 
     def _require_true(self, graph: Graph, values: Mapping[str, Value], outer: Mapping[str, Value]) -> None:
@@ -223,9 +221,7 @@ def _names_read(node: Node) -> Iterator[str]:
 
 def _constant(tensor: Tensor) -> Value:
     numbers = tensor.exact(MAX_NUMBERS)
-    return Value(
-        tensor.dims, tensor.data_type, None if numbers is None else exactly(numbers, tensor.dims), tensor
-    )
+    return Value(tensor.dims, tensor.data_type, None if numbers is None else exactly(numbers, tensor.dims), tensor)
 
 
 def _stated(node: Node) -> Value:

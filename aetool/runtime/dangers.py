@@ -93,7 +93,7 @@ DANGERS = (
     Danger(
         frozenset(),
         _left_out,
-        "leaves out an input that it needs: onnxruntime reads it nonetheless, and dies by SIGSEGV (Max, Min, Sum, Mean)",
+        "leaves out an input that it needs: onnxruntime reads it nonetheless (Max, Min, Sum, Mean: SIGSEGV)",
     ),
     Danger(
         _of("Div", "Mod"),

@@ -65,5 +65,3 @@ _FIRST: dict[str, _Rule] = {
     "OneHot": _like(2),
 }
 """Of the first output; where an operator is not here, its type is that of its first input."""
-
-

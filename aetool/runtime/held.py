@@ -9,8 +9,8 @@ _CANDIDATES = 64
 class Held:
     """Buffers of values, each for one value after another.
 
-    A value takes the buffer of another one only where all nodes that read that one must be over before its own node
-    begins. So the buffers' sizes together bound what is held, though onnxruntime chooses the order of nodes.
+    A value takes the buffer of another one only where all nodes that read that one must be over before its own
+    node begins. So the buffers' sizes together bound what is held, though onnxruntime chooses the order of nodes.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Held:
         self._before.append(before)
 
     def hold(self, size: int, readers: int) -> None:
-        """A value of the last node, for these nodes, one bit each, and until the node itself is over; -1 for ever."""
+        """A value of the last node, for these nodes, one bit each, and until it is over itself; -1 for ever."""
         node = len(self._before) - 1
         before = self._before[node]
         free = [

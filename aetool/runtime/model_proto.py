@@ -1,8 +1,8 @@
 """An ONNX file as far as its safety depends on it: nodes, constants, operator sets (onnx.proto, ONNX 1.22).
 
-Read by `wire`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both cannot
-read different things: what onnx.proto does not have, what stands there with another wire type, and what stands twice
-where it should stand once, is a `WireError`. protobuf would pass over the first two and take the last of the third.
+Read by `wire`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both
+cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands twice where
+it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the third.
 """
 
 import math
@@ -31,6 +31,8 @@ _SHOWN = 100
 """Characters of a name in a message."""
 MAX_FIELDS = 1_000_000
 """Of one file: fifty for each of the 20,000 nodes that are allowed."""
+MAX_LIST = 1 << 20
+"""Numbers in one attribute."""
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
 BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
 """TensorProto.DataType -> bits of one number, but for texts and complex numbers."""
@@ -70,7 +72,7 @@ class Tensor:
         """Whether the numbers stand in another file."""
 
     def count(self) -> int:
-        """How many numbers it holds, or bytes for types of less than a byte; -1 if not as its type and shape say."""
+        """How many numbers it holds, or bytes for types of less than a byte; -1 if not as its type says."""
         field, bits = _TYPED.get(self.data_type, _INT32_DATA), BITS[self.data_type]
         if self.raw is None:
             if any(number != field for number, _ in self.typed):
@@ -92,7 +94,12 @@ class Tensor:
         if self.raw is not None:
             return np.frombuffer(self.raw, kind)
         if self.data_type in (FLOAT, DOUBLE):
-            return np.concatenate([np.empty(0, kind), *(np.frombuffer(part, kind) for _, part in self.typed)])
+            return np.concatenate(
+                [
+                    np.empty(0, kind),
+                    *(np.frombuffer(part, kind) for _, part in self.typed if not isinstance(part, int)),
+                ]
+            )
         values = np.concatenate([np.empty(0, np.uint64), *self.integers()])
         return values.astype(np.uint16).view(np.float16) if self.data_type == FLOAT16 else values.astype(kind)
 
@@ -346,35 +353,31 @@ class _Reader:
                 name = _text(value)
             elif number == 20:
                 stated = value
-            elif number in (2, 7):
-                if len(value) % 4:
-                    raise WireError("numbers cut short")
-                if len(value) > 4 * MAX_FIELDS:
-                    raise WireError("a longer list than any deployed graph has")
-                held.setdefault(number, []).extend(np.frombuffer(value, "<f4").tolist())
-            elif number == 3:
-                held[number] = signed(value)
-            elif number == 4:
-                held[number] = bytes(value)
-            elif number == 8:
-                numbers = held.setdefault(number, [])
-                for part in varints(value):
-                    numbers += part.astype(np.int64).tolist()
-                    if len(numbers) > MAX_FIELDS:
-                        raise WireError("a longer list than any deployed graph has")
-            elif number == 9:
-                held.setdefault(number, []).append(bytes(value))
-            elif number in (5, 10):
-                held.setdefault(number, []).append(self._tensor(value))
-            elif number in (6, 11):
-                held.setdefault(number, []).append(self._graph(value, depth - 1))
+            elif number in _HELD:
+                held.setdefault(number, []).extend(self._held(number, value, depth))
             elif number != _DOC_STRING:
                 raise WireError(f"attribute {name!r} has what no deployed graph needs")
         wanted = stated + 1  # the field of each AttributeType
         if held.keys() - {wanted} or (wanted not in held and wanted not in _DEFAULTS):
             raise WireError(f"attribute {name!r} is of type {stated} and holds another, or none")
-        content = held.get(wanted, _DEFAULTS.get(wanted))
+        content: Any = held.get(wanted, _DEFAULTS.get(wanted))
         return name, content[0] if wanted in _ONE else content
+
+    def _held(self, number: int, value: Any, depth: int) -> list[Any]:
+        """What a field of an attribute holds."""
+        if number in (5, 10):
+            return [self._tensor(value)]
+        if number in (6, 11):
+            return [self._graph(value, depth - 1)]
+        if number in (4, 9):
+            return [bytes(value)]
+        if number in (2, 7):
+            if len(value) % 4 or len(value) > 4 * MAX_LIST:
+                raise WireError("numbers cut short, or a longer list than any deployed graph has")
+            return np.frombuffer(value, "<f4").tolist()
+        if count_varints(value) > MAX_LIST:
+            raise WireError("a longer list than any deployed graph has")
+        return [each for part in varints(value) for each in part.astype(np.int64).tolist()]
 
     def _tensor(self, message: memoryview) -> Tensor:
         self._budget.left -= _PARTS_OF_A_CONSTANT
@@ -430,8 +433,9 @@ MAX_RANK = 16
 _DOC_STRING = 13
 _PARTS_OF_A_CONSTANT = 4
 """At least: name, type, shape, numbers. One without them takes the same memory."""
-_ONE = (2, 5, 6)
-_DEFAULTS: dict[int, Any] = {2: [0.0], 3: 0, 4: b"", 7: [], 8: [], 9: [], 10: [], 11: []}
+_ONE = (2, 3, 4, 5, 6)
+_HELD = range(2, 12)
+_DEFAULTS: dict[int, Any] = {2: [0.0], 3: [0], 4: [b""], 7: [], 8: [], 9: [], 10: [], 11: []}
 
 
 def _text(value: memoryview) -> str:

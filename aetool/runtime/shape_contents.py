@@ -1,7 +1,7 @@
 """The integers of small values that follow from shapes and constants: what sizes are computed from.
 
-Python's integers, which neither round nor wrap, in arrays of objects. An operator that is not here, a number that is
-no integer, and a result that its type cannot hold, are unknown. That is safe: a size made of them is refused.
+Python's integers, which neither round nor wrap, in arrays of objects. An operator that is not here, a number that
+is no integer, and a result that its type cannot hold, are unknown. That is safe: a size made of them is refused.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ def exactly(numbers: Iterable[Side], shape: Shape) -> Content:
 
 
 def content_of_node(node: Node, inputs: Inputs, shape: Shape, kind: int) -> Content | None:
-    """The integers of the first output, of the shape and type given by the operator's rules; None if nobody knows."""
+    """The integers of the first output, of the shape and type that its rules give; None if nobody knows."""
     if kind not in RANGES or any(isinstance(side, Rows) or side < 0 for side in shape):
         return None
     if whole(product(shape)) > MAX_NUMBERS:
@@ -201,4 +201,3 @@ _FUNCTIONS: dict[str, _Function] = {
     "Gather": _gathered,
     "ConstantOfShape": _filled,
 }
-

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from aetool.runtime.model_proto import Node, Tensor
@@ -22,7 +21,7 @@ class Rows(NamedTuple):
 
 Side = int | Rows
 Shape = tuple[Side, ...]
-Content = NDArray[np.object_]
+Content = NDArray[Any]
 """Exact integers, as Side, in the shape of their value."""
 
 
@@ -89,7 +88,9 @@ def quotient(a: Side, b: Side) -> Side:
 def added(sides: Sequence[Side]) -> Side:
     """The sum of sides that all depend on the rows, or that none does."""
     if any(isinstance(side, Rows) for side in sides):
-        return rows(sum(side.times if isinstance(side, Rows) else 0 if side == 0 else whole(Rows(1)) for side in sides))
+        return rows(
+            sum(side.times if isinstance(side, Rows) else 0 if side == 0 else whole(Rows(1)) for side in sides)
+        )
     return sum(map(whole, sides))
 
 

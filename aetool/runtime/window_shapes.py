@@ -17,7 +17,9 @@ def convolved(x: int = 0, w: int = 1) -> Rule:
 def pooled(node: Node, inputs: Inputs) -> list[Shape]:
     """Of MaxPool, AveragePool and LpPool."""
     shape = shape_of(inputs, 0)
-    return [_windows(node, shape, tuple(node.attributes["kernel_shape"]), shape[1])] * (2 if node.operator == "MaxPool" else 1)
+    return [_windows(node, shape, tuple(node.attributes["kernel_shape"]), shape[1])] * (
+        2 if node.operator == "MaxPool" else 1
+    )
 
 
 def _windows(node: Node, shape: Shape, kernel: tuple[int, ...], channels: Side) -> Shape:

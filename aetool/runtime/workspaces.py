@@ -27,7 +27,9 @@ def _columns(w: int) -> _Rule:
 
 def _columns_transposed(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
     shape, (_, channels, *kernel) = shape_of(inputs, 0), shape_of(inputs, 1)
-    return in_one_row((channels, *kernel)) * in_one_row(shape[:1] + shape[2:]) * int(node.attributes.get("group", 1))
+    return (
+        in_one_row((channels, *kernel)) * in_one_row(shape[:1] + shape[2:]) * int(node.attributes.get("group", 1))
+    )
 
 
 def _gates(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:

@@ -1,4 +1,4 @@
-"""Graphs made at random of operators that are let in: odd attributes, shapes, types, left-out inputs, sizes computed."""
+"""Graphs made at random of operators that are let in: odd attributes, shapes, types, inputs and sizes."""
 
 import numpy as np
 import onnx
@@ -12,8 +12,28 @@ ODD_TEXTS += ["Relu", "MAX", "floor", "reflect", "edge", "wrap", "x", "ij,jk->ik
 TYPES = [np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_, np.float16, np.int16, np.uint64]
 WHERE = (np.float32, np.float64, np.int64, np.int32, np.uint8)
 """Types of onnxruntime's Where."""
-COMPUTING = "Add Sub Mul Div Concat Gather Slice Where Reshape".split() * 4 + "Cast Reduce Min Max Mod Neg Abs".split()
-USING = "ConstantOfShape Expand Reshape Tile Range Pad Slice Resize Split TopK OneHot".split()
+COMPUTING = ["Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Where", "Reshape"] * 4 + [
+    "Cast",
+    "Reduce",
+    "Min",
+    "Max",
+    "Mod",
+    "Neg",
+    "Abs",
+]
+USING = [
+    "ConstantOfShape",
+    "Expand",
+    "Reshape",
+    "Tile",
+    "Range",
+    "Pad",
+    "Slice",
+    "Resize",
+    "Split",
+    "TopK",
+    "OneHot",
+]
 
 
 class Graph:
@@ -127,7 +147,7 @@ def _enlarged(graph, name, rank, random):
     return graph.node("Tile", [name, graph.constant(repeats)])
 
 
-def _changed(array, random):
+def _changed(array, random):  # noqa: PLR0911
     how = random.random()
     if how < 0.2:
         with np.errstate(all="ignore"):
@@ -208,9 +228,13 @@ def _sized(graph, random):
         elif how == "Concat":
             sizes.append(graph.node(how, [last, number()], **axis0))
         elif how == "Gather":
-            sizes.append(graph.node(how, [last, graph.constant(np.array([int(random.choice([0, 0, 1, -1]))]))], **axis0))
+            sizes.append(
+                graph.node(how, [last, graph.constant(np.array([int(random.choice([0, 0, 1, -1]))]))], **axis0)
+            )
         elif how == "Slice":
-            sizes.append(graph.node(how, [last, *(graph.constant(np.array([int(x)])) for x in random.integers(-2, 3, 2))]))
+            sizes.append(
+                graph.node(how, [last, *(graph.constant(np.array([int(x)])) for x in random.integers(-2, 3, 2))])
+            )
         elif how == "Cast":
             through = int(random.choice([1, 6, 6, 7, 9, 10, 11]))
             sizes.append(graph.node(how, [graph.node(how, [last], to=through)], to=kind))
@@ -258,5 +282,9 @@ def one_byte_changed(content, random):
     """The same with another byte somewhere."""
     changed = bytearray(content)
     place = int(random.integers(len(changed)))
-    changed[place] = (changed[place] + int(random.integers(1, 256))) % 256 if random.random() < 0.5 else int(random.choice([0, 1, 127, 128, 255]))
+    changed[place] = (
+        (changed[place] + int(random.integers(1, 256))) % 256
+        if random.random() < 0.5
+        else int(random.choice([0, 1, 127, 128, 255]))
+    )
     return bytes(changed)

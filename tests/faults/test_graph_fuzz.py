@@ -84,7 +84,10 @@ def tried(graphs, log):
                 log.with_suffix(f".{seed}.onnx").write_bytes(content)
     finally:
         process.close()
-    print(f"\n{sum(outcomes.values()):,} graphs: {dict(outcomes)}; {faults[:40]}; the fullest (of the bound, MB): {fullest}")
+    print(
+        f"\n{sum(outcomes.values()):,} graphs: {dict(outcomes)}; {faults[:40]}; "
+        f"the fullest (of the bound, MB): {fullest}"
+    )
     return outcomes, faults
 
 
