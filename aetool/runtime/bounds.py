@@ -129,7 +129,8 @@ class _Counter:
         if max(held, *sides, 0) > self._most or self._given > TOTAL * self._most:
             raise BoundError(
                 f"{node.title} gives {in_one_row(shape):,} numbers; {held:,} would be held with it, "
-                f"{self._most:,} are allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
+                f"{self._most:,} are allowed, and {self._given:,} be computed in all, "
+                f"{TOTAL * self._most:,} are allowed"
             )
 
     def _require_true(self, graph: Graph, values: Mapping[str, Value], outer: Mapping[str, Value]) -> None:

@@ -75,6 +75,24 @@ def _trains(node: Node, inputs: Inputs) -> bool:
     return mode is not None and (mode.content is None or any(side != 0 for side in mode.content.flat))
 
 
+_QUANTISED = {
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (0,)),
+    **dict.fromkeys(("com.microsoft.QuantizeLinear", "com.microsoft.DequantizeLinear"), (0,)),
+    **{f"com.microsoft.QLinear{how}": (0,) for how in ("LeakyRelu", "Sigmoid", "Softmax")},
+    **dict.fromkeys(("QLinearMatMul", "QLinearConv", "com.microsoft.QGemm"), (0, 3)),
+    **dict.fromkeys(("com.microsoft.QLinearAdd", "com.microsoft.QLinearMul"), (0, 3)),
+    **dict.fromkeys(("MatMulInteger", "ConvInteger"), (0, 1)),
+    **dict.fromkeys(("com.microsoft.MatMulIntegerToFloat", "com.microsoft.DynamicQuantizeMatMul"), (0, 1)),
+}
+"""Operator -> inputs that are data; the others are scales, zero points and biases."""
+
+
+def _no_scale(node: Node, inputs: Inputs) -> bool:
+    data = _QUANTISED[node.operator]
+    scales = [value for place, value in enumerate(inputs) if value is not None and place not in data]
+    return any(side == 0 or isinstance(side, Rows) for value in scales for side in value.shape)
+
+
 def _nothing_to_step(node: Node, inputs: Inputs) -> bool:
     return any(side == 0 for value in inputs[:3] if value is not None for side in value.shape)
 
@@ -94,6 +112,11 @@ DANGERS = (
         frozenset(),
         _left_out,
         "leaves out an input that it needs: onnxruntime reads it nonetheless (Max, Min, Sum, Mean: SIGSEGV)",
+    ),
+    Danger(
+        frozenset(_QUANTISED),
+        _no_scale,
+        "has a scale or zero point for each row, or none: onnxruntime reads the first, and dies by SIGSEGV",
     ),
     Danger(
         _of("Div", "Mod"),

@@ -1,8 +1,8 @@
 """An ONNX file as far as its safety depends on it: nodes, constants, operator sets (onnx.proto, ONNX 1.22).
 
 Read by `wire`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both
-cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands twice where
-it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the third.
+cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands
+twice where it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the third.
 """
 
 import math
@@ -374,7 +374,7 @@ class _Reader:
         if number in (2, 7):
             if len(value) % 4 or len(value) > 4 * MAX_LIST:
                 raise WireError("numbers cut short, or a longer list than any deployed graph has")
-            return np.frombuffer(value, "<f4").tolist()
+            return list(np.frombuffer(value, "<f4").tolist())
         if count_varints(value) > MAX_LIST:
             raise WireError("a longer list than any deployed graph has")
         return [each for part in varints(value) for each in part.astype(np.int64).tolist()]
