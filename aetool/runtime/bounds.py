@@ -16,7 +16,7 @@ TOTAL = 16
 """Times as many numbers in all as may be held at one time."""
 _COPIES = 2
 """Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as a constant."""
-MAX_STEPS = 4_000_000
+MAX_STEPS = 1_000_000
 """Numbers, inputs and outputs that the check itself looks at: some seconds."""
 _REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, AttributeError)
 """What a shape rule, numpy or Python's own arithmetic raise for what an operator does not allow."""

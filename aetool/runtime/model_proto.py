@@ -2,7 +2,8 @@
 
 Read by `wire`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both
 cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands
-twice where it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the third.
+twice where it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the
+third.
 """
 
 import math
