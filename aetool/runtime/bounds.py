@@ -1,6 +1,6 @@
 """How many numbers the nodes of a graph give for some rows, counted from shapes before anything runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aetool.runtime.dangers import danger
@@ -66,16 +66,17 @@ class _Counter:
             values[tensor.name] = _constant(tensor)
         fixed = {tensor.name for tensor in graph.constants}
         readers: dict[str, int] = {}
-        for i, node in enumerate(graph.nodes):
-            for name in _names_read(node):
+        read = [_names_read(node) for node in graph.nodes]
+        for i, names in enumerate(read):
+            for name in names:
                 readers[name] = readers.get(name, 0) | 1 << i
         readers |= dict.fromkeys([*graph.outputs, *kept], -1)
         makers: dict[str, int] = {}
         held = Held()
         for i, node in enumerate(graph.nodes):
-            held.begin({makers[name] for name in _names_read(node) if name in makers})
+            held.begin({makers[name] for name in read[i] if name in makers})
             results, inside = self._try(node, values, times, around + held.numbers)
-            folded = all(name in fixed for name in _names_read(node))
+            folded = fixed.issuperset(read[i])
             for name, value in zip(node.outputs, results, strict=False):
                 if not name:
                     continue
@@ -122,11 +123,14 @@ class _Counter:
         return results, inside
 
     def _require_few(self, node: Node, shape: Shape, held: int) -> None:
-        sides = [side.times if isinstance(side, Rows) else side for side in shape]
-        if len(shape) > MAX_RANK or not 0 <= min(sides, default=0) <= max(sides, default=0) < 1 << 62:
-            raise BoundError(f"{node.title} gives the shape {stated(shape)}")
+        most = 0
+        for side in shape:
+            number = side.times if isinstance(side, Rows) else side
+            if number < 0 or len(shape) > MAX_RANK:
+                raise BoundError(f"{node.title} gives the shape {stated(shape)}")
+            most = max(most, number)
         held += self._folded
-        if max(held, *sides, 0) > self._most or self._given > TOTAL * self._most:
+        if held > self._most or most > self._most or self._given > TOTAL * self._most:
             raise BoundError(
                 f"{node.title} gives {in_one_row(shape):,} numbers; {held:,} would be held with it, "
                 f"{self._most:,} are allowed, and {self._given:,} be computed in all, "
@@ -211,13 +215,14 @@ class _Counter:
         return results, found.numbers + copies
 
 
-def _names_read(node: Node) -> Iterator[str]:
+def _names_read(node: Node) -> list[str]:
     """The values that a node reads, and those that its inner graphs name: they may be outer ones."""
-    yield from node.inputs
+    names = [name for name in node.inputs if name]
     for inner in node.graphs():
-        yield from inner.outputs
+        names += inner.outputs
         for each in inner.nodes:
-            yield from _names_read(each)
+            names += _names_read(each)
+    return names
 
 
 def _constant(tensor: Tensor) -> Value:

@@ -24,8 +24,8 @@ class Danger(NamedTuple):
 
 def danger(node: Node, inputs: Inputs) -> str | None:
     """Why a node must not run; None if it may."""
-    for each in DANGERS:
-        if (not each.operators or node.operator in each.operators) and each.found(node, inputs):
+    for each in _BY_OPERATOR.get(node.operator, _OF_ALL):
+        if each.found(node, inputs):
             return each.reason
     return None
 
@@ -55,7 +55,7 @@ _MAY_BE_LEFT_OUT = {
 
 def _left_out(node: Node, inputs: Inputs) -> bool:
     allowed = _MAY_BE_LEFT_OUT.get(node.operator, ())
-    return any(value is None and place not in allowed for place, value in enumerate(inputs))
+    return None in inputs and any(value is None and place not in allowed for place, value in enumerate(inputs))
 
 
 def _overflows(node: Node, inputs: Inputs) -> bool:
@@ -129,3 +129,8 @@ DANGERS = (
         "has no group: onnxruntime divides by their number, and dies by SIGFPE",
     ),
 )
+_OF_ALL = [each for each in DANGERS if not each.operators]
+_BY_OPERATOR = {
+    name: [each for each in DANGERS if not each.operators or name in each.operators]
+    for name in frozenset().union(*(each.operators for each in DANGERS))
+}

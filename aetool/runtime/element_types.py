@@ -11,11 +11,10 @@ _Rule = Callable[[Node, Inputs], int]
 
 def types_of_outputs(node: Node, inputs: Inputs, count: int) -> list[int]:
     """TensorProto.DataType of each of `count` outputs; UNKNOWN is always right."""
-    first = _FIRST.get(node.operator, _like(0))(node, inputs)
+    first = _FIRST.get(node.operator, _LIKE_THE_FIRST)(node, inputs)
     if node.operator == "Split":
         return [first] * count
-    others = {"TopK": (INT64,), "DynamicQuantizeLinear": (FLOAT, UINT8)}.get(node.operator, ())
-    return [first, *others, *[UNKNOWN] * count][:count]
+    return [first] if count == 1 else [first, *_OTHERS.get(node.operator, ()), *[UNKNOWN] * count][:count]
 
 
 def _like(place: int) -> _Rule:
@@ -52,6 +51,8 @@ com.microsoft.QLinearLeakyRelu com.microsoft.QLinearSigmoid com.microsoft.QLinea
 _FLOATS = """
 com.microsoft.MatMulIntegerToFloat com.microsoft.DynamicQuantizeMatMul ai.onnx.ml.Scaler ai.onnx.ml.Normalizer
 """
+_LIKE_THE_FIRST = _like(0)
+_OTHERS = {"TopK": (INT64,), "DynamicQuantizeLinear": (FLOAT, UINT8)}
 _FIRST: dict[str, _Rule] = {
     **dict.fromkeys(_TRUTH.split(), _always(BOOL)),
     **dict.fromkeys(_ELSEWHERE.split(), _always(UNKNOWN)),

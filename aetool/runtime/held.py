@@ -33,17 +33,15 @@ class Held:
         """A value of the last node, for these nodes, one bit each, and until it is over itself; -1 for ever."""
         node = len(self._before) - 1
         before = self._before[node]
-        free = [
-            place
-            for place in range(max(0, len(self._sizes) - _CANDIDATES), len(self._sizes))
-            if self._until[place] & ~before == 0
-        ]
-        # The tightest that is large enough, else the largest.
-        place = min(free, key=lambda each: (self._sizes[each] < size, abs(self._sizes[each] - size)), default=None)
-        if place is None:
-            place = len(self._sizes)
-            self._sizes.append(0)
-            self._until.append(0)
+        sizes, until = self._sizes, self._until
+        place, best = len(sizes), -1
+        for each in range(max(0, len(sizes) - _CANDIDATES), len(sizes)):
+            # The tightest that is large enough, else the largest.
+            if until[each] & ~before == 0 and (sizes[each] > best if best < size else size <= sizes[each] < best):
+                place, best = each, sizes[each]
+        if place == len(sizes):
+            sizes.append(0)
+            until.append(0)
         more = max(0, size - self._sizes[place])
         self._sizes[place] += more
         self.numbers += more

@@ -149,16 +149,18 @@ class Node:
     def tensors(self) -> Iterator[Tensor]:
         """The constants in its attributes, not those of inner graphs."""
         for value in self.attributes.values():
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, Tensor):
-                    yield each
+            if isinstance(value, Tensor):
+                yield value
+            elif isinstance(value, list) and value and isinstance(value[0], Tensor):
+                yield from value
 
     def graphs(self) -> Iterator["Graph"]:
         """Its inner graphs."""
         for value in self.attributes.values():
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, Graph):
-                    yield each
+            if isinstance(value, Graph):
+                yield value
+            elif isinstance(value, list) and value and isinstance(value[0], Graph):
+                yield from value
 
 
 class Graph:

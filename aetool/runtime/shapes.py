@@ -170,6 +170,8 @@ def axes_of(axes: Sequence[int], rank: int) -> list[int]:
 
 def broadcast(*shapes: Shape) -> Shape:
     """NumPy's rule."""
+    if shapes and all(shape == shapes[0] for shape in shapes):  # nearly always
+        return shapes[0]
     rank = max(map(len, shapes), default=0)
     result: list[Side] = []
     for sides in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
