@@ -380,17 +380,16 @@ class _Reader:
             return list(np.frombuffer(value, "<f4").tolist())
         if count_varints(value) > MAX_LIST:
             raise WireError("a longer list than any deployed graph has")
-        return [each for part in varints(value) for each in part.astype(np.int64).tolist()]
+        return _integers(value)
 
     def _tensor(self, message: memoryview) -> Tensor:
         self._budget.left -= _PARTS_OF_A_CONSTANT
         tensor = Tensor()
         for number, value in self._read("constant", message):
             if number == 1:
-                for part in varints(value):
-                    tensor.dims += tuple(part[: MAX_RANK + 1].astype(np.int64).tolist())
-                    if len(tensor.dims) > MAX_RANK:
-                        raise WireError(f"a constant of more than {MAX_RANK} dimensions")
+                if len(tensor.dims) + count_varints(value) > MAX_RANK:
+                    raise WireError(f"a constant of more than {MAX_RANK} dimensions")
+                tensor.dims += tuple(_integers(value))
             elif number == 2:
                 tensor.data_type = value
             elif number == 8:
@@ -439,6 +438,12 @@ _PARTS_OF_A_CONSTANT = 4
 _ONE = (2, 3, 4, 5, 6)
 _HELD = range(2, 12)
 _DEFAULTS: dict[int, Any] = {2: [0.0], 3: [0], 4: [b""], 7: [], 8: [], 9: [], 10: [], 11: []}
+
+
+def _integers(value: "int | memoryview") -> list[int]:
+    if isinstance(value, int):  # nearly always
+        return [signed(value)]
+    return [number for part in varints(value) for number in part.astype(np.int64).tolist()]
 
 
 def _text(value: memoryview) -> str:
