@@ -14,6 +14,10 @@ from aetool.runtime.workspaces import workspace
 
 TOTAL = 16
 """Times as many numbers in all as may be held at one time."""
+_IMAGE = 4
+"""Axes: rows, channels, height, width."""
+_BLOCK = 16
+"""Channels that onnxruntime lays side by side: one takes as much as sixteen."""
 _COPIES = 2
 """Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as a constant."""
 MAX_STEPS = 1_000_000
@@ -37,10 +41,11 @@ def numbers_held(graph: Graph, row: Sequence[int], most: int, kept: Iterable[str
             rows, more than `most` numbers, or TOTAL times as many in all; the message names the node.
     """
     values = {graph.inputs[0]: Value((Rows(1), *row), FLOAT)} if graph.inputs else {}
-    constants = {tensor.name for tensor in graph.constants}
-    for name in graph.inputs[1:]:  # before IR 4 the constants are inputs too
-        if name not in constants:
+    constants = {tensor.name: tensor for tensor in graph.constants}
+    for name, sides in zip(graph.inputs[1:], graph.input_shapes[1:], strict=True):
+        if name not in constants:  # before IR 4 the constants are inputs too
             raise BoundError(f"a second input {name!r}")
+        _require_true(name, sides, _constant(constants[name]))
     return _Counter(most).count(graph, values, times=1, kept=kept).numbers
 
 
@@ -54,23 +59,22 @@ class _Counter:
         self._most = most
         self._given = self._folded = 0
         self._steps = MAX_STEPS
+        self._images = False
+        """Whether there are convolutions, for which onnxruntime lays values out anew."""
 
     def count(
         self, graph: Graph, outer: Mapping[str, Value], times: int, around: int = 0, kept: Iterable[str] = ()
     ) -> _Counted:
         """Count a graph that runs `times` times, while `around` numbers are held outside of it."""
+        self._images = self._images or any(node.operator == "Conv" for node in graph.nodes)
         values = dict(outer)
         for tensor in graph.constants:
             if tensor.name in values:
                 raise BoundError(f"constant {tensor.name!r} stands twice")
             values[tensor.name] = _constant(tensor)
         fixed = {tensor.name for tensor in graph.constants}
-        readers: dict[str, int] = {}
         read = [_names_read(node) for node in graph.nodes]
-        for i, names in enumerate(read):
-            for name in names:
-                readers[name] = readers.get(name, 0) | 1 << i
-        readers |= dict.fromkeys([*graph.outputs, *kept], -1)
+        readers = _readers(read) | dict.fromkeys([*graph.outputs, *kept], -1)
         makers: dict[str, int] = {}
         held = Held()
         for i, node in enumerate(graph.nodes):
@@ -83,7 +87,7 @@ class _Counter:
                 if name in values:
                     raise BoundError(f"{node.title} computes {name!r}, which is there already")
                 values[name], makers[name] = value, i
-                numbers = in_one_row(value.shape)
+                numbers = self._numbers(value.shape)
                 self._given += numbers * times
                 if folded:
                     fixed.add(name)
@@ -94,7 +98,9 @@ class _Counter:
             if inside:
                 held.hold(inside, 0)
                 self._require_few(node, (inside,), around + held.numbers)
-        self._require_true(graph, values, outer)
+        for name, sides in graph.stated:
+            if name in values and name not in outer:
+                _require_true(name, sides, values[name])
         try:
             return _Counted([values[name] for name in graph.outputs], held.numbers + self._folded)
         except KeyError as error:
@@ -122,6 +128,14 @@ class _Counter:
             raise BoundError(f"{node.title}: {reason}") from error
         return results, inside
 
+    def _numbers(self, shape: Shape) -> int:
+        """That a value takes: of an image also a copy in blocks of channels, of four bytes a number."""
+        numbers = in_one_row(shape)
+        if not self._images or len(shape) != _IMAGE:
+            return numbers
+        channels = in_one_row(shape[1:2])
+        return numbers + in_one_row(shape[:1] + shape[2:]) * -(-channels // _BLOCK) * _BLOCK // 2
+
     def _require_few(self, node: Node, shape: Shape, held: int) -> None:
         most = 0
         for side in shape:
@@ -136,17 +150,6 @@ class _Counter:
                 f"{self._most:,} are allowed, and {self._given:,} be computed in all, "
                 f"{TOTAL * self._most:,} are allowed"
             )
-
-    def _require_true(self, graph: Graph, values: Mapping[str, Value], outer: Mapping[str, Value]) -> None:
-        """What the file states of shapes: onnxruntime believes it, and computes sizes from it."""
-        for name, sides in graph.stated:
-            if name not in values or name in outer:
-                continue
-            shape = values[name].shape
-            if len(sides) != len(shape) or any(
-                side not in (None, found) for side, found in zip(sides, shape, strict=True)
-            ):
-                raise BoundError(f"it states the shape {sides} for {name!r}, which has the shape {stated(shape)}")
 
     def _results(
         self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int, around: int
@@ -201,6 +204,8 @@ class _Counter:
         names = dict(zip(body.inputs, begun + taken, strict=True))
         if len(names) != len(body.inputs) or not names.keys().isdisjoint(values):
             raise ValueError("its inner inputs are there already")
+        for name, sides in zip(body.inputs, body.input_shapes, strict=True):
+            _require_true(name, sides, names[name])
         found = self.count(body, {**values, **names}, times * max(1, in_one_row((count,))), around)
         ended, rows = found.outputs[: len(begun)], found.outputs[len(begun) :]
         if [(value.shape, value.kind) for value in ended] != [(value.shape, value.kind) for value in begun]:
@@ -213,6 +218,24 @@ class _Counter:
         # Rows along other axes than the first are copied in another order.
         copies = sum(in_one_row(value.shape) for value in (*given, *results))
         return results, found.numbers + copies
+
+
+def _readers(read: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Name -> the nodes that read it, one bit each."""
+    readers: dict[str, int] = {}
+    for i, names in enumerate(read):
+        for name in names:
+            readers[name] = readers.get(name, 0) | 1 << i
+    return readers
+
+
+def _require_true(name: str, sides: Sequence[int | None] | None, value: Value) -> None:
+    """What the file states of a shape: onnxruntime believes it, and computes sizes from it."""
+    if sides is not None and (
+        len(sides) != len(value.shape)
+        or any(side not in (None, found) for side, found in zip(sides, value.shape, strict=True))
+    ):
+        raise BoundError(f"it states the shape {sides} for {name!r}, which has the shape {stated(value.shape)}")
 
 
 def _names_read(node: Node) -> list[str]:

@@ -71,6 +71,11 @@ def _copies(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
     return in_one_row(shape_of(inputs, 0)) + sum(map(in_one_row, outputs))
 
 
+def _points(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
+    """GridSample: for each point of its output the places and weights around it."""
+    return 16 * in_one_row(shape_of(inputs, 1)[:-1])
+
+
 _REDUCED = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("ConvInteger",), _columns(1)),
@@ -79,6 +84,7 @@ _RULES: dict[str, _Rule] = {
     "ConvTranspose": _columns_transposed,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _gates),
     "Einsum": _terms,
+    "GridSample": _points,
     **{f"Reduce{how}": _copies for how in _REDUCED.split()},
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "TopK", "LRN", "Resize"), _copies),
 }

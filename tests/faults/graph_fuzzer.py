@@ -144,6 +144,8 @@ def _enlarged(graph, name, rank, random):
     """The same many times, so that what an operator takes for itself shows."""
     repeats = np.ones(rank, np.int64)
     repeats[random.integers(rank)] = random.choice([20, 500, 8000, 50_000])
+    if random.random() < 0.4:
+        repeats[random.integers(rank)] = random.choice([2, 20, 100])
     return graph.node("Tile", [name, graph.constant(repeats)])
 
 

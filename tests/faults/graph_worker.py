@@ -13,7 +13,7 @@ from aetool.errors import BundleError
 from aetool.runtime.admission import refusal
 from aetool.runtime.bounds import _Counter
 from aetool.runtime.inner_values import with_outputs
-from aetool.runtime.model_proto import read_model
+from aetool.runtime.model_proto import NUMPY, read_model
 from aetool.runtime.providers import PROVIDERS
 from aetool.runtime.session import open_session
 from aetool.runtime.shapes import Rows, Value
@@ -95,6 +95,8 @@ def other_shapes(content, graph, found):
         return ""
     for name, result in zip(names, results, strict=True):
         value = found[name]
+        if value.kind and np.dtype(NUMPY.get(value.kind, "O")) != result.dtype:
+            return f"wrong: {name} is of {result.dtype}, computed {value.kind}"
         shape = tuple(side.times * 5 if isinstance(side, Rows) else side for side in value.shape)
         if shape != np.shape(result):
             return f"wrong: {name} is {np.shape(result)}, computed {value.shape}"

@@ -102,6 +102,7 @@ SAMPLES = {
         sample([IMAGE, f(5, 4, 3, 3)], pads=[1, 1, 1, 1], strides=[2, 2]),
         sample([IMAGE, f(4, 1, 2, 2), f(4)], group=4, dilations=[2, 2]),
         sample([IMAGE, f(5, 4, 3, 3)], auto_pad="SAME_LOWER", strides=[4, 4]),
+        sample([f(1, 1, 6, 6), f(1, 1, 3, 3)]),
     ],
     "ConvInteger": [sample([np.ones((1, 2, 5, 5), U8), np.ones((3, 2, 2, 2), U8)])],
     "QLinearConv": [
