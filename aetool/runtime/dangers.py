@@ -31,6 +31,12 @@ def danger(node: Node, inputs: Inputs) -> str | None:
 
 
 _MAY_BE_LEFT_OUT = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "QuantizeLinear"), (2,)),
+    **{f"Reduce{how}": (1,) for how in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")},
+    **dict.fromkeys(("MatMulInteger", "ConvInteger"), (2, 3)),
+    "ReduceSumSquare": (1,),
+    "DequantizeLinear": (2,),
+    "QLinearConv": (8,),
     "Clip": (1, 2),
     "Dropout": (1, 2),
     "Pad": (2, 3),
@@ -111,7 +117,7 @@ DANGERS = (
     Danger(
         frozenset(),
         _left_out,
-        "leaves out an input that it needs: onnxruntime reads it nonetheless (Max, Min, Sum, Mean: SIGSEGV)",
+        "leaves out an input that it needs: onnxruntime reads it nonetheless (Max, Min, Sum, Mean, LayerNormalization: SIGSEGV)",
     ),
     Danger(
         frozenset(_QUANTISED),

@@ -352,6 +352,10 @@ TRICKS: dict[str, tuple[Change, str]] = {
         f"{how} with an input left out": (also(node(how, "features -")), "leaves out an input that it needs")
         for how in ("Max", "Min", "Sum", "Mean", "Concat", "Add")
     },
+    "LayerNormalization with its bias named nothing": (
+        also(node("LayerNormalization", "features w -"), w=np.ones(FEATURES, "f4")),
+        "leaves out an input that it needs",
+    ),
     "a GRU without a step": (
         also(
             node("GRU", "x w r", hidden_size=1),
