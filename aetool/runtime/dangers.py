@@ -117,7 +117,8 @@ DANGERS = (
     Danger(
         frozenset(),
         _left_out,
-        "leaves out an input that it needs: onnxruntime reads it nonetheless (Max, Min, Sum, Mean, LayerNormalization: SIGSEGV)",
+        "leaves out an input that it needs: onnxruntime reads it nonetheless, and dies by SIGSEGV "
+        "(Max, Min, Sum, Mean, LayerNormalization)",
     ),
     Danger(
         frozenset(_QUANTISED),
