@@ -35,7 +35,8 @@ wheel-test: $(STAMP)
 
 # The long versions of tests/faults: `make test` runs the same tests on fewer files, kills and calls.
 fuzz: $(STAMP)
-	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_mutations.py tests/faults/test_random_inputs.py
+	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_mutations.py tests/faults/test_random_inputs.py \
+		tests/faults/test_graph_fuzz.py
 
 soak: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \

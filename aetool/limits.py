@@ -15,7 +15,8 @@ class Limits(NamedTuple):
     depth: int = 8
     """Of graphs within graphs."""
     numbers_per_row: int = 48 << 20
-    """That the values between a graph's nodes hold at one time for one row, 192 MiB in float32."""
+    """That the values between a graph's nodes hold at one time for one row, in whatever order the nodes run, with
+    the workspace of their operators: 192 MiB in float32. For n rows, n times as many."""
     hard_links: bool = False
     """Whether files may have other names, outside of the bundle: some package managers install by such links."""
     symbolic_links: bool = False

@@ -1,19 +1,28 @@
 """How many numbers the nodes of a graph give for some rows, counted from shapes before anything runs."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from aetool.runtime.model_proto import Graph, Node, Tensor
-from aetool.runtime.shape_contents import MAX_NUMBERS, content_of_node
+from aetool.runtime.dangers import danger
+from aetool.runtime.element_types import types_of_outputs
+from aetool.runtime.held import Held
+from aetool.runtime.model_proto import FLOAT, INT64, MAX_RANK, Graph, Node, Tensor
+from aetool.runtime.shape_contents import MAX_NUMBERS, content_of_node, exactly
 from aetool.runtime.shape_rules import RULES
-from aetool.runtime.shapes import Inputs, Shape, Value, axis_of
+from aetool.runtime.shapes import Inputs, Rows, Shape, Value, axis_of, in_one_row, product, stated
+from aetool.runtime.workspaces import workspace
 
-MAX_RANK = 16
 TOTAL = 16
 """Times as many numbers in all as may be held at one time."""
-_REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError)
+_IMAGE = 4
+"""Axes: rows, channels, height, width."""
+_BLOCK = 16
+"""Channels that onnxruntime lays side by side: one takes as much as sixteen."""
+_COPIES = 2
+"""Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as a constant."""
+MAX_STEPS = 1_000_000
+"""Numbers, inputs and outputs that the check itself looks at: some seconds."""
+_REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, AttributeError)
 """What a shape rule, numpy or Python's own arithmetic raise for what an operator does not allow."""
 
 
@@ -21,146 +30,238 @@ class BoundError(ValueError):
     """A graph whose values cannot be bounded, or are too many."""
 
 
-def numbers_held(graph: Graph, input_shape: Shape, most: int) -> int:
-    """The most numbers that are held at one time where the graph's one input has `input_shape`.
+def numbers_held(graph: Graph, row: Sequence[int], most: int, kept: Iterable[str] = ()) -> int:
+    """The most numbers that are held at one time where the graph's one input has one row of shape `row`.
 
-    Nodes run in the order of the file, a value is let go after its last use, and what follows from constants
-    alone, which onnxruntime computes beforehand, is kept. In another order more may be held at one time: so what
-    all nodes give together is bounded too.
+    For n rows, at most n times as many. Constants that stand in the file do not count; what follows from constants
+    alone, which onnxruntime computes beforehand, is held for ever, as are the outputs and the values `kept`.
 
     Raises:
         BoundError: an operator that aetool does not run, sizes that do not fit together or are computed from the
             rows, more than `most` numbers, or TOTAL times as many in all; the message names the node.
     """
-    counter = _Counter(most)
-    values = {graph.inputs[0]: Value(input_shape)} if graph.inputs else {}
-    constants = {tensor.name for tensor in graph.constants}
-    for name in graph.inputs[1:]:  # before IR 4 the constants are inputs too
-        if name not in constants:
+    values = {graph.inputs[0]: Value((Rows(1), *row), FLOAT)} if graph.inputs else {}
+    constants = {tensor.name: tensor for tensor in graph.constants}
+    for name, sides in zip(graph.inputs[1:], graph.input_shapes[1:], strict=True):
+        if name not in constants:  # before IR 4 the constants are inputs too
             raise BoundError(f"a second input {name!r}")
-    counter.count(graph, values, times=1)
-    return counter.peak
+        _require_true(name, sides, _constant(constants[name]))
+    return _Counter(most).count(graph, values, times=1, kept=kept).numbers
+
+
+class _Counted(NamedTuple):
+    outputs: list[Value]
+    numbers: int
 
 
 class _Counter:
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held = self._given = self.peak = 0
+        self._given = self._folded = 0
+        self._steps = MAX_STEPS
+        self._images = False
+        """Whether there are convolutions, for which onnxruntime lays values out anew."""
 
-    def count(self, graph: Graph, outer: Mapping[str, Value], times: int) -> list[Value]:
-        """Count the numbers of a graph that runs `times` times; its outputs."""
-        values = {**outer, **{tensor.name: _constant(tensor) for tensor in graph.constants}}
+    def count(
+        self, graph: Graph, outer: Mapping[str, Value], times: int, around: int = 0, kept: Iterable[str] = ()
+    ) -> _Counted:
+        """Count a graph that runs `times` times, while `around` numbers are held outside of it."""
+        self._images = self._images or any(node.operator == "Conv" for node in graph.nodes)
+        values = dict(outer)
+        for tensor in graph.constants:
+            if tensor.name in values:
+                raise BoundError(f"constant {tensor.name!r} stands twice")
+            values[tensor.name] = _constant(tensor)
         fixed = {tensor.name for tensor in graph.constants}
-        last = {name: i for i, node in enumerate(graph.nodes) for name in _names_read(node)}
-        last |= dict.fromkeys(graph.outputs, len(graph.nodes))
-        free: dict[int, list[str]] = {}
+        read = [_names_read(node) for node in graph.nodes]
+        readers = _readers(read) | dict.fromkeys([*graph.outputs, *kept], -1)
+        makers: dict[str, int] = {}
+        held = Held()
         for i, node in enumerate(graph.nodes):
-            try:
-                inputs = [values[name] if name else None for name in node.inputs]
-                results = self._results(node, inputs, values, times)
-            except BoundError:
-                raise
-            except _REFUSED as error:
-                reason = f"{error} is not computed before it" if isinstance(error, KeyError) else str(error)
-                raise BoundError(f"{node.title}: {reason}") from error
-            folded = all(name in fixed for name in node.inputs)
+            held.begin({makers[name] for name in read[i] if name in makers})
+            results, inside = self._try(node, values, times, around + held.numbers)
+            folded = fixed.issuperset(read[i])
             for name, value in zip(node.outputs, results, strict=False):
+                if not name:
+                    continue
                 if name in values:
                     raise BoundError(f"{node.title} computes {name!r}, which is there already")
-                self._hold(node, value.shape, times)
-                values[name] = value
+                values[name], makers[name] = value, i
+                numbers = self._numbers(value.shape)
+                self._given += numbers * times
                 if folded:
                     fixed.add(name)
+                    self._folded += _COPIES * numbers
                 else:
-                    free.setdefault(last.get(name, i), []).append(name)
-            for name in free.pop(i, ()):
-                self._held -= math.prod(values[name].shape)
+                    held.hold(numbers, readers.get(name, 0))
+                self._require_few(node, value.shape, around + held.numbers)
+            if inside:
+                held.hold(inside, 0)
+                self._require_few(node, (inside,), around + held.numbers)
+        for name, sides in graph.stated:
+            if name in values and name not in outer:
+                _require_true(name, sides, values[name])
         try:
-            return [values[name] for name in graph.outputs]
+            return _Counted([values[name] for name in graph.outputs], held.numbers + self._folded)
         except KeyError as error:
             raise BoundError(f"the output {error} is not computed") from error
 
-    def _hold(self, node: Node, shape: Shape, times: int) -> None:
-        if len(shape) > MAX_RANK or min(shape, default=0) < 0:
-            raise BoundError(f"{node.title} gives the shape {shape}")
-        numbers = math.prod(shape)
-        self._held += numbers
-        self._given += numbers * times
-        self.peak = max(self.peak, self._held)
-        if self._held > self._most or self._given > TOTAL * self._most:
+    def _try(self, node: Node, values: Mapping[str, Value], times: int, around: int) -> tuple[list[Value], int]:
+        """The results of a node, each of a shape that may be, and what it holds for itself."""
+        try:
+            inputs = [values[name] if name else None for name in node.inputs]
+            self._steps -= 1 + len(inputs) + len(node.outputs)
+            if self._steps < 0:
+                raise BoundError("it takes too many steps to follow its sizes")
+            if (reason := danger(node, inputs)) is not None:
+                raise BoundError(f"{node.title} {reason}")
+            results, inside = self._results(node, inputs, values, times, around)
+            if len(results) < len([name for name in node.outputs if name]):
+                raise BoundError(f"{node.title} has more outputs than its operator")
+            for value in results:
+                product(value.shape)
+                self._steps -= 0 if value.content is None else value.content.size
+        except BoundError:
+            raise
+        except _REFUSED as error:
+            reason = f"{error} is not computed before it" if isinstance(error, KeyError) else str(error)
+            raise BoundError(f"{node.title}: {reason}") from error
+        return results, inside
+
+    def _numbers(self, shape: Shape) -> int:
+        """That a value takes: of an image also a copy in blocks of channels, of four bytes a number."""
+        numbers = in_one_row(shape)
+        if not self._images or len(shape) != _IMAGE:
+            return numbers
+        channels = in_one_row(shape[1:2])
+        return numbers + in_one_row(shape[:1] + shape[2:]) * -(-channels // _BLOCK) * _BLOCK // 2
+
+    def _require_few(self, node: Node, shape: Shape, held: int) -> None:
+        most = 0
+        for side in shape:
+            number = side.times if isinstance(side, Rows) else side
+            if number < 0 or len(shape) > MAX_RANK:
+                raise BoundError(f"{node.title} gives the shape {stated(shape)}")
+            most = max(most, number)
+        held += self._folded
+        if held > self._most or most > self._most or self._given > TOTAL * self._most:
             raise BoundError(
-                f"{node.title} gives {numbers:,} numbers; {self._held:,} would be held with it, {self._most:,} "
-                f"are allowed, and {self._given:,} be computed in all, {TOTAL * self._most:,} are allowed"
+                f"{node.title} gives {in_one_row(shape):,} numbers; {held:,} would be held with it, "
+                f"{self._most:,} are allowed, and {self._given:,} be computed in all, "
+                f"{TOTAL * self._most:,} are allowed"
             )
 
-    def _results(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
+    def _results(
+        self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int, around: int
+    ) -> tuple[list[Value], int]:
         if node.operator == "Constant":
-            return [_stated(node)]
+            return [_stated(node)], 0
         if node.operator == "If":
-            return self._either(node, inputs, values, times)
+            return self._either(node, inputs, values, times, around)
         if node.operator == "Scan":
-            return self._scanned(node, inputs, values, times)
+            return self._scanned(node, inputs, values, times, around)
         rule = RULES.get(node.operator)
         if rule is None:
             raise BoundError(f"{node.title}: aetool runs no such operator")
         shapes = rule(node, inputs)
-        content = content_of_node(node, inputs, shapes[0]) if len(shapes) == 1 else None
-        return [Value(shapes[0], content), *map(Value, shapes[1:])]
+        kinds = types_of_outputs(node, inputs, len(shapes))
+        content = content_of_node(node, inputs, shapes[0], kinds[0]) if len(shapes) == 1 else None
+        first = Value(shapes[0], kinds[0], content)
+        return [first, *map(Value, shapes[1:], kinds[1:])], workspace(node, inputs, shapes)
 
-    def _either(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
-        asked = inputs[0]
+    def _either(
+        self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int, around: int
+    ) -> tuple[list[Value], int]:
+        (asked,) = inputs
         branches = [node.attributes["then_branch"], node.attributes["else_branch"]]
-        found = [self.count(branch, values, times) for branch in branches]
+        if any(branch.inputs for branch in branches):
+            raise ValueError("its branches have inputs")
+        found = [self.count(branch, values, times, around) for branch in branches]
+        inside = max(each.numbers for each in found)
         if asked is not None and asked.content is not None:
-            return found[0 if asked.content.all() else 1]
-        if [value.shape for value in found[0]] != [value.shape for value in found[1]]:
+            return found[0 if asked.content.all() else 1].outputs, inside
+        if [value.shape for value in found[0].outputs] != [value.shape for value in found[1].outputs]:
             raise ValueError("its branches give different shapes")
-        return [Value(value.shape) for value in found[0]]
+        pairs = zip(found[0].outputs, found[1].outputs, strict=True)
+        return [Value(one.shape, one.kind if one.kind == other.kind else 0) for one, other in pairs], inside
 
-    def _scanned(self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int) -> list[Value]:
+    def _scanned(
+        self, node: Node, inputs: Inputs, values: Mapping[str, Value], times: int, around: int
+    ) -> tuple[list[Value], int]:
         body, scanned = node.attributes["body"], node.attributes["num_scan_inputs"]
-        states, rows = inputs[: len(inputs) - scanned], inputs[len(inputs) - scanned :]
+        if not 1 <= scanned <= len(inputs) or any(value is None for value in inputs):
+            raise ValueError("it scans what is not there")
+        known = [value for value in inputs if value is not None]
+        states, given = known[: len(known) - scanned], known[len(known) - scanned :]
         axes = node.attributes.get("scan_input_axes") or [0] * scanned
-        taken, steps = [], 1
-        for value, axis in zip(rows, axes, strict=True):
-            assert value is not None
+        taken, steps = [], set()
+        for value, axis in zip(given, axes, strict=True):
             place = axis_of(axis, len(value.shape))
-            steps = max(steps, value.shape[place])
-            taken.append(Value(value.shape[:place] + value.shape[place + 1 :]))
-        begun = [Value(value.shape) for value in states if value is not None]
+            steps.add(value.shape[place])
+            taken.append(Value(value.shape[:place] + value.shape[place + 1 :], value.kind))
+        (count,) = steps
+        begun = [Value(value.shape, value.kind) for value in states]
         names = dict(zip(body.inputs, begun + taken, strict=True))
-        found = self.count(body, {**values, **names}, times * steps)
-        if [value.shape for value in found[: len(begun)]] != [value.shape for value in begun]:
+        if len(names) != len(body.inputs) or not names.keys().isdisjoint(values):
+            raise ValueError("its inner inputs are there already")
+        for name, sides in zip(body.inputs, body.input_shapes, strict=True):
+            _require_true(name, sides, names[name])
+        found = self.count(body, {**values, **names}, times * max(1, in_one_row((count,))), around)
+        ended, rows = found.outputs[: len(begun)], found.outputs[len(begun) :]
+        if [(value.shape, value.kind) for value in ended] != [(value.shape, value.kind) for value in begun]:
             raise ValueError("its state changes shape")
-        given = node.attributes.get("scan_output_axes") or [0] * (len(found) - len(begun))
-        results = [Value(value.shape) for value in found[: len(begun)]]
-        for value, axis in zip(found[len(begun) :], given, strict=True):
+        given_axes = node.attributes.get("scan_output_axes") or [0] * len(rows)
+        results = [Value(value.shape, value.kind) for value in ended]
+        for value, axis in zip(rows, given_axes, strict=True):
             place = axis_of(axis, len(value.shape) + 1)
-            results.append(Value((*value.shape[:place], steps, *value.shape[place:])))
-        return results
+            results.append(Value((*value.shape[:place], count, *value.shape[place:]), value.kind))
+        # Rows along other axes than the first are copied in another order.
+        copies = sum(in_one_row(value.shape) for value in (*given, *results))
+        return results, found.numbers + copies
 
 
-def _names_read(node: Node) -> Iterator[str]:
+def _readers(read: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Name -> the nodes that read it, one bit each."""
+    readers: dict[str, int] = {}
+    for i, names in enumerate(read):
+        for name in names:
+            readers[name] = readers.get(name, 0) | 1 << i
+    return readers
+
+
+def _require_true(name: str, sides: Sequence[int | None] | None, value: Value) -> None:
+    """What the file states of a shape: onnxruntime believes it, and computes sizes from it."""
+    if sides is not None and (
+        len(sides) != len(value.shape)
+        or any(side not in (None, found) for side, found in zip(sides, value.shape, strict=True))
+    ):
+        raise BoundError(f"it states the shape {sides} for {name!r}, which has the shape {stated(value.shape)}")
+
+
+def _names_read(node: Node) -> list[str]:
     """The values that a node reads, and those that its inner graphs name: they may be outer ones."""
-    yield from node.inputs
+    names = [name for name in node.inputs if name]
     for inner in node.graphs():
-        yield from inner.outputs
+        names += inner.outputs
         for each in inner.nodes:
-            yield from _names_read(each)
+            names += _names_read(each)
+    return names
 
 
 def _constant(tensor: Tensor) -> Value:
-    few = math.prod(tensor.dims) <= MAX_NUMBERS
-    numbers = tensor.numbers() if few else None
-    return Value(tensor.dims, None if numbers is None else numbers.reshape(tensor.dims))
+    numbers = tensor.exact(MAX_NUMBERS)
+    return Value(tensor.dims, tensor.data_type, None if numbers is None else exactly(numbers, tensor.dims), tensor)
 
 
 def _stated(node: Node) -> Value:
-    for name, value in node.attributes.items():
-        if isinstance(value, Tensor):
-            return _constant(value)
-        if name in ("value_int", "value_ints"):
-            return Value(np.shape(value), np.array(value, np.int64))
-        if name in ("value_float", "value_floats"):
-            return Value(np.shape(value), np.array(value, np.float32))
+    (name,) = node.attributes
+    value = node.attributes[name]
+    if isinstance(value, Tensor):
+        return _constant(value)
+    numbers = value if isinstance(value, list) else [value]
+    shape = (len(numbers),) if isinstance(value, list) else ()
+    if name in ("value_int", "value_ints"):
+        return Value(shape, INT64, exactly(numbers, shape) if len(numbers) <= MAX_NUMBERS else None)
+    if name in ("value_float", "value_floats"):
+        return Value(shape, FLOAT)
     raise ValueError("it states no numbers")

@@ -75,6 +75,8 @@ class Opener:
         self._threads, self._settings, self._limits = intra_op_num_threads, settings, limits
         self.tried: dict[str, Any] = {}
         """Sessions that showed that a provider works; they wait for the first use of their graph."""
+        self._let_in: set[str] = set()
+        """Graphs that were checked: the same bytes each time, by their hash."""
         self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
@@ -173,8 +175,10 @@ class Opener:
     def _model(self, name: str) -> bytes:
         """The graph's file, unchanged since it was published and let in."""
         model = self.bundle.graph(name, self.precision)
-        if self._limits is not None:
-            require_admissible(model, self.row_shape(name), self._limits, self.where(name))
+        if self._limits is not None and name not in self._let_in:
+            kept = self._inner_values(name)
+            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept)
+            self._let_in.add(name)
         return model
 
     def _inner_values(self, name: str) -> tuple[str, ...]:

@@ -5,17 +5,33 @@ onnxruntime is asked to make room for it. A rule that meets what its operator do
 TypeError, IndexError or KeyError.
 """
 
-import math
-
-import numpy as np
-
-from aetool.runtime.model_proto import Node
-from aetool.runtime.shapes import Inputs, Rule, Shape, axis_of, broadcast, content_of, integers, shape_of
+from aetool.runtime.model_proto import INT32, INT64, Node
+from aetool.runtime.scaled_shapes import resized
+from aetool.runtime.shapes import (
+    Inputs,
+    Rows,
+    Rule,
+    Shape,
+    Side,
+    added,
+    axes_of,
+    axis_of,
+    broadcast,
+    flag,
+    given,
+    integers,
+    product,
+    quotient,
+    shape_of,
+    sizes,
+    stated,
+    whole,
+)
 from aetool.runtime.window_shapes import conv_transposed, convolved, pooled
 
 
 def _first(node: Node, inputs: Inputs) -> list[Shape]:
-    return [shape_of(inputs, 0)] * max(1, len(node.outputs))
+    return [shape_of(inputs, 0)] * (2 if node.operator == "Dropout" else 1)
 
 
 def _all_broadcast(node: Node, inputs: Inputs) -> list[Shape]:
@@ -32,13 +48,13 @@ def _matmul(a: int = 0, b: int = 1) -> Rule:
         if not left or not right:
             raise ValueError("a scalar has no rows")
         wide_left, wide_right = left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1)
-        if node.attributes.get("transA"):
+        if flag(node, "transA"):
             wide_left = (*wide_left[:-2], wide_left[-1], wide_left[-2])
-        if node.attributes.get("transB"):
+        if flag(node, "transB"):
             wide_right = (*wide_right[:-2], wide_right[-1], wide_right[-2])
         if wide_left[-1] != wide_right[-2]:
-            raise ValueError(f"{left} and {right} cannot be multiplied")
-        result: Shape = broadcast(wide_left[:-2], wide_right[:-2])
+            raise ValueError(f"{stated(left)} and {stated(right)} cannot be multiplied")
+        result = broadcast(wide_left[:-2], wide_right[:-2])
         result += wide_left[-2:-1] if len(left) > 1 else ()
         return [result + (wide_right[-1:] if len(right) > 1 else ())]
 
@@ -47,7 +63,7 @@ def _matmul(a: int = 0, b: int = 1) -> Rule:
 
 def _matmul_n_bits(node: Node, inputs: Inputs) -> list[Shape]:
     """com.microsoft.MatMulNBits: N columns, each packed in a row of the second input."""
-    columns, *_ = shape_of(inputs, 1)
+    columns = shape_of(inputs, 1)[0]
     if columns != node.attributes["N"]:
         raise ValueError(f"N {node.attributes['N']} of {columns} packed columns")
     return [(*shape_of(inputs, 0)[:-1], columns)]
@@ -61,11 +77,11 @@ def _reduced(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axes = integers(inputs, 1, node, "axes")
     if not axes:
-        if node.attributes.get("noop_with_empty_axes"):
+        if flag(node, "noop_with_empty_axes"):
             return [shape]
         axes = list(range(len(shape)))
-    gone = {axis_of(axis, len(shape)) for axis in axes}
-    if node.attributes.get("keepdims", 1):
+    gone = axes_of(axes, len(shape))
+    if flag(node, "keepdims", 1):
         return [tuple(1 if i in gone else side for i, side in enumerate(shape))]
     return [tuple(side for i, side in enumerate(shape) if i not in gone)]
 
@@ -73,7 +89,7 @@ def _reduced(node: Node, inputs: Inputs) -> list[Shape]:
 def _arg_reduced(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axis = axis_of(node.attributes.get("axis", 0), len(shape))
-    return [shape[:axis] + ((1,) if node.attributes.get("keepdims", 1) else ()) + shape[axis + 1 :]]
+    return [shape[:axis] + ((1,) if flag(node, "keepdims", 1) else ()) + shape[axis + 1 :]]
 
 
 def _global_pool(node: Node, inputs: Inputs) -> list[Shape]:
@@ -91,16 +107,16 @@ def _scalar(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _reshape(node: Node, inputs: Inputs) -> list[Shape]:
-    shape, wanted = shape_of(inputs, 0), integers(inputs, 1, node, "shape")
+    shape, wanted = shape_of(inputs, 0), sizes(inputs, 1, node, "shape")
     if wanted is None:
         raise ValueError("no shape is given")
-    if not node.attributes.get("allowzero"):
+    if not flag(node, "allowzero"):
         wanted = [shape[i] if side == 0 else side for i, side in enumerate(wanted)]
-    known = math.prod(side for side in wanted if side != -1)
-    if -1 in wanted:
-        wanted[wanted.index(-1)] = math.prod(shape) // known if known else 0
-    if math.prod(wanted) != math.prod(shape) or min(wanted, default=0) < 0:
-        raise ValueError(f"{shape} cannot take the shape {wanted}")
+    if wanted.count(-1) == 1:
+        free = wanted.index(-1)
+        wanted[free] = quotient(product(shape), product(wanted[:free] + wanted[free + 1 :]))
+    if product(wanted) != product(shape):
+        raise ValueError(f"{stated(shape)} cannot take the shape {stated(tuple(wanted))}")
     return [tuple(wanted)]
 
 
@@ -108,26 +124,27 @@ def _flatten(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axis = node.attributes.get("axis", 1)
     axis = axis + len(shape) if axis < 0 else axis
-    return [(math.prod(shape[:axis]), math.prod(shape[axis:]))]
+    if not 0 <= axis <= len(shape):
+        raise ValueError(f"axis {axis} of {len(shape)}")
+    return [(product(shape[:axis]), product(shape[axis:]))]
 
 
 def _squeeze(node: Node, inputs: Inputs) -> list[Shape]:
     shape, axes = shape_of(inputs, 0), integers(inputs, 1, node, "axes")
-    gone = (
-        {i for i, side in enumerate(shape) if side == 1}
-        if axes is None
-        else {axis_of(axis, len(shape)) for axis in axes}
-    )
+    if not axes:  # onnxruntime takes an empty list for none
+        axes = [i for i, side in enumerate(shape) if side == 1]
+        if any(isinstance(side, Rows) for side in shape):
+            raise ValueError("which axes go depends on the number of rows; name them")
+    gone = axes_of(axes, len(shape))
     if any(shape[i] != 1 for i in gone):
-        raise ValueError(f"{shape} has more than one place on the axes {sorted(gone)}")
+        raise ValueError(f"{stated(shape)} has more than one place on the axes {gone}")
     return [tuple(side for i, side in enumerate(shape) if i not in gone)]
 
 
 def _unsqueeze(node: Node, inputs: Inputs) -> list[Shape]:
     shape, axes = shape_of(inputs, 0), integers(inputs, 1, node, "axes") or []
-    rank = len(shape) + len(axes)
     result = list(shape)
-    for axis in sorted({axis_of(axis, rank) for axis in axes}):
+    for axis in sorted(axes_of(axes, len(shape) + len(axes))):
         result.insert(axis, 1)
     return [tuple(result)]
 
@@ -144,34 +161,44 @@ def _concat(node: Node, inputs: Inputs) -> list[Shape]:
     shapes = [shape_of(inputs, i) for i in range(len(inputs))]
     axis = axis_of(node.attributes["axis"], len(shapes[0]))
     if len({(*shape[:axis], None, *shape[axis + 1 :]) for shape in shapes}) != 1:
-        raise ValueError(f"shapes {shapes} differ beside axis {axis}")
-    return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
+        raise ValueError(f"shapes {list(map(stated, shapes[:9]))} differ beside axis {axis}")
+    return [(*shapes[0][:axis], added([shape[axis] for shape in shapes]), *shapes[0][axis + 1 :])]
 
 
 def _split(node: Node, inputs: Inputs) -> list[Shape]:
     shape = shape_of(inputs, 0)
     axis = axis_of(node.attributes.get("axis", 0), len(shape))
-    sizes = integers(inputs, 1, node, "split")
-    if sizes is None:
-        parts = node.attributes.get("num_outputs", len(node.outputs))
-        size = -(-shape[axis] // parts)
-        sizes = [min(size, shape[axis] - i * size) for i in range(parts)]
-    if sum(sizes) != shape[axis] or min(sizes, default=0) < 0:
-        raise ValueError(f"parts {sizes} of {shape[axis]}")
-    return [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    side, parts = whole(shape[axis]), integers(inputs, 1, node, "split")
+    if parts is None:
+        count = node.attributes.get("num_outputs", len(node.outputs))
+        if count != len(node.outputs):
+            raise ValueError(f"{count:,} parts of {len(node.outputs)} outputs")
+        size = -(-side // count)
+        parts = [min(size, side - i * size) for i in range(count)]
+    if len(parts) != len(node.outputs) or sum(parts) != side or min(parts) < 0:
+        raise ValueError(f"parts {parts[:9]} of {side}")
+    return [(*shape[:axis], size, *shape[axis + 1 :]) for size in parts]
 
 
 def _sliced(node: Node, inputs: Inputs) -> list[Shape]:
     shape = list(shape_of(inputs, 0))
-    starts, ends = integers(inputs, 1, node, "starts"), integers(inputs, 2, node, "ends")
+    starts, ends = sizes(inputs, 1, node, "starts"), sizes(inputs, 2, node, "ends")
     if starts is None or ends is None:
         raise ValueError("no starts or ends")
-    axes = integers(inputs, 3, node, "axes") or list(range(len(starts)))
+    axes = axes_of(integers(inputs, 3, node, "axes") or range(len(starts)), len(shape))
     steps = integers(inputs, 4, node, "steps") or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        side = axis_of(axis, len(shape))
-        shape[side] = len(range(*slice(start, end, step).indices(shape[side])))
+        side = shape[axis]
+        if isinstance(side, Rows):  # all of them, or how many depends on how many there are
+            if start != 0 or step != 1 or (end != side and whole(end) < _TO_THE_END):
+                raise ValueError("it takes a part of the rows")
+        else:
+            shape[axis] = len(range(*slice(whole(start), whole(end), step).indices(side)))
     return [tuple(shape)]
+
+
+_TO_THE_END = 2**31 - 1
+"""What exporters write; more rows than there ever are."""
 
 
 def _gather(node: Node, inputs: Inputs) -> list[Shape]:
@@ -181,8 +208,11 @@ def _gather(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _gather_nd(node: Node, inputs: Inputs) -> list[Shape]:
-    indices = shape_of(inputs, 1)
-    return [indices[:-1] + shape_of(inputs, 0)[node.attributes.get("batch_dims", 0) + indices[-1] :]]
+    shape, indices, batch = shape_of(inputs, 0), shape_of(inputs, 1), node.attributes.get("batch_dims", 0)
+    place = batch + whole(indices[-1])
+    if not 0 <= batch < len(indices) or place > len(shape) or shape[:batch] != indices[:batch]:
+        raise ValueError(f"places {stated(indices)} of {stated(shape)}")
+    return [indices[:-1] + shape[place:]]
 
 
 def _second(node: Node, inputs: Inputs) -> list[Shape]:
@@ -190,32 +220,38 @@ def _second(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _expand(node: Node, inputs: Inputs) -> list[Shape]:
-    return [broadcast(shape_of(inputs, 0), tuple(integers(inputs, 1, node, "") or ()))]
+    return [broadcast(shape_of(inputs, 0), tuple(sizes(inputs, 1, node, "") or ()))]
 
 
 def _tile(node: Node, inputs: Inputs) -> list[Shape]:
-    repeats = integers(inputs, 1, node, "")
-    return [tuple(a * b for a, b in zip(shape_of(inputs, 0), repeats or (), strict=True))]
+    repeats = sizes(inputs, 1, node, "") or ()
+    return [tuple(product(pair) for pair in zip(shape_of(inputs, 0), repeats, strict=True))]
 
 
 def _pad(node: Node, inputs: Inputs) -> list[Shape]:
     shape = list(shape_of(inputs, 0))
     pads = integers(inputs, 1, node, "pads") or []
-    axes = integers(inputs, 3, node, "") or list(range(len(shape)))
+    axes = axes_of(integers(inputs, 3, node, "") or range(len(shape)), len(shape))
     if len(pads) != 2 * len(axes):
         raise ValueError(f"{len(pads)} pads of {len(axes)} axes")
     for i, axis in enumerate(axes):
-        shape[axis_of(axis, len(shape))] += pads[i] + pads[i + len(axes)]
+        before, after = pads[i], pads[i + len(axes)]
+        if before or after:
+            shape[axis] = whole(shape[axis]) + before + after
     return [tuple(shape)]
 
 
 def _constant_of_shape(node: Node, inputs: Inputs) -> list[Shape]:
-    return [tuple(integers(inputs, 0, node, "") or ())]
+    return [tuple(sizes(inputs, 0, node, "") or ())]
 
 
 def _ranged(node: Node, inputs: Inputs) -> list[Shape]:
-    start, limit, step = (float(np.asarray(content_of(inputs, i)).reshape(())) for i in range(3))
-    return [(max(0, math.ceil((limit - start) / step)),)]
+    if given(inputs, 0).kind not in (INT32, INT64):
+        raise ValueError("the size of its output depends on how its numbers are rounded")
+    start, limit, step = ((sizes(inputs, i, node, "") or [])[0] for i in range(3))
+    if start == 0 and step == 1 and isinstance(limit, Rows):
+        return [(limit,)]
+    return [(len(range(whole(start), whole(limit), whole(step))),)]
 
 
 def _one_hot(node: Node, inputs: Inputs) -> list[Shape]:
@@ -227,48 +263,29 @@ def _one_hot(node: Node, inputs: Inputs) -> list[Shape]:
 def _top_k(node: Node, inputs: Inputs) -> list[Shape]:
     shape, k = shape_of(inputs, 0), integers(inputs, 1, node, "k")
     axis = axis_of(node.attributes.get("axis", -1), len(shape))
-    return [(*shape[:axis], min((k or [])[0], shape[axis]), *shape[axis + 1 :])] * 2
+    taken = (k or [])[0]
+    if not 0 <= taken <= whole(shape[axis]):
+        raise ValueError(f"the first {taken} of {whole(shape[axis])}")
+    return [(*shape[:axis], taken, *shape[axis + 1 :])] * 2
 
 
 def _depth_to_space(node: Node, inputs: Inputs) -> list[Shape]:
     n, c, h, w = shape_of(inputs, 0)
     size = node.attributes["blocksize"]
-    if c % size**2:
-        raise ValueError(f"{c} channels in blocks of {size}")
-    return [(n, c // size**2, h * size, w * size)]
+    return [(n, quotient(whole(c), size**2), whole(h) * size, whole(w) * size)]
 
 
 def _space_to_depth(node: Node, inputs: Inputs) -> list[Shape]:
     n, c, h, w = shape_of(inputs, 0)
     size = node.attributes["blocksize"]
-    return [(n, c * size**2, h // size, w // size)]
-
-
-def _resize(node: Node, inputs: Inputs) -> list[Shape]:
-    shape = shape_of(inputs, 0)
-    axes = node.attributes.get("axes") or list(range(len(shape)))
-    scales = content_of(inputs, 1 if len(inputs) == 2 else 2)
-    sizes = content_of(inputs, 3)
-    if scales is None or not scales.size:
-        scales = node.attributes.get("scales")
-    policy, result = node.attributes.get("keep_aspect_ratio_policy", b"stretch"), list(shape)
-    if sizes is not None and sizes.size:
-        factors = [float(size) / shape[axis] for size, axis in zip(sizes, axes, strict=True)]
-        if policy != b"stretch":
-            factors = [(min if policy == b"not_larger" else max)(factors)] * len(factors)
-        for axis, size, factor in zip(axes, sizes, factors, strict=True):
-            result[axis] = int(size) if policy == b"stretch" else math.floor(shape[axis] * factor + 0.5)
-    else:
-        for axis, scale in zip(axes, [] if scales is None else scales, strict=True):
-            result[axis] = math.floor(shape[axis] * float(scale))
-    return [tuple(result)]
+    return [(n, whole(c) * size**2, whole(h) // size, whole(w) // size)]
 
 
 def _einsum(node: Node, inputs: Inputs) -> list[Shape]:
-    given, _, wanted = node.attributes["equation"].decode().replace(" ", "").partition("->")
-    sides: dict[str, int] = {}
+    given_terms, _, wanted = node.attributes["equation"].decode().replace(" ", "").partition("->")
+    sides: dict[str, Side] = {}
     ellipsis: list[Shape] = []
-    for i, term in enumerate(given.split(",")):
+    for i, term in enumerate(given_terms.split(",")):
         shape, before = shape_of(inputs, i), term.partition("...")[0]
         letters = term.replace("...", "")
         if "..." in term:
@@ -276,9 +293,9 @@ def _einsum(node: Node, inputs: Inputs) -> list[Shape]:
             ellipsis.append(shape[start:end])
             shape = shape[:start] + shape[end:]
         for letter, side in zip(letters, shape, strict=True):
-            sides[letter] = max(sides.get(letter, 1), side)
+            (sides[letter],) = broadcast((sides.get(letter, 1),), (side,))
     if not wanted:
-        wanted = ("..." if ellipsis else "") + "".join(sorted(c for c in sides if given.count(c) == 1))
+        wanted = ("..." if ellipsis else "") + "".join(sorted(c for c in sides if given_terms.count(c) == 1))
     before, dots, after = wanted.partition("...")
     middle = broadcast(*ellipsis) if dots else ()
     return [(*(sides[c] for c in before), *middle, *(sides[c] for c in after))]
@@ -287,8 +304,8 @@ def _einsum(node: Node, inputs: Inputs) -> list[Shape]:
 def _recurrent(node: Node, inputs: Inputs) -> list[Shape]:
     """LSTM, GRU, RNN: the hidden size is that of the recurrent weights."""
     a, b, _ = shape_of(inputs, 0)
-    directions, _, hidden = shape_of(inputs, 2)
-    if node.attributes.get("layout"):
+    directions, _, hidden = map(whole, shape_of(inputs, 2))
+    if flag(node, "layout"):
         state: Shape = (a, directions, hidden)
         return [(a, b, directions, hidden), state, state]
     state = (directions, b, hidden)
@@ -324,7 +341,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _global_pool),
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), pooled),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
-    **dict.fromkeys(("Resize", "Upsample"), _resize),
+    **dict.fromkeys(("Resize", "Upsample"), resized),
     **dict.fromkeys(("MatMul", "MatMulInteger", "com.microsoft.MatMulIntegerToFloat"), _matmul()),
     **dict.fromkeys(("Gemm", "com.microsoft.DynamicQuantizeMatMul"), _matmul()),
     **dict.fromkeys(("QLinearMatMul", "com.microsoft.QGemm"), _matmul(0, 3)),

@@ -1,38 +1,119 @@
-"""What a shape rule reads: the shapes of a node's inputs, and the numbers of those that sizes are taken from."""
+"""What a shape rule reads: the shapes of a node's inputs, and the numbers of those that sizes are taken from.
 
-from collections.abc import Callable, Sequence
+Every size is an exact integer, or an exact multiple of the number of rows in a batch, whatever that is: what holds
+here holds for every batch. Nothing is rounded, guessed or tried for some numbers of rows.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime.model_proto import Node
+from aetool.runtime.model_proto import Node, Tensor
 
-Shape = tuple[int, ...]
+
+class Rows(NamedTuple):
+    """A multiple of the number of rows."""
+
+    times: int
+
+
+Side = int | Rows
+Shape = tuple[Side, ...]
+Content = NDArray[Any]
+"""Exact integers, as Side, in the shape of their value."""
 
 
 class Value(NamedTuple):
     """What is known of a value between nodes."""
 
     shape: Shape
-    content: NDArray[Any] | None = None
-    """Its numbers, where they follow from constants and shapes, and are few."""
+    kind: int = 0
+    """TensorProto.DataType; 0 for one that nobody follows."""
+    content: Content | None = None
+    """Its integers, where they follow from constants and shapes alone, and are few."""
+    constant: Tensor | None = None
 
 
 Inputs = Sequence[Value | None]
 Rule = Callable[[Node, Inputs], list[Shape]]
 
 
-def shape_of(inputs: Inputs, index: int) -> Shape:
-    """Of an input that must be there."""
+def rows(times: int) -> Side:
+    """So many times the number of rows."""
+    return Rows(times) if times else 0
+
+
+def whole(side: Side) -> int:
+    """A size that is the same for every batch.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(side, Rows):
+        raise ValueError("the size of its output depends on the number of rows in another way than by a factor")
+    return side
+
+
+def product(sides: Iterable[Side]) -> Side:
+    """How many numbers there are.
+
+    Raises:
+        ValueError: more than the number of rows times something.
+    """
+    number, depends = 1, 0
+    for side in sides:
+        depends += isinstance(side, Rows)
+        number *= side.times if isinstance(side, Rows) else side
+    if depends > 1 and number:
+        raise ValueError("its output grows faster than the number of rows")
+    return rows(number) if depends else number
+
+
+def quotient(a: Side, b: Side) -> Side:
+    """Exactly, or not at all.
+
+    Raises:
+        ValueError: it leaves a remainder.
+    """
+    if isinstance(b, Rows):
+        a, b = (a.times, b.times) if isinstance(a, Rows) else (a, 0)
+    number = a.times if isinstance(a, Rows) else a
+    if b == 0 or number % b:
+        raise ValueError(f"{number} cannot be divided by {b}")
+    return rows(number // b) if isinstance(a, Rows) else number // b
+
+
+def added(sides: Sequence[Side]) -> Side:
+    """The sum of sides that all depend on the rows, or that none does."""
+    if any(isinstance(side, Rows) for side in sides):
+        return rows(
+            sum(side.times if isinstance(side, Rows) else 0 if side == 0 else whole(Rows(1)) for side in sides)
+        )
+    return sum(map(whole, sides))
+
+
+def in_one_row(shape: Iterable[Side]) -> int:
+    """How many numbers a value has where there is one row: for n rows, at most n times as many."""
+    return math.prod(side.times if isinstance(side, Rows) else side for side in shape)
+
+
+def given(inputs: Inputs, index: int) -> Value:
+    """An input that must be there."""
     value = inputs[index]
     if value is None:
         raise ValueError(f"input {index} is missing")
-    return value.shape
+    return value
 
 
-def content_of(inputs: Inputs, index: int) -> NDArray[Any] | None:
-    """The numbers of an input that is left out or known.
+def shape_of(inputs: Inputs, index: int) -> Shape:
+    """Of an input that must be there."""
+    return given(inputs, index).shape
+
+
+def content_of(inputs: Inputs, index: int) -> Content | None:
+    """The integers of an input that is left out or known.
 
     Raises:
         ValueError: they depend on the rows, so that the size of the result does.
@@ -43,13 +124,33 @@ def content_of(inputs: Inputs, index: int) -> NDArray[Any] | None:
     return None if value is None else value.content
 
 
-def integers(inputs: Inputs, index: int, node: Node, attribute: str) -> list[int] | None:
-    """A list of integers given as an input, or in older operator sets as an attribute."""
+def sizes(inputs: Inputs, index: int, node: Node, attribute: str) -> list[Side] | None:
+    """A list of sizes given as an input, or in older operator sets as an attribute; None if neither.
+
+    Raises:
+        ValueError: both are given, or one that is not known.
+    """
     found = content_of(inputs, index) if index >= 0 else None
-    if found is not None:
-        return [int(number) for number in np.atleast_1d(found).ravel()]
-    listed = node.attributes.get(attribute)
-    return [listed] if isinstance(listed, int) else listed
+    listed: Any = node.attributes.get(attribute)
+    if found is None:
+        return [listed] if isinstance(listed, int) else listed
+    if listed is not None:
+        raise ValueError(f"{attribute} is given twice")
+    return list(found.ravel())
+
+
+def integers(inputs: Inputs, index: int, node: Node, attribute: str) -> list[int] | None:
+    """The same, of integers that are the same for every batch."""
+    found = sizes(inputs, index, node, attribute)
+    return None if found is None else [whole(side) for side in found]
+
+
+def flag(node: Node, name: str, default: int = 0) -> bool:
+    """An attribute that is 0 or 1: what another number means, operators do not agree on."""
+    value = node.attributes.get(name, default)
+    if value not in (0, 1):
+        raise ValueError(f"{name} {value}, expected 0 or 1")
+    return bool(value)
 
 
 def axis_of(axis: int, rank: int) -> int:
@@ -59,13 +160,28 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % max(rank, 1)
 
 
+def axes_of(axes: Sequence[int], rank: int) -> list[int]:
+    """All of them, none twice."""
+    found = [axis_of(axis, rank) for axis in axes]
+    if len(set(found)) != len(found):
+        raise ValueError(f"axes {list(axes)} of {rank}")
+    return found
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """NumPy's rule."""
+    if shapes and all(shape == shapes[0] for shape in shapes):  # nearly always
+        return shapes[0]
     rank = max(map(len, shapes), default=0)
-    result = []
+    result: list[Side] = []
     for sides in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
         others = set(sides) - {1}
         if len(others) > 1:
-            raise ValueError(f"shapes {shapes} do not fit together")
+            raise ValueError(f"shapes {[stated(shape) for shape in shapes]} do not fit together")
         result.append(others.pop() if others else 1)
     return tuple(result)
+
+
+def stated(shape: Shape) -> list[int | str]:
+    """For messages."""
+    return [f"{side.times} x rows" if isinstance(side, Rows) else side for side in shape]

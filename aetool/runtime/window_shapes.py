@@ -1,7 +1,7 @@
 """Shapes of what slides a window over an image or a series, as the ONNX operator reference defines them."""
 
 from aetool.runtime.model_proto import Node
-from aetool.runtime.shapes import Inputs, Rule, Shape, shape_of
+from aetool.runtime.shapes import Inputs, Rule, Shape, Side, flag, shape_of, whole
 
 
 def convolved(x: int = 0, w: int = 1) -> Rule:
@@ -9,7 +9,7 @@ def convolved(x: int = 0, w: int = 1) -> Rule:
 
     def rule(node: Node, inputs: Inputs) -> list[Shape]:
         weights = shape_of(inputs, w)
-        return [_windows(node, shape_of(inputs, x), weights[2:], weights[0])]
+        return [_windows(node, shape_of(inputs, x), tuple(map(whole, weights[2:])), whole(weights[0]))]
 
     return rule
 
@@ -17,25 +17,31 @@ def convolved(x: int = 0, w: int = 1) -> Rule:
 def pooled(node: Node, inputs: Inputs) -> list[Shape]:
     """Of MaxPool, AveragePool and LpPool."""
     shape = shape_of(inputs, 0)
-    return [_windows(node, shape, tuple(node.attributes["kernel_shape"]), shape[1])] * max(1, len(node.outputs))
+    return [_windows(node, shape, tuple(node.attributes["kernel_shape"]), shape[1])] * (
+        2 if node.operator == "MaxPool" else 1
+    )
 
 
-def _windows(node: Node, shape: Shape, kernel: Shape, channels: int) -> Shape:
+def _windows(node: Node, shape: Shape, kernel: tuple[int, ...], channels: Side) -> Shape:
     rank = len(shape) - 2
     get = node.attributes.get
     strides, dilations = get("strides") or [1] * rank, get("dilations") or [1] * rank
     pads, how = get("pads") or [0] * 2 * rank, get("auto_pad", b"NOTSET")
-    if len(kernel) != rank or min([*strides, *dilations], default=1) < 1 or min(pads, default=0) < 0:
+    listed = {len(kernel), len(strides), len(dilations), len(pads) / 2}
+    if rank < 1 or listed != {rank} or min([*strides, *dilations, *kernel]) < 1 or min(pads) < 0:
         raise ValueError(f"windows {kernel} of {shape}")
+    if how not in _PADDING:
+        raise ValueError(f"auto_pad {how!r}")
     result = []
-    for i, side in enumerate(shape[2:]):
+    for i, side in enumerate(map(whole, shape[2:])):
         if how in (b"SAME_UPPER", b"SAME_LOWER"):
             result.append(-(-side // strides[i]))
             continue
         around = 0 if how == b"VALID" else pads[i] + pads[i + rank]
         free = side + around - (kernel[i] - 1) * dilations[i] - 1
-        steps = -(-free // strides[i]) if get("ceil_mode") else free // strides[i]
-        if get("ceil_mode") and steps * strides[i] >= side + (0 if how == b"VALID" else pads[i]):
+        up = flag(node, "ceil_mode")
+        steps = -(-free // strides[i]) if up else free // strides[i]
+        if up and steps * strides[i] >= side + (0 if how == b"VALID" else pads[i]):
             steps -= 1  # a window must not start in the padding at the end
         result.append(steps + 1)
     return (shape[0], channels, *result)
@@ -45,16 +51,25 @@ def conv_transposed(node: Node, inputs: Inputs) -> list[Shape]:
     """Of ConvTranspose."""
     shape, weights = shape_of(inputs, 0), shape_of(inputs, 1)
     rank, get = len(shape) - 2, node.attributes.get
+    kernel, group = tuple(map(whole, weights[2:])), get("group", 1)
     strides, dilations = get("strides") or [1] * rank, get("dilations") or [1] * rank
     pads, more = get("pads") or [0] * 2 * rank, get("output_padding") or [0] * rank
     stated, how = get("output_shape"), get("auto_pad", b"NOTSET")
+    listed = {len(kernel), len(strides), len(dilations), len(pads) / 2, len(more)}
+    if rank < 1 or listed != {rank} or min([*strides, *dilations, *kernel]) < 1 or min([*pads, *more]) < 0:
+        raise ValueError(f"windows {kernel} of {shape}")
+    if how not in _PADDING or group < 1:
+        raise ValueError(f"auto_pad {how!r}, {group} groups")
     result = []
-    for i, side in enumerate(shape[2:]):
+    for i, side in enumerate(map(whole, shape[2:])):
         if stated:
             result.append(stated[-rank:][i])
         elif how in (b"SAME_UPPER", b"SAME_LOWER"):
             result.append(side * strides[i])
         else:
             around = 0 if how == b"VALID" else pads[i] + pads[i + rank]
-            result.append(strides[i] * (side - 1) + more[i] + (weights[2 + i] - 1) * dilations[i] + 1 - around)
-    return [(shape[0], weights[1] * get("group", 1), *result)]
+            result.append(strides[i] * (side - 1) + more[i] + (kernel[i] - 1) * dilations[i] + 1 - around)
+    return [(shape[0], whole(weights[1]) * group, *result)]
+
+
+_PADDING = (b"NOTSET", b"SAME_UPPER", b"SAME_LOWER", b"VALID")

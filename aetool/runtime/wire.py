@@ -6,9 +6,14 @@ result is fields or a `WireError`, in time and memory proportional to their numb
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTHS = {FIXED64: 8, FIXED32: 4}
 _MAX_VARINT_BYTES = 10
+_PART = 1 << 20
+"""Bytes of packed integers that are spread out at a time: eight times as many are in memory."""
 
 Field = tuple[int, int, "int | memoryview"]
 """Number, wire type, and content: an unsigned integer for VARINT, else the bytes."""
@@ -18,14 +23,27 @@ class WireError(ValueError):
     """Bytes that are no protobuf message."""
 
 
-def fields(message: memoryview) -> Iterator[Field]:
+class Budget:
+    """How many fields may still be read: a byte of a file can cost a hundred in memory, and a microsecond."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+def fields(message: memoryview, budget: Budget | None = None) -> Iterator[Field]:
     """The fields of a message in order; contents are views, nothing is copied.
 
     Raises:
-        WireError: truncated, or not a message.
+        WireError: truncated, not a message, or of more fields than `budget` has left.
     """
     place, end = 0, len(message)
+    budget = budget or Budget(end)
     while place < end:
+        budget.left -= 1
+        if budget.left < 0:
+            raise WireError("more parts than any deployed graph has")
         tag = message[place]
         if tag < 128:  # nearly always, and a call costs as much as the rest
             place += 1
@@ -68,18 +86,41 @@ def field(number: int, content: bytes) -> bytes:
     return header(number, len(content)) + content
 
 
-def varints(content: "int | memoryview") -> list[int]:
-    """The integers of a repeated field, one or packed.
+def count_varints(content: "int | memoryview") -> int:
+    """How many integers a repeated field holds, one or packed: every one ends in a byte below 128."""
+    return 1 if isinstance(content, int) else int(np.count_nonzero(np.frombuffer(content, np.int8) >= 0))
+
+
+def varints(content: "int | memoryview") -> Iterator[NDArray[np.uint64]]:
+    """The integers of a repeated field, one or packed, in parts.
 
     Raises:
         WireError: truncated.
     """
     if isinstance(content, int):
-        return [content]
-    place, end, values = 0, len(content), []
+        yield np.array([content], np.uint64)
+        return
+    place, end = 0, len(content)
     while place < end:
-        value, place = _varint(content, place, end)
-        values.append(value)
+        after = min(place + _PART, end)
+        for _ in range(_MAX_VARINT_BYTES):  # not in the midst of one
+            after += after < end and content[after - 1] > 127
+        yield _spread(np.frombuffer(content[place:after], np.uint8))
+        place = after
+
+
+def _spread(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    ends = np.flatnonzero(packed < 128)
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
+    sizes = ends - starts + 1
+    if len(ends) == len(packed):  # nearly always
+        return packed.astype(np.uint64)
+    if not len(ends) or ends[-1] != len(packed) - 1 or sizes.max() > _MAX_VARINT_BYTES:
+        raise WireError("an integer without an end")
+    values = np.zeros(len(ends), np.uint64)
+    for i in range(int(sizes.max())):
+        longer = slice(None) if i < sizes.min() else sizes > i
+        values[longer] |= (packed[starts[longer] + i] & 127).astype(np.uint64) << np.uint64(7 * i)
     return values
 
 

@@ -74,6 +74,16 @@ def doubling() -> Iterator[onnx.NodeProto]:
         yield node("Concat", f"d{i} d{i}", f"d{i + 1}", axis=1)
 
 
+def kept_by_another_order(count: int) -> Iterator[onnx.NodeProto]:
+    """In the file's order one large value at a time; from the last result backwards, all of them."""
+    yield node("ReduceMin", "features", "chain0", keepdims=0)
+    for i in range(count):
+        yield node("Expand", f"chain{i} s", f"large{i}")
+        yield node("ReduceMax", f"large{i}", f"chain{i + 1}", keepdims=0)
+        yield node("ReduceMin", f"large{i}", f"side{i}", keepdims=0)
+    yield node("Sum", " ".join([f"chain{count}", *(f"side{i}" for i in range(count))]))
+
+
 def scan_of_bombs() -> onnx.NodeProto:
     body = helper.make_graph(
         [node("Expand", "step wide", "out")],
@@ -180,6 +190,61 @@ BOMBS: dict[str, Change] = {
         node("ConstantOfShape", "s"),
         z=i64(0),
     ),
+    "ReduceProd of int32": also(
+        node("Shape", "features", "s"),
+        node("Cast", "s", "t", to=TensorProto.INT32),
+        node("Mul", "t many", "u"),
+        node("ReduceProd", "u", "p", keepdims=1),
+        node("Cast", "p", "size", to=TensorProto.INT64),
+        node("ConstantOfShape", "size"),
+        many=np.int32(2**20),
+    ),
+    "ReduceSum of int32": also(
+        node("ReduceSum", "many", "p", keepdims=1),
+        node("Cast", "p", "size", to=TensorProto.INT64),
+        node("ConstantOfShape", "size"),
+        many=np.full(3, 2**31 - 1, np.int32),
+    ),
+    "ReduceMax with NaN": also(
+        node("Div", "zero zero", "nan"),
+        node("Concat", "nan large", "both", axis=0),
+        node("ReduceMax", "both", "m", keepdims=1),
+        node("Cast", "m", "size", to=TensorProto.INT64),
+        node("ConstantOfShape", "size"),
+        zero=f32(0),
+        large=f32(1e12),
+    ),
+    "a Cast that saturates": also(
+        node("Cast", "large", "n", to=TensorProto.INT32),
+        node("Cast", "n", "size", to=TensorProto.INT64),
+        node("ConstantOfShape", "size"),
+        large=i64(2**40 + 1),
+    ),
+    "a size that is small for 1 row and for 64": also(
+        node("Shape", "features", "s"),
+        node("Gather", "s z", "n"),
+        node("Sub", "n one", "less"),
+        node("Sub", "many n", "rest"),
+        node("Mul", "less rest", "product"),
+        node("Mul", "product large", "size"),
+        node("ConstantOfShape", "size"),
+        z=i64(0),
+        one=i64(1),
+        many=i64(64),
+        large=i64(10**9),
+    ),
+    "a part of the rows": also(
+        node("Slice", "features z many", "few"),
+        node("Shape", "few", "s"),
+        node("Gather", "s z", "n"),
+        node("Sub", "many n", "rest"),
+        node("Mul", "rest large", "size"),
+        node("ConstantOfShape", "size"),
+        z=i64(0),
+        many=i64(64),
+        large=i64(10**9),
+    ),
+    "large values that another order of nodes keeps": also(*kept_by_another_order(40), s=i64(10**7)),
     "NonZero": also(node("NonZero", "features")),
     "Loop": also(node("Loop", "n -", body=helper.make_graph([], "b", [], [])), n=np.int64(10**15)),
     "values that add up": also(*(node("ConstantOfShape", "s", f"b{i}") for i in range(60)), s=i64(10**6)),
@@ -257,7 +322,63 @@ def functions(model: ModelProto) -> None:
     model.functions.append(made)
 
 
+def untrue_shape(model: ModelProto) -> None:
+    """onnxruntime takes the shape that is stated for that of the value, and makes Shape a constant."""
+    also(node("Shape", "taken", "s"), node("ConstantOfShape", "s"))(model)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([nodes[2], nodes[0], nodes[1], *nodes[3:]])
+    model.graph.value_info.append(helper.make_tensor_value_info("taken", 1, [10**6, 10**6]))
+
+
+KEYS = f32(*range(8)).reshape(1, 2, 2, 2)
 TRICKS: dict[str, tuple[Change, str]] = {
+    "a shape stated that is not true": (untrue_shape, "it states the shape"),
+    "Split into 10**8 parts": (also(node("Split", "v", num_outputs=10**8), v=f32(1, 2)), "parts of 1 outputs"),
+    "ConvTranspose without a group": (also(node("ConvTranspose", "k k", group=0), k=KEYS), "has no group"),
+    "Conv with groups below zero": (also(node("Conv", "k k", group=-1), k=KEYS), "has no group"),
+    **{
+        f"{how} of the smallest integer by -1": (
+            also(node(how, "a b"), a=np.array([low], kind), b=np.array([-1], kind)),
+            "divides integers by what may be -1",
+        )
+        for how, low, kind in (("Div", -(2**31), np.int32), ("Mod", -(2**63), np.int64))
+    },
+    "Div by what a row says": (
+        also(node("Cast", "features", "n", to=TensorProto.INT32), node("Div", "n n")),
+        "divides integers by what may be -1",
+    ),
+    **{
+        f"{how} with an input left out": (also(node(how, "features -")), "leaves out an input that it needs")
+        for how in ("Max", "Min", "Sum", "Mean", "Concat", "Add")
+    },
+    "LayerNormalization with its bias named nothing": (
+        also(node("LayerNormalization", "features w -"), w=np.ones(FEATURES, "f4")),
+        "leaves out an input that it needs",
+    ),
+    "a GRU without a step": (
+        also(
+            node("GRU", "x w r", hidden_size=1),
+            x=np.zeros((0, 1, 1), "f4"),
+            w=np.ones((1, 3, 1), "f4"),
+            r=np.ones((1, 3, 1), "f4"),
+        ),
+        "has no step",
+    ),
+    "a scale for each row": (
+        also(
+            node("ReduceMax", "features one", "s", keepdims=0),
+            node("QLinearSoftmax", "q s z s z", domain="com.microsoft", axis=-1, opset=13),
+            one=i64(1),
+            q=np.ones((2, 6), np.uint8),
+            z=np.uint8(0),
+        ),
+        "has a scale or zero point for each row",
+    ),
+    "a flag that is neither 0 nor 1": (
+        also(node("ArgMax", "features", keepdims=8)),
+        "keepdims 8, expected 0 or 1",
+    ),
     "weights in an absolute file": (in_another_file("/etc/passwd"), "stands in another file"),
     "weights above the bundle": (in_another_file("../secret.bin"), "stands in another file"),
     "weights in a file of the bundle": (in_another_file("golden.npz"), "stands in another file"),
@@ -316,7 +437,7 @@ TRICKS: dict[str, tuple[Change, str]] = {
     "a shape of 2**63 numbers": (weights(lambda tensor: tensor.dims.extend([2**31, 2**31])), "holds 30 numbers"),
     "numbers cut short": (
         weights(lambda tensor: setattr(tensor, "raw_data", tensor.raw_data[:-1])),
-        "holds 29 numbers",
+        "holds what its type cannot",
     ),
     "numbers given twice": (weights(lambda tensor: tensor.float_data.extend([1.0] * 30)), "holds"),
     "texts": (

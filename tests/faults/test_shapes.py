@@ -10,36 +10,43 @@ from aetool import Limits
 from aetool.runtime.admission import CONTROL, refusal
 from aetool.runtime.bounds import _Counter
 from aetool.runtime.inner_values import with_outputs
-from aetool.runtime.model_proto import read_model
+from aetool.runtime.model_proto import NUMPY, read_model
 from aetool.runtime.shape_rules import RULES
-from aetool.runtime.shapes import Value
+from aetool.runtime.shapes import Rows, Value
 
 
-def computed(content, rows):
+def computed(content, row):
     """Every value between the nodes, by name."""
     graph = read_model(content, 8, 1000).graph
     found, counter = {}, _Counter(1 << 40)
     results = counter._results
 
     def remember(node, *arguments):
-        values = results(node, *arguments)
+        values, inside = results(node, *arguments)
         found.update(zip(node.outputs, values, strict=False))
-        return values
+        return values, inside
 
     counter._results = remember
-    counter.count(graph, {graph.inputs[0]: Value(rows.shape)}, 1)
+    counter.count(graph, {graph.inputs[0]: Value((Rows(1), *row), 1)}, 1)
     return graph, found
 
 
+def for_rows(side, n):
+    return side.times * n if isinstance(side, Rows) else side
+
+
 def assert_the_same(content, rows):
-    graph, found = computed(content, rows)
+    graph, found = computed(content, rows.shape[1:])
     names = [name for node in graph.nodes for name in node.outputs if name]
     model = with_outputs(content, [name for name in names if name not in graph.outputs])
     results = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(names, {graph.inputs[0]: rows})
     for name, result in zip(names, results, strict=True):
-        assert found[name].shape == np.shape(result), name
+        assert tuple(for_rows(side, len(rows)) for side in found[name].shape) == np.shape(result), name
+        kind = found[name].kind
+        assert not kind or np.dtype(NUMPY[kind]) == result.dtype, name
         if found[name].content is not None:
-            np.testing.assert_allclose(found[name].content, result, rtol=1e-6)
+            sides = [for_rows(side, len(rows)) for side in found[name].content.flat]
+            np.testing.assert_array_equal(np.array(sides).reshape(result.shape), result)
 
 
 CASES = [(operator, n) for operator, samples in SAMPLES.items() for n in range(len(samples))]

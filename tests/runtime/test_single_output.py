@@ -51,8 +51,8 @@ def test_with_graphs_inside_nodes_which_read_values_by_name_all_stays():
 
 
 @pytest.mark.parametrize(
-    "part", [integer(13, 5), field(13, b"\x0a\xff"), field(13, field(1, b"\xff\xfe"))]
-)  # GraphProto.value_info: of another type, no message, a name that is no text
+    "part", [field(14, b"\x0a\xff"), field(14, field(1, b"\xff\xfe"))]
+)  # GraphProto.quantization_annotation: no message, a name that is no text
 def test_what_admission_does_not_read_is_left_to_onnxruntime(exported, part):
     whole = (exported / "detector.onnx").read_bytes()
     parts = [
