@@ -98,8 +98,8 @@ def test_library_code_imports_at_the_top_but_for_what_is_listed(path):
     assert later == LATER.get(name_of(path), set())
 
 
-BY_STRING = ("bench/", "model/peer.py", "portrait/projection.py")
-"""Contestants and a drawing of optional packages, in no app."""
+BY_STRING = ("bench/", "model/peer.py", "model/user_code.py", "portrait/projection.py")
+"""Contestants, a user's own module, and a drawing of optional packages: in no app."""
 
 
 @library
