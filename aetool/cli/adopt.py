@@ -8,7 +8,7 @@ import click
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.limit import limits_in_force
-from aetool.cli.output import Result, reports
+from aetool.cli.output import Result, progress_shown, reports
 from aetool.cli.parity import published
 from aetool.cli.rows import normal_rows
 
@@ -69,12 +69,13 @@ def adopt(
         from aetool.export import adopt as adopt_file
     real = normal_rows(data, label, columns, drop)
     reading = {name: value for name, value in given.items() if value is not None}
-    exported = adopt_file(
-        model,
-        output,
-        real.rows,
-        names=real.names,
-        options=ExportOptions(**chosen),
-        reading=AdoptOptions(**reading),
-    )
+    with progress_shown() as progress:
+        exported = adopt_file(
+            model,
+            output,
+            real.rows,
+            names=real.names,
+            options=ExportOptions(**chosen, progress=progress),
+            reading=AdoptOptions(**reading),
+        )
     return published(exported, output, verbose)

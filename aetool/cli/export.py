@@ -8,7 +8,7 @@ import click
 from aetool.cli import options, places
 from aetool.cli.export_module import export_users_module, module_options
 from aetool.cli.extras import needs
-from aetool.cli.output import Result, reports
+from aetool.cli.output import Result, progress_shown, reports
 from aetool.cli.parity import published
 
 
@@ -47,4 +47,6 @@ def export(
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, export_checkpoint
-    return published(export_checkpoint(checkpoint, output, ExportOptions(**chosen)), output, verbose)
+    with progress_shown() as progress:
+        exported = export_checkpoint(checkpoint, output, ExportOptions(**chosen, progress=progress))
+    return published(exported, output, verbose)

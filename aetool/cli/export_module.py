@@ -8,7 +8,7 @@ import click
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.limit import limits_in_force
-from aetool.cli.output import Result, say
+from aetool.cli.output import Result, progress_shown, say
 from aetool.cli.parity import published
 from aetool.cli.rows import NormalRows, normal_rows
 
@@ -87,15 +87,16 @@ def export_users_module(
     module = load_module(spec, weights, say)
     if weights is None:
         say(f"No --weights: {spec} is exported with the weights that it makes itself")
-    exported = export_module(
-        module,
-        output,
-        rows=real.rows,
-        input_shape=input_shape,
-        names=real.names,
-        options=ExportOptions(**publishing),
-        reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
-    )
+    with progress_shown() as progress:
+        exported = export_module(
+            module,
+            output,
+            rows=real.rows,
+            input_shape=input_shape,
+            names=real.names,
+            options=ExportOptions(**publishing, progress=progress),
+            reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
+        )
     return published(exported, output, verbose)
 
 

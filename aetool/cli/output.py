@@ -198,3 +198,13 @@ def _stray_prints_to_stderr() -> Iterator[IO[str]]:
             ctypes.CDLL(None).fflush(None)  # C's own buffer, before its text could reach the real stdout
         os.dup2(saved, descriptor)
         os.close(saved)
+
+
+@contextlib.contextmanager
+def progress_shown() -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with console(sys.stderr).status("") as status:
+        yield status.update

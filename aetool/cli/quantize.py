@@ -1,8 +1,5 @@
 """`aetool quantize`."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,7 @@ from rich.console import Console
 from aetool.cli import options, places
 from aetool.cli.extras import needs
 from aetool.cli.limit import limit, limits_in_force
-from aetool.cli.output import Result, console, facts, fail, reports, say
+from aetool.cli.output import Result, facts, fail, progress_shown, reports, say
 from aetool.cli.precisions import show_precisions
 from aetool.cli.rows import rows_for
 from aetool.errors import BudgetError
@@ -68,7 +65,7 @@ def quantize(
         from aetool.quantize import QuantizeOptions
         from aetool.quantize import quantize as add
     try:
-        with _progress() as progress:
+        with progress_shown() as progress:
             made = add(
                 bundle,
                 table.values,
@@ -101,13 +98,3 @@ def quantize(
         out.print(facts([("next", f"aetool.load({str(bundle)!r}, precision={precision!r})")]))
 
     return Result(document, show)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A spinner on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    with console(sys.stderr).status("") as status:
-        yield status.update

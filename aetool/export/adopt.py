@@ -138,7 +138,7 @@ def adopt(
         evaluate=reference,
         in_float32=reference.in_float32,
         reference="the file itself, one row at a time",
-        rows=spread(real),
+        rows=spread(real, cost),
         threshold=threshold,
         score=score_rule(reading.score, scaled=scaling is not None),
         features=features,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aetool.baseline import Baseline, baseline_of, features_of
 from aetool.errors import InputError
-from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, Rows
+from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, RowCost, Rows
 from aetool.export.compatibility import target
 from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
 from aetool.export.graphs import WithDecision, export_graph
@@ -93,6 +93,7 @@ def export_module(
     scaling = given_scaling(reading.mean, reading.scale, reading.minimum, reading.maximum, real.shape[1:])
     with contextlib.redirect_stdout(sys.stderr):  # a forward may print, and stdout is for results
         scored, sample = _scored(module, real, reading, scaling)
+        options.progress("running the module on rows alone and together")
         require_repeatable(scored, sample, module)
         reference = reference_of(scored, sample)
         require_rows_apart(reference, sample, module)
@@ -112,7 +113,7 @@ def export_module(
             evaluate=reference.evaluate,
             in_float32=reference.in_float32,
             reference=reference.name,
-            rows=spread(real),
+            rows=spread(real, reference.cost),
             threshold=threshold,
             score=score_rule(reading.score, scaled=scaling is not None),
             features=features,
@@ -182,6 +183,7 @@ def _notes_on(
 
 def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
     """One graph of a scored module, in the opset that the options ask for, with a free batch."""
+    options.progress("tracing")
     opset, max_ir = target(options.opset, options.onnxruntime_min)
     return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
 
@@ -231,9 +233,9 @@ def finite_scores(outputs: Reference) -> NDArray[np.float64]:
     return np.sort(scores[np.isfinite(scores)])
 
 
-def spread(rows: Rows) -> Rows:
-    """Golden rows: evenly from all of them."""
-    spaced = np.linspace(0, len(rows) - 1, min(len(rows), GOLDEN_ROWS)).round().astype(int)
+def spread(rows: Rows, cost: RowCost) -> Rows:
+    """Return golden rows: evenly from all of them, as many as their cost allows."""
+    spaced = np.linspace(0, len(rows) - 1, min(len(rows), cost.rows(GOLDEN_ROWS))).round().astype(int)
     picked: Rows = rows[np.unique(spaced)]
     return picked
 

@@ -43,6 +43,10 @@ FEWEST_ROWS = 16
 """Golden rows that are worth leaving out large outputs for."""
 
 
+def _untold(step: str) -> None:
+    """Progress for nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     name: str | None = None
@@ -57,6 +61,8 @@ class ExportOptions:
     """Oldest onnxruntime release that must load the bundle, such as "1.17"."""
     overwrite: bool = False
     """Replace a bundle that is there already."""
+    progress: Callable[[str], None] = _untold
+    """Told what begins, a few words each."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -108,10 +114,10 @@ def publish_candidate(
         OutputError: `path` exists, or cannot be written.
     """
     name = options.name or path.name
-    graphs, parity = _prove(candidate, name)
+    graphs, parity = _prove(candidate, name, options.progress)
     lost, notes = lost_to_rounding(parity), candidate.notes
     passed = all(record.passed for record in parity)
-    if (not passed or lost > COARSE) and (exact := _exact(otherwise, name)) is not None:
+    if (not passed or lost > COARSE) and (exact := _exact(otherwise, name, options.progress)) is not None:
         candidate, graphs, parity = exact
         notes += (
             f"the graphs compute in float64: in float32 rounding moves scores by {lost:.1e} of their range; they "
@@ -180,7 +186,9 @@ def publish_candidate(
     return Exported(published, parity, notes)
 
 
-def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[OutputParity]]:
+def _prove(
+    candidate: Candidate, name: str, progress: Callable[[str], None]
+) -> tuple[dict[str, bytes], list[OutputParity]]:
     """The graphs cut from a candidate, and how far they lie from its reference."""
     metadata = {
         "name": name,
@@ -193,18 +201,18 @@ def _prove(candidate: Candidate, name: str) -> tuple[dict[str, bytes], list[Outp
     if candidate.categories:
         metadata["categories"] = json.dumps(candidate.categories, ensure_ascii=False)
     graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
-    return graphs, verify_graphs(graphs, candidate)
+    return graphs, verify_graphs(graphs, candidate, progress)
 
 
 def _exact(
-    otherwise: Callable[[], Candidate | None], name: str
+    otherwise: Callable[[], Candidate | None], name: str, progress: Callable[[str], None]
 ) -> tuple[Candidate, dict[str, bytes], list[OutputParity]] | None:
     """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
     try:
         exact = otherwise()
         if exact is None:
             return None
-        graphs, parity = _prove(exact, name)
+        graphs, parity = _prove(exact, name, progress)
     except ExportError:  # torch or onnxruntime has no such operator in float64
         return None
     return (exact, graphs, parity) if all(record.passed for record in parity) else None

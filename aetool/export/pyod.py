@@ -75,7 +75,7 @@ def export_pyod(
         evaluate=reference.evaluate,
         in_float32=reference.in_float32,
         reference=reference.name,
-        rows=spread(real),
+        rows=spread(real, reference.cost),
         threshold=threshold,
         score=score_rule("euclidean", scaled=read.scored.scaled),
         features=features,

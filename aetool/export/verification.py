@@ -1,6 +1,6 @@
 """The proof: exported graphs against PyTorch in float64."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ BATCHES = (1, 2, 3, 7, 17, 64)
 LARGEST_BATCH = 1000
 
 
-def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[OutputParity]:
+def verify_graphs(
+    graphs: Mapping[str, bytes], candidate: Candidate, progress: Callable[[str], None]
+) -> list[OutputParity]:
     """Compare freshly exported graphs with the reference before anybody can use them; docs/proof.md tells how.
 
     Real rows and rows 100 times out of range are compared in batches of every size of BATCHES and of up to
@@ -46,18 +48,22 @@ def verify_graphs(graphs: Mapping[str, bytes], candidate: Candidate) -> list[Out
         }
     except BundleError as error:
         raise ExportError(f"{error} (opset {opset}; the most widely known is {NATIVE_OPSET})") from error
-    records = _compare_golden(sessions, candidate)
+    records = _compare_golden(sessions, candidate, progress)
     for probe in probes(candidate.rows, candidate.cost.rows(PROBE_ROWS, least=1)):
+        progress(f"comparing {probe.name} rows")
         records += _compare_probe(sessions, candidate, probe)
     _require_rows_apart(sessions["detector"], candidate)
     return records
 
 
-def _compare_golden(sessions: Mapping[str, Any], candidate: Candidate) -> list[OutputParity]:
+def _compare_golden(
+    sessions: Mapping[str, Any], candidate: Candidate, progress: Callable[[str], None]
+) -> list[OutputParity]:
     """Real rows and the same out of range, over and over, in batches of every size."""
     largest = candidate.cost.rows(LARGEST_BATCH)
     records = []
     for kind in (GOLDEN, OUT_OF_RANGE):
+        progress(f"comparing {kind} rows")
         rows = candidate.rows[:largest]
         rows = rows if kind == GOLDEN else out_of_range(rows, candidate.rows)
         found = _references(candidate, rows, required=kind == GOLDEN)

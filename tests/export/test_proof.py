@@ -339,3 +339,12 @@ def test_a_fixed_threshold_needs_no_rows_to_choose_from(tmp_path: Path) -> None:
     options = ExportOptions(threshold=0.5)
     exported = export_module(modules.Plain(WIDTH), tmp_path / "b", input_shape=(WIDTH,), options=options)
     assert exported.bundle.manifest.threshold["method"] == "given"
+
+
+def test_what_begins_is_told(tmp_path: Path) -> None:
+    steps: list[str] = []
+    export_module(
+        modules.Plain(WIDTH), tmp_path / "b", rows=rows_of(), options=ExportOptions(progress=steps.append)
+    )
+    assert steps[0].startswith("running the module") and "tracing" in steps
+    assert {f"comparing {kind} rows" for kind in ("golden", "out of range", "mixed", "not finite")} <= set(steps)
