@@ -27,10 +27,11 @@ from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.inner_values import inner_values
+from aetool.export.probes import GOLDEN as GOLDEN_ROWS
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import Manifest, Tolerances, Variant
-from aetool.parity import EXACT, PARTIAL, SCALED, OutputParity, largest_difference, summary
+from aetool.parity import EXACT, PARTIAL, ROUNDING, SCALED, OutputParity, largest_difference, summary
 from aetool.publish import publish, record_files
 from aetool.runtime.admission import refusal
 from aetool.runtime.autoencoder import load
@@ -259,11 +260,13 @@ def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
 
 def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
     """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
-    needed: dict[str, float] = {
-        output: max([record.tolerance for record in parity if record.rows == "golden" and record.output == output])
-        for output in {record.output for record in parity if record.rows == "golden"} & set(SCALED)
-    }
-    wider: dict[str, Any] = {output: value for output, value in needed.items() if value > getattr(EXACT, output)}
+    wider: dict[str, Any] = {}
+    for record in parity:
+        alone = ROUNDING * (record.float32 or 0.0)
+        if record.rows == GOLDEN_ROWS and record.output in SCALED and np.isfinite(alone):
+            usual = wider.get(record.output, getattr(EXACT, record.output))
+            if (needed := max(record.tolerance, alone)) > usual:
+                wider[record.output] = needed
     return EXACT._replace(**wider) if wider else None
 
 
