@@ -27,7 +27,7 @@ from aetool.export.card import model_card
 from aetool.export.compatibility import standard_opset
 from aetool.export.graphs import slice_graphs
 from aetool.export.inner_values import inner_values
-from aetool.export.probes import GOLDEN as GOLDEN_ROWS
+from aetool.export.probes import GOLDEN as GOLDEN_PROBE
 from aetool.export.verification import require_parity, verify_graphs
 from aetool.limits import DEFAULT_LIMITS
 from aetool.manifest import Manifest, Tolerances, Variant
@@ -263,7 +263,7 @@ def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
     wider: dict[str, Any] = {}
     for record in parity:
         alone = ROUNDING * (record.float32 or 0.0)
-        if record.rows == GOLDEN_ROWS and record.output in SCALED and np.isfinite(alone):
+        if record.rows == GOLDEN_PROBE and record.output in SCALED and np.isfinite(alone):
             usual = wider.get(record.output, getattr(EXACT, record.output))
             if (needed := max(record.tolerance, alone)) > usual:
                 wider[record.output] = needed
