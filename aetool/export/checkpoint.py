@@ -69,7 +69,7 @@ def export_checkpoint(
 
     candidate = Candidate(
         graph=graph_of(pipeline),
-        evaluate=trained.evaluate,
+        evaluate=partial(evaluate_rows, trained.pipeline(torch.float64), dtype=torch.float64),
         in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
         reference="PyTorch in float64",
         rows=rows,
@@ -114,8 +114,9 @@ def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
     """The form of the pipeline with the fewest operations that still computes the same in float32."""
     pipeline = trained.pipeline(torch.float64)
+    evaluate = partial(evaluate_rows, pipeline, dtype=torch.float64)
     cases = [
-        (features, expected_outputs(trained.evaluate, features, threshold))
+        (features, expected_outputs(evaluate, features, threshold))
         for features in (rows, out_of_range(rows, rows))
     ]
     folded = FoldedPipeline(pipeline)
