@@ -26,6 +26,7 @@ from aetool.export.module import (
     real_rows,
     score_rule,
     spread,
+    standardised,
 )
 from aetool.export.onnx_file import read_onnx
 from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
@@ -103,7 +104,7 @@ def adopt(
     scaling = stated_scaling(
         {key: getattr(reading, key) for keys in FAMILIES for key in keys}, stated, where, real.shape[1:]
     )
-    sample = _standardised(some_rows(real).numpy(), scaling)
+    sample = standardised(some_rows(real).numpy(), scaling)
     if reading.decoder is None:
         file: _Runs = _File(original, where, sample)
     else:
@@ -264,7 +265,7 @@ class _RowByRow:
     cost: RowCost
 
     def __call__(self, rows: Rows) -> Reference:
-        single = _standardised(rows, self.scaling)
+        single = standardised(rows, self.scaling)
         runs = [self.file.run(single[i : i + 1]) for i in range(len(single))]
         found = {
             name: np.concatenate([self._of_rows(run, name, rows[:1]) for run in runs]) for name in self._names
@@ -273,7 +274,7 @@ class _RowByRow:
 
     def in_float32(self, rows: Rows) -> Reference:
         """Return the same of many rows in one run, the score in float32: what rounding alone explains."""
-        run = self.together.run(_standardised(rows, self.scaling))
+        run = self.together.run(standardised(rows, self.scaling))
         return self._scored(rows, {name: self._of_rows(run, name, rows) for name in self._names}, np.float32)
 
     def _of_rows(self, run: Arrays, name: str, rows: Rows) -> NDArray[Any]:
@@ -311,15 +312,6 @@ class _RowByRow:
         block = self.cost.batch
         parts = [self(rows[i : i + block])["score"] for i in range(0, len(rows), block)]
         return {"score": np.concatenate(parts)}
-
-
-def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
-    """As the file's graph takes them."""
-    if scaling is None:
-        return rows
-    with np.errstate(over="ignore", invalid="ignore"):
-        z: Rows = ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
-    return z
 
 
 def _require_one_input(model: ModelProto, where: str) -> None:

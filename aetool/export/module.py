@@ -130,7 +130,7 @@ def _scored(
     module: nn.Module, real: Rows, reading: ModuleOptions, scaling: Scaling | None
 ) -> tuple[ScoredModule, Tensor]:
     """The module between its scaling and its score, and raw rows to trace it with."""
-    standard = _standardised(real, scaling)
+    standard = standardised(real, scaling)
     sample = usable_sample(module, standard)
     network = AdaptedModule(
         module,
@@ -147,8 +147,8 @@ def _scored(
     return ScoredModule(network, reading.score, scaling), some_rows(real)[: len(sample)]
 
 
-def _standardised(rows: Rows, scaling: Scaling | None) -> Rows:
-    """Rows as the module takes them."""
+def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
+    """Return rows as the model behind a scaling takes them."""
     if scaling is None:
         return rows
     with np.errstate(over="ignore", invalid="ignore"):
