@@ -156,6 +156,7 @@ def differs(module: nn.Module, path: Path, rows: NDArray[np.float32]) -> str:
             found = model.reconstruct(part).astype(np.float64)
             usable = np.isfinite(expected.reshape(len(part), -1)).all(axis=1)
             size = np.maximum(np.abs(expected), np.abs(np.nan_to_num(part))).reshape(len(part), -1).max(axis=1)
+            size = np.maximum(size, np.median(np.abs(rows)))  # what float32 holds of an offset that is subtracted
             off = np.abs(found - expected).reshape(len(part), -1).max(axis=1)
             if not (off[usable] <= DIFFERENT * size[usable]).all():
                 return f"{name} rows by {np.nanmax(off[usable] / size[usable]):.1e} of their size"
