@@ -10,9 +10,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aetool.cli import main
 from aetool.errors import VerificationError
 from aetool.export import export_checkpoint
 from aetool.export.folding import DoublePipeline
@@ -125,6 +127,8 @@ def test_residual_that_float32_cannot_hold_is_computed_in_float64(
     exported = export_checkpoint(nearly_perfect(trained, "leaky_relu"), tmp_path / "bundle")
     assert exported.bundle.manifest.variants["fp32"].figures["form"] == "float64"
     assert "the graphs compute in float64" in " ".join(exported.notes)
+    assert "float64 inside" in (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "float64 inside" in CliRunner().invoke(main, ["info", str(tmp_path / "bundle")]).stdout
     usual = [record for record in exported.parity if record.rows in ("golden", "normal golden", "out of range")]
     assert max(record.max_scaled for record in usual) <= 1e-5
     session = onnxruntime.InferenceSession(
