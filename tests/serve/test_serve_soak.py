@@ -8,7 +8,7 @@ import pytest
 from single_rows import requests_for
 
 from aetool.bench.http_client import address_of, request_bytes
-from aetool.bench.http_load import NO_ANSWER, OK, closed_loop, open_loop
+from aetool.bench.http_load import OK, closed_loop, open_loop
 
 
 @pytest.fixture(scope="module")
