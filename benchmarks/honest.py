@@ -277,7 +277,7 @@ def trained(family: str, seed: int, offset: float = 0.0) -> tuple[nn.Module, NDA
         return loss.item()
 
     loss = float("inf")
-    for _ in range(40):
+    for _ in range(100):
         exact.step(closure)
         with torch.no_grad():
             loss = float(error())

@@ -1,6 +1,7 @@
 """A TOML file that holds a command's options: written from the options, so that they cannot disagree."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from aetool.cli import options
 from aetool.nearest import file_hint, hint
 
 MAX_BYTES = 1 << 20
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+\s*\.\s*){64}""")
+"""A dotted key that no option has; tomllib takes time with the square of its parts."""
 NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
 """Options that belong to one run."""
 
@@ -69,7 +72,9 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
             raise click.UsageError(
                 f"{path}: larger than {MAX_BYTES >> 10} KiB, no file of options is; give another"
             )
-        content = tomllib.loads(text.decode())
+        if found := _LONG_KEY.search(decoded := text.decode()):
+            raise click.UsageError(f"{path}: unknown key {found[0][:20]!r}...; no option has dots in its name")
+        content = tomllib.loads(decoded)
     except FileNotFoundError as error:
         raise click.UsageError(f"{path}: no such file{file_hint(path)}; aetool init writes one") from error
     except OSError as error:

@@ -114,7 +114,10 @@ WRONG = {
 HOSTILE = {
     "nested lists": ("drop = " + "[" * 50_000, "not valid TOML: nested too deeply"),
     "nested tables": ("a = " + "{a = " * 50_000, "not valid TOML"),
-    "a key of many parts": ("a" + ".a" * 50_000 + " = 1", "unknown key 'a'"),
+    "a key of many parts": ("a" + ".a" * 400_000 + " = 1", "unknown key 'a"),
+    "a table of many parts": ("[a" + ' . "a"' * 90_000 + "]", "unknown key 'a"),
+    "a key of many parts inside": ("drop = {" + "a." * 400_000 + "a = 1}", "unknown key 'a"),
+    "a long word": ("a" * 1_000_000 + " = 1", "unknown key 'a"),
     "larger than any": ("# " + "x" * (1 << 20), "larger than 1024 KiB"),
     "no text": (b"\xff\xfe\x00", "not valid TOML"),
 }
