@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
 from aetool.serve.pages import pages
 from aetool.serve.peers import Hosts, Proxies
+from aetool.serve.priority import give_way
 from aetool.serve.refusal import Refusal
 from aetool.serve.request import InferRequest, json_bytes, read_request
 from aetool.serve.tokens import shown
@@ -30,8 +32,8 @@ _LARGE = 64 << 10
 _NUMBER_BYTES = 12
 """Of a number in an answer, about."""
 _UNREAD = "answers that clients have not read yet fill the memory allowed (--max-held-mb)"
-_AT_ONCE = 2
-"""Large requests and answers in other threads at once."""
+_REST = 3
+"""After a large request or answer, the next one waits for so many times as long, while small ones come."""
 _OPEN_TO_ALL = ("/v2/health/live", "/v2/health/ready")
 _PATH_SHOWN = 200
 
@@ -59,7 +61,9 @@ class App:
         self.stopping: Callable[[], bool] = lambda: False
         """Whether the clients should look for another server."""
         self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
-        self._large = asyncio.Semaphore(_AT_ONCE)
+        self._large = ThreadPoolExecutor(1, "aetool-large", give_way)
+        self._small = self._small_seen = 0
+        self._free_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and count it."""
@@ -142,6 +146,7 @@ class App:
             model.line.require_room()
             if json_bytes(body, header_length) <= _LARGE:
                 request = read_request(body, header_length, model.signature, self._limits.max_rows)
+                self._small += 1
             else:
                 request = await self._apart(self._read, model, body, header_length)
             del body
@@ -173,8 +178,18 @@ class App:
 
     async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call in another thread what takes long, so that small requests are answered meanwhile."""
-        async with self._large:
-            return await asyncio.to_thread(function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._large, self._rested, function, *arguments)
+
+    def _rested(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call, but after a rest: the interpreter runs one thread at a time, and the event loop needs it too."""
+        time.sleep(max(0.0, self._free_at - time.perf_counter()))
+        begin = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            end = time.perf_counter()
+            self._free_at = end + _REST * (end - begin) * (self._small != self._small_seen)
+            self._small_seen = self._small
 
     async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, *headers: Header) -> int:
         content = orjson.dumps({"error": refusal.message})

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 import httptools
 import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from aetool.serve.gate import Gate
+from aetool.serve.gate import Gate, InTurn
 from aetool.serve.limits import Limits
 
 _LINGER_S = 1.0
@@ -16,8 +17,10 @@ _LINGER_S = 1.0
 _PIPELINED = 64
 _QUEUED_BYTES = 4 << 10
 """What a pipelined request takes while it waits for the ones before it, about."""
-_PIECES, _PIECE_BYTES = 1000, 64
+_PIECES, _PIECE_BYTES = 250, 64
 """Pieces of a body that may be small, and the mean size of the others."""
+_MUCH_BYTES = 64 << 10
+"""Sent on one connection without a whole answer between; from then on others go first."""
 _PATIENCE_S = 0.03
 """A request that finds the line full waits so long for room, and is refused unread where there is none.
 
@@ -59,6 +62,37 @@ class Admission(Protocol):
         """Count a refused request, and give the whole answer."""
 
 
+class _Flow(FlowControl):
+    """uvicorn's pauses of reading, and that of a connection in line behind others."""
+
+    in_line = False
+
+    def pause_reading(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            if not self.in_line:
+                self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            if not self.in_line:
+                self._transport.resume_reading()
+
+    def step_back(self, line: InTurn) -> None:
+        """Read nothing until it is this connection's turn."""
+        if not self.in_line:
+            self.in_line = True
+            if not self.read_paused:
+                self._transport.pause_reading()
+            line.wait(self)
+
+    def step_forward(self) -> None:
+        self.in_line = False
+        if not (self.read_paused or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. A class derived from it sets `limits`, `gate` and `admission`."""
 
@@ -67,13 +101,14 @@ class LimitedProtocol(HttpToolsProtocol):
     admission: Admission
     peer = ""
     deadline = math.inf
+    flow: _Flow
     _phase = Phase.HEAD
     _write_deadline = math.inf
     _active: RequestResponseCycle | None = None
     """The request that is being answered; `cycle` is the last one whose head came."""
     _in_head = True
     _head_bytes = _fed_bytes = _body_fed = _headers = _pieces = 0
-    _body_bytes = _answer_bytes = _held_bytes = 0
+    _sent_bytes = _body_bytes = _answer_bytes = _held_bytes = 0
     _resuming = _lost = False
     _refusal: tuple[int, str] | None = None
 
@@ -82,6 +117,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take the connection in, or refuse it where too many are being answered."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self.peer = self.client[0] if self.client else ""
         self.deadline = self.loop.time() + self.limits.head_timeout_s
         if not self.gate.enter(self):
@@ -101,6 +137,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless the connection is being closed: then the bytes are dropped."""
+        self._sent_bytes += len(data)
+        if self._sent_bytes > _MUCH_BYTES and not self.transport.is_closing():
+            self.flow.step_back(self.gate.in_turn)
         if self._phase is Phase.CLOSING or self.transport.is_closing():
             return
         self._fed_bytes += len(data)
@@ -250,7 +289,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Answered: the next request, or the wait for it."""
         self.server_state.total_requests += 1
-        self._answer_bytes = 0
+        self._answer_bytes = self._sent_bytes = 0
         self._body_bytes = sum(len(cycle.body) for cycle, _ in self.pipeline)
         self._account()
         if self.transport.is_closing():

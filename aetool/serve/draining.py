@@ -1,9 +1,14 @@
-"""A server that stops in two steps: first its answers tell the clients to go elsewhere, then it closes."""
+"""uvicorn's server, but for its beginning and its end: how connections are taken, and how it stops.
+
+It stops in two steps: first its answers tell the clients to go elsewhere, then it closes.
+"""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from uvicorn import Config, Server
@@ -14,12 +19,68 @@ from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
 from aetool.serve.logs import log
 
+_MAKING_ROOM_S = 0.002
+_NO_DESCRIPTOR_S = 0.1
 _NOTICE_S = 1.0
+_CUTTING_S = 1.0
+"""Of the grace, for ending what is left."""
 _STEP_S = 0.02
+
+
+class Acceptor:
+    """Takes new connections, one in each turn of the event loop.
+
+    So whoever connects again and again takes a bounded share of the time; the others wait in the system's queue,
+    which costs nothing. Where one has to make room for each new one, there is a pause between them besides.
+    """
+
+    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], gate: Gate) -> None:
+        self._listening, self._protocol, self._gate = listening, protocol, gate
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[Any]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._go_on()
+
+    def close(self) -> None:
+        """Take no more; those that wait are refused."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connected, address = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left
+            log(logging.ERROR, "no connection can be taken", error=str(error))
+            self._rest(_NO_DESCRIPTOR_S)
+            return
+        if self._gate.is_full(address[0]):
+            self._rest(_MAKING_ROOM_S)
+        task = self._loop.create_task(self._open(connected))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connected: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            await self._loop.connect_accepted_socket(self._protocol, connected)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._pause = self._loop.call_later(seconds, self._go_on)
 
 
 class Drained(Server):
     """uvicorn's server with a bound on how long it takes to stop."""
+
+    _acceptors: Sequence[Acceptor] = ()
 
     def __init__(self, config: Config, limits: Limits, gate: Gate) -> None:
         super().__init__(config)
@@ -32,21 +93,31 @@ class Drained(Server):
         """Leave signals to whoever runs the server."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections at `sockets`."""
+
+        made: Any = self.config.http_protocol_class
+        protocol = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        self._acceptors = [Acceptor(listening, protocol, self._gate) for listening in sockets or ()]
+        self.started = True
+
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no new connections, answer requests under way, and end what is left after `grace_s`.
 
         For a moment requests are still taken on open connections, so that none is lost: each answer tells the
         client to close.
         """
-        begin, grace_s = asyncio.get_running_loop().time(), self._limits.grace_s
+        grace_s = self._limits.grace_s
+        begin = asyncio.get_running_loop().time()
+        cut_s = max(grace_s - _CUTTING_S, grace_s / 2)
         self.draining.set()
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         open_connections, tasks = self.server_state.connections, self.server_state.tasks
         await self._until(lambda: not open_connections, begin + min(_NOTICE_S, grace_s / 2))
         for connection in list(open_connections):
             connection.shutdown()
-        await self._until(lambda: not open_connections and not tasks, begin + grace_s)
+        await self._until(lambda: not open_connections and not tasks, begin + cut_s)
         if open_connections or tasks:
             log(
                 logging.WARNING,
@@ -57,7 +128,7 @@ class Drained(Server):
             self._gate.abort_all()
             for task in list(tasks):
                 task.cancel()
-            await self._until(lambda: not open_connections and not tasks, begin + grace_s + _NOTICE_S)
+            await self._until(lambda: not open_connections and not tasks, begin + grace_s)
 
     async def _until(self, done: Callable[[], bool], end: float) -> None:
         loop = asyncio.get_running_loop()

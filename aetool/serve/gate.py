@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +12,31 @@ from aetool.serve.logs import log
 LOOK_S = 0.25
 _OWN_BYTES = 64 << 10
 _REPORT_S = 1.0
+
+
+class Turn(Protocol):
+    """What is told when it may go on."""
+
+    def step_forward(self) -> None:
+        """Go on."""
+
+
+class InTurn:
+    """Those that send much: each turn of the event loop has one of them read a piece, so that others go on."""
+
+    def __init__(self) -> None:
+        self._line: deque[Turn] = deque()
+
+    def wait(self, one: Turn) -> None:
+        """Have `one` step forward in a later turn of the loop, after those that wait already."""
+        if not self._line:
+            asyncio.get_running_loop().call_soon(self._next)
+        self._line.append(one)
+
+    def _next(self) -> None:
+        self._line.popleft().step_forward()
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._next)
 
 
 class Connection(Protocol):
@@ -52,6 +77,7 @@ class Gate:
         self._reported = float("-inf")
         self.refused: Counter[str] = Counter()
         """Reason -> connections refused or ended by a limit."""
+        self.in_turn = InTurn()
         self.opened = 0
         """Connections so far."""
         self.held_bytes = 0
@@ -61,11 +87,18 @@ class Gate:
     def __len__(self) -> int:
         return len(self._open)
 
+    def is_full(self, peer: str) -> bool:
+        """Decide whether another connection of `peer` takes the place of an open one."""
+        return len(self._open) >= self._limits.max_connections or self._has_many(peer)
+
+    def _has_many(self, peer: str) -> bool:
+        return self._peers[peer] >= self._limits.max_connections_per_client and not self._exempt(peer)
+
     def enter(self, connection: Connection) -> bool:
         """Take in a new connection; False where there is no room."""
         self.opened += 1
         peer = connection.peer
-        if self._peers[peer] >= self._limits.max_connections_per_client and not self._exempt(peer):
+        if self._has_many(peer):
             if not self._make_room("connections of one client", peer):
                 return False
         elif len(self._open) >= self._limits.max_connections and not self._make_room("connections"):

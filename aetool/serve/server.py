@@ -32,7 +32,7 @@ from aetool.serve.priority import give_way
 from aetool.serve.tokens import read_token
 from aetool.serve.watching import Watch, state
 
-_BEAT_S = 0.5
+_BEAT_S = 0.1
 _DESCRIPTORS = 256
 """For everything but connections."""
 
@@ -77,7 +77,7 @@ def serve(
 
     Args:
         port: 0 for any that is free; the log tells which.
-        health_port: also answer health there, in a thread of its own; 0 for any that is free.
+        health_port: also answer health there, in a process of its own; 0 for any that is free.
         token: what clients must show, but for the health of the server.
         token_file: where the token is, instead of `token`.
         access: who may ask what, and whether each request is logged.
@@ -104,6 +104,7 @@ def serve(
         # There, since onnxruntime's threads are as nice as the one that opens their session.
         ready = [(one, loader.submit(make_ready, one.path, opening, limits.max_batch).result()) for one in places]
         executor = stack.enter_context(ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way))
+        health = stack.enter_context(probed(probing))
         runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
         metrics = Metrics()
         metrics.watch_connections(gate)
@@ -126,7 +127,6 @@ def serve(
             )
             server = drained(app, limits, gate)
             app.stopping = server.draining.is_set
-            health = Health(ready=lambda: not server.draining.is_set())
             watch = Watch(before, catalogue, metrics, make, opening, limits.max_batch, loader)
             interrupted = _handle_signals(server, lambda: _reload(app, watch, token_file))
             log(
@@ -139,10 +139,9 @@ def serve(
                 token=bool(token),
             )
             warn_if_open(host, token)
-            background = [asyncio.create_task(each) for each in (watch.run(), gate.watch(), _beat(health))]
-            health.beat()
-            with probed(probing, health):
-                await server.serve([listening])
+            endless = (watch.run(), gate.watch(), _beat(health, server.draining))
+            background = [asyncio.create_task(each) for each in endless]
+            await server.serve([listening])
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -163,9 +162,9 @@ def warn_if_open(host: str, token: str | None) -> None:
         )
 
 
-async def _beat(health: Health) -> None:
+async def _beat(health: Health, draining: asyncio.Event) -> None:
     while True:
-        health.beat()
+        health.beat(stopping=draining.is_set())
         await asyncio.sleep(_BEAT_S)
 
 

@@ -12,7 +12,6 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
-    response_schema_conformance,
     status_code_conformance,
 )
 
@@ -24,7 +23,7 @@ QUICK = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def test_the_documents_own_examples_are_answered(server, document):
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_whatever_schemathesis_makes_of_the_document_gets_a_documented_answer_and_no_5xx(api, mode):
+def test_whatever_schemathesis_makes_of_the_document_gets_a_documented_answer_and_no_5xx(api, document, mode):
     """Requests that fit the document, and such that do not."""
     statuses = []
     for found in api.get_all_operations():
@@ -106,6 +105,13 @@ def test_whatever_schemathesis_makes_of_the_document_gets_a_documented_answer_an
         def check(case):
             answer = case.call()
             case.validate_response(answer, checks=CHECKS)
+            # schemathesis's own check of answers now and then takes another schema's validator, by the id of
+            # an object that is gone.
+            responses = document["paths"][case.operation.path][case.operation.method]["responses"]
+            documented = responses[str(answer.status_code)].get("content", {}).get("application/json")
+            if documented is not None and answer.content:
+                schema = {**documented["schema"], "components": document["components"]}
+                jsonschema.Draft202012Validator(schema).validate(answer.json())
             statuses.append(answer.status_code)
 
         with contextlib.suppress(Unsatisfiable):  # nothing to get wrong, such as a request without parameters
