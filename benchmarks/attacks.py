@@ -130,6 +130,8 @@ def honest(url: str, request: bytes, seconds: float, queue: Any) -> None:
                     continue
                 good += seen.statuses.get(OK, 0)
                 bad += sum(seen.statuses.values()) - seen.statuses.get(OK, 0)
+                if set(seen.statuses) - {OK}:
+                    print('BAD', seen.statuses, seen.refused_s, flush=True)
 
         await asyncio.gather(*(one() for _ in range(HONEST)))
         return good, bad
@@ -266,10 +268,10 @@ def retrying(url: str, request: bytes, clients: int, seconds: float, queue: Any)
     )
 
 
-def overloaded(seconds: float, rounds: int) -> dict[str, Any]:
-    """Goodput with 16 clients of 64 rows, which fill the queue, and with 2, 4 and 8 times as many."""
+def overloaded(seconds: float, rounds: int, *queue: Any) -> dict[str, Any]:
+    """Goodput with 16 clients of 64 rows, which a queue of 1,024 rows holds, and with 2, 4 and 8 times as many."""
     results: dict[int, list[dict[str, Any]]] = {}
-    server = Server(f"cancer={EXPORTED}")
+    server = Server(f"cancer={EXPORTED}", *queue)
     try:
         request = rows_request(server.url, np.resize(golden_rows(), (64, 30)), output="reconstruction")
         for turn in range(-1, rounds):
@@ -389,10 +391,11 @@ def main() -> None:
     results: dict[str, Any] = {"load_average": os.getloadavg()}
     for name, measure in (
         ("overload", lambda: overloaded(options.seconds / 4, options.rounds)),
+        ("overload, a short queue", lambda: overloaded(options.seconds / 4, options.rounds, "--max-queue", 1024)),
         ("replacements", lambda: replaced(options.replacements)),
         ("attacks", lambda: under_attack(options.seconds, options.attack)),
     ):
-        if options.only in (None, name):
+        if options.only is None or options.only in name:
             results[name] = measure()
             if name != "attacks":
                 print(name, json.dumps({k: v for k, v in results[name].items() if k != "rounds"}), flush=True)

@@ -29,8 +29,8 @@ _CLOSE: Header = (b"connection", b"close")
 _LINGER_S = 1.0
 _LARGE = 64 << 10
 """JSON of more bytes, and answers of more numbers, are another thread's."""
-_NUMBER_BYTES = 12
-"""Of a number in an answer, about."""
+_NUMBER_BYTES = 24
+"""Of a number in an answer that is being written, about: as an array, in pieces, and as a whole."""
 _UNREAD = "answers that clients have not read yet fill the memory allowed (--max-held-mb)"
 _REST = 3
 """After a large request or answer, the next one waits for so many times as long, while small ones come."""

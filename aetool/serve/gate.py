@@ -12,6 +12,10 @@ from aetool.serve.logs import log
 LOOK_S = 0.25
 _OWN_BYTES = 64 << 10
 _REPORT_S = 1.0
+_OF_CLIENTS = 0.75
+"""Share of the memory allowed that clients' bytes may take; the rest is for what is made of them meanwhile."""
+_PIECE_S = 0.001
+"""A piece has up to 256 KiB."""
 
 
 class Turn(Protocol):
@@ -22,21 +26,27 @@ class Turn(Protocol):
 
 
 class InTurn:
-    """Those that send much: each turn of the event loop has one of them read a piece, so that others go on."""
+    """Those that send much: one of them reads a piece, then the next, with a pause that is others' time."""
 
     def __init__(self) -> None:
         self._line: deque[Turn] = deque()
+        self._last = float("-inf")
 
     def wait(self, one: Turn) -> None:
-        """Have `one` step forward in a later turn of the loop, after those that wait already."""
-        if not self._line:
-            asyncio.get_running_loop().call_soon(self._next)
+        """Have `one` step forward after those that wait already."""
         self._line.append(one)
+        if len(self._line) == 1:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_at(max(loop.time(), self._last + _PIECE_S), self._next)
 
     def _next(self) -> None:
+        self._last = asyncio.get_running_loop().time()
         self._line.popleft().step_forward()
         if self._line:
-            asyncio.get_running_loop().call_soon(self._next)
+            self._schedule()
 
 
 class Connection(Protocol):
@@ -129,7 +139,8 @@ class Gate:
 
     def room_for(self, more: int) -> bool:
         """Decide whether `more` bytes beyond a connection's own may be held."""
-        return self.held_bytes + more <= self._limits.max_held_bytes - len(self._open) * self.own_bytes
+        most = self._limits.max_held_bytes * _OF_CLIENTS - len(self._open) * self.own_bytes
+        return self.held_bytes + more <= most
 
     def count(self, reason: str) -> None:
         """Count a connection that was refused or ended by a limit; the log tells once a second."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import resource
 import signal
@@ -33,6 +34,9 @@ from aetool.serve.tokens import read_token
 from aetool.serve.watching import Watch, state
 
 _BEAT_S = 0.1
+_M_MMAP_THRESHOLD = -3
+"""glibc's name for mallopt's parameter."""
+_LARGE_BYTES = 128 << 10
 _DESCRIPTORS = 256
 """For everything but connections."""
 
@@ -96,6 +100,7 @@ def serve(
     if token_file is not None:
         token = read_token(token_file)
     _allow_descriptors(limits.max_connections)
+    _give_memory_back()
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port))
         probing = None if health_port is None else stack.enter_context(_listen(host, health_port))
@@ -210,6 +215,15 @@ def _allow_descriptors(connections: int) -> None:
                 descriptors=most,
                 connections=connections,
             )
+
+
+def _give_memory_back() -> None:
+    """Have the C library return the memory of large requests to the system as soon as they are answered.
+
+    By itself glibc keeps what it has once taken, so that the process grows beyond what it holds.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _listen(host: str, port: int) -> socket.socket:
