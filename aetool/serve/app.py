@@ -85,10 +85,10 @@ class App:
         self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
 
     def is_full(self, scope: Scope) -> bool:
-        """Decide whether a request would have to wait behind too many."""
+        """Decide whether a request that has come would have to wait behind too many; if not, expect it there."""
         if scope["method"] != "POST" or (model := self._catalogue.infer.get(scope["path"])) is None:
             return False
-        return model.line.is_full and not self.stopping()
+        return not (model.line.expects() or self.stopping())
 
     def refusal(self, scope: Scope, *, close: bool) -> bytes:
         """Count an inference request that is refused unread, and give the whole answer."""

@@ -39,6 +39,8 @@ class Line:
         self.rows = 0
         self.seconds = 0.0
         """What computing them takes, as measured when the bundle was opened."""
+        self._typical = 1.0
+        self._coming = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -48,9 +50,23 @@ class Line:
         """
         return self.rows >= self._limits.max_queue_rows or self.seconds >= self._limits.max_queue_s
 
+    def expects(self) -> bool:
+        """Count a request that will join the line in this turn of the event loop; False where it is full."""
+        if self.is_full or self.rows + self._coming >= self._limits.max_queue_rows:
+            return False
+        if not self._coming:
+            asyncio.get_running_loop().call_soon(self._joined)
+        self._coming += self._typical
+        return True
+
+    def _joined(self) -> None:
+        self._coming = 0.0
+
     def add(self, rows: int, seconds: float) -> None:
         """Count rows that begin to wait, or with negative numbers, that no longer do."""
         self.rows += rows
+        if rows > 0:
+            self._typical += (rows - self._typical) / 16
         self.seconds = self.seconds + seconds if self.rows else 0.0  # no rounding is left over
 
     def refusal(self) -> Refusal:

@@ -1,5 +1,6 @@
 """Bytes to requests: uvicorn's protocol with a bound on everything that a client can make it wait for or hold."""
 
+import asyncio
 import enum
 import math
 from typing import Any, Protocol
@@ -21,10 +22,10 @@ _PIECES, _PIECE_BYTES = 250, 64
 """Pieces of a body that may be small, and the mean size of the others."""
 _MUCH_BYTES = 64 << 10
 """Sent on one connection without a whole answer between; from then on others go first."""
-_PATIENCE_S = 0.03
-"""A request that finds the line full waits so long for room, and is refused unread where there is none.
+_REFUSED_S = 0.04
+"""After a request that found the line full, the connection is not read for so long.
 
-So clients that retry at once leave the server time for the requests it took.
+So clients that retry at once leave the server time for the requests it took; what they send waits in the system.
 """
 _PHRASES = {
     400: b"Bad Request",
@@ -87,6 +88,14 @@ class _Flow(FlowControl):
                 self._transport.pause_reading()
             line.wait(self)
 
+    def step_aside(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Read nothing for so long."""
+        if not self.in_line and not self._transport.is_closing():
+            self.in_line = True
+            if not self.read_paused:
+                self._transport.pause_reading()
+            loop.call_later(seconds, self.step_forward)
+
     def step_forward(self) -> None:
         self.in_line = False
         if not (self.read_paused or self._transport.is_closing()):
@@ -110,6 +119,9 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_bytes = _fed_bytes = _body_fed = _headers = _pieces = 0
     _sent_bytes = _body_bytes = _answer_bytes = _held_bytes = 0
     _resuming = _lost = False
+    _refused_head, _refused_bytes = b"", 0
+    _turned_away = False
+    """Within `data_received`: a request was refused for a full line."""
     _refusal: tuple[int, str] | None = None
 
     # The transport's side
@@ -142,7 +154,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self.flow.step_back(self.gate.in_turn)
         if self._phase is Phase.CLOSING or self.transport.is_closing():
             return
+        if self._is_refused_again(data):
+            self._refuse_again()
+            return
         self._fed_bytes += len(data)
+        self._refused_head = b""
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -156,6 +172,31 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.refuse(*self._large_head())
             elif self._fed_bytes > self.limits.max_head_bytes + 2 * self._body_fed:
                 self.refuse(400, "body: mostly chunk extensions or trailers; send data")
+            if self._turned_away:
+                self._turned_away = False
+                self._remember_head(data)
+
+    def _remember_head(self, data: bytes) -> None:
+        """Keep a refused request's head, if `data` are all of it: the same head frames the same again."""
+        end = data.find(b"\r\n\r\n") + 4
+        framing = [value for name, value in self.headers if name in (b"content-length", b"transfer-encoding")]
+        if self.cycle.keep_alive and self._in_head and framing == [b"%d" % (len(data) - end)]:
+            self._refused_head, self._refused_bytes = data[:end], len(data)
+
+    def _is_refused_again(self, data: bytes) -> bool:
+        """Decide whether `data` are the refused request again, and the line is still full."""
+        return (
+            bool(self._refused_head)
+            and self._phase is Phase.IDLE
+            and len(data) == self._refused_bytes
+            and data.startswith(self._refused_head)
+            and self.admission.is_full(self.scope)
+        )
+
+    def _refuse_again(self) -> None:
+        self.transport.write(self.admission.refusal(self.scope, close=False))
+        self.flow.step_aside(self.loop, _REFUSED_S)
+        self.on_response_complete()
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -242,22 +283,19 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self._has_work()
         if self.admission.is_full(cycle.scope):
-            self.loop.call_later(_PATIENCE_S, self._admit, cycle, app)
+            self._turn_away(cycle)
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _admit(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Have a request that waited for room answered, or refuse it without a look at its body."""
-        if self._active is not cycle or cycle.disconnected or self.transport.is_closing():
-            return
-        if not self.admission.is_full(cycle.scope):
-            super()._start_asgi_task(cycle, app)
-            return
+    def _turn_away(self, cycle: RequestResponseCycle) -> None:
+        """Refuse a request without a look at its body, and the next one not before a while."""
         self.transport.write(self.admission.refusal(cycle.scope, close=not cycle.keep_alive))
         cycle.response_started = cycle.response_complete = True
         cycle.body = bytearray()
         if not cycle.keep_alive:
             self.transport.close()
+        self.flow.step_aside(self.loop, _REFUSED_S)
+        self._turned_away = True
         self.on_response_complete()
 
     def _has_work(self) -> None:
