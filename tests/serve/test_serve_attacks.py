@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import re
+import signal
 import socket
 import threading
 from urllib.parse import urlsplit
@@ -124,6 +125,31 @@ def test_health_has_a_port_that_half_open_connections_do_not_lock(besieged):
             connection.request("GET", f"/v2/health/{path}")
             assert connection.getresponse().status == status
             connection.close()
+
+
+def test_health_is_answered_while_the_server_gets_no_time_and_ends_with_it(start, exported):
+    with start(f"cancer={exported}", "--health-port", 0) as held_up:
+        health = urlsplit(held_up.wait_for("serving")["health"])
+
+        def probe():
+            connection = http.client.HTTPConnection(health.netloc, timeout=PATIENCE_S)
+            with contextlib.closing(connection):
+                connection.request("GET", "/v2/health/ready")
+                return connection.getresponse().status
+
+        assert eventually(lambda: probe() == 200)
+        held_up.process.send_signal(signal.SIGSTOP)
+        assert probe() == 200
+        held_up.process.kill()
+
+        def gone():
+            try:
+                probe()
+            except OSError:
+                return True
+            return False
+
+        assert eventually(gone)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,28 @@ def test_requests_that_come_too_fast_are_refused_and_told_when_to_come_again(sta
         assert busy.call("GET", "/v2/health/ready")[0] == 200
 
 
+def test_clients_that_retry_at_once_get_their_own_answer_or_503(start, exported, model, distinct):
+    """The same head again and again on a connection, refused or not: no body is taken for another."""
+    answers = {}
+    with start(f"cancer={exported}", "--max-queue", "4") as busy:
+        load = closed_loop(
+            address_of(busy.url),
+            requests_for(busy, distinct),
+            connections=64,
+            count=6000,
+            check=answers.__setitem__,
+        )
+        seen = asyncio.run(load)
+        page = busy.call("GET", "/metrics")[2].decode()
+    assert set(seen.statuses) == {OK, 503} and sum(seen.statuses.values()) == 6000
+    for status, count in seen.statuses.items():
+        assert f'aetool_requests_total{{model="cancer",status="{status}"}} {float(count)}' in page
+    assert len(answers) == seen.statuses[OK]
+    expected = model.score(distinct)[list(answers)]
+    found = np.array([np.frombuffer(answer[-4:], "<f4")[0] for answer in answers.values()])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_connections_beyond_the_limit_end_those_that_have_waited_longest(start, exported):
     with start(f"cancer={exported}", "--max-connections", "4") as busy:
         address = address_of(busy.url)
