@@ -58,12 +58,14 @@ class _Probes(asyncio.Protocol):
     def __init__(self) -> None:
         self.connections: dict[_Probe, None] = {}
         self._beat, self._told = time.monotonic(), b""
+        self.ended = asyncio.Event()
+        """Set when the server has ended."""
 
     def data_received(self, data: bytes) -> None:
         self._beat, self._told = time.monotonic(), data[-1:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        asyncio.get_running_loop().stop()
+        self.ended.set()
 
     def answer(self, method: bytes, path: bytes) -> tuple[int, bytes]:
         """Status and body; a server whose event loop has not run for 30 s is not live."""
@@ -116,16 +118,16 @@ class _Probe(asyncio.Protocol):
 async def _answer(listening: socket.socket, pipe: int) -> None:
     loop, probes = asyncio.get_running_loop(), _Probes()
     await loop.connect_read_pipe(lambda: probes, os.fdopen(pipe, "rb"))
-    await loop.create_server(lambda: _Probe(probes), sock=listening, backlog=_BACKLOG)
+    server = await loop.create_server(lambda: _Probe(probes), sock=listening, backlog=_BACKLOG)
+    await probes.ended.wait()
+    server.close()
 
 
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # told to the whole group; it answers until the server ends
     descriptor, pipe = map(int, sys.argv[1:])
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(_answer(socket.socket(fileno=descriptor), pipe))
-    loop.run_forever()
+    asyncio.run(_answer(socket.socket(fileno=descriptor), pipe))
 
 
 if __name__ == "__main__":
