@@ -36,6 +36,10 @@ _FLOAT_RANGE = 2.0**-100, 2.0**100
 """Far from numbers that are flushed to zero, and from infinity."""
 _MOST_TIMES = 1 << 31
 """A multiple of the number of rows, below 2**31, stays an int64."""
+_COMPARED = 1 << 31
+"""Of larger integers onnxruntime 1.31 takes the wrong one as the smallest or the largest: it compares 32 bits."""
+_SUMMED = 1 << 53
+"""Larger integers it rounds where it reduces them: it takes float64."""
 _Function = Callable[..., Any]
 
 
@@ -144,16 +148,28 @@ def _range(node: Node, inputs: Inputs, shape: Shape, *bounds: Content) -> Conten
     return exactly(map(kind, range(*[int(whole(bound.item())) for bound in bounds])), shape)
 
 
-def _reduced(function: Callable[[Any, Any], Any]) -> _Function:
-    """All numbers of one value to one: whatever the axes are, if one is left."""
+def _reduced(function: Callable[[Any, Any], Any], most: int, largest: Callable[[Iterable[int]], int]) -> _Function:
+    """All numbers of one value to one: whatever the axes are, if one is left.
+
+    Args:
+        most: what onnxruntime is exact below.
+        largest: that a part of the numbers may come to.
+    """
 
     def apply(node: Node, inputs: Inputs, shape: Shape, x: Content, *_: Content) -> Content:
         # Integers alone: with floats it counts which are taken together first.
         if whole(product(shape)) != 1 or not 0 < x.size <= _FEW or any(isinstance(n, Fraction) for n in x.flat):
             raise _UnknownError
+        if largest(map(_bound, x.flat)) > most:
+            raise _UnknownError
         return exactly([functools.reduce(function, x.flat)], shape)
 
     return apply
+
+
+def _bound(side: Any) -> Any:
+    """What a number is below, whatever its sign; there are fewer than 2**31 rows."""
+    return side.times << 31 if isinstance(side, Rows) else abs(side) + 1
 
 
 def _clipped(node: Node, inputs: Inputs, shape: Shape, x: Content, *bounds: Content | None) -> Any:
@@ -214,6 +230,8 @@ def _one_of(*, larger: bool) -> Callable[[Any, Any], Any]:
     choose: Any = max if larger else min
 
     def apply(a: Any, b: Any) -> Any:
+        if max(_bound(a), _bound(b)) > _COMPARED:
+            raise _UnknownError
         if isinstance(a, Rows) == isinstance(b, Rows):
             return choose(a, b)
         many, number = (a, b) if isinstance(a, Rows) else (b, a)
@@ -287,10 +305,10 @@ _FUNCTIONS: dict[str, _Function] = {
     "Max": _each(_one_of(larger=True), 2),
     "Min": _each(_one_of(larger=False), 2),
     "Clip": _clipped,
-    "ReduceMax": _reduced(_one_of(larger=True)),
-    "ReduceMin": _reduced(_one_of(larger=False)),
-    "ReduceProd": _reduced(_times),
-    "ReduceSum": _reduced(_plus),
+    "ReduceMax": _reduced(_one_of(larger=True), _COMPARED, max),
+    "ReduceMin": _reduced(_one_of(larger=False), _COMPARED, max),
+    "ReduceProd": _reduced(_times, _SUMMED, math.prod),
+    "ReduceSum": _reduced(_plus, _SUMMED, sum),
     "Equal": _each(_compared(lambda a, b: a == b), 2),
     "Greater": _each(_compared(lambda a, b: a > b), 2),
     "Less": _each(_compared(lambda a, b: a < b), 2),

@@ -83,6 +83,8 @@ def sized(*steps):
         seven=i64(7),
         minus=i64(-7),
         many=i64(2**62),
+        far=i64(2**31),
+        odd=i64(2**53 + 1),
         half=f32(0.5),
         three=f32(3),
         nothing=f32(0),
@@ -98,7 +100,7 @@ def sized(*steps):
 
 INTEGERS = {
     "Min": [node("Min", "d seven", "size")],
-    "Min of rows": [node("Mul", "n two", "more"), node("Min", "more n", "size")],
+    "Min of rows": [node("Identity", "n", "same_n"), node("Min", "same_n n", "size")],
     "Max": [node("Max", "d seven", "size")],
     "Max of rows and nothing": [node("Max", "minus n", "size")],
     "Clip": [node("Clip", "minus one_scalar d_scalar", "size")],
@@ -151,6 +153,17 @@ UNKNOWN = {
     "a remainder of rows": [node("Mod", "n seven", "size")],
     "a remainder as in C": [node("Mod", "d seven", "size", fmod=1)],
     "more than an int64 holds": [node("Concat", "many seven", "b", axis=0), node("ReduceProd", "b", "size")],
+    "the smaller of integers of 33 bits": [node("Add", "far d", "b"), node("Min", "b d", "size")],
+    "the larger of many rows": [node("Mul", "n two", "more"), node("Max", "n more", "size")],
+    "the smallest of integers of 33 bits": [
+        node("Concat", "far d", "b", axis=0),
+        node("ReduceMin", "b", "size", keepdims=1),
+    ],
+    "a sum that float64 rounds": [
+        node("Concat", "odd d", "b", axis=0),
+        node("ReduceSum", "b", "r", keepdims=1),
+        node("Sub", "r odd", "size"),
+    ],
     "rows as a float": [node("Cast", "n", "g", to=1), node("Cast", "g", "size", to=7)],
     "a product that is rounded": [node("Mul", "f tenth", "g"), node("Cast", "g", "size", to=7)],
     "a quotient that is rounded": [node("Div", "three f", "g"), node("Cast", "g", "size", to=7)],
