@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from aetool.errors import BenchmarkError
+from aetool.storage import publish_file
 from aetool.strict_json import no_constant, require_storable, shown, unique_keys
 
 MAX_BYTES = 256 << 20
@@ -25,6 +26,22 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+def document_of(result: Any) -> dict[str, Any]:
+    """A record that has a kind and a version, as JSON, these first."""
+    plain = to_plain(result)
+    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
+
+
+def write_document(document: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> None:
+    """Write the JSON file.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    publish_file(path, text.encode(), overwrite=overwrite)
 
 
 def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """The result of a benchmark: what is in the JSON file, written and read strictly."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import fault, from_plain, read_document, to_plain
-from aetool.storage import publish_file
+from aetool.bench.records import fault, from_plain, read_document
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
 
@@ -213,24 +211,8 @@ class BenchResult:
     format_version: int = FORMAT_VERSION
 
 
-def document_of(result: BenchResult) -> dict[str, Any]:
-    """As JSON, kind and version first."""
-    plain = to_plain(result)
-    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
-
-
-def write_result(result: BenchResult, path: Path, *, overwrite: bool = False) -> None:
-    """Write the JSON file.
-
-    Raises:
-        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
-    """
-    text = json.dumps(document_of(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    publish_file(path, text.encode(), overwrite=overwrite)
-
-
 def read_result(path: Path) -> BenchResult:
-    """Read a file of `write_result`.
+    """Read a file of `aetool bench`.
 
     Raises:
         BenchmarkError: not there, another kind of file, of a newer aetool, or with a missing entry or one that

@@ -7,10 +7,9 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.limit import limits_in_force
 from aetool.cli.output import Result, progress_shown, reports
 from aetool.cli.parity import published
-from aetool.cli.rows import normal_rows
+from aetool.cli.rows import check_normal_rows, normal_rows
 
 
 @click.command()
@@ -50,19 +49,10 @@ def adopt(
     Example:
       aetool adopt net.onnx --data machines.csv --label broken -o exported/machines
     """
-    from aetool.tables.reading import check_table
-
     chosen = {name: given.pop(name) for name in options.PUBLISHING}
     options.require_one_rule(chosen)
     output = output or Path("exported") / model.stem
-    check_table(
-        data,
-        label=label,
-        columns=options.flat(columns) or None,
-        drop=options.flat(drop),
-        categorical=None,
-        limits=limits_in_force(),
-    )
+    check_normal_rows(data, label, columns, drop)
     places.require_free(output, chosen["overwrite"], places.BUNDLE)
     with needs("train", "adopting"):
         from aetool.export import AdoptOptions, ExportOptions

@@ -65,7 +65,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
       aetool bench exported/machines --graph score --batch 1,16 --peers openvino
     """
     from aetool.bench.grid import Grid, plan
-    from aetool.bench.result import document_of, write_result
+    from aetool.bench.records import document_of, write_document
     from aetool.bench.run import run
     from aetool.bundle import Bundle
     from aetool.cli.measured import show_result
@@ -88,7 +88,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     with _Progress(settled.turns) as bar:
         result = run(settled, rows=rows, rows_name=name, command=_command(), progress=bar.advance)
     if output is not None:
-        write_result(result, output, overwrite=overwrite)
+        write_document(document_of(result), output, overwrite=overwrite)
     noisy = sum(not measured.stability.stable for measured in result.results)
     if noisy:
         say(f"The machine was too noisy for {noisy} of {len(result.results)} measurements; ratios hold better.")

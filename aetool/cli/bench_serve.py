@@ -1,6 +1,5 @@
 """`aetool bench serve`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,8 @@ def bench_serve(
     Example:
       aetool bench serve exported/machines --url http://127.0.0.1:8000 --p99-ms 10
     """
+    from aetool.bench.records import write_document
     from aetool.bench.serving import ServingPlan, ServingResult, measure
-    from aetool.storage import publish_file
 
     places.require_bundle(bundle)
     if output is not None:
@@ -55,8 +54,7 @@ def bench_serve(
     plan = ServingPlan(bundle, url, model or bundle.absolute().name, p99_s=bound, token=token, **given)
     result = measure(plan, command=["aetool", *sys.argv[1:]], progress=say)
     if output is not None:
-        text = json.dumps(result.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        publish_file(output, text.encode(), overwrite=overwrite)
+        write_document(result.document, output, overwrite=overwrite)
 
     def show(out: Console, result: ServingResult = result) -> None:
         lines = []

@@ -7,10 +7,9 @@ import click
 
 from aetool.cli import options, places
 from aetool.cli.extras import needs
-from aetool.cli.limit import limits_in_force
 from aetool.cli.output import Result, progress_shown, say
 from aetool.cli.parity import published
-from aetool.cli.rows import NormalRows, normal_rows
+from aetool.cli.rows import NormalRows, check_normal_rows, normal_rows
 
 
 def module_options(command: Any) -> Any:
@@ -64,21 +63,12 @@ def export_users_module(
     **reading: Any,
 ) -> Result:
     """Load a module, export it; `reading` are fields of `ModuleOptions`, None where not given."""
-    from aetool.tables.reading import check_table
-
     _require_rows(data, input_shape, {"label": label, "columns": columns, "drop": drop, **publishing})
     # The last name of FILE.py or of package.module.
     name = spec.rpartition(":")[0].removesuffix(".py").replace("\\", "/").rpartition("/")[2].rpartition(".")[2]
     output = output or Path("exported") / name
     if data is not None:
-        check_table(
-            data,
-            label=label,
-            columns=options.flat(columns) or None,
-            drop=options.flat(drop),
-            categorical=None,
-            limits=limits_in_force(),
-        )
+        check_normal_rows(data, label, columns, drop)
     places.require_free(output, publishing["overwrite"], places.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, ModuleOptions, export_module

@@ -82,6 +82,21 @@ class NormalRows(NamedTuple):
     names: tuple[str, ...]  # of columns; none where the rows are no table
 
 
+def check_normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> None:
+    """Refuse, by its name and header alone, a file that `normal_rows` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not those asked for.
+    """
+    from aetool.cli.options import flat
+    from aetool.tables.reading import check_table
+
+    chosen, left_out = flat(columns) or None, flat(drop)
+    check_table(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
+
+
 def normal_rows(
     data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
 ) -> NormalRows:

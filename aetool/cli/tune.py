@@ -54,9 +54,9 @@ def tune(
       aetool tune exported/machines --for throughput --data new.csv
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
+    from aetool.bench.records import document_of
     from aetool.bundle import Bundle, tuning_file
     from aetool.first_run import require_first_run
-    from aetool.tune.result import document_of
 
     with needs("train", "tuning"):  # scikit-learn
         from aetool.budget import Budget

@@ -1,15 +1,10 @@
 """Work on a stranger's graphs in a process of its own, with limits on its memory and time.
 
-Other people's programs run here: a generator of C, onnxruntime's converter, onnxruntime itself. What ends them
-ends no command of aetool.
+Other people's programs run here: a generator of C, onnxruntime's converter, onnxruntime itself.
 """
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.apart import run_apart
 from aetool.errors import ExportError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -50,30 +46,17 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     """
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     memory = memory or _MEMORY + _MEMORY_PER_BYTE * size
-    command = [sys.executable, "-P", str(WORKS[work]), str(memory), str(seconds)]
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise ExportError(
-            f"{where}: {work} timed out after {seconds} s; the graph may be hostile, use another target"
-        ) from error
-    if done.returncode == 0:
+    ended = run_apart(WORKS[work], str(memory), str(seconds), seconds=seconds, folder=folder)
+    if ended.code == 0:
         return
-    if done.returncode == FAILED:
+    if ended.code == FAILED:
         reason = json.loads((folder / REASON).read_text(encoding="utf-8"))
         raise ExportError(f"{where}: {reason}; use another target")
-    reason = _last_line(done.stderr) or "no message"
-    if done.returncode > 0:
+    reason = ended.complained or "no message"
+    if ended.how is None:
         raise ExportError(f"{where}: {work} failed: {reason}; use another target")
-    raise ExportError(
-        f"{where}: {work} crashed ({signal.Signals(-done.returncode).name}) within {memory / 2**30:.1f} GiB and "
-        f"{seconds} s ({reason}); the graph may be hostile, use another target"
-    )
+    limits = f" within {memory / 2**30:.1f} GiB and {seconds} s ({reason})" if ended.code < 0 else ""
+    raise ExportError(f"{where}: {work} {ended.how}{limits}; the graph may be hostile, use another target")
 
 
 def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, where: str) -> dict[str, Arrays]:
@@ -96,8 +79,3 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
             with np.load(io.BytesIO(Path(folder, f"{name}.npz").read_bytes()), allow_pickle=False) as archive:
                 found[name] = dict(archive)
     return found
-
-
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode("utf-8", "replace").split("\n")
-    return next((" ".join(line.split())[:200] for line in reversed(lines) if line.strip()), "")

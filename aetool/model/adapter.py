@@ -51,7 +51,7 @@ class AdaptedModule(nn.Module):
         super().__init__()
         self.module = own_copy(module)
         self.has_embedding = True
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = _rounded_weights(module)
         """What whoever exports the module should know, a sentence each."""
         self.as_reference = False
         """Whether the reconstruction is what forward gives, even where the parts could give it."""
@@ -262,7 +262,19 @@ def _remedy_of(module: nn.Module, error: Exception) -> str:
             "its nn.Embedding takes whole numbers, and rows are float32: begin forward with "
             "x = x.nan_to_num().long().clamp(0, NUMBER_OF_IDS - 1)"
         )
+    if "dtype" in str(error) or "scalar type" in str(error):
+        return (
+            "rows and weights are float32 in a bundle, whatever the module's own weights are: leave casts such as "
+            ".bfloat16(), .half() and .double() out of forward"
+        )
     return "check --input-shape or --data; forward must take the rows alone"
+
+
+def _rounded_weights(module: nn.Module) -> tuple[str, ...]:
+    """A note on a module that computes in 16 bits itself."""
+    halves = {value.dtype for value in module.parameters()} & {torch.bfloat16, torch.float16}
+    names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in halves))
+    return (f"its weights are {names}: exported in float32, without the rounding of {names}",) if halves else ()
 
 
 def own_copy(module: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from aetool.runtime.dangers import danger
 from aetool.runtime.element_types import types_of_outputs
 from aetool.runtime.held import Held
 from aetool.runtime.model_proto import FLOAT, INT64, MAX_RANK, Graph, Node, Tensor
-from aetool.runtime.shape_contents import MAX_NUMBERS, content_of_node, exactly
+from aetool.runtime.shape_contents import content_of_constant, content_of_list, content_of_node
 from aetool.runtime.shape_rules import RULES
 from aetool.runtime.shapes import Inputs, Rows, Shape, Value, axis_of, in_one_row, product, stated
 from aetool.runtime.workspaces import workspace
@@ -249,8 +249,7 @@ def _names_read(node: Node) -> list[str]:
 
 
 def _constant(tensor: Tensor) -> Value:
-    numbers = tensor.exact(MAX_NUMBERS)
-    return Value(tensor.dims, tensor.data_type, None if numbers is None else exactly(numbers, tensor.dims), tensor)
+    return Value(tensor.dims, tensor.data_type, content_of_constant(tensor))
 
 
 def _stated(node: Node) -> Value:
@@ -261,7 +260,7 @@ def _stated(node: Node) -> Value:
     numbers = value if isinstance(value, list) else [value]
     shape = (len(numbers),) if isinstance(value, list) else ()
     if name in ("value_int", "value_ints"):
-        return Value(shape, INT64, exactly(numbers, shape) if len(numbers) <= MAX_NUMBERS else None)
+        return Value(shape, INT64, content_of_list(numbers, shape, INT64))
     if name in ("value_float", "value_floats"):
-        return Value(shape, FLOAT)
+        return Value(shape, FLOAT, content_of_list(numbers, shape, FLOAT))
     raise ValueError("it states no numbers")

@@ -6,7 +6,6 @@ twice where it should stand once, is a `WireError`. protobuf passes over the fir
 third.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -109,10 +108,10 @@ class Tensor:
         for _, part in self.typed:
             yield from varints(part)
 
-    def exact(self, most: int) -> list[int] | None:
-        """The numbers of an INT64, INT32 or BOOL of at most `most`, as onnxruntime reads them; else None."""
+    def exact(self) -> list[int] | None:
+        """The numbers of an INT64, INT32 or BOOL, as onnxruntime reads them; else None."""
         low, high = RANGES.get(self.data_type, (0, -1))
-        if low > high or math.prod(self.dims) > most:
+        if low > high:
             return None
         if self.raw is not None:
             found = np.frombuffer(self.raw, NUMPY[self.data_type].replace("?", "u1")).tolist()

@@ -33,7 +33,7 @@ def resized(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _scales(node: Node, inputs: Inputs) -> list[float] | None:
-    """The factors, which must be a constant; None if there are none."""
+    """The factors, which must be known; None if there are none."""
     place = 1 if len(inputs) == 2 else 2
     value = inputs[place] if place < len(inputs) else None
     if value is None:
@@ -41,10 +41,9 @@ def _scales(node: Node, inputs: Inputs) -> list[float] | None:
         return None if listed is None else list(listed)
     if value.shape == (0,):  # as some exporters write "none"
         return None
-    if value.constant is None or value.kind != FLOAT or len(value.shape) != 1:
-        raise ValueError("its factors are not constants")
-    numbers = value.constant.numbers()
-    return None if numbers is None else [float(number) for number in numbers]
+    if value.content is None or value.kind != FLOAT or len(value.shape) != 1:
+        raise ValueError("its factors are not constants, nor computed exactly from shapes")
+    return [float(number) for number in value.content]
 
 
 def _scaled(side: Side, scale: float) -> Side:

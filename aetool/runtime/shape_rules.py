@@ -5,7 +5,7 @@ onnxruntime is asked to make room for it. A rule that meets what its operator do
 TypeError, IndexError or KeyError.
 """
 
-from aetool.runtime.model_proto import INT32, INT64, Node
+from aetool.runtime.model_proto import FLOAT, INT32, INT64, Node
 from aetool.runtime.scaled_shapes import resized
 from aetool.runtime.shapes import (
     Inputs,
@@ -246,12 +246,27 @@ def _constant_of_shape(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _ranged(node: Node, inputs: Inputs) -> list[Shape]:
-    if given(inputs, 0).kind not in (INT32, INT64):
+    kind = given(inputs, 0).kind
+    if kind == FLOAT:
+        return [(len(range(*(_integer_in_float(inputs, i) for i in range(3)))),)]
+    if kind not in (INT32, INT64):
         raise ValueError("the size of its output depends on how its numbers are rounded")
     start, limit, step = ((sizes(inputs, i, node, "") or [])[0] for i in range(3))
     if start == 0 and step == 1 and isinstance(limit, Rows):
         return [(limit,)]
     return [(len(range(whole(start), whole(limit), whole(step))),)]
+
+
+def _integer_in_float(inputs: Inputs, index: int) -> int:
+    """A bound or step of a range in float32, small enough that differences and multiples are exact too."""
+    content = given(inputs, index).content
+    number = None if content is None else content.item()
+    if number is None or number != int(number) or abs(number) > _EXACT_IN_FLOAT:
+        raise ValueError("the size of its output depends on how its numbers are rounded")
+    return int(number)
+
+
+_EXACT_IN_FLOAT = 1 << 23
 
 
 def _one_hot(node: Node, inputs: Inputs) -> list[Shape]:

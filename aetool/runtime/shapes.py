@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from aetool.runtime.model_proto import Node, Tensor
+from aetool.runtime.model_proto import FLOAT, Node
 
 
 class Rows(NamedTuple):
@@ -22,7 +22,7 @@ class Rows(NamedTuple):
 Side = int | Rows
 Shape = tuple[Side, ...]
 Content = NDArray[Any]
-"""Exact integers, as Side, in the shape of their value."""
+"""Exact integers, as Side, or of float32 fractions, in the shape of their value."""
 
 
 class Value(NamedTuple):
@@ -32,8 +32,7 @@ class Value(NamedTuple):
     kind: int = 0
     """TensorProto.DataType; 0 for one that nobody follows."""
     content: Content | None = None
-    """Its integers, where they follow from constants and shapes alone, and are few."""
-    constant: Tensor | None = None
+    """Its numbers, where they follow from constants and shapes alone, and are few."""
 
 
 Inputs = Sequence[Value | None]
@@ -119,7 +118,7 @@ def content_of(inputs: Inputs, index: int) -> Content | None:
         ValueError: they depend on the rows, so that the size of the result does.
     """
     value = inputs[index] if index < len(inputs) else None
-    if value is not None and value.content is None:
+    if value is not None and (value.content is None or value.kind == FLOAT):
         raise ValueError(f"the size of its output is computed from data (input {index})")
     return None if value is None else value.content
 

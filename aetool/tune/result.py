@@ -3,17 +3,15 @@
 `aetool.runtime.tuning` reads of it what running the bundle needs.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import fault, from_plain, read_document, to_plain
+from aetool.bench.records import fault, from_plain, read_document
 from aetool.errors import BenchmarkError, InputError
 from aetool.runtime.machine import Machine
 from aetool.runtime.settings import Choice
-from aetool.storage import publish_file
 
 KIND, FORMAT_VERSION = "aetool.tuning", 1
 
@@ -96,22 +94,6 @@ class TuningResult:
     format_version: int = FORMAT_VERSION
 
 
-def document_of(result: TuningResult) -> dict[str, Any]:
-    """As JSON, kind and version first."""
-    plain = to_plain(result)
-    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
-
-
-def write_tuning(result: TuningResult, path: Path, *, overwrite: bool = False) -> None:
-    """Write the JSON file.
-
-    Raises:
-        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
-    """
-    text = json.dumps(document_of(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    publish_file(path, text.encode(), overwrite=overwrite)
-
-
 def tuning_of(content: Mapping[str, Any], where: str) -> TuningResult:
     """The result in a document of `aetool.bench.records.read_document`.
 
@@ -133,7 +115,7 @@ def tuning_of(content: Mapping[str, Any], where: str) -> TuningResult:
 
 
 def read_tuning(path: Path) -> TuningResult:
-    """Read a file of `write_tuning`.
+    """Read a file of `aetool tune`.
 
     Raises:
         BenchmarkError: see `tuning_of`; or not there, or another kind of file.

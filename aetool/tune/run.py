@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.peers import GRAPH
+from aetool.bench.records import document_of, write_document
 from aetool.bench.rows import Pool, make_pool
 from aetool.budget import Budget
 from aetool.bundle import Bundle, tuning_file
@@ -22,7 +23,7 @@ from aetool.storage import publish_directory, require_new
 from aetool.tune.candidates import Candidate, Purpose, challengers, default_of
 from aetool.tune.precisions import Sample, reference
 from aetool.tune.races import Clock, Outputs, Track
-from aetool.tune.result import BundleFacts, Trial, TuningResult, write_tuning
+from aetool.tune.result import BundleFacts, Trial, TuningResult
 from aetool.tune.search import SHORT_ROWS, Record, search
 from aetool.tune.ways import Maker, Ways, find_ways
 from aetool.version import __version__
@@ -151,7 +152,7 @@ def tune(
         trials=(*_trials(default, records, winner, ways), *ways.left_out),
     )
     if not dry_run:
-        write_tuning(result, Path(tuning_file(bundle.where)), overwrite=overwrite)
+        write_document(document_of(result), Path(tuning_file(bundle.where)), overwrite=overwrite)
     return result
 
 

@@ -11,7 +11,8 @@ from measuring import EXPORTED, SUBJECTS
 from aetool.bench import ceiling, machine, run, turns
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
-from aetool.bench.result import Ceiling, read_result, write_result
+from aetool.bench.records import document_of, write_document
+from aetool.bench.result import Ceiling, read_result
 from aetool.bench.scenarios import SCENARIOS
 from aetool.bundle import Bundle
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
@@ -111,7 +112,7 @@ def test_a_grid_on_a_real_bundle(no_ceiling, tmp_path):
     size = sum(node.us for node in found.results[0].profile)
     assert size > 0 and {node.op for node in found.results[0].profile} & {"FusedGemm", "Gemm"}
     assert record.multiply_adds_per_row > 0
-    write_result(found, tmp_path / "r.json")
+    write_document(document_of(found), tmp_path / "r.json")
     assert read_result(tmp_path / "r.json") == found
 
 

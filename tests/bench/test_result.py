@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from aetool.bench.result import document_of, read_result, write_result
+from aetool.bench.records import document_of, write_document
+from aetool.bench.result import read_result
 from aetool.errors import BenchmarkError, OutputError
 
 
 @pytest.fixture
 def file(tmp_path, result):
     path = tmp_path / "result.json"
-    write_result(result(), path)
+    write_document(document_of(result()), path)
     return path
 
 
@@ -44,8 +45,8 @@ def test_the_document_is_the_schema(result):
 
 def test_a_file_that_is_there_stays(file, result):
     with pytest.raises(OutputError, match="exists already"):
-        write_result(result(), file)
-    write_result(result(), file, overwrite=True)
+        write_document(document_of(result()), file)
+    write_document(document_of(result()), file, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from aetool.bench import grid, run, scenarios
-from aetool.bench.result import Ceiling, read_result, write_result
+from aetool.bench.records import document_of, write_document
+from aetool.bench.result import Ceiling, read_result
 from aetool.cli.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
@@ -33,7 +34,7 @@ def once(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "ceiling", lambda: Ceiling({"1": 50.0, "2": 100.0}, 20.0))
-        write_result(run.run(settled), path)
+        write_document(document_of(run.run(settled)), path)
     return path
 
 

@@ -13,8 +13,9 @@ CRASH = (
 @pytest.mark.parametrize(
     "command", [("verify",), ("quantize", "--data", "new.csv", "--label", "broken"), ("tune", "--for", "latency")]
 )
-def test_a_graph_that_crashes_is_named_in_one_line(aetool, made, command, monkeypatch):
-    monkeypatch.setattr("aetool.first_run._CHILD", CRASH)
+def test_a_graph_that_crashes_is_named_in_one_line(aetool, made, command, tmp_path, monkeypatch):
+    (tmp_path / "crash.py").write_text(CRASH, encoding="utf-8")
+    monkeypatch.setattr("aetool.first_run._PROGRAM", tmp_path / "crash.py")
     options = [made / part if part == "new.csv" else part for part in command[1:]]
     result = aetool(command[0], made / "bundle", *options)
     assert result.exit_code == 1

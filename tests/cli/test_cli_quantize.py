@@ -1,9 +1,19 @@
 """`aetool quantize` and what `aetool info` and `aetool evaluate` tell of its result."""
 
+import functools
 import json
 import shutil
 
 import pytest
+
+import aetool.quantize
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """One short round of measuring the speed, of which nothing is told here."""
+    options = functools.partial(aetool.quantize.QuantizeOptions, rounds=1, seconds=0.01)
+    monkeypatch.setattr(aetool.quantize, "QuantizeOptions", options)
 
 
 @pytest.fixture

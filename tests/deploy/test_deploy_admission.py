@@ -12,7 +12,6 @@ from onnx import helper, numpy_helper
 
 import aetool
 from aetool.bundle import Bundle
-from aetool.deploy import child
 from aetool.deploy.c import c
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
@@ -49,6 +48,6 @@ def test_no_target_takes_a_graph_that_load_refuses(bomb, target, need, monkeypat
         need("Chromium")
     with pytest.raises(BundleError, match="refused before it runs"):
         aetool.load(bomb.path, provider="cpu").score(np.ones((1, 30)))
-    monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process was started"))
     with pytest.raises(BundleError, match="detector: refused before it runs"):
         target(bomb)

@@ -5,7 +5,6 @@ import onnx
 import pytest
 
 from aetool.bundle import Bundle
-from aetool.deploy import child
 from aetool.deploy import mobile as mobile_module
 from aetool.deploy.mobile import mobile
 from aetool.errors import BundleError, ExportError, VerificationError
@@ -53,7 +52,7 @@ def test_a_graph_that_does_not_compute_what_was_trained_is_refused(cancer_bundle
 
 
 def test_a_graph_that_is_not_let_in_is_never_given_to_onnxruntime(cancer_bundle, monkeypatch):
-    monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a process was started"))
     changed = Changed(cancer_bundle.path, cancer_bundle.manifest)
     changed.detector = b"no graph"
     monkeypatch.setattr(mobile_module, "in_order", lambda _: ("detector",))

@@ -345,7 +345,9 @@ def test_two_thresholds_in_the_metadata_are_refused(adopted):
 @pytest.mark.apart
 def test_a_file_that_crashes_onnxruntime_is_refused_by_name(tmp_path, monkeypatch):
     """The child is made to crash, as onnxruntime 1.31 does of itself on an LSTM in float16."""
-    monkeypatch.setattr("aetool.first_run._CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    (tmp_path / "crash.py").write_text(crash, encoding="utf-8")
+    monkeypatch.setattr("aetool.first_run._PROGRAM", tmp_path / "crash.py")
     onnx.save(plain(), tmp_path / "m.onnx")
     with pytest.raises(ExportError, match=r"m.onnx: onnxruntime crashed \(SIGSEGV\) on rows of shape \(7, 6\)"):
         adopt(tmp_path / "m.onnx", tmp_path / "b", rows_of())

@@ -1,5 +1,7 @@
 """Any PyTorch autoencoder becomes a proven bundle, or is refused with the reason."""
 
+import copy
+
 import numpy as np
 import peoples_modules as modules
 import pytest
@@ -203,8 +205,24 @@ def test_the_score_is_the_one_asked_for(score, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_weights_of_another_precision_are_exported_in_float32(dtype, tmp_path):
     module = made(modules.Plain).to(dtype)
-    export_module(module, tmp_path / "b", rows=rows_for(modules.Plain))
+    rows = rows_for(modules.Plain)
+    exported = export_module(module, tmp_path / "b", rows=rows)
     assert next(module.parameters()).dtype == dtype
+    expected = in_torch(copy.deepcopy(module).float(), rows)
+    np.testing.assert_allclose(aetool.load(tmp_path / "b").reconstruct(rows), expected, rtol=1e-4, atol=1e-6)
+    said = [note for note in exported.notes if note.startswith("its weights are")]
+    told = ["its weights are bfloat16: exported in float32, without the rounding of bfloat16"]
+    assert said == (told if dtype == torch.bfloat16 else [])
+
+
+class Casting(modules.Plain):
+    def forward(self, x):
+        return super().forward(x.bfloat16()).float()
+
+
+def test_a_cast_inside_a_module_in_bfloat16_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ExportError, match=r"Casting fails on .*same dtype.*leave casts such as \.bfloat16\(\)"):
+        export_module(made(Casting).to(torch.bfloat16), tmp_path / "b", rows=rows_for(modules.Plain))
 
 
 def test_a_contamination_sets_the_threshold_from_the_rows(tmp_path):

@@ -1,6 +1,7 @@
 """What the proof of an export finds, and what it must not refuse: rounding is no fault, a fault is no rounding."""
 
 import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from aetool.export.probes import probes
 from aetool.parity import OutputParity, compare_values
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import honest
 import mutants
-from honest import trained
 from proof import differs
 
 WIDTH = 12
+trained = functools.cache(honest.trained)
+"""A module, its rows and loss: an export leaves them as they are."""
 
 
 def rows_of(count: int = 60, width: int = WIDTH, seed: int = 0) -> np.ndarray:
@@ -248,7 +251,7 @@ class Large(nn.Module):
         return self.up(self.down(x))
 
 
-@pytest.mark.parametrize(("pixels", "kept"), [(16, 24), (128, 12)])
+@pytest.mark.parametrize(("pixels", "kept"), [(16, 24), (96, 12)])
 def test_golden_rows_are_bounded_by_bytes(pixels: int, kept: int, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(24, 3, pixels, pixels)).astype(np.float32)
     exported = export_module(Large(), tmp_path / "b", rows=rows)

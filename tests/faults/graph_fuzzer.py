@@ -20,6 +20,8 @@ COMPUTING = ["Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Where", "
     "Mod",
     "Neg",
     "Abs",
+    "Clip",
+    *["Float"] * 4,
 ]
 USING = [
     "ConstantOfShape",
@@ -30,6 +32,8 @@ USING = [
     "Pad",
     "Slice",
     "Resize",
+    "Resize by factors",
+    "Range of floats",
     "Split",
     "TopK",
     "OneHot",
@@ -245,12 +249,29 @@ def _sized(graph, random):
             sizes.append(graph.node(how, [last], keepdims=1))
         elif how in ("Neg", "Abs"):
             sizes.append(graph.node(how, [last]))
+        elif how == "Clip":
+            bounds = [graph.node("Squeeze", [name]) for name in (number(), str(random.choice(sizes)))]
+            sizes.append(graph.node(how, [last, *bounds]))
+        elif how == "Float":
+            sizes.append(graph.node("Cast", [_in_floats(graph, random, last)], to=kind))
         elif how == "Where":
             test = graph.node(str(random.choice(["Equal", "Less", "Greater"])), [last, number()])
             sizes.append(graph.node(how, [test, number(), last]))
         elif how == "Reshape":
             sizes.append(graph.node("Reshape", [last, graph.constant(np.array([-1]))]))
     _use(graph, random, sizes)
+
+
+def _in_floats(graph, random, size):
+    """A size as a float, and what exporters do with it."""
+    found = graph.node("Cast", [size], to=TensorProto.FLOAT)
+    for how in random.choice(
+        ["Mul", "Div", "Add", "Sub", "Floor", "Ceil", "Round", "Max"], int(random.integers(3))
+    ):
+        many = how in ("Mul", "Div", "Add", "Sub", "Max")
+        other = [graph.constant(np.float32(random.choice([*ODD_FLOATS, 1.5, 3.0, 7.0])))] if many else []
+        found = graph.node(str(how), [found, *other])
+    return found
 
 
 def _use(graph, random, sizes):
@@ -270,6 +291,12 @@ def _use(graph, random, sizes):
         found = graph.node(how, [source, zeros, one])
     elif how == "Resize":
         found = graph.node(how, [source, "", "", size])
+    elif how == "Resize by factors":
+        found = graph.node("Resize", [source, "", _in_floats(graph, random, size)])
+    elif how == "Range of floats":
+        limit = _in_floats(graph, random, scalar)
+        ends = [graph.constant(np.float32(random.choice(ODD_FLOATS))) for _ in range(2)]
+        found = graph.node("Range", [ends[0], limit, ends[1]])
     elif how == "Split":
         found = graph.node(how, [source, size], 2)[0]
     elif how == "TopK":

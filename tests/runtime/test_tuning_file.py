@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aetool
@@ -273,6 +273,7 @@ def test_it_starts_no_process_and_reads_the_processor_once(write, document, monk
     assert opened.count("/proc/cpuinfo") == 1
 
 
+@settings(max_examples=30)
 @given(
     direct_threads=st.none() | st.integers(1, 4),
     workers=st.none() | st.integers(1, 4),

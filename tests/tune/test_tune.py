@@ -9,14 +9,14 @@ import pytest
 from variants import add_precision
 
 import aetool
-from aetool.bench.records import to_plain
+from aetool.bench.records import document_of, to_plain
 from aetool.bundle import Bundle, tuning_file
 from aetool.errors import BenchmarkError, InputError, OutputError
 from aetool.runtime.settings import Choice, Settings
 from aetool.tune import races, run
 from aetool.tune.candidates import Candidate, default_of
 from aetool.tune.races import Track, race
-from aetool.tune.result import document_of, read_tuning
+from aetool.tune.result import read_tuning
 from aetool.tune.run import Plan, tune
 
 SHORT = {"seconds": 0.5}
