@@ -130,8 +130,6 @@ def honest(url: str, request: bytes, seconds: float, queue: Any) -> None:
                     continue
                 good += seen.statuses.get(OK, 0)
                 bad += sum(seen.statuses.values()) - seen.statuses.get(OK, 0)
-                if set(seen.statuses) - {OK}:
-                    print('BAD', seen.statuses, seen.refused_s, flush=True)
 
         await asyncio.gather(*(one() for _ in range(HONEST)))
         return good, bad

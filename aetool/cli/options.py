@@ -127,7 +127,8 @@ score = click.option(
 outputs = click.option(
     "--outputs",
     type=CommaList(),
-    help="What the outputs are, in order: embedding, reconstruction, or - for neither.  [default: recognised]",
+    help="Outputs in order: embedding, reconstruction, or - for neither; or by name, as in "
+    "reconstruction=0,embedding=1.  [default: recognised]",
 )
 
 

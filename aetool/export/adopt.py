@@ -23,6 +23,8 @@ from aetool.export.module import (
     columns,
     finite_scores,
     given_baseline,
+    naming_columns,
+    notes_on,
     real_rows,
     score_rule,
     spread,
@@ -110,7 +112,8 @@ def adopt(
     else:
         original, file = _joined(original, _read(reading.decoder), where, str(reading.decoder), sample)
     source = real_inputs(original)[0].name
-    graph, together, found = _for_any_batch(_in_opset(original, options), sample, where)
+    with naming_columns(names):
+        graph, together, found = _for_any_batch(_in_opset(original, options), sample, where)
     flat = in_another_shape(found, sample, reading.outputs)
     if flat is not None:
         found[flat] = found[flat].reshape(sample.shape)
@@ -128,7 +131,9 @@ def adopt(
         rows="the rows given",
         rounding=rounding_of(known, reference.in_float32(real[: cost.rows(ROUNDED_ROWS)])),
     )
-    notes = [*_notes(stated, scaling, options, reading)]
+    notes = [*_notes(stated, scaling, options, reading), *notes_on(rows, real, features, scaling, threshold)]
+    if roles.embedding is None and not reading.outputs:
+        notes.append(_no_embedding(found, roles))
     if flat is not None:
         _reshape(graph, flat, sample.shape[1:])
         notes.append(f"its output {flat!r}, of another shape, is taken as rows of shape {sample.shape[1:]}")
@@ -409,6 +414,17 @@ def _notes(
         yield "the threshold in its metadata is taken"
     if keys := unread(stated):
         yield f"{', '.join(map(repr, keys))} in its metadata: not read; pass --threshold, or --mean and --scale"
+
+
+def _no_embedding(found: Arrays, roles: Roles) -> str:
+    """Say what may bring the embedding that was not found."""
+    others = [name for name, value in found.items() if name != roles.reconstruction and value.ndim >= 2]
+    if others:
+        return (
+            f"no embedding: output {' or '.join(others)} may be it; name it, as in --outputs "
+            f"reconstruction={roles.reconstruction},embedding={others[0]}"
+        )
+    return "no embedding: the file gives the reconstruction alone; --outputs reconstruction leaves this note out"
 
 
 def _name_roles(graph: ModelProto, source: str, roles: Roles, found: Arrays, *, scaled: bool) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.baseline import Baseline, baseline_of, features_of
-from aetool.errors import InputError
+from aetool.errors import ExportError, InputError
 from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, RowCost, Rows
 from aetool.export.compatibility import target
 from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
@@ -31,6 +31,8 @@ GOLDEN_ROWS = 256
 MADE_ROWS = 64
 ROUNDED_ROWS = 256
 """Rows whose scores tell how much of a score is rounding."""
+_COLUMNS = 8
+"""Shown of a table."""
 WIDE_VARIANCES = 100
 """Times as much as another that a column may vary before large columns decide the score."""
 
@@ -92,7 +94,8 @@ def export_module(
     features = columns(names, real)
     scaling = given_scaling(reading.mean, reading.scale, reading.minimum, reading.maximum, real.shape[1:])
     with contextlib.redirect_stdout(sys.stderr):  # a forward may print, and stdout is for results
-        scored, sample = _scored(module, real, reading, scaling)
+        with naming_columns(names):
+            scored, sample = _scored(module, real, reading, scaling)
         options.progress("running the module on rows alone and together")
         require_repeatable(scored, sample, module)
         reference = reference_of(scored, sample)
@@ -121,7 +124,7 @@ def export_module(
             provenance={"module": type(module).__name__, "torch": torch.__version__},
             baseline=None if rows is None else given_baseline(real, features, known["score"]),
             cost=reference.cost,
-            notes=(*scored.network.notes, *_notes_on(rows, real, features, scaling, threshold)),
+            notes=(*scored.network.notes, *notes_on(rows, real, features, scaling, threshold)),
         )
         return publish_scored(candidate, scored, sample, path, options)
 
@@ -156,7 +159,23 @@ def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
     return z
 
 
-def _notes_on(
+@contextlib.contextmanager
+def naming_columns(names: Sequence[str]) -> Iterator[None]:
+    """Tell with an error which columns of a table the model was given."""
+    try:
+        yield
+    except ExportError as error:
+        if not names:
+            raise
+        shown = ", ".join(names[:_COLUMNS]) + (
+            f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
+        )
+        raise ExportError(
+            f"{error}. The {len(names)} columns given are {shown}; leave out with --drop what is no feature"
+        ) from error
+
+
+def notes_on(
     given: object, real: Rows, features: Sequence[Feature], scaling: Scaling | None, threshold: Threshold
 ) -> list[str]:
     """What whoever exports should know of the rows."""
@@ -175,8 +194,8 @@ def _notes_on(
             notes.append(
                 f"the score is an error in raw units, and {names[large]} varies "
                 f"{variance[large] / variance[small]:.0e} times as much as {names[small]}: large columns "
-                "decide it; if the module was trained on scaled rows, give --mean and --scale, or --minimum and "
-                "--maximum"
+                "decide it; if it was trained on scaled rows and does not scale them itself, give --mean and "
+                "--scale, or --minimum and --maximum"
             )
     return notes
 

@@ -144,7 +144,8 @@ def publish_candidate(
         row = golden["embedding"].shape[1:] if graph == "decoder" else candidate.rows.shape[1:]
         if (reason := refusal(content, row, DEFAULT_LIMITS)) is not None:
             raise ExportError(
-                f"{name}: aetool.load would refuse the {graph}: {reason}; use another operator, or smaller layers"
+                f"{name}: aetool.load would refuse the {graph}: {reason}; use another operator or smaller "
+                "layers; sizes that are computed become fixed with torch.onnx.export(..., dynamo=True)"
             )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
     files[GOLDEN] = pack_golden(candidate.rows, golden)

@@ -88,7 +88,13 @@ def export_pipeline(pipeline: Pipeline, rows: Any, path: str | Path, *, overwrit
             "call fit first"
         )
     names = [str(name) for name in getattr(pipeline, "feature_names_in_", [])]
-    names = names or [f"x{i}" for i in range(np.shape(rows)[1])]
+    shape, expected = np.shape(rows), getattr(pipeline, "n_features_in_", None)
+    if len(shape) != 2 or shape[1] != (shape[1] if expected is None else expected):
+        raise InputError(
+            f"rows: expected (rows, {expected or 'columns'}), as the pipeline was fitted to, found {shape}; give "
+            "rows with those columns"
+        )
+    names = names or [f"x{i}" for i in range(shape[1])]
     columns = [Column(place) for place in range(len(names))]
     for name, step in steps:
         columns = _after(step, columns, names, name)

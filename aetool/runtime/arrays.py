@@ -131,16 +131,34 @@ def _convert(data: Any, what: str) -> Rows:
 
 
 def _from_objects(array: NDArray[Any], what: str) -> NDArray[np.float64]:
-    numbers = (_number(value, what) for value in array.ravel())
-    return np.fromiter(numbers, np.float64, array.size).reshape(array.shape)
-
-
-def _number(value: Any, what: str) -> float:
-    if not (isinstance(value, Real | np.bool_) or is_decimal(value)):
+    try:
+        return np.fromiter(map(_number, array.ravel()), np.float64, array.size).reshape(array.shape)
+    except _NotANumber as error:
+        row, value = _worst(array)
         raise InputError(
-            f"{what}: expected real numbers, found {type(value).__name__} {str(value)[:40]!r}; use NaN for "
-            "a missing value and encode text as numbers"
-        )
+            f"{what}: expected real numbers, found {type(value).__name__} {str(value)[:40]!r} in row {row}, "
+            "counted from 0; use NaN for a missing value and encode text as numbers"
+        ) from error
+
+
+class _NotANumber(Exception):  # noqa: N818 - never leaves this file
+    pass
+
+
+def _worst(array: NDArray[Any]) -> tuple[int, Any]:
+    """The row and value that is no number, not even as text; else the first that is none."""
+    wrong = [(i, value) for i, value in enumerate(array.ravel()) if not _is_number(value)]
+    place, value = next((pair for pair in wrong if not _reads_as_number(str(pair[1]))), wrong[0])
+    return place * len(array) // array.size, value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | np.bool_) or is_decimal(value)
+
+
+def _number(value: Any) -> float:
+    if not _is_number(value):
+        raise _NotANumber
     try:
         return float(value)
     except OverflowError:  # an integer or a fraction beyond float64

@@ -229,7 +229,10 @@ class Opener:
                 f"{self.bundle.manifest.name}: has no graph {name!r}; choose one of {', '.join(self.graphs)}"
             )
         if name not in self.variant.files:
-            why = WHY_MISSING.get(name, ", since its model gives no embedding that reconstructs alone")
+            why = WHY_MISSING.get(
+                name,
+                ", since its model gives no embedding that reconstructs alone; export it again with --outputs",
+            )
             raise InputError(
                 f"{self.bundle.manifest.name}: has no {name} in {self.precision}{why}; "
                 f"it has {', '.join(self.graphs)}"

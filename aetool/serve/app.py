@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from aetool.serve.answer import JSON, Header, answer
-from aetool.serve.batching import busy
+from aetool.serve.batching import busy, full_line
 from aetool.serve.body import Disconnected, Receive, drop_body, read_body
 from aetool.serve.catalogue import Catalogue, Model
 from aetool.serve.limits import Limits
@@ -61,6 +61,12 @@ class App:
         self.stopping: Callable[[], bool] = lambda: False
         """Whether the clients should look for another server."""
         self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
+        content = orjson.dumps({"error": full_line(limits).message})
+        self._refusal, self._refusal_closing = (
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+            b"%bcontent-length: %d\r\n\r\n%b" % (close, len(content), content)
+            for close in (b"", b"connection: close\r\n")
+        )
         self._large = ThreadPoolExecutor(1, "aetool-large", give_way)
         self._small = self._small_seen = 0
         self._free_at = 0.0
@@ -92,19 +98,18 @@ class App:
 
     def refusal(self, scope: Scope, *, close: bool) -> bytes:
         """Count an inference request that is refused unread, and give the whole answer."""
-        refused = self._catalogue.infer[scope["path"]].line.refusal()
-        self._answered(scope, self._catalogue.infer[scope["path"]].name, refused.status, 0.0, 0.0)
-        content = orjson.dumps({"error": refused.message})
-        return (
-            b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-            + (b"connection: close\r\n" if close else b"")
-            + b"content-length: %d\r\n\r\n%b" % (len(content), content)
-        )
+        model = self._catalogue.infer[scope["path"]].name
+        self._metrics.answered(model, 503)
+        self._log(scope, 503, 0.0, 0.0)
+        return self._refusal_closing if close else self._refusal
 
     def _answered(self, scope: Scope, model: str, status: int, seconds: float, queued_s: float) -> None:
         """Count and log a request; status 0: the client went away, or the gate counts it."""
         if status:
             self._metrics.answered(model, status, seconds)
+        self._log(scope, status, seconds, queued_s)
+
+    def _log(self, scope: Scope, status: int, seconds: float, queued_s: float) -> None:
         if self._access_log:
             log(
                 logging.INFO,
@@ -173,7 +178,7 @@ class App:
             failed = Refusal(500, "the model failed; the server's log says why")
             return await self._refuse(failed, receive, send), queued_s
 
-    def _read(self, model: Model, body: bytes, header_length: int | None) -> InferRequest:
+    def _read(self, model: Model, body: bytes | bytearray, header_length: int | None) -> InferRequest:
         return read_request(body, header_length, model.signature, self._limits.max_rows)
 
     async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -69,18 +69,10 @@ class Line:
             self._typical += (rows - self._typical) / 16
         self.seconds = self.seconds + seconds if self.rows else 0.0  # no rounding is left over
 
-    def refusal(self) -> Refusal:
-        """What a client is told while the line is full."""
-        rows, seconds = self._limits.max_queue_rows, self._limits.max_queue_s
-        return busy(
-            f"{self.rows} rows are waiting, up to {rows} (--max-queue) or {seconds:g} s of computing "
-            "(--max-queue-seconds) may"
-        )
-
     def require_room(self) -> None:
-        """Raise `refusal` where the line is full."""
+        """Raise a Refusal where the line is full."""
         if self.is_full:
-            raise self.refusal()
+            raise full_line(self._limits)
 
 
 class Batcher:
@@ -215,6 +207,14 @@ def _fail(batch: Sequence[_Job], error: BaseException) -> None:
     for _, future, _ in batch:
         if not future.done():
             future.set_exception(error)
+
+
+def full_line(limits: Limits) -> Refusal:
+    """Give what a client is told while the line is full."""
+    return busy(
+        f"{limits.max_queue_rows} rows (--max-queue) or {limits.max_queue_s:g} s of computing "
+        "(--max-queue-seconds) are waiting"
+    )
 
 
 def busy(why: str) -> Refusal:

@@ -15,7 +15,7 @@ class Disconnected(Exception):  # noqa: N818 - nobody is left to be told
 
 async def read_body(
     headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: Limits
-) -> tuple[bytes, int | None]:
+) -> tuple[bytes | bytearray, int | None]:
     """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
 
     Raises:
@@ -53,17 +53,16 @@ async def drop_body(receive: Receive) -> None:
             return
 
 
-async def _rest(message: Any, receive: Receive, limits: Limits) -> bytes:
-    parts, size = [], 0
+async def _rest(message: Any, receive: Receive, limits: Limits) -> bytearray:
+    body = bytearray()  # grows in place: neither pieces nor a copy of all of them are held beside it
     while True:
         if message["type"] == "http.disconnect":
             raise Disconnected
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > limits.max_body_bytes:
+        body += message["body"]
+        if len(body) > limits.max_body_bytes:
             raise _too_large(limits)
         if not message["more_body"]:
-            return b"".join(parts)
+            return body
         message = await receive()
 
 

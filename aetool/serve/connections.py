@@ -196,7 +196,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse_again(self) -> None:
         self.transport.write(self.admission.refusal(self.scope, close=False))
         self.flow.step_aside(self.loop, _REFUSED_S)
-        self.on_response_complete()
+        self.server_state.total_requests += 1
+        self._sent_bytes = 0
+        self.deadline = self.loop.time() + self.limits.keep_alive_s
+        self.gate.waits(self)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -327,6 +330,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Answered: the next request, or the wait for it."""
         self.server_state.total_requests += 1
+        if self._sent_bytes <= _MUCH_BYTES:
+            self.gate.in_turn.others = True
         self._answer_bytes = self._sent_bytes = 0
         self._body_bytes = sum(len(cycle.body) for cycle, _ in self.pipeline)
         self._account()

@@ -14,7 +14,7 @@ _OWN_BYTES = 64 << 10
 _REPORT_S = 1.0
 _OF_CLIENTS = 0.75
 """Share of the memory allowed that clients' bytes may take; the rest is for what is made of them meanwhile."""
-_PIECE_S = 0.001
+_PIECE_S = 0.006
 """A piece has up to 256 KiB."""
 
 
@@ -26,11 +26,13 @@ class Turn(Protocol):
 
 
 class InTurn:
-    """Those that send much: one of them reads a piece, then the next, with a pause that is others' time."""
+    """Those that send much: one of them reads a piece, then the next, with pauses while others ask for little."""
 
     def __init__(self) -> None:
         self._line: deque[Turn] = deque()
         self._last = float("-inf")
+        self.others = False
+        """Whether a small request was answered since the last piece."""
 
     def wait(self, one: Turn) -> None:
         """Have `one` step forward after those that wait already."""
@@ -40,10 +42,11 @@ class InTurn:
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_at(max(loop.time(), self._last + _PIECE_S), self._next)
+        loop.call_at(max(loop.time(), self._last + _PIECE_S * self.others), self._next)
 
     def _next(self) -> None:
         self._last = asyncio.get_running_loop().time()
+        self.others = False
         self._line.popleft().step_forward()
         if self._line:
             self._schedule()

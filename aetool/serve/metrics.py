@@ -96,8 +96,8 @@ class Metrics:
             self._queued[model] = self._queue_seconds.labels(model)
             self._queued[model].observe(seconds)
 
-    def answered(self, model: str, status: int, seconds: float) -> None:
-        """Count an answer; `model` is a served one, or empty."""
+    def answered(self, model: str, status: int, seconds: float | None = None) -> None:
+        """Count an answer; `model` is a served one, or empty; `seconds` is None where nothing was done for it."""
         key = (model, status)
         try:
             self._answered[key].inc()
@@ -105,7 +105,8 @@ class Metrics:
             self._answered[key] = self._requests.labels(model, status)
             self._timed[model] = self._seconds.labels(model)
             self._answered[key].inc()
-        self._timed[model].observe(seconds)
+        if seconds is not None:
+            self._timed[model].observe(seconds)
 
     def batches_of(self, bundle: str) -> Callable[[int, float], None]:
         """To be told the rows of each batch, and how long it took; from any thread."""

@@ -32,7 +32,9 @@ class InferRequest(NamedTuple):
     """Name, and whether its data are wanted as bytes."""
 
 
-def read_request(body: bytes, header_length: int | None, signature: Signature, max_rows: int) -> InferRequest:
+def read_request(
+    body: bytes | bytearray, header_length: int | None, signature: Signature, max_rows: int
+) -> InferRequest:
     """What is asked of a model with `signature`.
 
     Args:
@@ -53,12 +55,14 @@ def read_request(body: bytes, header_length: int | None, signature: Signature, m
     return InferRequest(name, rows, _outputs(document, signature))
 
 
-def json_bytes(body: bytes, header_length: int | None) -> int:
+def json_bytes(body: bytes | bytearray, header_length: int | None) -> int:
     """How much of a body is JSON, in bytes: what takes time to read."""
     return len(body) if header_length is None else header_length
 
 
-def _document(body: bytes, header_length: int | None, signature: Signature, max_rows: int) -> dict[str, Any]:
+def _document(
+    body: bytes | bytearray, header_length: int | None, signature: Signature, max_rows: int
+) -> dict[str, Any]:
     if header_length is not None:
         if header_length > len(body):
             raise Refusal(
@@ -76,18 +80,28 @@ def _document(body: bytes, header_length: int | None, signature: Signature, max_
     return cast(dict[str, Any], document)
 
 
-def _require_few_parts(body: bytes, signature: Signature, max_rows: int) -> None:
+def _require_few_parts(body: bytes | bytearray, signature: Signature, max_rows: int) -> None:
     """Refuse JSON with more parts than a request can have, before memory and time are spent on them."""
     *outer, last = signature.input.row_shape or (1,)
     lists = sum(math.prod(outer[:i]) for i in range(len(outer) + 1))  # of a row, where they are nested
     most = _LISTS + min(max_rows * lists, len(body) // last)  # a row of n numbers takes more than n bytes
-    if body.count(b"[") + body.count(b"{") > most or body.count(b'"') > _QUOTES:
+    if _has_more(body, b"[{", most) or _has_more(body, b'"', _QUOTES):
         raise Refusal(400, "body: more lists, objects or strings than a request has; send one tensor of numbers")
-    if len(body) > _PIECE and body.count(b",") > _COMMAS + max_rows * math.prod(signature.input.row_shape):
+    if len(body) > _PIECE and _has_more(body, b",", _COMMAS + max_rows * math.prod(signature.input.row_shape)):
         raise Refusal(400, f"body: more numbers than {max_rows} rows have (--max-rows); send fewer rows at a time")
 
 
-def _in_pieces(body: bytes) -> Any:
+def _has_more(body: bytes | bytearray, signs: bytes, most: int) -> bool:
+    """Decide whether `body` holds more than `most` of `signs`: in pieces, so that others go on, and no further."""
+    count = 0
+    for at in range(0, len(body), _PIECE):
+        count += sum(body.count(sign, at, at + _PIECE) for sign in signs)
+        if count > most:
+            return True
+    return False
+
+
+def _in_pieces(body: bytes | bytearray) -> Any:
     """What `orjson.loads` gives, but that the numbers of a flat list "data" are an array already.
 
     Raises:
@@ -118,7 +132,7 @@ def _has_data(document: Any) -> bool:
 
 
 def _rows(
-    tensor: dict[str, Any], body: bytes, header_length: int | None, signature: Signature, max_rows: int
+    tensor: dict[str, Any], body: bytes | bytearray, header_length: int | None, signature: Signature, max_rows: int
 ) -> NDArray[np.float32]:
     expected = signature.input
     if tensor.get("name") != expected.name:

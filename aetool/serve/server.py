@@ -36,7 +36,7 @@ from aetool.serve.watching import Watch, state
 _BEAT_S = 0.1
 _M_MMAP_THRESHOLD = -3
 """glibc's name for mallopt's parameter."""
-_LARGE_BYTES = 128 << 10
+_LARGE_BYTES = 512 << 10
 _DESCRIPTORS = 256
 """For everything but connections."""
 

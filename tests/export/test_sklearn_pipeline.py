@@ -251,3 +251,11 @@ def test_raw_rows_and_flags_are_exported_without_a_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fitted.export(tmp_path / "b")
+
+
+@pytest.mark.parametrize("wrong", [lambda rows: rows[:, :3], lambda rows: rows[:, :, None], lambda rows: rows[0]])
+def test_rows_of_another_shape_than_the_pipeline_was_fitted_to_are_refused(tmp_path, wrong):
+    rows = frame()[NUMBERS].to_numpy()
+    fitted = make_pipeline(StandardScaler(), detector()).fit(rows)
+    with pytest.raises(InputError, match=r"rows: expected \(rows, 4\), as the pipeline was fitted to"):
+        export_pipeline(fitted, wrong(rows), tmp_path / "bundle")

@@ -119,6 +119,13 @@ def test_an_unusable_column_is_named(model, columns, values, named):
         model.score(two)
 
 
+def test_the_cell_that_is_no_number_is_named(model, columns):
+    texts = [str(value) for value in columns["mean area"]]
+    texts[1] = "abc"
+    with pytest.raises(InputError, match="column 'mean area': expected real numbers, found str 'abc' in row 1,"):
+        model.score({**columns, "mean area": np.array(texts, object)})
+
+
 def test_a_table_that_only_numbers_its_columns_is_taken_by_position(model, rows):
     pandas = pytest.importorskip("pandas")
     np.testing.assert_array_equal(model.score(pandas.DataFrame(rows)), model.score(rows))
