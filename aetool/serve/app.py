@@ -88,6 +88,8 @@ class App:
                 status = await self._page(scope, receive, send)
         except Disconnected:
             pass
+        if 400 <= status < 500:
+            scope["state"]["connection"].gate.faults += 1
         self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
 
     def is_full(self, scope: Scope) -> bool:

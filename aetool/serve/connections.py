@@ -331,7 +331,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Answered: the next request, or the wait for it."""
         self.server_state.total_requests += 1
         if self._sent_bytes <= _MUCH_BYTES:
-            self.gate.in_turn.others = True
+            self.gate.in_turn.others_at = self.loop.time()
         self._answer_bytes = self._sent_bytes = 0
         self._body_bytes = sum(len(cycle.body) for cycle, _ in self.pipeline)
         self._account()

@@ -31,13 +31,15 @@ class Acceptor:
     """Takes new connections, one in each turn of the event loop.
 
     So whoever connects again and again takes a bounded share of the time; the others wait in the system's queue,
-    which costs nothing. Where one has to make room for each new one, there is a pause between them besides.
+    which costs nothing. Where one has to make room for each new one, or requests were at fault since the last one,
+    there is a pause besides.
     """
 
     def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], gate: Gate) -> None:
         self._listening, self._protocol, self._gate = listening, protocol, gate
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
+        self._faults = 0
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._go_on()
@@ -62,8 +64,9 @@ class Acceptor:
             log(logging.ERROR, "no connection can be taken", error=str(error))
             self._rest(_NO_DESCRIPTOR_S)
             return
-        if self._gate.is_full(address[0]):
+        if self._gate.is_full(address[0]) or self._gate.faults > self._faults:
             self._rest(_MAKING_ROOM_S)
+        self._faults = self._gate.faults
         task = self._loop.create_task(self._open(connected))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)

@@ -16,6 +16,7 @@ _OF_CLIENTS = 0.75
 """Share of the memory allowed that clients' bytes may take; the rest is for what is made of them meanwhile."""
 _PIECE_S = 0.006
 """A piece has up to 256 KiB."""
+_OTHERS_S = 0.05
 
 
 class Turn(Protocol):
@@ -31,8 +32,8 @@ class InTurn:
     def __init__(self) -> None:
         self._line: deque[Turn] = deque()
         self._last = float("-inf")
-        self.others = False
-        """Whether a small request was answered since the last piece."""
+        self.others_at = float("-inf")
+        """When a small request was answered last, in the event loop's time."""
 
     def wait(self, one: Turn) -> None:
         """Have `one` step forward after those that wait already."""
@@ -42,11 +43,12 @@ class InTurn:
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_at(max(loop.time(), self._last + _PIECE_S * self.others), self._next)
+        now = loop.time()
+        pause = _PIECE_S if now - self.others_at < _OTHERS_S else 0.0
+        loop.call_at(max(now, self._last + pause), self._next)
 
     def _next(self) -> None:
         self._last = asyncio.get_running_loop().time()
-        self.others = False
         self._line.popleft().step_forward()
         if self._line:
             self._schedule()
@@ -91,6 +93,8 @@ class Gate:
         self.refused: Counter[str] = Counter()
         """Reason -> connections refused or ended by a limit."""
         self.in_turn = InTurn()
+        self.faults = 0
+        """Requests that were refused for what they are, as nobody sends who means well."""
         self.opened = 0
         """Connections so far."""
         self.held_bytes = 0
@@ -148,6 +152,7 @@ class Gate:
     def count(self, reason: str) -> None:
         """Count a connection that was refused or ended by a limit; the log tells once a second."""
         self.refused[reason] += 1
+        self.faults += 1
         self._unreported[reason] += 1
 
     async def watch(self) -> None:
