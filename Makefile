@@ -5,6 +5,10 @@ STAMP := $(VENV)/.installed
 
 HOSTS := .hosts/.installed
 
+# What passes with numpy, onnxruntime, pytest, hypothesis and the wheel alone.
+APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addprefix tests/bundle/test_, \
+	bundle_faults.py links.py replaced.py write.py)
+
 .PHONY: demo test lint unit docs wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(STAMP)
@@ -31,7 +35,7 @@ wheel-test: $(STAMP)
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv .venv-app
 	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest hypothesis
-	.venv-app/bin/python -m pytest tests/runtime -p no:cacheprovider
+	.venv-app/bin/python -m pytest $(APP_TESTS) -p no:cacheprovider
 
 # The long versions of tests/faults: `make test` runs the same tests on fewer files, kills and calls.
 fuzz: $(STAMP)

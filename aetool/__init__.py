@@ -7,6 +7,7 @@
 This face needs numpy and onnxruntime only. Training lives in `aetool.model`, export in `aetool.export`.
 """
 
+from aetool.bundle.files import Limits
 from aetool.errors import (
     AetoolError,
     BenchmarkError,
@@ -20,8 +21,7 @@ from aetool.errors import (
     ProviderError,
     VerificationError,
 )
-from aetool.limits import Limits
-from aetool.runtime.autoencoder import AutoencoderSession, load
+from aetool.runtime.session import AutoencoderSession, load
 from aetool.version import __version__
 
 __all__ = [

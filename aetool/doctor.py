@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 from aetool.errors import AetoolError, DependencyError, install_with
-from aetool.runtime.cores import Cores, cores
-from aetool.runtime.engine import onnxruntime
-from aetool.runtime.providers import PROVIDERS, candidates
-from aetool.runtime.session import open_session
+from aetool.runtime.machine import Cores, cores
+from aetool.runtime.ort import open_session
+from aetool.runtime.providers import PROVIDERS, candidates, onnxruntime
 from aetool.runtime.tuning import find_tuning
 
 PACKAGES = (

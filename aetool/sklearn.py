@@ -18,7 +18,7 @@ from aetool.export.sklearn_pipeline import export_pipeline
 from aetool.export.threshold import choose_threshold
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 from aetool.model.checkpoint import TrainedAutoencoder
-from aetool.model.config import Activation, DropoutOn
+from aetool.model.network import Activation, DropoutOn
 from aetool.tables import table_from_columns
 
 Floats = NDArray[np.float64]

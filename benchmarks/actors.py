@@ -19,8 +19,8 @@ from common import parser, save
 
 from aetool import model
 from aetool.export import export_checkpoint
-from aetool.scale import Task, stream
-from aetool.scale.ray_engine import RayEngine
+from aetool.stream import Task, stream
+from aetool.stream.ray import RayEngine
 from aetool.tables import table_from_columns
 
 WIDTHS = (32, 512, 512, 256, 64)  # and back: a million multiply-adds a row

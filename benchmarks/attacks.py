@@ -31,9 +31,8 @@ from typing import Any
 import numpy as np
 from common import parser, save
 
-from aetool.bench.http_client import address_of, request_bytes
-from aetool.bench.http_load import OK, Observed, closed_loop
-from aetool.reading import sha256
+from aetool.bench.http_load import OK, Observed, address_of, closed_loop, request_bytes
+from aetool.bundle.files import sha256
 
 EXPORTED = Path(__file__).parents[1] / "exported" / "breast-cancer"
 HONEST, ATTACKERS, HELD_MB = 16, 1100, 256

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from aetool.bench.agreement import require_agreement
 from aetool.bench.contestants import Contestant, Load, opened
 from aetool.bench.grid import Setting
-from aetool.bench.percentiles import latency_figures
-from aetool.bench.turns import Turns, ratio, take_turns
-from aetool.bundle import Bundle
+from aetool.bench.rounds import Turns, ratio, take_turns
+from aetool.bench.statistics import latency_figures
+from aetool.bundle.bundle import Bundle
 
 Figures = dict[str, Any]
 

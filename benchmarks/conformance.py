@@ -1,4 +1,4 @@
-"""The golden rows of four bundles on every host, by the rules of aetool/parity.py; and what the C needs.
+"""The golden rows of four bundles on every host, by the rules of aetool/checks/parity.py; and what the C needs.
 
 python benchmarks/conformance.py
 """
@@ -20,12 +20,12 @@ from hosts import HOSTS, ROOT, build_c, c_figures, deployed, missing, run_c, tim
 from numpy.typing import NDArray
 
 from aetool import model
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
+from aetool.checks.parity import compare_graph
 from aetool.deploy.c import c
 from aetool.export import ExportOptions, export_checkpoint, export_module
-from aetool.parity import compare_graph
-from aetool.runtime.engine import onnxruntime
-from aetool.selftest import read_golden
+from aetool.runtime.providers import onnxruntime
 from aetool.tables import table_from_columns
 
 sys.path.insert(0, str(ROOT / "examples"))

@@ -17,11 +17,11 @@ from common import save
 from numpy.typing import NDArray
 
 import aetool
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
 from aetool.deploy.c import c, symbol
 from aetool.deploy.node import node
 from aetool.deploy.web import web
-from aetool.selftest import read_golden
 
 BUNDLES = ("reference", "breast-cancer", "categories", "convolution")
 MADE = 400

@@ -24,12 +24,12 @@ from common import contestant, parser, save
 from numpy.typing import NDArray
 
 from aetool.errors import AetoolError, ProviderError, VerificationError
+from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS, candidates
-from aetool.runtime.session import open_session
 
 GRAPH = "autoencoder"
 HOST_BAR, DEVICE_BAR = 0.70, 1.0
-TOLERANCE = 1e-5  # scaled by the range, as in aetool.parity
+TOLERANCE = 1e-5  # scaled by the range, as in aetool.checks.parity
 ROUNDS = 3
 Record = dict[str, Any]
 
@@ -69,9 +69,9 @@ def many(folder: Path, rows: int) -> NDArray[np.float32]:
 
 
 def run_bulk(folder: Path, rows: int) -> Record:
-    from aetool.runtime.cuda import pinned_memory
-    from aetool.runtime.placement import nodes_by_provider, placement
-    from aetool.runtime.staging import Staging
+    from aetool.runtime.gpu.cuda import pinned_memory
+    from aetool.runtime.gpu.pinned import Staging
+    from aetool.runtime.ort import nodes_by_provider, placement
 
     model, session = session_of(folder)
     memory = pinned_memory()
@@ -107,7 +107,7 @@ def run_bus(folder: Path, rows: int) -> Record:
 def run_device(folder: Path, rows: int) -> Record:
     import torch
 
-    from aetool.runtime.device_arrays import run_on_device
+    from aetool.runtime.gpu.arrays import run_on_device
 
     _, session = session_of(folder)
     features, expected = golden(folder)
@@ -148,7 +148,7 @@ def run_compile(folder: Path, rows: int) -> Record:
 
 def run_single(folder: Path, _: int) -> Record:
     """Latencies of one row from the host and back, in microseconds; percentiles need their samples."""
-    from aetool.runtime.cuda import CapturedBatch, capturing_session
+    from aetool.runtime.gpu.cuda import CapturedBatch, capturing_session
 
     model, session = session_of(folder)
     captured = CapturedBatch(capturing_session(model, GRAPH), 1)
@@ -174,7 +174,7 @@ def run_single(folder: Path, _: int) -> Record:
 
 def run_crossover(folder: Path, _: int) -> Record:
     import aetool
-    from aetool.runtime.crossover import crossover
+    from aetool.runtime.gpu.graph import crossover
 
     cpu, gpu = (aetool.load(folder / "bundle", provider=provider) for provider in ("cpu", "cuda"))
     return {"rows": crossover(GRAPH, cpu.input_shape, cpu.reconstruct, gpu.reconstruct, budget_s=20)}

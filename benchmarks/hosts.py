@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 import aetool
-from aetool.bundle import Bundle
+from aetool.bundle.atomic import publish_directory
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
 from aetool.deploy.c import VERBS, c, symbol
 from aetool.deploy.deployment import Deployment, in_order
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.web import web
-from aetool.runtime.engine import onnxruntime
-from aetool.selftest import read_golden
-from aetool.storage import publish_directory
+from aetool.runtime.providers import onnxruntime
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / ".hosts"

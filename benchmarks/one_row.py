@@ -15,7 +15,7 @@ from models import NAMES, make
 
 from aetool.bench.contestants import Contestant, Load
 from aetool.bench.grid import Setting
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 
 PEERS = ("raw-onnxruntime", "torch", "openvino")
 GRAPHS = ("encode", "reconstruct", "score")

@@ -23,8 +23,8 @@ from models import NAMES, make
 
 import aetool
 from aetool.bench.contestants import Contestant, Load
+from aetool.bench.factories import GRAPH, OUTPUT, Phase
 from aetool.bench.grid import OURS, RAW
-from aetool.bench.peers import GRAPH, OUTPUT, Phase
 
 GRAPHS = ("encode", "reconstruct", "score")
 PARTS = ("bound", "copied")

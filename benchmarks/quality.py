@@ -12,7 +12,7 @@ from common import parser, save, semi_supervised
 
 import aetool
 from aetool import model
-from aetool.evaluation import ranking
+from aetool.checks.evaluation import ranking
 from aetool.export import export_checkpoint
 from aetool.tables import table_from_columns
 

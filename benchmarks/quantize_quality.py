@@ -16,8 +16,8 @@ from common import parser, save, semi_supervised
 
 import aetool
 from aetool import model
-from aetool.budget import Budget
-from aetool.evaluation import ranking
+from aetool.checks.evaluation import ranking
+from aetool.checks.fidelity import Budget
 from aetool.export import export_checkpoint
 from aetool.quantize import PRECISIONS, quantize
 from aetool.tables import table_from_columns

@@ -30,16 +30,24 @@ from common import parser, save
 from models import Model, make
 
 import aetool
-from aetool.bench.http_client import address_of, fetch, request_bytes
-from aetool.bench.http_load import NO_ANSWER, OK, Observed, closed_loop, open_loop
-from aetool.bench.percentiles import latency_figures
+from aetool.bench.http_load import (
+    NO_ANSWER,
+    OK,
+    Observed,
+    address_of,
+    closed_loop,
+    fetch,
+    open_loop,
+    request_bytes,
+)
+from aetool.bench.statistics import latency_figures
 from aetool.serve.app import App
 from aetool.serve.batching import Line, Share
-from aetool.serve.draining import drained
 from aetool.serve.gate import Gate
 from aetool.serve.limits import Limits
 from aetool.serve.metrics import Metrics
-from aetool.serve.tensors import Signature, Tensor
+from aetool.serve.protocol import Signature, Tensor
+from aetool.serve.server import drained
 
 CLIENTS = 64
 DISTINCT = 4096

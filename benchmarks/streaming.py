@@ -73,9 +73,8 @@ class _NoModel:
 def run(name: str, bundle: Path, rows: Path, out: Path) -> dict[str, Any]:
     """One contestant over the rows of a directory; seconds and peak memory in MB."""
     from aetool import load
-    from aetool.scale import LocalEngine, Task, stream
-    from aetool.scale import engine as engines
-    from aetool.scale.shard import run_shard
+    from aetool.stream import LocalEngine, Task, engines, stream
+    from aetool.stream.file import run_shard
 
     if name == "compute":
         files = [rows] if rows.is_file() else sorted(rows.iterdir())

@@ -19,7 +19,7 @@ CONTESTANTS = ("aetool", "pyod")
 
 def run_aetool(path: Path, seed: int) -> dict[str, Any]:
     from aetool import model
-    from aetool.evaluation import ranking
+    from aetool.checks.evaluation import ranking
     from aetool.tables import table_from_columns
 
     training, test, labels = semi_supervised(path)
@@ -33,7 +33,7 @@ def run_aetool(path: Path, seed: int) -> dict[str, Any]:
 def run_pyod(path: Path, seed: int) -> dict[str, Any]:
     from pyod.models.auto_encoder import AutoEncoder
 
-    from aetool.evaluation import ranking
+    from aetool.checks.evaluation import ranking
 
     training, test, labels = semi_supervised(path)
     begin = time.perf_counter()

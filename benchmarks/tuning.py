@@ -18,12 +18,12 @@ from competing import compete, figures
 from models import NAMES, Model, make
 
 from aetool.bench.contestants import Contestant, Load
-from aetool.bench.peers import GRAPH
-from aetool.bench.records import to_plain
-from aetool.budget import Budget
-from aetool.bundle import Bundle
+from aetool.bench.factories import GRAPH
+from aetool.bench.json_records import to_plain
+from aetool.bundle.bundle import Bundle
+from aetool.checks.fidelity import Budget
 from aetool.quantize import quantized_copy
-from aetool.runtime.cores import usable_cores
+from aetool.runtime.machine import usable_cores
 from aetool.tune.run import Plan, tune
 
 SCORE = "score"
@@ -73,14 +73,14 @@ def _contestants(bundle: Path) -> list[Contestant]:
     hints = [
         Contestant(
             f"openvino-{hint.lower()}",
-            "aetool.bench.peers:openvino",
+            "aetool.bench.factories:openvino",
             {"file": file, "graph": SCORE, "precision": None, "hint": hint},
         )
         for hint in ("LATENCY", "THROUGHPUT")
     ]
     return [
-        Contestant("aetool", "aetool.bench.peers:bundle", ours),
-        Contestant("raw-onnxruntime", "aetool.bench.peers:raw_onnxruntime", raw),
+        Contestant("aetool", "aetool.bench.factories:bundle", ours),
+        Contestant("raw-onnxruntime", "aetool.bench.factories:raw_onnxruntime", raw),
         *hints,
     ]
 

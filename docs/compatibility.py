@@ -1,16 +1,16 @@
-"""Write docs/compatibility.md, which onnxruntime loads which bundle, from aetool.export.compatibility.
+"""Write docs/compatibility.md, which onnxruntime loads which bundle, from aetool.export.opset.
 
 python docs/compatibility.py
 """
 
 from pathlib import Path
 
-from aetool.export.compatibility import NATIVE_OPSET, OLDEST_OPSET, RELEASES
+from aetool.export.opset import NATIVE_OPSET, OLDEST_OPSET, RELEASES
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = f"""# Which onnxruntime loads which bundle
 
-Made from `aetool/export/compatibility.py` by `python docs/compatibility.py`.
+Made from `aetool/export/opset.py` by `python docs/compatibility.py`.
 
 A bundle is written in opset {NATIVE_OPSET}, an adopted file in its own, unless told otherwise.
 `--onnxruntime-min X.Y`, with `aetool export` and `aetool adopt`, writes what that release can load; `--opset N`

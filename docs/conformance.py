@@ -14,8 +14,8 @@ HEAD = """# One bundle, many hosts
 Made from `benchmarks/results/conformance.json` by `python docs/conformance.py`; `make conformance` measures again.
 
 The golden rows of a bundle through every host that `aetool deploy` knows: the largest difference to PyTorch in
-float64, as a share of the output's range (`aetool/parity.py`), over all graphs and outputs, and the decisions that
-flipped. At most 1e-5 and none are allowed.
+float64, as a share of the output's range (`aetool/checks/parity.py`), over all graphs and outputs, and the
+decisions that flipped. At most 1e-5 and none are allowed.
 
 """
 SHAPES = {

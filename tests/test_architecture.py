@@ -81,11 +81,15 @@ def test_library_code_prints_nothing_and_knows_no_click(path):
 
 
 LATER = {
-    "bundle.py": {"pathlib", "aetool.nearest", "aetool.signature"},  # start-up: slow to import, for few programs
-    "runtime/arrays.py": {"aetool.nearest"},  # the same
-    "runtime/autoencoder.py": {"aetool.runtime.explanation", "aetool.runtime.reasons", "aetool.runtime.tuning"},
-    "runtime/opening.py": {"aetool.runtime.cuda", "aetool.runtime.device_graph", "aetool.runtime.placement"},
-    "runtime/openvino.py": {"onnxruntime_ep_openvino"},  # an optional package
+    "bundle/bundle.py": {
+        "pathlib",
+        "aetool.suggest",
+        "aetool.bundle.signature",
+    },  # start-up: slow to import, for few programs
+    "runtime/inputs.py": {"aetool.suggest"},  # the same
+    "runtime/session.py": {"aetool.runtime.explain", "aetool.runtime.tuning"},
+    "runtime/graphs.py": {"aetool.runtime.gpu.cuda", "aetool.runtime.gpu.graph"},
+    "runtime/providers.py": {"onnxruntime_ep_openvino"},  # an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone
 }
 """What functions import: for start-up time, or since the package is optional."""
@@ -98,7 +102,7 @@ def test_library_code_imports_at_the_top_but_for_what_is_listed(path):
     assert later == LATER.get(name_of(path), set())
 
 
-BY_STRING = ("bench/", "model/peer.py", "model/user_code.py", "portrait/projection.py")
+BY_STRING = ("bench/", "model/foreign/user_code.py", "report/bundle/data.py")
 """Contestants, a user's own module, and a drawing of optional packages: in no app."""
 
 

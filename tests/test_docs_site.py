@@ -16,8 +16,8 @@ import aetool.export
 import aetool.model
 import aetool.quantize
 import aetool.report
-import aetool.scale
 import aetool.segments
+import aetool.stream
 import aetool.tables
 from aetool.cli import main
 
@@ -104,7 +104,7 @@ ROOMS = (
     aetool.model,
     aetool.quantize,
     aetool.report,
-    aetool.scale,
+    aetool.stream,
     aetool.segments,
     aetool.tables,
 )

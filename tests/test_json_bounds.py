@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from aetool import BundleError, Limits, load
-from aetool.baseline import read_baseline
-from aetool.bundle import Bundle
+from aetool.bundle.baseline import read_baseline
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import sha256
+from aetool.bundle.schema import MAX_DEPTH, loads, read_json
 from aetool.cli import main
 from aetool.errors import CheckpointError
-from aetool.reading import sha256
-from aetool.strict_json import MAX_DEPTH, loads, read_json
 
 BAD = {
     "nested lists": "[" * 200_000,

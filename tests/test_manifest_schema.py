@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from aetool.budget import Budget
+from aetool.bundle.manifest import Manifest
+from aetool.bundle.schema import member
+from aetool.checks.fidelity import Budget
 from aetool.errors import BundleError
-from aetool.manifest import Manifest
 from aetool.quantize import QuantizeOptions, quantize
 from aetool.segments import add_segments
-from aetool.strict_json import member
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "docs" / "manifest.schema.json").read_text(encoding="utf-8"))

@@ -4,11 +4,11 @@
 
     from aetool.bench.agreement import require_agreement
     from aetool.bench.contestants import Contestant, Load, opened
-    from aetool.bench.turns import compared, take_turns
+    from aetool.bench.rounds import compared, take_turns
 
     bundle = {"path": "exported/machines", "graph": "score", "provider": "cpu", "precision": "fp32"}
     contestants = [
-        Contestant("aetool", "aetool.bench.peers:bundle", bundle),
+        Contestant("aetool", "aetool.bench.factories:bundle", bundle),
         Contestant("mine", "/path/to/mine.py:make", {"size": 3}),   # def make(phase, *, size): ...
     ]
     with opened(contestants) as running:

@@ -6,8 +6,8 @@ import numpy as np
 
 from aetool.bench.contestants import Running
 from aetool.bench.result import Agreement
+from aetool.checks.parity import Array, column_scale, compare_values
 from aetool.errors import BenchmarkError
-from aetool.parity import Array, column_scale, compare_values
 
 FP32_TOLERANCE = 1e-3
 """Two float32 computations of deep models differ by more than one rounding: 1e-4 of the range in MLPerf Tiny."""

@@ -100,7 +100,7 @@ class Load:
     calls: int = 1
     """At least so many queries, even if `seconds` have passed."""
     scenario: str = "single-stream"
-    """See `aetool.bench.scenarios`."""
+    """See `aetool.bench.rounds`."""
     rate: float | None = None
     """Queries a second that arrive on their own; None: the next comes when the last is answered."""
 

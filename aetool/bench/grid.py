@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from aetool.bench.contestants import Contestant
-from aetool.bench.peers import GRAPH
-from aetool.bench.scenarios import SCENARIOS
-from aetool.bundle import Bundle
+from aetool.bench.factories import GRAPH
+from aetool.bench.rounds import SCENARIOS
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import DependencyError, InputError
-from aetool.limits import DEFAULT_LIMITS, Limits
 from aetool.runtime.providers import PROVIDERS
 
 OURS, RAW = "aetool", "raw-onnxruntime"
 PEERS = (RAW, "torch", "torch-compile", "openvino")
 _PACKAGES = {"torch": ("torch", "train"), "torch-compile": ("torch", "train"), "openvino": ("openvino", "peers")}
-_ON_CHECKPOINT = {"torch": "aetool.model.peer:eager", "torch-compile": "aetool.model.peer:compiled"}
+_ON_CHECKPOINT = {
+    "torch": "aetool.bench.torch_contestant:eager",
+    "torch-compile": "aetool.bench.torch_contestant:compiled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class Setting:
         """The bundle through aetool."""
         return Contestant(
             OURS,
-            "aetool.bench.peers:bundle",
+            "aetool.bench.factories:bundle",
             {
                 "path": str(bundle.path.absolute()),
                 "graph": self.graph,
@@ -127,12 +130,12 @@ class Setting:
         arguments["file"] = str(self.file(bundle))
         if name == RAW:
             arguments["provider"] = provider if provider == "cuda" else "cpu"
-        return Contestant(name, f"aetool.bench.peers:{name.replace('-', '_')}", arguments)
+        return Contestant(name, f"aetool.bench.factories:{name.replace('-', '_')}", arguments)
 
     def inspector(self, name: str, bundle: Bundle, provider: str) -> Contestant:
-        """One of `aetool.bench.inspectors` on the same file."""
+        """One of `aetool.bench.factories` on the same file."""
         arguments = {"file": str(self.file(bundle)), "provider": provider, "threads": self.threads}
-        return Contestant(name, f"aetool.bench.inspectors:{name}", arguments)
+        return Contestant(name, f"aetool.bench.factories:{name}", arguments)
 
     def file(self, bundle: Bundle) -> Path:
         """The ONNX file that is measured."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import fault, from_plain, read_document
+from aetool.bench.json_records import fault, from_plain, read_document
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
 

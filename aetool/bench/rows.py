@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.manifest import Manifest
 from aetool.errors import InputError
-from aetool.manifest import Manifest
 
 LEAST_ROWS = 4096
 """In a pool: more than a core's cache holds, so that no query finds its row there from the last time."""

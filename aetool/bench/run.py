@@ -1,35 +1,272 @@
-"""A whole grid run on a bundle: from the plan to the result."""
+"""A whole grid run on a bundle: processes started, outputs compared, cases measured and summarised."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.ceiling import ceiling
-from aetool.bench.cell import Cell, cells_of
+from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_agreement
+from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
+from aetool.bench.factories import GRAPH, REGISTERED
+from aetool.bench.flops import multiply_adds_per_row
 from aetool.bench.grid import OURS, RAW, Plan, Setting
-from aetool.bench.inspection import placement, profile
-from aetool.bench.launch import Progress, launch
-from aetool.bench.machine import machine
-from aetool.bench.operations import multiply_adds_per_row
-from aetool.bench.peers import GRAPH
-from aetool.bench.records import from_plain, to_plain
+from aetool.bench.json_records import from_plain, to_plain
+from aetool.bench.machine import ceiling, machine
 from aetool.bench.result import (
     Agreement,
     BenchResult,
     BundleRecord,
     Ceiling,
     GraphFile,
+    Latency,
     MachineRecord,
     Measured,
+    NodeTime,
     RatioRecord,
+    Round,
 )
+from aetool.bench.rounds import Turns, arrivals_for, compared, load_for, take_turns
 from aetool.bench.rows import Pool, make_pool
-from aetool.bundle import Bundle
-from aetool.selftest import read_golden
+from aetool.bench.statistics import histogram, latency_figures, stability
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
+
+# One launch of a setting: its contestants started, compared, and put to every load of the grid in turns.
+#
+# A setting is launched more than once: where memory lies differs from process to process, and moves a time of
+# microseconds by several percent for as long as the process lives.
+
+Golden = Mapping[str, NDArray[Any]]
+Progress = Callable[[str, int], None]
+"""What is being measured, and how many turns are done since the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A contestant, loaded and run once."""
+
+    running: Running
+    loaded: Loaded
+    first_run_s: float
+    placement: dict[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the contestants did under one load; by name."""
+
+    load: Load
+    turns: dict[str, Turns]
+    peak_memory_bytes: dict[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    everybody: list[Started]
+    """aetool first. Their processes have ended."""
+    agreement: list[Agreement]
+    observed: list[Observed]
+    """One a load, in the grid's order."""
+
+
+def launch(
+    plan: Plan,
+    setting: Setting,
+    number: int,
+    *,
+    golden: Golden,
+    pool: Pool,
+    arrivals: dict[int, float],
+    progress: Progress,
+) -> Launch:
+    """Launch number `number` of a setting.
+
+    Args:
+        arrivals: batch -> queries a second of the server scenario; what is missing is found out and added, so that
+            it is the same in every launch.
+
+    Raises:
+        BenchmarkError: a contestant fails, or computes something else than the others: before anything is timed.
+        ProviderError: the provider does not work here.
+    """
+    with _started(plan, setting, golden, progress) as everybody:
+        running = [one.running for one in everybody]
+        agreement = _agreements(setting, running, golden)
+        observed = []
+        for scenario, batch in plan.grid.loads():
+            text = f"{setting.graph}, {scenario}, {batch:,} row{'s' * (batch > 1)}"
+            progress(text, 0)
+            with tempfile.TemporaryDirectory(prefix="aetool-bench-") as folder:
+                np.save(rows := Path(folder) / "rows.npy", pool.for_batch(batch))
+                for contestant in running:
+                    contestant.take(rows)
+            load = load_for(scenario, batch, plan.grid.seconds)
+            if scenario == "server":
+                if batch not in arrivals:
+                    arrivals[batch] = plan.grid.arrivals_per_s or arrivals_for(running, batch)
+                load = replace(load, rate=arrivals[batch])
+            rounds = plan.grid.rounds_of(number)
+            turns = take_turns(
+                running,
+                load,
+                rounds=len(rounds),
+                seed=plan.grid.seed + rounds.start,
+                done=partial(progress, text, 1),
+            )
+            observed.append(Observed(load, turns, {one.name: one.peak_memory_bytes() for one in running}))
+    return Launch(everybody, agreement, observed)
+
+
+@contextmanager
+def _started(plan: Plan, setting: Setting, golden: Golden, progress: Progress) -> Iterator[list[Started]]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aetool-bench-")))
+        np.save(rows := folder / "golden.npy", golden["features"])
+
+        def start(contestant: Contestant) -> Started:
+            progress(f"{setting.graph}: {contestant.name} starts", 0)
+            (running,) = stack.enter_context(opened([contestant]))
+            loaded = running.load()
+            running.take(rows)
+            return Started(running, loaded, running.first(), running.placement())
+
+        ours = start(setting.ours(plan.bundle))
+        provider = ours.loaded.provider or "cpu"
+        peers = [setting.peer(name, plan.bundle, provider, plan.grid.against) for name in plan.grid.peers]
+        yield [ours, *map(start, peers)]
+
+
+def _agreements(setting: Setting, running: list[Running], golden: Golden) -> list[Agreement]:
+    """With PyTorch in float64; in another precision, which has its own errors, with aetool."""
+    exact = setting.precision == "fp32"
+    return require_agreement(
+        running,
+        graph=setting.graph,
+        expected=golden if exact else None,
+        features=golden["features"],
+        tolerance=FP32_TOLERANCE if exact else REDUCED_TOLERANCE,
+        rows=f"{len(golden['features'])} golden rows" + (", compared with PyTorch in float64" if exact else ""),
+    )
+
+
+# One load of one setting: what the launches observed, as rows of the result.
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    results: list[Measured]
+    """One a contestant, aetool first."""
+    ratios: list[RatioRecord]
+    """One a peer."""
+
+
+def cells_of(setting: Setting, launches: Sequence[Launch]) -> list[Cell]:
+    """One a load, in the grid's order."""
+    cells = []
+    for number, observed in enumerate(launches[0].observed):
+        every = [launch.observed[number] for launch in launches]
+        turns = {
+            name: Turns(
+                tuple(turn for one in every for turn in one.turns[name].turns),
+                sum(one.turns[name].warm_up_samples for one in every),
+            )
+            for name in observed.turns
+        }
+        peaks = {name: max(one.peak_memory_bytes[name] or 0 for one in every) or None for name in turns}
+        results = []
+        for starts in zip(*(launch.everybody for launch in launches), strict=True):
+            name = starts[0].running.name
+            results.append(_measured(setting, starts, observed.load, turns[name], peaks[name]))
+        ours = replace(setting, provider=results[0].provider)
+        peers = (one.contestant for one in results[1:])
+        cells.append(Cell(results, [_compared(ours, observed.load, turns, peer) for peer in peers]))
+    return cells
+
+
+def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Turns, peak: int | None) -> Measured:
+    latencies, one = turns.latencies_s, starts[0]
+    on_checkpoint = "checkpoint" in one.running.contestant.arguments
+    return Measured(
+        contestant=one.running.name,
+        graph=setting.graph,
+        provider=one.loaded.provider or "cpu",
+        precision="fp32" if on_checkpoint else setting.precision,
+        threads=setting.threads,
+        batch=load.batch,
+        scenario=load.scenario,
+        placement=one.placement,
+        import_s=statistics.median(start.loaded.import_s for start in starts),
+        session_creation_s=statistics.median(start.loaded.session_creation_s for start in starts),
+        first_run_s=statistics.median(start.first_run_s for start in starts),
+        resident_after_load_bytes=one.loaded.resident_after_bytes,
+        peak_memory_bytes=peak,
+        samples=len(latencies),
+        warm_up_samples=turns.warm_up_samples,
+        latency_s=Latency(**{name.replace(".", "_"): value for name, value in latency_figures(latencies).items()}),
+        histogram=histogram(latencies),
+        throughput_rows_per_s=turns.rows_per_s,
+        arrivals_per_s=load.rate,
+        rounds=tuple(Round(turn.p50_s, turn.rows_per_s) for turn in turns.turns),
+        stability=stability([turn.latencies_ns for turn in turns.turns]),
+        share_of_peak=None,
+        profile=None,
+    )
+
+
+def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) -> RatioRecord:
+    ours, theirs = turns[OURS], turns[peer]
+    p50 = compared(ours, theirs)
+    tails = [latency_figures(one.latencies_s)["p99"] for one in (ours, theirs)]
+    return RatioRecord(
+        graph=setting.graph,
+        provider=setting.provider,
+        precision=setting.precision,
+        threads=setting.threads,
+        batch=load.batch,
+        scenario=load.scenario,
+        of=OURS,
+        to=peer,
+        p50=p50.median,
+        p99=None if None in tails else tails[0] / tails[1],
+        throughput=compared(ours, theirs, "rows_per_s").median,
+        spread=(p50.low, p50.high),
+    )
+
+
+# What onnxruntime tells of a measured graph file: which provider takes its nodes, and how long each takes.
+
+
+def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool) -> tuple[NodeTime, ...] | None:
+    """Time of each node, by onnxruntime's own profiler, whose own time is in it; None for other providers."""
+    if provider not in REGISTERED:
+        return None
+    with (
+        tempfile.TemporaryDirectory(prefix="aetool-bench-") as folder,
+        opened([setting.inspector("profiled", plan.bundle, provider)]) as (running,),
+    ):
+        np.save(rows := Path(folder) / "rows.npy", pool.rows[:batch])
+        running.load()
+        running.take(rows)
+        found = running.outputs()
+    names = [str(name).partition("|") for name in found["node"]]
+    return tuple(NodeTime(node, op, float(us)) for (node, _, op), us in zip(names, found["us"], strict=True))
+
+
+def placement(plan: Plan, setting: Setting, provider: str) -> dict[str, int] | None:
+    """Execution provider -> nodes, as onnxruntime records it; None for other providers."""
+    if provider not in REGISTERED:
+        return None
+    with opened([setting.inspector("placed", plan.bundle, provider)]) as (running,):
+        running.load()
+        return running.placement()
 
 
 def run(

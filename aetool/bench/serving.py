@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.http_client import Address, address_of, fetch, request_bytes
-from aetool.bench.http_load import OK, Observed, closed_loop, open_loop
+from aetool.bench.http_load import OK, Address, Observed, address_of, closed_loop, fetch, open_loop, request_bytes
+from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import machine
-from aetool.bench.percentiles import MINIMUM_SAMPLES, histogram, latency_figures
-from aetool.bench.records import from_plain, to_plain
 from aetool.bench.result import Histogram, Latency, MachineRecord
+from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
-from aetool.bench.scenarios import UTILISATION
-from aetool.bundle import Bundle
+from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_figures
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
+from aetool.checks.parity import compare_values
 from aetool.errors import BenchmarkError, InputError
-from aetool.parity import compare_values
-from aetool.runtime.autoencoder import load
-from aetool.selftest import read_golden
+from aetool.runtime.session import load
 
 KIND, FORMAT_VERSION = "aetool.bench.serve", 1
 READY_S = 10.0

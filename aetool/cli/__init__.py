@@ -1,25 +1,25 @@
 """The command line: parse, call one library function, print."""
 
-from aetool.cli.adopt import adopt
-from aetool.cli.bench import bench, compare
-from aetool.cli.bench_serve import bench_serve
-from aetool.cli.demo import demo
-from aetool.cli.deploy import deploy
-from aetool.cli.drift import drift
-from aetool.cli.evaluate import evaluate
-from aetool.cli.export import export
-from aetool.cli.group import AetoolGroup, root
-from aetool.cli.infer import encode, reconstruct, score
-from aetool.cli.info import doctor, info
-from aetool.cli.init import init
-from aetool.cli.quantize import quantize
-from aetool.cli.report import report
-from aetool.cli.segment import segment
-from aetool.cli.serve import serve
-from aetool.cli.sign import keygen, sign
-from aetool.cli.train import train
-from aetool.cli.tune import tune
-from aetool.cli.verify import verify
+from aetool.cli.commands.adopt import adopt
+from aetool.cli.commands.bench import bench, compare
+from aetool.cli.commands.bench_serve import bench_serve
+from aetool.cli.commands.demo import demo
+from aetool.cli.commands.deploy import deploy
+from aetool.cli.commands.drift import drift
+from aetool.cli.commands.evaluate import evaluate
+from aetool.cli.commands.export import export
+from aetool.cli.commands.infer import encode, reconstruct, score
+from aetool.cli.commands.info import doctor, info
+from aetool.cli.commands.init import init
+from aetool.cli.commands.quantize import quantize
+from aetool.cli.commands.report import report
+from aetool.cli.commands.segment import segment
+from aetool.cli.commands.serve import serve
+from aetool.cli.commands.sign import keygen, sign
+from aetool.cli.commands.train import train
+from aetool.cli.commands.tune import tune
+from aetool.cli.commands.verify import verify
+from aetool.cli.main import AetoolGroup, root
 
 main: AetoolGroup = root
 for command in (

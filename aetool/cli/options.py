@@ -1,15 +1,102 @@
-"""Options that several commands share."""
+"""Options that several commands share, `--limit` among them, and imports that need an extra."""
 
 import csv
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aetool.cli.limit import limit
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.schema import read_json
+from aetool.errors import DependencyError
 from aetool.runtime.providers import PROVIDERS
-from aetool.strict_json import read_json
+from aetool.suggest import hint
+
+# Imports that need an extra: a missing package becomes an error that names it.
+
+_DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
+_EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
+
+
+@contextmanager
+def needs(extra: str, purpose: str) -> Iterator[None]:
+    """Around imports.
+
+    Raises:
+        DependencyError: a package is missing; the message names it and the extra that brings it.
+    """
+    try:
+        yield
+    except DependencyError:
+        raise
+    except ImportError as error:
+        package = (error.name or "").split(".")[0]
+        if package == "aetool":
+            raise
+        raise DependencyError(
+            _DISTRIBUTIONS.get(package, package) or f"the extra {extra!r}", _EXTRAS.get(package, extra), purpose
+        ) from error
+
+
+# `--limit NAME=NUMBER`: how much a command reads of a table or a bundle whose author nobody knows.
+
+TABLE = ("columns", "cell_bytes", "table_bytes", "compression_ratio")
+"""Limits of a table."""
+_META = "aetool.limits"
+_UNITS = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+class _Limit(click.ParamType[Any]):
+    """`columns=200000` or `table_bytes=64GiB` as a name and a number."""
+
+    name = "NAME=NUMBER"
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, text = (part.strip() for part in value.partition("="))
+        name = name.replace("-", "_")
+        if name not in self.names:
+            self.fail(f"no limit {name!r}{hint(name, self.names)}; choose of {', '.join(self.names)}", param, ctx)
+        if isinstance(getattr(DEFAULT_LIMITS, name), bool):
+            if text.lower() not in ("true", "false"):
+                self.fail(f"{name} is true or false, found {text!r:.40}", param, ctx)
+            return name, text.lower() == "true"
+        number = re.fullmatch(r"([0-9][0-9_,]{0,18}) ?([kmg]i?|)b?", text.lower())
+        if number is None:
+            self.fail(f"{name} is a number such as 200000 or 64GiB, found {text!r:.40}", param, ctx)
+        return name, int(re.sub("[_,]", "", number[1])) * _UNITS[number[2]]
+
+
+def limit(*, table: bool = True, bundle: bool = False) -> Callable[[Any], Any]:
+    """Add `--limit`, of the tables and of the bundle that a command reads; `limits_in_force` gives the result."""
+    names = tuple(name for name in Limits._fields if (table if name in TABLE else bundle))
+    return click.option(
+        "--limit",
+        type=_Limit(names),
+        multiple=True,
+        expose_value=False,
+        callback=_keep,
+        help=f"Read more, or less, than by default: {', '.join(names)}.",
+    )
+
+
+def _keep(context: click.Context, _: click.Parameter, given: tuple[tuple[str, Any], ...]) -> None:
+    context.meta[_META] = DEFAULT_LIMITS._replace(**dict(given))
+
+
+def limits_in_force() -> Limits:
+    """The limits of the running command."""
+    context = click.get_current_context(silent=True)
+    found: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
+    return found
+
 
 PATH = click.Path(path_type=Path)
 Decorator = Callable[[Any], Any]
@@ -118,7 +205,7 @@ SCORES = (
     "mse",
     "mae",
     "euclidean",
-)  # as in aetool.model.scored, whose package imports torch; a test holds them together
+)  # as in aetool.model.foreign.scored_module, whose package imports torch; a test holds them together
 score = click.option(
     "--score",
     type=click.Choice(SCORES),
@@ -151,7 +238,7 @@ def scaling(command: Any) -> Any:
 
 
 def budget(command: Any) -> Any:
-    """The options that become `aetool.budget.Budget`."""
+    """The options that become `aetool.checks.fidelity.Budget`."""
     for decorate in (
         click.option("--min-speedup", type=float, help="Least rows a second to fp32's.  [default: none]"),
         click.option(

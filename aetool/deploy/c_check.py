@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import SEGMENTER
+from aetool.checks.parity import DECISION_BAND, EXACT, SCALED_TOLERANCE, column_scale, value_range
 from aetool.deploy.c_source import Source
 from aetool.deploy.child import Arrays, run_graphs
 from aetool.deploy.deployment import admitted
-from aetool.manifest import SEGMENTER
-from aetool.parity import DECISION_BAND, EXACT, SCALED_TOLERANCE, column_scale, value_range
-from aetool.selftest import read_golden
 
 OUTPUTS = {
     "encoder": ("embedding",),

@@ -5,15 +5,16 @@ Other people's programs run here: a generator of C, onnxruntime's converter, onn
 
 import io
 import json
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.apart import run_apart
+from aetool.checks.first_run import run_apart
 from aetool.errors import ExportError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -79,3 +80,32 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
             with np.load(io.BytesIO(Path(folder, f"{name}.npz").read_bytes()), allow_pickle=False) as archive:
                 found[name] = dict(archive)
     return found
+
+
+# What the processes that `aetool.deploy.child` starts share: limits, and a way to tell why they failed.
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
+
+class WorkError(Exception):
+    """What the graph is to blame for, in words."""
+
+
+def run_limited(work: Callable[[], None]) -> int:
+    """Do `work` on the files of the current directory, within the limits of the command line: the exit code."""
+    memory, seconds = map(int, sys.argv[1:])
+    if resource is not None:
+        for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):
+            hard = resource.getrlimit(kind)[1]
+            most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(kind, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        work()
+    except WorkError as error:
+        Path(REASON).write_text(json.dumps(str(error)), encoding="utf-8")
+        return FAILED
+    return 0

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bundle import GOLDEN, Bundle
-from aetool.manifest import GRAPHS, MANIFEST, SEGMENTER
-from aetool.runtime.admission import require_admissible
+from aetool.bundle.bundle import GOLDEN, Bundle
+from aetool.bundle.manifest import GRAPHS, MANIFEST, SEGMENTER
+from aetool.onnx_check.check import require_admissible
 
 ASSETS = Path(__file__).parent
 

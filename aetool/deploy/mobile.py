@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from aetool.bundle import GOLDEN, Bundle
+from aetool.bundle.bundle import GOLDEN, Bundle
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import MANIFEST
+from aetool.checks.parity import EXACT, compare_graph
 from aetool.deploy.child import in_child, run_graphs
 from aetool.deploy.deployment import Deployment, admitted, asset, in_order
 from aetool.errors import VerificationError
-from aetool.manifest import MANIFEST
-from aetool.parity import EXACT, compare_graph
-from aetool.selftest import read_golden
 
 CONFIG = "required_operators.config"
 

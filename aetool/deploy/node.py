@@ -2,8 +2,8 @@
 
 import json
 
-from aetool import escape
-from aetool.bundle import Bundle
+from aetool.bundle import escape
+from aetool.bundle.bundle import Bundle
 from aetool.deploy.deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy.web import MODULES
 

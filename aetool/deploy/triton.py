@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.escape import protobuf_text
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import SEGMENTER
 from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
-from aetool.escape import protobuf_text
-from aetool.manifest import SEGMENTER
-from aetool.selftest import read_golden
 
 MAX_BATCH = 256
 QUEUE_DELAY_US = 100

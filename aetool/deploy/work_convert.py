@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-from aetool.deploy.worker import run_limited
+from aetool.deploy.child import run_limited
 
 
 def convert() -> None:

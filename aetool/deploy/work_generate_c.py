@@ -7,7 +7,7 @@ import onnx
 from emx_onnx_cgen import CodegenError, Compiler, ShapeInferenceError, UnsupportedOpError
 from emx_onnx_cgen.compiler import CompilerOptions
 
-from aetool.deploy.worker import WorkError, run_limited
+from aetool.deploy.child import WorkError, run_limited
 from aetool.errors import reason_of
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.deploy.worker import WorkError, run_limited
+from aetool.deploy.child import WorkError, run_limited
 from aetool.errors import reason_of
-from aetool.runtime.engine import onnxruntime
+from aetool.runtime.providers import onnxruntime
 
 
 def run() -> None:

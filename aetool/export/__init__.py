@@ -3,9 +3,9 @@
 from aetool.export.adopt import AdoptOptions, adopt
 from aetool.export.checkpoint import export_checkpoint
 from aetool.export.module import ModuleOptions, export_module
-from aetool.export.publishing import Exported, ExportOptions
+from aetool.export.publish import Exported, ExportOptions
 from aetool.export.pyod import export_pyod
-from aetool.export.verification import verify_against
+from aetool.export.verify import verify_against
 
 __all__ = [
     "AdoptOptions",

@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from aetool.checks.first_run import crash_of
 from aetool.errors import AetoolError, ExportError, VerificationError
-from aetool.export.batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
-from aetool.export.candidate import Candidate, Reference, RowCost, Rows
-from aetool.export.compatibility import OLDEST_OPSET, bring_down, limits, standard_opset, target
-from aetool.export.evidence import some_rows
-from aetool.export.graph_cost import cost_of
-from aetool.export.inspection import nodes, rename_values, require_sane, tensors
-from aetool.export.joining import join
-from aetool.export.misfits import in_another_shape, why_none_fits
+from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
+from aetool.export.export_input import Candidate, Reference, RowCost, Rows
+from aetool.export.graph_checks import nodes, rename_values, require_sane, tensors
 from aetool.export.module import (
     ROUNDED_ROWS,
     columns,
@@ -30,17 +26,16 @@ from aetool.export.module import (
     spread,
     standardised,
 )
-from aetool.export.onnx_file import read_onnx
-from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.scoring_nodes import add_scoring
-from aetool.export.stated import FAMILIES, stated_scaling, stated_threshold, unread
+from aetool.export.module_checks import cost_of, some_rows
+from aetool.export.onnx_input import FAMILIES, join, read_onnx, stated_scaling, stated_threshold, unread
+from aetool.export.opset import OLDEST_OPSET, bring_down, limits, standard_opset, target
+from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
+from aetool.export.scoring_nodes import add_scoring, in_another_shape, why_none_fits
 from aetool.export.threshold import choose_threshold, rounding_of
-from aetool.first_run import crash_of
-from aetool.model.roles import Roles, recognise
-from aetool.model.scored import SCORES, SMALLEST, Scaling, Score
-from aetool.runtime.failures import require_memory
+from aetool.model.foreign.output_roles import Roles, recognise
+from aetool.model.foreign.scored_module import SCORES, SMALLEST, Scaling, Score
+from aetool.runtime.ort import open_session, require_memory
 from aetool.runtime.providers import PROVIDERS
-from aetool.runtime.session import open_session
 
 OPTIONAL = ("decoder", "explainer")
 """Graphs without which a bundle is one, where they cannot be proven."""

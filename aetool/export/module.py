@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from aetool.baseline import Baseline, baseline_of, features_of
+from aetool.bundle.baseline import Baseline, baseline_of, features_of
+from aetool.bundle.manifest import Feature
 from aetool.errors import ExportError, InputError
-from aetool.export.candidate import FLOAT32_MAX, Candidate, Reference, RowCost, Rows
-from aetool.export.compatibility import target
-from aetool.export.evidence import reference_of, require_repeatable, require_rows_apart, some_rows, usable_sample
+from aetool.export.export_input import FEW, FLOAT32_MAX, Candidate, Reference, RowCost, Rows, probes
 from aetool.export.graphs import WithDecision, export_graph
-from aetool.export.probes import FEW, probes
-from aetool.export.publishing import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.stated import given_scaling
+from aetool.export.module_checks import (
+    reference_of,
+    require_repeatable,
+    require_rows_apart,
+    some_rows,
+    usable_sample,
+)
+from aetool.export.onnx_input import given_scaling
+from aetool.export.opset import target
+from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold, rounding_of
-from aetool.manifest import Feature
-from aetool.model.adapter import AdaptedModule, Latent
-from aetool.model.scored import SCORES, InDouble, Scaling, Score, ScoredModule
+from aetool.model.foreign.adapter import AdaptedModule, Latent
+from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
 
 GOLDEN_ROWS = 256
 MADE_ROWS = 64

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from aetool.errors import InputError, VerificationError
-from aetool.export.candidate import Candidate
-from aetool.export.evidence import reference_of, some_rows
+from aetool.export.export_input import Candidate
 from aetool.export.module import (
     columns,
     finite_scores,
@@ -21,9 +20,10 @@ from aetool.export.module import (
     spread,
     traced,
 )
-from aetool.export.publishing import Exported, ExportOptions, prepare
+from aetool.export.module_checks import reference_of, some_rows
+from aetool.export.publish import Exported, ExportOptions, prepare
 from aetool.export.threshold import Threshold, choose_threshold, keep_decisions
-from aetool.model.pyod_detector import PyodAutoencoder, from_pyod
+from aetool.model.foreign.pyod import PyodAutoencoder, from_pyod
 
 TOLERANCE = 1e-5
 """Relative difference that is allowed between the detector's score and the bundle's."""

@@ -22,10 +22,10 @@ from sklearn.preprocessing import (
 )
 from torch import nn
 
-from aetool.baseline import features_of
+from aetool.bundle.baseline import features_of
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export.checkpoint import export_checkpoint
-from aetool.export.publishing import Exported, ExportOptions
+from aetool.export.publish import Exported, ExportOptions
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.statistics import Statistics
 from aetool.runtime.categories import as_text, to_indexes

@@ -17,17 +17,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from aetool.baseline import FeatureBaseline
+from aetool.bundle.atomic import publish_directory
+from aetool.bundle.baseline import FeatureBaseline
+from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
+from aetool.bundle.schema import loads
 from aetool.errors import CheckpointError, InputError
-from aetool.limits import DEFAULT_LIMITS
-from aetool.model.autoencoder import Autoencoder
-from aetool.model.config import AutoencoderConfig, TrainingConfig
+from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
-from aetool.reading import read_inside, sha256
-from aetool.storage import publish_directory
-from aetool.strict_json import loads
 
 FORMAT = "aetool-checkpoint/1"
 DESCRIPTION = "checkpoint.json"

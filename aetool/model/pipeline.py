@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aetool.model.autoencoder import Autoencoder
+from aetool.model.network import Autoencoder
 from aetool.model.one_hot import OneHot
 from aetool.model.statistics import Statistics
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.model.config import Impute
+from aetool.model.network import Impute
 
 Floats = NDArray[np.float32]
 

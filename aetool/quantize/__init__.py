@@ -2,7 +2,6 @@
 
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import PRECISIONS, Precision
-from aetool.quantize.copy import quantized_copy
-from aetool.quantize.variant import Quantized, QuantizeOptions, quantize
+from aetool.quantize.variant import Quantized, QuantizeOptions, quantize, quantized_copy
 
 __all__ = ["PRECISIONS", "Calibration", "Precision", "QuantizeOptions", "Quantized", "quantize", "quantized_copy"]

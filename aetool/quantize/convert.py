@@ -7,11 +7,11 @@ from typing import Literal
 from onnx import ModelProto
 
 from aetool.errors import ExportError
-from aetool.quantize.blocks import to_int8_dynamic
 from aetool.quantize.calibration import Calibration, Floats, observe, range_of
-from aetool.quantize.common_range import first_layers, to_common_range
+from aetool.quantize.equalise import first_layers, to_common_range
 from aetool.quantize.half import to_bf16, to_fp16
-from aetool.quantize.integer import integer_layers, to_int8, values_to_observe
+from aetool.quantize.int8 import integer_layers, to_int8, values_to_observe
+from aetool.quantize.int8_dynamic import to_int8_dynamic
 from aetool.quantize.layers import layers_of
 
 Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]

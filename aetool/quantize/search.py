@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from aetool.budget import Budget
+from aetool.checks.fidelity import Budget, Fidelity
+from aetool.checks.parity import rank_correlation
 from aetool.errors import BudgetError
-from aetool.fidelity import Fidelity
-from aetool.parity import rank_correlation
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import CALIBRATIONS, Precision, Recipe
 from aetool.quantize.trial import Trial, Workbench

@@ -1,6 +1,6 @@
-"""One recipe made and measured: graphs, threshold, how faithful they are."""
+"""One recipe made and measured: graphs, structural checks, threshold, fidelity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,22 +9,159 @@ import onnx
 from numpy.typing import NDArray
 
 import aetool
-from aetool.bundle import Bundle
-from aetool.export.compatibility import standard_opset
-from aetool.export.graphs import slice_graphs
-from aetool.export.threshold import Threshold
-from aetool.fidelity import Answers, Fidelity, fidelity
-from aetool.manifest import Tolerances
-from aetool.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph
-from aetool.quantize.calibration import Floats
-from aetool.quantize.checks import Outputs, require_repeatable, require_rows_apart, require_structure, run
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import Tolerances
+from aetool.checks.fidelity import Answers, Fidelity, fidelity
+from aetool.checks.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph, compare_values
+from aetool.errors import VerificationError
+from aetool.export.graphs import require_deployable, slice_graphs
+from aetool.export.opset import standard_opset
+from aetool.export.threshold import CLEAR_GAP, LARGEST_SCORE, Threshold, choose_threshold
+from aetool.quantize.calibration import Floats, Split
 from aetool.quantize.convert import Converter, Precision, Recipe
-from aetool.quantize.own_threshold import matched_threshold
-from aetool.quantize.rows import Split
-from aetool.quantize.whole import set_threshold, whole_graph
+from aetool.quantize.merge_graphs import set_threshold, whole_graph
+from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
-from aetool.runtime.session import open_session
-from aetool.selftest import read_golden
+
+# A precision has scores of its own, and so a threshold of its own.
+
+
+def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], threshold: float) -> Threshold:
+    """Where `variant` flags as many normal rows as `threshold` does in the model.
+
+    Between the same two scores in rank, and as far from them as it was; where no row is flagged, or every one, it
+    moves as the highest score does, or the lowest.
+
+    Args:
+        model, variant: scores of the same normal rows, (rows,).
+    """
+    there = np.isfinite(model) & np.isfinite(variant)
+    before, after = (np.sort(score[there]).astype(np.float64) for score in (model, variant))
+    flagged = int(np.count_nonzero(~(before <= threshold)))
+    rule = {"rows": len(before), "flagged_share": flagged / max(len(before), 1)}
+    if threshold >= LARGEST_SCORE or len(before) == 0:
+        return Threshold(threshold, {"method": "that of fp32", **rule})
+    if 0 < flagged < len(before):
+        value = _between(before, after, len(before) - flagged, threshold)
+        if np.min(np.abs(after - value)) <= CLEAR_GAP * value:  # rounding would decide
+            value = choose_threshold(after, flagged / len(before), None).value
+        return Threshold(
+            value,
+            {
+                "method": "flags the share of normal rows that fp32 flags",
+                **rule,
+                "flagged_share": float(np.mean(~(after <= value))),
+                "fp32_flagged_share": flagged / len(before),
+            },
+        )
+    end = 0 if flagged else -1
+    ratio = after[end] / before[end] if before[end] > 0 else 1.0
+    moved = float(np.float32(threshold * ratio))
+    share = float(np.mean(~(after <= moved)))
+    return Threshold(
+        moved,
+        {
+            "method": f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows",
+            **rule,
+            "flagged_share": share,
+            "fp32_flagged_share": flagged / len(before),
+        },
+    )
+
+
+def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
+    """The threshold's place between the scores of ranks `rank` - 1 and `rank`, in the other order."""
+    (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
+    place = (threshold - low) / (high - low) if high > low else 0.5
+    return float(np.float32(to_low + place * (to_high - to_low)))
+
+
+# What every precision must keep, however coarse it is: it repeats itself, and rows are matters of their own.
+
+Outputs = dict[str, NDArray[Any]]
+BATCHES = (1, 2, 7)
+ROWS = 64
+_MOST_COLUMNS = 200
+
+
+def run(session: Any, rows: NDArray[Any]) -> Outputs:
+    """All outputs by name."""
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: rows}), strict=True))
+
+
+def require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
+    """Raises ExportError for what no deployed graph may hold."""
+    for content in graphs.values():
+        require_deployable(onnx.load_from_string(content), opset)
+
+
+def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, Floats], allowed: Tolerances) -> None:
+    """The same rows give the same, twice; a few of them what they give among many, as near as the precision is.
+
+    Raises:
+        VerificationError: naming the graph and the output.
+    """
+    for name, session in sessions.items():
+        feed = feeds[name][:ROWS]
+        whole, again = run(session, feed), run(session, feed)
+        for output, values in whole.items():
+            if not np.array_equal(values, again[output], equal_nan=values.dtype.kind == "f"):
+                raise VerificationError(f"{name}: two runs on the same rows differ in {output}; it was not added")
+        for batch in BATCHES:
+            for output, values in run(session, feed[:batch]).items():
+                if output in ("is_anomaly", "segment"):
+                    continue
+                mixed = np.concatenate([values, whole[output][len(values) :]])
+                record = compare_values(
+                    name, output, whole[output], mixed, tolerance=getattr(allowed, output), least_rank=-1.0
+                )
+                if not record.passed:
+                    raise VerificationError(
+                        f"{name}: {batch} rows give another {output} than among {len(feed)} ({record.reason}); it "
+                        "was not added"
+                    )
+
+
+def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[str]) -> None:
+    """A cell with NaN or Inf that the model flags is flagged by the variant, and its neighbours do not notice.
+
+    Args:
+        model, variant: sessions of the two detectors.
+        names: of the columns; none where the rows are no table's.
+
+    Raises:
+        VerificationError: naming the column.
+    """
+    sample = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)][:1]
+    if not len(sample):
+        return
+    width = sample[0].size
+    columns = np.unique(np.linspace(0, width - 1, min(width, _MOST_COLUMNS)).round().astype(int))
+    values = np.array([np.nan, np.inf, -np.inf], np.float32)
+    spoilt = np.repeat(sample, len(columns) * len(values), axis=0)
+    spoilt.reshape(len(spoilt), -1)[np.arange(len(spoilt)), np.repeat(columns, len(values))] = np.tile(
+        values, len(columns)
+    )
+    # Whole rows between the spoilt ones: each has such neighbours.
+    mixed = np.stack([spoilt, np.repeat(sample, len(spoilt), axis=0)], axis=1).reshape(-1, *sample.shape[1:])
+    expected, found = run(model, mixed), run(variant, mixed)
+    lost = expected["is_anomaly"][::2] & ~np.isfinite(expected["score"][::2])
+    lost &= ~found["is_anomaly"][::2] | np.isfinite(found["score"][::2])
+    if lost.any():
+        at = int(np.flatnonzero(lost)[0])
+        column = int(np.repeat(columns, len(values))[at])
+        value = values[at % len(values)]
+        where = names[column] if names else f"place {column}"
+        raise VerificationError(
+            f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
+            "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
+        )
+    clean = run(variant, np.repeat(sample, len(mixed), axis=0))["score"][1::2]
+    if not np.array_equal(clean, found["score"][1::2]):
+        raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")
+
 
 WILD = 30.0
 """How many times the range of nine tenths of its rows a column may have before it is to blame."""

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,21 +15,85 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import aetool
-from aetool.budget import Budget
-from aetool.bundle import Bundle
+from aetool.bench.contestants import Contestant, Load, opened
+from aetool.bench.rounds import compared, take_turns
+from aetool.bench.rows import make_pool, pool_size
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.manifest import Manifest, Variant
+from aetool.bundle.write import publish, record_files
+from aetool.checks.fidelity import Budget
 from aetool.errors import BundleError, InputError, OutputError
-from aetool.export.card import model_card
-from aetool.export.inner_values import inner_values
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.manifest import Variant
-from aetool.publish import publish, record_files
-from aetool.quantize.calibration import Calibration, Floats
+from aetool.export.publish import inner_values, model_card
+from aetool.quantize.calibration import Calibration, Floats, Labels, Split, split_rows
 from aetool.quantize.convert import PRECISIONS, Precision
-from aetool.quantize.integer import ACTIVATIONS
-from aetool.quantize.rows import Labels, Split, split_rows
+from aetool.quantize.int8 import ACTIVATIONS
 from aetool.quantize.search import Attempt, Progress, find_recipe, refused
-from aetool.quantize.speed import measure_speed
 from aetool.quantize.trial import Trial, Workbench
+
+# How fast a precision is, compared with float32 by taking turns, through the face that apps use.
+
+BULK_ROWS = 16_384
+MOST_BYTES = 1 << 28
+"""Of the rows measured with: of images, fewer."""
+GRAPH = "score"
+
+
+def measure_speed(
+    staged: Path,
+    manifest: Manifest,
+    precision: str,
+    rows: Floats,
+    *,
+    seconds: float,
+    rounds: int,
+    progress: Callable[[str], None],
+    limits: Limits,
+) -> dict[str, Any]:
+    """Ratios of `score` in `precision` to fp32: above 1 is faster.
+
+    Args:
+        staged: a bundle that has both.
+        rows: real ones.
+        seconds: of one turn; each has `rounds` of them for one row, and for many.
+
+    Raises:
+        BenchmarkError: a process fails.
+    """
+    bulk = min(BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
+    found: dict[str, Any] = {"graph": GRAPH, "bulk_rows": bulk, "rounds": rounds, "seconds": seconds}
+    with tempfile.TemporaryDirectory(prefix="aetool-quantize-") as folder:
+        contestants = [
+            Contestant(
+                name,
+                "aetool.bench.factories:bundle",
+                {
+                    "path": str(staged),
+                    "graph": GRAPH,
+                    "provider": "cpu",
+                    "precision": name,
+                    "limits": limits._asdict(),
+                },
+            )
+            for name in ("fp32", precision)
+        ]
+        with opened(contestants) as running:
+            for contestant in running:
+                contestant.load()
+            for name, batch in (("one_row", 1), ("bulk", bulk)):
+                progress(f"{precision}: speed, {batch:,} row{'s' * (batch > 1)}")
+                pool = make_pool(rows[: pool_size(batch)], manifest, "rows", batch, 0)
+                np.save(file := Path(folder) / f"{name}.npy", pool.for_batch(batch))
+                for contestant in running:
+                    contestant.take(file)
+                turns = take_turns(running, Load(batch=batch, seconds=seconds), rounds=rounds)
+                figure = "p50_s" if batch == 1 else "rows_per_s"
+                times = (turns["fp32"], turns[precision])
+                ratio = compared(*times, "p50_s") if figure == "p50_s" else compared(*times[::-1], "rows_per_s")
+                found[name] = ratio.median
+                found[f"{name}_range"] = [ratio.low, ratio.high]
+    return found
+
 
 CARD = "README.md"
 
@@ -211,3 +275,36 @@ def _plain(value: Any) -> Any:
         return None if isinstance(part, float) and not math.isfinite(part) else part
 
     return json.loads(json.dumps(finite(value)))
+
+
+# A copy of a bundle that has one precision more: what tries it changes nothing of the bundle.
+
+
+def quantized_copy(
+    bundle: Path,
+    copy: Path,
+    *,
+    rows: NDArray[Any],
+    labels: Labels | None,
+    precision: Precision,
+    budget: Budget,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Quantized:
+    """Copy `bundle` and add `precision` to the copy; the speed is for the caller to judge.
+
+    Raises:
+        BudgetError: it costs more than the budget allows.
+        InputError, ExportError, VerificationError: as `quantize`.
+    """
+    opened = Bundle.open_whole(bundle, limits=limits)  # its files alone, of which some may be links
+    publish(copy, opened.manifest, {name: opened.read(name) for name in opened.manifest.files})
+    faithful = replace(budget, min_speedup=None)
+    return quantize(
+        copy,
+        rows,
+        labels,
+        precision=precision,
+        options=QuantizeOptions(rounds=2, seconds=0.05),
+        budget=faithful,
+        limits=limits,
+    )

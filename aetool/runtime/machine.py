@@ -1,5 +1,6 @@
-"""What machine this is, as far as the speed of a bundle depends on it."""
+"""The machine and the cores this process may use, as far as the speed of a bundle depends on them."""
 
+import os
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -49,3 +50,61 @@ def cpu() -> tuple[str, tuple[str, ...]]:
     flags = facts.get("flags", facts.get("Features", "")).split()
     name = facts.get("model name") or f"{platform.machine()} {facts.get('CPU part', '')}".strip()
     return name, tuple(sorted(flag for flag in flags if flag.startswith(_VECTORS)))
+
+
+# The cores this process may use: its affinity, and the CPU quota of its container.
+#
+# onnxruntime looks at neither quotas nor OMP_NUM_THREADS.
+
+CGROUPS = "/sys/fs/cgroup"
+OWN_CGROUP = "/proc/self/cgroup"
+
+
+class Cores(NamedTuple):
+    """What limits the cores of this process."""
+
+    machine: int
+    """Cores that the system has."""
+    affinity: int
+    """Cores that the scheduler lets this process run on."""
+    quota: float | None
+    """Cores' worth of time that the container gets (cgroup v2 cpu.max); None: as much as there is."""
+
+    @property
+    def usable(self) -> int:
+        """Threads that can run at once: a quota of 1.5 cores is 2, one below a core is 1."""
+        return self.affinity if self.quota is None else max(1, min(self.affinity, round(self.quota)))
+
+
+@cache
+def usable_cores() -> int:
+    """Threads of this process that can run at once."""
+    return cores().usable
+
+
+def cores() -> Cores:
+    """What limits this process now."""
+    machine = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    return Cores(machine, affinity, _quota())
+
+
+def _quota() -> float | None:
+    """The smallest from this process's group up to the root; a container's own group is its root."""
+    try:
+        with open(OWN_CGROUP, encoding="utf-8") as stream:
+            own = next(line[3:].strip() for line in stream if line.startswith("0::"))
+    except (OSError, StopIteration):  # no cgroup v2 here: no quota to respect
+        return None
+    parts = own.split("/")
+    found = [_quota_of(os.path.join(CGROUPS, *parts[1:depth])) for depth in range(len(parts), 0, -1)]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def _quota_of(folder: str) -> float | None:
+    try:
+        with open(os.path.join(folder, "cpu.max"), encoding="ascii") as stream:
+            quota, period = stream.read().split()
+    except (OSError, ValueError):  # the root group of a machine has none
+        return None
+    return None if quota == "max" else int(quota) / int(period)

@@ -1,13 +1,113 @@
-"""Which execution provider runs a bundle: asked for means used, or an error."""
+"""onnxruntime itself, and the execution provider of a bundle: asked for means used, or an error."""
 
 import ctypes
+import json
+import os
 import sys
+import threading
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from aetool.errors import ProviderError, install_with
-from aetool.runtime import openvino
-from aetool.runtime.engine import onnxruntime
+from aetool.errors import DependencyError, ProviderError, install_with, reason_of
+from aetool.runtime.machine import usable_cores
+
+# onnxruntime, if it is installed: the one place that imports it.
+
+# From 1.29 on onnxruntime tells Microsoft about its use, from a thread that starts with the import and hangs
+# a forked process when it exits. Off, unless the variable was set before; the import reads it, once.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+try:
+    import onnxruntime as _onnxruntime
+except ImportError:
+    _onnxruntime = None
+
+# Both distributions write into one directory; an uninstall of either leaves a package without these.
+_NEEDED = ("InferenceSession", "SessionOptions", "get_available_providers")
+
+
+def onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        DependencyError: it is not installed, or what is installed is broken.
+    """
+    if _onnxruntime is None:
+        raise DependencyError("onnxruntime", "cpu", "running a bundle")
+    if not all(hasattr(_onnxruntime, name) for name in _NEEDED):
+        raise DependencyError(
+            "a whole onnxruntime (the one here is broken: uninstall onnxruntime and onnxruntime-gpu)",
+            "cpu",
+            "running a bundle",
+        )
+    return _onnxruntime
+
+
+# OpenVINO as a plugin of onnxruntime: registered once in a process, then a device like the others.
+
+OPENVINO = "OpenVINOExecutionProvider"
+_registering = threading.Lock()
+
+
+def openvino_device() -> Any:
+    """The `OrtEpDevice` on which OpenVINO computes: the CPU.
+
+    Raises:
+        ProviderError: the plugin is not installed, or offers no CPU here (it takes those of Intel only).
+    """
+    ort = onnxruntime()
+    with _registering:
+        _register(ort)
+    devices = [
+        device
+        for device in ort.get_ep_devices()
+        if device.ep_name == OPENVINO and device.device.type == ort.OrtHardwareDeviceType.CPU
+    ]
+    if not devices:
+        raise ProviderError(
+            "provider 'openvino' needs an Intel CPU: its plugin offers no CPU device on this machine; use "
+            "provider='cpu'"
+        )
+    return devices[0]
+
+
+@cache
+def _register(ort: Any) -> None:
+    # Here: the plugin is the user's choice, and nobody else should need it or wait for it.
+    try:
+        import onnxruntime_ep_openvino as plugin
+    except ImportError as error:
+        raise ProviderError(
+            "provider 'openvino' needs the package onnxruntime-ep-openvino, which is not installed; "
+            f"{install_with('openvino')}"
+        ) from error
+    try:
+        ort.register_execution_provider_library(OPENVINO, plugin.get_library_path())
+    except Exception as error:
+        # onnxruntime's errors share no public base, and it can be asked for devices only, not for libraries.
+        reason = reason_of(error)
+        if "already registered" in reason:  # by the application
+            return
+        raise ProviderError(
+            f"provider 'openvino': onnxruntime {ort.__version__} refuses the plugin: {reason}; "
+            f"{install_with('openvino')} anew, or use provider='cpu'"
+        ) from error
+
+
+def openvino_options(intra_op_num_threads: int) -> dict[str, str]:
+    """Options of the provider: float32 throughout, and as many threads as were asked for.
+
+    OpenVINO computes in bfloat16 by default where the CPU can, to errors of some percent. Each stream runs one
+    call at a time on its own threads: as many streams as fit the cores, so that chunks of rows run side by side.
+    """
+    streams = max(1, usable_cores() // intra_op_num_threads)
+    cpu = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(streams * intra_op_num_threads),
+    }
+    return {"load_config": json.dumps({"CPU": cpu})}
+
 
 ProviderName = Literal["auto", "cpu", "cuda", "openvino"]
 """What a caller may ask for."""
@@ -30,7 +130,7 @@ PROVIDERS = {
     "cpu": Provider("cpu", "CPUExecutionProvider", "cpu"),
     # TensorFloat-32, its default, keeps 10 bits of each factor: results would differ from the CPU's by 1e-3.
     "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda", (("use_tf32", "0"),)),
-    "openvino": Provider("openvino", openvino.NAME, "openvino"),
+    "openvino": Provider("openvino", OPENVINO, "openvino"),
 }
 
 
@@ -50,7 +150,7 @@ def candidates(name: str) -> list[Provider]:
         raise ProviderError(f"provider {name!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}")
     provider = PROVIDERS[name]
     if name == "openvino":
-        openvino.cpu_device()  # registers it: only now onnxruntime knows it
+        openvino_device()  # registers it: only now onnxruntime knows it
         return [provider]
     if provider.registered not in available:
         raise ProviderError(

@@ -1,98 +1,445 @@
-"""One configured onnxruntime session for one graph."""
+"""AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
+import ctypes
+import math
+import os
+import threading
+import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from aetool.errors import BundleError, ProviderError, install_with, reason_of
-from aetool.runtime import openvino
-from aetool.runtime.denormals import flushing, slow_here
-from aetool.runtime.ending import call_native
-from aetool.runtime.engine import onnxruntime
-from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries
-from aetool.runtime.settings import DEFAULTS
+import numpy as np
+from numpy.typing import NDArray
 
-_FATAL_ALONE = 4
-"""Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
+from aetool.bundle.bundle import Bundle, Identity, tuning_file
+from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path
+from aetool.bundle.manifest import SEGMENTER, Manifest
+from aetool.errors import BundleError, InputError
+from aetool.runtime.categories import indexes_of, to_names
+from aetool.runtime.cpu import Call, Graph
+from aetool.runtime.graphs import Opener
+from aetool.runtime.inputs import ManyRows, OneRow, to_rows
+from aetool.runtime.providers import ProviderName
+from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
+
+if TYPE_CHECKING:
+    from aetool.runtime.explain import Explanation, Reason
+    from aetool.runtime.gpu.graph import DeviceGraph
+    from aetool.runtime.ort import NodePlacement
+    from aetool.runtime.tuning import Tuning
+
+Floats = NDArray[np.float32]
+Decisions = NDArray[np.bool_]
+_Arguments = tuple[str, ProviderName, str, int | None, Settings | None, Limits | None, str | None, bool]
+_State = tuple[_Arguments, Identity]
+"""Of a pickle: how to open the bundle, and what must be the same there."""
+Segments = NDArray[np.int64]
+
+COMPUTED: dict[str, tuple[str, str | None]] = {
+    "encode": ("encoder", "embedding"),
+    "decode": ("decoder", "reconstruction"),
+    "reconstruct": ("autoencoder", "reconstruction"),
+    "score": ("detector", "score"),
+    "detect": ("detector", "is_anomaly"),
+    "explain": ("explainer", None),
+    "segment": (SEGMENTER, "segment"),
+}
+"""Method -> the graph and its output that the method gives; None for all."""
 
 
-def open_session(
-    model: bytes,
-    provider: Provider,
-    *,
-    intra_op_num_threads: int = 1,
-    spin_us: int = DEFAULTS.spin_us,
-    memory_arena: bool = True,
-    where: str,
-    record_placement: bool = False,
-    provider_options: Mapping[str, str] = MappingProxyType({}),
-) -> Any:
-    """An `onnxruntime.InferenceSession` that runs on `provider` or does not come to be.
+class AutoencoderSession:
+    """A bundle opened for inference; needs numpy and onnxruntime only.
 
-    Args:
-        model: a serialised ONNX model.
-        provider: the execution provider that must take the graph, all of it.
-        intra_op_num_threads: threads inside one run; 1 makes no thread pool.
-        spin_us: microseconds for which its idle threads keep a core.
-        memory_arena: keep the memory of a run for the next one.
-        where: what to call the model in messages.
-        record_placement: keep which node runs where, for `placement`.
-        provider_options: over those of the provider itself.
+    Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units
+    (columns of categories, see `categories`: by name as text or codes, in an array as indexes);
+    a single row without its batch axis gives results without theirs. No rows give empty results. Where the
+    model is no table's, rows have the shape `input_shape`: images, windows of a series.
+
+    Results are the caller's own memory: new, or the array given as `out`.
+
+    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path, and refuses
+    another bundle that was published there meanwhile.
 
     Raises:
-        ProviderError: the provider does not work on this machine.
-        BundleError: onnxruntime refuses the model.
+        InputError: the rows do not fit the model; the message names the expected shape.
+        BundleError: a graph is missing or was changed since it was published.
     """
-    ort = onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ALONE
-    options.intra_op_num_threads = intra_op_num_threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = memory_arena
-    # enable_fallback: on an error of the provider, at the start or in a run, Session would print to stdout and go
-    # on with the CPU.
-    create: Callable[..., Any] = partial(ort.InferenceSession, enable_fallback=0)
-    if intra_op_num_threads > 1:
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin_us > 0)))
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
-        if slow_here():
-            # For the session's own threads. It sets the calling thread too, which `flushing` puts right again.
-            options.add_session_config_entry("session.set_denormal_as_zero", "1")
-            create = flushing(create)
-    strict = provider is not PROVIDERS["cpu"]
-    if strict:
-        # Without the CPU in the list and with this switch, a node that the provider cannot take is an
-        # error; with the defaults it is a warning and a session on the CPU.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if record_placement:
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    listed = [(provider.registered, {**dict(provider.options), **provider_options})]
-    if provider is PROVIDERS["openvino"]:  # a plugin: chosen by its device, not by its name
-        listed = []
-        chosen = {**openvino.options(intra_op_num_threads), **provider_options}
-        options.add_provider_for_devices([openvino.cpu_device()], chosen)
-    missing = load_cuda_libraries() if provider is PROVIDERS["cuda"] else ()
-    try:
-        # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.
-        session = call_native(create, model, options, listed)
-    except Exception as error:
-        reason = reason_of(error)
-        if missing:
-            raise ProviderError(
-                f"provider 'cuda' does not work on this machine: {missing[0][:200]}; install CUDA and cuDNN, or "
-                f"{install_with('cuda')}, or use provider='cpu'"
-            ) from error
-        if strict:
-            raise ProviderError(
-                f"provider {provider.name!r} does not work on this machine: {reason}; use provider='cpu', "
-                "or run aetool doctor to see what is missing"
-            ) from error
-        raise BundleError(f"{where}: onnxruntime {ort.__version__} refuses it: {reason}") from error
-    used = session.get_providers()[0]
-    if used != provider.registered:
-        raise ProviderError(
-            f"provider {provider.name!r} was asked for, onnxruntime chose {used}: {provider.registered} does "
-            "not work on this machine; use provider='cpu', or run aetool doctor to see what is missing"
+
+    def __init__(
+        self,
+        path: AnyPath,
+        *,
+        provider: ProviderName = "auto",
+        precision: str = "auto",
+        intra_op_num_threads: int | None = None,
+        settings: Settings | None = None,
+        limits: Limits | None = DEFAULT_LIMITS,
+        require_signature: AnyPath | None = None,
+        preload: bool = False,
+    ) -> None:
+        """Open the bundle at `path`.
+
+        Beside a bundle may lie a tuning file, `NAME.tuning.json`, which `aetool tune` wrote. It is used where this
+        machine, this release and this bundle are those it was made with, and where the arguments leave to "auto"
+        whatever they do not name as it does; else it is ignored, see `tuning`.
+
+        Args:
+            path: the bundle's directory.
+            provider: "cpu", "cuda", "openvino", or "auto": that of the tuning file; without one a GPU where one
+                works, for batches for which it is faster than the CPU; see `provider` of the object.
+            precision: a precision of the bundle, or "auto": that of the tuning file; without one fp32.
+            intra_op_num_threads: cores that one call may use, whatever the tuning file says; None for its
+                threads; without one all that this process may.
+            settings: how to run it; the tuning file is not looked for.
+            limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
+                bundles whose author is trusted like the author of a program.
+            require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
+            preload: open every graph now, not at its first use: whatever becomes of the directory, this process
+                goes on with the bundle that it opened.
+
+        Raises:
+            BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
+                that is not let in; a damaged tuning file.
+            ProviderError: the provider is unknown or does not work here.
+            DependencyError: onnxruntime is not installed, or for a signature, cryptography.
+        """
+        threads = intra_op_num_threads
+        if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
+            raise InputError(
+                f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
+                "out for all cores"
+            )
+        key = None if require_signature is None else absolute_path(require_signature)
+        self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
+        where = self._bundle.where
+        self._arguments: _Arguments = where, provider, precision, threads, settings, limits, key, preload
+        self._tuning: Tuning | None = None
+        if settings is None and os.path.lexists(tuning_file(self._bundle.where)):
+            from aetool.runtime.tuning import find_tuning  # here: most bundles have none
+
+            self._tuning = find_tuning(self._bundle, provider, precision)
+        opened_on: str = provider
+        if self._tuning is not None and (choice := self._tuning.choice) is not None:
+            opened_on, precision, settings = choice.provider, choice.precision, choice.settings
+        self._precision = "fp32" if precision == "auto" else precision
+        self._names = self._bundle.manifest.feature_names
+        self._categories = self._bundle.manifest.categories
+        self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
+        self._opener = Opener(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
+        self._graphs: dict[str, Graph | DeviceGraph] = {}
+        """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
+        self._calls: dict[str | tuple[str, None], Call] = {}
+        """By a method of COMPUTED, or by a graph and None for all its outputs."""
+        self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
+        self._closed = False
+        _living.add(self)
+        if preload:
+            self._open_all()
+
+    # What it is
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself, as it was when it was opened."""
+        return self._bundle.manifest
+
+    @property
+    def name(self) -> str:
+        return self._bundle.manifest.name
+
+    @property
+    def provider(self) -> ProviderName:
+        """The execution provider that runs the graphs."""
+        return self._opener.provider.name
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @property
+    def tuning(self) -> "Tuning | None":
+        """The tuning file beside the bundle, and why it is ignored if it is; None where there is none."""
+        return self._tuning
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self._names
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...]]:
+        """Of the features that hold categories: an array holds indexes into these, columns by name the texts."""
+        return MappingProxyType(self._categories)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one row: (n_features,) for tables."""
+        return self._bundle.manifest.input_shape
+
+    @property
+    def n_features(self) -> int:
+        """Numbers in one row."""
+        return math.prod(self.input_shape)
+
+    @property
+    def embedding_dim(self) -> int:
+        return self._bundle.manifest.embedding_dim
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs this bundle has: what `run` takes."""
+        return self._opener.graphs
+
+    @property
+    def threshold(self) -> float:
+        """Highest score that still counts as normal, in this precision."""
+        return self._opener.variant.threshold
+
+    def __repr__(self) -> str:
+        return (
+            f"<AutoencoderSession {self.name!r}: {self.n_features} features, embedding {self.embedding_dim}, "
+            f"{self.precision} on {self.provider}>"
         )
-    return session
+
+    # What it does
+
+    def encode(self, features: Any, *, out: Floats | None = None) -> Floats:
+        """Embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
+        call = self._calls.get("encode") or self._call("encode")
+        result: Floats = call(features, out)
+        return result
+
+    def decode(self, embedding: Any, *, out: Floats | None = None) -> Floats:
+        """Reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
+        call = self._calls.get("decode") or self._call("decode")
+        result: Floats = call(embedding, out)
+        return result
+
+    def reconstruct(self, features: Any, *, out: Floats | None = None) -> Floats:
+        """Reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
+        call = self._calls.get("reconstruct") or self._call("reconstruct")
+        result: Floats = call(features, out)
+        return result
+
+    @overload
+    def score(self, features: ManyRows, *, out: Floats | None = None) -> Floats: ...
+
+    @overload
+    def score(self, features: OneRow, *, out: None = None) -> np.float32: ...
+
+    @overload
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats: ...
+
+    def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
+        """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
+
+        The mean over features of the squared difference between the standardised row and its
+        reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
+        categories they stand for none of them.
+        """
+        call = self._calls.get("score") or self._call("score")
+        result: Floats | np.float32 = call(features, out)
+        return result
+
+    @overload
+    def detect(self, features: ManyRows, *, out: Decisions | None = None) -> Decisions: ...
+
+    @overload
+    def detect(self, features: OneRow, *, out: None = None) -> np.bool_: ...
+
+    @overload
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions: ...
+
+    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions | np.bool_:
+        """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
+
+        `not (score <= threshold)`: a score that is no number is an anomaly too.
+        """
+        call = self._calls.get("detect") or self._call("detect")
+        result: Decisions | np.bool_ = call(features, out)
+        return result
+
+    def explain(self, features: Any) -> "Explanation":
+        """Why each row scores as it does: what every feature contributes, was expected to be, and is.
+
+        Costs what `reconstruct` does and the last layer once more. The contributions add up to the score, to
+        float32's rounding. In arrays, for programs, where categories are indexes; `reasons` gives names and texts.
+
+        Raises:
+            InputError: the bundle was exported before there was an explainer.
+        """
+        from aetool.runtime.explain import Explanation  # here: few programs need it
+
+        call = self._calls.get("explain") or self._call("explain")
+        found = self.to_rows(features)
+        outputs = call(found)
+        return Explanation(outputs["contribution"], outputs["reconstruction"], found)
+
+    def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
+        """For each row, the `count` features that contribute most to its score, the largest first, for people.
+
+        Records of a feature's name, its share of the score, what was expected and what was found: categories by
+        name, numbers in raw units. A single row without its batch axis gives a list of one.
+
+        Raises:
+            InputError: as `explain`; or `count` is less than 1.
+        """
+        if type(count) is not int or count < 1:
+            raise InputError(f"count: expected an integer of 1 or more, found {count!r}; give how many to name")
+        from aetool.runtime.explain import reasons_of  # here: few programs need it
+
+        return reasons_of(self, features, count)
+
+    @overload
+    def segment(self, features: ManyRows, *, out: Segments | None = None) -> Segments: ...
+
+    @overload
+    def segment(self, features: OneRow, *, out: None = None) -> np.int64: ...
+
+    @overload
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments: ...
+
+    def segment(self, features: Any, *, out: Segments | None = None) -> Segments | np.int64:
+        """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
+
+        -1 where the embedding is no number. `run("segmenter", features)` gives the distances to the centres too;
+        `manifest.segments` tells what the segments are.
+
+        Raises:
+            InputError: the bundle has no segments yet; see `aetool segment`.
+        """
+        call = self._calls.get("segment") or self._call("segment")
+        result: Segments | np.int64 = call(features, out)
+        return result
+
+    def to_rows(self, features: Any) -> Floats:
+        """What the graphs take, (rows, n_features) float32: columns by name in order, categories as indexes.
+
+        Every method does that itself; this is for rows that go elsewhere. `features` itself, where it is that.
+        """
+        return self._converter("autoencoder")(features)
+
+    def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
+        """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
+        array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
+        return {
+            name: to_names(column, self._categories[name]) if name in self._categories else column
+            for name, column in zip(self._names, array.T, strict=True)
+        }
+
+    def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
+        """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
+        if not isinstance(graph, str):
+            raise InputError(f"graph: expected one of {', '.join(self.graphs)}, found {graph!r}; give its name")
+        all_of = (graph, None)
+        found: dict[str, NDArray[Any]] = (self._calls.get(all_of) or self._call(all_of))(data)
+        return found
+
+    def placement(self, graph: str = "detector") -> "list[NodePlacement]":
+        """Which execution provider takes each node of `graph`, as onnxruntime records it."""
+        return self._opener.placement(graph)
+
+    # Graphs
+
+    def _call(self, what: str | tuple[str, None]) -> Call:
+        """What computes `what`, a key of `_calls`; opens its graph."""
+        with self._lock:
+            if self._closed:
+                raise InputError(f"{self.name}: the session is closed; load the bundle again")
+            graph, output = COMPUTED[what] if isinstance(what, str) else what
+            alone = self._opener.alone(graph, output)
+            opened = graph if alone is None else f"{alone} alone"
+            if opened not in self._graphs:
+                self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
+            return self._calls.setdefault(what, self._graphs[opened].caller(output))
+
+    def _open_all(self) -> None:
+        for method, (graph, _) in COMPUTED.items():
+            if graph in self.graphs:
+                self._call(method)
+                self._call((graph, None))
+
+    def _converter(self, name: str) -> Callable[[Any], Floats]:
+        # Without a reference to this object, which refers to the graph: both go as soon as nobody has this one.
+        if name == "decoder":
+            shape = self._bundle.manifest.embedding_shape or ()
+            return partial(to_rows, names=(), shape=shape, what="embedding")
+        return partial(to_rows, names=self._names, shape=self.input_shape, categories=self._indexes)
+
+    def close(self) -> None:
+        """Free the sessions; the object cannot be used any more."""
+        with self._lock:
+            self._closed = True
+            self._graphs, self._calls, self._opener.tried = {}, {}, {}
+
+    def __enter__(self) -> "AutoencoderSession":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> _State:
+        return self._arguments, self._bundle.identity()
+
+    def __setstate__(self, state: _State) -> None:
+        (path, provider, precision, threads, settings, limits, key, preload), pickled = state
+        self.__init__(  # type: ignore[misc]
+            path,
+            provider=provider,
+            precision=precision,
+            intra_op_num_threads=threads,
+            settings=settings,
+            limits=limits,
+            require_signature=key,
+            preload=preload,
+        )
+        if not self._bundle.still_is(pickled, self._precision):
+            self.close()
+            raise BundleError(
+                f"{path}: another bundle than the one that was pickled ({pickled[0][:12]}, found "
+                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it anew and pickle that, or publish "
+                "each version at a path of its own"
+            )
+
+    def _forget_after_fork(self) -> None:
+        # The sessions belong to the parent: their threads do not exist here, so that even freeing them
+        # could wait for ever. The lock may be held by a thread that does not exist here either.
+        for sessions in (self._graphs, self._calls, self._opener.tried):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))  # never freed, not even at exit
+        self._graphs, self._calls, self._opener.tried = {}, {}, {}
+        self._lock = threading.RLock()
+
+
+_living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for session in list(_living):
+        session._forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def load(
+    path: AnyPath,
+    *,
+    provider: ProviderName = "auto",
+    precision: str = "auto",
+    intra_op_num_threads: int | None = None,
+    limits: Limits | None = DEFAULT_LIMITS,
+    require_signature: AnyPath | None = None,
+    preload: bool = False,
+) -> AutoencoderSession:
+    """Open the bundle at `path` for inference; see `AutoencoderSession`."""
+    return AutoencoderSession(
+        path,
+        provider=provider,
+        precision=precision,
+        intra_op_num_threads=intra_op_num_threads,
+        limits=limits,
+        require_signature=require_signature,
+        preload=preload,
+    )

@@ -6,15 +6,14 @@ import os
 import stat
 from typing import Any, NamedTuple
 
-from aetool.bundle import Bundle, tuning_file
+from aetool.bundle.bundle import Bundle, tuning_file
+from aetool.bundle.files import sha256
+from aetool.bundle.manifest import MANIFEST
+from aetool.bundle.schema import Fields, no_constant, require_storable, unique_keys
 from aetool.errors import BundleError, InputError
-from aetool.manifest import MANIFEST
-from aetool.reading import sha256
-from aetool.runtime.cores import usable_cores
-from aetool.runtime.engine import onnxruntime
-from aetool.runtime.machine import Machine, cpu
+from aetool.runtime.machine import Machine, cpu, usable_cores
+from aetool.runtime.providers import onnxruntime
 from aetool.runtime.settings import Choice, Settings
-from aetool.strict_json import Fields, no_constant, require_storable, unique_keys
 from aetool.version import __version__
 
 KIND = "aetool.tuning"

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from aetool.manifest import SEGMENTER
+from aetool.bundle.manifest import SEGMENTER
 from aetool.segments.clustering import LIMIT, Clustering
 
 

@@ -2,8 +2,8 @@
 
     aetool serve exported/machines
 
-A request goes through the files in this order: `connections` (bytes to requests), `app` (who is asked), `body`,
-`request` (what is asked), `batching` (which requests are computed together, and where), `answer`. `loading` makes
-a bundle ready, `catalogue` holds what is served under which name, `watching` replaces it when another bundle is
-published in its place. `server` puts all of it together.
+A request goes through the files in this order: `uvicorn_server` (bytes to requests), `app` (who is asked),
+`protocol` (what is asked), `batching` (which requests are computed together, and where), `protocol` again (the
+response). `warmup` makes a bundle ready, `models` holds what is served under which name, `reload` replaces it when
+another bundle is published in its place. `server` puts all of it together.
 """

@@ -1,27 +1,121 @@
-"""The ASGI application: inference on the shortest way, everything else through `pages`."""
+"""The ASGI application: inference on the shortest way, everything else through `routes`; request bodies."""
 
 import asyncio
+import contextlib
 import logging
+import os
+import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
 
-from aetool.serve.answer import JSON, Header, answer
+from aetool.serve.auth import Hosts, Proxies, shown
 from aetool.serve.batching import busy, full_line
-from aetool.serve.body import Disconnected, Receive, drop_body, read_body
-from aetool.serve.catalogue import Catalogue, Model
 from aetool.serve.limits import Limits
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
-from aetool.serve.pages import pages
-from aetool.serve.peers import Hosts, Proxies
-from aetool.serve.priority import give_way
-from aetool.serve.refusal import Refusal
-from aetool.serve.request import InferRequest, json_bytes, read_request
-from aetool.serve.tokens import shown
+from aetool.serve.models import Catalogue, Model
+from aetool.serve.protocol import JSON, Header, InferRequest, Refusal, answer, json_bytes, read_request
+from aetool.serve.routes import pages
+
+# The body of a request, within its limit of size; `uvicorn_server` bounds the time.
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class Disconnected(Exception):  # noqa: N818 - nobody is left to be told
+    """The client went away before its request was whole."""
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: Limits
+) -> tuple[bytes | bytearray, int | None]:
+    """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
+
+    Raises:
+        Refusal: it is too large, compressed, or its headers contradict themselves.
+        Disconnected: the client went away.
+    """
+    header_length: int | None = None
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limits.max_body_bytes:
+            raise _too_large(limits)
+        if name == b"inference-header-content-length":
+            header_length = _count(value)
+        elif name == b"content-encoding" and value != b"identity":
+            raise Refusal(415, "Content-Encoding: send the body uncompressed", hang_up=True)
+    message = await receive()
+    if message["type"] == "http.request" and not message["more_body"]:  # the rule: it came in one piece
+        body: bytes = message["body"]
+        if len(body) > limits.max_body_bytes:
+            raise _too_large(limits)
+        return body, header_length
+    return await _rest(message, receive, limits), header_length
+
+
+async def drop_body(receive: Receive) -> None:
+    """Take the whole body and keep nothing of it, so that the connection can be used again.
+
+    Raises:
+        Disconnected: the client went away.
+    """
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if not message["more_body"]:
+            return
+
+
+async def _rest(message: Any, receive: Receive, limits: Limits) -> bytearray:
+    body = bytearray()  # grows in place: neither pieces nor a copy of all of them are held beside it
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        body += message["body"]
+        if len(body) > limits.max_body_bytes:
+            raise _too_large(limits)
+        if not message["more_body"]:
+            return body
+        message = await receive()
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(
+        413,
+        f"body: larger than {limits.max_body_bytes:,} bytes (--max-body-mb); send fewer rows at a time",
+        hang_up=True,
+    )
+
+
+def _count(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18:
+        raise Refusal(
+            400, f"Inference-Header-Content-Length: a number expected, found {value[:40].decode('latin-1')!r}"
+        )
+    return int(value)
+
+
+# Who goes first where there are fewer cores than threads: the one that answers, not those that compute.
+
+NICER = 4
+
+
+def give_way() -> None:
+    """Have the calling thread, and those it starts, wait for whoever else wants its core.
+
+    Under a flood of requests the threads that compute are busy all the time, and the event loop is wanted for
+    moments: to refuse at once what cannot be computed in time. Linux alone knows the niceness of a thread.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(PermissionError):  # of a sandbox: all is served, refusals take longer
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICER))
+
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.serve.cost import Cost
 from aetool.serve.limits import Limits
-from aetool.serve.refusal import Refusal
+from aetool.serve.protocol import Refusal
+from aetool.serve.warmup import Cost
 
 Rows = NDArray[np.float32]
 Outputs = Mapping[str, NDArray[Any]]

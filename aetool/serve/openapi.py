@@ -3,8 +3,8 @@
 from typing import Any
 
 import aetool
-from aetool.serve.catalogue import Catalogue
-from aetool.serve.tensors import DATATYPES, Signature
+from aetool.serve.models import Catalogue
+from aetool.serve.protocol import DATATYPES, Signature
 
 _REFUSALS = {
     "400": "The request cannot be understood, or does not fit the model.",

@@ -1,4 +1,4 @@
-"""The whole server: bundles made ready, a socket, an event loop, and its end."""
+"""The whole server: bundles made ready, a socket, an event loop, and its end, after its connections drained."""
 
 import asyncio
 import contextlib
@@ -9,29 +9,169 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from uvicorn import Config, Server
 from uvicorn.loops.auto import auto_loop_factory
 
 import aetool
 from aetool.errors import InputError
-from aetool.runtime.cores import usable_cores
-from aetool.serve.app import App
-from aetool.serve.catalogue import Catalogue, Place, Served
-from aetool.serve.draining import Drained, drained
+from aetool.runtime.machine import usable_cores
+from aetool.serve.app import App, give_way
+from aetool.serve.auth import Hosts, Proxies, is_loopback, read_token
 from aetool.serve.gate import Gate
 from aetool.serve.health import Health, probed
 from aetool.serve.limits import Limits
-from aetool.serve.loading import Opening, Ready, make_ready
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
-from aetool.serve.peers import Hosts, Proxies, is_loopback
-from aetool.serve.priority import give_way
-from aetool.serve.tokens import read_token
-from aetool.serve.watching import Watch, state
+from aetool.serve.models import Catalogue, Place, Served
+from aetool.serve.reload import Watch, state
+from aetool.serve.uvicorn_server import LimitedProtocol
+from aetool.serve.warmup import Opening, Ready, make_ready
+
+# uvicorn's server, but for its beginning and its end: how connections are taken, and how it stops.
+#
+# It stops in two steps: first its answers tell the clients to go elsewhere, then it closes.
+
+_MAKING_ROOM_S = 0.002
+_NO_DESCRIPTOR_S = 0.1
+_NOTICE_S = 1.0
+_CUTTING_S = 1.0
+"""Of the grace, for ending what is left."""
+_STEP_S = 0.02
+
+
+class Acceptor:
+    """Takes new connections, one in each turn of the event loop.
+
+    So whoever connects again and again takes a bounded share of the time; the others wait in the system's queue,
+    which costs nothing. Where one has to make room for each new one, or requests were at fault since the last one,
+    there is a pause besides.
+    """
+
+    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], gate: Gate) -> None:
+        self._listening, self._protocol, self._gate = listening, protocol, gate
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[Any]] = set()
+        self._faults = 0
+        self._pause: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._go_on()
+
+    def close(self) -> None:
+        """Take no more; those that wait are refused."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connected, address = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left
+            log(logging.ERROR, "no connection can be taken", error=str(error))
+            self._rest(_NO_DESCRIPTOR_S)
+            return
+        if self._gate.is_full(address[0]) or self._gate.faults > self._faults:
+            self._rest(_MAKING_ROOM_S)
+        self._faults = self._gate.faults
+        task = self._loop.create_task(self._open(connected))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connected: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            await self._loop.connect_accepted_socket(self._protocol, connected)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._pause = self._loop.call_later(seconds, self._go_on)
+
+
+class Drained(Server):
+    """uvicorn's server with a bound on how long it takes to stop."""
+
+    _acceptors: Sequence[Acceptor] = ()
+
+    def __init__(self, config: Config, limits: Limits, gate: Gate) -> None:
+        super().__init__(config)
+        self._limits, self._gate = limits, gate
+        self.draining = asyncio.Event()
+        """Set as soon as no new connection is taken."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections at `sockets`."""
+
+        made: Any = self.config.http_protocol_class
+        protocol = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        self._acceptors = [Acceptor(listening, protocol, self._gate) for listening in sockets or ()]
+        self.started = True
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take no new connections, answer requests under way, and end what is left after `grace_s`.
+
+        For a moment requests are still taken on open connections, so that none is lost: each answer tells the
+        client to close.
+        """
+        grace_s = self._limits.grace_s
+        begin = asyncio.get_running_loop().time()
+        cut_s = max(grace_s - _CUTTING_S, grace_s / 2)
+        self.draining.set()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        open_connections, tasks = self.server_state.connections, self.server_state.tasks
+        await self._until(lambda: not open_connections, begin + min(_NOTICE_S, grace_s / 2))
+        for connection in list(open_connections):
+            connection.shutdown()
+        await self._until(lambda: not open_connections and not tasks, begin + cut_s)
+        if open_connections or tasks:
+            log(
+                logging.WARNING,
+                "connections cut off, the grace is over",
+                connections=len(open_connections),
+                requests=len(tasks),
+            )
+            self._gate.abort_all()
+            for task in list(tasks):
+                task.cancel()
+            await self._until(lambda: not open_connections and not tasks, begin + grace_s)
+
+    async def _until(self, done: Callable[[], bool], end: float) -> None:
+        loop = asyncio.get_running_loop()
+        while not done() and not self.force_exit and loop.time() < end:
+            await asyncio.sleep(_STEP_S)
+
+
+def drained(app: App, limits: Limits, gate: Gate) -> Drained:
+    """A server for `app`; its sockets are given to `serve`."""
+    config = Config(
+        app,
+        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "gate": gate, "admission": app}),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+    return Drained(config, limits, gate)
+
 
 _BEAT_S = 0.1
 _M_MMAP_THRESHOLD = -3

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.nearest import file_hint
+from aetool.suggest import file_hint
 from aetool.tables.binary_files import array_shapes, read_archive, read_one
 from aetool.tables.choice import listed
-from aetool.tables.faults import ARRAY_ENDINGS, reading
+from aetool.tables.formats import ARRAY_ENDINGS, reading
 from aetool.tables.reading import read_table, table_from_columns
 from aetool.tables.table import Table
 

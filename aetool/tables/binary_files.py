@@ -9,11 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from aetool.bundle.files import Limits
+from aetool.bundle.npz import directory_bytes, members, read_array, read_members, shape_and_type
 from aetool.errors import InputError
-from aetool.limits import Limits
-from aetool.npz import directory_bytes, members, read_array, read_members, shape_and_type
-from aetool.tables.arrow import pa, pc, pq
 from aetool.tables.choice import Choice, Options
+from aetool.tables.formats import pa, pc, pq
 
 MOST_ENTRY_BYTES = 256
 """Of one array in the directory of a .npz file: its name, and what zip keeps of it."""

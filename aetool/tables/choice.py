@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.nearest import hint
+from aetool.suggest import hint
 
 AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
 _HINTS = 10  # names that the nearest is looked for

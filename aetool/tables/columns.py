@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
-from aetool.tables.arrow import pa
 from aetool.tables.choice import Choice, command_option, listed
+from aetool.tables.formats import pa
 from aetool.tables.table import Table
 
 F = TypeVar("F", np.float32, np.float64)

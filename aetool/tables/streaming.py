@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
 from aetool.tables.binary_files import is_text, parquet_names, spelled_out_bytes
 from aetool.tables.choice import Choice, Options
 from aetool.tables.columns import assemble_float32
-from aetool.tables.csv_files import require_commas
-from aetool.tables.faults import reading
-from aetool.tables.guard import parts, require_narrow
+from aetool.tables.csv_files import parts, require_commas, require_narrow
+from aetool.tables.formats import pa, pacsv, pq, reading, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}

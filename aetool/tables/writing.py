@@ -11,12 +11,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.atomic import require_new, scratch
 from aetool.errors import AetoolError, InputError, OutputError
-from aetool.scratch import scratch
-from aetool.storage import require_new
-from aetool.tables.arrow import pa, pacsv, pq, require_pyarrow
 from aetool.tables.choice import listed
-from aetool.tables.faults import ARRAY_ENDINGS, ending_of, reason_of
+from aetool.tables.formats import ARRAY_ENDINGS, ending_of, pa, pacsv, pq, reason_of, require_pyarrow
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What begins a formula, also after white space that is not shown, and in full width."""

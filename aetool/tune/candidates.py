@@ -1,20 +1,75 @@
-"""What is tried: the ways to run a bundle that can differ in speed for one purpose."""
+"""The settings to try for one purpose, as far as other processes leave cores free."""
 
 import math
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from aetool.bench.contestants import Contestant
-from aetool.bench.peers import GRAPH
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.manifest import Manifest
-from aetool.runtime.bulk import largest_chunk
-from aetool.runtime.cores import usable_cores
-from aetool.runtime.opening import ONE_SESSION_BYTES, few_threads
+from aetool.bench.factories import GRAPH
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.manifest import Manifest
+from aetool.runtime.chunks import largest_chunk
+from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
+from aetool.runtime.machine import usable_cores
 from aetool.runtime.settings import DEFAULTS, Choice, Settings
-from aetool.tune.others import physical_cores
+
+# How much of the cores other processes take meanwhile: where they are busy, fewer threads only seem faster.
+
+_STAT = Path("/proc/stat")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_IDLE = (3, 4)  # idle and iowait, of the columns in proc(5)
+
+
+class Others:
+    """Counts from here; the processes that this one started must have ended when it is asked."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic(), _busy_s(), _own_s()
+
+    @property
+    def share(self) -> float:
+        """Of the cores that this process may use, 0 to 1; 0 where the system does not tell."""
+        begin, busy, own = self._begin
+        passed = (time.monotonic() - begin) * len(_cores())
+        taken = (_busy_s() - busy) - (_own_s() - own)
+        return min(1.0, max(0.0, taken / passed)) if passed > 0 else 0.0
+
+
+def physical_cores() -> int:
+    """Of those that this process may use; two threads of one core are one."""
+    siblings = set()
+    for core in _cores():
+        try:
+            siblings.add(
+                Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
+            )
+        except OSError:  # the system does not tell
+            siblings.add(str(core))
+    return len(siblings)
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _busy_s() -> float:
+    """Seconds for which these cores were not idle, since the start of the system."""
+    names = {f"cpu{core}" for core in _cores()}
+    try:
+        lines = [line.split() for line in _STAT.read_text("ascii").splitlines()]
+    except OSError:
+        return 0.0
+    found = [list(map(int, line[1:9])) for line in lines if line and line[0] in names]  # guests are in user time
+    return sum(sum(ticks) - sum(ticks[i] for i in _IDLE) for ticks in found) / _TICKS
+
+
+def _own_s() -> float:
+    return sum(os.times()[:4])
+
 
 Purpose = Literal["latency", "throughput"]
 """One row a call, or many."""
@@ -49,7 +104,7 @@ class Candidate:
             "settings": self.choice.settings._asdict(),
             **({} if self.limits == DEFAULT_LIMITS else {"limits": self.limits._asdict()}),
         }
-        return Contestant(self.name, "aetool.bench.peers:bundle", arguments)
+        return Contestant(self.name, "aetool.bench.factories:bundle", arguments)
 
 
 def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> Candidate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.records import fault, from_plain, read_document
+from aetool.bench.json_records import fault, from_plain, read_document
 from aetool.errors import BenchmarkError, InputError
 from aetool.runtime.machine import Machine
 from aetool.runtime.settings import Choice
@@ -26,7 +26,7 @@ class BundleFacts:
 
 @dataclass(frozen=True, slots=True)
 class FidelityFigures:
-    """How faithful a precision is to fp32, see `aetool.fidelity.Fidelity`."""
+    """How faithful a precision is to fp32, see `aetool.checks.fidelity.Fidelity`."""
 
     rows: int
     flips: float
@@ -95,7 +95,7 @@ class TuningResult:
 
 
 def tuning_of(content: Mapping[str, Any], where: str) -> TuningResult:
-    """The result in a document of `aetool.bench.records.read_document`.
+    """The result in a document of `aetool.bench.json_records.read_document`.
 
     Raises:
         BenchmarkError: of another version, or with a missing entry or one that no measurement gives.

@@ -9,23 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.peers import GRAPH
-from aetool.bench.records import document_of, write_document
+from aetool.bench.factories import GRAPH
+from aetool.bench.json_records import document_of, write_document
 from aetool.bench.rows import Pool, make_pool
-from aetool.budget import Budget
-from aetool.bundle import Bundle, tuning_file
+from aetool.bundle.atomic import publish_directory, require_new
+from aetool.bundle.bundle import Bundle, tuning_file
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import MANIFEST
+from aetool.checks.fidelity import Budget
 from aetool.errors import InputError
-from aetool.limits import DEFAULT_LIMITS, Limits
-from aetool.manifest import MANIFEST
 from aetool.runtime.tuning import manifest_digest, this_machine
-from aetool.selftest import read_golden
-from aetool.storage import publish_directory, require_new
+from aetool.tune.backends import Maker, Sample, Ways, find_ways, reference
 from aetool.tune.candidates import Candidate, Purpose, challengers, default_of
-from aetool.tune.precisions import Sample, reference
-from aetool.tune.races import Clock, Outputs, Track
 from aetool.tune.result import BundleFacts, Trial, TuningResult
-from aetool.tune.search import SHORT_ROWS, Record, search
-from aetool.tune.ways import Maker, Ways, find_ways
+from aetool.tune.search import SHORT_ROWS, Clock, Outputs, Record, Track, search
 from aetool.version import __version__
 
 SAMPLE_ROWS = 256

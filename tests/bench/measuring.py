@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.bench.percentiles import histogram, latency_figures
 from aetool.bench.result import Latency, Measured, Round
-from aetool.bench.stability import stability
+from aetool.bench.statistics import histogram, latency_figures, stability
 
 SUBJECTS = str(Path(__file__).with_name("subjects.py"))
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"

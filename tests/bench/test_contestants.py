@@ -110,7 +110,9 @@ def test_one_that_does_not_answer_is_given_up(ready, monkeypatch):
             running.first()
 
 
-@pytest.mark.parametrize("factory", ["aetool.bench.nothing:here", "aetool.bench.peers:nothing", "nowhere.py:f"])
+@pytest.mark.parametrize(
+    "factory", ["aetool.bench.nothing:here", "aetool.bench.factories:nothing", "nowhere.py:f"]
+)
 def test_a_factory_that_is_not_there_is_named(factory):
     with opened([Contestant("x", factory)]) as (running,), pytest.raises(BenchmarkError, match=r"nothing|nowhere"):
         running.load()

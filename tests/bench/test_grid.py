@@ -8,16 +8,17 @@ import pytest
 import torch
 from measuring import EXPORTED, SUBJECTS
 
-from aetool.bench import ceiling, machine, run, turns
+from aetool.bench import machine, run
+from aetool.bench import rounds as turns
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
-from aetool.bench.records import document_of, write_document
+from aetool.bench.json_records import document_of, write_document
 from aetool.bench.result import Ceiling, read_result
-from aetool.bench.scenarios import SCENARIOS
-from aetool.bundle import Bundle
+from aetool.bench.rounds import SCENARIOS
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.write import publish, record_files
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
-from aetool.publish import publish, record_files
 
 QUICK = Grid(rounds=2, seconds=0.02, offline_rows=2048, batches=(1, 8))
 
@@ -80,7 +81,7 @@ def test_peers_run_where_aetool_does_if_they_can(ours, theirs):
     assert raw.arguments["provider"] == theirs and raw.arguments["threads"] == 2
     assert raw.arguments["file"] == str(EXPORTED / "detector.onnx")
     compiled = setting.peer("torch-compile", bundle, ours, EXPORTED)
-    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.model.peer:compiled", theirs)
+    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.bench.torch_contestant:compiled", theirs)
 
 
 @pytest.fixture
@@ -193,9 +194,9 @@ def test_given_rows_are_used(no_ceiling):
 
 
 def test_the_ceiling_is_measured(monkeypatch):
-    monkeypatch.setattr(ceiling, "SIZE", 128)
-    monkeypatch.setattr(ceiling, "COPY_BYTES", 1 << 20)
-    found = ceiling.ceiling(threads=(1,), seconds=0.02)
+    monkeypatch.setattr(machine, "SIZE", 128)
+    monkeypatch.setattr(machine, "COPY_BYTES", 1 << 20)
+    found = machine.ceiling(threads=(1,), seconds=0.02)
     assert list(found.matmul_gflops) == ["1"] and found.matmul_gflops["1"] > 0.1 and found.copy_gb_per_s > 0.1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aetool import BundleError, Limits
-from aetool.bench import peers
+from aetool.bench import factories
 from aetool.bench.grid import Grid, plan
 from aetool.tune.candidates import default_of
 
@@ -33,7 +33,7 @@ def test_contestants_open_the_bundle_with_the_limits_of_the_command(linked):
         default_of("cpu", linked, LINKS).contestant("score"),
     ):
         arguments = json.loads(json.dumps(contestant.arguments))  # as a process gets them
-        opened = peers.bundle(lambda name: contextlib.nullcontext(), **arguments)
+        opened = factories.bundle(lambda name: contextlib.nullcontext(), **arguments)
         assert len(opened.call(np.ones((3, 30), np.float32))) == 3
 
 

@@ -5,9 +5,9 @@ import pytest
 from measuring import EXPORTED
 
 from aetool.bench.rows import LEAST_ROWS, make_pool, pool_size
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import Feature
 from aetool.errors import InputError
-from aetool.manifest import Feature
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import click.testing
 import numpy as np
 import pytest
 
-from aetool.apart import Ended
+from aetool.checks.first_run import Ended
 from aetool.cli import main
 
 FEATURES = ("größe", "weight", "colour, left", "heat")
@@ -48,7 +48,7 @@ def made(tmp_path_factory):
 def in_this_process(request, monkeypatch):
     """No first run in a child process, which costs half a second a command, unless a test is marked `apart`."""
     if request.node.get_closest_marker("apart") is None:
-        monkeypatch.setattr("aetool.first_run.run_apart", lambda *_, **__: Ended(None, 0, "", ""))
+        monkeypatch.setattr("aetool.checks.first_run.run_apart", lambda *_, **__: Ended(None, 0, "", ""))
 
 
 @pytest.fixture

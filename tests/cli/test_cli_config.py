@@ -9,9 +9,9 @@ import click
 import pytest
 
 from aetool.cli import main
-from aetool.cli.config import options_of
-from aetool.cli.init import EXAMPLES, RULES, defaults
-from aetool.cli.train import train
+from aetool.cli.commands.init import EXAMPLES, RULES, defaults
+from aetool.cli.commands.train import train
+from aetool.cli.config_file import options_of
 from aetool.model import AutoencoderConfig, TrainingConfig
 
 QUICK = ("--label", "broken", "--drop", "id", "--epochs", "2", "-o", "checkpoint")

@@ -6,9 +6,9 @@ import shutil
 import click.testing
 import pytest
 
-from aetool.bench.peers import GRAPH
+from aetool.bench.factories import GRAPH
 from aetool.cli import main
-from aetool.cli.tune import GRAPHS
+from aetool.cli.commands.tune import GRAPHS
 
 FAST = ("--for", "latency", "--seconds", "0.3")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -38,7 +38,7 @@ def cancer_bundle():
 @pytest.fixture(scope="session")
 def write(tmp_path_factory):
     """write(deployment): the directory with its files."""
-    from aetool.storage import publish_directory
+    from aetool.bundle.atomic import publish_directory
 
     def published(deployment):
         path = tmp_path_factory.mktemp("deployed") / "it"

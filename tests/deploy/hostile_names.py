@@ -5,7 +5,7 @@ import shutil
 
 import onnx
 
-from aetool.reading import sha256
+from aetool.bundle.files import sha256
 
 MARK = "EVIL-WAS-HERE"
 """What code among the names would leave behind: in a file's output, a page's title, a target's list."""

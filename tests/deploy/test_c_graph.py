@@ -6,8 +6,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aetool.deploy.c_graph import plain_graph
-from aetool.runtime.engine import onnxruntime
+from aetool.deploy.c import plain_graph
+from aetool.runtime.providers import onnxruntime
 
 EVIL = "*/ evil /*"
 ROWS = np.array([[-1.5, 2.0]], np.float32)

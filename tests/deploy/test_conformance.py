@@ -10,7 +10,7 @@ import hosts
 import numpy as np
 import pytest
 
-from aetool.parity import SCALED_TOLERANCE
+from aetool.checks.parity import SCALED_TOLERANCE
 
 ROOT = Path(__file__).parents[2]
 PAGE = runpy.run_path(str(ROOT / "docs" / "conformance.py"))

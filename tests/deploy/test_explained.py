@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import aetool
+from aetool.bundle.golden import read_golden
 from aetool.deploy.c import c, symbol
 from aetool.deploy.c_check import number
 from aetool.deploy.deployment import ASSETS, asset
 from aetool.deploy.node import node
 from aetool.deploy.web import web
-from aetool.runtime.explanation import Explanation
-from aetool.selftest import read_golden
+from aetool.runtime.explain import Explanation
 
 HUGE = 1e25  # finite, but its contribution overflows
 

@@ -14,15 +14,15 @@ import yaml
 from hostile_names import MARK, NAMES, TITLE
 from markdown_it import MarkdownIt
 
-from aetool import escape
-from aetool.bundle import Bundle
+from aetool.bundle import escape
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.golden import read_golden
 from aetool.deploy.c import c, symbol
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.triton import triton
 from aetool.deploy.web import web, web_page
-from aetool.export.card import model_card
-from aetool.selftest import read_golden
+from aetool.export.publish import model_card
 
 COMPILERS = ("gcc", "clang")
 

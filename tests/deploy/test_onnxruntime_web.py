@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
-from aetool.deploy import onnxruntime_web as module
-from aetool.deploy.onnxruntime_web import SCRIPT, VERSION, WASM, onnxruntime_web
+from aetool.deploy import web as module
+from aetool.deploy.web import SCRIPT, VERSION, WASM, onnxruntime_web
 from aetool.errors import DependencyError, InputError
 
 

@@ -24,7 +24,7 @@ from onnx_models import (
 )
 
 import aetool
-from aetool import selftest
+from aetool.checks import verify
 from aetool.export import AdoptOptions, ExportOptions, adopt
 
 
@@ -38,7 +38,7 @@ def adopted(tmp_path):
             model = tmp_path / "m.onnx"
         rows = rows_of() if rows is None else rows
         adopt(model, tmp_path / "b", rows, reading=reading, options=options, **more)
-        assert all(record.passed for record in selftest.verify_bundle(tmp_path / "b"))
+        assert all(record.passed for record in verify.verify_bundle(tmp_path / "b"))
         return aetool.load(tmp_path / "b")
 
     return apply

@@ -9,10 +9,11 @@ from onnx import TensorProto, helper
 from onnx_models import RNG, WEIGHTS, WIDTH, assert_same, info, layers, model_of, one_by_one, plain, rows_of
 
 import aetool
-from aetool import selftest
+from aetool.checks import verify
+from aetool.checks.first_run import crash_of
 from aetool.errors import ExportError, VerificationError
-from aetool.export import AdoptOptions, ExportOptions, adopt, verification
-from aetool.first_run import crash_of
+from aetool.export import AdoptOptions, ExportOptions, adopt
+from aetool.export import verify as verification
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ def test_a_graph_that_cannot_be_proven_is_left_out_and_it_is_said(graph, adopted
     assert f"without the {graph}: it does not agree (" in note
     assert list(bundle.manifest.variants["fp32"].figures["left_out"]) == [graph]
     assert all(record.passed for record in exported.parity)
-    assert all(record.passed for record in selftest.verify_bundle(exported.bundle.path))
+    assert all(record.passed for record in verify.verify_bundle(exported.bundle.path))
 
 
 def test_a_detector_that_cannot_be_proven_is_refused_and_of_few_bits_with_the_way(tmp_path, monkeypatch):
@@ -359,14 +360,14 @@ def test_a_file_that_crashes_onnxruntime_is_refused_by_name(tmp_path, monkeypatc
     """The child is made to crash, as onnxruntime 1.31 does of itself on an LSTM in float16."""
     crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     (tmp_path / "crash.py").write_text(crash, encoding="utf-8")
-    monkeypatch.setattr("aetool.first_run._PROGRAM", tmp_path / "crash.py")
+    monkeypatch.setattr("aetool.checks.first_run._PROGRAM", tmp_path / "crash.py")
     onnx.save(plain(), tmp_path / "m.onnx")
     with pytest.raises(ExportError, match=r"m.onnx: onnxruntime crashed \(SIGSEGV\) on rows of shape \(7, 6\)"):
         adopt(tmp_path / "m.onnx", tmp_path / "b", rows_of())
 
 
 def test_memory_that_is_refused_is_named_so():
-    from aetool.runtime.failures import require_memory
+    from aetool.runtime.ort import require_memory
 
     for text in ("std::bad_alloc", "bad allocation", "Failed to allocate memory for requested buffer of size 9"):
         with pytest.raises(MemoryError, match="7 rows need more memory than there is"):
@@ -405,7 +406,7 @@ def test_an_error_of_onnxruntime_that_ends_the_command_is_shown(adopted):
 
 
 def test_rows_larger_than_a_block_are_scored_like_others(adopted, monkeypatch):
-    monkeypatch.setattr("aetool.export.candidate.BATCH_BYTES", 1000)
+    monkeypatch.setattr("aetool.export.export_input.BATCH_BYTES", 1000)
     assert_same(plain(), adopted(plain())[1], rows_of(), z="z")
 
 

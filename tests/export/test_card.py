@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aetool.bundle import Bundle
-from aetool.export.card import model_card
-from aetool.manifest import Feature
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import Feature
+from aetool.export.publish import model_card
 
 
 def header_and_body(card: str) -> tuple[dict[str, str], list[str]]:

@@ -12,17 +12,16 @@ import pyarrow as pa
 import pytest
 
 import aetool
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import sha256
+from aetool.checks.parity import compare_graph
+from aetool.checks.verify import verify_bundle, verify_rows
 from aetool.errors import BundleError, InputError, VerificationError
 from aetool.export import ExportOptions, export_checkpoint, verify_against
-from aetool.export.candidate import expected_outputs
-from aetool.export.checkpoint import _leanest
-from aetool.export.folding import DoublePipeline, FoldedPipeline
+from aetool.export.checkpoint import DoublePipeline, FoldedPipeline, _leanest
+from aetool.export.export_input import expected_outputs
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 from aetool.model.pipeline import evaluate_rows
-from aetool.parity import compare_graph
-from aetool.reading import sha256
-from aetool.selftest import verify_bundle, verify_rows
 from aetool.tables import table_from_columns
 
 Columns = dict[str, list[Any]]

@@ -12,6 +12,7 @@ from pyod.models.auto_encoder import AutoEncoder
 from torch import nn
 
 import aetool
+from aetool.checks.verify import verify_bundle
 from aetool.export import (
     AdoptOptions,
     ExportOptions,
@@ -22,7 +23,6 @@ from aetool.export import (
     export_pyod,
 )
 from aetool.model import TrainedAutoencoder, TrainingConfig, train
-from aetool.selftest import verify_bundle
 
 SCORES = ("mse", "mae", "euclidean")
 ROWS = np.random.default_rng(0).normal(2, 3, size=(60, 5)).astype(np.float32)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from aetool.cli import main
 from aetool.errors import VerificationError
 from aetool.export import export_checkpoint
-from aetool.export.folding import DoublePipeline
+from aetool.export.checkpoint import DoublePipeline
 from aetool.model import Autoencoder, AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
-from aetool.model.config import Activation, DropoutOn, Impute
+from aetool.model.network import Activation, DropoutOn, Impute
 from aetool.model.pipeline import evaluate_rows
 
 MakeTable = Callable[..., Any]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 from aetool.model import TrainedAutoencoder
 
 

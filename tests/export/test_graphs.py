@@ -15,13 +15,13 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import GRAPHS
 from aetool.errors import ExportError
 from aetool.export import ExportOptions, export_checkpoint
-from aetool.export.compatibility import OPSETS
+from aetool.export.graph_checks import RANDOM_OPS
 from aetool.export.graphs import export_graph
-from aetool.export.inspection import RANDOM_OPS
-from aetool.manifest import GRAPHS
+from aetool.export.opset import OPSETS
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 

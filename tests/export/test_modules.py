@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import aetool
-from aetool import selftest
+from aetool.checks import verify
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export import ExportOptions, ModuleOptions, export_module
 
@@ -57,7 +57,7 @@ def test_a_module_is_exported_verified_and_scores_as_in_torch(kind, tmp_path):
     module, rows = made(kind), rows_for(kind)
     exported = export_module(module, tmp_path / "b", rows=rows)
     assert all(record.passed for record in exported.parity)
-    assert all(record.passed for record in selftest.verify_bundle(tmp_path / "b"))
+    assert all(record.passed for record in verify.verify_bundle(tmp_path / "b"))
     model = aetool.load(tmp_path / "b")
     parts = [rows[i : i + 1] for i in range(len(rows))] if kind in ALONE else [rows]
     expected = []

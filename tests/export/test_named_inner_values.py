@@ -10,7 +10,7 @@ from onnx_models import info, layers, model_of
 
 import aetool
 from aetool.export import export_checkpoint
-from aetool.export.inner_values import inner_values
+from aetool.export.publish import inner_values
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 
 

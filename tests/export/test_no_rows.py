@@ -9,16 +9,16 @@ from torch import nn
 
 import aetool
 from aetool.export import export_module
-from aetool.runtime.device_arrays import CPU, run_on_device
+from aetool.runtime.gpu.arrays import CPU, run_on_device
+from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
-from aetool.runtime.session import open_session
 
 EVERY_CALLER = """
 import sys
 import numpy as np
 import aetool
-from aetool.bench.peers import bundle as warmed
-from aetool.selftest import verify_rows
+from aetool.bench.factories import bundle as warmed
+from aetool.checks.verify import verify_rows
 
 class Phase:
     def __call__(self, name):

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import aetool
-from aetool import selftest
+from aetool.checks import verify
+from aetool.checks.parity import OutputParity, compare_values
 from aetool.errors import AetoolError, ExportError, VerificationError
-from aetool.export import ExportOptions, ModuleOptions, export_module, publishing
+from aetool.export import ExportOptions, ModuleOptions, export_module, publish
 from aetool.export import module as exporting
-from aetool.export.candidate import BATCH_BYTES, NUMBERS, WORK, RowCost
-from aetool.export.probes import probes
-from aetool.parity import OutputParity, compare_values
+from aetool.export.export_input import BATCH_BYTES, NUMBERS, WORK, RowCost, probes
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import honest
@@ -44,7 +43,7 @@ def test_a_well_trained_module_is_not_refused_for_its_rounding(family: str, offs
     assert loss < 2e-4
     export_module(module, tmp_path / "b", rows=rows)
     assert differs(module, tmp_path / "b", rows) == ""
-    assert all(record.passed for record in selftest.verify_bundle(tmp_path / "b"))
+    assert all(record.passed for record in verify.verify_bundle(tmp_path / "b"))
 
 
 def test_what_float32_alone_does_to_golden_rows_is_kept_for_other_machines(tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_an_empty_output_is_ignored_and_said(tmp_path: Path) -> None:
 
 def test_nothing_is_published_that_load_refuses(tmp_path: Path) -> None:
     with (
-        mock.patch.object(publishing, "load", side_effect=ExportError("no")),
+        mock.patch.object(publish, "load", side_effect=ExportError("no")),
         pytest.raises(ExportError, match=r"aetool\.load refuses what was exported: no; nothing was published"),
     ):
         export_module(modules.Plain(WIDTH), tmp_path / "b", rows=rows_of())
@@ -256,9 +255,9 @@ def test_golden_rows_are_bounded_by_bytes(pixels: int, kept: int, tmp_path: Path
     rows = np.random.default_rng(0).normal(size=(24, 3, pixels, pixels)).astype(np.float32)
     exported = export_module(Large(), tmp_path / "b", rows=rows)
     assert (tmp_path / "b" / "golden.npz").stat().st_size <= 4 << 20
-    golden = selftest.read_golden(exported.bundle)
+    golden = verify.read_golden(exported.bundle)
     assert len(golden["features"]) >= min(kept, 12) and len(golden["score"]) == len(golden["features"])
-    assert all(record.passed for record in selftest.verify_bundle(tmp_path / "b"))
+    assert all(record.passed for record in verify.verify_bundle(tmp_path / "b"))
 
 
 def test_as_many_rows_are_proven_as_their_cost_allows() -> None:
@@ -296,7 +295,7 @@ def test_a_small_channel_is_held_to_its_own_range(scale: tuple[int, ...]) -> Non
 
 
 def _reconstruction(expected: np.ndarray, actual: np.ndarray) -> OutputParity:
-    from aetool.parity import compare_graph
+    from aetool.checks.parity import compare_graph
 
     [record] = compare_graph(
         "g", {"reconstruction": expected}, {"reconstruction": actual}, features=expected, threshold=1.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 from aetool.errors import InputError, OutputError
 from aetool.export import ExportOptions, checkpoint, export_checkpoint
 from aetool.model import TrainedAutoencoder, save_checkpoint

@@ -8,7 +8,7 @@ import aetool
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export import ExportOptions, export_pyod
 from aetool.export.threshold import keep_decisions
-from aetool.model import pyod_detector as reading
+from aetool.model.foreign import pyod as reading
 
 pytest.importorskip("pyod")
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import (
 )
 
 import aetool
-from aetool import selftest
+from aetool.checks import verify
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export import sklearn_pipeline
 from aetool.sklearn import AutoencoderDetector, export_pipeline
@@ -71,7 +71,7 @@ PIPELINES = {
 
 def published(pipeline, rows, path):
     bundle = export_pipeline(pipeline, rows, path).bundle
-    assert all(record.passed for record in selftest.verify_bundle(path))
+    assert all(record.passed for record in verify.verify_bundle(path))
     return aetool.load(bundle.path)
 
 

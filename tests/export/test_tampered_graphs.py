@@ -12,7 +12,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from aetool.errors import ExportError, VerificationError
-from aetool.export import ExportOptions, checkpoint, export_checkpoint, publishing
+from aetool.export import ExportOptions, checkpoint, export_checkpoint, publish
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 Tamper = Callable[[ModelProto], None]
@@ -167,7 +167,7 @@ def one_export(exported: dict[type, ModelProto], monkeypatch: pytest.MonkeyPatch
 
 def tamper_with(monkeypatch: pytest.MonkeyPatch, graph: str, tamper: Tamper) -> None:
     """Change one graph between its export and its verification."""
-    cut = publishing.slice_graphs
+    cut = publish.slice_graphs
 
     def tampered(*arguments: Any) -> dict[str, bytes]:
         graphs = cut(*arguments)
@@ -176,7 +176,7 @@ def tamper_with(monkeypatch: pytest.MonkeyPatch, graph: str, tamper: Tamper) -> 
         onnx.checker.check_model(model)  # the checker sees nothing wrong
         return {**graphs, graph: model.SerializeToString()}
 
-    monkeypatch.setattr(publishing, "slice_graphs", tampered)
+    monkeypatch.setattr(publish, "slice_graphs", tampered)
 
 
 @pytest.mark.parametrize("case", TAMPERED)

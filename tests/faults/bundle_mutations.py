@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from aetool.reading import sha256
-from aetool.runtime.shape_rules import RULES
+from aetool.bundle.files import sha256
+from aetool.onnx_check.shapes import RULES
 
 TOKENS = [
     b"\0" * 8,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 
 _SCRIPT = """
 import functools, json, os, sys

@@ -10,13 +10,13 @@ import numpy as np
 
 from aetool import Limits
 from aetool.errors import BundleError
-from aetool.runtime.admission import refusal
-from aetool.runtime.bounds import _Counter
-from aetool.runtime.inner_values import with_outputs
-from aetool.runtime.model_proto import NUMPY, read_model
+from aetool.onnx_check.check import refusal
+from aetool.onnx_check.edit import with_outputs
+from aetool.onnx_check.memory import _Counter
+from aetool.onnx_check.model import NUMPY, read_model
+from aetool.onnx_check.shape_inputs import Rows, Value
+from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
-from aetool.runtime.session import open_session
-from aetool.runtime.shapes import Rows, Value
 
 LIMITS = Limits(numbers_per_row=8 << 20)
 ROW = (6,)

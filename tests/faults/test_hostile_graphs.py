@@ -11,10 +11,9 @@ from hostile_graphs import BOMBS, FEATURES, TRICKS, bytes_of, honest
 
 import aetool
 from aetool import BundleError, Limits
-from aetool.limits import DEFAULT_LIMITS
-from aetool.reading import sha256
-from aetool.runtime import opening
-from aetool.runtime.admission import require_admissible
+from aetool.bundle.files import DEFAULT_LIMITS, sha256
+from aetool.onnx_check.check import require_admissible
+from aetool.runtime import graphs
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def refused(load, monkeypatch):
         def asked(*_, **__):
             raise AssertionError("onnxruntime was asked")
 
-        monkeypatch.setattr(opening, "open_session", asked)
+        monkeypatch.setattr(graphs, "open_session", asked)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(BundleError) as caught:
             load(detector).score(np.ones((2, FEATURES)))

@@ -9,12 +9,12 @@ from onnx import numpy_helper
 from operator_samples import SAMPLES, model_of
 
 from aetool import Limits
-from aetool.runtime.admission import CONTROL, refusal
-from aetool.runtime.bounds import _Counter
-from aetool.runtime.inner_values import with_outputs
-from aetool.runtime.model_proto import NUMPY, read_model
-from aetool.runtime.shape_rules import RULES
-from aetool.runtime.shapes import Rows, Value
+from aetool.onnx_check.check import CONTROL, refusal
+from aetool.onnx_check.edit import with_outputs
+from aetool.onnx_check.memory import _Counter
+from aetool.onnx_check.model import NUMPY, read_model
+from aetool.onnx_check.shape_inputs import Rows, Value
+from aetool.onnx_check.shapes import RULES
 
 
 def computed(content, row):

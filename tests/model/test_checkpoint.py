@@ -14,9 +14,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aetool.bundle.files import sha256
 from aetool.errors import CheckpointError, InputError, OutputError
 from aetool.model import TrainedAutoencoder, load_checkpoint, save_checkpoint
-from aetool.reading import sha256
 
 FILES = [
     "checkpoint.json",

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import aetool
-from aetool import selftest
-from aetool.budget import Budget
-from aetool.evaluation import evaluate, ranking
+from aetool.checks import verify
+from aetool.checks.evaluation import evaluate, ranking
+from aetool.checks.fidelity import Budget
 from aetool.export import export_checkpoint, verify_against
-from aetool.export.folding import DoublePipeline, FoldedPipeline
+from aetool.export.checkpoint import DoublePipeline, FoldedPipeline
 from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, save_checkpoint, train
-from aetool.model.autoencoder import Autoencoder
-from aetool.model.loop import Loop
+from aetool.model.network import Autoencoder
 from aetool.model.pipeline import evaluate_rows
+from aetool.model.training import Loop
 from aetool.quantize import quantize
 from aetool.tables import table_from_columns
 
@@ -119,7 +119,7 @@ def test_categories_and_numbers_that_are_missing_are_left_out_alike(tmp_path):
     # What is left counts for more, by the number of encoded features that are left out.
     width = trained.network.config.n_features
     np.testing.assert_allclose(contribution[2, -1] * (width - 1) / width > 0, True)
-    assert all(record.passed for record in selftest.verify_bundle(tmp_path / "b"))
+    assert all(record.passed for record in verify.verify_bundle(tmp_path / "b"))
 
 
 def test_false_alarms_by_missing_cells_go_and_anomalies_are_found_better():

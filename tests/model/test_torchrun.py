@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from aetool.checks.evaluation import ranking
 from aetool.errors import InputError
-from aetool.evaluation import ranking
 from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, train
-from aetool.model.processes import ALONE, Processes, joined
+from aetool.model.distributed import ALONE, Processes, joined
 from aetool.tables import write_table
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from aetool.errors import ExportError, InputError
-from aetool.model.user_code import load_module
-from aetool.model.user_weights import load_weights
+from aetool.model.foreign.user_code import load_module, load_weights
 
 PACKAGE = {
     "pkg/__init__.py": "WIDTH = 4\n",

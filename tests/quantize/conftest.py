@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aetool.budget import Budget
+from aetool.checks.fidelity import Budget
 from aetool.quantize import QuantizeOptions
 
 QUICK = QuantizeOptions(rounds=1, seconds=0.01)

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from aetool.quantize.calibration import observe, range_of
-from aetool.quantize.common_range import first_layers, to_common_range
+from aetool.quantize.calibration import observe, range_of, split_rows
+from aetool.quantize.equalise import first_layers, to_common_range
 from aetool.quantize.half import to_bf16, to_fp16
-from aetool.quantize.integer import to_int8, values_to_observe
-from aetool.quantize.own_threshold import matched_threshold
-from aetool.quantize.rows import split_rows
+from aetool.quantize.int8 import to_int8, values_to_observe
+from aetool.quantize.trial import matched_threshold
+from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
-from aetool.runtime.session import open_session
 
 
 def network(widths, seed=0, scale=1.0):

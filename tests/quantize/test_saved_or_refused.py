@@ -11,12 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import aetool
 from aetool import BudgetError, ExportError
-from aetool.budget import Budget
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.checks.fidelity import Budget
 from aetool.quantize import QuantizeOptions, quantize
 from aetool.quantize.convert import Converter
+from aetool.quantize.merge_graphs import whole_graph
 from aetool.quantize.trial import Workbench
-from aetool.quantize.whole import whole_graph
 
 QUICK = QuantizeOptions(rounds=1, seconds=0.01)
 
@@ -36,10 +36,10 @@ def test_the_most_sensitive_layers_stay_in_float_where_calibration_does_not_help
     uneven, uneven_rows, copied, monkeypatch
 ):
     """A layer whose weights are one giant among small ones has 8 bits for the giant alone."""
-    from aetool.quantize import trial, whole
+    from aetool.quantize import merge_graphs, trial
 
     def spoilt(bundle):
-        model = whole.whole_graph(bundle)
+        model = merge_graphs.whole_graph(bundle)
         tensor = next(t for t in model.graph.initializer if t.name.endswith("encoder.2.weight"))
         values = onnx.numpy_helper.to_array(tensor).copy()
         values[:, 0] = 3e3  # on a unit that is switched off: float computes as before

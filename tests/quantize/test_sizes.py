@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 from aetool.quantize import quantize
 
 TINY = (640, (128, 128, 128, 128), 8)

@@ -10,10 +10,10 @@ import pytest
 
 import aetool
 from aetool import BundleError, InputError, OutputError
-from aetool.bundle import Bundle
-from aetool.manifest import GRAPHS
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import GRAPHS
+from aetool.checks.verify import verify_bundle, verify_rows
 from aetool.quantize import PRECISIONS, QuantizeOptions, quantize
-from aetool.selftest import verify_bundle, verify_rows
 
 every_precision = pytest.mark.parametrize("precision", PRECISIONS)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_results import document, measurement
-from test_report_page import HOSTILE, everything_is_in_order
+from test_page import HOSTILE, everything_is_in_order
 
+from aetool.bundle.manifest import Feature
 from aetool.errors import InputError
-from aetool.manifest import Feature
-from aetool.portrait.portray import portray
 from aetool.report import bundle_page, read_result
-from aetool.report.traits import stability
+from aetool.report.bundle.data import portray
+from aetool.report.bundle.facts import stability
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "exported" / "breast-cancer"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aetool.report.spread import Box, spread
+from aetool.report.draw.svg import Box, spread
 
 PLACES = st.tuples(st.floats(0, 400), st.floats(0, 384))
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from aetool.report import tuning_page
-from aetool.report.pareto import Point, front_of, points_of
+from aetool.report.bench.tuning_page import Point, front_of, points_of
 from aetool.runtime.machine import Machine
 from aetool.runtime.settings import Choice, Settings
 from aetool.tune.result import BundleFacts, FidelityFigures, Race, Trial, TuningResult

@@ -13,7 +13,7 @@ import pytest
 
 import aetool
 from aetool import InputError
-from aetool.runtime import ending, opening
+from aetool.runtime import graphs, native_calls
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -39,13 +39,13 @@ def test_eight_threads_sharing_one_object_get_what_one_gets(model, many):
 
 def test_first_use_from_many_threads_makes_each_session_once(exported, rows, monkeypatch):
     made = []
-    make = opening.open_session
+    make = graphs.open_session
 
     def counted(*arguments, where, **options):
         made.append(where)
         return make(*arguments, where=where, **options)
 
-    monkeypatch.setattr(opening, "open_session", counted)
+    monkeypatch.setattr(graphs, "open_session", counted)
     with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(16) as pool:
         together = threading.Barrier(16)
 
@@ -63,7 +63,7 @@ def test_first_use_from_many_threads_makes_each_session_once(exported, rows, mon
 
 def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exported, many, monkeypatch):
     made = []
-    make = opening.open_session
+    make = graphs.open_session
 
     def counted(*arguments, **options):
         made.append(None)
@@ -72,7 +72,7 @@ def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exporte
 
     with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(8) as pool:
         model.score(many[:1])
-        monkeypatch.setattr(opening, "open_session", counted)
+        monkeypatch.setattr(graphs, "open_session", counted)
         list(pool.map(model.score, [many] * 8))
     assert len(made) == 1
 
@@ -80,7 +80,7 @@ def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exporte
 def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monkeypatch):
     """As from a signal handler."""
     model = aetool.load(exported, provider="cpu")
-    make, inner = opening.open_session, []
+    make, inner = graphs.open_session, []
 
     def within(*arguments, **options):
         if not inner:
@@ -88,7 +88,7 @@ def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monke
             inner[0] = everything(model, rows)
         return make(*arguments, **options)
 
-    monkeypatch.setattr(opening, "open_session", within)
+    monkeypatch.setattr(graphs, "open_session", within)
     outer = []
     thread = threading.Thread(target=lambda: outer.extend(everything(model, rows)), daemon=True)
     thread.start()
@@ -100,7 +100,7 @@ def test_a_first_use_within_a_first_use_of_the_same_thread(exported, rows, monke
 def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch):
     model = aetool.load(exported, provider="cpu")
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "open_session", lambda *a, **k: 1 / 0)
+        patched.setattr(graphs, "open_session", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.score(rows)
     assert model.score(rows).shape == (len(rows),)
@@ -193,12 +193,12 @@ def test_a_forked_process_inherits_neither_sessions_nor_a_lock_that_nobody_will_
         """
 import os, sys, threading
 import aetool
-from aetool.runtime import ending
+from aetool.runtime import native_calls
 rows = [[1.0] * 30] * 3
 model = aetool.load(sys.argv[1])
 model.score(rows)
 model._opener.tried["encoder"] = "a session of the parent"
-ending.running.append(None)  # a call of another thread
+native_calls.running.append(None)  # a call of another thread
 held, release = threading.Event(), threading.Event()
 def hold():
     with model._lock:
@@ -208,12 +208,12 @@ threading.Thread(target=hold).start()
 held.wait()
 child = os.fork()
 if child == 0:
-    assert not model._graphs and not model._opener.tried and not ending.running
+    assert not model._graphs and not model._opener.tried and not native_calls.running
     assert model.encode(rows).shape == (3, 120)
     os._exit(7)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 release.set()
-ending.running.clear()
+native_calls.running.clear()
 print(code)
 """,
         exported,
@@ -223,14 +223,14 @@ print(code)
 
 
 def test_after_the_end_began_only_daemon_threads_are_kept_out(monkeypatch):
-    monkeypatch.setattr(ending, "began", True)
+    monkeypatch.setattr(native_calls, "began", True)
     entered = []
-    daemon = threading.Thread(target=lambda: ending.call_native(entered.append, "daemon"), daemon=True)
-    other = threading.Thread(target=lambda: ending.call_native(entered.append, "other"))
+    daemon = threading.Thread(target=lambda: native_calls.call_native(entered.append, "daemon"), daemon=True)
+    other = threading.Thread(target=lambda: native_calls.call_native(entered.append, "other"))
     daemon.start()
     other.start()
     other.join(GUARD_S)
-    ending.call_native(entered.append, "main")
+    native_calls.call_native(entered.append, "main")
     daemon.join(0.2)
     assert daemon.is_alive()
     assert entered == ["other", "main"]
@@ -242,14 +242,14 @@ def test_an_interrupted_call_is_not_waited_for_at_the_end(monkeypatch):
             super().append(entry)
             raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
 
-    monkeypatch.setattr(ending, "running", Interrupted())
+    monkeypatch.setattr(native_calls, "running", Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        ending.call_native(int)
-    assert not ending.running
+        native_calls.call_native(int)
+    assert not native_calls.running
 
 
 def test_the_end_waits_for_calls_under_way(monkeypatch):
-    monkeypatch.setattr(ending, "began", False)
+    monkeypatch.setattr(native_calls, "began", False)
     inside, go_on, left = threading.Event(), threading.Event(), []
 
     def native():
@@ -257,11 +257,11 @@ def test_the_end_waits_for_calls_under_way(monkeypatch):
         go_on.wait()
         left.append(True)
 
-    caller = threading.Thread(target=ending.call_native, args=(native,))
+    caller = threading.Thread(target=native_calls.call_native, args=(native,))
     caller.start()
     inside.wait()
     threading.Timer(0.1, go_on.set).start()
-    ending._let_out()
+    native_calls._let_out()
     assert left == [True]
     caller.join(GUARD_S)
 

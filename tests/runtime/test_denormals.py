@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 import aetool
-from aetool.runtime import denormals
+from aetool.runtime import native_calls
 
 TINY = np.full(8, 1e-39, np.float32)
-LINUX_X86 = denormals.sys.platform == "linux" and denormals.platform.machine() == "x86_64"
+LINUX_X86 = native_calls.sys.platform == "linux" and native_calls.platform.machine() == "x86_64"
 
 pytestmark = pytest.mark.skipif(not LINUX_X86, reason="the mode is set on Linux on x86-64 only")
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    for module in ("denormals", "session"):
+    for module in ("native_calls", "ort"):
         monkeypatch.setattr(f"aetool.runtime.{module}.slow_here", lambda: True)
 
 
@@ -25,7 +25,7 @@ def kept() -> bool:
 
 
 def test_denormals_are_zero_inside_and_numbers_again_outside(slow):
-    flushed = denormals.flushing(lambda factor: TINY * factor)
+    flushed = native_calls.flushing(lambda factor: TINY * factor)
     assert kept()
     assert not flushed(np.float32(1)).any()
     assert kept()
@@ -33,13 +33,13 @@ def test_denormals_are_zero_inside_and_numbers_again_outside(slow):
 
 def test_an_error_inside_puts_the_mode_back(slow):
     with pytest.raises(ZeroDivisionError):
-        denormals.flushing(lambda: 1 / 0)()
+        native_calls.flushing(lambda: 1 / 0)()
     assert kept()
 
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at):
-    get, put = denormals._mode_of_this_thread()
+    get, put = native_calls._mode_of_this_thread()
     calls = []
 
     def interrupted(mode):
@@ -48,23 +48,23 @@ def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at
         if len(calls) == at:
             raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
 
-    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, interrupted))
+    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, interrupted))
     with pytest.raises(KeyboardInterrupt):
-        denormals.flushing(lambda: None)()
+        native_calls.flushing(lambda: None)()
     assert kept()
 
 
 def test_a_mode_that_the_caller_has_chosen_comes_back(slow):
     seen = []
-    outer = denormals.flushing(lambda: (denormals.flushing(lambda: None)(), seen.append(kept())))
+    outer = native_calls.flushing(lambda: (native_calls.flushing(lambda: None)(), seen.append(kept())))
     outer()
     assert seen == [False]
     assert kept()
 
 
 def test_where_denormals_cost_nothing_the_function_is_left_as_it_is(monkeypatch):
-    monkeypatch.setattr(denormals, "slow_here", lambda: False)
-    assert denormals.flushing(kept) is kept
+    monkeypatch.setattr(native_calls, "slow_here", lambda: False)
+    assert native_calls.flushing(kept) is kept
 
 
 @pytest.mark.parametrize("length", [1, 200, 5000])
@@ -83,14 +83,14 @@ def test_results_are_the_same_and_no_thread_is_changed(slow, exported, model, ma
 
 @pytest.mark.parametrize("length", [1, 200, 5000])
 def test_every_kind_of_run_flushes(slow, exported, many, monkeypatch, length):
-    get, put = denormals._mode_of_this_thread()
+    get, put = native_calls._mode_of_this_thread()
     flushed = []
 
     def noted(mode):
         flushed.append(mode[1] & 0x8040 == 0x8040)
         put(mode)
 
-    monkeypatch.setattr(denormals, "_mode_of_this_thread", lambda: (get, noted))
+    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, noted))
     with aetool.load(exported, provider="cpu", intra_op_num_threads=1) as model:
         model.score(many[:length])
         flushed.clear()

@@ -8,7 +8,7 @@ import pytest
 
 from aetool import doctor
 from aetool.doctor import Finding
-from aetool.runtime import cores
+from aetool.runtime import machine
 from aetool.runtime.providers import PROVIDERS
 
 
@@ -23,7 +23,7 @@ def test_every_provider_is_tried_and_the_cpu_runs():
     for name in ("cuda", "openvino"):
         found = findings[f"provider {name}"]
         assert found.ok or (found.ok is None and found.state and found.remedy)
-    assert findings["threads"].state.startswith(f"{cores.usable_cores()} (cores ")
+    assert findings["threads"].state.startswith(f"{machine.usable_cores()} (cores ")
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def groups(tmp_path, monkeypatch):
             (root / folder).mkdir(parents=True, exist_ok=True)
             (root / folder / "cpu.max").write_text(content)
         (tmp_path / "own").write_text(own)
-        monkeypatch.setattr(cores, "CGROUPS", root)
-        monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "own")
-        return cores.cores()
+        monkeypatch.setattr(machine, "CGROUPS", root)
+        monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "own")
+        return machine.cores()
 
     return make
 
@@ -120,4 +120,4 @@ def test_the_smallest_quota_of_the_groups_counts(groups, own, quotas, quota):
     ("affinity", "quota", "usable"), [(8, None, 8), (8, 1.5, 2), (8, 0.2, 1), (2, 64.0, 2), (8, 3.0, 3)]
 )
 def test_usable_cores_are_the_affinity_under_the_quota(affinity, quota, usable):
-    assert cores.Cores(64, affinity, quota).usable == usable
+    assert machine.Cores(64, affinity, quota).usable == usable

@@ -5,7 +5,7 @@ import pytest
 
 import aetool
 from aetool import InputError
-from aetool.runtime.explanation import Explanation
+from aetool.runtime.explain import Explanation
 
 
 def total(explanation):

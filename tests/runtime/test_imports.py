@@ -16,7 +16,7 @@ print(*sorted(sys.modules), sep="\\n", file=sys.stderr)
 
 def test_importing_aetool_loads_only_numpy_onnxruntime_and_what_they_load(run_python):
     allowed = run_python(LIST_MODULES, "numpy", "onnxruntime")
-    loaded = run_python(LIST_MODULES, "aetool", "aetool.bundle", "aetool.selftest")
+    loaded = run_python(LIST_MODULES, "aetool", "aetool.bundle.bundle", "aetool.checks.verify")
     assert allowed.returncode == loaded.returncode == 0, loaded.stderr
     assert loaded.stdout == allowed.stdout == ""
     extra = set(loaded.stderr.split()) - set(allowed.stderr.split())

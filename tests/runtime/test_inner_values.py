@@ -9,8 +9,8 @@ import pytest
 
 import aetool
 from aetool import BundleError
-from aetool.runtime.graph import TYPES, row_kinds
-from aetool.runtime.inner_values import with_outputs
+from aetool.onnx_check.edit import with_outputs
+from aetool.runtime.cpu import TYPES, row_kinds
 
 
 def test_named_values_become_outputs_and_the_others_stay_what_they_were(exported, rows):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aetool
-from aetool.runtime.recycled import BLOCKS_KEPT, MIN_BYTES, Recycler
+from aetool.runtime.cpu import BLOCKS_KEPT, MIN_BYTES, Recycler
 
 FLOAT32 = np.dtype(np.float32)
 LARGE = MIN_BYTES // 4  # numbers

@@ -12,11 +12,10 @@ import pytest
 
 import aetool
 from aetool import ProviderError
-from aetool.runtime import openvino
-from aetool.runtime.cores import usable_cores
-from aetool.runtime.placement import nodes_by_provider, placement
+from aetool.runtime import providers
+from aetool.runtime.machine import usable_cores
+from aetool.runtime.ort import nodes_by_provider, open_session, placement
 from aetool.runtime.providers import PROVIDERS, candidates
-from aetool.runtime.session import open_session
 
 # A whole ONNX model of one node, StringNormalizer, which OpenVINO does not have.
 UNKNOWN_TO_OPENVINO = base64.b64decode(
@@ -32,7 +31,7 @@ def plugin():
     if not INSTALLED:
         pytest.skip("onnxruntime-ep-openvino is not installed")
     try:
-        return openvino.cpu_device()
+        return providers.openvino_device()
     except ProviderError as error:
         if "needs an Intel CPU" not in str(error):
             raise
@@ -46,7 +45,7 @@ def scaled(found, expected):
 
 def test_without_the_plugin_the_error_names_the_extra(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)  # as if it were not installed
-    openvino._register.cache_clear()
+    providers._register.cache_clear()
     with pytest.raises(ProviderError, match=r"not installed; install aetool with the extra 'openvino'"):
         aetool.load(exported, provider="openvino")
 
@@ -60,7 +59,7 @@ def test_openvino_here_is_openvino_or_an_error(exported, rows):
         return
     assert model.provider == "openvino"
     model.score(rows)
-    assert model._graphs["detector"].direct.get_providers()[0] == openvino.NAME
+    assert model._graphs["detector"].direct.get_providers()[0] == providers.OPENVINO
 
 
 def test_auto_is_never_openvino():
@@ -69,7 +68,7 @@ def test_auto_is_never_openvino():
 
 @pytest.mark.parametrize("threads", [1, 2, 100])
 def test_its_options_are_float32_and_the_threads_asked_for(threads):
-    cpu = json.loads(openvino.options(threads)["load_config"])["CPU"]
+    cpu = json.loads(providers.openvino_options(threads)["load_config"])["CPU"]
     assert cpu["INFERENCE_PRECISION_HINT"] == "f32"
     streams = int(cpu["NUM_STREAMS"])
     assert int(cpu["INFERENCE_NUM_THREADS"]) == streams * threads
@@ -124,7 +123,7 @@ def test_nan_and_infinity_are_anomalies_there_too(plugin, exported, rows):
 
 def test_every_node_is_its_own(plugin, exported):
     model = (exported / "detector.onnx").read_bytes()
-    assert set(nodes_by_provider(placement(model, PROVIDERS["openvino"], "here"))) == {openvino.NAME}
+    assert set(nodes_by_provider(placement(model, PROVIDERS["openvino"], "here"))) == {providers.OPENVINO}
 
 
 def test_threads_may_open_it_at_once_and_share_it(plugin, exported, model, many):
@@ -182,7 +181,7 @@ def test_it_starts_no_more_threads_than_fit(plugin, exported, run_python):
     done = run_python(
         """
 import os, sys, aetool, numpy as np
-from aetool.runtime.cores import usable_cores
+from aetool.runtime.machine import usable_cores
 with aetool.load(sys.argv[1], provider="openvino", intra_op_num_threads=usable_cores()) as model:
     before = len(os.listdir("/proc/self/task"))
     model.score(np.ones((1, 30)))

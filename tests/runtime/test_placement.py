@@ -3,8 +3,8 @@
 import pytest
 
 from aetool import BundleError, ProviderError
-from aetool.runtime import session
-from aetool.runtime.placement import NodePlacement, nodes_by_provider, placement
+from aetool.runtime import ort
+from aetool.runtime.ort import NodePlacement, nodes_by_provider, placement
 from aetool.runtime.providers import PROVIDERS
 
 
@@ -29,7 +29,7 @@ def test_nodes_are_counted_by_provider():
 
 
 def test_a_session_that_nobody_asked_records_nothing(exported):
-    opened = session.open_session((exported / "encoder.onnx").read_bytes(), PROVIDERS["cpu"], where="here")
+    opened = ort.open_session((exported / "encoder.onnx").read_bytes(), PROVIDERS["cpu"], where="here")
     with pytest.raises(Exception, match="record_ep_graph_assignment_info"):
         opened.get_provider_graph_assignment_info()
 
@@ -40,7 +40,7 @@ def test_what_is_no_model_is_a_bundle_error():
 
 
 def test_an_onnxruntime_that_cannot_tell_is_an_error_naming_the_version(exported, monkeypatch):
-    real = session.onnxruntime()
+    real = ort.onnxruntime()
 
     class Old(real.InferenceSession):
         get_provider_graph_assignment_info = property()  # as if it were not there

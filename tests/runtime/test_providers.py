@@ -8,8 +8,8 @@ import pytest
 
 import aetool
 from aetool import BundleError, InputError, ProviderError
-from aetool.runtime import providers, session
-from aetool.runtime.graph import Graph
+from aetool.runtime import ort, providers
+from aetool.runtime.cpu import Graph
 from aetool.runtime.providers import PROVIDERS
 
 
@@ -60,7 +60,7 @@ def test_what_is_missing_of_cuda_is_said_in_the_error_and_not_on_stdout(exported
         ProviderError,
         match=r"Failed to load libsome\.so\.13; install CUDA and cuDNN, or install aetool with the extra 'cuda'",
     ):
-        session.open_session(model, PROVIDERS["cuda"], where="here")
+        ort.open_session(model, PROVIDERS["cuda"], where="here")
     providers.load_cuda_libraries.cache_clear()
     assert capfd.readouterr().out == ""
     assert "print" not in vars(real)
@@ -84,9 +84,9 @@ class FakeRuntime:
 
 def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
     fake = FakeRuntime()
-    monkeypatch.setattr(session, "onnxruntime", lambda: fake)
+    monkeypatch.setattr(ort, "onnxruntime", lambda: fake)
     with pytest.raises(ProviderError, match="'cuda' was asked for, onnxruntime chose CPUExecutionProvider"):
-        session.open_session(b"", PROVIDERS["cuda"], where="here")
+        ort.open_session(b"", PROVIDERS["cuda"], where="here")
     assert fake.asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]  # the CPU is not even offered
     assert fake.fallback == 0
     assert fake.entries["session.disable_cpu_ep_fallback"] == "1"
@@ -151,7 +151,7 @@ class FailingSession:
 @pytest.mark.parametrize("length", [1, 500])
 def test_a_provider_that_fails_in_mid_run_is_named_with_the_remedy(exported, rows, many, length):
     content = (exported / "detector.onnx").read_bytes()
-    failing = FailingSession(session.open_session(content, PROVIDERS["cpu"], where="detector.onnx"))
+    failing = FailingSession(ort.open_session(content, PROVIDERS["cpu"], where="detector.onnx"))
     graph = Graph("detector.onnx", failing, lambda: failing, lambda data: data, (30,), ["score"], 1)
     with pytest.raises(
         ProviderError, match=r"detector\.onnx: .*out of memory.*CUDAExecutionProvider; use provider='cpu'"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import aetool
-from aetool.runtime.bulk import largest_chunk
-from aetool.runtime.graph import FEW_ROWS
+from aetool.runtime.chunks import largest_chunk
+from aetool.runtime.cpu import FEW_ROWS
 
 CHUNK_ROWS = largest_chunk(120)  # the widest of features, embedding and reconstruction has 120 numbers
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -71,8 +71,8 @@ def test_any_number_of_rows_gives_what_each_row_alone_gives(model, many, method,
 @pytest.mark.parametrize("method", METHODS)
 def test_chunked_equals_one_run_over_all_rows(model, exported, many, method, monkeypatch):
     chunked = getattr(model, method)(many)
-    monkeypatch.setattr("aetool.runtime.bulk.CHUNK_NUMBERS", many.size * 120)
-    monkeypatch.setattr("aetool.runtime.bulk.MAX_CHUNK_ROWS", len(many))
+    monkeypatch.setattr("aetool.runtime.chunks.CHUNK_NUMBERS", many.size * 120)
+    monkeypatch.setattr("aetool.runtime.chunks.MAX_CHUNK_ROWS", len(many))
     with aetool.load(exported, provider="cpu") as whole:
         assert scaled(chunked, getattr(whole, method)(many)) <= 1e-6
 

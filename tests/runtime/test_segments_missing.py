@@ -7,8 +7,8 @@ import pytest
 
 import aetool
 from aetool import BundleError, InputError
-from aetool.manifest import Manifest
-from aetool.parity import compare_segments
+from aetool.bundle.manifest import Manifest
+from aetool.checks.parity import compare_segments
 
 DISTANCE = np.array([[1.0, 2.0], [1.0, 1.0 + 1e-7], [2.0, 1.0], [np.nan, np.nan]])
 EXPECTED = np.array([0, 0, 1, -1])

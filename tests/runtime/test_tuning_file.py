@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import aetool
 from aetool import BundleError, InputError
-from aetool.bundle import Bundle, tuning_file
+from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.runtime import tuning
-from aetool.runtime.cores import usable_cores
+from aetool.runtime.machine import usable_cores
 from aetool.runtime.settings import Settings
 from aetool.runtime.tuning import manifest_digest, this_machine
 

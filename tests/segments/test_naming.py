@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 import aetool
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.checks.verify import verify_bundle
 from aetool.errors import BundleError, InputError
 from aetool.segments import name_segments
-from aetool.selftest import verify_bundle
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aetool.report.traits import sentence
+from aetool.report.bundle.facts import sentence
 from aetool.segments.profile import label, profile
 
 SEGMENT = np.array([0] * 6 + [1] * 4)

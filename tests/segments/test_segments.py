@@ -16,12 +16,13 @@ from threadpoolctl import threadpool_info
 
 import aetool
 from aetool import segments
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import sha256
+from aetool.bundle.golden import read_golden
+from aetool.checks.verify import verify_bundle, verify_rows
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.export import ModuleOptions, export_module
-from aetool.reading import sha256
 from aetool.segments import add_segments, adding, clustering, graph
-from aetool.selftest import read_golden, verify_bundle, verify_rows
 
 
 def fitted(embedding, clusters, seed=0):

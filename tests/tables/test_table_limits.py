@@ -14,7 +14,7 @@ import pytest
 from table_files import npy, npy_header, npz, refusal
 
 from aetool import InputError, Limits
-from aetool.npz import read_members
+from aetool.bundle.npz import read_members
 from aetool.tables import read_array, read_rows, read_table
 from aetool.tables.reading import check_table
 from aetool.tables.streaming import read_batches

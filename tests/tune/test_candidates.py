@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetool.bundle import Bundle
+from aetool.bundle.bundle import Bundle
 from aetool.runtime.settings import DEFAULTS
 from aetool.tune import candidates as module
 from aetool.tune.candidates import challengers, default_of

@@ -3,15 +3,15 @@
 import subprocess
 import sys
 
-from aetool.runtime.cores import usable_cores
-from aetool.tune import others
-from aetool.tune.others import Others, physical_cores
+from aetool.runtime.machine import usable_cores
+from aetool.tune import candidates
+from aetool.tune.candidates import Others, physical_cores
 
 SPIN = "import time; end = time.time() + 1.0\nwhile time.time() < end: pass"
 
 
 def test_what_this_process_and_its_own_do_is_not_others(monkeypatch):
-    monkeypatch.setattr(others, "_busy_s", others._own_s)  # a machine where nobody else does anything
+    monkeypatch.setattr(candidates, "_busy_s", candidates._own_s)  # a machine where nobody else does anything
     found = Others()
     subprocess.run([sys.executable, "-c", SPIN], check=True)
     assert found.share == 0.0
@@ -19,16 +19,16 @@ def test_what_this_process_and_its_own_do_is_not_others(monkeypatch):
 
 def test_what_somebody_else_does_is(monkeypatch):
     clock = iter([0.0, 10.0])
-    busy = iter([0.0, 10.0 * len(others._cores()) * 0.4])
-    monkeypatch.setattr(others.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(others, "_busy_s", lambda: next(busy))
-    monkeypatch.setattr(others, "_own_s", lambda: 0.0)
+    busy = iter([0.0, 10.0 * len(candidates._cores()) * 0.4])
+    monkeypatch.setattr(candidates.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(candidates, "_busy_s", lambda: next(busy))
+    monkeypatch.setattr(candidates, "_own_s", lambda: 0.0)
     assert abs(Others().share - 0.4) < 1e-9
 
 
 def test_this_machine_tells_how_busy_it_was():
-    assert others._busy_s() > 0 and others._own_s() > 0
+    assert candidates._busy_s() > 0 and candidates._own_s() > 0
 
 
 def test_there_is_a_core_and_no_more_than_may_be_used():
-    assert 1 <= physical_cores() <= max(usable_cores(), len(others._cores()))
+    assert 1 <= physical_cores() <= max(usable_cores(), len(candidates._cores()))

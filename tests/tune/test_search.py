@@ -8,9 +8,8 @@ import pytest
 from aetool.runtime.settings import Choice, Settings
 from aetool.tune import search as searching
 from aetool.tune.candidates import Candidate, default_of
-from aetool.tune.races import HEAT, Clock, Track
 from aetool.tune.result import Race
-from aetool.tune.search import EFFORTS, Record, search
+from aetool.tune.search import EFFORTS, HEAT, Clock, Record, Track, search
 
 DEFAULT = default_of("cpu", Path("bundle"))
 
@@ -50,7 +49,7 @@ def run(monkeypatch):
         races = Races(times, **options)
         monkeypatch.setattr(searching, "race", races)
         monkeypatch.setattr(searching, "Others", lambda: SimpleNamespace(share=busy))
-        monkeypatch.setattr("aetool.tune.races.time.monotonic", lambda: races.now)
+        monkeypatch.setattr("aetool.tune.search.time.monotonic", lambda: races.now)
         records = [Record(candidate(i)) for i in range(len(times))]
         track = Track("score", Path(), {}, {}, lambda _: None)
         winner = search(purpose, DEFAULT, records, track, rows, Clock(seconds), objection=objection, seed=0)

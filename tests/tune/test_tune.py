@@ -9,15 +9,15 @@ import pytest
 from variants import add_precision
 
 import aetool
-from aetool.bench.records import document_of, to_plain
-from aetool.bundle import Bundle, tuning_file
+from aetool.bench.json_records import document_of, to_plain
+from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.errors import BenchmarkError, InputError, OutputError
 from aetool.runtime.settings import Choice, Settings
-from aetool.tune import races, run
+from aetool.tune import run, search
 from aetool.tune.candidates import Candidate, default_of
-from aetool.tune.races import Track, race
 from aetool.tune.result import read_tuning
 from aetool.tune.run import Plan, tune
+from aetool.tune.search import Track, race
 
 SHORT = {"seconds": 0.5}
 NO_ROUNDS = {"name": "final", "rows": 1, "seconds": [], "default_seconds": [], "ratio": 1.0}
@@ -34,7 +34,7 @@ def choose(monkeypatch):
             record = next((one for one in records if one.candidate.name == name), None)
             if record is not None:
                 record.dropped = ""
-                record.races = [races.Race("final", 1, (0.5, 0.4), (1.0, 1.0), 0.45)]
+                record.races = [search.Race("final", 1, (0.5, 0.4), (1.0, 1.0), 0.45)]
             return record
 
         monkeypatch.setattr(run, "search", chosen)
@@ -122,7 +122,7 @@ def test_a_candidate_that_computes_something_else_is_refused_before_it_is_timed(
     wrong = {"score": right["score"] * 2}
     other = Candidate("other", Choice("cpu", "fp16", Settings()), two)
     track = Track("score", tmp_path / "rows.npy", {}, {"fp32": right, "fp16": wrong}, lambda _: None)
-    found, refused = race("stage 1", default, [other], track, races.Load(), 1, 0)
+    found, refused = race("stage 1", default, [other], track, search.Load(), 1, 0)
     assert found == {} and "differs from the others" in refused["other"]
     with pytest.raises(BenchmarkError, match="default"):
         race(
@@ -130,7 +130,7 @@ def test_a_candidate_that_computes_something_else_is_refused_before_it_is_timed(
             default,
             [],
             Track("score", tmp_path / "rows.npy", {}, {"fp32": wrong}, print),
-            races.Load(),
+            search.Load(),
             1,
             0,
         )

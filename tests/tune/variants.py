@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from aetool.reading import sha256
+from aetool.bundle.files import sha256
 
 
 def add_precision(bundle, precision, *, threshold_factor=1.0, figures=None):

@@ -1,4 +1,4 @@
-/** golden.npz read, and outputs compared with it by the rules of aetool/parity.py. */
+/** golden.npz read, and outputs compared with it by the rules of aetool/checks/parity.py. */
 
 const TOLERANCE = 1e-5; // the largest difference allowed, as a share of the output's range, if the bundle says no other
 const PARTIAL = ["reconstruction", "contribution"]; // golden.npz may hold them for the first rows alone

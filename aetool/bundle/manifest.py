@@ -1,0 +1,305 @@
+"""The content of manifest.json: what a bundle says of itself."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aetool.bundle.files import is_plain_relative
+from aetool.bundle.schema import Fields, member, no_constant, require_storable, shown, unique_keys
+from aetool.errors import BundleError
+
+FORMAT_VERSION = "1.0"
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+"""Beside the manifest, which it covers; so it is not listed there."""
+_TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
+_TOLERANCES_OF_SOME = ("contribution", "distance", "segments")
+"""Of graphs that not every bundle has."""
+GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
+SEGMENTER = "segmenter"
+"""A graph that `aetool segment` adds."""
+
+
+DOUBLE = ("float64", "float64 inside")
+"""Forms (`figures.form`) whose graphs compute in float64 between float32 ends."""
+_OPTIONAL = ("categories", "inner_values", "tolerances", "segments")
+_NONE: Mapping[str, Any] = {}
+_USUAL = {"name", "unit"}
+"""The keys of most features."""
+
+
+class Feature(NamedTuple):
+    name: str
+    """Column name, as in the training table."""
+    unit: str = ""
+    """Unit of measure, for people."""
+    categories: tuple[str, ...] | None = None
+    """Of a column that holds categories, in order; None for numbers.
+
+    Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
+    convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
+    """
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+
+class FileRecord(NamedTuple):
+    sha256: str
+    """Hex digest of the content."""
+    size: int
+    """Bytes."""
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+
+class Tolerances(NamedTuple):
+    """How far the outputs of a precision may lie from the golden ones, on any machine."""
+
+    embedding: float
+    """Largest difference, as a share of the output's range."""
+    reconstruction: float
+    """The same, of each column's range."""
+    score: float
+    """The same as of the embedding."""
+    rank_correlation: float
+    """Spearman's, of the scores: the least."""
+    flips: float
+    """Largest share of rows whose decision differs."""
+    contribution: float = 1e-5
+    """The same as of the embedding."""
+    distance: float = 1e-5
+    """The same as of the embedding."""
+    segments: float = 0.0
+    """Largest share of rows in another segment."""
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+
+class Variant(NamedTuple):
+    """One precision of all graphs."""
+
+    files: Mapping[str, str]
+    """Graph name -> path inside the bundle."""
+    threshold: float
+    """Highest score that still counts as normal, in this precision."""
+    figures: Mapping[str, Any] = _NONE
+    """What was measured when the variant was made."""
+    inner_values: Mapping[str, tuple[str, ...]] | None = None
+    """Graph name -> values between its nodes that onnxruntime keeps when it optimises, batch first.
+
+    Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
+    """
+    tolerances: Tolerances | None = None
+    """What its outputs may differ by; None for what float32 usually does (aetool.checks.parity.EXACT)."""
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+
+class Manifest(NamedTuple):
+    """The content of manifest.json."""
+
+    name: str
+    id: str
+    """sha256 of what decides the outputs: weights, statistics, features, threshold, opset."""
+    created: str
+    """ISO 8601, UTC."""
+    tools: Mapping[str, str]
+    """Package -> version that made the bundle."""
+    input_shape: tuple[int, ...]
+    """Of one row: (n_features,) for tables."""
+    embedding_shape: tuple[int, ...] | None
+    """Of one row's embedding: (embedding_dim,) mostly; None where the model gives no embedding."""
+    features: tuple[Feature, ...]
+    """Columns of the input in order, in raw units; empty where the input is no table."""
+    opset: int
+    ir_version: int
+    score: Mapping[str, Any]
+    """How the score is defined."""
+    threshold: Mapping[str, Any]
+    """How the threshold of the fp32 variant was chosen."""
+    variants: Mapping[str, Variant]
+    """Precision -> graphs; "fp32" is always there."""
+    provenance: Mapping[str, Any]
+    """Training configuration, seed, data fingerprint."""
+    files: Mapping[str, FileRecord]
+    """Every file of the bundle but the manifest itself."""
+    format_version: str = FORMAT_VERSION
+    segments: Mapping[str, Any] = _NONE
+    """How the segments were made and what they are; empty where `aetool segment` made none."""
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Numbers in one embedding; 0 where the model gives none."""
+        return 0 if self.embedding_shape is None else math.prod(self.embedding_shape)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Of the features that hold them, in the order of their indexes."""
+        return categories_of(self.features)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        return {"format_version": self.format_version, **_plain(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Manifest":
+        """Parse and validate.
+
+        Raises:
+            BundleError: not a manifest, or one that this version cannot read.
+        """
+        try:
+            content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
+            require_storable(content)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
+        entries = Fields(content, where)
+        _require_version(entries.take("format_version", str), where)
+        manifest = cls(
+            format_version=entries.take("format_version", str),
+            name=entries.take("name", str),
+            id=entries.take("id", str),
+            created=entries.take("created", str),
+            tools=entries.mapping("tools", str),
+            input_shape=entries.sizes("input_shape"),
+            embedding_shape=entries.sizes_or_null("embedding_shape"),
+            features=tuple(map(_feature, entries.objects("features"))),
+            opset=entries.count("opset"),
+            ir_version=entries.count("ir_version"),
+            score=entries.take("score", dict),
+            threshold=entries.take("threshold", dict),
+            variants={
+                precision: Variant(
+                    files=entry.mapping("files", str),
+                    threshold=entry.finite("threshold"),
+                    figures=entry.take("figures", dict),
+                    inner_values=entry.text_lists("inner_values"),
+                    tolerances=_tolerances(entry),
+                    unknown=entry.rest(),
+                )
+                for precision, entry in entries.children("variants")
+            },
+            provenance=entries.take("provenance", dict),
+            files={
+                name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
+                for name, entry in entries.children("files")
+            },
+            segments=entries.take("segments", dict) if "segments" in entries.content else _NONE,
+            unknown=entries.rest(),
+        )
+        manifest._validate(where)
+        return manifest
+
+    def _needed_graphs(self) -> tuple[str, ...]:
+        """A model whose reconstruction is not made of its embedding alone has no decoder."""
+        return (
+            ("autoencoder", "detector") if self.embedding_shape is None else ("encoder", "autoencoder", "detector")
+        )
+
+    def _validate(self, where: str) -> None:
+        names = self.feature_names
+        if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
+            raise BundleError(
+                f"{where}: $.features must be distinct names, one for each of the {self.input_shape} inputs, or "
+                f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
+            )
+        if "fp32" not in self.variants:
+            raise BundleError(
+                f"{where}: $.variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
+            )
+        for name in self.files:
+            if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE):
+                raise BundleError(
+                    f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; "
+                    "do not use it"
+                )
+        for precision, variant in self.variants.items():
+            path = _at("variants", precision, "files")
+            if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:
+                raise BundleError(
+                    f"{where}: {path} must name the graphs {', '.join(self._needed_graphs())}, "
+                    f"found no {', '.join(missing)}; export the bundle again"
+                )
+            for graph, name in variant.files.items():
+                path = _at("variants", precision, "files", graph)
+                if graph in ("encoder", "decoder", SEGMENTER) and self.embedding_shape is None:
+                    raise BundleError(
+                        f"{where}: {path} names graph {graph!r}, but embedding_shape is null; "
+                        "export the bundle again"
+                    )
+                if name not in self.files:
+                    raise BundleError(
+                        f"{where}: {path} names {name!r}, which the manifest does not list under files; "
+                        "export the bundle again"
+                    )
+
+
+def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
+    """Feature -> categories, for those that hold them."""
+    return {feature.name: feature.categories for feature in features if feature.categories is not None}
+
+
+def _at(*keys: str) -> str:
+    """A JSON path for a message."""
+    path = "$"
+    for key in keys:
+        path = member(path, key)
+    return shown(path)
+
+
+def _feature(entry: Fields) -> Feature:
+    found = entry.content
+    if found.keys() == _USUAL and type(found["name"]) is type(found["unit"]) is str:  # there may be thousands
+        return Feature(found["name"], found["unit"])
+    return Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
+
+
+def _tolerances(entry: Fields) -> Tolerances | None:
+    found = entry.child_or_none("tolerances")
+    if found is None:
+        return None
+    there = [*_TOLERANCES, *(name for name in _TOLERANCES_OF_SOME if name in found.content)]
+    named = {name: found.finite(name) for name in there}
+    return Tolerances(**named, unknown=found.rest())
+
+
+def _require_version(version: str, where: str) -> None:
+    if version == FORMAT_VERSION:
+        return
+    # No number of more digits: Python refuses to convert a very long one.
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(\.[0-9]{1,9})*", version):
+        raise BundleError(
+            f"{where}: $.format_version {version[:40]!r} is not a version, {FORMAT_VERSION!r} was expected; "
+            "export the bundle again"
+        )
+    if int(version.partition(".")[0]) > int(FORMAT_VERSION.partition(".")[0]):
+        raise BundleError(
+            f"{where}: $.format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
+            "reads; upgrade aetool"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON; what was unknown goes back to where it stood, what is optional and not there is left out."""
+    if hasattr(value, "_asdict"):
+        content = value._asdict()
+        left_out = {
+            "unknown",
+            *(name for name in _OPTIONAL if content.get(name) is None or content[name] is _NONE),
+        }
+        found = {**content["unknown"], **{name: each for name, each in content.items() if name not in left_out}}
+        return {name: _plain(each) for name, each in found.items()}
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

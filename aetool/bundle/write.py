@@ -1,0 +1,70 @@
+"""Bundles published and signed: files, their record in the manifest, the directory that takes its name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aetool.bundle.atomic import publish_directory, publish_file
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import DEFAULT_LIMITS, Limits, read_inside, sha256
+from aetool.bundle.manifest import MANIFEST, SIGNATURE, FileRecord, Manifest
+from aetool.bundle.signature import sign
+from aetool.errors import BundleError, OutputError
+
+
+def publish(
+    path: str | Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    check: Callable[[Path], None] | None = None,
+) -> Bundle:
+    """Write a bundle: `files` (name -> content) and `manifest`, in one step.
+
+    Args:
+        check: called with the directory that is about to take the name; what it raises keeps it from doing so.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
+    """
+    path = Path(path)
+    text, most = manifest.to_json().encode(), DEFAULT_LIMITS.manifest_bytes
+    if len(text) > most:
+        raise OutputError(
+            f"{path}: its {MANIFEST} would have {len(text):,} bytes, {most:,} are read; use fewer categories"
+        )
+    publish_directory(path, {**files, MANIFEST: text}, overwrite=overwrite, check=check)
+    return Bundle(path, manifest)
+
+
+def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """The manifest's `files` entry for these contents."""
+    return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
+
+
+# A bundle signed: checked whole, then its signature put beside its manifest.
+
+
+def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
+    """Sign the bundle at `path`; an older signature is replaced. The signature's file.
+
+    Raises:
+        BundleError: it is not whole.
+        InputError: no private Ed25519 key in that file.
+        OutputError: the bundle cannot be written to.
+        DependencyError: `cryptography` is not installed.
+    """
+    bundle = Bundle.open_whole(path, limits=limits)
+    text = read_inside(
+        bundle.path,
+        MANIFEST,
+        limits.manifest_bytes,
+        hard_links=limits.hard_links,
+        symbolic_links=limits.symbolic_links,
+    )
+    if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
+        raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
+    place = bundle.path / SIGNATURE
+    # What a crash leaves must not lie in the bundle, where it would be a foreign file.
+    publish_file(place, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
+    return place

@@ -1,0 +1,1 @@
+"""Are two answers the same, and are they good?"""

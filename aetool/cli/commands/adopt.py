@@ -1,0 +1,71 @@
+"""`aetool adopt`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, paths
+from aetool.cli.options import needs
+from aetool.cli.output import Result, progress_shown, reports
+from aetool.cli.show.bundle import published
+from aetool.cli.tables import check_normal_rows, normal_rows
+
+
+@click.command()
+@click.argument("model", type=options.PATH)
+@click.option(
+    "--data",
+    type=options.PATH,
+    required=True,
+    help="Rows to compare on and to choose the threshold from: a table, or an NPY or NPZ array whose first axis "
+    "is rows.",
+)
+@options.publishing
+@options.scaling
+@click.option("--decoder", type=options.PATH, metavar="FILE.onnx", help="The decoder, where MODEL is the encoder.")
+@options.outputs
+@options.score
+@options.label
+@options.columns
+@options.drop
+@reports
+def adopt(
+    model: Path,
+    data: Path,
+    output: Path | None,
+    label: str | None,
+    columns: tuple[tuple[str, ...], ...],
+    drop: tuple[tuple[str, ...], ...],
+    verbose: bool,
+    **given: Any,
+) -> Result:
+    """Make a bundle of an autoencoder that is an ONNX file already.
+
+    MODEL is an .onnx file; external data must lie beside it. The bundle is proven equal to the file run one row
+    at a time. Threshold, mean and scale may also stand in the file's metadata.
+
+    \b
+    Example:
+      aetool adopt net.onnx --data machines.csv --label broken -o exported/machines
+    """
+    chosen = {name: given.pop(name) for name in options.PUBLISHING}
+    options.require_one_rule(chosen)
+    output = output or Path("exported") / model.stem
+    check_normal_rows(data, label, columns, drop)
+    paths.require_free(output, chosen["overwrite"], paths.BUNDLE)
+    with needs("train", "adopting"):
+        from aetool.export import AdoptOptions, ExportOptions
+        from aetool.export import adopt as adopt_file
+    real = normal_rows(data, label, columns, drop)
+    reading = {name: value for name, value in given.items() if value is not None}
+    with progress_shown() as progress:
+        exported = adopt_file(
+            model,
+            output,
+            real.rows,
+            names=real.names,
+            options=ExportOptions(**chosen, progress=progress),
+            reading=AdoptOptions(**reading),
+        )
+    return published(exported, output, verbose)

@@ -1,0 +1,117 @@
+"""`aetool deploy`."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.bundle.manifest import GRAPHS, SEGMENTER
+from aetool.cli import options, paths
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, facts, reports
+from aetool.errors import OutputError
+
+TARGETS = ("web", "node", "c", "mobile", "triton")
+ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
+"""Option -> the target that knows it."""
+
+
+@click.command()
+@click.argument("target", type=click.Choice(TARGETS))
+@click.argument("bundle", type=options.PATH)
+@options.output("Directory to write.  [default: deployed/NAME-TARGET]")
+@click.option("--single-file", is_flag=True, help="web: one HTML file that opens from the disk.")
+@click.option(
+    "--onnxruntime-web",
+    type=options.PATH,
+    metavar="DIR",
+    help="web: the npm package onnxruntime-web, unpacked.  [default: ./node_modules, or fetched once by npm]",
+)
+@click.option(
+    "--graph",
+    "graphs",
+    type=click.Choice([*GRAPHS, SEGMENTER]),
+    multiple=True,
+    help="c: what to generate code for; may be repeated.  [default: detector, explainer]",
+)
+@click.option("--dry-run", is_flag=True, help="Make everything, write nothing.")
+@options.overwrite
+@limit(table=False, bundle=True)
+@reports
+def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any) -> Result:
+    """Lay a bundle out for browsers, Node, C, phones or Triton.
+
+    TARGET is web (a static page and a JavaScript module), node (an npm package), c (C99 without any library),
+    mobile (ORT format, for Android, iOS and C#) or triton (a model repository). Each brings the bundle's golden
+    rows, so that it can be checked where it runs.
+
+    \b
+    Example:
+      aetool deploy web exported/breast-cancer -o site
+    """
+    from aetool.bundle.atomic import publish_directory, publish_file, require_new
+    from aetool.bundle.bundle import Bundle
+
+    for name, only in ONLY.items():
+        if given[name] and target != only:
+            raise click.UsageError(f"--{name.replace('_', '-').replace('graphs', 'graph')} is for {only} only")
+    paths.require_bundle(bundle)
+    single = given["single_file"]
+    output = output or Path("deployed") / f"{bundle.name}-{target}{'.html' if single else ''}"
+    if single and output.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{output}: --single-file writes one page; choose a name that ends in .html")
+    if not dry_run:
+        require_new(output, overwrite)
+    found = _made(target, Bundle.open_whole(bundle, limits=limits_in_force()), given)
+    if not dry_run:
+        if single:
+            publish_file(output, found.files["index.html"], overwrite=overwrite)
+        else:
+            publish_directory(output, found.files, overwrite=overwrite)
+    step = found.next_step.format(output=shlex.quote(str(output)))
+    document = {
+        "target": target,
+        "output": None if dry_run else str(output),
+        "files": {name: len(content) for name, content in found.files.items()},
+        "bytes": found.size,
+        "figures": found.figures,
+        "next": step,
+    }
+    told = [
+        ("target", f"{target}: {output}{' (not written: --dry-run)' if dry_run else ''}"),
+        ("size", f"{found.size / 1e6:.2f} MB in {len(found.files)} file{'s' if len(found.files) > 1 else ''}"),
+        *((name, _told(value)) for name, value in found.figures.items()),
+        ("next", step),
+    ]
+    return Result(document, lambda out: out.print(facts(told)))
+
+
+def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
+    """Each target imports what it needs alone: a page can be made where onnx is not installed."""
+    with needs("deploy", f"deploying to {target}"):
+        if target == "web":
+            from aetool.deploy.web import web, web_page
+
+            return (web_page if given["single_file"] else web)(bundle, given["onnxruntime_web"])
+        if target == "node":
+            from aetool.deploy.node import node
+
+            return node(bundle)
+        if target == "c":
+            from aetool.deploy.c import c
+
+            return c(bundle, given["graphs"])
+        if target == "mobile":
+            from aetool.deploy.mobile import mobile
+
+            return mobile(bundle)
+        from aetool.deploy.triton import triton
+
+        return triton(bundle)
+
+
+def _told(value: Any) -> str:
+    return (
+        ", ".join(f"{key} {number:,}" for key, number in value.items()) if isinstance(value, dict) else str(value)
+    )

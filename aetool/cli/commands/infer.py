@@ -1,0 +1,243 @@
+"""`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file, or of many."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.bundle.manifest import Manifest
+from aetool.cli import options, paths
+from aetool.cli.commands import infer_stream
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, reports, say
+from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv, why_columns
+from aetool.runtime.providers import ProviderName
+
+
+def _infers(command: Callable[..., int]) -> Callable[..., int]:
+    for decorate in (
+        infer_stream.options,
+        limit(bundle=True),
+        safe_csv,
+        options.overwrite,
+        options.precision,
+        options.provider,
+        options.keep,
+        click.option(
+            "-o",
+            "--output",
+            help="CSV, Parquet, NPY or NPZ file, or a directory to stream into.  [default: CSV on stdout]",
+        ),
+        click.argument("data", nargs=-1, required=True),
+        click.argument("bundle", type=options.PATH),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_infers
+@reports
+def encode(**arguments: Any) -> Result:
+    """The embedding of every row of a table.
+
+    Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
+
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+
+    \b
+    Example:
+      aetool encode exported/machines new.csv --keep serial -o embeddings.parquet
+    """
+    return _run("encode", **arguments)
+
+
+@click.command()
+@_infers
+@reports
+def reconstruct(**arguments: Any) -> Result:
+    """What the model expects every row of a table to be.
+
+    The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
+
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+
+    \b
+    Example:
+      aetool reconstruct exported/machines new.csv -o expected.csv
+    """
+    return _run("reconstruct", **arguments)
+
+
+@click.command()
+@click.option(
+    "--explain",
+    type=options.Count(),
+    metavar="N",
+    help="Name the N features that contribute most to each score.",
+)
+@click.option(
+    "--top", type=click.IntRange(1), metavar="N", help="The N rows with the highest scores alone, highest first."
+)
+@_infers
+@reports
+def score(**arguments: Any) -> Result:
+    """How abnormal every row of a table is.
+
+    Columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does not
+    impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
+    windows are read from an NPY or NPZ array whose first axis is rows.
+
+    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+    A run that was killed goes on with --resume.
+    With --explain, columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
+    the score, what the model expected and what it found, in the units of the table.
+    With --top, a column row tells where in the table a row stands, 1 the first; rows without a score come last. It
+    takes several files too, whose column file tells them apart, and writes one.
+
+    \b
+    Example:
+      aetool score exported/machines new.csv --keep serial -o scores.csv
+      aetool score exported/machines 2025/*.parquet -o scores --resume
+      aetool score exported/machines new.csv --explain 3
+      aetool score exported/machines 2025/*.parquet --top 20 --keep serial
+    """
+    return _run("score", **arguments)
+
+
+_GRAPHS = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
+
+
+def _run(
+    command: str,
+    *,
+    bundle: Path,
+    data: tuple[str, ...],
+    output: str | None,
+    **rest: Any,
+) -> Result:
+    how = infer_stream.How(*(rest.pop(name) for name in infer_stream.How._fields))
+    paths.require_bundle(bundle)
+    top = rest.pop("top", None)
+    if top is not None:
+        if output is not None and infer_stream.is_directory(output):
+            raise click.UsageError("--top writes one file; give a name with an ending as --output")
+        infer_stream.require_none(how)
+        if len(data) > 1 or not Path(data[0]).is_file():
+            return _top_of_files(bundle, data, None if output is None else Path(output), top, **rest)
+        rest["top"] = top
+    if infer_stream.is_wanted(data, output, how):
+        if rest.pop("explain", None):
+            raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
+        return infer_stream.run(command, bundle, data, output, how, **rest)
+    return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
+
+
+def _one_file(
+    graph: str,
+    bundle: Path,
+    data: Path,
+    output: Path | None,
+    *,
+    keep: tuple[tuple[str, ...], ...],
+    provider: ProviderName,
+    precision: str,
+    overwrite: bool,
+    explain: int | None = None,
+    top: int | None = None,
+) -> Result:
+    import numpy as np
+
+    from aetool import load
+    from aetool.bundle.bundle import Bundle
+    from aetool.tables import write_arrays, write_table
+
+    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=options.flat(keep))
+    if output is not None:
+        paths.require_free_file(output, overwrite)
+    with load(bundle, provider=provider, precision=precision, limits=limits_in_force()) as model:
+        as_array = _gives_array(model.manifest, graph)
+        if as_array:
+            paths.require_array_file(output)
+        rows = rows_for(model.manifest, data, keep=options.flat(keep))
+        found = _results(model, graph, model.run(graph, rows.values))
+        document: dict[str, Any] = {"rows": len(rows)}
+        if graph == "detector":
+            document |= {"threshold": model.threshold, "anomalies": int(found["is_anomaly"].sum())}
+            _tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
+        if top is not None:
+            from aetool.runtime.explain import highest
+
+            order = highest(found["score"], top)
+            rows = rows.select(order)
+            found = {"row": order + 1, **{name: column[order] for name, column in found.items()}}
+        if explain is not None:
+            found |= why_columns(model, rows.values, explain, rows.unseen)
+    columns, write = beside(rows.kept, found, data), write_arrays if as_array else write_table
+    return given(columns, document, output, write, overwrite=overwrite, more=_anomalies(document))
+
+
+def _top_of_files(
+    bundle: Path,
+    data: tuple[str, ...],
+    output: Path | None,
+    top: int,
+    *,
+    keep: tuple[tuple[str, ...], ...],
+    provider: ProviderName,
+    precision: str,
+    overwrite: bool,
+    explain: int | None = None,
+) -> Result:
+    from aetool.tables import write_table
+
+    if output is not None:
+        paths.require_free_file(output, overwrite)
+    with needs("tables", "streaming"):
+        from aetool.stream import Task
+        from aetool.stream.top import top_of_files
+    kept = options.flat(keep)
+    with Task("score", str(bundle.absolute()), provider, precision, kept, limits_in_force()).open() as model:
+        found = top_of_files(model, data, top, kept, limits_in_force())
+        columns = found.columns
+        if explain is not None:
+            columns |= why_columns(model, found.values, explain, {})
+        document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
+    _tell_odd(found.not_finite, found.rows)
+    return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
+
+
+def _tell_odd(count: int, rows: int) -> None:
+    if count:
+        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
+
+
+def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How many there are, where scores were asked for."""
+    if "anomalies" not in document:
+        return []
+    share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
+    return [("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}")]
+
+
+def _gives_array(manifest: Manifest, graph: str) -> bool:
+    """Whether the results are images, windows, ..., which no table holds."""
+    shape = {"encoder": manifest.embedding_shape, "autoencoder": manifest.input_shape}.get(graph)
+    return shape is not None and len(shape) != 1
+
+
+def _results(model: Any, graph: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns to write, or one array of more axes."""
+    if graph == "detector":
+        return dict(outputs)
+    name = {"encoder": "embedding", "autoencoder": "reconstruction"}[graph]
+    values = outputs[name]
+    if values.ndim != 2:
+        return {name: values}
+    if graph == "autoencoder" and model.feature_names:
+        columns: dict[str, Any] = model.to_columns(values)
+        return columns
+    return {f"{name}_{i}": column for i, column in enumerate(values.T)}

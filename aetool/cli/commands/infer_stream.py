@@ -1,0 +1,194 @@
+"""`aetool encode`, `reconstruct` and `score` over files that need not fit in memory, on one machine or many."""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from aetool.cli.options import flat, limits_in_force, needs
+from aetool.cli.output import Result, console, facts, say
+from aetool.runtime.providers import ProviderName
+
+ENGINES = ("local", "ray")
+_SHOWN = 5  # names of bad files in a message
+
+
+class How(NamedTuple):
+    """The options of a streamed run."""
+
+    resume: bool
+    on_error: str | None
+    workers: int | None
+    engine: str | None
+    address: str | None
+    gpus_per_worker: float | None
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that become `How`."""
+    for decorate in (
+        click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
+        click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
+        click.option("--engine", type=click.Choice(ENGINES), help="What computes the files.  [default: local]"),
+        click.option("--workers", type=int, help="Files at once.  [default: one per core]"),
+        click.option(
+            "--on-error",
+            type=click.Choice(["stop", "skip"]),
+            help="After a file that cannot be read.  [default: stop]",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with what stands in the output directory."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
+    """Whether to stream: more than one file, or a directory as output.
+
+    Raises:
+        UsageError: more than one file without a directory as output, or options of streaming without it.
+    """
+    several = len(data) > 1 or _is_remote(data[0]) or not _is_one_path(data[0])
+    if output is None:
+        if several:
+            raise click.UsageError("results of several files go into a directory; give -o DIRECTORY")
+    elif is_directory(output):
+        return True
+    elif several:
+        raise click.UsageError(
+            f"-o {output}: results of several files go into a directory; give a name without an ending"
+        )
+    require_none(how)
+    return False
+
+
+def is_directory(output: str) -> bool:
+    """Whether `--output` names a directory to stream into."""
+    return _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
+
+
+def require_none(how: How) -> None:
+    """Raises UsageError if an option of streaming was given."""
+    if given := [name for name, value in how._asdict().items() if value]:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
+
+
+def run(
+    command: str,
+    bundle: Path,
+    data: tuple[str, ...],
+    output: str | None,
+    how: How,
+    *,
+    keep: tuple[tuple[str, ...], ...],
+    provider: ProviderName,
+    precision: str,
+    overwrite: bool,
+) -> Result:
+    """Stream `data` into the directory `output`."""
+    assert output is not None
+    if how.resume and overwrite:
+        raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
+    with needs("tables", "streaming"):
+        from aetool.stream import Task, stream
+    task = Task(command, str(bundle.absolute()), provider, precision, flat(keep), limits_in_force())
+    with _Progress() as bar:
+        done = stream(
+            task,
+            data,
+            output.rstrip("/") or "/",
+            engine=_engine(how),
+            resume=how.resume,
+            overwrite=overwrite,
+            skip_bad=how.on_error == "skip",
+            started=bar.start,
+            progress=bar.advance,
+        )
+    rows = done.total("rows")
+    document: dict[str, Any] = {
+        "output": output,
+        "rows": rows,
+        "files": len(done.outcomes) - len(done.failed),
+        "resumed": done.resumed,
+        "failed": [{"input": outcome.source.path, "error": outcome.error} for outcome in done.failed],
+        "seconds": round(done.seconds, 3),
+    }
+    pairs = [("output", output), ("rows", f"{rows:,} of {document['files']:,} files")]
+    if done.resumed:
+        pairs.append(("resumed", f"{done.resumed:,} files were there already"))
+    if command == "score":
+        anomalies = done.total("anomalies")
+        document |= {"threshold": done.threshold, "anomalies": anomalies}
+        share = anomalies / max(rows, 1)
+        pairs.append(("anomalies", f"{anomalies:,} ({share:.2%}), score above {done.threshold:.6g}"))
+        if odd := done.total("not_finite"):
+            say(f"{odd:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
+    for outcome in done.failed[:_SHOWN]:
+        say(f"Skipped: {outcome.error}")
+    if done.failed:
+        say(
+            f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; mend them and go on with --resume"
+        )
+    return Result(document, lambda out: out.print(facts(pairs)), exit_code=1 if done.failed else 0)
+
+
+def _engine(how: How) -> Any:
+    if how.engine != "ray":
+        from aetool.stream import LocalEngine
+
+        if how.address or how.gpus_per_worker:
+            raise click.UsageError("--address and --gpus-per-worker are Ray's; give --engine ray too")
+        return LocalEngine(how.workers)
+    with needs("ray", "--engine ray"):
+        from aetool.stream.ray import RayEngine
+
+    return RayEngine(how.workers, how.address, how.gpus_per_worker or 0.0)
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _is_one_path(path: str) -> bool:
+    """Whether it stands for one file, be it there or not."""
+    return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            BarColumn(),
+            TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s"),
+            TimeRemainingColumn(),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.rows, self.begin = 0, time.monotonic()
+        self.task = self.bar.add_task("", total=None, rows=0, rate=0.0)
+
+    def __enter__(self) -> "_Progress":
+        self.bar.__enter__()
+        return self
+
+    def start(self, rows: int, size: int) -> None:
+        """Rows that are done already, and bytes that are to do."""
+        self.begin = time.monotonic()
+        self.bar.update(self.task, total=size)
+
+    def advance(self, rows: int, size: int) -> None:
+        """Rows and bytes that were done since the last time."""
+        self.rows += rows
+        rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
+        self.bar.update(self.task, advance=size, rows=self.rows, rate=rate)
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.__exit__(None, None, None)

@@ -1,0 +1,68 @@
+"""`aetool init`."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, paths
+from aetool.cli.commands.train import train
+from aetool.cli.config_file import template
+from aetool.cli.options import needs
+from aetool.cli.output import Result, facts, reports
+
+EXAMPLES = {
+    "output": "checkpoint",
+    "label": "broken",
+    "drop": ["id"],
+    "columns": ["age", "income"],
+    "categorical": ["auto"],
+    "impute": "median",
+    "hidden_dims": [64],
+    "embedding_dim": 16,
+    "epochs": 100,
+    "validation_fraction": 0.1,
+}
+"""Of options without a default that suits every table."""
+RULES = {
+    "hidden_dims": "none",
+    "embedding_dim": "half the columns, 128 at least, but 4 times the columns at most; each category is a column",
+    "epochs": "as many as make 600 steps of batch_size rows, 10 at least",
+    "validation_fraction": "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most",
+}
+"""What holds in place of some of them, as `AutoencoderConfig.for_width` and `TrainingConfig` have it."""
+
+
+@click.command()
+@click.argument("file", type=options.PATH, default="aetool.toml")
+@options.overwrite
+@reports
+def init(file: Path, overwrite: bool) -> Result:
+    """Write a file of training options, to be changed.
+
+    FILE is aetool.toml unless another is named. It has each option with its meaning and default, commented out.
+    What you take the # from holds when you give the file to --config of aetool train; options given there win.
+
+    \b
+    Example:
+      aetool init
+    """
+    from aetool.bundle.atomic import publish_file
+
+    paths.require_new_file(file, overwrite)
+    publish_file(file, template(train, defaults(), EXAMPLES, RULES).encode(), overwrite=overwrite)
+    again = f"aetool train TABLE --config {shlex.quote(str(file))}"
+    pairs = [("written", str(file)), ("next", again)]
+    return Result({"config": str(file), "next": again}, lambda out: out.print(facts(pairs)))
+
+
+def defaults() -> dict[str, Any]:
+    """Of training and architecture, where they are the same for every table."""
+    with needs("train", "training"):
+        from aetool.model import AutoencoderConfig, TrainingConfig
+    found = {
+        entry.name: entry.default for config in (AutoencoderConfig, TrainingConfig) for entry in fields(config)
+    }
+    return {name: value for name, value in found.items() if name not in EXAMPLES}

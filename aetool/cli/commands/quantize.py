@@ -1,0 +1,99 @@
+"""`aetool quantize`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from aetool.cli import options, paths
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, facts, fail, progress_shown, reports, say
+from aetool.cli.show.bundle import show_precisions
+from aetool.cli.tables import rows_for
+from aetool.errors import BudgetError
+
+PRECISIONS = ("int8", "int8-dynamic", "fp16", "bf16")
+CALIBRATIONS = ("minmax", "percentile", "entropy")
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.option("--data", type=options.PATH, required=True, help="Real rows: a table, or an NPY or NPZ array.")
+@options.label
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="int8",
+    show_default=True,
+    help="int8-dynamic rounds each row as it comes, without calibration; bf16 halves the files alone.",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(CALIBRATIONS),
+    default="minmax",
+    show_default=True,
+    help="How int8 finds its ranges; the others are tried when it costs too much.",
+)
+@options.budget
+@options.overwrite
+@limit(bundle=True)
+@reports
+def quantize(
+    bundle: Path, data: Path, label: str | None, precision: str, calibration: str, overwrite: bool, **limits: Any
+) -> Result:
+    """Add a precision to a bundle, measured, or nothing.
+
+    It gets a threshold of its own, which flags as many normal rows as that of fp32, and is added only if it keeps
+    within the budget. What costs too much is tried with other calibrations, then with its most sensitive layers in
+    float. With --label, normal rows calibrate, and the AUROC is compared too.
+
+    \b
+    Example:
+      aetool quantize exported/machines --data machines.csv --label broken --min-speedup 1.2
+    """
+    paths.require_bundle(bundle)
+    from aetool.bundle.bundle import Bundle
+    from aetool.checks.fidelity import Budget
+    from aetool.checks.first_run import require_first_run
+
+    budget = Budget(**limits)
+    table = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
+    require_first_run(bundle)
+    with needs("train", "quantizing"):
+        from aetool.quantize import QuantizeOptions
+        from aetool.quantize import quantize as add
+    try:
+        with progress_shown() as progress:
+            made = add(
+                bundle,
+                table.values,
+                table.labels,
+                precision=precision,  # type: ignore[arg-type]
+                options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
+                budget=budget,
+                progress=progress,
+                limits=limits_in_force(),
+            )
+    except BudgetError as error:
+        fail(str(error))
+        refusal = {"bundle": str(bundle), "precision": precision, "added": False}
+        return Result({**refusal, "reason": str(error), "tried": list(error.tried)}, lambda out: None, exit_code=1)
+    for attempt in made.tried:
+        say(f"tried {attempt}")
+    manifest = made.bundle.manifest
+    document = {
+        "bundle": str(bundle),
+        "precision": precision,
+        "added": True,
+        "threshold": made.variant.threshold,
+        "files": {name: manifest.files[name].size for name in made.variant.files.values()},
+        **{key: value for key, value in made.figures.items() if key != "threshold"},
+    }
+
+    def show(out: Console) -> None:
+        show_precisions(out, manifest)
+        out.print()
+        out.print(facts([("next", f"aetool.load({str(bundle)!r}, precision={precision!r})")]))
+
+    return Result(document, show)

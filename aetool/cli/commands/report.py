@@ -1,0 +1,163 @@
+"""`aetool report`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, paths
+from aetool.cli.options import limit, limits_in_force
+from aetool.cli.output import Result, reports
+from aetool.cli.tables import as_float32, as_read, check_rows, was_trained_on
+from aetool.errors import InputError, OutputError
+from aetool.runtime.providers import ProviderName
+
+_ENDINGS = (".html", ".htm")
+
+
+@click.command()
+@click.argument("result", type=options.PATH)
+@click.option("--data", type=options.PATH, help="Of a bundle: rows to show it with.  [default: its golden rows]")
+@click.option("--label", metavar="COLUMN", help="Of a bundle: column of --data that marks anomalies (not 0).")
+@click.option("--bench", type=options.PATH, help="Of a bundle: its benchmark, which aetool bench wrote.")
+@click.option("--umap", is_flag=True, help="Of a bundle: the map by UMAP (umap-learn) instead of PCA.")
+@click.option(
+    "--keep", type=options.CommaList(), multiple=True, help="Of a bundle: columns of --data that name a row."
+)
+@options.provider
+@options.precision
+@options.output("Page to write.  [default: RESULT.html beside it]")
+@options.overwrite
+@limit(bundle=True)
+@reports
+def report(
+    result: Path,
+    data: Path | None,
+    label: str | None,
+    bench: Path | None,
+    umap: bool,
+    keep: tuple[tuple[str, ...], ...],
+    provider: ProviderName,
+    precision: str,
+    output: Path | None,
+    overwrite: bool,
+) -> Result:
+    """A page to pass around: of a bundle, or of a measurement.
+
+    RESULT is a bundle, or what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing.
+
+    Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
+    drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
+    few rows of --data, and of some thousand what the columns of --keep hold. Of a measurement: distributions,
+    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
+    it again.
+
+    \b
+    Example:
+      aetool report exported/machines --data test.csv --label broken --keep serial -o machines.html
+      aetool report bench.json -o bench.html
+      aetool report exported/machines.tuning.json -o tuning.html
+    """
+    if is_bundle := result.is_dir():
+        paths.require_bundle(result)
+    for option, given in (("--label", label), ("--keep", keep)):
+        if given and data is None:
+            raise click.UsageError(f"{option} names a column of --data; give --data too")
+    if not is_bundle and (data, bench, umap, provider, precision) != (None, None, False, "auto", "auto"):
+        raise click.UsageError(
+            "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle, which RESULT "
+            "is not"
+        )
+    output = output or (
+        result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
+    )
+    if is_bundle:
+        return _of_bundle(
+            result, data, label, bench, umap, options.flat(keep), provider, precision, output, overwrite
+        )
+    return _of_measurement(result, output, overwrite)
+
+
+def _require_place(output: Path, result: Path, overwrite: bool) -> None:
+    from aetool.bundle.atomic import require_new
+
+    if output.suffix.lower() not in _ENDINGS:
+        raise OutputError(f"{output}: the page is HTML; choose a name that ends in {' or '.join(_ENDINGS)}")
+    require_new(output, overwrite)
+    if output.exists() and result.exists() and output.samefile(result):
+        raise OutputError(f"{output}: is the result itself, it will not be replaced; choose another name")
+
+
+def _of_bundle(
+    bundle: Path,
+    data: Path | None,
+    label: str | None,
+    bench: Path | None,
+    umap: bool,
+    keep: tuple[str, ...],
+    provider: ProviderName,
+    precision: str,
+    output: Path,
+    overwrite: bool,
+) -> Result:
+    from aetool.bundle.bundle import Bundle
+    from aetool.report import BenchResult, bundle_page, read_result
+    from aetool.report.bundle.data import portray
+
+    manifest = Bundle.open(bundle, limits=limits_in_force()).manifest
+    if data is not None:
+        check_rows(manifest, data, label=label, keep=keep)
+    measured = None if bench is None else read_result(bench)
+    if measured is not None and not isinstance(measured, BenchResult):
+        raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
+    _require_place(output, bundle, overwrite)
+    table = None if data is None else as_read(manifest, data, label=label, keep=keep)
+    rows = None if table is None else as_float32(table)
+    portrait = portray(
+        bundle,
+        None if rows is None else rows.values,
+        None if rows is None else rows.labels,
+        kept=None if rows is None else rows.kept,
+        source="" if data is None else data.name,
+        trained_on=None if table is None else was_trained_on(manifest, table),
+        provider=provider,
+        precision=precision,
+        method="umap" if umap else "pca",
+        limits=limits_in_force(),
+    )
+    sweep, curves = portrait.sweep, portrait.curves
+    document = {
+        "rows": portrait.rows,
+        "golden": portrait.is_golden,
+        "flagged": sweep.flagged[sweep.own],
+        "auroc": None if curves is None else curves.auroc,
+        "drifted": None if portrait.drift is None else portrait.drift["drifted"],
+    }
+    told = "golden rows" if portrait.is_golden else "rows"
+    return _written(output, bundle_page(portrait, measured), overwrite, document, f"{portrait.rows:,} {told}", "")
+
+
+def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
+    from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
+
+    found = read_result(result)
+    _require_place(output, result, overwrite)
+    if isinstance(found, TuningResult):
+        counts: dict[str, Any] = {"candidates": len(found.trials)}
+        return _written(output, tuning_page(found), overwrite, counts, f"{len(found.trials)} candidates", "")
+    unstable = sum(not one.stability.stable for one in found.results)
+    counts = {"measurements": len(found.results), "unstable": unstable}
+    after = f"; {unstable} not stable" if unstable else ""
+    return _written(output, benchmark_page(found), overwrite, counts, f"{len(found.results)} measurements", after)
+
+
+def _written(
+    output: Path, page: str, overwrite: bool, document: dict[str, Any], before: str, after: str
+) -> Result:
+    """Publish the page; `before` and `after` its size stand the words for a person."""
+    from aetool.bundle.atomic import publish_file
+
+    content = page.encode()
+    publish_file(output, content, overwrite=overwrite)
+    told = f"{output}: {before}, {len(content) / 1024:.0f} KiB{after}"
+    return Result({"page": str(output), "bytes": len(content), **document}, lambda out: out.print(told))

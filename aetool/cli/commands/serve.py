@@ -1,0 +1,158 @@
+"""`aetool serve`."""
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetool.cli import options, paths
+from aetool.cli.main import INTERRUPTED
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, reports
+
+
+@click.command()
+@click.argument("bundles", metavar="[NAME=]BUNDLE...", nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one, see the log."
+)
+@options.provider
+@options.precision
+@click.option("--threads", type=int, help="Cores that one batch may use.  [default: all]")
+@click.option("--max-batch", type=int, help="Rows of several requests computed together; 1: none.  [default: 64]")
+@click.option("--max-wait-ms", type=float, help="How long a busy server waits to fill a batch.  [default: 1]")
+@click.option(
+    "--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 16384]"
+)
+@click.option(
+    "--max-queue-seconds", "max_queue_s", type=float, help="Computing that may wait; likewise.  [default: 1]"
+)
+@click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
+@click.option("--max-head-kb", type=float, help="Size of a request's headers, KiB.  [default: 16]")
+@click.option("--max-headers", type=int, help="Headers of a request.  [default: 100]")
+@click.option("--max-body-mb", type=float, help="Size of one request, MiB.  [default: 16]")
+@click.option("--max-held-mb", type=float, help="Size of all requests and answers in memory, MiB.  [default: 256]")
+@click.option("--max-connections", type=int, help="Maximum open connections.  [default: 1024]")
+@click.option(
+    "--max-connections-per-client", type=int, help="Maximum open connections of one address.  [default: 512]"
+)
+@click.option(
+    "--head-timeout", "head_timeout_s", type=float, help="Seconds to send the headers in.  [default: 10]"
+)
+@click.option("--body-timeout", "body_timeout_s", type=float, help="Seconds to send the body in.  [default: 10]")
+@click.option(
+    "--write-timeout", "write_timeout_s", type=float, help="Seconds to read an answer in.  [default: 30]"
+)
+@click.option("--keep-alive", "keep_alive_s", type=float, help="Seconds a connection may be idle.  [default: 30]")
+@click.option("--queue-timeout", "queue_timeout_s", type=float, help="Seconds to wait in line.  [default: 5]")
+@click.option("--grace", "grace_s", type=float, help="Seconds to finish in when stopped.  [default: 30]")
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    help="Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
+)
+@click.option(
+    "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
+)
+@click.option(
+    "--public-key",
+    type=options.PATH,
+    help="Serve only bundles signed by the owner of this key, replaced ones too.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    metavar="HOST",
+    multiple=True,
+    help="Refuse requests for other hosts; *.example.org for all below it.  [default: any]",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    help="Address or network of a proxy whose X-Forwarded-For tells the client.",
+)
+@click.option("--access-log", is_flag=True, help="Log every request.")
+@limit(table=False, bundle=True)
+@reports
+def serve(
+    bundles: tuple[str, ...],
+    host: str,
+    port: int,
+    health_port: int | None,
+    token_file: Path | None,
+    allowed_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    access_log: bool,
+    **given: Any,
+) -> Result:
+    """Answer requests over HTTP, by the Open Inference Protocol v2.
+
+    Any of its clients will do, such as tritonclient[http]. A bundle's directory is the model's name; one published
+    in its place is served as soon as it has proven itself. /openapi.json describes the requests, /metrics is for
+    Prometheus. The log is lines of JSON. SIGTERM stops the server, once it has answered what it took on; SIGHUP
+    opens the bundles again and reads the token again.
+
+    \b
+    Example:
+      aetool serve exported/machines
+      aetool serve pumps=exported/v1 pumps=exported/v2 --host 0.0.0.0 --token-file token
+    """
+    with needs("serve", "serving"):
+        from aetool.serve.auth import VARIABLE, require_token
+        from aetool.serve.limits import Limits
+        from aetool.serve.logs import write_lines
+        from aetool.serve.models import place
+        from aetool.serve.server import Access
+        from aetool.serve.server import serve as serve_bundles
+        from aetool.serve.warmup import Opening
+
+    found = []
+    for text in bundles:
+        name, equals, path = text.partition("=")
+        alone = not equals or Path(text).exists()
+        found.append(place(Path(text)) if alone else place(Path(path), name))
+        paths.require_bundle(found[-1].path)
+    token = None
+    if token_file is None and VARIABLE in os.environ:
+        token = require_token(os.environ[VARIABLE], VARIABLE)
+    opening = Opening(
+        given.pop("provider"),
+        given.pop("precision"),
+        given.pop("threads"),
+        limits_in_force(),
+        given.pop("public_key"),
+    )
+    factors = {
+        "max_wait_ms": ("max_wait_s", 1e-3),
+        "max_head_kb": ("max_head_bytes", 1 << 10),
+        "max_body_mb": ("max_body_bytes", 1 << 20),
+        "max_held_mb": ("max_held_bytes", 1 << 20),
+    }
+    chosen: dict[str, Any] = {}
+    for option, value in given.items():
+        name, factor = factors.get(option, (option, 1))
+        if value is not None:
+            chosen[name] = value * factor if factor < 1 else type(factor)(value * factor)
+    write_lines(sys.stderr)
+    summary = serve_bundles(
+        found,
+        host=host,
+        port=port,
+        health_port=health_port,
+        opening=opening,
+        limits=Limits(**chosen),
+        token=token,
+        token_file=token_file,
+        access=Access(allowed_hosts, trusted_proxies, access_log),
+    )
+    return Result(
+        asdict(summary),
+        lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s"),
+        INTERRUPTED if summary.interrupted else 0,
+    )

@@ -1,0 +1,153 @@
+"""`aetool tune`."""
+
+import sys
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from aetool.cli import options, paths
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, console, facts, reports, table
+
+GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.factories; a test holds them together
+_BETTER = "green"
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["latency", "throughput"]),
+    required=True,
+    help="One row a call, or many rows at once.",
+)
+@click.option("--data", type=options.PATH, help="Rows to measure speed and fidelity on.  [default: golden ones]")
+@options.label
+@click.option("--graph", type=click.Choice(GRAPHS), help="What must be fast.  [default: score]")
+@click.option("--rows", type=int, help="Rows a call.  [default: 1 for latency, 65536 for throughput]")
+@options.budget
+@click.option("--seconds", type=float, help="That the search may take, about.  [default: 60]")
+@click.option("--seed", type=int, help="Of rows and order of turns.  [default: 0]")
+@click.option("--dry-run", is_flag=True, help="Search, but write nothing.")
+@options.overwrite
+@limit(bundle=True)
+@reports
+def tune(
+    bundle: Path, purpose: str, data: Path | None, label: str | None, dry_run: bool, overwrite: bool, **given: Any
+) -> Result:
+    """Find the fastest way to run a bundle on this machine.
+
+    Tries providers, precisions, threads, chunks and spinning against each other, in processes of their own that
+    take turns, and leaves out what exceeds the budget. The choice is written to BUNDLE.tuning.json, which
+    aetool.load uses on this machine; something else than the default is chosen only if it is clearly faster. With
+    --data, int8 is made and tried where the bundle has none, and added to it if it wins.
+
+    \b
+    Example:
+      aetool tune exported/machines --for throughput --data new.csv
+      aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
+    """
+    from aetool.bench.json_records import document_of
+    from aetool.bundle.bundle import Bundle, tuning_file
+    from aetool.checks.first_run import require_first_run
+
+    with needs("train", "tuning"):  # scikit-learn
+        from aetool.checks.fidelity import Budget
+        from aetool.tune.run import Plan
+        from aetool.tune.run import tune as search
+
+    if label is not None and data is None:
+        raise click.UsageError("--label names a column of --data; give both")
+    paths.require_bundle(bundle)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    budget = Budget(**{entry.name: chosen.pop(entry.name) for entry in fields(Budget) if entry.name in chosen})
+    require_first_run(bundle)
+    measured: dict[str, Any] = {}
+    if data is not None:
+        from aetool.cli.tables import rows_for
+
+        found = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
+        measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
+        with needs("train", "making int8"):
+            from aetool.quantize import quantized_copy
+        measured["makers"] = {
+            "int8": partial(
+                quantized_copy,
+                rows=found.values,
+                labels=found.labels,
+                precision="int8",
+                budget=budget,
+                limits=limits_in_force(),
+            )
+        }
+    with _Progress() as bar:
+        result = search(
+            bundle,
+            Plan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
+            **measured,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            limits=limits_in_force(),
+            command=["aetool", *sys.argv[1:]],
+            progress=bar.advance,
+        )
+    file = None if dry_run else Path(tuning_file(bundle.absolute()))
+    return Result(document_of(result), lambda out: _show(out, result, file))
+
+
+def _show(out: Console, result: Any, file: Path | None) -> None:
+    lines: list[list[str | Text]] = []
+    for trial in result.trials:
+        last = trial.races[-1] if trial.races else None
+        chosen = not trial.dropped
+        lines.append(
+            [
+                Text("->" if chosen else "", _BETTER),
+                Text(trial.name, "bold" if chosen else ""),
+                "" if last is None else f"{last.ratio:.2f}",
+                "" if trial.fidelity is None else f"{trial.fidelity.flips:.2%}",
+                result.reason if chosen else Text(trial.dropped, "dim"),
+            ]
+        )
+    out.print(table(["", "tried", "time", "flips", ""], lines, right=["time", "flips"]))
+    choice = result.choice
+    rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
+    pairs = [
+        ("choice", f"{choice.precision} on {choice.provider}, {result.speedup:.2f}x the default's speed"),
+        ("for", f"{result.purpose}: {result.graph}, {rows} a call; {result.data}"),
+        ("written", "nothing, as --dry-run asks" if file is None else str(file)),
+    ]
+    out.print()
+    out.print(facts(pairs))
+
+
+class _Progress:
+    """A bar of the time on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.task = self.bar.add_task("", total=1.0)
+
+    def __enter__(self) -> "_Progress":
+        self.bar.__enter__()
+        return self
+
+    def advance(self, text: str, share: float) -> None:
+        self.bar.update(self.task, description=text, completed=share)
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.__exit__(None, None, None)

@@ -1,0 +1,79 @@
+"""`aetool verify`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from aetool.cli import options, paths
+from aetool.cli.options import limit, limits_in_force, needs
+from aetool.cli.output import Result, fail, reports
+from aetool.cli.show.bundle import record_of, show_parity
+from aetool.cli.tables import rows_for
+from aetool.runtime.providers import ProviderName
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
+@click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
+@click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
+@options.provider
+@limit(bundle=True)
+@reports
+def verify(
+    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: ProviderName
+) -> Result:
+    """Prove that a bundle computes here what was trained.
+
+    Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data,
+    many rows at once must equal one row at a time; with --against, everything must equal PyTorch.
+    With --public-key, the bundle must be signed by the owner of that key (aetool sign), and unchanged since.
+
+    \b
+    Example:
+      aetool verify exported/machines --against checkpoint --data new.csv
+    """
+    from aetool.bundle.bundle import Bundle
+    from aetool.checks.first_run import require_first_run
+    from aetool.checks.verify import verify_bundle, verify_rows
+
+    paths.require_bundle(bundle)
+    if against is not None:
+        paths.require_checkpoint(against)
+    limits = limits_in_force()
+    # Nothing of it runs before its files are those signed.
+    Bundle.open_whole(bundle, public_key=public_key, limits=limits)
+    require_first_run(bundle)
+    records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits)
+    manifest = Bundle.open(bundle, limits=limits).manifest
+    rows: Any = None
+    if data is not None:
+        rows = rows_for(manifest, data).values
+        records += verify_rows(bundle, rows, provider=provider, limits=limits_in_force())
+    if against is not None:
+        with needs("train", "comparing with PyTorch"):
+            from aetool.export import verify_against
+            from aetool.model import load_checkpoint
+        records += verify_against(bundle, load_checkpoint(against), rows, provider=provider)
+    passed = all(record.passed for record in records)
+    document = {
+        "bundle": str(bundle),
+        "passed": passed,
+        "signed": public_key is not None,
+        "files_checked": len(manifest.files),
+        "parity": [record_of(record) for record in records],
+    }
+
+    def show(out: Console) -> None:
+        show_parity(out, records)
+        verdict = Text("passed", "bold green") if passed else Text("FAILED", "bold red")
+        counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
+        out.print("\n", verdict, counts, sep="")
+
+    if not passed:
+        worse = sum(not record.passed for record in records)
+        fail(f"{bundle}: {worse} of {len(records)} outputs differ; do not use it here, export it again")
+    return Result(document, show, exit_code=0 if passed else 1)

@@ -1,0 +1,101 @@
+"""The root command: order of the help, and the one place where errors become messages and exit codes."""
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import aetool
+from aetool.cli.next_steps import next_steps
+from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say, visible
+from aetool.errors import AetoolError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+DRIFTED = 3
+"""Done, and what was looked for was found: for a job that looks regularly."""
+
+
+class AetoolGroup(click.Group):
+    """Commands in the order in which they are used; a known failure is one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A command's name may be two words, the first of which is a command too."""
+        words = " ".join(args[:2])
+        return super().resolve_command(ctx, [words, *args[2:]] if words in self.commands else args)
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        arguments = list(sys.argv[1:] if args is None else args)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a result
+            sys.stdout.reconfigure(errors="replace")
+        extra["standalone_mode"] = False
+        try:
+            # A pipe whose reader has seen enough ends the command quietly, with exit code 1: click sees to that.
+            code = super().main(arguments, prog_name, **extra)
+        except click.UsageError as error:
+            text = io.StringIO()
+            error.show(text)
+            click.echo(visible(text.getvalue()), err=True, nl=False)
+            code = _report(error, error.format_message(), USAGE, arguments)
+        except (click.Abort, KeyboardInterrupt) as error:
+            say("Interrupted.")
+            code = _report(error, "interrupted", INTERRUPTED, arguments)
+        except (AetoolError, OSError, MemoryError) as error:
+            message = _message(error)
+            fail(message)
+            if "--verbose" in arguments:
+                for note in getattr(error, "__notes__", ()):
+                    say(note)
+            code = _report(error, message, FAILED, arguments)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+_MORE_MEMORY = "not enough memory; give fewer rows at a time, or close other programs"
+
+
+def _message(error: AetoolError | OSError | MemoryError) -> str:
+    """What happened and what to do; errors that are not aetool's own come from the machine."""
+    if isinstance(error, AetoolError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        reason = str(error).strip()
+        return f"not enough memory: {reason}" if reason else _MORE_MEMORY
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}; check the path, its rights and the free space on the disk"
+
+
+def _report(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:
+    """Programs that asked for JSON get a document too; the exit code."""
+    if JSON_OPTION in arguments:
+        print_json({"error": message, "type": type(error).__name__})
+    return code
+
+
+@click.group(
+    cls=AetoolGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: aetool demo. Every command explains itself: aetool train --help",
+)
+@click.version_option(aetool.__version__, prog_name="aetool")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Take an autoencoder from PyTorch to the places where it runs.
+
+    \b
+    aetool train table.csv -o checkpoint          train on the rows of a table
+    aetool export checkpoint -o exported/model    to ONNX, proven equal to PyTorch
+    aetool score exported/model new.csv           run it, without PyTorch
+    """
+    if context.invoked_subcommand is None:
+        steps = [*next_steps(Path()), ("aetool --help", "all commands")]
+        console().print("What to do next:", facts(steps), sep="\n")

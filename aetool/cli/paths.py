@@ -1,0 +1,103 @@
+"""What stands at a path: the wrong thing is told apart before any work is done."""
+
+from pathlib import Path
+
+from aetool.bundle.atomic import require_new
+from aetool.bundle.manifest import MANIFEST
+from aetool.errors import BundleError, CheckpointError, OutputError
+from aetool.suggest import file_hint
+
+_CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
+BUNDLE, CHECKPOINT = "a bundle", "a checkpoint"
+
+
+def what(path: Path) -> str:
+    """What stands at `path`, in words; BUNDLE and CHECKPOINT are two of them."""
+    if not path.is_dir():
+        return "a file" if path.exists() else "nothing"
+    if (path / MANIFEST).exists():
+        return BUNDLE
+    if (path / _CHECKPOINT).exists():
+        return CHECKPOINT
+    return "another directory" if any(path.iterdir()) else "an empty directory"
+
+
+def require_bundle(path: Path) -> None:
+    """Raises BundleError, with what to give instead, if no bundle stands at `path`."""
+    if (found := what(path)) == BUNDLE:
+        return
+    if found == CHECKPOINT:
+        remedy = f"make a bundle of it first: aetool export {path}"
+    elif what(path.parent) == BUNDLE:
+        remedy = f"give its directory, {path.parent}"
+    else:
+        remedy = "give the directory that aetool export wrote"
+    raise BundleError(
+        f"{path}: a bundle is expected (a directory with {MANIFEST}), found {_found(path, found)}; {remedy}"
+    )
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raises CheckpointError, with what to give instead, if no checkpoint stands at `path`."""
+    if (found := what(path)) == CHECKPOINT:
+        return
+    if found == BUNDLE:
+        remedy = "it is exported already; to export anew give the checkpoint that it was made from"
+    elif what(path.parent) == CHECKPOINT:
+        remedy = f"give its directory, {path.parent}"
+    else:
+        remedy = "give the directory that aetool train wrote"
+    raise CheckpointError(
+        f"{path}: a checkpoint is expected (a directory with {_CHECKPOINT}), found {_found(path, found)}; {remedy}"
+    )
+
+
+def _found(path: Path, found: str) -> str:
+    return f"{found}{file_hint(path)}" if found == "nothing" else found
+
+
+def require_free(path: Path, overwrite: bool, kind: str) -> None:
+    """Refuse a place for an output directory before any work; only one of the same kind is ever replaced.
+
+    Raises:
+        OutputError: something stands there already, or it cannot be written.
+    """
+    require_new(path, overwrite)
+    if (found := what(path)) not in ("nothing", "an empty directory", kind):
+        raise OutputError(f"{path}: {found} stands there, --overwrite replaces {kind} only; choose another name")
+
+
+def require_new_file(path: Path, overwrite: bool) -> None:
+    """Refuse a place for a file before any work.
+
+    Raises:
+        OutputError: something stands there already, or it cannot be written.
+    """
+    require_new(path, overwrite)
+    if path.is_dir():
+        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+
+
+def require_free_file(path: Path, overwrite: bool) -> None:
+    """Refuse a place for a table before any work.
+
+    Raises:
+        OutputError: something stands there already, it cannot be written, or its ending tells no format.
+    """
+    from aetool.tables.formats import ending_of  # pyarrow comes with it
+
+    require_new_file(path, overwrite)
+    ending_of(path, OutputError)
+
+
+def require_array_file(path: Path | None) -> None:
+    """Refuse a place for an array of more axes than a table has, before any work.
+
+    Raises:
+        OutputError: none is given, or its format holds tables only.
+    """
+    from aetool.tables import require_array_ending
+
+    if path is None:
+        raise OutputError("the result is an array of more axes than a table has; give -o FILE.npy or FILE.npz")
+    require_array_ending(path)

@@ -1,0 +1,125 @@
+"""What was proven about a bundle, and its precisions side by side."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import Manifest, Variant
+from aetool.checks.parity import OutputParity
+from aetool.cli.output import Result, facts, file_sizes, say, table
+
+
+def published(exported: Any, output: Path, verbose: bool) -> Result:
+    """A bundle that was just published, an `aetool.export.Exported`; `verbose`: with all that was compared."""
+    manifest, figures = exported.bundle.manifest, exported.bundle.manifest.variants["fp32"].figures
+    golden = len(read_golden(exported.bundle)["features"])
+    document: dict[str, Any] = {
+        "bundle": str(output),
+        "input_shape": manifest.input_shape,
+        "embedding_shape": manifest.embedding_shape,
+        "threshold": manifest.threshold,
+        "files": {file: record.size for file, record in manifest.files.items()},
+        "parity": [record_of(record) for record in exported.parity],
+        "notes": list(exported.notes),
+    }
+    for note in exported.notes:
+        say(f"{note[:1].upper()}{note[1:]}")
+    rows = figures.get("rows", "real")
+
+    def show(out: Console) -> None:
+        if verbose:
+            show_parity(out, exported.parity)
+            out.print(f"The {golden:,} golden rows of the bundle, over and over, in batches of up to 1,000.\n")
+        out.print(
+            facts(
+                [
+                    ("bundle", str(output)),
+                    ("files", file_sizes(document["files"])),
+                    ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+                    (
+                        "proven",
+                        f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
+                        f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
+                        f"{figures['flipped_decisions']} decisions flipped",
+                    ),
+                    ("next", f"aetool score {shlex.quote(str(output))} DATA"),
+                ]
+            )
+        )
+
+    return Result(document, show)
+
+
+def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
+    """One line per graph and output, below the rows they were compared on; then why those failed that did."""
+    columns = ["graph", "output", "shape", "absolute", "relative", "scaled", "", ""]
+    lines: list[Sequence[str | Text]] = []
+    for rows, group in groupby(records, key=lambda record: record.rows):
+        if lines:
+            lines.append([""] * len(columns))
+        lines.append([Text(rows, "italic"), *[""] * (len(columns) - 1)])
+        lines += [_parity_line(record) for record in group]
+    out.print(table(columns, lines, right=("absolute", "relative", "scaled")))
+    for record in records:
+        if not record.passed:
+            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+
+
+def _parity_line(record: OutputParity) -> list[str | Text]:
+    numbers = [f"{number:.1e}" for number in (record.max_absolute, record.max_relative, record.max_scaled)]
+    agreement = "" if record.rank_correlation is None else f"rank {record.rank_correlation:.6f}"
+    if record.flipped is not None:
+        numbers, agreement = ["", "", ""], f"{record.flipped} flipped"
+    verdict = Text("ok", "green") if record.passed else Text("bad", "bold red")
+    return [record.graph, record.output, "x".join(map(str, record.shape)), *numbers, agreement, verdict]
+
+
+def record_of(record: OutputParity) -> dict[str, Any]:
+    """For JSON."""
+    return {**asdict(record), "passed": record.passed}
+
+
+# The precisions of a bundle, side by side.
+
+_NUMBERS = ("threshold", "KiB", "size", "one row", "bulk", "AUROC drop", "flips", "false positives")
+
+
+def show_precisions(out: Console, manifest: Manifest) -> None:
+    """One line each: threshold, size and speed to fp32's, what it costs."""
+    lines = [_line(name, variant, manifest) for name, variant in manifest.variants.items()]
+    out.print(table(["precision", *_NUMBERS], lines, right=_NUMBERS))
+
+
+def _line(name: str, variant: Variant, manifest: Manifest) -> list[str]:
+    size = sum(manifest.files[file].size for file in set(variant.files.values())) / 1024
+    fidelity, speed = (_mapping(variant.figures.get(key)) for key in ("fidelity", "speed"))
+    rates = fidelity.get("false_positive_rate")
+    false_positives = f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else ""
+    ratio = _mapping(variant.figures.get("bytes_ratio")).get("all")
+    return [
+        name,
+        f"{variant.threshold:.6g}",
+        f"{size:.1f}",
+        _number(ratio, "{:.2f}x"),
+        _number(speed.get("one_row"), "{:.2f}x"),
+        _number(speed.get("bulk"), "{:.2f}x"),
+        _number(fidelity.get("auroc_drop"), "{:.4f}"),
+        _number(fidelity.get("flips"), "{:.2%}"),
+        false_positives,
+    ]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A manifest may come from elsewhere: what is no record says nothing."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else ""

@@ -1,0 +1,249 @@
+"""Tables of the command line: rows in, computed columns out, and columns that explain a score."""
+
+import dataclasses
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+
+from aetool.bundle.manifest import Manifest
+from aetool.cli.options import limits_in_force
+from aetool.cli.output import Result, facts, say, visible
+from aetool.errors import InputError
+
+_SHOWN = 5  # values in a message
+
+
+def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """The table or array of rows that a bundle takes; float32. Categories unknown to the model are told."""
+    return as_float32(as_read(manifest, data, label=label, keep=keep))
+
+
+def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """The same with the numbers as the file has them; float64."""
+    from aetool.tables import read_array, read_table
+
+    if len(manifest.input_shape) > 1:
+        return read_array(data, label=label, keep=keep, limits=limits_in_force())
+    # By name, or all columns in their order where the model has no names.
+    names, categories = manifest.feature_names or None, manifest.categories
+    found = read_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+    for name, texts in found.unseen.items():
+        _tell_unseen(name, texts)
+    return found
+
+
+def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
+    """Whether the model was trained on this very table, of `as_read`; None where its bundle does not tell."""
+    from aetool.tables import fingerprint
+
+    known = {manifest.provenance.get(name) for name in ("data_fingerprint", "normal_rows_fingerprint")} - {None}
+    return fingerprint(table) in known if known else None
+
+
+def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> None:
+    """Refuse, by its name and header alone, a file that `rows_for` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not the model's, the label or those to keep.
+    """
+    from aetool.tables.arrays import check_array
+    from aetool.tables.reading import check_table
+
+    if len(manifest.input_shape) == 1:
+        names, categories = manifest.feature_names or None, manifest.categories
+        check_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+    else:
+        check_array(data)
+
+
+def _tell_unseen(name: str, texts: Any) -> None:
+    import numpy as np
+
+    values, counts = np.unique(texts[texts != ""], return_counts=True)
+    shown = [repr(value[:40]) for value in values[np.argsort(-counts, kind="stable")][:_SHOWN].tolist()]
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    say(
+        f"{counts.sum():,} of {len(texts):,} rows: {name} has values that the model does not know "
+        f"({', '.join(shown)}{more})"
+    )
+
+
+def as_float32(table: Any) -> Any:
+    """A table whose values are what the graphs take; what float32 cannot hold is infinite."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return dataclasses.replace(table, values=np.ascontiguousarray(table.values, dtype=np.float32))
+
+
+class NormalRows(NamedTuple):
+    """Rows to make a bundle from."""
+
+    rows: Any  # (rows, ...), float32
+    names: tuple[str, ...]  # of columns; none where the rows are no table
+
+
+def check_normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> None:
+    """Refuse, by its name and header alone, a file that `normal_rows` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not those asked for.
+    """
+    from aetool.cli.options import flat
+    from aetool.tables.reading import check_table
+
+    chosen, left_out = flat(columns) or None, flat(drop)
+    check_table(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
+
+
+def normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> NormalRows:
+    """The normal rows of a table or an array: labelled anomalies are left out.
+
+    Raises:
+        InputError: none are left, or some hold missing or infinite values.
+    """
+    import numpy as np
+
+    from aetool.cli.options import flat
+    from aetool.tables import read_rows
+
+    table = as_float32(
+        read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop), limits=limits_in_force())
+    )
+    rows = table.values if table.labels is None else table.values[~table.labels]
+    if len(rows) == 0:
+        raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not whole.all():
+        raise InputError(
+            f"{data}: {np.count_nonzero(~whole):,} of {len(rows):,} rows hold missing or infinite values, which "
+            "the model cannot take; fill them in, or leave these rows out"
+        )
+    return NormalRows(rows, table.names)
+
+
+# Columns that a command computed: written to a file, or what a person and a program see instead.
+
+
+def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """The columns of --keep before those that were found.
+
+    Raises:
+        InputError: two have one name.
+    """
+    if clash := [name for name in kept if name in found]:
+        raise InputError(
+            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
+        )
+    return {**kept, **found}
+
+
+_SAFE = "aetool.safe_csv"
+safe_csv = click.option(
+    "--safe-csv",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.__setitem__(_SAFE, value),
+    help="Put a ' before text that a spreadsheet would run as a formula.",
+)
+"""An option of commands whose result is `given`."""
+
+
+def given(
+    columns: Mapping[str, Any],
+    document: dict[str, Any],
+    output: Path | None,
+    write: Callable[..., None],
+    *,
+    overwrite: bool,
+    more: Sequence[tuple[str, str]] = (),
+) -> Result:
+    """The result of a command whose `columns` go to `output`, or to stdout as CSV.
+
+    Args:
+        document: of --json; "rows" are those that were read.
+        more: facts for a person, after the file and its rows.
+    """
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
+        from aetool.tables import without_formulas
+
+        columns = without_formulas(columns)
+    document["columns"] = list(columns)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write(output, columns, overwrite=overwrite)
+        document["output"] = str(output)
+    else:
+        document["data"] = columns
+
+    def show(out: Console) -> None:
+        if output is None:
+            _to_stdout(columns)
+            return
+        written = len(next(iter(columns.values()), ()))
+        of = "" if written == document["rows"] else f" of {document['rows']:,}"
+        out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
+
+    return Result(document, show)
+
+
+def _to_stdout(columns: Mapping[str, Any]) -> None:
+    from aetool.tables import write_csv
+
+    if not sys.stdout.isatty():
+        write_csv(sys.stdout.buffer, columns)
+        return
+    text = io.BytesIO()
+    write_csv(text, columns)
+    sys.stdout.write(visible(text.getvalue().decode()))
+
+
+# Columns that tell why a row scores as it does.
+
+
+def why_columns(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
+    """why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: of the features that contribute most.
+
+    Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
+    expected and found are texts.
+    """
+    import numpy as np
+
+    from aetool.runtime.explain import feature_labels, shares
+
+    explained, names = model.explain(rows), np.array(feature_labels(model))
+    if count > len(names):
+        say(f"--explain {count}: the model has {len(names):,} features, all of them are named")
+    largest, share = explained.largest(count), shares(explained)
+    expected, found = (part.reshape(share.shape) for part in (explained.expected, explained.found))
+    if model.categories:
+        expected, found = _texts(model, expected, {}), _texts(model, found, unseen)
+    columns: dict[str, Any] = {}
+    place = np.arange(len(rows))
+    for rank, feature in enumerate(largest.T, 1):
+        columns[f"why_{rank}"] = names[feature]
+        columns[f"why_{rank}_share"] = share[place, feature]
+        columns[f"why_{rank}_expected"] = expected[place, feature]
+        columns[f"why_{rank}_found"] = found[place, feature]
+    return columns
+
+
+def _texts(model: Any, rows: Any, unseen: Mapping[str, Any]) -> Any:
+    """(rows, n_features) as text: categories by name, numbers as short as float32 has them, "" for none."""
+    import numpy as np
+
+    texts = []
+    for name, column in model.to_columns(rows).items():
+        known = True if name in model.categories else ~np.isnan(column)
+        text = np.where(known, column.astype(str), "")
+        texts.append(np.where(unseen[name] == "", text, unseen[name]) if name in unseen else text)
+    return np.stack(texts, axis=1)

@@ -1,0 +1,458 @@
+"""From an export input to a published bundle: slices, proof, golden vectors, manifest, model card."""
+
+import io
+import json
+import os
+import platform
+import reprlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript
+import torch
+from numpy.typing import NDArray
+from onnx import shape_inference
+
+import aetool
+from aetool.bundle import escape
+from aetool.bundle.atomic import require_new
+from aetool.bundle.baseline import BASELINE
+from aetool.bundle.bundle import GOLDEN, Bundle
+from aetool.bundle.escape import markdown_code as _cell
+from aetool.bundle.files import DEFAULT_LIMITS
+from aetool.bundle.golden import PARTIAL
+from aetool.bundle.manifest import DOUBLE, Manifest, Tolerances, Variant
+from aetool.bundle.write import publish, record_files
+from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
+from aetool.errors import AetoolError, ExportError, InputError, VerificationError
+from aetool.export.dynamic_batch import BATCH
+from aetool.export.export_input import GOLDEN as GOLDEN_PROBE
+from aetool.export.export_input import Candidate, Reference, Rows
+from aetool.export.graphs import slice_graphs
+from aetool.export.opset import standard_opset
+from aetool.export.verify import require_parity, verify_graphs
+from aetool.onnx_check.check import refusal
+from aetool.runtime.cpu import TYPES
+from aetool.runtime.session import load
+
+# The bundle's README: a model card (Hugging Face metadata header).
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown with a YAML header, made of the manifest's facts alone."""
+    figures = manifest.variants["fp32"].figures
+    shown = ", ".join(map(_cell, manifest.feature_names[:20]))
+    more = len(manifest.features) - 20
+    columns = shown + (f" and {more} more" if more > 0 else "")
+    listed = ""
+    for name, texts in manifest.categories.items():
+        rest = f" and {len(texts) - 20} more" if len(texts) > 20 else ""
+        listed += f"\n| {_cell(name)} | index of {', '.join(map(_cell, texts[:20]))}{rest}; else none of them |"
+    share = manifest.threshold.get("flagged_share")
+    chosen = str(manifest.threshold["method"])
+    if share is not None:
+        chosen += f", flags {share:.2%} of {manifest.threshold['rows']:,} rows"
+    proven = (
+        f"largest range-scaled difference to {figures['reference']} {figures['max_scaled_difference']:.1e}, "
+        f"{figures['flipped_decisions']} decisions flipped"
+    )
+    if figures.get("form") in DOUBLE:
+        proven += "; the graphs compute in float64 inside, since float32 would round too much"
+    # A float32 number in as few digits as tell it from its neighbours: with fewer, a row between would be judged
+    # otherwise by whoever types it.
+    threshold = f"{np.float32(manifest.threshold['value'])!s}"
+    tabular = "pipeline_tag: tabular-classification\n" if len(manifest.input_shape) == 1 else ""
+    tools = ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())
+    return f"""---
+library_name: aetool
+{tabular}tags: [autoencoder, anomaly-detection, onnx]
+model_name: {escape.yaml(manifest.name)}
+---
+
+# {escape.markdown(manifest.name)}
+
+An autoencoder in ONNX: rows of shape {_shape(manifest.input_shape)}, embeddings of shape
+{_shape(manifest.embedding_shape)}. {_units(manifest)}
+
+```python
+import aetool
+
+model = aetool.load({escape.python(manifest.name)})
+model.score(rows)   # (rows, {_shape(manifest.input_shape)}) -> (rows,), higher is more abnormal
+model.detect(rows)  # score above {threshold}, or not a number
+```
+
+| | |
+| --- | --- |
+| features | {columns or "no table"} |{listed}
+| score | {manifest.score["definition"]} |
+| threshold | {threshold}: {chosen} |
+| made from | {_origin(manifest.provenance)} |
+| proven | {proven} |
+| opset | {manifest.opset} (IR {manifest.ir_version}) |
+| made with | {tools} |
+{_precisions(manifest)}
+`aetool verify` runs golden.npz on the machine at hand: rows, with what the reference gave for them
+({figures["reference"]}).
+"""
+
+
+def _units(manifest: Manifest) -> str:
+    """What the numbers of rows and reconstructions are in."""
+    if manifest.score.get("scaled", "training" in manifest.provenance):
+        return "Rows and reconstructions are in raw units; scaling is inside the graphs."
+    return (
+        "Rows are what the model itself takes, reconstructions are in the same units: nothing is scaled, and "
+        "large columns weigh more in the score."
+    )
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    if "training" not in provenance:
+        return ", ".join(f"{key} {_cell(str(value))}" for key, value in provenance.items())
+    return (
+        f"{provenance.get('rows_trained', '?')} rows of {_cell(str(provenance.get('data') or 'a table'))}, "
+        f"seed {provenance['training']['seed']}, {provenance['epochs']} epochs"
+    )
+
+
+def _precisions(manifest: Manifest) -> str:
+    """A table of the variants, where there are others than fp32; what is not known of one stays empty."""
+    if len(manifest.variants) == 1:
+        return ""
+    lines = ["", "| precision | threshold | size to fp32's | flips | AUROC drop | rows a second to fp32's |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for precision, variant in manifest.variants.items():
+        found = [
+            _figure(variant.figures, "bytes_ratio", "all", ".2f"),
+            _figure(variant.figures, "fidelity", "flips", ".2%"),
+            _figure(variant.figures, "fidelity", "auroc_drop", ".4f"),
+            _figure(variant.figures, "speed", "bulk", ".2f"),
+        ]
+        lines.append(f"| {_cell(precision)} | {variant.threshold:.6g} | {' | '.join(found)} |")
+    return "\n".join([*lines, "", "`aetool.load(..., precision=...)` takes one of them.", ""])
+
+
+def _figure(figures: Mapping[str, Any], group: str, name: str, form: str) -> str:
+    value = found.get(name) if isinstance(found := figures.get(group), Mapping) else None
+    return format(value, form) if isinstance(value, int | float) else ""
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return ", ".join(map(str, shape)) if shape else "none"
+
+
+# Which values between a graph's nodes the runtime may bind to memory: see `aetool.onnx_check.edit`.
+
+_FATAL_ALONE = 4
+"""Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
+
+
+def inner_values(model: bytes) -> tuple[str, ...]:
+    """Names of the values that are still there when onnxruntime has fused what it can, each with the batch first.
+
+    Of graphs of tables alone: with images, onnxruntime reorders memory between nodes, which outputs would undo.
+    """
+    graph = shape_inference.infer_shapes(onnx.load_from_string(model)).graph
+    if len(graph.input[0].type.tensor_type.shape.dim) != 2:
+        return ()
+    usable = {value.name for value in graph.value_info if _has_rows(value)}
+    left = {name for node in _optimised(model).graph.node for name in node.output}
+    # In the order of the graph, so that two exports give the same bytes.
+    return tuple(name for node in graph.node for name in node.output if name in usable & left)
+
+
+def _has_rows(value: onnx.ValueInfoProto) -> bool:
+    tensor = value.type.tensor_type
+    batch, *row = tensor.shape.dim or [onnx.TensorShapeProto.Dimension()]
+    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    return batch.dim_param == BATCH and all(side.dim_value > 0 for side in row) and f"tensor({kind})" in TYPES
+
+
+def _optimised(model: bytes) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL_ALONE
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        return onnx.load(path)
+
+
+COARSE, LOST = 1e-3, 0.1
+"""How far float32 may move scores, a share of their range: beyond, float64 is tried; beyond, none is right."""
+GOLDEN_BYTES = 4 << 20
+FEWEST_ROWS = 16
+"""Golden rows that are worth leaving out large outputs for."""
+
+
+def _untold(step: str) -> None:
+    """Progress for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    name: str | None = None
+    """Name of the bundle; the directory's by default."""
+    contamination: float | None = None
+    """Share of held-out normal rows to flag; 0.01 by default."""
+    threshold: float | None = None
+    """A fixed threshold instead."""
+    opset: int | None = None
+    """ONNX operator set of the graphs; 18 by default, or what `onnxruntime_min` can load."""
+    onnxruntime_min: str | None = None
+    """Oldest onnxruntime release that must load the bundle, such as "1.17"."""
+    overwrite: bool = False
+    """Replace a bundle that is there already."""
+    progress: Callable[[str], None] = _untold
+    """Told what begins, a few words each."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exported:
+    bundle: Bundle
+    parity: list[OutputParity]
+    """What was proven before publishing."""
+    notes: tuple[str, ...] = ()
+    """What whoever exports should know, a sentence each."""
+
+    def __repr__(self) -> str:
+        return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
+
+
+def prepare(path: str | Path, options: ExportOptions) -> Path:
+    """Refuse early what would fail after the work.
+
+    Raises:
+        InputError: the name cannot be one.
+        OutputError: `path` exists, or cannot be written.
+    """
+    path = Path(path)
+    name = options.name or path.name
+    if not name.isprintable():
+        raise InputError(f"name: expected one line of printable characters, found {name!r}; pass another --name")
+    _now()
+    require_new(path, options.overwrite)
+    return path
+
+
+def publish_candidate(
+    candidate: Candidate,
+    path: Path,
+    options: ExportOptions,
+    *,
+    otherwise: Callable[[], Candidate | None] = lambda: None,
+    optional: Sequence[str] = (),
+) -> Exported:
+    """Prove that the graphs cut from `candidate` compute its reference, and publish them.
+
+    Args:
+        otherwise: gives another form of the same computation, slower but more exact, to prove where the first
+            one fails or float32 moves the scores by more than COARSE; None where there is none.
+        optional: graphs that are left out where they fail.
+
+    Raises:
+        VerificationError: they do not; nothing is published.
+        ExportError: a graph that `aetool.load` would not let in.
+        OutputError: `path` exists, or cannot be written.
+    """
+    name = options.name or path.name
+    graphs, parity = _prove(candidate, name, options.progress)
+    lost, notes = lost_to_rounding(parity), candidate.notes
+    passed = all(record.passed for record in parity)
+    if (not passed or lost > COARSE) and (exact := _exact(otherwise, name, options.progress)) is not None:
+        candidate, graphs, parity = exact
+        notes += (
+            f"the graphs compute in float64: in float32 rounding moves scores by {lost:.1e} of their range; they "
+            "are larger and slower",
+        )
+        lost = 0.0
+    if lost > LOST:
+        raise VerificationError(
+            f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of "
+            "their range. The reconstruction is nearly the row itself; subtract what is large and constant from "
+            "the rows, or scale them, before training"
+        )
+    left_out = {record.graph: record.reason for record in parity if not record.passed and record.graph in optional}
+    graphs = {graph: content for graph, content in graphs.items() if graph not in left_out}
+    parity = [record for record in parity if record.graph not in left_out]
+    notes += tuple(f"without the {graph}: it does not agree ({reason})" for graph, reason in left_out.items())
+    require_parity(parity, name, candidate.reference)
+    if lost > COARSE:
+        notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
+    threshold = candidate.threshold
+    golden = candidate.expected(candidate.rows)
+    for graph, content in graphs.items():
+        row = golden["embedding"].shape[1:] if graph == "decoder" else candidate.rows.shape[1:]
+        if (reason := refusal(content, row, DEFAULT_LIMITS)) is not None:
+            raise ExportError(
+                f"{name}: aetool.load would refuse the {graph}: {reason}; use another operator or smaller "
+                "layers; sizes that are computed become fixed with torch.onnx.export(..., dynamo=True)"
+            )
+    files = {f"{graph}.onnx": content for graph, content in graphs.items()}
+    files[GOLDEN] = pack_golden(candidate.rows, golden)
+    if candidate.baseline is not None:
+        files[BASELINE] = candidate.baseline.to_json().encode()
+    manifest = Manifest(
+        name=name,
+        id=candidate.identity,
+        created=_now(),
+        tools=_tools(),
+        input_shape=candidate.rows.shape[1:],
+        embedding_shape=golden["embedding"].shape[1:] if "embedding" in golden else None,
+        features=candidate.features,
+        opset=standard_opset(candidate.graph),
+        ir_version=candidate.graph.ir_version,
+        score=candidate.score,
+        threshold={"value": threshold.value, **threshold.rule},
+        variants={
+            "fp32": Variant(
+                files={graph: f"{graph}.onnx" for graph in graphs},
+                threshold=threshold.value,
+                tolerances=_tolerances(parity),
+                inner_values={name: values for name, graph in graphs.items() if (values := inner_values(graph))},
+                figures={
+                    **candidate.figures,
+                    **({"left_out": left_out} if left_out else {}),
+                    "reference": candidate.reference,
+                    "max_scaled_difference": largest_difference(parity),
+                    "flipped_decisions": sum(record.flipped or 0 for record in parity),
+                    "bytes": {graph: len(content) for graph, content in graphs.items()},
+                },
+            )
+        },
+        provenance=candidate.provenance,
+        files={},
+    )
+    files["README.md"] = model_card(manifest).encode()
+    manifest = manifest._replace(files=record_files(files))
+    published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)
+    return Exported(published, parity, notes)
+
+
+def _prove(
+    candidate: Candidate, name: str, progress: Callable[[str], None]
+) -> tuple[dict[str, bytes], list[OutputParity]]:
+    """The graphs cut from a candidate, and how far they lie from its reference."""
+    metadata = {
+        "name": name,
+        "bundle": candidate.identity,
+        "precision": "fp32",
+        "threshold": repr(candidate.threshold.value),
+        "feature_names": json.dumps([feature.name for feature in candidate.features], ensure_ascii=False),
+        "score": str(candidate.score["definition"]),
+    }
+    if candidate.categories:
+        metadata["categories"] = json.dumps(candidate.categories, ensure_ascii=False)
+    graphs = slice_graphs(candidate.graph, metadata, aetool.__version__)
+    return graphs, verify_graphs(graphs, candidate, progress)
+
+
+def _exact(
+    otherwise: Callable[[], Candidate | None], name: str, progress: Callable[[str], None]
+) -> tuple[Candidate, dict[str, bytes], list[OutputParity]] | None:
+    """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
+    try:
+        exact = otherwise()
+        if exact is None:
+            return None
+        graphs, parity = _prove(exact, name, progress)
+    except ExportError:  # torch or onnxruntime has no such operator in float64
+        return None
+    return (exact, graphs, parity) if all(record.passed for record in parity) else None
+
+
+def pack_golden(rows: Rows, outputs: Reference) -> bytes:
+    """Return golden.npz for `rows` and what the reference gives for them, GOLDEN_BYTES at most.
+
+    Rows are spread over those given, as many as fit. Where not even FEWEST_ROWS do, the outputs that are as large
+    as their row (golden.PARTIAL) are kept for the first row alone; and where the rows themselves are too large,
+    fewer of them, at least one.
+    """
+    content = _archive({"features": rows, **outputs})
+    if len(content) <= GOLDEN_BYTES:
+        return content
+    each = len(content) / len(rows)
+    partial = GOLDEN_BYTES / each < FEWEST_ROWS
+    if partial:
+        each = len(_archive({"features": rows})) / len(rows)
+    count = max(1, min(len(rows), int(GOLDEN_BYTES / each)))
+    while True:
+        kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+        large = kept[:1] if partial else kept
+        chosen = {key: value[large if key in PARTIAL else kept] for key, value in outputs.items()}
+        if partial:
+            chosen |= {key: chosen[key].astype(np.float32) for key in PARTIAL if key in chosen}
+        content = _archive({"features": rows[kept], **chosen})
+        if len(content) <= GOLDEN_BYTES or count == 1:
+            return content
+        count = max(1, min(count - 1, int(count * GOLDEN_BYTES / len(content))))
+
+
+def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
+    """Return how far float32 alone moves the scores of normal real rows, as a share of their range."""
+    found = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
+    return found.get("normal golden", found.get("golden", 0.0))
+
+
+def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
+    """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
+    wider: dict[str, Any] = {}
+    for record in parity:
+        alone = ROUNDING * (record.float32 or 0.0)
+        if record.rows == GOLDEN_PROBE and record.output in SCALED and np.isfinite(alone):
+            usual = wider.get(record.output, getattr(EXACT, record.output))
+            if (needed := max(record.tolerance, alone)) > usual:
+                wider[record.output] = needed
+    return EXACT._replace(**wider) if wider else None
+
+
+def _require_loadable(folder: Path) -> None:
+    """Open what was written as an app would, and run it: nothing is published that `load` refuses.
+
+    Raises:
+        ExportError: with what `load` says.
+    """
+    try:
+        with load(folder, provider="cpu") as model:
+            row = np.zeros((1, *model.manifest.input_shape), np.float32)
+            for graph in model.graphs:
+                shape = model.manifest.embedding_shape if graph == "decoder" else None
+                model.run(graph, row if shape is None else np.zeros((1, *shape), np.float32))
+    except AetoolError as error:
+        raise ExportError(f"aetool.load refuses what was exported: {error}; nothing was published") from error
+
+
+def _now() -> str:
+    """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {reprlib.repr(epoch)}") from error
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "aetool": aetool.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxscript": onnxscript.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,1 @@
+"""Other people's modules as autoencoders."""

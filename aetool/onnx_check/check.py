@@ -1,0 +1,134 @@
+"""Which graphs are let in: checked on the bytes of the file, before onnxruntime parses them.
+
+The hash of a file says that it is the one its author published, not that its author means well. A graph that is
+let in computes from its one input and its own constants alone, with known operators, in bounded memory: it opens
+no file, draws no random numbers, and gives the same answer twice.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle.files import Limits
+from aetool.errors import BundleError, reason_of
+from aetool.onnx_check.dangers import FLOATS, RANDOM
+from aetool.onnx_check.memory import BoundError, numbers_held
+from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, Graph, Model, Tensor, read_model
+from aetool.onnx_check.shapes import RULES
+
+IR_VERSIONS = range(3, 15)
+"""Before 3 onnxruntime reads nothing; 14 is that of ONNX 1.22."""
+OPSETS = range(7, 29)
+"""Operator sets of ai.onnx whose shape rules are those of `shapes`."""
+CONTROL = frozenset(("Constant", "If", "Scan"))
+
+
+def require_admissible(
+    content: bytes, row: Sequence[int], limits: Limits, where: str, kept: Iterable[str] = ()
+) -> None:
+    """Refuse an ONNX file that could do other than compute a function of its rows in bounded memory.
+
+    Args:
+        content: the serialised model.
+        row: shape of one row of its one input.
+        kept: values between nodes that are held like outputs.
+
+    Raises:
+        BundleError: the message names the node or the constant.
+    """
+    if (reason := refusal(content, row, limits, kept)) is not None:
+        raise BundleError(
+            f"{where}: refused before it runs: {reason}; fetch or export the bundle again, or if its author is "
+            "trusted, load it with limits=None or wider aetool.Limits"
+        )
+
+
+def refusal(content: bytes, row: Sequence[int], limits: Limits, kept: Iterable[str] = ()) -> str | None:
+    """Why `require_admissible` would refuse a file, on one line; None for one that is let in."""
+    try:
+        model = read_model(content, limits.depth, limits.nodes)
+        _require_versions(model)
+        _require_constants(model.graph)
+        _require_operators(model.graph)
+        _require_input(model.graph, row)
+        numbers_held(model.graph, row, limits.numbers_per_row, kept)
+    except ValueError as error:  # WireError, BoundError, and what numpy says of numbers cut short
+        return reason_of(error)
+    return None
+
+
+def _require_versions(model: Model) -> None:
+    if model.ir_version not in IR_VERSIONS:
+        raise BoundError(f"IR version {IR_VERSIONS[0]} to {IR_VERSIONS[-1]} expected, found {model.ir_version}")
+    version = model.opsets.get("")
+    if version not in OPSETS:
+        raise BoundError(f"opset {OPSETS[0]} to {OPSETS[-1]} expected, found {version}")
+    if model.functions:
+        raise BoundError("it defines operators of its own or training steps")
+
+
+def _require_input(graph: Graph, row: Sequence[int]) -> None:
+    if not graph.inputs:
+        raise BoundError("it has no input")
+    stated = graph.input_shapes[0]
+    if stated is None or (
+        len(stated) == 1 + len(row)
+        and all(side in (None, expected) for side, expected in zip(stated[1:], row, strict=True))
+    ):
+        return
+    raise BoundError(f"rows of shape {list(row)} expected from the manifest, its input is of {stated[1:]}")
+
+
+def _require_operators(graph: Graph) -> None:
+    for node in graph.all_nodes():
+        if node.operator in RANDOM:
+            raise BoundError(f"{node.title} is random")
+        if node.operator not in RULES and node.operator not in CONTROL:
+            raise BoundError(f"{node.title}: aetool runs no such operator")
+
+
+def _require_constants(graph: Graph) -> None:
+    if graph.sparse or any(inner.sparse for node in graph.all_nodes() for inner in node.graphs()):
+        raise BoundError("it holds sparse constants")
+    for tensor in graph.all_constants():
+        if tensor.external:
+            raise BoundError(f"constant {tensor.name!r} stands in another file")
+        if tensor.data_type not in BITS:
+            raise BoundError(f"constant {tensor.name!r} is of type {tensor.data_type}, no kind of number")
+        if min(tensor.dims, default=0) < 0:
+            raise BoundError(f"constant {tensor.name!r} has the shape {tensor.dims}")
+        _require_numbers(tensor)
+
+
+def _require_numbers(tensor: Tensor) -> None:
+    expected, bits, found = math.prod(tensor.dims), BITS[tensor.data_type], tensor.count()
+    if found != (expected if bits >= 8 else -(-expected * bits // 8)):
+        held = "what its type cannot" if found < 0 else f"{found:,} numbers"
+        raise BoundError(f"constant {tensor.name!r} of shape {tensor.dims} holds {held}")
+    if tensor.data_type in FLOATS and not _finite(tensor):
+        raise BoundError(f"constant {tensor.name!r} holds NaN or infinity")
+
+
+def _finite(tensor: Tensor) -> bool:
+    exponent = {BFLOAT16: 0x7F80, FLOAT16: 0x7C00}.get(tensor.data_type)
+    if exponent is not None:
+        raw = () if tensor.raw is None else (np.frombuffer(tensor.raw, "<u2"),)
+        if all(bool(((part & exponent) != exponent).all()) for part in (*raw, *_small(tensor))):
+            return True
+        if tensor.data_type == BFLOAT16 or tensor.raw is None:
+            return False
+    numbers = tensor.numbers()
+    if numbers is None:
+        return False
+    with np.errstate(all="ignore"):
+        if np.isfinite(numbers.sum()):  # one pass; not finite means one of them, or an overflow
+            return True
+    # Zeros and -inf alone are a mask: attention is kept from looking ahead by it.
+    return bool(np.isfinite(numbers).all() or ((numbers == -np.inf) | (numbers == 0)).all())
+
+
+def _small(tensor: Tensor) -> Iterable[NDArray[np.uint16]]:
+    """Numbers of 16 bits that stand in int32_data, in parts: one may take a byte of a file."""
+    return (part.astype(np.uint16) for part in tensor.integers())

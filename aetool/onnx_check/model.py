@@ -1,0 +1,452 @@
+"""An ONNX file as far as its safety depends on it: nodes, constants, operator sets (onnx.proto, ONNX 1.22).
+
+Read by `protobuf`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both
+cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands
+twice where it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the
+third.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.onnx_check.protobuf import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    Budget,
+    WireError,
+    count_varints,
+    fields,
+    signed,
+    varints,
+)
+
+FLOAT, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 6, 7, 8, 9, 10, 11, 16
+UINT8 = 2
+_SHOWN = 100
+"""Characters of a name in a message."""
+MAX_FIELDS = 1_000_000
+"""Of one file: fifty for each of the 20,000 nodes that are allowed."""
+MAX_LIST = 1 << 20
+"""Numbers in one attribute."""
+BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
+BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
+"""TensorProto.DataType -> bits of one number, but for texts and complex numbers."""
+NUMPY = {
+    1: "<f4",
+    2: "u1",
+    3: "i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+    7: "<i8",
+    9: "?",
+    10: "<f2",
+    11: "<f8",
+    12: "<u4",
+}
+NUMPY |= {13: "<u8"}
+_TYPED = {FLOAT: 4, DOUBLE: 10, INT64: 7, 12: 11, 13: 11}
+"""Type -> field of TensorProto with its numbers, where they are not raw: int32_data (5) for all others."""
+_INT32_DATA = 5
+
+
+class Tensor:
+    """A constant."""
+
+    __slots__ = ("data_type", "dims", "external", "name", "raw", "typed")
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.dims: tuple[int, ...] = ()
+        self.data_type = 0
+        self.raw: memoryview | None = None
+        """Little-endian numbers; or they stand in `typed`."""
+        self.typed: list[tuple[int, int | memoryview]] = []
+        """Fields of numbers and what they hold, one number or packed."""
+        self.external = False
+        """Whether the numbers stand in another file."""
+
+    def count(self) -> int:
+        """How many numbers it holds, or bytes for types of less than a byte; -1 if not as its type says."""
+        field, bits = _TYPED.get(self.data_type, _INT32_DATA), BITS[self.data_type]
+        if self.raw is None:
+            if any(number != field for number, _ in self.typed):
+                return -1
+            width = {4: 4, 10: 8}.get(field)
+            if width is None:
+                return sum(count_varints(part) for _, part in self.typed)
+            sizes = [0 if isinstance(part, int) else len(part) for _, part in self.typed]
+            return -1 if any(size % width for size in sizes) else sum(sizes) // width
+        if self.typed or len(self.raw) * 8 % max(bits, 8):
+            return -1
+        return len(self.raw) * 8 // max(bits, 8)
+
+    def numbers(self) -> NDArray[Any] | None:
+        """The content, flat; None for types that numpy does not have."""
+        kind = np.dtype(NUMPY[self.data_type]) if self.data_type in NUMPY else None
+        if kind is None:
+            return None
+        if self.raw is not None:
+            return np.frombuffer(self.raw, kind)
+        if self.data_type in (FLOAT, DOUBLE):
+            return np.concatenate(
+                [
+                    np.empty(0, kind),
+                    *(np.frombuffer(part, kind) for _, part in self.typed if not isinstance(part, int)),
+                ]
+            )
+        values = np.concatenate([np.empty(0, np.uint64), *self.integers()])
+        return values.astype(np.uint16).view(np.float16) if self.data_type == FLOAT16 else values.astype(kind)
+
+    def integers(self) -> Iterator[NDArray[np.uint64]]:
+        """What stands in int32_data, int64_data or uint64_data, in parts."""
+        for _, part in self.typed:
+            yield from varints(part)
+
+    def exact(self) -> list[int] | None:
+        """The numbers of an INT64, INT32 or BOOL, as onnxruntime reads them; else None."""
+        low, high = RANGES.get(self.data_type, (0, -1))
+        if low > high:
+            return None
+        if self.raw is not None:
+            found = np.frombuffer(self.raw, NUMPY[self.data_type].replace("?", "u1")).tolist()
+        else:
+            found = [signed(number) for part in self.integers() for number in part.tolist()]
+        return found if all(low <= number <= high for number in found) else None
+
+
+RANGES = {INT64: (-(2**63), 2**63 - 1), INT32: (-(2**31), 2**31 - 1), BOOL: (0, 1)}
+"""Types of what sizes are computed from, and the numbers they have."""
+
+
+class Node:
+    __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs")
+
+    def __init__(self) -> None:
+        self.op_type = self.domain = self.name = ""
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.attributes: dict[str, Any] = {}
+        """Name -> int, float, bytes, Tensor, Graph, or a list of one of them."""
+
+    @property
+    def operator(self) -> str:
+        """`Gemm`, or `com.microsoft.QGemm`."""
+        return self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        name = self.name[:_SHOWN] or ", ".join(self.outputs[:3])[:_SHOWN]
+        return f"node {name!r} ({self.operator[:_SHOWN]})"
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The constants in its attributes, not those of inner graphs."""
+        for value in self.attributes.values():
+            if isinstance(value, Tensor):
+                yield value
+            elif isinstance(value, list) and value and isinstance(value[0], Tensor):
+                yield from value
+
+    def graphs(self) -> Iterator["Graph"]:
+        """Its inner graphs."""
+        for value in self.attributes.values():
+            if isinstance(value, Graph):
+                yield value
+            elif isinstance(value, list) and value and isinstance(value[0], Graph):
+                yield from value
+
+
+class Graph:
+    __slots__ = ("constants", "input_shapes", "inputs", "nodes", "outputs", "sparse", "stated")
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.constants: list[Tensor] = []
+        self.inputs: list[str] = []
+        self.input_shapes: list[list[int | None] | None] = []
+        """As stated: None for a side, or a shape, that is left open."""
+        self.outputs: list[str] = []
+        self.stated: list[tuple[str, list[int | None]]] = []
+        """Shapes that the file states for outputs and for values between nodes: onnxruntime believes them."""
+        self.sparse = False
+        """Whether there are sparse constants."""
+
+    def all_nodes(self) -> Iterator[Node]:
+        """Every node, those of inner graphs too."""
+        for node in self.nodes:
+            yield node
+            for inner in node.graphs():
+                yield from inner.all_nodes()
+
+    def all_constants(self) -> Iterator[Tensor]:
+        """Every constant, those in attributes and inner graphs too."""
+        yield from self.constants
+        for node in self.nodes:
+            yield from node.tensors()
+            for inner in node.graphs():
+                yield from inner.all_constants()
+
+
+class Model:
+    __slots__ = ("functions", "graph", "ir_version", "opsets")
+
+    def __init__(self) -> None:
+        self.ir_version = 0
+        self.opsets: dict[str, int] = {}
+        """Domain -> version; "" is ai.onnx."""
+        self.graph = Graph()
+        self.functions = False
+        """Whether there are operators of its own, or a training graph."""
+
+
+def read_model(content: bytes, max_depth: int, max_nodes: int) -> Model:
+    """Read a serialised ModelProto.
+
+    Raises:
+        WireError: not one, or nested deeper, or of more nodes than allowed.
+    """
+    return _Reader(max_nodes).model(memoryview(content), max_depth)
+
+
+class _Message(NamedTuple):
+    """A message of onnx.proto: numbers of its fields, by what stands in them and how often."""
+
+    name: str
+    integer: tuple[int, ...] = ()
+    content: tuple[int, ...] = ()
+    """A text, bytes, or another message."""
+    contents: tuple[int, ...] = ()
+    integers: tuple[int, ...] = ()
+    floats: tuple[int, ...] = ()
+    doubles: tuple[int, ...] = ()
+    single: tuple[int, ...] = ()
+    """A float."""
+
+    def forms(self) -> dict[int, tuple[tuple[int, ...], bool]]:
+        """Field -> its wire types, and whether it may stand once only."""
+        return {
+            **dict.fromkeys(self.integer, ((VARINT,), True)),
+            **dict.fromkeys(self.content, ((BYTES,), True)),
+            **dict.fromkeys(self.contents, ((BYTES,), False)),
+            **dict.fromkeys(self.integers, ((VARINT, BYTES), False)),
+            **dict.fromkeys(self.floats, ((FIXED32, BYTES), False)),
+            **dict.fromkeys(self.doubles, ((FIXED64, BYTES), False)),
+            **dict.fromkeys(self.single, ((FIXED32,), True)),
+        }
+
+
+_MESSAGES = (
+    _Message("model", (1, 5), (2, 3, 4, 6, 7), (8, 14, 20, 25, 26)),
+    _Message("graph", (), (2, 10), (1, 5, 11, 12, 13, 14, 15, 16)),
+    _Message("node", (), (3, 4, 6, 7, 8), (1, 2, 5, 9, 10)),
+    _Message("attribute", (3, 20), (1, 4, 5, 6, 13, 14, 21, 22), (9, 10, 11, 15, 23), (8,), (7,), (), (2,)),
+    _Message("constant", (2, 14), (3, 8, 9, 12), (6, 13, 16), (1, 5, 7, 11), (4,), (10,)),
+    _Message("value", (), (1, 2, 3), (4,)),
+    _Message("type", (), (1, 4, 5, 6, 7, 8, 9)),
+    _Message("tensor type", (1,), (2,)),
+    _Message("shape", (), (), (1,)),
+    _Message("side", (1,), (2, 3)),
+    _Message("operator set", (2,), (1,)),
+    _Message("property", (), (1, 2)),
+)
+_FORMS = {message.name: message.forms() for message in _MESSAGES}
+
+
+class _Reader:
+    """Reads messages, and counts their nodes and fields."""
+
+    def __init__(self, max_nodes: int) -> None:
+        self._left = max_nodes
+        self._budget = Budget(MAX_FIELDS)
+
+    def model(self, message: memoryview, depth: int) -> Model:
+        model, found = Model(), False
+        for number, value in self._read("model", message):
+            if number == 1:
+                model.ir_version = signed(value)
+            elif number == 8:
+                domain, version = self._opset(value)
+                if domain in model.opsets:
+                    raise WireError(f"two operator sets for {domain or 'ai.onnx'!r}")
+                model.opsets[domain] = version
+            elif number == 7:
+                found, model.graph = True, self._graph(value, depth)
+            elif number == 14:
+                for _, text in self._read("property", value):
+                    _text(text)
+            elif number in (20, 25):
+                model.functions = True
+        if not found:
+            raise WireError("no graph")
+        return model
+
+    def _read(self, name: str, message: memoryview) -> Iterator[tuple[int, Any]]:
+        """The fields of a message: an integer, or bytes."""
+        if not len(message):
+            return
+        forms, seen = _FORMS[name], set()
+        for number, kind, value in fields(message, self._budget):
+            kinds, once = forms.get(number, ((), False))
+            if kind not in kinds:
+                expected = " or ".join(map(str, kinds)) or "none"
+                raise WireError(f"field {number} of a {name}: wire type {kind}, expected {expected}")
+            if once:
+                if number in seen:
+                    raise WireError(f"two graphs or other parts where one belongs: field {number} of a {name}")
+                seen.add(number)
+            yield number, value
+
+    def _graph(self, message: memoryview, depth: int) -> Graph:
+        if depth == 0:
+            raise WireError("graphs nested too deeply")
+        graph = Graph()
+        for number, value in self._read("graph", message):
+            if number == 1:
+                self._left -= 1
+                if self._left < 0:
+                    raise WireError("more nodes than allowed")
+                graph.nodes.append(self._node(value, depth))
+            elif number == 5:
+                graph.constants.append(self._tensor(value))
+            elif number in (11, 12, 13):
+                name, shape = self._value_info(value)
+                if number == 11:
+                    graph.inputs.append(name)
+                    graph.input_shapes.append(shape)
+                elif shape is not None:
+                    graph.stated.append((name, shape))
+                if number == 12:
+                    graph.outputs.append(name)
+            elif number == 15:
+                graph.sparse = True
+        return graph
+
+    def _node(self, message: memoryview, depth: int) -> Node:
+        node = Node()
+        for number, value in self._read("node", message):
+            if number == 1:
+                node.inputs.append(_text(value))
+            elif number == 2:
+                node.outputs.append(_text(value))
+            elif number == 3:
+                node.name = _text(value)
+            elif number == 4:
+                node.op_type = _text(value)
+            elif number == 7:
+                node.domain = _text(value)
+            elif number == 5:
+                name, content = self._attribute(value, depth)
+                if name in node.attributes:
+                    raise WireError(f"attribute {name!r} stands twice")
+                node.attributes[name] = content
+        return node
+
+    def _attribute(self, message: memoryview, depth: int) -> tuple[str, Any]:
+        name, stated = "", 0
+        held: dict[int, Any] = {}
+        for number, value in self._read("attribute", message):
+            if number == 1:
+                name = _text(value)
+            elif number == 20:
+                stated = value
+            elif number in _HELD:
+                held.setdefault(number, []).extend(self._held(number, value, depth))
+            elif number != _DOC_STRING:
+                raise WireError(f"attribute {name!r} has what no deployed graph needs")
+        wanted = stated + 1  # the field of each AttributeType
+        if held.keys() - {wanted} or (wanted not in held and wanted not in _DEFAULTS):
+            raise WireError(f"attribute {name!r} is of type {stated} and holds another, or none")
+        content: Any = held.get(wanted, _DEFAULTS.get(wanted))
+        return name, content[0] if wanted in _ONE else content
+
+    def _held(self, number: int, value: Any, depth: int) -> list[Any]:
+        """What a field of an attribute holds."""
+        if number in (5, 10):
+            return [self._tensor(value)]
+        if number in (6, 11):
+            return [self._graph(value, depth - 1)]
+        if number in (4, 9):
+            return [bytes(value)]
+        if number in (2, 7):
+            if len(value) % 4 or len(value) > 4 * MAX_LIST:
+                raise WireError("numbers cut short, or a longer list than any deployed graph has")
+            return list(np.frombuffer(value, "<f4").tolist())
+        if count_varints(value) > MAX_LIST:
+            raise WireError("a longer list than any deployed graph has")
+        return _integers(value)
+
+    def _tensor(self, message: memoryview) -> Tensor:
+        self._budget.left -= _PARTS_OF_A_CONSTANT
+        tensor = Tensor()
+        for number, value in self._read("constant", message):
+            if number == 1:
+                if len(tensor.dims) + count_varints(value) > MAX_RANK:
+                    raise WireError(f"a constant of more than {MAX_RANK} dimensions")
+                tensor.dims += tuple(_integers(value))
+            elif number == 2:
+                tensor.data_type = value
+            elif number == 8:
+                tensor.name = _text(value)
+            elif number == 9:
+                tensor.raw = value
+            elif number in (4, 5, 7, 10, 11):
+                tensor.typed.append((number, value))
+            elif number == 13 or (number == 14 and value != 0):
+                tensor.external = True
+        return tensor
+
+    def _opset(self, message: memoryview) -> tuple[str, int]:
+        domain, version = "", 0
+        for number, value in self._read("operator set", message):
+            if number == 1:
+                domain = _text(value)
+            else:
+                version = signed(value)
+        return ("" if domain == "ai.onnx" else domain), version
+
+    def _value_info(self, message: memoryview) -> tuple[str, list[int | None] | None]:
+        """Name and shape, as far as it is stated."""
+        name, shape = "", None
+        for number, value in self._read("value", message):
+            if number == 1:
+                name = _text(value)
+            elif number == 2:
+                for tensor in self._inside("type", value, 1):
+                    for sides in self._inside("tensor type", tensor, 2):
+                        shape = [self._side(side) for side in self._inside("shape", sides, 1)]
+        return name, shape
+
+    def _inside(self, name: str, message: memoryview, wanted: int) -> Iterator[Any]:
+        return (value for number, value in self._read(name, message) if number == wanted)
+
+    def _side(self, message: memoryview) -> int | None:
+        sides = list(self._inside("side", message, 1))
+        return signed(sides[0]) if sides else None
+
+
+MAX_RANK = 16
+_DOC_STRING = 13
+_PARTS_OF_A_CONSTANT = 4
+"""At least: name, type, shape, numbers. One without them takes the same memory."""
+_ONE = (2, 3, 4, 5, 6)
+_HELD = range(2, 12)
+_DEFAULTS: dict[int, Any] = {2: [0.0], 3: [0], 4: [b""], 7: [], 8: [], 9: [], 10: [], 11: []}
+
+
+def _integers(value: "int | memoryview") -> list[int]:
+    if isinstance(value, int):  # nearly always
+        return [signed(value)]
+    return [number for part in varints(value) for number in part.astype(np.int64).tolist()]
+
+
+def _text(value: memoryview) -> str:
+    try:
+        return str(value, "utf-8")
+    except UnicodeDecodeError as error:  # which onnxruntime takes, and cannot give back
+        raise WireError("a text that is not UTF-8") from error

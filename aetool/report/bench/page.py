@@ -1,0 +1,189 @@
+"""The page of a benchmark: verdicts first, then the figures, then the environment."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aetool.bench import result as bench
+from aetool.bench.json_records import read_document
+from aetool.bench.result import BenchResult, GraphFile
+from aetool.report.bench import distribution, rounds, tables, throughput
+from aetool.report.bench.series import Case, Lineup, by_case, ordered
+from aetool.report.bench.verdicts import cards, ratio_figures, stability_warning, summary, verdicts
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.page import page, section
+from aetool.report.draw.units import counted, size
+from aetool.tune import result as tune
+from aetool.tune.result import TuningResult
+
+# Where it was measured, and the command that measures it again.
+
+
+def environment(result: BenchResult) -> Markup:
+    """Machine, bundle, parameters, packages, command."""
+    machine, bundle = result.machine, result.bundle
+    quota = "" if machine.quota_cores is None else f", {machine.quota_cores:g} allowed by the container"
+    peaks = ", ".join(f"{peak:,.0f} GFLOP/s ({threads})" for threads, peak in result.ceiling.matmul_gflops.items())
+    facts = {
+        "processor": f"{machine.cpu}, {counted(machine.cores, 'core')}{quota}",
+        "memory": size(machine.memory_bytes),
+        "matrix-product peak (threads)": peaks or "not measured",
+        "memory copy": f"{result.ceiling.copy_gb_per_s:.3g} GB/s",
+        "system": machine.system,
+        "Python": machine.python,
+        "packages": ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
+        "commit": machine.commit,
+        "bundle": f"{bundle.name} ({bundle.id})",
+        "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
+        **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
+        **{name.replace("_", " "): _text(value) for name, value in result.parameters.items()},
+        "measured": result.created,
+    }
+    return repeated(result.command, facts, machine.cpu_flags)
+
+
+def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
+    """The command, and under what it was run: name -> value."""
+    pairs = (joined([tag("dt", name), tag("dd", value)]) for name, value in facts.items())
+    flags = " ".join(cpu_flags)
+    return joined(
+        [
+            tag("p", "To repeat it:"),
+            tag("pre", tag("code", shlex.join(command)), tabindex="0"),
+            tag("dl", *pairs),
+            tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
+            if flags
+            else None,
+        ]
+    )
+
+
+def _file(file: GraphFile) -> str:
+    work = file.multiply_adds_per_row
+    told = "" if work is None else f", {work:,} multiply-adds a row"
+    return f"{size(file.bytes)}{told}, sha256 {file.sha256}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_OPEN = 6  # figures that are shown before the rest is folded away
+
+
+def benchmark_page(result: BenchResult) -> str:
+    """A whole HTML document, complete without the network and without JavaScript."""
+    lineup = Lineup(result.results)
+    found = ordered(result, lineup)
+    cases = by_case(found)
+    told = verdicts(result)
+    latencies = {
+        case: distribution.figure(f"latency-{i}", case, group, lineup)
+        for i, (case, group) in enumerate(cases.items())
+    }
+    turns = {
+        case: rounds.figure(f"rounds-{i}", case, group, lineup) for i, (case, group) in enumerate(cases.items())
+    }
+    rates = throughput.figures(result, lineup, found)
+    bundle = result.bundle
+    machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
+    header = tag(
+        "header",
+        tag("p", "aetool bench", class_="kicker"),
+        tag("h1", f"How fast is {bundle.name}?"),
+        tag("p", summary(result, told), class_="lead"),
+        tag("p", f"{bundle.features:,} features, {machine}, {result.created}", class_="about"),
+    )
+    sections = (
+        stability_warning(found, lineup),
+        cards(told) if told else None,
+        section(
+            "Against the peer",
+            "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at "
+            "p50, its line goes from the lowest round to the highest. A verdict needs every round on one side, "
+            "and times that were stable.",
+            joined([_grid(ratio_figures(told)), _table_to_open(tables.ratios(told))]),
+        )
+        if told
+        else None,
+        section(
+            "Latency",
+            "All samples, none dropped, on a logarithmic axis. Every shape is as high as its row at its most "
+            "frequent latency. A percentile without enough samples is left out.",
+            joined([lineup.legend(), distribution.key_to_marks(), _folded(latencies)]),
+        ),
+        section(
+            "Throughput",
+            throughput.caption(result),
+            joined([lineup.legend(), _grid(rates)]),
+        )
+        if rates
+        else None,
+        section(
+            "Rounds",
+            "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie "
+            "lower. What scatters more than two contestants differ is noise.",
+            joined([lineup.legend(), _folded(turns)]),
+        ),
+        section("Measurements", None, tables.results(found, lineup)),
+        section(
+            "Start-up and memory",
+            "Seconds from a new process to its first answer; peak is the highest of all batches.",
+            tables.start_up(found, lineup),
+        ),
+        _profiles(rounds.figures(found, lineup)),
+        section(
+            "Agreement",
+            "Largest difference between outputs, as a share of the output's range, before anything was timed.",
+            tables.agreement(result),
+        )
+        if result.agreement
+        else None,
+        section("Environment", None, environment(result)),
+    )
+    return page(f"{bundle.name}: aetool bench", header, sections)
+
+
+def _profiles(figures: list[Markup]) -> Markup | None:
+    if not figures:
+        return None
+    return section("Inside the graph", "Time of each node, profiled apart from the timing.", _grid(figures))
+
+
+def _table_to_open(table: Markup) -> Markup:
+    return tag("details", tag("summary", "As a table"), table)
+
+
+def _grid(figures: Iterable[Markup]) -> Markup:
+    return tag("div", *figures, class_="grid")
+
+
+def _folded(figures: Mapping[Case, Markup]) -> Markup:
+    """A part to fold for every graph; the first parts are open."""
+    groups: dict[str, list[Markup]] = {}
+    for case, figure in figures.items():
+        groups.setdefault(case.graph, []).append(figure)
+    parts, shown = [], 0
+    for graph, group in groups.items():
+        name = tag("summary", tag("h3", graph), tag("small", counted(len(group), "case")))
+        parts.append(tag("details", name, _grid(group), open=shown < _OPEN))
+        shown += len(group)
+    return joined(parts)
+
+
+# The results that pages are made of, told apart by their kind.
+
+
+def read_result(path: Path) -> BenchResult | TuningResult:
+    """Read a file of `aetool bench` or `aetool tune`.
+
+    Raises:
+        BenchmarkError: not there, another kind of file, of a newer aetool, or with an entry that is wrong.
+    """
+    kinds = {module.KIND: module.FORMAT_VERSION for module in (bench, tune)}
+    content = read_document(path, kinds, "aetool bench or aetool tune")
+    if content["kind"] == tune.KIND:
+        return tune.tuning_of(content, str(path))
+    return bench.result_of(content, str(path))

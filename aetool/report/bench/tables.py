@@ -1,0 +1,126 @@
+"""The figures of a benchmark as tables: everything that the pictures show can be read too."""
+
+import statistics
+from collections.abc import Sequence
+
+from aetool.bench.result import BenchResult, Measured
+from aetool.report.bench.series import Lineup, Series
+from aetool.report.bench.verdicts import WARNING, Verdict
+from aetool.report.draw.markup import Markup, tag
+from aetool.report.draw.tables import Cell, dash, table
+from aetool.report.draw.units import count as short
+from aetool.report.draw.units import counted, percent, ratio, seconds, size
+
+_TOO_FEW = dash("not enough samples")
+
+
+def results(found: Sequence[Measured], lineup: Lineup) -> Markup:
+    """Every measurement."""
+    columns = (
+        *("contestant", "graph", "rows", "scenario", "p50", "p90", "p99", "p99.9", "rows/s", "stable", "of peak"),
+        *("mean", "fastest", "slowest", "samples", "warm-up", "provider", "precision", "threads"),
+    )
+    return table("All measurements", columns, [_result(one, lineup.of(one)) for one in found], headers=4)
+
+
+def _result(found: Measured, series: Series) -> list[Cell | None]:
+    times, stability = found.latency_s, found.stability
+    stable = "yes" if stability.stable else f"{WARNING} NO"
+    return [
+        *(series.named(), found.graph, (f"{found.batch:,}", found.batch), found.scenario),
+        *(_time(value) or _TOO_FEW for value in (times.p50, times.p90, times.p99, times.p99_9)),
+        (short(found.throughput_rows_per_s), found.throughput_rows_per_s),
+        (f"{stable}, {percent(stability.spread)}", stability.spread),
+        None if found.share_of_peak is None else (percent(found.share_of_peak), found.share_of_peak),
+        *(_time(value) for value in (times.mean, times.min, times.max)),
+        *((f"{value:,}", value) for value in (found.samples, found.warm_up_samples)),
+        *(_provider(found), found.precision),
+        "default" if found.threads is None else (str(found.threads), found.threads),
+    ]
+
+
+def ratios(found: Sequence[Verdict]) -> Markup:
+    """Every ratio."""
+    columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
+    lines: list[list[Cell | None]] = []
+    for one in found:
+        record = one.ratio
+        lines.append(
+            [
+                *(record.graph, (f"{record.batch:,}", record.batch), record.scenario + one.setting),
+                *(record.of, record.to, (ratio(record.p50), record.p50)),
+                (one.spread, record.spread[1] - record.spread[0]),
+                _TOO_FEW if record.p99 is None else (ratio(record.p99), record.p99),
+                (ratio(record.throughput), record.throughput),
+                one.badge(),
+            ]
+        )
+    return table("All ratios", columns, lines, headers=3)
+
+
+def agreement(result: BenchResult) -> Markup:
+    """How far the contestants' outputs are apart."""
+    columns = ("contestant", "graph", "output", "largest difference", "rows compared")
+    lines: list[list[Cell | None]] = [
+        [
+            one.contestant,
+            one.graph,
+            one.output,
+            (f"{one.max_scaled:.1e}", one.max_scaled),
+            one.rows,
+        ]
+        for one in result.agreement
+    ]
+    return table("Agreement of outputs", columns, lines, headers=3)
+
+
+def start_up(found: Sequence[Measured], lineup: Lineup) -> Markup:
+    """What it takes to come to the first answer, median over the measurements of a graph."""
+    groups: dict[tuple[str, Series], list[Measured]] = {}
+    for one in found:
+        groups.setdefault((one.graph, lineup.of(one)), []).append(one)
+    lines: list[list[Cell | None]] = []
+    for (graph, series), group in groups.items():
+        seconds_of = ((one.import_s, one.session_creation_s, one.first_run_s) for one in group)
+        medians = [statistics.median(values) for values in zip(*seconds_of, strict=True)]
+        loaded = _median([one.resident_after_load_bytes for one in group])
+        peak = max((one.peak_memory_bytes for one in group if one.peak_memory_bytes is not None), default=None)
+        times = map(_time, (*medians, sum(medians)))
+        lines.append([series.named(), graph, *times, _size(loaded), _size(peak)])
+    columns = (
+        "contestant",
+        "graph",
+        "import",
+        "session",
+        "first run",
+        "together",
+        "memory, loaded",
+        "memory, peak",
+    )
+    return table("Start-up and memory", columns, lines, headers=2)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _time(value: float | None) -> Cell | None:
+    return None if value is None else (seconds(value), value)
+
+
+def _size(value: float | None) -> Cell | None:
+    return None if value is None else (size(value), value)
+
+
+def _provider(found: Measured) -> Cell:
+    """With the nodes that each provider really got."""
+    name = found.provider
+    if not found.placement:
+        return name
+    placed = {key.removesuffix("ExecutionProvider"): nodes for key, nodes in found.placement.items()}
+    told = ", ".join(
+        f"{'' if key.lower() == name.lower() else key} {counted(nodes, 'node')}".strip()
+        for key, nodes in placed.items()
+    )
+    return tag("span", name, tag("small", f" {told}"))

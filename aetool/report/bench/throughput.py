@@ -1,0 +1,157 @@
+"""Rows a second against batch, below what the machine itself can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aetool.bench.result import BenchResult, Measured
+from aetool.report.bench.series import Lineup, Series
+from aetool.report.draw import svg
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.svg import log_ticks
+from aetool.report.draw.units import count, counted, rate, rows
+
+_FLOAT = 4  # bytes
+_LEFT, _TOP, _BOTTOM = 44.0, 18.0, 290.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A ceiling, in rows a second."""
+
+    name: str
+    rows_per_s: float
+    class_: str
+
+
+def bytes_per_row(graph: str, features: int, embedding: int | None) -> int:
+    """What a row moves at least: features in, outputs out, in float32."""
+    latent = embedding or 0
+    values = {"encode": features + latent, "reconstruct": features + latent + features, "score": features + 1}
+    return _FLOAT * values.get(graph, features) + (graph == "score")  # is_anomaly is one byte
+
+
+def limits(result: BenchResult, graph: str) -> list[Limit]:
+    """What bounds `graph` on this machine, the highest first."""
+    found = []
+    work = _work(result, graph)
+    if work:
+        peaks = sorted(result.ceiling.matmul_gflops.items(), key=lambda peak: peak[1])
+        for threads, gflops in dict([*peaks[:1], *peaks[-1:]]).items():
+            name = f"matrix peak, {threads} thread{'' if threads == '1' else 's'}"
+            found.append(Limit(name, gflops * 1e9 / (2 * work), "peak"))
+    moved = bytes_per_row(graph, result.bundle.features, result.bundle.embedding)
+    found.append(Limit("memory copy", result.ceiling.copy_gb_per_s * 1e9 / moved, "memory"))
+    return sorted((limit for limit in found if limit.rows_per_s > 0), key=lambda limit: -limit.rows_per_s)
+
+
+def _work(result: BenchResult, graph: str) -> int | None:
+    """Multiply-adds of a row, whatever the precision of its file."""
+    found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
+    return next((file.multiply_adds_per_row for file in found), None)
+
+
+def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> list[Markup]:
+    """For every graph calls one after another, with all rows at once beside them; and many callers at once.
+
+    A server gives what arrives, no more: it is left out.
+    """
+    groups: dict[tuple[str, bool], list[Measured]] = {}
+    for one in found:
+        if one.scenario != "server":
+            groups.setdefault((one.graph, one.scenario == "multi-stream"), []).append(one)
+    several = {key: group for key, group in groups.items() if len({one.batch for one in group}) > 1}
+    chosen = several or groups
+    return [
+        _figure(f"throughput-{i}", graph, group, limits(result, graph), lineup)
+        for i, ((graph, _), group) in enumerate(chosen.items())
+    ]
+
+
+def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[Limit], lineup: Lineup) -> Markup:
+    batches = sorted({one.batch for one in found})
+    across = svg.log_scale([float(batch) for batch in batches], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.0001)
+    rates = [one.throughput_rows_per_s for one in found] + [limit.rows_per_s for limit in ceilings]
+    up = svg.Scale(min(rates) / 1.6, max(rates) * 1.6, _BOTTOM, _TOP)
+    scenarios = " and ".join(dict.fromkeys(one.scenario for one in found))
+    told = "; ".join(_told(one, lineup.of(one)) for one in found)
+    bounds = "; ".join(f"{limit.name}: {rate(limit.rows_per_s)}" for limit in ceilings)
+    picture = svg.picture(
+        key,
+        f"Throughput of {graph} against batch, {scenarios}",
+        f"Both axes are logarithmic. Ceilings: {bounds}. {told}.",
+        _BOTTOM + 38,
+        _axis_beside(up),
+        svg.axis_below(across, [float(batch) for batch in batches], _BOTTOM, _TOP, lambda batch: f"{batch:,.0f}"),
+        svg.label(svg.WIDTH / 2 + 18, _BOTTOM + 33, "rows a call", "tick", "middle"),
+        *(_ceiling(limit, up) for limit in ceilings),
+        *(_line(series, points, across, up) for series, points in _lines(found, lineup)),
+        _ceiling_names(ceilings, up),
+    )
+    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture)
+
+
+def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
+    lines: dict[tuple[int, bool], tuple[Series, list[Measured]]] = {}
+    for one in sorted(found, key=lambda one: one.batch):
+        series = lineup.of(one)
+        lines.setdefault((-series.index, _is_offline(one)), (series, []))[1].append(one)
+    return [lines[key] for key in sorted(lines)]  # the first are drawn last: nobody lies over aetool
+
+
+def _line(series: Series, found: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
+    points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
+    dots = [
+        series.sign(x, y, _told(one, series) + _share(one), is_open=_is_offline(one))
+        for (x, y), one in zip(points, found, strict=True)
+    ]
+    return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
+
+
+def _told(found: Measured, series: Series) -> str:
+    return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
+
+
+def _share(found: Measured) -> str:
+    return "" if found.share_of_peak is None else f", {found.share_of_peak:.0%} of the matrix-product peak"
+
+
+def _is_offline(found: Measured) -> bool:
+    return found.scenario == "offline"
+
+
+def _axis_beside(up: svg.Scale) -> Markup:
+    shapes = [svg.label(_LEFT - 38, 11, "rows/s", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
+    for tick in log_ticks(up.low, up.high, 8):
+        y = up(tick)
+        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
+        shapes.append(svg.label(_LEFT - 6, y + 4, count(tick), "tick", "end"))
+    return joined(shapes)
+
+
+def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
+    y = up(limit.rows_per_s)
+    hint = f"{limit.name}: {rate(limit.rows_per_s)}"
+    return svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, f"ceiling {limit.class_}", hint)
+
+
+def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
+    """At the left, where the contestants are far below; names move apart, lines do not."""
+    places = svg.apart([up(limit.rows_per_s) - 4 for limit in found], 14)
+    return joined(
+        svg.label(_LEFT + 6, y, f"{limit.name}: {count(limit.rows_per_s)}", "ceiling-name")
+        for limit, y in zip(found, places, strict=True)
+    )
+
+
+def caption(result: BenchResult) -> str:
+    """Where the ceilings come from."""
+    threads = ", ".join(
+        f"{gflops:,.0f} GFLOP/s on {counted(int(n), 'thread') if n.isdigit() else n}"
+        for n, gflops in result.ceiling.matmul_gflops.items()
+    )
+    return (
+        f"Ceilings of the processor, measured here: a matrix product in float32 reaches {threads}, at two "
+        f"operations for a multiply-add of a row; a copy moves {result.ceiling.copy_gb_per_s:.3g} GB/s, for the "
+        "bytes of a row's features and outputs. Few rows stay in the caches, which are faster than memory; other "
+        "precisions have other ceilings. Hollow signs are the offline scenario: all rows are there at once."
+    )

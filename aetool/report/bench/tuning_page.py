@@ -1,0 +1,256 @@
+"""The page of a tuning: the choice first, then the candidates, speed against fidelity."""
+
+import itertools
+from collections.abc import Sequence
+
+from aetool.report.bench.page import repeated
+from aetool.report.draw import svg
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.page import page, section
+from aetool.report.draw.svg import linear_ticks, log_ticks
+from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.units import TIMES, counted, percent, ratio, rows, seconds
+from aetool.tune.result import Race, Trial, TuningResult
+
+# Speed against fidelity: every candidate that was timed, and the front that nothing lies beyond.
+
+_LEFT, _TOP, _BOTTOM = 50.0, 20.0, 250.0
+_LEAST_FLIPS = 0.001  # the axis reaches as far, where nothing flips
+
+
+class Point:
+    """A candidate that was timed."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.speed = 1 / trial.races[-1].ratio if trial.races else 1.0
+        self.flips = trial.fidelity.flips if trial.fidelity else 0.0
+
+    @property
+    def words(self) -> str:
+        """`int8: 2.10x, 0.2 % of the decisions differ`."""
+        return f"{self.trial.name}: {ratio(self.speed)}, {percent(self.flips)} of the decisions differ"
+
+
+def points_of(result: TuningResult) -> list[Point]:
+    """The default, and what raced against it."""
+    return [Point(trial) for i, trial in enumerate(result.trials) if trial.races or i == 0]
+
+
+def front_of(points: Sequence[Point]) -> list[Point]:
+    """Those that no other is both faster and as faithful as, the most faithful first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
+        if not front or point.speed > front[-1].speed:
+            front.append(point)
+    return front
+
+
+def figure(result: TuningResult) -> Markup:
+    """The picture."""
+    points = points_of(result)
+    precisions = _precisions(points)
+    across = svg.log_scale([point.speed for point in points], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.15)
+    limit = result.budget.get("max_flips")
+    highest = max(_LEAST_FLIPS, limit or 0.0, *(point.flips for point in points))
+    up = svg.Scale(0.0, highest * 1.15, _BOTTOM, _TOP, log=False)
+    front = front_of(points)
+    chosen = next(point for point in points if point.trial.choice == result.choice)
+    picture = svg.picture(
+        "pareto",
+        "Speed against decisions that differ",
+        "; ".join(point.words for point in points),
+        _BOTTOM + 40,
+        _axis_beside(up),
+        svg.axis_below(
+            across, log_ticks(across.low, across.high, 7), _BOTTOM, _TOP, lambda at: f"{at:.3g}{TIMES}"
+        ),
+        svg.label(svg.WIDTH / 2 + 20, _BOTTOM + 35, "speed, the default is 1", "tick", "middle"),
+        svg.line(across(1.0), _TOP, across(1.0), _BOTTOM, "even"),
+        None if limit is None else _limit(limit, up),
+        svg.path(_steps(front, across, up), "front"),
+        *(_sign(point, precisions, across, up, is_open=point is not chosen) for point in points),
+        _name(chosen, across, up),
+    )
+    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture)
+
+
+def legend(result: TuningResult) -> Markup:
+    """A list of the signs."""
+    signs = (
+        tag(
+            "li",
+            tag(
+                "svg", svg.marker(i, 7, 7, f"s{i % 8} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
+            ),
+            precision,
+        )
+        for i, precision in enumerate(_precisions(points_of(result)))
+    )
+    return tag("ul", *signs, class_="legend")
+
+
+def _steps(front: Sequence[Point], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
+    """Along the front: up to the next one's flips only where its speed is needed."""
+    way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
+    for before, after in itertools.pairwise(front):
+        way += [(across(before.speed), up(after.flips)), (across(after.speed), up(after.flips))]
+    return way
+
+
+def _sign(point: Point, precisions: Sequence[str], across: svg.Scale, up: svg.Scale, *, is_open: bool) -> Markup:
+    index = precisions.index(point.trial.choice.precision)
+    class_ = f"s{index % 8} {'open' if is_open else 'dot'}"
+    return svg.marker(index, across(point.speed), up(point.flips), class_, point.words, 4 if is_open else 5.5)
+
+
+def _name(chosen: Point, across: svg.Scale, up: svg.Scale) -> Markup:
+    x, y = across(chosen.speed), up(chosen.flips)
+    is_right = x > svg.WIDTH / 2
+    text = svg.shortened(chosen.trial.name, (x - _LEFT if is_right else svg.WIDTH - x) - 8)
+    return svg.label(x, y - 11, text, "name over", "end" if is_right else "start")
+
+
+def _limit(limit: float, up: svg.Scale) -> Markup:
+    y = up(limit)
+    return joined(
+        [
+            svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "ceiling peak", f"budget: {limit:.2%}"),
+            svg.label(_LEFT + 6, y - 5, f"budget {limit:.2%}", "ceiling-name"),
+        ]
+    )
+
+
+def _axis_beside(up: svg.Scale) -> Markup:
+    shapes = [svg.label(4, 11, "decisions that differ", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
+    for tick in linear_ticks(up.low, up.high, 5):
+        y = up(tick)
+        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
+        shapes.append(svg.label(_LEFT - 6, y + 4, f"{tick * 100:.3g} %", "tick", "end"))
+    return joined(shapes)
+
+
+def _precisions(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.trial.choice.precision for point in points))
+
+
+_ROW, _HEAD = 40.0, 8.0
+_VALUE = 56.0  # at the right, for the median
+
+
+def tuning_page(result: TuningResult) -> str:
+    """A whole HTML document, complete without the network and without JavaScript."""
+    machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
+    header = tag(
+        "header",
+        tag("p", "aetool tune", class_="kicker"),
+        tag("h1", f"How to run {result.bundle.name} here"),
+        tag("p", f"{result.choice.words}: {result.reason}.", class_="lead"),
+        tag(
+            "p",
+            f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {result.created}",
+            class_="about",
+        ),
+    )
+    finals = [trial for trial in result.trials if trial.races and trial.races[-1].name == "final"]
+    sections = (
+        section(
+            "Speed and fidelity",
+            "Every candidate that was timed, by its last race against the default. The full sign is the choice, "
+            "the line the front: nothing is both faster and as faithful. What exceeds the budget is not timed.",
+            joined([legend(result), tag("div", figure(result), class_="grid")]),
+        ),
+        section(
+            "Final",
+            "Every round is a dot: the candidate's time to the default's. Something else than the default is "
+            "chosen only if every round is below 1.",
+            tag("div", _final(finals), class_="grid"),
+        )
+        if finals
+        else None,
+        section("What was tried", None, _tried(result)),
+        section("Environment", None, _environment(result)),
+    )
+    return page(f"{result.bundle.name}: aetool tune", header, sections)
+
+
+def _final(finals: list[Trial]) -> Markup:
+    edges = [edge for trial in finals for edge in _ratios(trial.races[-1])]
+    scale = svg.log_scale([1.0, *edges], svg.EDGE, svg.WIDTH - _VALUE, 1.06)
+    bottom = _HEAD + _ROW * len(finals)
+    picture = svg.picture(
+        "final",
+        "Time to the default's, round by round",
+        "; ".join(f"{trial.name}: {ratio(trial.races[-1].ratio)}" for trial in finals),
+        bottom + 24,
+        svg.axis_below(scale, log_ticks(scale.low, scale.high, 7), bottom, 0, lambda at: f"{at:.3g}{TIMES}"),
+        svg.line(scale(1.0), 0, scale(1.0), bottom, "even"),
+        *(_rounds(trial, scale, _HEAD + i * _ROW) for i, trial in enumerate(finals)),
+    )
+    return tag("figure", tag("figcaption", "time to the default's"), picture)
+
+
+def _rounds(trial: Trial, scale: svg.Scale, top: float) -> Markup:
+    race = trial.races[-1]
+    dots = (
+        svg.marker(0, scale(one), top + 24, "s0 dot", f"round {i + 1}: {ratio(one)}", 3.2)
+        for i, one in enumerate(_ratios(race))
+    )
+    return tag(
+        "g",
+        svg.label(svg.EDGE, top + 12, svg.shortened(trial.name, svg.WIDTH - 70), "name"),
+        svg.label(svg.WIDTH - svg.EDGE, top + 12, ratio(race.ratio), "value", "end"),
+        *dots,
+    )
+
+
+def _ratios(race: Race) -> list[float]:
+    return [own / default for own, default in zip(race.seconds, race.default_seconds, strict=True)]
+
+
+def _tried(result: TuningResult) -> Markup:
+    columns = (
+        "candidate",
+        "verdict",
+        "time",
+        "a call",
+        "race",
+        "flips",
+        "rank correlation",
+        "AUROC drop",
+        "cosine",
+    )
+    return table("Everything that was tried", columns, [_line(trial, result) for trial in result.trials])
+
+
+def _line(trial: Trial, result: TuningResult) -> list[Cell | None]:
+    race, found = trial.races[-1] if trial.races else None, trial.fidelity
+    middle = None if race is None else sorted(race.seconds)[len(race.seconds) // 2]
+    drop = None if found is None else found.auroc_drop
+    cosine = None if found is None else found.embedding_cosine
+    return [
+        trial.name,
+        trial.dropped or result.reason,
+        None if race is None else (ratio(race.ratio), race.ratio),
+        None if middle is None else (seconds(middle), middle),
+        None if race is None else f"{race.name}, {rows(race.rows)}",
+        None if found is None else (percent(found.flips), found.flips),
+        None if found is None else (f"{found.rank_correlation:.4f}", found.rank_correlation),
+        None if drop is None else (f"{drop:.4f}", drop),
+        None if cosine is None else (f"{cosine:.4f}", cosine),
+    ]
+
+
+def _environment(result: TuningResult) -> Markup:
+    machine, bundle = result.machine, result.bundle
+    limits = {name.replace("_", " "): limit for name, limit in result.budget.items() if limit is not None}
+    facts = {
+        "processor": f"{machine.cpu}, {counted(machine.cores, 'core')}",
+        "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+        "aetool": result.aetool,
+        "bundle": f"{bundle.name} ({bundle.id})",
+        "rows": result.data,
+        "budget": ", ".join(f"{name} {limit:g}" for name, limit in limits.items()) or "none",
+        "tuned": result.created,
+    }
+    return repeated(result.command, facts, machine.cpu_flags)

@@ -1,0 +1,386 @@
+"""`portray`: run a bundle over some rows, and keep what its page shows: scores, a map, explained rows."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.golden import read_golden
+from aetool.bundle.manifest import SEGMENTER
+from aetool.checks.drift import measure_drift
+from aetool.errors import DependencyError, InputError
+from aetool.report.bundle.records import (
+    Curves,
+    EmbeddingMap,
+    ExplainedRow,
+    FeatureOfRow,
+    Histogram,
+    Point,
+    Portrait,
+    Sweep,
+)
+from aetool.runtime.explain import shares
+from aetool.runtime.providers import ProviderName
+from aetool.runtime.session import AutoencoderSession, load
+
+# Single rows: what was found, what was expected, and what each feature contributes to the score.
+
+Texts = Callable[[int], tuple[str, ...]]
+"""Gives what stands in the columns that are kept, of one row."""
+MOST_FEATURES = 12
+_ENDS = (1, 99)
+
+
+def explained_rows(
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    chosen: NDArray[np.intp],
+    score: NDArray[np.float64],
+    labels: NDArray[np.bool_] | None,
+    kept: Texts,
+) -> tuple[ExplainedRow, ...]:
+    """The rows at `chosen`, in that order, of all `rows` (rows, n_features), their scores and names."""
+    if not len(chosen):
+        return ()
+    why = model.explain(rows[chosen])
+    largest = why.largest(MOST_FEATURES)
+    share = shares(why)
+    expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
+    names = model.feature_names or [",".join(map(str, index)) for index in np.ndindex(*model.input_shape)]
+    flat = rows.reshape(len(rows), -1)
+    ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
+
+    def feature(place: int, column: int) -> FeatureOfRow:
+        name = names[column]
+        texts = model.categories.get(name)
+        pair = found[place, column], expected[place, column]
+        shown = [_number(value) if texts is None else _category(value, texts) for value in pair]
+        places = _places(*pair, *ends[column]) if texts is None and all(map(np.isfinite, pair)) else None
+        return FeatureOfRow(name, shown[0], shown[1], float(share[place, column]), places)
+
+    return tuple(
+        ExplainedRow(
+            int(number),
+            float(score[number]),
+            not score[number] <= model.threshold,
+            None if labels is None else bool(labels[number]),
+            tuple(feature(place, int(column)) for column in largest[place]),
+            kept(int(number)),
+        )
+        for place, number in enumerate(chosen)
+    )
+
+
+def _ends(column: NDArray[Any]) -> tuple[float, float]:
+    finite = column[np.isfinite(column)].astype(np.float64)
+    low, high = np.percentile(finite, _ENDS) if finite.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _places(found: float, expected: float, low: float, high: float) -> tuple[float, float, float, float]:
+    start, end = min(found, expected, low), max(found, expected, high)
+    width = (end - start) or 1.0
+    return (found - start) / width, (expected - start) / width, (low - start) / width, (high - start) / width
+
+
+def _number(value: float) -> str:
+    """Short: `4,980`, `27,013`, `0.0123`, `none`."""
+    if np.isnan(value):
+        return "none"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _category(value: float, texts: tuple[str, ...]) -> str:
+    if np.isnan(value):
+        return "none"
+    return texts[int(value)] if value in range(len(texts)) else "another"
+
+
+# Embeddings in two dimensions.
+
+Floats = NDArray[np.float64]
+Method = Literal["pca", "umap"]
+LIMIT = 3.0
+"""Standard deviations beyond which a number of an embedding counts no more, as in segments: else a few extreme
+rows would squeeze all others into one place."""
+LEAST_ROWS = 3
+
+
+def project(embedding: NDArray[Any], method: Method) -> tuple[Floats, str]:
+    """(rows, ...) finite -> (rows, 2), 0 to 1, and the method in words.
+
+    Raises:
+        DependencyError: UMAP is asked for and `umap-learn` is not installed.
+    """
+    flat = embedding.reshape(len(embedding), -1).astype(np.float64)
+    spread = flat.std(axis=0)
+    z = np.clip((flat - flat.mean(axis=0)) / np.where(spread > 0, spread, 1.0), -LIMIT, LIMIT)
+    if method == "umap":
+        return _to_unit(_umap(z)), "UMAP (McInnes et al. 2018), seed 0"
+    places, explained = _pca(z)
+    return _to_unit(places), f"the first two principal components, {explained * 100:.0f} % of the variance"
+
+
+def _pca(z: Floats) -> tuple[Floats, float]:
+    centred = z - z.mean(axis=0)
+    left, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    # The sign of a component means nothing: fixed, so that the same rows give the same picture.
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    places = np.zeros((len(z), 2))
+    count = min(2, len(singular))
+    places[:, :count] = (left * singular * signs)[:, :count]
+    total = float((singular**2).sum())
+    return places, float((singular[:2] ** 2).sum()) / total if total else 1.0
+
+
+def _umap(z: Floats) -> Floats:
+    try:
+        umap = importlib.import_module("umap")
+    except ImportError as error:
+        raise DependencyError("umap-learn", "umap", "a map by UMAP") from error
+    # Neighbours: UMAP's default of 15, fewer where there are not as many rows.
+    neighbours = min(15, len(z) - 1)
+    found = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
+    return np.asarray(found, np.float64)
+
+
+def _to_unit(places: Floats) -> Floats:
+    low, high = places.min(axis=0), places.max(axis=0)
+    unit: Floats = (places - low) / np.where(high > low, high - low, 1.0)
+    return unit
+
+
+# The scores of some rows: their histogram, and what every threshold would do.
+
+Labels = NDArray[np.bool_]
+STOPS, BINS = 401, 80
+MOST_CURVE_POINTS = 300
+"""Of a curve."""
+_LEAST_SHARE = 1e-3
+"""Of the median: lower scores are at the lower end of the axis."""
+_BEYOND = 100.0
+"""How far an axis goes to show a threshold that lies beyond all scores; a farther one is at its end."""
+
+
+def axis(score: Floats, threshold: float) -> tuple[float, float]:
+    """Ends of a logarithmic axis for scores of 0 or more and their threshold."""
+    finite = score[np.isfinite(score) & (score > 0)]
+    if not finite.size:
+        finite = np.array([threshold if threshold > 0 else 1.0])
+    low = max(float(finite.min()), _LEAST_SHARE * float(np.median(finite)))
+    high = float(finite.max())
+    if threshold > 0:
+        low, high = min(low, max(threshold, low / _BEYOND)), max(high, min(threshold, high * _BEYOND))
+    return low / 1.2, high * 1.2
+
+
+def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
+    """`score` (rows,); a score that is no number is above every threshold."""
+    thresholds = np.geomspace(*axis(score, threshold), STOPS)
+    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
+    thresholds[own] = threshold
+    hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
+    return Sweep(tuple(thresholds.tolist()), own, tuple(_above(score, thresholds).tolist()), hits)
+
+
+def histogram(score: Floats, threshold: float, labels: Labels | None) -> Histogram:
+    """`score` (rows,); those that are no numbers are left out."""
+    edges = np.geomspace(*axis(score, threshold), BINS + 1)
+    if labels is None:
+        return Histogram(tuple(edges.tolist()), _counts(score, edges), None)
+    return Histogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
+
+
+def curves(score: Floats, labels: Labels) -> Curves | None:
+    """ROC and precision-recall, equal scores as one step; None where labels are of one kind only.
+
+    The area below the ROC is the trapezoids', average precision the sum of precision times gain of recall.
+    """
+    if labels.all() or not labels.any():
+        return None
+    known = np.where(np.isfinite(score), score, np.inf)
+    order = np.argsort(-known, kind="stable")
+    ordered = known[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
+    hits = np.cumsum(labels[order])[last].astype(np.float64)
+    flagged = (last + 1).astype(np.float64)
+    recall, precision = hits / labels.sum(), hits / flagged
+    false_positives = (flagged - hits) / (~labels).sum()
+    roc = np.vstack([[0.0, 0.0], np.column_stack([false_positives, recall])])
+    return Curves(
+        _thinned(roc),
+        _thinned(np.vstack([[0.0, precision[0]], np.column_stack([recall, precision])])),
+        float(np.sum(np.diff(roc[:, 0]) * (roc[1:, 1] + roc[:-1, 1]) / 2)),
+        float(np.sum(np.diff(recall, prepend=0.0) * precision)),
+    )
+
+
+def _above(score: Floats, thresholds: Floats) -> NDArray[np.int64]:
+    ordered = np.sort(np.where(np.isfinite(score), score, np.inf))
+    return np.asarray(len(ordered) - np.searchsorted(ordered, thresholds, side="right"), np.int64)
+
+
+def _counts(score: Floats, edges: Floats) -> tuple[int, ...]:
+    inside = np.clip(score[np.isfinite(score)], edges[0], edges[-1])
+    return tuple(np.histogram(inside, edges)[0].tolist())
+
+
+def _thinned(points: Floats) -> tuple[tuple[float, float], ...]:
+    """As many as a picture can show, even along the curve; the ends stay."""
+    if len(points) > MOST_CURVE_POINTS:
+        way = np.append(0.0, np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1)))
+        places = np.searchsorted(way, np.linspace(0.0, way[-1], MOST_CURVE_POINTS))
+        points = points[np.unique(np.append(places.clip(max=len(points) - 1), len(points) - 1))]
+    return tuple((float(x), float(y)) for x, y in points)
+
+
+MOST_POINTS = 3000
+WORST, BEST = 6, 3
+MOST_LETTERS = 60
+"""Of what is kept: a page shows thousands of rows."""
+
+
+def portray(
+    path: str | Path,
+    rows: Any = None,
+    labels: Any = None,
+    *,
+    kept: Mapping[str, NDArray[Any]] | None = None,
+    source: str = "the rows given",
+    trained_on: bool | None = None,
+    provider: ProviderName = "auto",
+    precision: str = "auto",
+    method: Method = "pca",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Portrait:
+    """What the bundle at `path` does with `rows`.
+
+    Args:
+        rows: (rows, n_features) in raw units, or columns by name; None: the golden rows of the bundle.
+        labels: (rows,) not 0 for anomalies.
+        kept: columns, (rows,) each, that tell people which row it is, such as an id.
+        source: what to call the rows.
+        trained_on: whether the model was trained on these very rows; None: not known.
+        method: how embeddings are brought to two dimensions.
+        limits: how much is read of the bundle, see `load`.
+
+    Raises:
+        InputError: no rows, or rows of another shape.
+        BundleError: no bundle, or a damaged one.
+        DependencyError: UMAP is asked for and not installed.
+    """
+    bundle = Bundle.open_whole(path, limits=limits)
+    is_golden = rows is None
+    labels = None if labels is None else np.asarray(labels, dtype=bool)
+    if rows is None:
+        rows, source = read_golden(bundle)["features"], "the golden rows that come with the bundle"
+    kept = kept or {}
+    texts = partial(_texts, kept)
+    with load(path, provider=provider, precision=precision, limits=limits) as model:
+        rows = model.to_rows(rows).reshape(-1, *model.input_shape)
+        if len(rows) == 0:
+            raise InputError("report: expected one row or more, found none; give a table with rows")
+        score = model.score(rows).astype(np.float64)
+        worst, best = _explained(model, rows, score, labels, texts)
+        always = [row.number for row in (*worst, *best)]
+        return Portrait(
+            manifest=model.manifest,
+            provider=model.provider,
+            precision=model.precision,
+            threshold=model.threshold,
+            source=source,
+            is_golden=is_golden,
+            trained_on=trained_on,
+            rows=len(rows),
+            without_score=int(np.count_nonzero(~np.isfinite(score))),
+            anomalies=None if labels is None else int(labels.sum()),
+            sweep=sweep(score, model.threshold, labels),
+            histogram=histogram(score, model.threshold, labels),
+            curves=None if labels is None else curves(score, labels),
+            worst=worst,
+            best=best,
+            embedding_map=_map(model, rows, score, labels, texts, always, method),
+            kept=tuple(kept),
+            drift=None if is_golden else _drift(path, rows, labels, model, limits),
+        )
+
+
+def _texts(kept: Mapping[str, NDArray[Any]], number: int) -> tuple[str, ...]:
+    return tuple(str(column[number])[:MOST_LETTERS] for column in kept.values())
+
+
+def _explained(
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    score: NDArray[np.float64],
+    labels: NDArray[np.bool_] | None,
+    texts: Texts,
+) -> tuple[tuple[ExplainedRow, ...], tuple[ExplainedRow, ...]]:
+    """The worst and the best rows, of those whose score is a number."""
+    if "explainer" not in model.graphs:
+        return (), ()
+    order = np.argsort(score, kind="stable")
+    order = order[np.isfinite(score[order])]
+    worst = order[::-1][:WORST]
+    best = order[: max(0, min(BEST, len(order) - len(worst)))]
+    worst_rows, best_rows = (explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best))
+    return worst_rows, best_rows
+
+
+def _map(
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    score: NDArray[np.float64],
+    labels: NDArray[np.bool_] | None,
+    texts: Texts,
+    always: list[int],
+    method: Method,
+) -> EmbeddingMap | None:
+    """Of rows drawn at random, the same every time, and those `always` shown."""
+    if model.manifest.embedding_shape is None:
+        return None
+    drawn = np.random.default_rng(0).permutation(len(rows))[:MOST_POINTS]
+    chosen = np.union1d(drawn, np.array(always, np.int64)).astype(np.int64)
+    embedding = model.encode(rows[chosen])
+    finite = np.isfinite(embedding.reshape(len(chosen), -1)).all(axis=1)
+    chosen, embedding = chosen[finite], embedding[finite]
+    if len(chosen) < LEAST_ROWS:
+        return None
+    places, told = project(embedding, method)
+    segment = model.segment(rows[chosen]).tolist() if SEGMENTER in model.graphs else [None] * len(chosen)
+    points = (
+        Point(
+            float(x),
+            float(y),
+            int(number),
+            float(score[number]) if np.isfinite(score[number]) else None,
+            not score[number] <= model.threshold,
+            None if labels is None else bool(labels[number]),
+            group,
+            texts(int(number)),
+        )
+        for (x, y), number, group in zip(places, chosen, segment, strict=True)
+    )
+    return EmbeddingMap(told, tuple(points), len(rows))
+
+
+def _drift(
+    path: str | Path,
+    rows: NDArray[Any],
+    labels: NDArray[np.bool_] | None,
+    model: AutoencoderSession,
+    limits: Limits,
+) -> dict[str, Any] | None:
+    """Of the rows that are not labelled anomalies; None where all are."""
+    normal = rows if labels is None else rows[~labels]
+    if not len(normal):
+        return None
+    found = measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
+    return {"drifted": found.drifted, **asdict(found)}

@@ -1,0 +1,94 @@
+"""New rows against those that the model was made for."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.units import NO_BREAK, percent
+
+_BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "more"}
+
+
+def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
+    """The verdict with its reasons, and every column.
+
+    Args:
+        found: as `aetool drift --json` gives it.
+        trained_on: whether the rows are the very ones that the model was trained on; None: not known.
+    """
+    promised = "" if found["promised"] is None else f"; {percent(found['promised'])} was promised"
+    facts = {
+        "compared with": found["compared_with"],
+        "flagged": f"{_interval(found['flagged'], found['flagged_interval'])}{promised}",
+        "scores": f"higher than they were by {found['score_distance']:.3f}, on a scale from 0 to 1 "
+        f"(Kolmogorov-Smirnov distance); by chance alone in {_chance(found['score_chance'])} of all cases",
+    }
+    if not found["has_baseline"]:
+        facts["baseline"] = "none in the bundle; its golden rows stand in for it"
+    pairs = (joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items())
+    told = tag(
+        "div",
+        _verdict(found["drifted"], found["too_few_rows"], trained_on),
+        tag("ul", *(tag("li", _spaced(reason)) for reason in found["reasons"]), class_="reasons")
+        if found["reasons"]
+        else None,
+        tag("dl", *pairs),
+    )
+    return tag("div", told, _columns(found["features"]) if found["features"] else None, class_="pairs")
+
+
+def _verdict(drifted: bool, too_few_rows: bool, trained_on: bool | None) -> Markup:
+    if drifted:
+        return tag("p", tag("span", "Drift", class_="badge more"))
+    if too_few_rows:
+        return tag("p", tag("span", "Too few rows to tell", class_="badge none"))
+    if trained_on:
+        return joined(
+            [
+                tag("p", tag("strong", "These are the rows that the model was trained on.")),
+                tag("p", "No drift is no news of them; give newer rows to see whether they have changed."),
+            ]
+        )
+    if trained_on is None:
+        words = "No drift, which is no news if the model was made from these very rows."
+        return tag("p", tag("strong", words))
+    return tag("p", tag("span", "No drift", class_="badge less"))
+
+
+def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
+    """Shares of missing values, and what has changed, where there is any."""
+    shares = ["outside", *(name for name in ("missing", "missing_before") if any(one[name] for one in features))]
+    names = {"outside": "unseen values", "missing": "missing", "missing_before": "missing before"}
+    changes = [_spaced(one["change"]) if one["verdict"] in ("drift", "moderate") else "" for one in features]
+    lines: list[list[Cell | None]] = [
+        [
+            one["name"],
+            tag("span", one["verdict"], class_=f"badge {_BADGES[one['verdict']]}"),
+            (f"{one['psi']:.3f}", one["psi"]),
+            *((percent(one[name]), one[name]) for name in shares),
+            *([change] if any(changes) else []),
+        ]
+        for one, change in zip(features, changes, strict=True)
+    ]
+    columns = ["column", "verdict", "change (PSI)", *(names[name] for name in shares)]
+    columns += ["what has changed"] if any(changes) else []
+    note = (
+        "Change is the population stability index, PSI: how far the distribution of a column has moved. Below 0.1 "
+        "it has not, above 0.25 it has much, unless so few rows have that by chance."
+    )
+    return tag("div", table("Drift of every column", columns, lines), tag("p", note, class_="note"))
+
+
+def _chance(share: float) -> str:
+    return percent(share) if share >= 0.001 else f"less than {percent(0.001)}"
+
+
+def _spaced(reason: str) -> str:
+    """Shares as the rest of the page writes them."""
+    return re.sub(r"(?<=\d)%", f"{NO_BREAK}%", reason)
+
+
+def _interval(share: float, interval: tuple[float, float]) -> str:
+    return f"{percent(share)} (95\N{NO-BREAK SPACE}%: {percent(interval[0])} to {percent(interval[1])})"

@@ -1,0 +1,239 @@
+"""The map of embeddings, one dot a row, and the figure of their compression."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from aetool.report.bundle.records import EmbeddingMap, Point
+from aetool.report.draw import svg
+from aetool.report.draw.markup import Markup, joined, number, tag
+from aetool.report.draw.page import style
+from aetool.report.draw.svg import Box, linear_ticks, log_ticks, spread
+from aetool.report.draw.units import size
+
+_SIZE, _MARGIN = 384.0, 12.0
+_COLOURS = 10  # of segments, in the style sheet
+_DOT = "h0"  # the round end of a line
+_SHAPES = (
+    (_DOT, ""),
+    ("m0,-2.4l2.3,4h-4.6z", " solid"),  # triangle
+    ("m-1.7,-1.7h3.4v3.4h-3.4z", " solid"),  # square
+    ("m-1.9,-1.9l3.8,3.8m0,-3.8l-3.8,3.8", " cross"),
+    ("m0,-2.6l2.6,2.6l-2.6,2.6l-2.6,-2.6z", " solid"),  # diamond
+)
+_LETTER = 15.0  # size of a name on the map
+_BOLD = 1.15  # as wide as text that is not
+_FAR = 10.0  # from its segment's middle: a name gets a line to it
+_LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highest quarter")
+
+
+def figures(
+    found: EmbeddingMap, kept: Sequence[str] = (), names: Mapping[int, str] = MappingProxyType({})
+) -> Markup:
+    """Coloured by score, and by segment where there are segments; told point by point by the page's script.
+
+    Args:
+        kept: names of the columns that the points keep.
+    """
+    drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
+    if segments := _by_segment(found.points, names):
+        drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
+    compact = [
+        [
+            round(_x(point), 1),
+            round(_y(point), 1),
+            point.number + 1,
+            None if point.score is None else float(f"{point.score:.4g}"),
+            int(point.is_anomaly),
+            None if point.label is None else int(point.label),
+            point.segment,
+            *point.kept,
+        ]
+        for point in sorted(
+            found.points, key=lambda point: -(float("inf") if point.score is None else point.score)
+        )
+    ]
+    slider = tag(
+        "p",
+        tag("label", "Row by row, the highest score first", for_="map-slider"),
+        tag("input", type="range", id="map-slider", min=0, max=len(compact) - 1, step=1, value=0),
+        tag("output", "", id="map-told", for_="map-slider"),
+        class_="slider",
+        hidden=True,
+    )
+    return tag(
+        "div",
+        tag("div", *drawn, class_="pairs"),
+        slider,
+        tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
+        id="map",
+        class_="map",
+        data_kept=json.dumps(kept),
+        data_points=json.dumps(compact, separators=(",", ":")),
+    )
+
+
+class _Group(NamedTuple):
+    class_: str
+    words: str
+    points: list[Point]
+    shape: str = _DOT
+    """The way of the pen for one dot."""
+
+
+def _by_score(points: Sequence[Point]) -> list[_Group]:
+    normal = sorted(point.score for point in points if point.score is not None and not point.is_anomaly)
+    cuts = [normal[len(normal) * i // len(_LEVELS)] for i in range(1, len(_LEVELS))] if normal else []
+    levels: list[list[Point]] = [[] for _ in _LEVELS]
+    flagged: list[Point] = []
+    for point in points:
+        if point.is_anomaly or point.score is None:
+            flagged.append(point)
+        else:
+            levels[sum(point.score >= cut for cut in cuts)].append(point)
+    quarters = [_Group(f"q{i} dots", words, levels[i]) for i, words in enumerate(_LEVELS)]
+    return [*quarters, _Group("flagged dots", "flagged", flagged)]
+
+
+def _by_segment(points: Sequence[Point], names: Mapping[int, str]) -> list[_Group]:
+    segments: dict[int, list[Point]] = {}
+    for point in points:
+        if point.segment is not None:
+            segments.setdefault(point.segment, []).append(point)
+    return [
+        _Group("s5 dots", "no segment", own) if segment < 0 else _segment(segment, own, names.get(segment, ""))
+        for segment, own in sorted(segments.items())
+    ]
+
+
+def _segment(number: int, own: list[Point], name: str) -> _Group:
+    """A colour and a shape that no other of the first fifty has: not everybody tells ten colours apart."""
+    shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
+    return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
+
+
+def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Markup:
+    told = ", ".join(f"{group.words}: {len(group.points):,}" for group in groups)
+    drawn = [group for group in groups if group.points]
+    clouds = (
+        tag(
+            "path",
+            d="".join(f"M{number(_x(point))},{number(_y(point))}{group.shape}" for point in group.points),
+            class_=group.class_,
+        )
+        for group in drawn
+    )
+    picture = svg.picture(
+        key,
+        f"Map of embeddings, {title.lower()}",
+        f"Rows: {told}.",
+        _SIZE,
+        *clouds,
+        _names(drawn) if is_named else None,
+        svg.marker(0, 0, 0, "ring", radius=7),
+    )
+    return tag("figure", tag("figcaption", title), picture, tag("ul", *map(_sign, groups), class_="legend"))
+
+
+def _names(groups: Sequence[_Group]) -> Markup:
+    """The segments' numbers in their middles, or beside them with a line where another's is there already."""
+    ordered = sorted(groups, key=lambda group: -len(group.points))
+    words = [group.words.removeprefix("segment ").partition(",")[0] for group in ordered]
+    wanted = [
+        Box(*_middle(group.points), svg.text_width(text, _LETTER) * _BOLD + 6, _LETTER + 3)
+        for group, text in zip(ordered, words, strict=True)
+    ]
+    found = spread(wanted, svg.WIDTH, _SIZE)
+    lines = (
+        svg.line(box.x, box.y, near.x, near.y, "leader")
+        for box, near in zip(found, wanted, strict=True)
+        if math.hypot(box.x - near.x, box.y - near.y) > _FAR
+    )
+    names = (
+        svg.label(box.x, box.y + _LETTER * 0.36, text, "name over large", "middle")
+        for box, text in zip(found, words, strict=True)
+    )
+    return joined([*lines, *names])
+
+
+def _middle(points: Sequence[Point]) -> tuple[float, float]:
+    return statistics.median(map(_x, points)), statistics.median(map(_y, points))
+
+
+def _x(point: Point) -> float:
+    return _MARGIN + point.x * (svg.WIDTH - 2 * _MARGIN)
+
+
+def _y(point: Point) -> float:
+    return _MARGIN + (1 - point.y) * (_SIZE - 2 * _MARGIN)
+
+
+def _sign(group: _Group) -> Markup:
+    dot = tag(
+        "path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)"
+    )
+    return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), group.words)
+
+
+# Embeddings sent instead of rows: bytes of a row against what is lost, as a picture of its own.
+
+_LEFT, _TOP, _BOTTOM = 46.0, 26.0, 230.0
+_HEIGHT = _BOTTOM + 40
+
+
+class Sent(NamedTuple):
+    """One format."""
+
+    name: str
+    bytes_per_row: int
+    error: float
+
+
+def embeddings_picture(title: str, features_bytes: int, sent: Sequence[Sent]) -> str:
+    """A whole SVG file, complete without the network.
+
+    Args:
+        features_bytes: of a row as it is, whose error is 0.
+    """
+    across = svg.log_scale(
+        [features_bytes, *(one.bytes_per_row for one in sent)], _LEFT + 8, svg.WIDTH - svg.EDGE - 30, 1.3
+    )
+    up = svg.Scale(0.0, max(1e-9, *(one.error for one in sent)) * 1.3, _BOTTOM, _TOP, log=False)
+    points = [(across(one.bytes_per_row), up(one.error)) for one in sent]
+    x = across(features_bytes)
+    told = "; ".join(f"{one.name}: {size(one.bytes_per_row)}, error {one.error:.3g}" for one in sent)
+    return svg.picture(
+        "embeddings",
+        title,
+        f"{told}; the features themselves: {size(features_bytes)}, error 0",
+        _HEIGHT,
+        tag("style", Markup(f"{style()} text {{ font-family: sans-serif }}")),
+        tag("rect", width=svg.WIDTH, height=_HEIGHT, fill="var(--page)"),
+        svg.label(4, 14, svg.shortened(title, svg.WIDTH - 8), "name"),
+        tag(
+            "g",
+            _axis_beside(up),
+            svg.axis_below(across, log_ticks(across.low, across.high, 6), _BOTTOM, _TOP, size),
+            class_="grid",
+        ),
+        svg.label(svg.WIDTH / 2 + 20, _BOTTOM + 34, "bytes of a row", "tick", "middle"),
+        svg.path(sorted(points), "front"),
+        svg.marker(1, x, up(0.0), "s5 dot", f"features: {size(features_bytes)}"),
+        svg.label(x, up(0.0) - 9, "features", "name over", "middle"),
+        *(svg.marker(0, *point, "s0 dot", one.name, 4.5) for one, point in zip(sent, points, strict=True)),
+        *(
+            svg.label(point[0], point[1] - 10, one.name, "name over", "middle")
+            for one, point in zip(sent, points, strict=True)
+        ),
+    )
+
+
+def _axis_beside(up: svg.Scale) -> Markup:
+    shapes = [svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
+    for tick in linear_ticks(up.low, up.high, 5):
+        shapes.append(svg.line(_LEFT - 4, up(tick), svg.WIDTH - svg.EDGE, up(tick), "grid"))
+        shapes.append(svg.label(_LEFT - 6, up(tick) + 4, f"{tick:.3g}", "tick", "end"))
+    return joined(shapes)

@@ -1,0 +1,88 @@
+"""How training went: the loss of every epoch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aetool.report.draw import svg
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.svg import log_ticks
+
+_LEFT, _TOP, _BOTTOM = 46.0, 8.0, 190.0
+_LINES = (("train_loss", "training", "s1"), ("validation_loss", "held-out rows", "s0"))
+
+
+def figure(provenance: Mapping[str, Any]) -> Markup | None:
+    """The losses as lines on a logarithmic axis; None where the bundle does not tell them."""
+    lines = {name: _losses(provenance.get("history"), name) for name, _, _ in _LINES}
+    known = [loss for losses in lines.values() for loss in losses]
+    if not known:
+        return None
+    up = svg.log_scale(known, _BOTTOM, _TOP)
+    epochs = max(map(len, lines.values()))
+    across = svg.Scale(0.0, max(epochs, 2), _LEFT, svg.WIDTH - svg.EDGE, log=False)
+    drawn = [
+        svg.path([(across(epoch), up(loss)) for epoch, loss in enumerate(lines[name], 1)], f"{colour} line")
+        for name, _, colour in _LINES
+        if len(lines[name]) > 1
+    ]
+    dots = [
+        svg.marker(
+            0, across(len(lines[name])), up(lines[name][-1]), f"{colour} dot", f"{words}: {_last(lines[name])}"
+        )
+        for name, words, colour in _LINES
+        if lines[name]
+    ]
+    told = "; ".join(f"{words} {_last(lines[name])}" for name, words, _ in _LINES if lines[name])
+    picture = svg.picture(
+        "training",
+        "Loss of every epoch",
+        f"After {epochs} epochs: {told}.",
+        _BOTTOM + 40,
+        tag(
+            "g",
+            joined(_tick(tick, up) for tick in log_ticks(up.low, up.high, 5)),
+            svg.line(_LEFT, _BOTTOM, svg.WIDTH - svg.EDGE, _BOTTOM, "axis"),
+            svg.label(_LEFT, _BOTTOM + 17, "0", "tick", "middle"),
+            svg.label(svg.WIDTH - svg.EDGE, _BOTTOM + 17, f"{epochs} epochs", "tick", "end"),
+            class_="grid",
+        ),
+        *drawn,
+        *dots,
+    )
+    return tag("figure", tag("figcaption", "Loss"), picture, _legend())
+
+
+def _losses(history: Any, name: str) -> list[float]:
+    """Those that can stand on a logarithmic axis."""
+    found = (
+        [epoch.get(name) for epoch in history if isinstance(epoch, Mapping)] if isinstance(history, list) else []
+    )
+    return [float(loss) for loss in found if isinstance(loss, int | float) and 0 < loss < float("inf")]
+
+
+def _last(losses: list[float]) -> str:
+    return f"{losses[-1]:.4g} (lowest {min(losses):.4g})"
+
+
+def _tick(tick: float, up: svg.Scale) -> Markup:
+    y = up(tick)
+    return joined(
+        [
+            svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "grid"),
+            svg.label(_LEFT - 6, y + 4, f"{tick:.3g}", "tick", "end"),
+        ]
+    )
+
+
+def _legend() -> Markup:
+    signs = (
+        tag(
+            "li",
+            tag(
+                "svg", svg.marker(0, 7, 7, f"{colour} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
+            ),
+            words,
+        )
+        for _, words, colour in _LINES
+    )
+    return tag("ul", *signs, class_="legend")

@@ -1,0 +1,47 @@
+"""The figures as tables: everything that the pictures show can be read too."""
+
+from collections.abc import Sequence
+
+from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.units import MISSING
+
+Cell = str | Markup | tuple[str, float]  # text, or text and the number that it is sorted by
+
+
+def dash(reason: str) -> Markup:
+    """A dash for the eye, the reason for a pointer and for who listens."""
+    return joined(
+        [
+            tag("span", MISSING, title=reason, class_="missing", aria_hidden="true"),
+            tag("span", reason, class_="unseen"),
+        ]
+    )
+
+
+_NOT_MEASURED = dash("not measured")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | None]], headers: int = 1) -> Markup:
+    """A table that scrolls sideways by itself; the first `headers` cells of a row name the row."""
+    aside = {i for row in rows for i, cell in enumerate(row) if isinstance(cell, tuple)}  # columns of numbers
+    classes = ["number" if i in aside else None for i in range(len(columns))]
+    head = tag("tr", *(tag("th", name, scope="col", class_=c) for name, c in zip(columns, classes, strict=True)))
+    body = [
+        tag("tr", *(_cell(cell, classes[i], is_header=i < headers) for i, cell in enumerate(row))) for row in rows
+    ]
+    return tag(
+        "div",
+        tag("table", tag("caption", title), tag("thead", head), tag("tbody", *body)),
+        class_="scroll",
+        role="region",
+        aria_label=title,
+        tabindex="0",
+    )
+
+
+def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
+    name, scope = ("th", "row") if is_header else ("td", None)
+    if isinstance(cell, tuple):
+        text, value = cell
+        return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
+    return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)

@@ -1,0 +1,142 @@
+"""Explanations of scores: contributions as arrays, and as records with names and texts."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.runtime.categories import factorise
+from aetool.runtime.inputs import column_names
+
+# Why a row is as odd as it is: what each feature contributes to its score.
+
+
+class Explanation(NamedTuple):
+    """Of some rows, each array (rows, n_features); of one row without its batch axis, without theirs."""
+
+    contribution: NDArray[np.float32]
+    """Of each feature to the score, 0 or more: they add up to it. A column of categories is one feature."""
+    expected: NDArray[np.float32]
+    """What the model expects: its reconstruction, in raw units. Of a column of categories, the index of the
+    likeliest."""
+    found: NDArray[np.float32]
+    """What stands in the rows, in raw units; of categories their index, -1 for another, NaN for a missing one."""
+
+    def __repr__(self) -> str:
+        return f"<Explanation: contribution, expected, found; {' x '.join(map(str, self.found.shape))} each>"
+
+    @property
+    def direction(self) -> NDArray[np.int8]:
+        """1 where more was found than expected, -1 where less, 0 where neither or no number."""
+        difference = self.found.astype(np.float64) - self.expected
+        return np.sign(np.nan_to_num(difference)).astype(np.int8)
+
+    def largest(self, count: int) -> NDArray[np.intp]:
+        """(rows, count): the features that contribute most to each row's score, the largest first.
+
+        Positions in the row, flattened where it is an image or a window. First come cells that are no finite
+        number, which spoil every contribution of their row; then contributions that overflowed, such as that of a
+        "no data" value of 1e25, the farthest first; then the others by contribution. Needs rows with their batch
+        axis.
+        """
+        shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
+        contribution, expected, found = (part.reshape(shape).astype(np.float64) for part in self)
+        overflowed, spoilt = ~np.isfinite(contribution), ~np.isfinite(found)
+        with np.errstate(invalid="ignore"):
+            # Of what is expected, a huge cell may make anything in all features: it counts where it brings two
+            # nearer together only.
+            distance = np.fmin(np.abs(found), np.abs(found - expected))
+        weight = np.where(overflowed, np.where(spoilt, 0.0, distance), contribution)
+        # A missing value that was filled in, or is a category of its own, spoils nothing.
+        return np.lexsort((-weight, ~overflowed, ~(spoilt & overflowed)))[:, :count]
+
+
+Value = float | str | None
+
+
+class _Model(Protocol):
+    """The part of an AutoencoderSession that is used here, without importing it."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...]]: ...
+    def explain(self, features: Any) -> Explanation: ...
+
+
+class Reason(NamedTuple):
+    """What one feature of a row has to do with the row's score."""
+
+    feature: str
+    """Its name; its index (3 or 0,12,5) where the model's features have none."""
+    share: float
+    """Of the score, 0 to 1; 0 where the score is 0 or no number."""
+    expected: Value
+    """What the model expects, in raw units: a number, or the likeliest category as text."""
+    found: Value
+    """What stands in the row: a number, or a category as text, of one that the model does not know the cell's own
+    ("" where rows are an array of indexes). None: missing."""
+
+
+def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
+    """For each row, also of a single one, the `count` features that contribute most, the largest first."""
+    found = model.explain(features)
+    if found.contribution.shape == model.input_shape:
+        found = Explanation(*(part[None] for part in found))
+    names, largest, share = feature_labels(model), found.largest(count), shares(found)
+    columns = [_values(model, name, part) for name, part in zip(names, _flat(found.found).T, strict=True)]
+    expected = [_values(model, name, part) for name, part in zip(names, _flat(found.expected).T, strict=True)]
+    if column_names(features) is not None:
+        for place, name in enumerate(names):
+            if name in model.categories and "" in columns[place]:
+                columns[place] = _own_texts(columns[place], features[name], name)
+    return [
+        [
+            Reason(names[place], float(share[row, place]), expected[place][row], columns[place][row])
+            for place in places
+        ]
+        for row, places in enumerate(largest.tolist())
+    ]
+
+
+def shares(found: Explanation) -> NDArray[np.float32]:
+    """(rows, n_features), flat: each feature's share of its row's score; 0 where that is 0 or no number."""
+    contribution = _flat(found.contribution)
+    with np.errstate(all="ignore"):
+        share = contribution / contribution.sum(axis=1, keepdims=True, dtype=np.float64)
+    return np.where(np.isfinite(share), share, 0.0).astype(np.float32)
+
+
+def feature_labels(model: _Model) -> list[str]:
+    """Of the numbers of a row, flat."""
+    indexes = np.ndindex(*model.input_shape)
+    return list(model.feature_names) or [",".join(map(str, index)) for index in indexes]
+
+
+def _flat(part: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat: NDArray[np.float32] = part.reshape(len(part), math.prod(part.shape[1:]))
+    return flat
+
+
+def _values(model: _Model, name: str, column: NDArray[np.float32]) -> list[Value]:
+    texts = model.categories.get(name)
+    if texts is None:  # by way of text: 1.1 in float32 is 1.1 for people, not 1.10000002
+        return [None if np.isnan(value) else float(str(value)) for value in column]
+    known = range(len(texts))
+    return [None if np.isnan(value) else texts[int(value)] if value in known else "" for value in column]
+
+
+def _own_texts(values: list[Value], cells: Any, name: str) -> list[Value]:
+    """With the cell's text where the category is unknown."""
+    texts, places = factorise(cells, f"features, column {name!r}")
+    own = [texts[place] for place in np.ravel(places)]
+    return [text if value == "" else value for value, text in zip(values, own, strict=True)]
+
+
+def highest(score: Any, count: int) -> Any:
+    """(at most count,) places of the highest of (rows,) scores, highest first; those that are no number last."""
+    return np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")[:count]

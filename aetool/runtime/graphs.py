@@ -1,0 +1,273 @@
+"""How the graphs of a bundle are opened: on which provider, with which threads, and checked to be its own."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import Limits
+from aetool.bundle.manifest import SEGMENTER
+from aetool.errors import BundleError, InputError, ProviderError
+from aetool.onnx_check.check import require_admissible
+from aetool.onnx_check.edit import with_only, with_outputs
+from aetool.runtime.binding import Array
+from aetool.runtime.cpu import TYPES, Graph
+from aetool.runtime.machine import usable_cores
+from aetool.runtime.ort import NodePlacement, open_session, placement
+from aetool.runtime.providers import PROVIDERS, Provider, candidates
+from aetool.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from aetool.runtime.gpu.graph import DeviceGraph
+
+NEEDED_OUTPUTS = {
+    "encoder": {"embedding"},
+    "decoder": {"reconstruction"},
+    "autoencoder": {"reconstruction"},
+    "detector": {"score", "is_anomaly"},
+    "explainer": {"contribution", "reconstruction"},
+    SEGMENTER: {"segment", "distance"},
+}
+WHY_MISSING = {
+    "explainer": ": an older aetool exported it; export it again",
+    SEGMENTER: ": make one with aetool segment, from rows to learn the segments from",
+}
+FEW_THREADS = 4
+FEW_THREADS_BYTES = 4 << 20
+"""Graphs below gain nothing from more than FEW_THREADS in one run."""
+ONE_SESSION_BYTES = 32 << 20
+"""Graphs above are held in memory once: many rows take turns in the session that a few use."""
+
+
+def few_threads(size: int) -> int:
+    """Threads inside one run of a graph of `size` bytes, unless they are set."""
+    cores = usable_cores()
+    return cores if size > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
+
+
+class Opener:
+    """Opens graphs of one bundle in one precision, all on one provider."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str,
+        provider: str,
+        intra_op_num_threads: int | None,
+        settings: Settings,
+        limits: Limits | None,
+    ) -> None:
+        """
+        Args:
+            provider: a name of PROVIDERS, or "auto" for the first that takes a graph of this bundle.
+            intra_op_num_threads: cores that one call may use; None for what `settings` say.
+            limits: of what graphs are let in; None for all that onnxruntime takes.
+
+        Raises:
+            BundleError: no such precision, or a damaged graph.
+            ProviderError: `provider` is unknown or does not work here.
+        """
+        self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
+        self._threads, self._settings, self._limits = intra_op_num_threads, settings, limits
+        self.tried: dict[str, Any] = {}
+        """Sessions that showed that a provider works; they wait for the first use of their graph."""
+        self._let_in: set[str] = set()
+        """Graphs that were checked: the same bytes each time, by their hash."""
+        self._automatic = provider == "auto"
+        self.provider = self._choose(provider)
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        return tuple(graph for graph in NEEDED_OUTPUTS if graph in self.variant.files)
+
+    def alone(self, name: str, output: str | None) -> str | None:
+        """`output`, if it is worth a session of its own, which leaves out the rest of the graph `name`; or None.
+
+        The decision is two nodes after the score, which cost a fifteenth of one row of a small graph. Of a graph
+        that nobody checked, nothing is left out.
+        """
+        if (name, output) != ("detector", "score") or self.provider is not PROVIDERS["cpu"]:
+            return None
+        file = self.variant.files.get(name)
+        small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
+        return output if small and self._limits is not None else None
+
+    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
+        """The graph `name`, which reads what `to_rows` makes of a caller's data; of its outputs `alone`, if given.
+
+        Raises:
+            InputError: this bundle has no such graph.
+            BundleError: it is damaged, or not the one that the manifest describes.
+        """
+        self._require_there(name)
+        model = self._model(name)
+        if self.provider is PROVIDERS["cuda"]:
+            return self._on_device(name, model, to_rows)
+        return self._on_cpu(self.provider, name, model, to_rows, alone)
+
+    def placement(self, name: str) -> "list[NodePlacement]":
+        """Which execution provider takes each node of the graph `name`."""
+
+        self._require_there(name)
+        return placement(self._model(name), self.provider, self.where(name))
+
+    def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
+        from aetool.runtime.gpu.cuda import pinned_memory  # here: nobody without a GPU should wait for it
+        from aetool.runtime.gpu.graph import DeviceGraph
+
+        direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
+        return DeviceGraph(
+            self.where(name),
+            direct,
+            to_rows,
+            self.row_shape(name),
+            [output.name for output in direct.get_outputs()],
+            memory=pinned_memory(),
+            cpu=self._on_cpu(PROVIDERS["cpu"], name, model, to_rows) if self._automatic else None,
+        )
+
+    def _on_cpu(
+        self,
+        provider: Provider,
+        name: str,
+        model: bytes,
+        to_rows: Callable[[Any], Array],
+        alone: str | None = None,
+    ) -> Graph:
+        cores = self._threads or self._settings.workers or usable_cores()
+        on_cpu = provider is PROVIDERS["cpu"]
+        if on_cpu and len(model) <= ONE_SESSION_BYTES:
+            inner = self._inner_values(name)
+            whole = with_outputs(model, inner) if alone is None else with_only(model, alone, inner)
+            direct = self._session(provider, name, whole, self._direct_threads(model), alone)
+            open_chunked: Callable[[], Any] = partial(self._session, provider, name, model, 1)
+            workers = cores
+        else:
+            inner, threads = (), self._shared_threads(provider)
+            direct = self.tried.pop(name, None) or self._session(provider, name, model, threads)
+            open_chunked, workers = lambda: direct, max(1, cores // threads)
+        return Graph(
+            self.where(name),
+            direct,
+            open_chunked,
+            to_rows,
+            self.row_shape(name),
+            [output.name for output in direct.get_outputs() if output.name not in inner],
+            workers,
+            chunk_rows=self._settings.chunk_rows,
+            few_sizes=provider is PROVIDERS["openvino"],
+        )
+
+    def row_shape(self, name: str) -> tuple[int, ...]:
+        """Of one row of the graph's input."""
+        manifest = self.bundle.manifest
+        return (manifest.embedding_shape or ()) if name == "decoder" else manifest.input_shape
+
+    def where(self, name: str) -> str:
+        """The graph's file, for messages."""
+        return os.path.join(self.bundle.where, self.variant.files[name])
+
+    def _model(self, name: str) -> bytes:
+        """The graph's file, unchanged since it was published and let in."""
+        model = self.bundle.graph(name, self.precision)
+        if self._limits is not None and name not in self._let_in:
+            kept = self._inner_values(name)
+            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept)
+            self._let_in.add(name)
+        return model
+
+    def _inner_values(self, name: str) -> tuple[str, ...]:
+        return (self.variant.inner_values or {}).get(name, ())
+
+    def _direct_threads(self, model: bytes) -> int:
+        return self._threads or self._settings.direct_threads or few_threads(len(model))
+
+    def _shared_threads(self, provider: Provider) -> int:
+        """Inside one run of a session that a few rows and many use."""
+        if provider is PROVIDERS["cpu"]:
+            return self._threads or self._settings.direct_threads or usable_cores()
+        tuned = None if self._threads or provider is not PROVIDERS["openvino"] else self._settings.direct_threads
+        return tuned or 1
+
+    def _session(self, provider: Provider, name: str, model: bytes, threads: int, alone: str | None = None) -> Any:
+        session = open_session(
+            model,
+            provider,
+            intra_op_num_threads=threads,
+            spin_us=self._settings.spin_us,
+            memory_arena=self._settings.memory_arena,
+            where=self.where(name),
+        )
+        self._require_ours(name, session, NEEDED_OUTPUTS[name] if alone is None else {alone})
+        return session
+
+    def _choose(self, name: str) -> Provider:
+        """The first provider that takes a graph of this bundle; the one asked for, or an error."""
+        options = candidates(name)
+        if len(options) == 1 and options[0].name == "cpu":
+            return options[0]  # always works: no need to open a session for it
+        refusals = []
+        model = self._model("detector")
+        for provider in options:
+            try:
+                session = self._session(provider, "detector", model, self._shared_threads(provider))
+            except ProviderError as error:
+                refusals.append(error)
+            else:
+                self.tried["detector"] = session
+                return provider
+        raise refusals[0]
+
+    def _require_there(self, name: str) -> None:
+        if name not in NEEDED_OUTPUTS:
+            raise InputError(
+                f"{self.bundle.manifest.name}: has no graph {name!r}; choose one of {', '.join(self.graphs)}"
+            )
+        if name not in self.variant.files:
+            why = WHY_MISSING.get(
+                name,
+                ", since its model gives no embedding that reconstructs alone; export it again with --outputs",
+            )
+            raise InputError(
+                f"{self.bundle.manifest.name}: has no {name} in {self.precision}{why}; "
+                f"it has {', '.join(self.graphs)}"
+            )
+
+    def _require_ours(self, name: str, session: Any, needed: set[str]) -> None:
+        """Refuse a graph that is not the one the manifest describes.
+
+        The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
+        them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
+        """
+        manifest, shape = self.bundle.manifest, list(self.row_shape(name))
+        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
+        outputs = {entry.name for entry in session.get_outputs()}
+        if inner := needed.intersection(self._inner_values(name)):
+            raise BundleError(
+                f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "
+                "bundle again"
+            )
+        if inputs != [("tensor(float)", shape)] or not outputs >= needed:
+            raise BundleError(
+                f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
+                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+            )
+        if strange := [entry.name for entry in session.get_outputs() if entry.type not in TYPES]:
+            raise BundleError(
+                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
+                "aetool does not read; export the bundle again"
+            )
+        found = session.get_modelmeta().custom_metadata_map
+        for key, value in (
+            ("bundle", manifest.id),
+            ("threshold", repr(self.variant.threshold)),
+            ("feature_names", json.dumps(manifest.feature_names, ensure_ascii=False)),
+            ("categories", json.dumps(manifest.categories, ensure_ascii=False)),
+        ):
+            if found.get(key, value) != value:
+                raise BundleError(
+                    f"{self.where(name)}: {key} {value[:40]!r} expected from the manifest, found "
+                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
+                )

@@ -1,0 +1,108 @@
+"""An interpreter that ends while daemon threads run: they are let out of onnxruntime first.
+
+Python ends a daemon thread by unwinding its stack at the next touch of Python. Inside onnxruntime's C++ that
+is std::terminate: the whole process aborts, after everything went well.
+"""
+
+import atexit
+import ctypes
+import os
+import platform
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+PATIENCE_S = 10.0
+"""How long the end waits for runs that are under way; each is one chunk of rows."""
+
+running: deque[None] = deque()
+"""One entry per call under way; append and pop are atomic."""
+began = False
+"""Whether the interpreter ends."""
+
+
+def call_native(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)`, which goes into onnxruntime; from a daemon thread never after the end began."""
+    try:  # append inside: a signal handler may raise as soon as it is done
+        running.append(None)
+        if began:
+            keep_out_daemons()
+        return function(*arguments)
+    finally:
+        running.pop()
+
+
+def keep_out_daemons() -> None:
+    """For a call that stands in `running` and finds that the end `began`: no way back for a daemon thread."""
+    if threading.current_thread().daemon:
+        running.pop()
+        threading.Event().wait()  # for ever: the process ends meanwhile
+
+
+def _let_out() -> None:
+    global began  # noqa: PLW0603 - the one fact about this process that calls in flight must see
+    began = True
+    until = time.monotonic() + PATIENCE_S
+    while running and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+atexit.register(_let_out)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=running.clear)  # those threads are not here
+
+
+# Denormal numbers flushed to zero while a graph runs, and only then.
+#
+# Numbers below 1.2e-38 make Intel's cores leave the fast path: a row of them ran eight times slower. onnxruntime's
+# `session.set_denormal_as_zero` changes the arithmetic of the thread that opens the first session, which is the
+# caller's own, for good, and that of no other caller. Here the mode is set around each run and put back after it.
+
+Function = Callable[..., Any]
+
+_Mode = ctypes.c_uint32 * 2  # glibc's femode_t on x86-64: the x87 control word, MXCSR
+_FLUSH = 0x8040  # in MXCSR: results flushed to zero, operands taken as zero
+
+
+@cache
+def slow_here() -> bool:
+    """Whether denormals cost on this machine, and can be flushed."""
+    if sys.platform != "linux" or platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc":
+        return False
+    try:
+        with open("/proc/cpuinfo", "rb") as stream:
+            return b"GenuineIntel" in stream.read(256)
+    except OSError:
+        return False
+
+
+def flushing(function: Function) -> Function:
+    """`function`, run with denormals flushed; itself where that gains nothing."""
+    if not slow_here():
+        return function
+    get, put = _mode_of_this_thread()
+    usual = _Mode()
+    get(usual)
+    during = _Mode(usual[0], usual[1] | _FLUSH)
+
+    def flushed(*arguments: Any) -> Any:
+        before = _Mode()
+        get(before)
+        try:  # put inside: a signal handler may raise as soon as it is done
+            put(during)
+            return function(*arguments)
+        finally:
+            put(before)
+
+    return flushed
+
+
+@cache
+def _mode_of_this_thread() -> tuple[Function, Function]:
+    # PyDLL keeps the interpreter's lock: dropping it would cost more than the call.
+    library = ctypes.PyDLL("libm.so.6")
+    return library.fegetmode, library.fesetmode

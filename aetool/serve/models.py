@@ -1,0 +1,161 @@
+"""What is served under which name.
+
+A bundle NAME gives several models, one for the whole and one for each graph:
+
+    NAME              features -> score, is_anomaly, reconstruction, embedding; runs what the asked outputs need
+    NAME.encoder      features -> embedding
+    NAME.decoder      embedding -> reconstruction
+    NAME.autoencoder  features -> embedding, reconstruction
+    NAME.detector     features -> score, is_anomaly
+
+Bundles of the same name are versions of one model; the last of them answers where none is asked for.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aetool.errors import InputError
+from aetool.serve.batching import Batcher, Line
+from aetool.serve.limits import Limits
+from aetool.serve.protocol import InferRequest, Signature
+from aetool.serve.warmup import Ready
+
+Observe = Callable[[int, float], None]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bundle is, and what it is called."""
+
+    name: str
+    path: Path
+
+
+def place(path: Path, name: str | None = None) -> Place:
+    """The bundle at `path`, called like its directory unless `name` is given.
+
+    Raises:
+        InputError: the name would not do as a part of a URL.
+    """
+    found = path.absolute().name if name is None else name
+    if not _NAME.fullmatch(found):
+        raise InputError(
+            f"{path}: {found!r} cannot be a model's name, which is up to 64 of A-Z a-z 0-9 _ -, first a letter or "
+            "digit; give NAME=PATH"
+        )
+    return Place(found, path)
+
+
+class Model:
+    """What a client sees under one name and version."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        signature: Signature,
+        batchers: Mapping[frozenset[str], Batcher],
+        about: Any,
+        line: Line,
+    ) -> None:
+        """
+        Args:
+            batchers: outputs -> what computes them, the cheapest first.
+            about: for the metadata.
+            line: what waits for the whole bundle.
+        """
+        self.line = line
+        self.name, self.version, self.signature, self.about = name, version, signature, about
+        self._batchers = batchers
+        self._chosen: dict[tuple[tuple[str, bool], ...], Batcher] = {}
+
+    def batcher(self, request: InferRequest) -> Batcher:
+        """What computes the outputs that are asked for."""
+        found = self._chosen.get(request.outputs)
+        if found is None:
+            wanted = {name for name, _ in request.outputs}
+            found = next(batcher for outputs, batcher in self._batchers.items() if wanted <= outputs)
+            self._chosen[request.outputs] = found
+        return found
+
+
+class Served:
+    """A bundle that is ready, its batchers, and the models it gives."""
+
+    def __init__(self, name: str, ready: Ready, limits: Limits, executor: Executor, observe: Observe) -> None:
+        ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
+        self.version = ready.version
+        self.line = Line(limits)
+        self.batchers = {
+            way: Batcher(partial(ready.run, way), ready.cost(way), limits, executor, observe, self.line)
+            for way in ways
+        }
+        session = ready.session
+        about = {
+            "bundle_id": session.manifest.id,
+            "threshold": session.threshold,
+            "precision": session.precision,
+            "provider": session.provider,
+            "feature_names": session.feature_names,
+        }
+        self.models = [self._whole(name, ready, about)]
+        for graph in ready.outputs:
+            signature = Signature(ready.inputs[graph], ready.outputs[graph])
+            by_outputs = {frozenset(signature.output_names): self.batchers[graph,]}
+            self.models.append(Model(f"{name}.{graph}", self.version, signature, by_outputs, about, self.line))
+
+    def _whole(self, name: str, ready: Ready, about: Any) -> Model:
+        tensors = {
+            tensor.name: tensor
+            for graph in ("detector", "autoencoder", "encoder")
+            for tensor in ready.outputs.get(graph, ())
+        }
+        by_outputs: dict[frozenset[str], Batcher] = {}
+        for way in ready.ways():
+            names = frozenset(tensor.name for graph in way for tensor in ready.outputs[graph])
+            by_outputs.setdefault(names, self.batchers[way])
+        signature = Signature(ready.inputs["detector"], tuple(tensors.values()))
+        return Model(name, self.version, signature, by_outputs, about, self.line)
+
+
+class Catalogue:
+    """The bundles that are served now."""
+
+    def __init__(self, served: Sequence[tuple[Place, Served]]) -> None:
+        self._served = dict(served)
+        self.models: dict[tuple[str, str | None], Model] = {}
+        """(name, version, or None for the default) -> model."""
+        self.infer: dict[str, Model] = {}
+        """Path of an inference request -> model. Nothing that a client sends ever becomes a path of files."""
+        self._index()
+
+    def replace(self, place: Place, served: Served) -> None:
+        """Serve another bundle in `place`; requests under way finish on the old one."""
+        self._served[place] = served
+        self._index()
+
+    def versions(self, name: str) -> list[str]:
+        """Of a model, in the order of the bundles; the last is the default."""
+        return [version for found, version in self.models if found == name and version is not None]
+
+    def names(self) -> list[str]:
+        """Of all models."""
+        return [name for name, version in self.models if version is None]
+
+    def waiting_rows(self) -> int:
+        """Rows that wait to be computed."""
+        return sum(served.line.rows for served in self._served.values())
+
+    def _index(self) -> None:
+        self.models, self.infer = {}, {}
+        for served in self._served.values():
+            for model in served.models:
+                versioned = f"/v2/models/{model.name}/versions/{model.version}/infer"
+                self.models[model.name, model.version] = self.infer[versioned] = model
+                self.models[model.name, None] = self.infer[f"/v2/models/{model.name}/infer"] = model

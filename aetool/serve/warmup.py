@@ -1,0 +1,158 @@
+"""A bundle made ready to serve: proven on its golden rows, every graph open and warm, its latency measured."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.bundle.golden import read_golden
+from aetool.checks.verify import verify_bundle
+from aetool.errors import BundleError
+from aetool.runtime.providers import ProviderName
+from aetool.runtime.session import AutoencoderSession, load
+from aetool.serve.protocol import Tensor, tensor_of
+
+# How long a graph takes for so many rows: measured here, to decide where it is computed.
+
+INLINE_S = 0.0005
+"""A batch that takes less is computed by the thread that answers: handing it to another takes as long."""
+_REPETITIONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of a batch, a straight line through two measurements."""
+
+    first_s: float
+    """Of one row."""
+    more_s: float
+    """Of each row more."""
+
+    def inline(self, rows: int) -> bool:
+        """Whether so many rows are cheaper computed than handed to another thread."""
+        return self.first_s + (rows - 1) * self.more_s <= INLINE_S
+
+
+def measured(run: Callable[[NDArray[np.float32]], Any], rows: NDArray[np.float32], batch: int) -> Cost:
+    """The cost of `run`, from one row and from `batch` rows made of `rows`; a first run of each does not count."""
+    one = _best(run, rows[:1])
+    if batch == 1:
+        return Cost(one, one)
+    many = _best(run, np.resize(rows, (batch, *rows.shape[1:])))
+    return Cost(one, max(0.0, many - one) / (batch - 1))
+
+
+def _best(run: Callable[[NDArray[np.float32]], Any], rows: NDArray[np.float32]) -> float:
+    times = []
+    for _ in range(_REPETITIONS + 1):
+        begin = time.perf_counter()
+        run(rows)
+        times.append(time.perf_counter() - begin)
+    return min(times[1:])
+
+
+WAYS = (("encoder",), ("detector",), ("autoencoder",), ("encoder", "detector"), ("autoencoder", "detector"))
+"""What is run for a set of features' outputs: the first of these that gives them all."""
+VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How every bundle is opened; see `aetool.load`."""
+
+    provider: ProviderName = "auto"
+    precision: str = "auto"
+    intra_op_num_threads: int | None = None
+    limits: Limits = DEFAULT_LIMITS
+    public_key: Path | None = None
+    """Key whose signature every bundle must bear; None asks for none."""
+
+    def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
+        """The bundle at `path`, on `threads` cores where the opening leaves that open."""
+        chosen = threads if self.intra_op_num_threads is None else self.intra_op_num_threads
+        return load(
+            path,
+            provider=self.provider,
+            precision=self.precision,
+            intra_op_num_threads=chosen,
+            limits=self.limits,
+            require_signature=self.public_key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One bundle, open."""
+
+    session: AutoencoderSession
+    """For batches that another thread computes, on all cores."""
+    inline: AutoencoderSession
+    """For those that the event loop computes itself, on one core: another would gain less than waking it costs."""
+    inputs: Mapping[str, Tensor]
+    """Graph -> its input."""
+    outputs: Mapping[str, tuple[Tensor, ...]]
+    """Graph -> its outputs."""
+    costs: Mapping[str, Cost]
+
+    @property
+    def version(self) -> str:
+        """The beginning of the bundle's id: another model is another version."""
+        return self.session.manifest.id[:VERSION_DIGITS]
+
+    def run(self, graphs: tuple[str, ...], rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs of `graphs`, which have the same input, for `rows`."""
+        session = self.inline if self.cost(graphs).inline(len(rows)) else self.session
+        if len(graphs) == 1:
+            return session.run(graphs[0], rows)
+        return {name: values for graph in graphs for name, values in session.run(graph, rows).items()}
+
+    def cost(self, graphs: tuple[str, ...]) -> Cost:
+        """Of `run`."""
+        costs = [self.costs[graph] for graph in graphs]
+        return Cost(sum(cost.first_s for cost in costs), sum(cost.more_s for cost in costs))
+
+    def ways(self) -> list[tuple[str, ...]]:
+        """Of WAYS, those that this bundle has the graphs for."""
+        return [way for way in WAYS if set(way) <= self.outputs.keys()]
+
+
+def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
+    """Open the bundle at `path`; reads nothing of it later.
+
+    Raises:
+        BundleError: damaged, or it does not compute here what its golden rows say.
+        ProviderError: the provider does not work here.
+    """
+    session, inline = opening.load(path), opening.load(path, threads=1)
+    if failed := [
+        f"{one.graph} {one.output}"
+        for one in verify_bundle(
+            path, provider=opening.provider, public_key=opening.public_key, limits=opening.limits
+        )
+        if not one.passed
+    ]:
+        raise BundleError(
+            f"{path}: {', '.join(failed)} of the golden rows differ; do not serve it here, export it again"
+        )
+    bundle = Bundle.open_whole(path, limits=opening.limits)
+    if not bundle.manifest == session.manifest == inline.manifest:
+        raise BundleError(f"{path}: was replaced by another bundle meanwhile; open it again")
+    golden = read_golden(bundle)
+    inputs, outputs, costs = {}, {}, {}
+    for graph in session.graphs:
+        source = "embedding" if graph == "decoder" else "features"
+        rows = np.ascontiguousarray(golden[source], np.float32)
+        inputs[graph] = tensor_of(source, rows)
+        found = session.run(graph, rows[:1])
+        outputs[graph] = tuple(tensor_of(name, values) for name, values in found.items())
+        costs[graph] = measured(partial(session.run, graph), rows, max_batch)
+        if costs[graph].inline(1):
+            costs[graph] = measured(partial(inline.run, graph), rows, max_batch)
+    return Ready(session, inline, inputs, outputs, costs)
