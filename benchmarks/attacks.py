@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from common import parser, save
 
-from aetool.bench.http_load import OK, Observed, address_of, closed_loop, request_bytes
+from aetool.bench.http_load import OK, LoadResult, address_of, closed_loop, request_bytes
 from aetool.bundle.files import sha256
 
 EXPORTED = Path(__file__).parents[1] / "exported" / "breast-cancer"
@@ -252,7 +252,7 @@ def under_attack(seconds: float, only: str | None) -> dict[str, Any]:
 
 def retrying(url: str, request: bytes, clients: int, seconds: float, queue: Any) -> None:
     """Clients that ask again at once, refused or not."""
-    seen: Observed = asyncio.run(closed_loop(address_of(url), [request], connections=clients, seconds=seconds))
+    seen: LoadResult = asyncio.run(closed_loop(address_of(url), [request], connections=clients, seconds=seconds))
     refused = np.sort(seen.refused_s) * 1e3
     queue.put(
         {

@@ -33,7 +33,7 @@ import aetool
 from aetool.bench.http_load import (
     NO_ANSWER,
     OK,
-    Observed,
+    LoadResult,
     address_of,
     closed_loop,
     fetch,
@@ -44,9 +44,9 @@ from aetool.bench.statistics import latency_figures
 from aetool.serve.app import App
 from aetool.serve.batching import Line, Share
 from aetool.serve.gate import Gate
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.metrics import Metrics
-from aetool.serve.protocol import Signature, Tensor
+from aetool.serve.protocol import Signature, TensorSpec
 from aetool.serve.server import drained
 
 CLIENTS = 64
@@ -150,7 +150,7 @@ def ask(url: str, model: str, output: str, rows: str, *, connections: int, answe
     print(json.dumps(figures(seen)))
 
 
-def figures(seen: Observed) -> dict[str, Any]:
+def figures(seen: LoadResult) -> dict[str, Any]:
     found: dict[str, Any] = {
         "answered_per_s": len(seen.latencies_s) / seen.seconds,
         "statuses": seen.statuses,
@@ -170,12 +170,12 @@ def figures(seen: Observed) -> dict[str, Any]:
 
 def echo(columns: int) -> None:
     """The server without a model."""
-    row = Tensor("reconstruction", "FP32", (columns,))
-    signature = Signature(Tensor("features", "FP32", (columns,)), (row,))
-    limits, metrics = Limits(), Metrics()
+    row = TensorSpec("reconstruction", "FP32", (columns,))
+    signature = Signature(TensorSpec("features", "FP32", (columns,)), (row,))
+    limits, metrics = ServerLimits(), Metrics()
 
     class Echo:
-        name, version, line = "echo", "1", Line(Limits())
+        name, version, line = "echo", "1", Line(ServerLimits())
 
         def __init__(self) -> None:
             self.signature, self.models = signature, {}

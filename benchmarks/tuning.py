@@ -24,7 +24,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.checks.fidelity import Budget
 from aetool.quantize import quantized_copy
 from aetool.runtime.machine import usable_cores
-from aetool.tune.run import Plan, tune
+from aetool.tune.run import TuningPlan, tune
 
 SCORE = "score"
 
@@ -43,7 +43,7 @@ def main() -> None:
             model = make(name, Path(folder))
             bundle = _bundle(model, given.get(name), Path(folder))
             rows = np.resize(model.rows, (options.rows + 4096, model.rows.shape[1]))
-            plan = Plan("throughput", rows=options.rows, budget=Budget(), seconds=options.seconds)
+            plan = TuningPlan("throughput", rows=options.rows, budget=Budget(), seconds=options.seconds)
             int8 = partial(quantized_copy, rows=model.rows, labels=None, precision="int8", budget=plan.budget)
             tuned = tune(bundle, plan, rows=model.rows, rows_name="rows of the model", makers={"int8": int8})
             load = Load(batch=options.rows, seconds=0.5, calls=4)

@@ -70,7 +70,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ContestantTurn:
     """What one contestant did when it was its turn."""
 
     latencies_ns: NDArray[np.int64]
@@ -175,7 +175,7 @@ class Running:
         )
         return int(found["samples"])
 
-    def turn(self, load: Load, seed: int = 0) -> Turn:
+    def turn(self, load: Load, seed: int = 0) -> ContestantTurn:
         """Put it to `load`, and measure."""
         to = self._files / "latencies.npy"
         found = self._ask(
@@ -190,7 +190,7 @@ class Running:
             to=str(to),
         )
         latencies = np.load(to, allow_pickle=False)
-        return Turn(latencies, found["wall_s"], found["cpu_s"], load.batch * len(latencies))
+        return ContestantTurn(latencies, found["wall_s"], found["cpu_s"], load.batch * len(latencies))
 
     def peak_memory_bytes(self) -> int | None:
         """The most that was resident since the rows were taken, or since `forget_peak`."""

@@ -143,7 +143,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class GridPlan:
     """A grid on a bundle, settled."""
 
     bundle: Bundle
@@ -156,7 +156,7 @@ class Plan:
         return len(self.settings) * len(list(self.grid.loads())) * (1 + len(self.grid.peers)) * self.grid.rounds
 
 
-def plan(path: Path, grid: Grid, limits: Limits = DEFAULT_LIMITS) -> Plan:
+def plan(path: Path, grid: Grid, limits: Limits = DEFAULT_LIMITS) -> GridPlan:
     """Open the bundle at `path`, check every file, and lay out the grid.
 
     Raises:
@@ -178,7 +178,7 @@ def plan(path: Path, grid: Grid, limits: Limits = DEFAULT_LIMITS) -> Plan:
         for precision in precisions
         for threads in grid.threads
     ]
-    return Plan(bundle, grid, tuple(settings))
+    return GridPlan(bundle, grid, tuple(settings))
 
 
 def _require_known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:

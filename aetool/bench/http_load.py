@@ -61,10 +61,10 @@ def request_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One request at a time; the answer goes to `answered`: its status, head and body, or 0 when there is none."""
 
-    def __init__(self, answered: "Callable[[Connection, int, bytes, bytes], None]") -> None:
+    def __init__(self, answered: "Callable[[HttpConnection, int, bytes, bytes], None]") -> None:
         self._answered = answered
         self._transport: asyncio.Transport | None = None
         self._received = b""
@@ -113,14 +113,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def connect(address: Address, answered: Callable[[Connection, int, bytes, bytes], None]) -> Connection:
+async def connect(
+    address: Address, answered: Callable[[HttpConnection, int, bytes, bytes], None]
+) -> HttpConnection:
     """A new connection.
 
     Raises:
         OSError: nobody listens there.
     """
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(answered), address.host, address.port
+        lambda: HttpConnection(answered), address.host, address.port
     )
     return connection
 
@@ -133,7 +135,7 @@ async def fetch(address: Address, request: bytes, timeout_s: float = 10.0) -> tu
     """
     future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
-    def answered(_: Connection, status: int, head: bytes, body: bytes) -> None:
+    def answered(_: HttpConnection, status: int, head: bytes, body: bytes) -> None:
         if not future.done():
             future.set_result((status, body))
 
@@ -158,7 +160,7 @@ Check = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class LoadResult:
     latencies_s: NDArray[np.float64]
     """(answered with 200,), in the order of the answers; open loop: from the intended arrival."""
     statuses: dict[int, int]
@@ -176,23 +178,23 @@ class _Drive:
 
     def __init__(self, address: Address, requests: Sequence[bytes], check: Check | None) -> None:
         self._address, self._requests, self._check = address, requests, check
-        self._under_way: dict[Connection, tuple[int, float]] = {}
+        self._under_way: dict[HttpConnection, tuple[int, float]] = {}
         self.latencies: list[float] = []
         self.refused: list[float] = []
         self.late: list[float] = []
         self.statuses: Counter[int] = Counter()
-        self.free: deque[Connection] = deque()
+        self.free: deque[HttpConnection] = deque()
         self.on_free: Callable[[], None] = lambda: None
 
     async def open(self, connections: int) -> None:
         for _ in range(connections):
             self.free.append(await connect(self._address, self._answered))
 
-    def send(self, connection: Connection, number: int, due: float) -> None:
+    def send(self, connection: HttpConnection, number: int, due: float) -> None:
         self._under_way[connection] = (number, due)
         connection.send(self._requests[number % len(self._requests)])
 
-    def _answered(self, connection: Connection, status: int, head: bytes, body: bytes) -> None:
+    def _answered(self, connection: HttpConnection, status: int, head: bytes, body: bytes) -> None:
         now = time.perf_counter()
         number, due = self._under_way.pop(connection)
         self.statuses[status] += 1
@@ -209,8 +211,8 @@ class _Drive:
     def under_way(self) -> int:
         return len(self._under_way)
 
-    def observed(self, begin: float) -> Observed:
-        return Observed(
+    def observed(self, begin: float) -> LoadResult:
+        return LoadResult(
             np.array(self.latencies),
             {status: count for status, count in sorted(self.statuses.items()) if count},
             np.array(self.refused),
@@ -231,7 +233,7 @@ async def closed_loop(
     seconds: float | None = None,
     count: int | None = None,
     check: Check | None = None,
-) -> Observed:
+) -> LoadResult:
     """`connections` clients, each of which asks as soon as it has its answer, for `seconds` or `count` requests.
 
     It ends early when the server closes the connections.
@@ -276,7 +278,7 @@ async def open_loop(
     count: int,
     seed: int = 0,
     check: Check | None = None,
-) -> Observed:
+) -> LoadResult:
     """`count` requests that come as a Poisson process; one that finds no connection free waits for the next.
 
     Raises:

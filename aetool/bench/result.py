@@ -92,7 +92,7 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class LatencyHistogram:
     edges_s: tuple[float, ...]
     """Ascending, evenly spaced in their logarithm; one more than there are counts."""
     counts: tuple[int, ...]
@@ -153,7 +153,7 @@ class Measured:
     samples: int
     warm_up_samples: int
     latency_s: Latency
-    histogram: Histogram
+    histogram: LatencyHistogram
     throughput_rows_per_s: float
     """Median over rounds of rows / wall time."""
     arrivals_per_s: float | None
@@ -263,7 +263,7 @@ def _require_plausible(result: BenchResult, where: str) -> None:
         _require_positive(where, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
 
 
-def _require_counted(histogram: Histogram, where: str, path: str) -> None:
+def _require_counted(histogram: LatencyHistogram, where: str, path: str) -> None:
     edges, counts = histogram.edges_s, histogram.counts
     if not counts or min(counts) < 0:
         raise fault(where, f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from aetool.bench.contestants import Load, Running, Turn, wait_until_idle
+from aetool.bench.contestants import ContestantTurn, Load, Running, wait_until_idle
 from aetool.errors import InputError
 
 WARM_SECONDS = 0.1
@@ -20,7 +20,7 @@ RETURN_SECONDS = 0.02
 class Turns:
     """All turns of one contestant under one load."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[ContestantTurn, ...]
     """One a round."""
     warm_up_samples: int
     """Queries that were not counted."""
@@ -68,7 +68,7 @@ def take_turns(
         done: called after every turn, for a progress bar.
     """
     order = [running[i] for i in np.random.default_rng(seed).permutation(len(running))]
-    turns: dict[str, list[Turn]] = {contestant.name: [] for contestant in running}
+    turns: dict[str, list[ContestantTurn]] = {contestant.name: [] for contestant in running}
     warm = {}
     for contestant in order:
         warm[contestant.name] = contestant.warm(replace(load, seconds=WARM_SECONDS, calls=2), seed)

@@ -17,7 +17,7 @@ from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_ag
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.factories import GRAPH, REGISTERED
 from aetool.bench.flops import multiply_adds_per_row
-from aetool.bench.grid import OURS, RAW, Plan, Setting
+from aetool.bench.grid import OURS, RAW, GridPlan, Setting
 from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import ceiling, machine
 from aetool.bench.result import (
@@ -60,7 +60,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class CaseTurns:
     """What the contestants did under one load; by name."""
 
     load: Load
@@ -73,12 +73,12 @@ class Launch:
     everybody: list[Started]
     """aetool first. Their processes have ended."""
     agreement: list[Agreement]
-    observed: list[Observed]
+    observed: list[CaseTurns]
     """One a load, in the grid's order."""
 
 
 def launch(
-    plan: Plan,
+    plan: GridPlan,
     setting: Setting,
     number: int,
     *,
@@ -121,12 +121,12 @@ def launch(
                 seed=plan.grid.seed + rounds.start,
                 done=partial(progress, text, 1),
             )
-            observed.append(Observed(load, turns, {one.name: one.peak_memory_bytes() for one in running}))
+            observed.append(CaseTurns(load, turns, {one.name: one.peak_memory_bytes() for one in running}))
     return Launch(everybody, agreement, observed)
 
 
 @contextmanager
-def _started(plan: Plan, setting: Setting, golden: Golden, progress: Progress) -> Iterator[list[Started]]:
+def _started(plan: GridPlan, setting: Setting, golden: Golden, progress: Progress) -> Iterator[list[Started]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aetool-bench-")))
         np.save(rows := folder / "golden.npy", golden["features"])
@@ -244,7 +244,9 @@ def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) 
 # What onnxruntime tells of a measured graph file: which provider takes its nodes, and how long each takes.
 
 
-def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool) -> tuple[NodeTime, ...] | None:
+def profile(
+    plan: GridPlan, setting: Setting, provider: str, batch: int, pool: Pool
+) -> tuple[NodeTime, ...] | None:
     """Time of each node, by onnxruntime's own profiler, whose own time is in it; None for other providers."""
     if provider not in REGISTERED:
         return None
@@ -260,7 +262,7 @@ def profile(plan: Plan, setting: Setting, provider: str, batch: int, pool: Pool)
     return tuple(NodeTime(node, op, float(us)) for (node, _, op), us in zip(names, found["us"], strict=True))
 
 
-def placement(plan: Plan, setting: Setting, provider: str) -> dict[str, int] | None:
+def placement(plan: GridPlan, setting: Setting, provider: str) -> dict[str, int] | None:
     """Execution provider -> nodes, as onnxruntime records it; None for other providers."""
     if provider not in REGISTERED:
         return None
@@ -270,7 +272,7 @@ def placement(plan: Plan, setting: Setting, provider: str) -> dict[str, int] | N
 
 
 def run(
-    plan: Plan,
+    plan: GridPlan,
     *,
     rows: NDArray[np.float32] | None = None,
     rows_name: str = "golden rows",
@@ -324,7 +326,7 @@ def run(
     )
 
 
-def _inspected(cells: Sequence[Cell], plan: Plan, setting: Setting, pool: Pool) -> Iterator[Measured]:
+def _inspected(cells: Sequence[Cell], plan: GridPlan, setting: Setting, pool: Pool) -> Iterator[Measured]:
     """With what onnxruntime tells of the graph file, asked in processes of their own when all is measured."""
     provider = cells[0].results[0].provider
     recorded = placement(plan, setting, provider)
@@ -349,7 +351,7 @@ def _with_share(measured: Measured, bundle: BundleRecord, limits: Ceiling) -> Me
     return replace(measured, share_of_peak=flops / max(limits.matmul_gflops.values()) / 1e9)
 
 
-def _described(plan: Plan) -> BundleRecord:
+def _described(plan: GridPlan) -> BundleRecord:
     manifest = plan.bundle.manifest
     return BundleRecord(
         name=manifest.name,
@@ -370,6 +372,6 @@ def _file(bundle: Bundle, setting: Setting) -> GraphFile:
     return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name)))
 
 
-def _parameters(plan: Plan) -> dict[str, Any]:
+def _parameters(plan: GridPlan) -> dict[str, Any]:
     parameters = to_plain(plan.grid)
     return {**parameters, "against": plan.grid.against and str(plan.grid.against)}

@@ -15,10 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.http_load import OK, Address, Observed, address_of, closed_loop, fetch, open_loop, request_bytes
+from aetool.bench.http_load import (
+    OK,
+    Address,
+    LoadResult,
+    address_of,
+    closed_loop,
+    fetch,
+    open_loop,
+    request_bytes,
+)
 from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import machine
-from aetool.bench.result import Histogram, Latency, MachineRecord
+from aetool.bench.result import Latency, LatencyHistogram, MachineRecord
 from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
 from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_figures
@@ -64,7 +73,7 @@ class ServingPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class LoadTrial:
     """One open loop."""
 
     arrivals_per_s: float
@@ -75,7 +84,7 @@ class Trial:
     answered_per_s: float
     latency_s: Latency | None
     """Of those answered, from the intended arrival; None where there are none."""
-    histogram: Histogram | None
+    histogram: LatencyHistogram | None
     late_p99_s: float
     """How late the client itself was: above a small part of the latency, it was the bottleneck."""
 
@@ -91,7 +100,7 @@ class ServingResult:
     parameters: dict[str, Any]
     closed_loop_per_s: float
     """Requests answered where every connection asks again at once: about what the server takes."""
-    trials: tuple[Trial, ...]
+    trials: tuple[LoadTrial, ...]
     highest: float | None
     """Arrivals a second whose p99 stays within the bound; None: not asked for, or none does."""
     kind: str = KIND
@@ -126,9 +135,9 @@ def measure(
             progress("as fast as it can")
             loop = closed_loop(address, requests, connections=plan.connections, seconds=min(1.0, plan.seconds))
             most = _rate(runner.run(loop))
-            trials: list[Trial] = []
+            trials: list[LoadTrial] = []
 
-            def attempt(rate: float) -> Trial:
+            def attempt(rate: float) -> LoadTrial:
                 progress(f"{rate:,.0f} requests a second")
                 count = max(MINIMUM_SAMPLES["p99"], round(rate * plan.seconds))
                 load = open_loop(
@@ -163,7 +172,7 @@ def measure(
     )
 
 
-def highest_rate(attempt: Callable[[float], Trial], p99_s: float, most: float) -> float | None:
+def highest_rate(attempt: Callable[[float], LoadTrial], p99_s: float, most: float) -> float | None:
     """The highest rate whose p99 stays within `p99_s`, by bisection below `most`; None if none does.
 
     A rate at which a request is refused or lost is too much.
@@ -251,15 +260,15 @@ async def _require_agreement(
         )
 
 
-def _rate(seen: Observed) -> float:
+def _rate(seen: LoadResult) -> float:
     if not seen.latencies_s.size:
         raise BenchmarkError(f"no request was answered (status -> count: {seen.statuses}); see the server's log")
     return len(seen.latencies_s) / seen.seconds
 
 
-def _trial(rate: float, seen: Observed) -> Trial:
+def _trial(rate: float, seen: LoadResult) -> LoadTrial:
     answered = len(seen.latencies_s)
-    return Trial(
+    return LoadTrial(
         arrivals_per_s=rate,
         answered=answered,
         failed=sum(count for status, count in seen.statuses.items() if status != OK),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.result import Histogram, Stability
+from aetool.bench.result import LatencyHistogram, Stability
 
 Seconds = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def latency_figures(latencies: Seconds) -> dict[str, Any]:
     return figures
 
 
-def histogram(latencies: Seconds) -> Histogram:
+def histogram(latencies: Seconds) -> LatencyHistogram:
     """All of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
     low, high = float(latencies.min()), float(latencies.max())
     low = max(low, 1e-9)  # a clock that did not move; it has no logarithm
@@ -48,7 +48,7 @@ def histogram(latencies: Seconds) -> Histogram:
     edges = np.geomspace(low, high, bins + 1)
     edges[0], edges[-1] = low, high  # exactly, whatever the rounding of the powers
     counts, _ = np.histogram(np.maximum(latencies, low), bins=edges)
-    return Histogram(tuple(map(float, edges)), tuple(map(int, counts)))
+    return LatencyHistogram(tuple(map(float, edges)), tuple(map(int, counts)))
 
 
 # Was the machine quiet enough for its figures to mean something?

@@ -14,7 +14,7 @@ from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
 from aetool.deploy.c_check import OUTPUTS, check_calls, check_header, given_to, number
-from aetool.deploy.c_source import Array, Source, fit
+from aetool.deploy.c_source import Array, CSource, fit
 from aetool.deploy.child import in_child
 from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
 from aetool.errors import DependencyError, ExportError, InputError
@@ -191,7 +191,7 @@ def _plain(bundle: Bundle, graph: str) -> bytes:
     return content
 
 
-def _generated(bundle: Bundle, plain: Mapping[str, bytes], name: str) -> dict[str, Source]:
+def _generated(bundle: Bundle, plain: Mapping[str, bytes], name: str) -> dict[str, CSource]:
     with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
         for graph, content in plain.items():
             Path(folder, f"{graph}.onnx").write_bytes(content)
@@ -200,7 +200,7 @@ def _generated(bundle: Bundle, plain: Mapping[str, bytes], name: str) -> dict[st
     return {graph: fit(code, "graph", f"{name}_{graph}") for graph, code in codes.items()}
 
 
-def _function(name: str, graph: str, source: Source) -> str:
+def _function(name: str, graph: str, source: CSource) -> str:
     given = ", ".join(_declared(*parameter) for parameter in source.parameters.items())
     return f"void {name}_{VERBS[graph]}({given})"
 
@@ -209,7 +209,7 @@ def _declared(name: str, array: Array) -> str:
     return f"{'const ' if array.constant else ''}{array.type} {name}[{array.elements}]"
 
 
-def _header(bundle: Bundle, name: str, sources: Mapping[str, Source]) -> str:
+def _header(bundle: Bundle, name: str, sources: Mapping[str, CSource]) -> str:
     manifest = bundle.manifest
     functions = "".join(f"{_function(name, graph, source)};\n" for graph, source in sources.items())
     if "explainer" in sources:
@@ -236,7 +236,7 @@ def _feature_lines(bundle: Bundle) -> list[str]:
     ] or [f"... numbers of shape {bundle.manifest.input_shape}, the last axis first"]
 
 
-def _ranking(name: str, source: Source, *, named: bool) -> str:
+def _ranking(name: str, source: CSource, *, named: bool) -> str:
     """Declarations of what goes with the explainer."""
     (_, row), *_ = source.parameters.items()
     width = row.elements
@@ -249,7 +249,7 @@ void {name}_rank(const float features[{width}], const float contribution[{width}
 {names}"""
 
 
-def _file(bundle: Bundle, name: str, graph: str, source: Source) -> bytes:
+def _file(bundle: Bundle, name: str, graph: str, source: CSource) -> bytes:
     passed = ", ".join(f"{array.pointer()}{parameter}" for parameter, array in source.parameters.items())
     rank = ""
     if graph == "explainer":
@@ -269,7 +269,7 @@ def _guard(name: str) -> str:
     return asset("c_files/guard.h", name=name).decode()
 
 
-def _main(name: str, graph: str, source: Source) -> bytes:
+def _main(name: str, graph: str, source: CSource) -> bytes:
     """Lines of numbers on stdin, outputs on stdout."""
     (_, array), *outputs = source.parameters.items()
     return asset(
@@ -286,7 +286,7 @@ def _main(name: str, graph: str, source: Source) -> bytes:
     )
 
 
-def _table(name: str, sources: Mapping[str, Source]) -> str:
+def _table(name: str, sources: Mapping[str, CSource]) -> str:
     rows = [
         f"| `{name}_{VERBS[graph]}` | {source.constants_bytes:,} | {source.activations_bytes:,} |"
         for graph, source in sources.items()

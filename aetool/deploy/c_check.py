@@ -10,7 +10,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
 from aetool.checks.parity import DECISION_BAND, EXACT, SCALED_TOLERANCE, column_scale, value_range
-from aetool.deploy.c_source import Source
+from aetool.deploy.c_source import CSource
 from aetool.deploy.child import Arrays, run_graphs
 from aetool.deploy.deployment import admitted
 
@@ -37,7 +37,7 @@ def given_to(graph: str) -> str:
     return "embedding" if graph == "decoder" else "features"
 
 
-def check_header(bundle: Bundle, sources: Mapping[str, Source]) -> str:
+def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
     """Return golden rows, from the lowest score to the highest, with what PyTorch in float64 computed for them;
     and rows with NaN and infinity, with what onnxruntime computes for them here.
     """
@@ -76,12 +76,12 @@ def check_header(bundle: Bundle, sources: Mapping[str, Source]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_calls(name: str, verbs: Mapping[str, str], sources: Mapping[str, Source]) -> str:
+def check_calls(name: str, verbs: Mapping[str, str], sources: Mapping[str, CSource]) -> str:
     """Return the statements that run every function on row `row`, golden or odd, and compare."""
     return "".join(_check_call(f"{name}_{verbs[graph]}", graph, source) for graph, source in sources.items())
 
 
-def _check_call(function: str, graph: str, source: Source) -> str:
+def _check_call(function: str, graph: str, source: CSource) -> str:
     (given, array), *outputs = source.parameters.items()
 
     def picked(key: str) -> str:

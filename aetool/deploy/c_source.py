@@ -41,7 +41,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CSource:
     """One graph in C."""
 
     code: str
@@ -55,7 +55,7 @@ class Source:
     """The most that is alive at once: no plan can do with less."""
 
 
-def fit(generated: str, function: str, prefix: str) -> Source:
+def fit(generated: str, function: str, prefix: str) -> CSource:
     """Plan the memory of `function`, in the C file that the generator wrote, and keep all its names inside.
 
     Comments go, and so does what `function` does not use. Every name of the file's scope begins with `prefix`:
@@ -94,7 +94,7 @@ def fit(generated: str, function: str, prefix: str) -> Source:
         body.append(f"    {name}({', '.join(passed)});")
     entry = f"static void {function}({declared[1]}) {{\n" + "\n".join(body) + "\n}\n"
     code, constants = _used(generated[: declared.start()], function, entry, prefix)
-    return Source(
+    return CSource(
         code,
         parameters,
         constants_bytes=sum(map(_bytes, constants)),

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from aetool.checks.first_run import crash_of
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
-from aetool.export.export_input import Candidate, Reference, RowCost, Rows
+from aetool.export.export_input import ExportInput, Reference, RowCost, Rows
 from aetool.export.graph_checks import nodes, rename_values, require_sane, tensors
 from aetool.export.module import (
     ROUNDED_ROWS,
@@ -134,7 +134,7 @@ def adopt(
         notes.append(f"its output {flat!r}, of another shape, is taken as rows of shape {sample.shape[1:]}")
     _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
-    candidate = Candidate(
+    candidate = ExportInput(
         graph=graph,
         evaluate=reference,
         in_float32=reference.in_float32,

@@ -18,7 +18,7 @@ from aetool.bundle.baseline import Baseline, baseline_of
 from aetool.bundle.manifest import Feature
 from aetool.checks.parity import compare_graph
 from aetool.errors import InputError
-from aetool.export.export_input import Candidate, Reference, Rows, expected_outputs, out_of_range
+from aetool.export.export_input import ExportInput, Reference, Rows, expected_outputs, out_of_range
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
@@ -251,7 +251,7 @@ def export_checkpoint(
         options.progress("tracing")
         return export_graph(WithDecision(form, threshold.value), sample, opset, max_ir)
 
-    candidate = Candidate(
+    candidate = ExportInput(
         graph=graph_of(pipeline),
         evaluate=partial(evaluate_rows, trained.pipeline(torch.float64), dtype=torch.float64),
         in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
@@ -272,7 +272,7 @@ def export_checkpoint(
         baseline=_baseline(trained),
     )
 
-    def in_double() -> Candidate | None:
+    def in_double() -> ExportInput | None:
         if not DoublePipeline.can_hold(trained.network):
             return None
         double = DoublePipeline(trained.pipeline(torch.float64))

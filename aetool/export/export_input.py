@@ -50,7 +50,7 @@ class RowCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ExportInput:
     """One graph with every output, and the computation that it must equal."""
 
     graph: ModelProto

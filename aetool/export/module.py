@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aetool.bundle.baseline import Baseline, baseline_of, features_of
 from aetool.bundle.manifest import Feature
 from aetool.errors import ExportError, InputError
-from aetool.export.export_input import FEW, FLOAT32_MAX, Candidate, Reference, RowCost, Rows, probes
+from aetool.export.export_input import FEW, FLOAT32_MAX, ExportInput, Reference, RowCost, Rows, probes
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.module_checks import (
     reference_of,
@@ -116,7 +116,7 @@ def export_module(
                 rows="the rows given",
                 rounding=rounding_of(known, reference.in_float32(real[: reference.cost.rows(ROUNDED_ROWS)])),
             )
-        candidate = Candidate(
+        candidate = ExportInput(
             graph=traced(scored.in_float32(), threshold, sample, options),
             evaluate=reference.evaluate,
             in_float32=reference.in_float32,
@@ -213,7 +213,7 @@ def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: Exp
 
 
 def publish_scored(
-    candidate: Candidate, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
+    candidate: ExportInput, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
 ) -> Exported:
     """`publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
 
@@ -221,7 +221,7 @@ def publish_scored(
     may need it.
     """
 
-    def in_double() -> Candidate:
+    def in_double() -> ExportInput:
         graph = traced(InDouble(scored), candidate.threshold, sample, options)
         return replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
 

@@ -34,7 +34,7 @@ from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_
 from aetool.errors import AetoolError, ExportError, InputError, VerificationError
 from aetool.export.dynamic_batch import BATCH
 from aetool.export.export_input import GOLDEN as GOLDEN_PROBE
-from aetool.export.export_input import Candidate, Reference, Rows
+from aetool.export.export_input import ExportInput, Reference, Rows
 from aetool.export.graphs import slice_graphs
 from aetool.export.opset import standard_opset
 from aetool.export.verify import require_parity, verify_graphs
@@ -244,11 +244,11 @@ def prepare(path: str | Path, options: ExportOptions) -> Path:
 
 
 def publish_candidate(
-    candidate: Candidate,
+    candidate: ExportInput,
     path: Path,
     options: ExportOptions,
     *,
-    otherwise: Callable[[], Candidate | None] = lambda: None,
+    otherwise: Callable[[], ExportInput | None] = lambda: None,
     optional: Sequence[str] = (),
 ) -> Exported:
     """Prove that the graphs cut from `candidate` compute its reference, and publish them.
@@ -338,7 +338,7 @@ def publish_candidate(
 
 
 def _prove(
-    candidate: Candidate, name: str, progress: Callable[[str], None]
+    candidate: ExportInput, name: str, progress: Callable[[str], None]
 ) -> tuple[dict[str, bytes], list[OutputParity]]:
     """The graphs cut from a candidate, and how far they lie from its reference."""
     metadata = {
@@ -356,8 +356,8 @@ def _prove(
 
 
 def _exact(
-    otherwise: Callable[[], Candidate | None], name: str, progress: Callable[[str], None]
-) -> tuple[Candidate, dict[str, bytes], list[OutputParity]] | None:
+    otherwise: Callable[[], ExportInput | None], name: str, progress: Callable[[str], None]
+) -> tuple[ExportInput, dict[str, bytes], list[OutputParity]] | None:
     """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
     try:
         exact = otherwise()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from aetool.errors import InputError, VerificationError
-from aetool.export.export_input import Candidate
+from aetool.export.export_input import ExportInput
 from aetool.export.module import (
     columns,
     finite_scores,
@@ -70,7 +70,7 @@ def export_pyod(
     else:
         threshold = choose_threshold(scores, options.contamination, options.threshold)
     features = columns(names or [f"X_{i}" for i in range(read.n_features)], real)
-    candidate = Candidate(
+    candidate = ExportInput(
         graph=traced(read.scored.in_float32(), threshold, sample, options),
         evaluate=reference.evaluate,
         in_float32=reference.in_float32,

@@ -16,7 +16,7 @@ from aetool.export.export_input import (
     GOLDEN,
     OUT_OF_RANGE,
     PROBE_ROWS,
-    Candidate,
+    ExportInput,
     Probe,
     Reference,
     Rows,
@@ -36,7 +36,7 @@ LARGEST_BATCH = 1000
 
 
 def verify_graphs(
-    graphs: Mapping[str, bytes], candidate: Candidate, progress: Callable[[str], None]
+    graphs: Mapping[str, bytes], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
     """Compare freshly exported graphs with the reference before anybody can use them; docs/proof.md tells how.
 
@@ -66,7 +66,7 @@ def verify_graphs(
 
 
 def _compare_golden(
-    sessions: Mapping[str, Any], candidate: Candidate, progress: Callable[[str], None]
+    sessions: Mapping[str, Any], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
     """Real rows and the same out of range, over and over, in batches of every size."""
     largest = candidate.cost.rows(LARGEST_BATCH)
@@ -108,7 +108,7 @@ def _compare_golden(
     return records
 
 
-def _compare_probe(sessions: Mapping[str, Any], candidate: Candidate, probe: Probe) -> list[OutputParity]:
+def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: Probe) -> list[OutputParity]:
     """The rows of a probe in one batch, and each alone."""
     found = _references(candidate, probe.rows, required=False)
     if found is None:
@@ -158,7 +158,7 @@ def _where_accepted(expected: Reference) -> Reference:
     return {**rest, **kept, "is_anomaly": expected["is_anomaly"]}
 
 
-def _references(candidate: Candidate, rows: Rows, *, required: bool) -> tuple[Reference, Reference] | None:
+def _references(candidate: ExportInput, rows: Rows, *, required: bool) -> tuple[Reference, Reference] | None:
     """The reference's outputs, and moved as far as float32 moves them; None where it does not take such rows."""
     try:
         expected = candidate.expected(rows)
@@ -283,7 +283,7 @@ def _require_repeatable(name: str, session: Any, rows: Rows, first: Reference) -
             )
 
 
-def _require_rows_apart(session: Any, candidate: Candidate) -> None:
+def _require_rows_apart(session: Any, candidate: ExportInput) -> None:
     """A row with NaN or Inf is flagged, and its neighbours do not notice.
 
     Not where it stands for no category, which is a value like any other.

@@ -15,7 +15,7 @@ from aetool.bundle.files import Limits
 from aetool.errors import BundleError, reason_of
 from aetool.onnx_check.dangers import FLOATS, RANDOM
 from aetool.onnx_check.memory import BoundError, numbers_held
-from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, Graph, Model, Tensor, read_model
+from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, OnnxGraph, OnnxModel, OnnxTensor, read_model
 from aetool.onnx_check.shapes import RULES
 
 IR_VERSIONS = range(3, 15)
@@ -59,7 +59,7 @@ def refusal(content: bytes, row: Sequence[int], limits: Limits, kept: Iterable[s
     return None
 
 
-def _require_versions(model: Model) -> None:
+def _require_versions(model: OnnxModel) -> None:
     if model.ir_version not in IR_VERSIONS:
         raise BoundError(f"IR version {IR_VERSIONS[0]} to {IR_VERSIONS[-1]} expected, found {model.ir_version}")
     version = model.opsets.get("")
@@ -69,7 +69,7 @@ def _require_versions(model: Model) -> None:
         raise BoundError("it defines operators of its own or training steps")
 
 
-def _require_input(graph: Graph, row: Sequence[int]) -> None:
+def _require_input(graph: OnnxGraph, row: Sequence[int]) -> None:
     if not graph.inputs:
         raise BoundError("it has no input")
     stated = graph.input_shapes[0]
@@ -81,7 +81,7 @@ def _require_input(graph: Graph, row: Sequence[int]) -> None:
     raise BoundError(f"rows of shape {list(row)} expected from the manifest, its input is of {stated[1:]}")
 
 
-def _require_operators(graph: Graph) -> None:
+def _require_operators(graph: OnnxGraph) -> None:
     for node in graph.all_nodes():
         if node.operator in RANDOM:
             raise BoundError(f"{node.title} is random")
@@ -89,7 +89,7 @@ def _require_operators(graph: Graph) -> None:
             raise BoundError(f"{node.title}: aetool runs no such operator")
 
 
-def _require_constants(graph: Graph) -> None:
+def _require_constants(graph: OnnxGraph) -> None:
     if graph.sparse or any(inner.sparse for node in graph.all_nodes() for inner in node.graphs()):
         raise BoundError("it holds sparse constants")
     for tensor in graph.all_constants():
@@ -102,7 +102,7 @@ def _require_constants(graph: Graph) -> None:
         _require_numbers(tensor)
 
 
-def _require_numbers(tensor: Tensor) -> None:
+def _require_numbers(tensor: OnnxTensor) -> None:
     expected, bits, found = math.prod(tensor.dims), BITS[tensor.data_type], tensor.count()
     if found != (expected if bits >= 8 else -(-expected * bits // 8)):
         held = "what its type cannot" if found < 0 else f"{found:,} numbers"
@@ -111,7 +111,7 @@ def _require_numbers(tensor: Tensor) -> None:
         raise BoundError(f"constant {tensor.name!r} holds NaN or infinity")
 
 
-def _finite(tensor: Tensor) -> bool:
+def _finite(tensor: OnnxTensor) -> bool:
     exponent = {BFLOAT16: 0x7F80, FLOAT16: 0x7C00}.get(tensor.data_type)
     if exponent is not None:
         raw = () if tensor.raw is None else (np.frombuffer(tensor.raw, "<u2"),)
@@ -129,6 +129,6 @@ def _finite(tensor: Tensor) -> bool:
     return bool(np.isfinite(numbers).all() or ((numbers == -np.inf) | (numbers == 0)).all())
 
 
-def _small(tensor: Tensor) -> Iterable[NDArray[np.uint16]]:
+def _small(tensor: OnnxTensor) -> Iterable[NDArray[np.uint16]]:
     """Numbers of 16 bits that stand in int32_data, in parts: one may take a byte of a file."""
     return (part.astype(np.uint16) for part in tensor.integers())

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, RANGES, Node, Tensor
+from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, RANGES, Node, OnnxTensor
 from aetool.onnx_check.shape_inputs import (
     Content,
     Inputs,
@@ -76,7 +76,7 @@ def content_of_node(node: Node, inputs: Inputs, shape: Shape, kind: int) -> Cont
     return found if all(_held(number, kind) for number in found.flat) else None
 
 
-def content_of_constant(tensor: Tensor) -> Content | None:
+def content_of_constant(tensor: OnnxTensor) -> Content | None:
     """The numbers of a constant, where they are few and of a type that sizes are computed in."""
     kind = tensor.data_type
     if math.prod(tensor.dims) > _MAX_NUMBERS.get(kind, -1):
@@ -137,7 +137,7 @@ def _gathered(node: Node, inputs: Inputs, shape: Shape, x: Content, indices: Con
 
 def _filled(node: Node, inputs: Inputs, shape: Shape, *_: Any) -> Content:
     value = node.attributes.get("value")
-    content = content_of_constant(value) if isinstance(value, Tensor) else None
+    content = content_of_constant(value) if isinstance(value, OnnxTensor) else None
     if content is None:
         raise _UnknownError
     return exactly([content.item()] * whole(product(shape)), shape)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aetool.onnx_check.constants import content_of_constant, content_of_list, content_of_node
 from aetool.onnx_check.dangers import danger
-from aetool.onnx_check.model import FLOAT, INT64, MAX_RANK, Graph, Node, Tensor
+from aetool.onnx_check.model import FLOAT, INT64, MAX_RANK, Node, OnnxGraph, OnnxTensor
 from aetool.onnx_check.shape_inputs import (
     Inputs,
     Rows,
@@ -173,7 +173,7 @@ class BoundError(ValueError):
     """A graph whose values cannot be bounded, or are too many."""
 
 
-def numbers_held(graph: Graph, row: Sequence[int], most: int, kept: Iterable[str] = ()) -> int:
+def numbers_held(graph: OnnxGraph, row: Sequence[int], most: int, kept: Iterable[str] = ()) -> int:
     """The most numbers that are held at one time where the graph's one input has one row of shape `row`.
 
     For n rows, at most n times as many. Constants that stand in the file do not count; what follows from constants
@@ -206,7 +206,7 @@ class _Counter:
         """Whether there are convolutions, for which onnxruntime lays values out anew."""
 
     def count(
-        self, graph: Graph, outer: Mapping[str, Value], times: int, around: int = 0, kept: Iterable[str] = ()
+        self, graph: OnnxGraph, outer: Mapping[str, Value], times: int, around: int = 0, kept: Iterable[str] = ()
     ) -> _Counted:
         """Count a graph that runs `times` times, while `around` numbers are held outside of it."""
         self._images = self._images or any(node.operator == "Conv" for node in graph.nodes)
@@ -391,14 +391,14 @@ def _names_read(node: Node) -> list[str]:
     return names
 
 
-def _constant(tensor: Tensor) -> Value:
+def _constant(tensor: OnnxTensor) -> Value:
     return Value(tensor.dims, tensor.data_type, content_of_constant(tensor))
 
 
 def _stated(node: Node) -> Value:
     (name,) = node.attributes
     value = node.attributes[name]
-    if isinstance(value, Tensor):
+    if isinstance(value, OnnxTensor):
         return _constant(value)
     numbers = value if isinstance(value, list) else [value]
     shape = (len(numbers),) if isinstance(value, list) else ()

@@ -17,7 +17,7 @@ from aetool.onnx_check.protobuf import (
     FIXED32,
     FIXED64,
     VARINT,
-    Budget,
+    FieldBudget,
     WireError,
     count_varints,
     fields,
@@ -55,7 +55,7 @@ _TYPED = {FLOAT: 4, DOUBLE: 10, INT64: 7, 12: 11, 13: 11}
 _INT32_DATA = 5
 
 
-class Tensor:
+class OnnxTensor:
     """A constant."""
 
     __slots__ = ("data_type", "dims", "external", "name", "raw", "typed")
@@ -145,29 +145,29 @@ class Node:
         name = self.name[:_SHOWN] or ", ".join(self.outputs[:3])[:_SHOWN]
         return f"node {name!r} ({self.operator[:_SHOWN]})"
 
-    def tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> Iterator[OnnxTensor]:
         """The constants in its attributes, not those of inner graphs."""
         for value in self.attributes.values():
-            if isinstance(value, Tensor):
+            if isinstance(value, OnnxTensor):
                 yield value
-            elif isinstance(value, list) and value and isinstance(value[0], Tensor):
+            elif isinstance(value, list) and value and isinstance(value[0], OnnxTensor):
                 yield from value
 
-    def graphs(self) -> Iterator["Graph"]:
+    def graphs(self) -> Iterator["OnnxGraph"]:
         """Its inner graphs."""
         for value in self.attributes.values():
-            if isinstance(value, Graph):
+            if isinstance(value, OnnxGraph):
                 yield value
-            elif isinstance(value, list) and value and isinstance(value[0], Graph):
+            elif isinstance(value, list) and value and isinstance(value[0], OnnxGraph):
                 yield from value
 
 
-class Graph:
+class OnnxGraph:
     __slots__ = ("constants", "input_shapes", "inputs", "nodes", "outputs", "sparse", "stated")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.constants: list[Tensor] = []
+        self.constants: list[OnnxTensor] = []
         self.inputs: list[str] = []
         self.input_shapes: list[list[int | None] | None] = []
         """As stated: None for a side, or a shape, that is left open."""
@@ -184,7 +184,7 @@ class Graph:
             for inner in node.graphs():
                 yield from inner.all_nodes()
 
-    def all_constants(self) -> Iterator[Tensor]:
+    def all_constants(self) -> Iterator[OnnxTensor]:
         """Every constant, those in attributes and inner graphs too."""
         yield from self.constants
         for node in self.nodes:
@@ -193,19 +193,19 @@ class Graph:
                 yield from inner.all_constants()
 
 
-class Model:
+class OnnxModel:
     __slots__ = ("functions", "graph", "ir_version", "opsets")
 
     def __init__(self) -> None:
         self.ir_version = 0
         self.opsets: dict[str, int] = {}
         """Domain -> version; "" is ai.onnx."""
-        self.graph = Graph()
+        self.graph = OnnxGraph()
         self.functions = False
         """Whether there are operators of its own, or a training graph."""
 
 
-def read_model(content: bytes, max_depth: int, max_nodes: int) -> Model:
+def read_model(content: bytes, max_depth: int, max_nodes: int) -> OnnxModel:
     """Read a serialised ModelProto.
 
     Raises:
@@ -263,10 +263,10 @@ class _Reader:
 
     def __init__(self, max_nodes: int) -> None:
         self._left = max_nodes
-        self._budget = Budget(MAX_FIELDS)
+        self._budget = FieldBudget(MAX_FIELDS)
 
-    def model(self, message: memoryview, depth: int) -> Model:
-        model, found = Model(), False
+    def model(self, message: memoryview, depth: int) -> OnnxModel:
+        model, found = OnnxModel(), False
         for number, value in self._read("model", message):
             if number == 1:
                 model.ir_version = signed(value)
@@ -302,10 +302,10 @@ class _Reader:
                 seen.add(number)
             yield number, value
 
-    def _graph(self, message: memoryview, depth: int) -> Graph:
+    def _graph(self, message: memoryview, depth: int) -> OnnxGraph:
         if depth == 0:
             raise WireError("graphs nested too deeply")
-        graph = Graph()
+        graph = OnnxGraph()
         for number, value in self._read("graph", message):
             if number == 1:
                 self._left -= 1
@@ -381,9 +381,9 @@ class _Reader:
             raise WireError("a longer list than any deployed graph has")
         return _integers(value)
 
-    def _tensor(self, message: memoryview) -> Tensor:
+    def _tensor(self, message: memoryview) -> OnnxTensor:
         self._budget.left -= _PARTS_OF_A_CONSTANT
-        tensor = Tensor()
+        tensor = OnnxTensor()
         for number, value in self._read("constant", message):
             if number == 1:
                 if len(tensor.dims) + count_varints(value) > MAX_RANK:

@@ -23,7 +23,7 @@ class WireError(ValueError):
     """Bytes that are no protobuf message."""
 
 
-class Budget:
+class FieldBudget:
     """How many fields may still be read: a byte of a file can cost a hundred in memory, and a microsecond."""
 
     __slots__ = ("left",)
@@ -32,14 +32,14 @@ class Budget:
         self.left = left
 
 
-def fields(message: memoryview, budget: Budget | None = None) -> Iterator[Field]:
+def fields(message: memoryview, budget: FieldBudget | None = None) -> Iterator[Field]:
     """The fields of a message in order; contents are views, nothing is copied.
 
     Raises:
         WireError: truncated, not a message, or of more fields than `budget` has left.
     """
     place, end = 0, len(message)
-    budget = budget or Budget(end)
+    budget = budget or FieldBudget(end)
     while place < end:
         budget.left -= 1
         if budget.left < 0:

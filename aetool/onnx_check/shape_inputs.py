@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, UINT8, Node, Tensor
+from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, UINT8, Node, OnnxTensor
 
 
 class Rows(NamedTuple):
@@ -222,7 +222,7 @@ def _attribute(name: str) -> _Rule:
 
 def _filled(node: Node, inputs: Inputs) -> int:
     value = node.attributes.get("value")
-    return value.data_type if isinstance(value, Tensor) else FLOAT
+    return value.data_type if isinstance(value, OnnxTensor) else FLOAT
 
 
 _TRUTH = "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Xor"

@@ -11,7 +11,7 @@ from aetool.checks.parity import rank_correlation
 from aetool.errors import BudgetError
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import CALIBRATIONS, Precision, Recipe
-from aetool.quantize.trial import Trial, Workbench
+from aetool.quantize.trial import VariantTrial, Workbench
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -45,14 +45,14 @@ class Attempt:
 
 def find_recipe(
     bench: Workbench, precision: Precision, calibration: Calibration, budget: Budget, progress: Progress
-) -> tuple[Trial, list[Attempt]]:
+) -> tuple[VariantTrial, list[Attempt]]:
     """The first trial that is faithful enough, and every attempt.
 
     Raises:
         BudgetError: none is; the message tells what was tried, and the layer or the column to blame.
     """
     attempts: list[Attempt] = []
-    best: Trial | None = None
+    best: VariantTrial | None = None
     least = (np.inf, np.inf)
     for recipe in _recipes(bench, precision, calibration, lambda: attempts, progress):
         progress(f"{precision}: {recipe}")
@@ -66,7 +66,7 @@ def find_recipe(
     raise refused(bench, precision, best, attempts)
 
 
-def refused(bench: Workbench, precision: Precision, best: Trial, attempts: list[Attempt]) -> BudgetError:
+def refused(bench: Workbench, precision: Precision, best: VariantTrial, attempts: list[Attempt]) -> BudgetError:
     """What to tell of a precision that lies outside the budget."""
     nearest = min(attempts, key=lambda attempt: attempt.recipe != best.recipe)
     left = max((len(attempt.recipe.in_float) for attempt in attempts), default=0)

@@ -170,7 +170,7 @@ _OUTPUTS = ("embedding", "reconstruction", "score")
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class VariantTrial:
     recipe: Recipe
     graphs: dict[str, bytes]
     threshold: Threshold
@@ -195,7 +195,7 @@ class Workbench:
         """What a recipe's detector gives for `rows`, (rows,)."""
         return self._scores(self.converter.convert(recipe), recipe.precision, rows)
 
-    def make(self, recipe: Recipe) -> Trial:
+    def make(self, recipe: Recipe) -> VariantTrial:
         """The graphs of a recipe, judged."""
         model = self.converter.convert(recipe)
         # The scores do not depend on the threshold: it is chosen by them, and set in a second cut.
@@ -205,9 +205,9 @@ class Workbench:
         graphs = self._cut(model, recipe.precision, threshold.value)
         answers = _answers(_open(graphs), self.split.judged)
         found = fidelity(self.answers, answers, self.split.labels)
-        return Trial(recipe, graphs, threshold, found, answers)
+        return VariantTrial(recipe, graphs, threshold, found, answers)
 
-    def prove(self, trial: Trial) -> Tolerances:
+    def prove(self, trial: VariantTrial) -> Tolerances:
         """What a trial's graphs may differ from the golden rows, after everything that no precision may lose.
 
         Raises:
@@ -224,13 +224,13 @@ class Workbench:
         require_rows_apart(self._sessions["detector"], sessions["detector"], self.split.judged, names)
         return allowed
 
-    def error_ratio(self, trial: Trial) -> float | None:
+    def error_ratio(self, trial: VariantTrial) -> float | None:
         """Root mean squared reconstruction error of the normal rows, in each column's range: the variant's to the
         model's. None where nothing is left of it."""
         first, second = (np.sqrt(np.mean(error)) for error in self._errors(trial))
         return float(second / first) if first > 0 and np.isfinite(second) else None
 
-    def worst_column(self, trial: Trial) -> str | None:
+    def worst_column(self, trial: VariantTrial) -> str | None:
         """The column to blame, in words: one with wild values, else the one whose reconstruction got worst."""
         features = self.bundle.manifest.features
         names = [feature.name for feature in features if feature.categories is None]
@@ -246,7 +246,7 @@ class Workbench:
         worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
         return f"column {names[worst]} suffers most"
 
-    def _errors(self, trial: Trial) -> list[NDArray[np.float64]]:
+    def _errors(self, trial: VariantTrial) -> list[NDArray[np.float64]]:
         """Squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
         normal, features = self.split.normal, self.bundle.manifest.features
         rows = self.split.judged[normal]
@@ -273,7 +273,7 @@ class Workbench:
         return {name: graphs[name] for name in self.float32}
 
     def _tolerances(
-        self, sessions: Mapping[str, Any], feeds: Mapping[str, Floats], golden: Outputs, trial: Trial
+        self, sessions: Mapping[str, Any], feeds: Mapping[str, Floats], golden: Outputs, trial: VariantTrial
     ) -> Tolerances:
         records = []
         for name, session in sessions.items():

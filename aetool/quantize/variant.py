@@ -29,7 +29,7 @@ from aetool.quantize.calibration import Calibration, Floats, Labels, Split, spli
 from aetool.quantize.convert import PRECISIONS, Precision
 from aetool.quantize.int8 import ACTIVATIONS
 from aetool.quantize.search import Attempt, Progress, find_recipe, refused
-from aetool.quantize.trial import Trial, Workbench
+from aetool.quantize.trial import VariantTrial, Workbench
 
 # How fast a precision is, compared with float32 by taking turns, through the face that apps use.
 
@@ -217,7 +217,7 @@ def _as_rows(bundle: Bundle, rows: NDArray[Any]) -> Floats:
         return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def _figures(bench: Workbench, trial: Trial, attempts: list[Attempt], budget: Budget) -> dict[str, Any]:
+def _figures(bench: Workbench, trial: VariantTrial, attempts: list[Attempt], budget: Budget) -> dict[str, Any]:
     split: Split = bench.split
     sizes = {name: len(graph) for name, graph in trial.graphs.items()}
     before = {name: len(graph) for name, graph in bench.float32.items()}

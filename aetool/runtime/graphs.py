@@ -17,7 +17,7 @@ from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
 from aetool.runtime.ort import NodePlacement, open_session, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates
-from aetool.runtime.settings import Settings
+from aetool.runtime.settings import RunSettings
 
 if TYPE_CHECKING:
     from aetool.runtime.gpu.graph import DeviceGraph
@@ -47,7 +47,7 @@ def few_threads(size: int) -> int:
     return cores if size > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
 
 
-class Opener:
+class GraphLoader:
     """Opens graphs of one bundle in one precision, all on one provider."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Opener:
         precision: str,
         provider: str,
         intra_op_num_threads: int | None,
-        settings: Settings,
+        settings: RunSettings,
         limits: Limits | None,
     ) -> None:
         """

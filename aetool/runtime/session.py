@@ -19,10 +19,10 @@ from aetool.bundle.manifest import SEGMENTER, Manifest
 from aetool.errors import BundleError, InputError
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
-from aetool.runtime.graphs import Opener
+from aetool.runtime.graphs import GraphLoader
 from aetool.runtime.inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.providers import ProviderName
-from aetool.runtime.settings import DEFAULTS, MAX_THREADS, Settings
+from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
 
 if TYPE_CHECKING:
     from aetool.runtime.explain import Explanation, Reason
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
-_Arguments = tuple[str, ProviderName, str, int | None, Settings | None, Limits | None, str | None, bool]
+_Arguments = tuple[str, ProviderName, str, int | None, RunSettings | None, Limits | None, str | None, bool]
 _State = tuple[_Arguments, Identity]
 """Of a pickle: how to open the bundle, and what must be the same there."""
 Segments = NDArray[np.int64]
@@ -74,7 +74,7 @@ class AutoencoderSession:
         provider: ProviderName = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         limits: Limits | None = DEFAULT_LIMITS,
         require_signature: AnyPath | None = None,
         preload: bool = False,
@@ -127,7 +127,7 @@ class AutoencoderSession:
         self._names = self._bundle.manifest.feature_names
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
-        self._opener = Opener(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
+        self._opener = GraphLoader(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph | DeviceGraph] = {}
         """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}

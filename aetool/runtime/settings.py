@@ -23,7 +23,7 @@ class _Values(NamedTuple):
     have little, and takes longer."""
 
 
-class Settings(_Values):
+class RunSettings(_Values):
     """What `aetool tune` chooses besides provider and precision. The defaults suit most machines.
 
     Raises:
@@ -39,7 +39,7 @@ class Settings(_Values):
         chunk_rows: int | None = None,
         spin_us: int = 100,
         memory_arena: bool = True,
-    ) -> "Settings":
+    ) -> "RunSettings":
         settings = super().__new__(cls, direct_threads, workers, chunk_rows, spin_us, memory_arena)
         for name, largest in _LARGEST.items():
             value = getattr(settings, name)
@@ -71,14 +71,14 @@ class Settings(_Values):
         return found
 
 
-DEFAULTS = Settings()
+DEFAULTS = RunSettings()
 
 
-class Choice(NamedTuple):
+class RunConfig(NamedTuple):
     provider: str
     """A name of PROVIDERS, or "auto"."""
     precision: str
-    settings: Settings
+    settings: RunSettings
 
     @property
     def words(self) -> str:

@@ -13,7 +13,7 @@ from aetool.bundle.schema import Fields, no_constant, require_storable, unique_k
 from aetool.errors import BundleError, InputError
 from aetool.runtime.machine import Machine, cpu, usable_cores
 from aetool.runtime.providers import onnxruntime
-from aetool.runtime.settings import Choice, Settings
+from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.version import __version__
 
 KIND = "aetool.tuning"
@@ -25,7 +25,7 @@ class Tuning(NamedTuple):
     """A tuning file that lies beside a bundle."""
 
     path: str
-    choice: Choice | None
+    choice: RunConfig | None
     """None where it is not used."""
     ignored: str = ""
     """Why it is not used, in words."""
@@ -126,10 +126,10 @@ def _machine(entries: Fields) -> Machine:
     )
 
 
-def _choice(entries: Fields) -> Choice:
+def _choice(entries: Fields) -> RunConfig:
     given = entries.take("settings", dict)
     try:
-        settings = Settings(**{name: given[name] for name in Settings._fields if name in given})
+        settings = RunSettings(**{name: given[name] for name in RunSettings._fields if name in given})
     except InputError as error:
         raise BundleError(f"{entries.where}: $.choice.settings.{error}; {_REMEDY}") from error
-    return Choice(entries.take("provider", str), entries.take("precision", str), settings)
+    return RunConfig(entries.take("provider", str), entries.take("precision", str), settings)

@@ -15,10 +15,10 @@ import orjson
 
 from aetool.serve.auth import Hosts, Proxies, shown
 from aetool.serve.batching import busy, full_line
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
-from aetool.serve.models import Catalogue, Model
+from aetool.serve.models import Catalogue, ServedModel
 from aetool.serve.protocol import JSON, Header, InferRequest, Refusal, answer, json_bytes, read_request
 from aetool.serve.routes import pages
 
@@ -32,7 +32,7 @@ class Disconnected(Exception):  # noqa: N818 - nobody is left to be told
 
 
 async def read_body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: Limits
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: ServerLimits
 ) -> tuple[bytes | bytearray, int | None]:
     """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
 
@@ -71,7 +71,7 @@ async def drop_body(receive: Receive) -> None:
             return
 
 
-async def _rest(message: Any, receive: Receive, limits: Limits) -> bytearray:
+async def _rest(message: Any, receive: Receive, limits: ServerLimits) -> bytearray:
     body = bytearray()  # grows in place: neither pieces nor a copy of all of them are held beside it
     while True:
         if message["type"] == "http.disconnect":
@@ -84,7 +84,7 @@ async def _rest(message: Any, receive: Receive, limits: Limits) -> bytearray:
         message = await receive()
 
 
-def _too_large(limits: Limits) -> Refusal:
+def _too_large(limits: ServerLimits) -> Refusal:
     return Refusal(
         413,
         f"body: larger than {limits.max_body_bytes:,} bytes (--max-body-mb); send fewer rows at a time",
@@ -138,7 +138,7 @@ class App:
     def __init__(
         self,
         catalogue: Catalogue,
-        limits: Limits,
+        limits: ServerLimits,
         metrics: Metrics,
         *,
         token: str | None = None,
@@ -239,7 +239,7 @@ class App:
         await self._pages(scope, receive, watched)
         return status
 
-    async def _infer(self, model: Model, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
+    async def _infer(self, model: ServedModel, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
         """Status of the answer, and how long the request waited to be computed, in seconds."""
         queued_s = 0.0
         try:
@@ -274,7 +274,7 @@ class App:
             failed = Refusal(500, "the model failed; the server's log says why")
             return await self._refuse(failed, receive, send), queued_s
 
-    def _read(self, model: Model, body: bytes | bytearray, header_length: int | None) -> InferRequest:
+    def _read(self, model: ServedModel, body: bytes | bytearray, header_length: int | None) -> InferRequest:
         return read_request(body, header_length, model.signature, self._limits.max_rows)
 
     async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.protocol import Refusal
 from aetool.serve.warmup import Cost
 
@@ -34,7 +34,7 @@ _Job = tuple[Rows, "asyncio.Future[Share]", float]
 class Line:
     """Rows that wait for any of a bundle's computations."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self.rows = 0
         self.seconds = 0.0
@@ -82,7 +82,7 @@ class Batcher:
         self,
         run: Callable[[Rows], Outputs],
         cost: Cost,
-        limits: Limits,
+        limits: ServerLimits,
         executor: Executor,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
         line: Line | None = None,
@@ -209,7 +209,7 @@ def _fail(batch: Sequence[_Job], error: BaseException) -> None:
             future.set_exception(error)
 
 
-def full_line(limits: Limits) -> Refusal:
+def full_line(limits: ServerLimits) -> Refusal:
     """Give what a client is told while the line is full."""
     return busy(
         f"{limits.max_queue_rows} rows (--max-queue) or {limits.max_queue_s:g} s of computing "

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
 
 LOOK_S = 0.25
@@ -19,23 +19,23 @@ _PIECE_S = 0.006
 _OTHERS_S = 0.05
 
 
-class Turn(Protocol):
+class PacedReader(Protocol):
     """What is told when it may go on."""
 
     def step_forward(self) -> None:
         """Go on."""
 
 
-class InTurn:
+class ReadingQueue:
     """Those that send much: one of them reads a piece, then the next, with pauses while others ask for little."""
 
     def __init__(self) -> None:
-        self._line: deque[Turn] = deque()
+        self._line: deque[PacedReader] = deque()
         self._last = float("-inf")
         self.others_at = float("-inf")
         """When a small request was answered last, in the event loop's time."""
 
-    def wait(self, one: Turn) -> None:
+    def wait(self, one: PacedReader) -> None:
         """Have `one` step forward after those that wait already."""
         self._line.append(one)
         if len(self._line) == 1:
@@ -54,7 +54,7 @@ class InTurn:
             self._schedule()
 
 
-class Connection(Protocol):
+class GatedConnection(Protocol):
     """What the gate knows about a connection."""
 
     peer: str
@@ -79,20 +79,20 @@ class Gate:
     together may hold what is left of `max_held_bytes`. So small requests are taken beside any large ones.
     """
 
-    def __init__(self, limits: Limits, exempt: Callable[[str], bool] = lambda peer: False) -> None:
+    def __init__(self, limits: ServerLimits, exempt: Callable[[str], bool] = lambda peer: False) -> None:
         """
         Args:
             exempt: decides for an address whether `max_connections_per_client` does not apply, as for a proxy.
         """
         self._limits, self._exempt = limits, exempt
-        self._open: dict[Connection, None] = {}
-        self._waiting: dict[Connection, None] = {}
+        self._open: dict[GatedConnection, None] = {}
+        self._waiting: dict[GatedConnection, None] = {}
         self._peers: Counter[str] = Counter()
         self._unreported: Counter[str] = Counter()
         self._reported = float("-inf")
         self.refused: Counter[str] = Counter()
         """Reason -> connections refused or ended by a limit."""
-        self.in_turn = InTurn()
+        self.in_turn = ReadingQueue()
         self.faults = 0
         """Requests that were refused for what they are, as nobody sends who means well."""
         self.opened = 0
@@ -111,7 +111,7 @@ class Gate:
     def _has_many(self, peer: str) -> bool:
         return self._peers[peer] >= self._limits.max_connections_per_client and not self._exempt(peer)
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: GatedConnection) -> bool:
         """Take in a new connection; False where there is no room."""
         self.opened += 1
         peer = connection.peer
@@ -125,7 +125,7 @@ class Gate:
         self.waits(connection)
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: GatedConnection) -> None:
         """Forget a connection; once more does no harm."""
         self._waiting.pop(connection, None)
         if connection in self._open:
@@ -134,13 +134,13 @@ class Gate:
             if not self._peers[connection.peer]:
                 del self._peers[connection.peer]
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: GatedConnection) -> None:
         """Note that the client of `connection` has to send something, as of now."""
         self._waiting.pop(connection, None)
         if connection in self._open:
             self._waiting[connection] = None
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: GatedConnection) -> None:
         """Note that the server has a whole request of `connection` to answer."""
         self._waiting.pop(connection, None)
 

@@ -6,7 +6,7 @@ from aetool.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """Every limit is a positive number; `max_wait_s` may be 0."""
 
     max_batch: int = 64

@@ -21,7 +21,7 @@ from typing import Any
 
 from aetool.errors import InputError
 from aetool.serve.batching import Batcher, Line
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.protocol import InferRequest, Signature
 from aetool.serve.warmup import Ready
 
@@ -52,7 +52,7 @@ def place(path: Path, name: str | None = None) -> Place:
     return Place(found, path)
 
 
-class Model:
+class ServedModel:
     """What a client sees under one name and version."""
 
     def __init__(
@@ -88,7 +88,9 @@ class Model:
 class Served:
     """A bundle that is ready, its batchers, and the models it gives."""
 
-    def __init__(self, name: str, ready: Ready, limits: Limits, executor: Executor, observe: Observe) -> None:
+    def __init__(
+        self, name: str, ready: Ready, limits: ServerLimits, executor: Executor, observe: Observe
+    ) -> None:
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
         self.line = Line(limits)
@@ -108,9 +110,11 @@ class Served:
         for graph in ready.outputs:
             signature = Signature(ready.inputs[graph], ready.outputs[graph])
             by_outputs = {frozenset(signature.output_names): self.batchers[graph,]}
-            self.models.append(Model(f"{name}.{graph}", self.version, signature, by_outputs, about, self.line))
+            self.models.append(
+                ServedModel(f"{name}.{graph}", self.version, signature, by_outputs, about, self.line)
+            )
 
-    def _whole(self, name: str, ready: Ready, about: Any) -> Model:
+    def _whole(self, name: str, ready: Ready, about: Any) -> ServedModel:
         tensors = {
             tensor.name: tensor
             for graph in ("detector", "autoencoder", "encoder")
@@ -121,7 +125,7 @@ class Served:
             names = frozenset(tensor.name for graph in way for tensor in ready.outputs[graph])
             by_outputs.setdefault(names, self.batchers[way])
         signature = Signature(ready.inputs["detector"], tuple(tensors.values()))
-        return Model(name, self.version, signature, by_outputs, about, self.line)
+        return ServedModel(name, self.version, signature, by_outputs, about, self.line)
 
 
 class Catalogue:
@@ -129,9 +133,9 @@ class Catalogue:
 
     def __init__(self, served: Sequence[tuple[Place, Served]]) -> None:
         self._served = dict(served)
-        self.models: dict[tuple[str, str | None], Model] = {}
+        self.models: dict[tuple[str, str | None], ServedModel] = {}
         """(name, version, or None for the default) -> model."""
-        self.infer: dict[str, Model] = {}
+        self.infer: dict[str, ServedModel] = {}
         """Path of an inference request -> model. Nothing that a client sends ever becomes a path of files."""
         self._index()
 

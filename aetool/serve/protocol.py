@@ -18,7 +18,7 @@ DATATYPES = {"f4": "FP32", "f8": "FP64", "f2": "FP16", "b1": "BOOL", "i8": "INT6
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorSpec:
     name: str
     datatype: str
     row_shape: tuple[int, ...]
@@ -32,17 +32,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    input: Tensor
-    outputs: tuple[Tensor, ...]
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "output_names", tuple(output.name for output in self.outputs))
 
 
-def tensor_of(name: str, rows: Any) -> Tensor:
+def tensor_of(name: str, rows: Any) -> TensorSpec:
     """The tensor that `rows`, (rows, ...), are an example of."""
-    return Tensor(name, datatype_of(rows.dtype), rows.shape[1:])
+    return TensorSpec(name, datatype_of(rows.dtype), rows.shape[1:])
 
 
 def datatype_of(dtype: np.dtype[Any]) -> str:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 import aetool
 from aetool.serve.metrics import Metrics
-from aetool.serve.models import Catalogue, Model
+from aetool.serve.models import Catalogue, ServedModel
 from aetool.serve.openapi import document
 
 EXTENSIONS = ("binary_tensor_data",)
@@ -26,7 +26,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool], 
         locked: whether a bearer token must be shown; the document says so.
     """
 
-    def found(request: Request) -> Model:
+    def found(request: Request) -> ServedModel:
         name, version = request.path_params["model"], request.path_params.get("version")
         model = catalogue.models.get((name, version))
         if model is None:

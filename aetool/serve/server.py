@@ -26,7 +26,7 @@ from aetool.serve.app import App, give_way
 from aetool.serve.auth import Hosts, Proxies, is_loopback, read_token
 from aetool.serve.gate import Gate
 from aetool.serve.health import Health, probed
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
 from aetool.serve.models import Catalogue, Place, Served
@@ -99,12 +99,12 @@ class Acceptor:
         self._pause = self._loop.call_later(seconds, self._go_on)
 
 
-class Drained(Server):
+class DrainingServer(Server):
     """uvicorn's server with a bound on how long it takes to stop."""
 
     _acceptors: Sequence[Acceptor] = ()
 
-    def __init__(self, config: Config, limits: Limits, gate: Gate) -> None:
+    def __init__(self, config: Config, limits: ServerLimits, gate: Gate) -> None:
         super().__init__(config)
         self._limits, self._gate = limits, gate
         self.draining = asyncio.Event()
@@ -158,7 +158,7 @@ class Drained(Server):
             await asyncio.sleep(_STEP_S)
 
 
-def drained(app: App, limits: Limits, gate: Gate) -> Drained:
+def drained(app: App, limits: ServerLimits, gate: Gate) -> DrainingServer:
     """A server for `app`; its sockets are given to `serve`."""
     config = Config(
         app,
@@ -170,7 +170,7 @@ def drained(app: App, limits: Limits, gate: Gate) -> Drained:
         proxy_headers=False,
         server_header=False,
     )
-    return Drained(config, limits, gate)
+    return DrainingServer(config, limits, gate)
 
 
 _BEAT_S = 0.1
@@ -210,7 +210,7 @@ def serve(
     port: int = 8000,
     health_port: int | None = None,
     opening: Opening = Opening(),  # noqa: B008 - frozen
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: ServerLimits = ServerLimits(),  # noqa: B008 - frozen
     token: str | None = None,
     token_file: Path | None = None,
     access: Access = Access(),
@@ -324,7 +324,7 @@ def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
             log(logging.ERROR, "token not reloaded, the old one is asked for", error=str(error))
 
 
-def _handle_signals(server: Drained, reload: Callable[[], None]) -> asyncio.Event:
+def _handle_signals(server: DrainingServer, reload: Callable[[], None]) -> asyncio.Event:
     """Stop the server on SIGTERM and Ctrl-C, at once on a second one, reload on SIGHUP; set after Ctrl-C."""
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
 

@@ -10,8 +10,8 @@ import orjson
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from aetool.serve.gate import Gate, InTurn
-from aetool.serve.limits import Limits
+from aetool.serve.gate import Gate, ReadingQueue
+from aetool.serve.limits import ServerLimits
 
 _LINGER_S = 1.0
 """A refused client that still sends is read for so long: cut off while it sends, it might not see the answer."""
@@ -80,7 +80,7 @@ class _Flow(FlowControl):
             if not self.in_line:
                 self._transport.resume_reading()
 
-    def step_back(self, line: InTurn) -> None:
+    def step_back(self, line: ReadingQueue) -> None:
         """Read nothing until it is this connection's turn."""
         if not self.in_line:
             self.in_line = True
@@ -105,7 +105,7 @@ class _Flow(FlowControl):
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. A class derived from it sets `limits`, `gate` and `admission`."""
 
-    limits: Limits
+    limits: ServerLimits
     gate: Gate
     admission: Admission
     peer = ""

@@ -17,7 +17,7 @@ from aetool.checks.verify import verify_bundle
 from aetool.errors import BundleError
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
-from aetool.serve.protocol import Tensor, tensor_of
+from aetool.serve.protocol import TensorSpec, tensor_of
 
 # How long a graph takes for so many rows: measured here, to decide where it is computed.
 
@@ -95,9 +95,9 @@ class Ready:
     """For batches that another thread computes, on all cores."""
     inline: AutoencoderSession
     """For those that the event loop computes itself, on one core: another would gain less than waking it costs."""
-    inputs: Mapping[str, Tensor]
+    inputs: Mapping[str, TensorSpec]
     """Graph -> its input."""
-    outputs: Mapping[str, tuple[Tensor, ...]]
+    outputs: Mapping[str, tuple[TensorSpec, ...]]
     """Graph -> its outputs."""
     costs: Mapping[str, Cost]
 

@@ -10,7 +10,7 @@ from aetool.errors import InputError
 from aetool.runtime.machine import usable_cores
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.file import Outcome, run_shard
-from aetool.stream.inputs import Source
+from aetool.stream.inputs import InputFile
 from aetool.stream.task import Task
 
 Progress = Callable[[int, int], None]
@@ -23,7 +23,7 @@ Outcomes = Generator[Outcome, None, None]
 class Engine(Protocol):
     """Computes files, in any order; closing the generator stops the work."""
 
-    def run(self, task: Task, sources: Sequence[Source], output: str, progress: Progress) -> Outcomes:
+    def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
         """What became of each of `sources`, as it is known."""
 
 
@@ -38,7 +38,7 @@ class LocalEngine:
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: expected 1 or more, found {self.workers}; leave it out for one per core")
 
-    def run(self, task: Task, sources: Sequence[Source], output: str, progress: Progress) -> Outcomes:
+    def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
         """See `Engine`."""
         workers = min(self.workers or usable_cores(), max(1, len(sources)))
         stopped = threading.Event()
@@ -59,7 +59,7 @@ class _StoppedError(Exception):
 def _shard(
     model: AutoencoderSession,
     task: Task,
-    source: Source,
+    source: InputFile,
     output: str,
     progress: Progress,
     stopped: threading.Event,

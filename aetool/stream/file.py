@@ -17,7 +17,7 @@ from aetool.bundle.schema import loads
 from aetool.errors import AetoolError, InputError, OutputError
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.filesystems import appearing, locate, make_folder
-from aetool.stream.inputs import Source
+from aetool.stream.inputs import InputFile
 from aetool.stream.task import GRAPHS, Task, fingerprint
 from aetool.tables.streaming import Batch, read_batches
 
@@ -96,14 +96,14 @@ class Counts:
 class Outcome:
     """What became of an input file."""
 
-    source: Source
+    source: InputFile
     counts: Counts | None
     error: str = ""
     """Why it could not be read; empty when it was."""
 
 
 def run_shard(
-    model: AutoencoderSession, task: Task, source: Source, output: str, advance: Advance | None = None
+    model: AutoencoderSession, task: Task, source: InputFile, output: str, advance: Advance | None = None
 ) -> Outcome:
     """Compute the rows of `source` into its file below the directory `output`, which appears whole or not at all.
 
@@ -148,7 +148,7 @@ def run_shard(
         results.close()
 
 
-def counts_of(system: Any, path: str, task: str, source: Source) -> Counts | None:
+def counts_of(system: Any, path: str, task: str, source: InputFile) -> Counts | None:
     """What the output at `path` holds, if it was made by this task from this very input; else None."""
     if not system.get_file_info(path).is_file:
         return None
@@ -162,7 +162,7 @@ def counts_of(system: Any, path: str, task: str, source: Source) -> Counts | Non
 
 
 def _computed(
-    model: AutoencoderSession, task: Task, batches: Generator[Batch, None, None], source: Source
+    model: AutoencoderSession, task: Task, batches: Generator[Batch, None, None], source: InputFile
 ) -> Generator[_Results, None, None]:
     """Arrow tables of results."""
     try:

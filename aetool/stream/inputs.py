@@ -17,7 +17,7 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InputFile:
     """One input file."""
 
     name: str
@@ -35,7 +35,7 @@ class Source:
         return self.name if self.name.lower().endswith(".parquet") else f"{self.name}.parquet"
 
 
-def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[Source]:
+def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[InputFile]:
     """The files that paths, directories, patterns and URIs stand for, sorted by name, each once.
 
     Of a directory, all files below that can be streamed; names that begin with "." or "_" are left out, and so is
@@ -45,7 +45,7 @@ def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[So
         InputError: something given stands for no file, for one that cannot be streamed, or two files would have
             one output.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, InputFile] = {}
     for path in given:
         found |= {
             source.path: source for source in _find(path) if outside is None or not is_below(source.path, outside)
@@ -60,7 +60,7 @@ def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[So
     return sorted(found.values(), key=lambda source: source.name)
 
 
-def _find(given: str) -> list[Source]:
+def _find(given: str) -> list[InputFile]:
     system, path = locate(given)
     info = system.get_file_info(path)
     if info.type == FileType.File:
@@ -90,7 +90,7 @@ def _find(given: str) -> list[Source]:
     return sources
 
 
-def _source(given: str, path: str, name: str, info: Any) -> Source:
-    return Source(
+def _source(given: str, path: str, name: str, info: Any) -> InputFile:
+    return InputFile(
         name, info.path if not is_remote(given) else uri_of(given, path, info.path), info.size, info.mtime_ns
     )

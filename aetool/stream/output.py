@@ -19,7 +19,7 @@ from aetool.bundle.schema import loads
 from aetool.errors import OutputError
 from aetool.stream.file import Outcome, counts_of
 from aetool.stream.filesystems import appearing, delete_file, listed, locate
-from aetool.stream.inputs import Source
+from aetool.stream.inputs import InputFile
 from aetool.stream.task import fingerprint
 
 MANIFEST = "_aetool.json"
@@ -37,7 +37,7 @@ class OutputDirectory:
 
     @contextmanager
     def taken(
-        self, description: dict[str, Any], sources: Sequence[Source], *, resume: bool, overwrite: bool
+        self, description: dict[str, Any], sources: Sequence[InputFile], *, resume: bool, overwrite: bool
     ) -> Iterator[list[Outcome]]:
         """Hold the directory for a run; gives what is finished in it already.
 
@@ -108,7 +108,7 @@ class OutputDirectory:
             ) from error
 
     def _require_same(
-        self, previous: dict[str, Any], description: dict[str, Any], sources: Sequence[Source]
+        self, previous: dict[str, Any], description: dict[str, Any], sources: Sequence[InputFile]
     ) -> None:
         for key, value in description.items():
             if previous.get(key) != value:

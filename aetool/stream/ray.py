@@ -21,7 +21,7 @@ from aetool.errors import AetoolError, InputError
 from aetool.runtime.machine import usable_cores
 from aetool.stream.engines import Outcomes, Progress
 from aetool.stream.file import Outcome, run_shard
-from aetool.stream.inputs import Source
+from aetool.stream.inputs import InputFile
 from aetool.stream.task import Task
 
 RETRIES = 3
@@ -30,7 +30,7 @@ _DEPTH = 2
 """Files that an actor has at once: one to compute, one that waits for it."""
 
 
-class Worker:
+class RayWorker:
     """What an actor is: a bundle, opened once, with one thread to compute and one to decode."""
 
     def __init__(self, task: Task, output: str) -> None:
@@ -38,7 +38,7 @@ class Worker:
         self._task, self._output = task, output
         self._model = task.open(1)
 
-    def run(self, source: Source) -> Outcome:
+    def run(self, source: InputFile) -> Outcome:
         """Compute one file."""
         return run_shard(self._model, self._task, source, self._output)
 
@@ -62,7 +62,7 @@ class RayEngine:
                 f"gpus_per_worker: expected 0 or more, found {self.gpus_per_worker}; 0.5 is half of one"
             )
 
-    def run(self, task: Task, sources: Sequence[Source], output: str, progress: Progress) -> Outcomes:
+    def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
         """See `aetool.stream.engines.Engine`."""
         if not sources:
             return
@@ -94,15 +94,15 @@ class RayEngine:
                 "the token, which must be the cluster's"
             ) from error
 
-    def _run(self, task: Task, sources: Sequence[Source], output: str, progress: Progress) -> Outcomes:
+    def _run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
         available = int(ray.cluster_resources().get("CPU", 1))
         # A process that dies is started anew, and has the files again that it had.
-        kind: Any = ray.remote(Worker).options(
+        kind: Any = ray.remote(RayWorker).options(
             num_cpus=1, num_gpus=self.gpus_per_worker, max_restarts=-1, max_task_retries=RETRIES
         )
         actors = [kind.remote(task, output) for _ in range(min(self.workers or available, len(sources)))]
         waiting = iter(sources)
-        running: dict[Any, tuple[Any, Source]] = {}
+        running: dict[Any, tuple[Any, InputFile]] = {}
 
         def give(actor: Any) -> None:
             if (source := next(waiting, None)) is not None:
@@ -121,7 +121,7 @@ class RayEngine:
             yield outcome
 
 
-def _outcome(done: Any, source: Source) -> Outcome:
+def _outcome(done: Any, source: InputFile) -> Outcome:
     try:
         found: Outcome = ray.get(done)
         return found

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from aetool.bundle.files import Limits
 from aetool.bundle.npz import directory_bytes, members, read_array, read_members, shape_and_type
 from aetool.errors import InputError
-from aetool.tables.choice import Choice, Options
+from aetool.tables.choice import ColumnChoice, Options
 from aetool.tables.formats import pa, pc, pq
 
 MOST_ENTRY_BYTES = 256
 """Of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
-def read_parquet(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
     """A Parquet file: what was chosen of it, and those columns by name."""
     with pq.ParquetFile(str(path)) as file:
         choice = options.choose(parquet_names(file.schema_arrow), str(path))
@@ -85,7 +85,7 @@ def parquet_names(schema: Any) -> list[str]:
     return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
-def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
     """An array, (rows, columns), as columns `X_0`, `X_1`, ..."""
     array = read_one(path, options.limits)
     if array.ndim != 2:
@@ -94,7 +94,7 @@ def read_npy(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
     return options.choose(list(data), str(path), list(data)), data
 
 
-def read_npz(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
     """An archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
     names: list[str] = []
     data: dict[str, Any] = {}

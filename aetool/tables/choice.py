@@ -16,7 +16,7 @@ _SHOWN = 20  # names listed of what a file holds, so that a wide file's message 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ColumnChoice:
     """Which columns of a file are used, and what for."""
 
     columns: tuple[str, ...]  # the features, as the file names them
@@ -63,7 +63,7 @@ class Options:
         if isinstance(self.categorical, str):
             object.__setattr__(self, "categorical", (self.categorical,))
 
-    def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> Choice:
+    def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> ColumnChoice:
         """Apply the options to a file's columns; `positional` are those whose names are made up."""
         if len(names) > self.limits.columns:
             raise InputError(f"{source}: {self.limits.excess('columns', f'{len(names):,} columns')}")
@@ -109,7 +109,7 @@ class Options:
                 f"name it{otherwise}"
             )
         categories = None if self.categories is None else {k: tuple(v) for k, v in self.categories.items()}
-        return Choice(
+        return ColumnChoice(
             columns=picked,
             names=features,
             label=self.label,

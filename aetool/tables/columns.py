@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
-from aetool.tables.choice import Choice, command_option, listed
+from aetool.tables.choice import ColumnChoice, command_option, listed
 from aetool.tables.formats import pa
 from aetool.tables.table import Table
 
@@ -19,7 +19,7 @@ MAX_CATEGORIES = 1_000
 """In one column; more are rather names or numbers than kinds."""
 
 
-def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
+def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> Table:
     """Put the chosen columns, numpy or Arrow, into one table."""
     lengths = {name: len(data[name]) for name in choice.wanted}
     rows = lengths[choice.columns[0]]
@@ -40,7 +40,7 @@ def assemble(choice: Choice, data: Mapping[str, Any], source: str) -> Table:
     return Table(choice.names, values, labels, kept, source, choice.named, categories, unseen)
 
 
-def assemble_float32(choice: Choice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
+def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
     """The features alone as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
     numbers, _ = _features(choice, data, source)
     columns = [numbers[name] for name in choice.columns]
@@ -58,7 +58,7 @@ def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray
 
 
 def _features(
-    choice: Choice, data: Mapping[str, Any], source: str
+    choice: ColumnChoice, data: Mapping[str, Any], source: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
     """The feature columns as numbers, by the file's names, and the categories, by the table's."""
     numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}

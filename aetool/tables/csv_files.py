@@ -9,7 +9,7 @@ import numpy as np
 
 from aetool.bundle.files import FEW_BYTES, Limits
 from aetool.errors import InputError
-from aetool.tables.choice import Choice, Options, command_option
+from aetool.tables.choice import ColumnChoice, Options, command_option
 from aetool.tables.formats import pa, pacsv, pc
 
 # CSV bytes looked at before Arrow has them: what would take more memory than is allowed never gets there.
@@ -104,7 +104,7 @@ class _Cell:
             self._since = length if last < 0 else len(piece) - last - 1
 
 
-def read_csv(path: Path, options: Options) -> tuple[Choice, Mapping[str, Any]]:
+def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
     """A CSV file: what was chosen of it, and those columns by name."""
     source = str(path)
     # Kept columns are read as bytes, so that no type is guessed for them.

@@ -12,7 +12,7 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.suggest import file_hint
 from aetool.tables.binary_files import array_shapes, parquet_names, read_npy, read_npz, read_parquet
-from aetool.tables.choice import Choice, Options
+from aetool.tables.choice import ColumnChoice, Options
 from aetool.tables.columns import as_column, assemble
 from aetool.tables.csv_files import read_csv, require_commas
 from aetool.tables.formats import ENDINGS, ending_of, pq, reading
@@ -68,7 +68,7 @@ def _of_arrays(path: Path, limits: Limits) -> Header | None:
     return Header(tuple(names), tuple(tables[0]) if len(tables) == 1 else ())
 
 
-_READERS: dict[str, Callable[[Path, Options], tuple[Choice, Mapping[str, Any]]]] = {
+_READERS: dict[str, Callable[[Path, Options], tuple[ColumnChoice, Mapping[str, Any]]]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".parquet": read_parquet,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.tables.binary_files import is_text, parquet_names, spelled_out_bytes
-from aetool.tables.choice import Choice, Options
+from aetool.tables.choice import ColumnChoice, Options
 from aetool.tables.columns import assemble_float32
 from aetool.tables.csv_files import parts, require_commas, require_narrow
 from aetool.tables.formats import pa, pacsv, pq, reading, require_pyarrow
@@ -81,7 +81,7 @@ def read_batches(
             yield Batch(assemble_float32(choice, data, source), kept, share)
 
 
-_Part = tuple[Choice, Any, float]
+_Part = tuple[ColumnChoice, Any, float]
 
 
 def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
@@ -163,7 +163,7 @@ def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str,
     )
 
 
-def _odd_cell(error: Exception, choice: Choice, done: int, source: str) -> Exception:
+def _odd_cell(error: Exception, choice: ColumnChoice, done: int, source: str) -> Exception:
     """What Arrow says of a cell, with the name of its column."""
     found = re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)
     if found is None:
@@ -172,5 +172,5 @@ def _odd_cell(error: Exception, choice: Choice, done: int, source: str) -> Excep
     return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; mend the cell")
 
 
-def _batch_rows(choice: Choice, width: int) -> int:
+def _batch_rows(choice: ColumnChoice, width: int) -> int:
     return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // (4 * max(width, len(choice.wanted)))))

@@ -16,7 +16,7 @@ from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity
 from aetool.errors import AetoolError, ProviderError
 from aetool.runtime.providers import PROVIDERS, ProviderName, candidates
 from aetool.runtime.session import AutoencoderSession
-from aetool.runtime.settings import DEFAULTS, Choice
+from aetool.runtime.settings import DEFAULTS, RunConfig
 from aetool.tune.candidates import named
 from aetool.tune.result import FidelityFigures, Trial
 
@@ -48,7 +48,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class FidelityResult:
     """A provider and a precision beside the model as it is."""
 
     fidelity: Fidelity | None
@@ -70,7 +70,7 @@ class Judged:
         return "" if self.fidelity is None else ", ".join(budget.exceeded(self.fidelity, speedup))
 
 
-class Judge:
+class FidelityCheck:
     """Compares providers and precisions with the default."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Judge:
         self._limits = limits
         self._model = self._answers(bundle, provider, "fp32")
 
-    def judged(self, bundle: Path, provider: str, precision: str) -> Judged:
+    def judged(self, bundle: Path, provider: str, precision: str) -> FidelityResult:
         """On the rows given, else by what was measured as the variant was made, else on the golden rows.
 
         Raises:
@@ -92,13 +92,15 @@ class Judge:
             BenchmarkError: the bundle's figures are damaged.
         """
         if (provider, precision) == self._default:
-            return Judged(None, "")
+            return FidelityResult(None, "")
         stated: Any = Bundle.open(bundle, limits=self._limits).variant(precision).figures.get("fidelity")
         if stated is not None and not self._sample.given and provider == self._default[0]:
             where = f"{bundle}, manifest.json, {precision}"
-            return Judged(from_plain(Fidelity, stated, where), "measured as it was made")
+            return FidelityResult(from_plain(Fidelity, stated, where), "measured as it was made")
         answers = self._answers(bundle, provider, precision)
-        return Judged(fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source)
+        return FidelityResult(
+            fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source
+        )
 
     def _answers(self, bundle: Path, provider: str, precision: str) -> Answers:
         rows = self._sample.rows
@@ -145,7 +147,7 @@ class Ways:
     """What `aetool.load` takes where nothing is tuned."""
     within: Mapping[Way, Path]
     """Those that keep the budget -> the bundle that has the precision; the default first."""
-    judged: Mapping[Way, Judged]
+    judged: Mapping[Way, FidelityResult]
     left_out: tuple[Trial, ...]
 
 
@@ -170,8 +172,8 @@ def find_ways(
     left_out: list[Trial] = []
 
     def leave_out(way: Way, why: str, figures: FidelityFigures | None = None) -> None:
-        choice = Choice(*way, DEFAULTS)
-        left_out.append(Trial(named(choice, Choice(*default, DEFAULTS)), choice, figures, (), why))
+        choice = RunConfig(*way, DEFAULTS)
+        left_out.append(Trial(named(choice, RunConfig(*default, DEFAULTS)), choice, figures, (), why))
 
     places = dict.fromkeys(Bundle.open(bundle, limits=limits).manifest.variants, bundle)
     for precision, make in makers.items():
@@ -184,9 +186,9 @@ def find_ways(
                 leave_out((default[0], precision), str(error))
             else:
                 places[precision] = copy
-    judge = Judge(bundle, default[0], sample, seed, limits)
+    judge = FidelityCheck(bundle, default[0], sample, seed, limits)
     within: dict[Way, Path] = {default: bundle}
-    judged: dict[Way, Judged] = {}
+    judged: dict[Way, FidelityResult] = {}
     for provider in _providers(default[0], leave_out):
         for precision, place in places.items():
             way = provider, precision

@@ -15,7 +15,7 @@ from aetool.bundle.manifest import Manifest
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.settings import DEFAULTS, Choice, Settings
+from aetool.runtime.settings import DEFAULTS, RunConfig, RunSettings
 
 # How much of the cores other processes take meanwhile: where they are busy, fewer threads only seem faster.
 
@@ -80,10 +80,10 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RunCandidate:
     name: str
     """What it differs in."""
-    choice: Choice
+    choice: RunConfig
     bundle: Path
     """That has the precision."""
     limits: Limits = DEFAULT_LIMITS
@@ -107,32 +107,32 @@ class Candidate:
         return Contestant(self.name, "aetool.bench.factories:bundle", arguments)
 
 
-def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> Candidate:
+def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> RunCandidate:
     """What `aetool.load` opens where nothing is tuned."""
-    return Candidate(DEFAULT, Choice(provider, "fp32", DEFAULTS), bundle, limits)
+    return RunCandidate(DEFAULT, RunConfig(provider, "fp32", DEFAULTS), bundle, limits)
 
 
 def challengers(
-    purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: Candidate
-) -> list[Candidate]:
+    purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: RunCandidate
+) -> list[RunCandidate]:
     """What could be faster than the default, every provider and precision in its likeliest setting first.
 
     Args:
         ways: provider and precision -> the bundle that has it.
     """
-    found: list[tuple[int, Candidate]] = []
+    found: list[tuple[int, RunCandidate]] = []
     for (provider, precision), bundle in ways.items():
         precisions = manifest.variants
         variant = precisions.get(precision, precisions["fp32"])  # one that is made for the purpose is no larger
         size = manifest.files[variant.files[GRAPH[graph]]].size
         for place, settings in enumerate(_settings(purpose, graph, manifest, size)):
-            choice = Choice(provider, precision, settings)
+            choice = RunConfig(provider, precision, settings)
             if choice != default.choice:
-                found.append((place, Candidate(named(choice, default.choice), choice, bundle, default.limits)))
+                found.append((place, RunCandidate(named(choice, default.choice), choice, bundle, default.limits)))
     return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
 
 
-def named(choice: Choice, default: Choice) -> str:
+def named(choice: RunConfig, default: RunConfig) -> str:
     """What a choice differs in: `int8, 512 rows a chunk`."""
     words = []
     if choice.provider != default.provider:
@@ -142,24 +142,24 @@ def named(choice: Choice, default: Choice) -> str:
     return ", ".join([*words, *choice.settings.words]) or DEFAULT
 
 
-def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> list[Settings]:
+def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> list[RunSettings]:
     """Without two that come to the same; the default first."""
     cores = usable_cores()
     if purpose == "latency":
         default = cores if size > ONE_SESSION_BYTES else few_threads(size)
         threads = [default, *(count for count in _powers(cores) if count != default)]
         found = [
-            Settings(direct_threads=None if count == default else count, spin_us=spin)
+            RunSettings(direct_threads=None if count == default else count, spin_us=spin)
             for count in threads
             for spin in (SPINS_US if count > 1 else (DEFAULTS.spin_us,))
         ]
         return sorted(found, key=lambda settings: settings != DEFAULTS)
     chunk = largest_chunk(_widest(graph, manifest))
-    found = [DEFAULTS, *(Settings(chunk_rows=int(chunk * factor)) for factor in CHUNK_FACTORS)]
+    found = [DEFAULTS, *(RunSettings(chunk_rows=int(chunk * factor)) for factor in CHUNK_FACTORS)]
     if (physical := physical_cores()) < cores:  # two threads of one core may do no more than one
-        found.append(Settings(workers=physical))
+        found.append(RunSettings(workers=physical))
     if size > ONE_SESSION_BYTES:
-        found.append(Settings(direct_threads=1))
+        found.append(RunSettings(direct_threads=1))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from aetool.bench.json_records import fault, from_plain, read_document
 from aetool.errors import BenchmarkError, InputError
 from aetool.runtime.machine import Machine
-from aetool.runtime.settings import Choice
+from aetool.runtime.settings import RunConfig
 
 KIND, FORMAT_VERSION = "aetool.tuning", 1
 
@@ -57,7 +57,7 @@ class Trial:
     """A candidate, and what became of it."""
 
     name: str
-    choice: Choice
+    choice: RunConfig
     fidelity: FidelityFigures | None
     """None for the default, which the others are compared with, and where it was not measured."""
     races: tuple[Race, ...]
@@ -83,7 +83,7 @@ class TuningResult:
     budget: Mapping[str, float | None]
     machine: Machine
     bundle: BundleFacts
-    choice: Choice
+    choice: RunConfig
     speedup: float
     """Median of the final rounds, the default's time over the choice's; 1 for the default itself."""
     reason: str

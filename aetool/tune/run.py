@@ -21,9 +21,9 @@ from aetool.checks.fidelity import Budget
 from aetool.errors import InputError
 from aetool.runtime.tuning import manifest_digest, this_machine
 from aetool.tune.backends import Maker, Sample, Ways, find_ways, reference
-from aetool.tune.candidates import Candidate, Purpose, challengers, default_of
+from aetool.tune.candidates import Purpose, RunCandidate, challengers, default_of
 from aetool.tune.result import BundleFacts, Trial, TuningResult
-from aetool.tune.search import SHORT_ROWS, Clock, Outputs, Record, Track, search
+from aetool.tune.search import SHORT_ROWS, Clock, Outputs, Record, RunSetup, search
 from aetool.version import __version__
 
 SAMPLE_ROWS = 256
@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TuningPlan:
     """What to tune for."""
 
     purpose: Purpose
@@ -65,7 +65,7 @@ class Plan:
 
 def tune(
     path: Path,
-    plan: Plan,
+    plan: TuningPlan,
     *,
     rows: NDArray[np.float32] | None = None,
     labels: NDArray[np.bool_] | None = None,
@@ -154,7 +154,9 @@ def tune(
     return result
 
 
-def _trials(default: Candidate, records: Sequence[Record], winner: Record | None, ways: Ways) -> Iterator[Trial]:
+def _trials(
+    default: RunCandidate, records: Sequence[Record], winner: Record | None, ways: Ways
+) -> Iterator[Trial]:
     yield Trial(default.name, default.choice, None, (), "something else is clearly faster" if winner else "")
     for record in records:
         choice, figures = record.candidate.choice, ways.judged[record.candidate.way].figures
@@ -168,7 +170,9 @@ def _reason(winner: Record | None) -> str:
     return f"{1 / winner.ratio:.2f}x the default's speed, faster in all {rounds} rounds of the final"
 
 
-def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None], limits: Limits) -> Track:
+def _track(
+    plan: TuningPlan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str], None], limits: Limits
+) -> RunSetup:
     sample = pool.rows[:SAMPLE_ROWS]
     np.save(folder / "sample.npy", sample)
     rows = {batch: folder / f"{batch}.npy" for batch in (plan.batch, min(plan.batch, SHORT_ROWS))}
@@ -178,7 +182,7 @@ def _track(plan: Plan, ways: Ways, pool: Pool, folder: Path, done: Callable[[str
     for (provider, precision), place in ways.within.items():  # the default provider comes first
         if precision not in references:
             references[precision] = reference(place, provider, precision, plan.graph, sample, limits)
-    return Track(plan.graph, folder / "sample.npy", rows, references, done)
+    return RunSetup(plan.graph, folder / "sample.npy", rows, references, done)
 
 
 def _replaced(path: Path, copy: Bundle) -> Bundle:

@@ -17,7 +17,7 @@ from aetool.bench.contestants import Load, Running, opened
 from aetool.bench.rounds import ratio, take_turns
 from aetool.errors import AetoolError
 from aetool.runtime.settings import DEFAULTS
-from aetool.tune.candidates import Candidate, Others, Purpose
+from aetool.tune.candidates import Others, Purpose, RunCandidate
 from aetool.tune.result import Race
 
 # Candidates against the default: in processes of their own, compared first, then in turns.
@@ -49,7 +49,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class RunSetup:
     """What they all race on."""
 
     graph: str
@@ -65,9 +65,9 @@ class Track:
 
 def race(
     name: str,
-    default: Candidate,
-    challengers: Sequence[Candidate],
-    track: Track,
+    default: RunCandidate,
+    challengers: Sequence[RunCandidate],
+    track: RunSetup,
     load: Load,
     rounds: int,
     seed: int,
@@ -106,7 +106,7 @@ def race(
     }, refused
 
 
-def _prepare(running: Running, candidate: Candidate, track: Track) -> None:
+def _prepare(running: Running, candidate: RunCandidate, track: RunSetup) -> None:
     """Load it, and let it compute what its precision must give."""
     precision = candidate.choice.precision
     running.load()
@@ -157,7 +157,7 @@ EFFORTS: Mapping[Purpose, Effort] = {
 class Record:
     """What became of a candidate so far."""
 
-    candidate: Candidate
+    candidate: RunCandidate
     races: list[Race] = field(default_factory=list)
     dropped: str = ""
 
@@ -173,13 +173,13 @@ class Record:
 
 def search(
     purpose: Purpose,
-    default: Candidate,
+    default: RunCandidate,
     records: Sequence[Record],
-    track: Track,
+    track: RunSetup,
     rows: int,
     clock: Clock,
     *,
-    objection: Callable[[Candidate, float], str],
+    objection: Callable[[RunCandidate, float], str],
     seed: int,
 ) -> Record | None:
     """The fastest, or None for the default; `records` tell afterwards what became of each.
@@ -225,7 +225,7 @@ def _doubt(record: Record, least: float, busy: float) -> str:
 
 class _Stages:
     def __init__(
-        self, effort: Effort, default: Candidate, track: Track, rows: int, clock: Clock, seed: int
+        self, effort: Effort, default: RunCandidate, track: RunSetup, rows: int, clock: Clock, seed: int
     ) -> None:
         self._effort, self._default, self._track, self._rows = effort, default, track, rows
         self._clock, self._seed = clock, seed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aetool.bench import rounds as turns
-from aetool.bench.contestants import Load, Turn
+from aetool.bench.contestants import ContestantTurn, Load
 from aetool.bench.rounds import compared, ratio, take_turns
 from aetool.bench.statistics import stability
 
@@ -25,7 +25,7 @@ class Recorder:
 
     def turn(self, load, seed=0):
         self.log.append((self.name, seed))
-        return Turn(np.full(4, 1000 * (seed + 1)), wall_s=1e-5, cpu_s=1e-5, rows=4)
+        return ContestantTurn(np.full(4, 1000 * (seed + 1)), wall_s=1e-5, cpu_s=1e-5, rows=4)
 
 
 @pytest.fixture

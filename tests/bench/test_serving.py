@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from aetool.bench import serving
 from aetool.bench.http_load import address_of
 from aetool.bench.result import Latency
-from aetool.bench.serving import ServingPlan, Trial, highest_rate, measure
+from aetool.bench.serving import LoadTrial, ServingPlan, highest_rate, measure
 from aetool.cli import main
 from aetool.errors import BenchmarkError, InputError
 
@@ -35,7 +35,7 @@ def url():
 
 def trial(rate, p99, failed=0):
     latency = Latency(mean=p99, min=p99, max=p99, p50=p99, p90=p99, p99=p99, p99_9=None)
-    return Trial(rate, 1000, failed, rate, latency, None, 0.0)
+    return LoadTrial(rate, 1000, failed, rate, latency, None, 0.0)
 
 
 @pytest.mark.parametrize("limit", [11.0, 300.0, 777.0])

@@ -6,16 +6,16 @@ import re
 import pytest
 
 from aetool.report import tuning_page
-from aetool.report.bench.tuning_page import Point, front_of, points_of
+from aetool.report.bench.tuning_page import TimedTrial, front_of, points_of
 from aetool.runtime.machine import Machine
-from aetool.runtime.settings import Choice, Settings
+from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.tune.result import BundleFacts, FidelityFigures, Race, Trial, TuningResult
 
 
-def trial(name, precision="fp32", *, ratio=None, flips=None, dropped="", stage="final", settings=Settings()):  # noqa: B008
+def trial(name, precision="fp32", *, ratio=None, flips=None, dropped="", stage="final", settings=RunSettings()):  # noqa: B008
     races = () if ratio is None else (Race(stage, 1, (ratio, ratio), (1.0, 1.0), ratio),)
     fidelity = None if flips is None else FidelityFigures(100, flips, 0.999, None, None, "100 rows")
-    return Trial(name, Choice("cpu", precision, settings), fidelity, races, dropped)
+    return Trial(name, RunConfig("cpu", precision, settings), fidelity, races, dropped)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def result():
         budget={"max_flips": 0.005, "max_auroc_drop": None},
         machine=Machine("A processor", ("avx2",), 2, {"onnxruntime": "1.31.1"}),
         bundle=BundleFacts("machines <script>", "f" * 64, "0" * 64),
-        choice=Choice("cpu", "int8", Settings()),
+        choice=RunConfig("cpu", "int8", RunSettings()),
         speedup=2.0,
         reason="2.00x the default's speed, faster in all 2 rounds of the final",
         trials=trials,
@@ -74,14 +74,17 @@ def test_every_timed_candidate_is_a_sign_and_the_budget_a_line(result):
 def test_the_front_has_what_no_other_beats_in_both(result):
     points = points_of(result)
     assert [point.trial.name for point in front_of(points)] == ["default", "int8"]
-    same = [Point(trial("slow", ratio=0.9, flips=0.0)), Point(trial("fast", ratio=0.3, flips=0.0))]
+    same = [
+        TimedTrial(trial("slow", ratio=0.9, flips=0.0)),
+        TimedTrial(trial("fast", ratio=0.3, flips=0.0)),
+    ]
     assert [point.trial.name for point in front_of([*points, *same])] == ["fast"]
 
 
 def test_where_only_the_default_was_left_there_is_a_page_too(result):
     alone = dataclasses.replace(
         result,
-        choice=Choice("cpu", "fp32", Settings()),
+        choice=RunConfig("cpu", "fp32", RunSettings()),
         speedup=1.0,
         reason="nothing else is clearly faster",
         trials=(trial("default"),),

@@ -16,7 +16,7 @@ from aetool import BundleError, InputError
 from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.runtime import tuning
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.settings import Settings
+from aetool.runtime.settings import RunSettings
 from aetool.runtime.tuning import manifest_digest, this_machine
 
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -81,7 +81,7 @@ def test_without_a_file_nothing_is_tuned_and_one_look_is_all_it_costs(exported, 
 def test_a_file_made_here_for_this_bundle_is_used(write, document):
     with aetool.load(write(document)) as model:
         assert (model.precision, model.provider) == ("fp16", "cpu")
-        assert model.tuning.choice.settings == Settings(1, 2, 100, 0)
+        assert model.tuning.choice.settings == RunSettings(1, 2, 100, 0)
         assert (
             model.tuning.words
             == "bundle.tuning.json: fp16 on cpu, 1 thread, 2 workers, 100 rows a chunk, no spinning"
@@ -109,7 +109,7 @@ def test_keys_that_it_does_not_know_are_nothing_to_it(write, document):
 
 def test_settings_that_it_leaves_out_are_the_defaults(write, document):
     document["choice"]["settings"] = {}
-    assert aetool.load(write(document)).tuning.choice.settings == Settings()
+    assert aetool.load(write(document)).tuning.choice.settings == RunSettings()
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_pickled_session_is_tuned_where_it_wakes(write, document):
 
 def test_with_settings_of_ones_own_the_file_is_not_looked_for(write, many):
     path = write(b"broken")
-    with aetool.AutoencoderSession(path, settings=Settings(chunk_rows=77)) as model:
+    with aetool.AutoencoderSession(path, settings=RunSettings(chunk_rows=77)) as model:
         model.score(many)
         assert model.tuning is None and model._graphs["score alone"]._largest_chunk == 77
         assert pickle.loads(pickle.dumps(model))._arguments == model._arguments
@@ -283,7 +283,7 @@ def test_it_starts_no_process_and_reads_the_processor_once(write, document, monk
 )
 def test_results_are_the_same_bits_with_every_setting(exported, many, expected, precision, **chosen):
     with aetool.AutoencoderSession(
-        exported, provider="cpu", precision=precision, settings=Settings(**chosen)
+        exported, provider="cpu", precision=precision, settings=RunSettings(**chosen)
     ) as model:
         for rows in (many, many[:300], many[:9], many[:1]):
             for method in METHODS:
@@ -301,7 +301,7 @@ def expected(exported, many):
 )
 def test_settings_that_cannot_be_are_refused_by_name(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Settings(**wrong)
+        RunSettings(**wrong)
 
 
 def test_the_machine_is_known_by_what_decides_speed():
@@ -313,7 +313,7 @@ def test_the_machine_is_known_by_what_decides_speed():
 
 def test_without_an_arena_memory_is_given_back_and_the_bits_are_the_same(exported, many):
     kept, given_back = (
-        aetool.AutoencoderSession(exported, settings=Settings(memory_arena=arena)) for arena in (True, False)
+        aetool.AutoencoderSession(exported, settings=RunSettings(memory_arena=arena)) for arena in (True, False)
     )
     np.testing.assert_array_equal(kept.score(many), given_back.score(many))
     for model, arena in ((kept, True), (given_back, False)):
@@ -322,7 +322,7 @@ def test_without_an_arena_memory_is_given_back_and_the_bits_are_the_same(exporte
 
 def test_an_arena_is_there_or_not():
     with pytest.raises(InputError, match="memory_arena: expected true or false, found 1"):
-        Settings(memory_arena=1)
+        RunSettings(memory_arena=1)
 
 
 def test_a_bundle_that_is_the_working_directory_has_its_file_beside_it(two, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aetool.serve.batching import Batcher
-from aetool.serve.limits import Limits
+from aetool.serve.limits import ServerLimits
 from aetool.serve.protocol import Refusal
 from aetool.serve.warmup import Cost
 
@@ -38,7 +38,7 @@ class Model:
 def batching(cost, **limits):
     with ThreadPoolExecutor(2) as executor:
         model = Model()
-        yield model, Batcher(model, cost, Limits(**{"max_queue_s": NEVER, **limits}), executor)
+        yield model, Batcher(model, cost, ServerLimits(**{"max_queue_s": NEVER, **limits}), executor)
 
 
 def rows(*numbers):

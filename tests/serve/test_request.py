@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aetool.serve.protocol import Refusal, Signature, Tensor, answer, read_request
+from aetool.serve.protocol import Refusal, Signature, TensorSpec, answer, read_request
 
-SCORE, CODE = Tensor("score", "FP32", ()), Tensor("embedding", "FP32", (2,))
-SIGNATURE = Signature(Tensor("features", "FP32", (3,)), (SCORE, CODE))
+SCORE, CODE = TensorSpec("score", "FP32", ()), TensorSpec("embedding", "FP32", (2,))
+SIGNATURE = Signature(TensorSpec("features", "FP32", (3,)), (SCORE, CODE))
 MAX_ROWS = 5
 
 FINITE = st.floats(-(2.0**90), 2.0**90, width=32, allow_subnormal=False)

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from aetool.runtime.settings import Choice, Settings
+from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.tune import search as searching
-from aetool.tune.candidates import Candidate, default_of
+from aetool.tune.candidates import RunCandidate, default_of
 from aetool.tune.result import Race
-from aetool.tune.search import EFFORTS, HEAT, Clock, Record, Track, search
+from aetool.tune.search import EFFORTS, HEAT, Clock, Record, RunSetup, search
 
 DEFAULT = default_of("cpu", Path("bundle"))
 
 
 def candidate(number):
-    return Candidate(f"c{number}", Choice("cpu", "fp32", Settings(chunk_rows=number + 1)), Path("bundle"))
+    return RunCandidate(f"c{number}", RunConfig("cpu", "fp32", RunSettings(chunk_rows=number + 1)), Path("bundle"))
 
 
 class Races:
@@ -51,7 +51,7 @@ def run(monkeypatch):
         monkeypatch.setattr(searching, "Others", lambda: SimpleNamespace(share=busy))
         monkeypatch.setattr("aetool.tune.search.time.monotonic", lambda: races.now)
         records = [Record(candidate(i)) for i in range(len(times))]
-        track = Track("score", Path(), {}, {}, lambda _: None)
+        track = RunSetup("score", Path(), {}, {}, lambda _: None)
         winner = search(purpose, DEFAULT, records, track, rows, Clock(seconds), objection=objection, seed=0)
         return winner and winner.candidate.name, {r.candidate.name: r.dropped for r in records}, races.held
 
@@ -109,10 +109,10 @@ def test_what_the_budget_forbids_is_not_chosen(run):
 
 
 def test_where_others_are_busy_another_number_of_threads_is_not_believed(run, monkeypatch):
-    plain = Candidate("c0", Choice("cpu", "int8", Settings()), Path("bundle"))
+    plain = RunCandidate("c0", RunConfig("cpu", "int8", RunSettings()), Path("bundle"))
     monkeypatch.setattr(f"{__name__}.candidate", lambda i: plain)
     assert run({"c0": 0.5}, busy=0.9)[0] == "c0"
-    fewer = Candidate("c0", Choice("cpu", "fp32", Settings(direct_threads=1)), Path("bundle"))
+    fewer = RunCandidate("c0", RunConfig("cpu", "fp32", RunSettings(direct_threads=1)), Path("bundle"))
     monkeypatch.setattr(f"{__name__}.candidate", lambda i: fewer)
     winner, dropped, _ = run({"c0": 0.5}, busy=0.9)
     assert winner is None and dropped["c0"].startswith("others kept 90% of the cores busy")
@@ -120,9 +120,10 @@ def test_where_others_are_busy_another_number_of_threads_is_not_believed(run, mo
 
 
 def test_of_two_that_are_as_fast_the_simpler_is_chosen(run, monkeypatch):
-    settings = {0: Settings(direct_threads=1, spin_us=0), 1: Settings()}
+    settings = {0: RunSettings(direct_threads=1, spin_us=0), 1: RunSettings()}
     monkeypatch.setattr(
-        f"{__name__}.candidate", lambda i: Candidate(f"c{i}", Choice("cpu", "int8", settings[i]), Path("bundle"))
+        f"{__name__}.candidate",
+        lambda i: RunCandidate(f"c{i}", RunConfig("cpu", "int8", settings[i]), Path("bundle")),
     )
     assert run({"c0": 0.59, "c1": 0.6}, purpose="latency")[0] == "c1"
     assert run({"c0": 0.5, "c1": 0.6}, purpose="latency")[0] == "c0"

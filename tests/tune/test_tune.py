@@ -12,12 +12,12 @@ import aetool
 from aetool.bench.json_records import document_of, to_plain
 from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.errors import BenchmarkError, InputError, OutputError
-from aetool.runtime.settings import Choice, Settings
+from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.tune import run, search
-from aetool.tune.candidates import Candidate, default_of
+from aetool.tune.candidates import RunCandidate, default_of
 from aetool.tune.result import read_tuning
-from aetool.tune.run import Plan, tune
-from aetool.tune.search import Track, race
+from aetool.tune.run import TuningPlan, tune
+from aetool.tune.search import RunSetup, race
 
 SHORT = {"seconds": 0.5}
 NO_ROUNDS = {"name": "final", "rows": 1, "seconds": [], "default_seconds": [], "ratio": 1.0}
@@ -43,7 +43,7 @@ def choose(monkeypatch):
 
 
 def test_what_it_writes_is_what_load_uses(two):
-    result = tune(two, Plan("latency", **SHORT))
+    result = tune(two, TuningPlan("latency", **SHORT))
     assert read_tuning(Path(tuning_file(two))) == result
     with aetool.load(two) as model:
         assert model.tuning.choice == result.choice and model.precision == result.choice.precision
@@ -53,31 +53,31 @@ def test_what_it_writes_is_what_load_uses(two):
 
 
 def test_many_rows_are_tuned_too(two):
-    result = tune(two, Plan("throughput", rows=5000, **SHORT), dry_run=True)
+    result = tune(two, TuningPlan("throughput", rows=5000, **SHORT), dry_run=True)
     assert result.rows == 5000 and any(trial.races for trial in result.trials)
 
 
 def test_a_dry_run_writes_nothing(two, choose):
     choose("fp16")
     before = sorted(two.parent.rglob("*"))
-    assert tune(two, Plan("latency"), dry_run=True).choice.precision == "fp16"
+    assert tune(two, TuningPlan("latency"), dry_run=True).choice.precision == "fp16"
     assert sorted(two.parent.rglob("*")) == before
 
 
 def test_an_older_file_is_replaced_when_told_only(two, choose):
     choose("fp16")
-    tune(two, Plan("latency"))
+    tune(two, TuningPlan("latency"))
     choose(None)
     with pytest.raises(OutputError, match="exists already"):
-        tune(two, Plan("latency"))
+        tune(two, TuningPlan("latency"))
     assert aetool.load(two).precision == "fp16"
-    assert tune(two, Plan("latency"), overwrite=True).speedup == 1.0
+    assert tune(two, TuningPlan("latency"), overwrite=True).speedup == 1.0
     assert aetool.load(two).precision == "fp32"
 
 
 def test_the_bundle_itself_is_left_as_it_was(two, choose):
     choose("fp16")
-    tune(two, Plan("latency"))
+    tune(two, TuningPlan("latency"))
     Bundle.open_whole(two)
 
 
@@ -87,9 +87,9 @@ def test_a_precision_that_was_made_and_wins_is_added_to_the_bundle(plain, choose
 
     choose("int8")
     options = {"rows": golden_rows, "makers": {"int8": make}}
-    tune(plain, Plan("latency"), dry_run=True, **options)
+    tune(plain, TuningPlan("latency"), dry_run=True, **options)
     assert set(Bundle.open_whole(plain).manifest.variants) == {"fp32"}
-    tune(plain, Plan("latency"), **options)
+    tune(plain, TuningPlan("latency"), **options)
     assert set(Bundle.open_whole(plain).manifest.variants) == {"fp32", "int8"}
     with aetool.load(plain) as model:
         assert model.precision == "int8" and len(model.score(golden_rows)) == len(golden_rows)
@@ -100,17 +100,17 @@ def test_one_that_was_made_and_loses_is_not_added(plain, choose, golden_rows):
         add_precision(shutil.copytree(bundle, copy), "int8")
 
     choose(None)
-    tune(plain, Plan("latency"), rows=golden_rows, makers={"int8": make})
+    tune(plain, TuningPlan("latency"), rows=golden_rows, makers={"int8": make})
     assert set(Bundle.open_whole(plain).manifest.variants) == {"fp32"}
     assert aetool.load(plain).tuning.choice is not None
 
 
 def test_the_default_is_not_tuned_by_an_older_file(two, choose):
     choose("fp16")
-    tune(two, Plan("latency"))
+    tune(two, TuningPlan("latency"))
     contestant = default_of("cpu", two).contestant("score")
-    assert contestant.arguments["settings"] == to_plain(Settings())
-    with aetool.AutoencoderSession(two, precision="fp32", settings=Settings()) as model:
+    assert contestant.arguments["settings"] == to_plain(RunSettings())
+    with aetool.AutoencoderSession(two, precision="fp32", settings=RunSettings()) as model:
         assert model.tuning is None
 
 
@@ -120,8 +120,8 @@ def test_a_candidate_that_computes_something_else_is_refused_before_it_is_timed(
     with aetool.load(two) as model:
         right = {"score": model.score(golden_rows)}
     wrong = {"score": right["score"] * 2}
-    other = Candidate("other", Choice("cpu", "fp16", Settings()), two)
-    track = Track("score", tmp_path / "rows.npy", {}, {"fp32": right, "fp16": wrong}, lambda _: None)
+    other = RunCandidate("other", RunConfig("cpu", "fp16", RunSettings()), two)
+    track = RunSetup("score", tmp_path / "rows.npy", {}, {"fp32": right, "fp16": wrong}, lambda _: None)
     found, refused = race("stage 1", default, [other], track, search.Load(), 1, 0)
     assert found == {} and "differs from the others" in refused["other"]
     with pytest.raises(BenchmarkError, match="default"):
@@ -129,7 +129,7 @@ def test_a_candidate_that_computes_something_else_is_refused_before_it_is_timed(
             "stage 1",
             default,
             [],
-            Track("score", tmp_path / "rows.npy", {}, {"fp32": wrong}, print),
+            RunSetup("score", tmp_path / "rows.npy", {}, {"fp32": wrong}, print),
             search.Load(),
             1,
             0,
@@ -146,7 +146,7 @@ def test_a_graph_that_is_not_there_is_an_error(two):
         (two / name).unlink()
     (two / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="has no encoder, which encode needs"):
-        tune(two, Plan("latency", graph="encode"))
+        tune(two, TuningPlan("latency", graph="encode"))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_graph_that_is_not_there_is_an_error(two):
 )
 def test_a_plan_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Plan(**{"purpose": "latency", **wrong})
+        TuningPlan(**{"purpose": "latency", **wrong})
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_plan_that_cannot_be_is_refused(wrong):
 )
 def test_a_damaged_result_is_refused_with_the_place(two, choose, tmp_path, change, told):
     choose("fp16")
-    document = json.loads(json.dumps(document_of(tune(two, Plan("latency"), dry_run=True))))
+    document = json.loads(json.dumps(document_of(tune(two, TuningPlan("latency"), dry_run=True))))
     change(document)
     (tmp_path / "t.json").write_text(json.dumps(document))
     with pytest.raises(BenchmarkError, match=told):

@@ -105,7 +105,7 @@ def serve(
     """
     with needs("serve", "serving"):
         from aetool.serve.auth import VARIABLE, require_token
-        from aetool.serve.limits import Limits
+        from aetool.serve.limits import ServerLimits
         from aetool.serve.logs import write_lines
         from aetool.serve.models import place
         from aetool.serve.server import Access
@@ -146,7 +146,7 @@ def serve(
         port=port,
         health_port=health_port,
         opening=opening,
-        limits=Limits(**chosen),
+        limits=ServerLimits(**chosen),
         token=token,
         token_file=token_file,
         access=Access(allowed_hosts, trusted_proxies, access_log),

@@ -59,7 +59,7 @@ def tune(
 
     with needs("train", "tuning"):  # scikit-learn
         from aetool.checks.fidelity import Budget
-        from aetool.tune.run import Plan
+        from aetool.tune.run import TuningPlan
         from aetool.tune.run import tune as search
 
     if label is not None and data is None:
@@ -89,7 +89,7 @@ def tune(
     with _Progress() as bar:
         result = search(
             bundle,
-            Plan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
+            TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
             **measured,
             dry_run=dry_run,
             overwrite=overwrite,

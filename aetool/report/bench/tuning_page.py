@@ -18,7 +18,7 @@ _LEFT, _TOP, _BOTTOM = 50.0, 20.0, 250.0
 _LEAST_FLIPS = 0.001  # the axis reaches as far, where nothing flips
 
 
-class Point:
+class TimedTrial:
     """A candidate that was timed."""
 
     def __init__(self, trial: Trial) -> None:
@@ -32,14 +32,14 @@ class Point:
         return f"{self.trial.name}: {ratio(self.speed)}, {percent(self.flips)} of the decisions differ"
 
 
-def points_of(result: TuningResult) -> list[Point]:
+def points_of(result: TuningResult) -> list[TimedTrial]:
     """The default, and what raced against it."""
-    return [Point(trial) for i, trial in enumerate(result.trials) if trial.races or i == 0]
+    return [TimedTrial(trial) for i, trial in enumerate(result.trials) if trial.races or i == 0]
 
 
-def front_of(points: Sequence[Point]) -> list[Point]:
+def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
     """Those that no other is both faster and as faithful as, the most faithful first."""
-    front: list[Point] = []
+    front: list[TimedTrial] = []
     for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
         if not front or point.speed > front[-1].speed:
             front.append(point)
@@ -90,7 +90,7 @@ def legend(result: TuningResult) -> Markup:
     return tag("ul", *signs, class_="legend")
 
 
-def _steps(front: Sequence[Point], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
+def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
     """Along the front: up to the next one's flips only where its speed is needed."""
     way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
     for before, after in itertools.pairwise(front):
@@ -98,13 +98,15 @@ def _steps(front: Sequence[Point], across: svg.Scale, up: svg.Scale) -> list[tup
     return way
 
 
-def _sign(point: Point, precisions: Sequence[str], across: svg.Scale, up: svg.Scale, *, is_open: bool) -> Markup:
+def _sign(
+    point: TimedTrial, precisions: Sequence[str], across: svg.Scale, up: svg.Scale, *, is_open: bool
+) -> Markup:
     index = precisions.index(point.trial.choice.precision)
     class_ = f"s{index % 8} {'open' if is_open else 'dot'}"
     return svg.marker(index, across(point.speed), up(point.flips), class_, point.words, 4 if is_open else 5.5)
 
 
-def _name(chosen: Point, across: svg.Scale, up: svg.Scale) -> Markup:
+def _name(chosen: TimedTrial, across: svg.Scale, up: svg.Scale) -> Markup:
     x, y = across(chosen.speed), up(chosen.flips)
     is_right = x > svg.WIDTH / 2
     text = svg.shortened(chosen.trial.name, (x - _LEFT if is_right else svg.WIDTH - x) - 8)
@@ -130,7 +132,7 @@ def _axis_beside(up: svg.Scale) -> Markup:
     return joined(shapes)
 
 
-def _precisions(points: Sequence[Point]) -> list[str]:
+def _precisions(points: Sequence[TimedTrial]) -> list[str]:
     return list(dict.fromkeys(point.trial.choice.precision for point in points))
 
 

@@ -21,9 +21,9 @@ from aetool.report.bundle.records import (
     EmbeddingMap,
     ExplainedRow,
     FeatureOfRow,
-    Histogram,
-    Point,
+    MapPoint,
     Portrait,
+    ScoreHistogram,
     Sweep,
 )
 from aetool.runtime.explain import shares
@@ -190,12 +190,12 @@ def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
     return Sweep(tuple(thresholds.tolist()), own, tuple(_above(score, thresholds).tolist()), hits)
 
 
-def histogram(score: Floats, threshold: float, labels: Labels | None) -> Histogram:
+def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHistogram:
     """`score` (rows,); those that are no numbers are left out."""
     edges = np.geomspace(*axis(score, threshold), BINS + 1)
     if labels is None:
-        return Histogram(tuple(edges.tolist()), _counts(score, edges), None)
-    return Histogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
+        return ScoreHistogram(tuple(edges.tolist()), _counts(score, edges), None)
+    return ScoreHistogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
 
 
 def curves(score: Floats, labels: Labels) -> Curves | None:
@@ -356,7 +356,7 @@ def _map(
     places, told = project(embedding, method)
     segment = model.segment(rows[chosen]).tolist() if SEGMENTER in model.graphs else [None] * len(chosen)
     points = (
-        Point(
+        MapPoint(
             float(x),
             float(y),
             int(number),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from aetool.report.bundle.records import EmbeddingMap, Point
+from aetool.report.bundle.records import EmbeddingMap, MapPoint
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, number, tag
 from aetool.report.draw.page import style
@@ -79,16 +79,16 @@ def figures(
 class _Group(NamedTuple):
     class_: str
     words: str
-    points: list[Point]
+    points: list[MapPoint]
     shape: str = _DOT
     """The way of the pen for one dot."""
 
 
-def _by_score(points: Sequence[Point]) -> list[_Group]:
+def _by_score(points: Sequence[MapPoint]) -> list[_Group]:
     normal = sorted(point.score for point in points if point.score is not None and not point.is_anomaly)
     cuts = [normal[len(normal) * i // len(_LEVELS)] for i in range(1, len(_LEVELS))] if normal else []
-    levels: list[list[Point]] = [[] for _ in _LEVELS]
-    flagged: list[Point] = []
+    levels: list[list[MapPoint]] = [[] for _ in _LEVELS]
+    flagged: list[MapPoint] = []
     for point in points:
         if point.is_anomaly or point.score is None:
             flagged.append(point)
@@ -98,8 +98,8 @@ def _by_score(points: Sequence[Point]) -> list[_Group]:
     return [*quarters, _Group("flagged dots", "flagged", flagged)]
 
 
-def _by_segment(points: Sequence[Point], names: Mapping[int, str]) -> list[_Group]:
-    segments: dict[int, list[Point]] = {}
+def _by_segment(points: Sequence[MapPoint], names: Mapping[int, str]) -> list[_Group]:
+    segments: dict[int, list[MapPoint]] = {}
     for point in points:
         if point.segment is not None:
             segments.setdefault(point.segment, []).append(point)
@@ -109,7 +109,7 @@ def _by_segment(points: Sequence[Point], names: Mapping[int, str]) -> list[_Grou
     ]
 
 
-def _segment(number: int, own: list[Point], name: str) -> _Group:
+def _segment(number: int, own: list[MapPoint], name: str) -> _Group:
     """A colour and a shape that no other of the first fifty has: not everybody tells ten colours apart."""
     shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
     return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
@@ -159,15 +159,15 @@ def _names(groups: Sequence[_Group]) -> Markup:
     return joined([*lines, *names])
 
 
-def _middle(points: Sequence[Point]) -> tuple[float, float]:
+def _middle(points: Sequence[MapPoint]) -> tuple[float, float]:
     return statistics.median(map(_x, points)), statistics.median(map(_y, points))
 
 
-def _x(point: Point) -> float:
+def _x(point: MapPoint) -> float:
     return _MARGIN + point.x * (svg.WIDTH - 2 * _MARGIN)
 
 
-def _y(point: Point) -> float:
+def _y(point: MapPoint) -> float:
     return _MARGIN + (1 - point.y) * (_SIZE - 2 * _MARGIN)
 
 

@@ -24,7 +24,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class ScoreHistogram:
     """Scores in bins that are evenly spaced by their logarithm."""
 
     edges: tuple[float, ...]
@@ -74,7 +74,7 @@ class ExplainedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MapPoint:
     """A row on the map."""
 
     x: float
@@ -95,7 +95,7 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class EmbeddingMap:
     method: str
-    points: tuple[Point, ...]
+    points: tuple[MapPoint, ...]
     of: int
     """Rows that the points were drawn from."""
 
@@ -118,7 +118,7 @@ class Portrait:
     anomalies: int | None
     """Rows labelled so."""
     sweep: Sweep
-    histogram: Histogram
+    histogram: ScoreHistogram
     curves: Curves | None
     """None without labels of both kinds."""
     worst: tuple[ExplainedRow, ...]
