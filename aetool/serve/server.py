@@ -41,7 +41,7 @@ from aetool.serve.warmup import Opening, Ready, make_ready
 _MAKING_ROOM_S = 0.002
 _NO_DESCRIPTOR_S = 0.1
 _NOTICE_S = 1.0
-_CUTTING_S = 1.0
+_CUTTING_S = 1.5
 """Of the grace, for ending what is left."""
 _STEP_S = 0.02
 
