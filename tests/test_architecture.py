@@ -80,6 +80,26 @@ def test_library_code_prints_nothing_and_knows_no_click(path):
     assert [line for line, module in imports(tree) if module.split(".")[0] in ("click", "rich")] == []
 
 
+def test_the_house_is_small_enough_to_learn():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 24 and len(MODULES) <= 240
+
+
+@every_module
+def test_no_file_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_no_class_name_stands_twice():
+    classes = [
+        node.name
+        for path in MODULES
+        for node in tree_of(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted(classes) == sorted(set(classes))
+
+
 LATER = {
     "bundle/bundle.py": {
         "pathlib",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from aetool.bench.result import BenchResult, Measured
 from aetool.report.bench.series import Lineup, Series
-from aetool.report.bench.verdicts import WARNING, Comparison
+from aetool.report.bench.verdicts import WARNING, JudgedRatio
 from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.tables import Cell, dash, table
 from aetool.report.draw.units import count as short
@@ -39,7 +39,7 @@ def _result(found: Measured, series: Series) -> list[Cell | None]:
     ]
 
 
-def ratios(found: Sequence[Comparison]) -> Markup:
+def ratios(found: Sequence[JudgedRatio]) -> Markup:
     """Every ratio."""
     columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
     lines: list[list[Cell | None]] = []

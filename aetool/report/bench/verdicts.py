@@ -75,7 +75,7 @@ _CARDS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class JudgedRatio:
     """A ratio, and what may be said of it."""
 
     ratio: RatioRecord
@@ -102,11 +102,11 @@ class Comparison:
         return tag("span", f"{_SIGNS[self.kind]} {_WORDS[self.kind]}", class_=f"badge {self.kind}")
 
 
-def verdicts(result: BenchResult) -> list[Comparison]:
+def verdicts(result: BenchResult) -> list[JudgedRatio]:
     """One for every ratio, by case."""
     settings = [setting_of(found) for found in result.ratios]
     return [
-        Comparison(
+        JudgedRatio(
             found, _kind(found, result), "".join(f", {word}" for word in telling(setting_of(found), settings))
         )
         for found in sorted(result.ratios, key=lambda found: case_of(found).place)
@@ -121,7 +121,7 @@ def _kind(found: RatioRecord, result: BenchResult) -> str:
     return LESS if high < 1 else MORE if low > 1 else SAME
 
 
-def summary(result: BenchResult, found: Sequence[Comparison]) -> str:
+def summary(result: BenchResult, found: Sequence[JudgedRatio]) -> str:
     """The whole result in a sentence or two."""
     if not found:
         best = min(result.results, key=lambda one: (case_of(one).place, one.latency_s.p50))
@@ -136,10 +136,10 @@ def summary(result: BenchResult, found: Sequence[Comparison]) -> str:
     return " ".join(told)
 
 
-def cards(found: Sequence[Comparison]) -> Markup:
+def cards(found: Sequence[JudgedRatio]) -> Markup:
     """The verdicts that are asked for first: the least and the most rows, for every graph."""
-    least: dict[tuple[str, str], Comparison] = {}
-    most: dict[tuple[str, str], Comparison] = {}
+    least: dict[tuple[str, str], JudgedRatio] = {}
+    most: dict[tuple[str, str], JudgedRatio] = {}
     for one in found:
         key = (one.ratio.graph, one.ratio.to)
         least.setdefault(key, one)
@@ -149,7 +149,7 @@ def cards(found: Sequence[Comparison]) -> Markup:
     return tag("ul", *(_card(one) for one in chosen), class_="cards")
 
 
-def _card(found: Comparison) -> Markup:
+def _card(found: JudgedRatio) -> Markup:
     return tag(
         "li",
         tag("p", case_of(found.ratio).words + found.setting, class_="what"),
@@ -158,7 +158,7 @@ def _card(found: Comparison) -> Markup:
     )
 
 
-def _size(found: Comparison) -> tuple[int, bool]:
+def _size(found: JudgedRatio) -> tuple[int, bool]:
     return found.ratio.batch, found.ratio.scenario == "offline"
 
 
@@ -182,9 +182,9 @@ _HEAD = 16.0
 _SHAPES = {LESS: 4, MORE: 2, SAME: 0, NONE: 5}
 
 
-def ratio_figures(found: Sequence[Comparison]) -> list[Markup]:
+def ratio_figures(found: Sequence[JudgedRatio]) -> list[Markup]:
     """One figure a graph and peer, all on one scale."""
-    groups: dict[tuple[str, str, str], list[Comparison]] = {}
+    groups: dict[tuple[str, str, str], list[JudgedRatio]] = {}
     for one in found:
         groups.setdefault((one.ratio.graph, one.ratio.of, one.ratio.to), []).append(one)
     edges = [edge for one in found for edge in one.ratio.spread]
@@ -192,7 +192,7 @@ def ratio_figures(found: Sequence[Comparison]) -> list[Markup]:
     return [_figure(f"ratio-{i}", *key, group, scale) for i, (key, group) in enumerate(groups.items())]
 
 
-def _figure(key: str, graph: str, of: str, to: str, found: Sequence[Comparison], scale: svg.Scale) -> Markup:
+def _figure(key: str, graph: str, of: str, to: str, found: Sequence[JudgedRatio], scale: svg.Scale) -> Markup:
     bottom = _HEAD + _ROW * len(found) + 2
     even = scale(1.0)
     picture = svg.picture(
@@ -209,7 +209,7 @@ def _figure(key: str, graph: str, of: str, to: str, found: Sequence[Comparison],
     return tag("figure", tag("figcaption", f"{graph}: {of} against {to}"), picture)
 
 
-def _row(found: Comparison, scale: svg.Scale, top: float) -> Markup:
+def _row(found: JudgedRatio, scale: svg.Scale, top: float) -> Markup:
     low, high = (scale(edge) for edge in found.ratio.spread)
     y, sign = top + 23, _SHAPES[found.kind]
     return tag(
@@ -221,7 +221,7 @@ def _row(found: Comparison, scale: svg.Scale, top: float) -> Markup:
     )
 
 
-def _name(found: Comparison) -> str:
+def _name(found: JudgedRatio) -> str:
     return f"{rows(found.ratio.batch)}, {found.ratio.scenario}{found.setting}"
 
 
