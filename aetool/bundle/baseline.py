@@ -34,7 +34,7 @@ class FeatureBaseline:
     """Number of categories, for a column that holds their indexes."""
 
     def counts_of(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Count the (rows,) values in each bin: between the edges, or by category and all others; then missing ones."""
+        """Count the (rows,) values in each bin: between the edges, or by category and all others; then missing."""
         missing = np.isnan(values)
         if self.categories is None:
             places = np.searchsorted(np.asarray(self.edges), values, side="left")

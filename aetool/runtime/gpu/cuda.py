@@ -1,7 +1,6 @@
-"""What only CUDA has: page-locked memory, and graphs of kernels launched as one.
+"""Page-locked memory for CUDA.
 
-Written from onnxruntime's documentation; nothing of this could be run where it was written, except the bookkeeping
-with a CPU session in its place.
+Written from onnxruntime's documentation; not measured on a GPU yet.
 """
 
 import threading
@@ -23,7 +22,7 @@ Outputs = dict[str, NDArray[Any]]
 
 @cache
 def pinned_memory() -> Any:
-    """The OrtMemoryInfo of page-locked host memory, for `Staging`; None where onnxruntime offers none.
+    """Return the OrtMemoryInfo of page-locked host memory, for `Staging`; None where onnxruntime offers none.
 
     onnxruntime allocates such memory for a device of an execution provider that was registered as a library; the
     CUDA provider of its own distribution is registered as one here, beside its built-in form.

@@ -6,8 +6,7 @@ fills the memory, onnxruntime copies and computes in a stream of that run, it em
 are meanwhile in the other stages. Every chunk has the same size, the last one with leftovers behind its rows, so
 that shapes never change; a row does not depend on its neighbours.
 
-Tested with CPU sessions, whose lanes are ordinary memory; the speed on a GPU could not be measured where this was
-written (benchmarks/gpu.py does it).
+Tested with CPU sessions, whose lanes are ordinary memory; not measured on a GPU yet (benchmarks/gpu.py does it).
 """
 
 import ctypes
@@ -23,7 +22,7 @@ from aetool.runtime.native_calls import call_native
 from aetool.runtime.providers import onnxruntime
 
 CHUNK_BYTES = 8 << 20
-"""Of the widest array of a chunk: enough for the full speed of the bus, and a small part of a large job."""
+"""Bytes of the widest array of a chunk: enough for the full speed of the bus, and a small part of a large job."""
 LANES = 4
 """Filling and emptying on the host takes as long as the copies on the bus: two lanes for each."""
 
@@ -31,7 +30,7 @@ Outputs = dict[str, NDArray[Any]]
 
 
 class Staging:
-    """The lanes of one session; threads may share it."""
+    """Lanes of one session; threads may share it."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Staging:
             self._lanes.put(_Lane(session, self.chunk_rows, row, self._row_outputs, device, memory))
 
     def run(self, rows: NDArray[np.float32]) -> Outputs:
-        """All outputs for `rows`, (rows, ...); equal to one run over all of them."""
+        """Return all outputs for `rows`, (rows, ...); equal to one run over all of them."""
         whole = {
             name: np.empty((len(rows), *values.shape[1:]), values.dtype)
             for name, values in self._row_outputs.items()
@@ -129,7 +128,7 @@ class _Lane:
 
 
 def _view(value: Any, dtype: Any) -> NDArray[Any]:
-    """The memory of an OrtValue on the host, page-locked or not, as an array. The value must be kept.
+    """Return the memory of an OrtValue on the host, page-locked or not, as an array. The value must be kept.
 
     Not `value.numpy()`: whether that is a view or a copy depends on the kind of memory.
     """
