@@ -119,8 +119,8 @@ class GraphLoader:
         return placement(self._model(name), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
-        from aetool.runtime.gpu.cuda import pinned_memory  # here: nobody without a GPU should wait for it
         from aetool.runtime.gpu.graph import DeviceGraph
+        from aetool.runtime.gpu.pinned import pinned_memory  # here: nobody without a GPU should wait for it
 
         direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
         return DeviceGraph(

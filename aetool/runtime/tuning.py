@@ -32,7 +32,7 @@ class Tuning(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Return the choice, or why it is ignored, for people: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
+        """Return the choice, or why it is ignored: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
         use = f"ignored, {self.ignored}" if self.choice is None else self.choice.words
         return f"{os.path.basename(self.path)}: {use}"
 

@@ -13,13 +13,15 @@ import ctypes
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.runtime.native_calls import call_native
-from aetool.runtime.providers import onnxruntime
+from aetool.runtime.providers import PROVIDERS, onnxruntime
 
 CHUNK_BYTES = 8 << 20
 """Bytes of the widest array of a chunk: enough for the full speed of the bus, and a small part of a large job."""
@@ -27,6 +29,33 @@ LANES = 4
 """Filling and emptying on the host takes as long as the copies on the bus: two lanes for each."""
 
 Outputs = dict[str, NDArray[Any]]
+
+
+@cache
+def pinned_memory() -> Any:
+    """Return the OrtMemoryInfo of page-locked host memory, for `Staging`; None where onnxruntime offers none.
+
+    onnxruntime allocates such memory for a device of an execution provider that was registered as a library; the
+    CUDA provider of its own distribution is registered as one here, beside its built-in form.
+    """
+    ort = onnxruntime()
+    name = PROVIDERS["cuda"].registered
+    if not _devices(ort, name):
+        folder = Path(ort.__file__).parent / "capi"
+        names = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
+        libraries = [folder / name for name in names if (folder / name).exists()]
+        if not libraries:
+            return None
+        try:
+            ort.register_execution_provider_library(name, str(libraries[0]))
+        except Exception:  # noqa: BLE001 - onnxruntime's errors share no public base; copies are slower, no more
+            return None
+    devices = _devices(ort, name)
+    return devices[0].memory_info(ort.OrtDeviceMemoryType.HOST_ACCESSIBLE) if devices else None
+
+
+def _devices(ort: Any, name: str) -> list[Any]:
+    return [device for device in ort.get_ep_devices() if device.ep_name == name]
 
 
 class Staging:
@@ -47,7 +76,7 @@ class Staging:
         Args:
             session: an onnxruntime session with one input of float32, (rows, ...).
             device: where the session computes, in onnxruntime's words.
-            memory: an OrtMemoryInfo of page-locked memory, see `cuda.pinned_memory`; None: ordinary memory.
+            memory: an OrtMemoryInfo of page-locked memory, see `pinned_memory`; None: ordinary memory.
             outputs: names of those that `run` gives; None for all.
             chunk_bytes: size of the widest array of a chunk.
             lanes: chunks under way at once.
