@@ -49,7 +49,7 @@ class Finding:
 
     what: str
     state: str
-    """What was found."""
+    """Result in a few words."""
     ok: bool | None
     """None: neither good nor bad."""
     remedy: str = ""
