@@ -149,7 +149,7 @@ def _worst(array: NDArray[Any]) -> tuple[int, Any]:
     """Return row and value of the first that is not a number, even as text; else of the first text."""
     wrong = [(i, value) for i, value in enumerate(array.ravel()) if not _is_number(value)]
     place, value = next((pair for pair in wrong if not _reads_as_number(str(pair[1]))), wrong[0])
-    return place * len(array) // array.size, value
+    return place * len(np.atleast_1d(array)) // array.size, value
 
 
 def _is_number(value: Any) -> bool:
