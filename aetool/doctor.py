@@ -1,4 +1,4 @@
-"""What works on this machine, found out by trying it."""
+"""Checks of this machine: packages and execution providers, each tried by running it."""
 
 import base64
 import json
@@ -32,9 +32,9 @@ PACKAGES = (
     "onnxruntime-ep-openvino",
 )
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
-"""Distributions that bring the module `onnxruntime`: one of them at a time."""
+"""Distributions that bring the module `onnxruntime`; only one may be installed."""
 PATIENCE_S = 60.0
-"""How long a provider may take for its first row: a driver that compiles its kernels needs a while."""
+"""Seconds that a provider may take for its first row: a driver may compile its kernels first."""
 # A whole ONNX model: y = x + x over (batch, 1), IR 8, opset 13.
 _PROBE = base64.b64decode(
     "CAg6SwoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWhgKAXgSEwoRCAESDQoHEgViYXRjaAoCCAFiGAoBeRITChEIARINCgcSBWJhdGNoCgIIAUIECgAQDQ=="
@@ -45,20 +45,20 @@ _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aetool i
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at."""
+    """Result of one check."""
 
     what: str
     state: str
-    """What was found."""
+    """Result in a few words."""
     ok: bool | None
     """None: neither good nor bad."""
     remedy: str = ""
 
 
 def examine(patience_s: float = PATIENCE_S, bundle: Path | None = None) -> Iterator[Finding]:
-    """Look at this machine: Python, packages, and every execution provider with a row run on it.
+    """Check this machine: Python, packages, and every execution provider with a row run on it.
 
-    With a bundle, also at the tuning file beside it.
+    With a bundle, the tuning file beside it is checked too.
     """
     with ThreadPoolExecutor(len(PROVIDERS)) as pool:
         tried = [pool.submit(try_apart, name, patience_s) for name in PROVIDERS]
@@ -111,7 +111,7 @@ def _one_runtime(installed: dict[str, str]) -> Finding:
 
 
 def try_apart(name: str, patience_s: float = PATIENCE_S) -> Finding:
-    """`try_provider` in a process of its own, where a driver may crash or hang."""
+    """Run `try_provider` in a process of its own, where a driver may crash or hang."""
     what = f"provider {name}"
     try:
         onnxruntime()
@@ -139,13 +139,13 @@ def _ending(returncode: int) -> str:
 
 
 def child() -> None:
-    """What the process of `try_apart` does: one line of JSON on the real stdout, the last one there."""
+    """Run the process of `try_apart`: one line of JSON on the real stdout, the last one there."""
     finding = try_provider(sys.argv[2])
     sys.stdout.write("\n" + json.dumps(asdict(finding)) + "\n")
 
 
 def try_provider(name: str) -> Finding:
-    """Whether a row runs on a provider, and to the right result."""
+    """Run a row on a provider and compare its result."""
     try:
         session = open_session(_PROBE, candidates(name)[0], where="the probe")
         (found,) = session.run(["y"], {"x": np.full((1, 1), 21, np.float32)})
@@ -157,6 +157,6 @@ def try_provider(name: str) -> Finding:
 
 
 def _refused(name: str, reason: str) -> Finding:
-    """An error's message, the remedy apart. Only the CPU has to work: no GPU is no fault."""
+    """Return an error's message without the remedy. Only the CPU has to work: no GPU is no fault."""
     state, _, remedy = reason.removeprefix(f"provider {name!r} ").partition("; ")
     return Finding(f"provider {name}", state, False if name == "cpu" else None, remedy)

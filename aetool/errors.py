@@ -17,13 +17,13 @@ A message names the thing, what was expected, what was found, and what to do abo
 
 
 def reason_of(error: BaseException, most: int = 300) -> str:
-    """What an error of somebody else's code says, on one line: it may quote bytes of a file."""
+    """Return the message of another library's error on one line: it may quote bytes of a file."""
     text = " ".join(str(error).split())[:most] or type(error).__name__
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def install_with(*extras: str) -> str:
-    """What to do where a package is missing; how is in the README: aetool comes from no index."""
+    """Return how to install a missing package; aetool is in no package index, the README shows the way."""
     return f"install aetool with the extra {' or '.join(map(repr, extras))}"
 
 
@@ -63,6 +63,7 @@ class BudgetError(AetoolError):
     """
 
     def __init__(self, message: str, tried: list[dict[str, object]] | None = None) -> None:
+        """Keep the message and what was tried."""
         self.tried = tuple(tried or ())
         super().__init__(message)
 
@@ -83,6 +84,7 @@ class DependencyError(AetoolError, ImportError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str, remedy: str = "") -> None:
+        """Make the message from the package, the extra and the purpose."""
         self.extra = extra
         remedy = remedy or install_with(extra)
         super().__init__(f"{purpose} needs {package}, which is not installed: {remedy}")

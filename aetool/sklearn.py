@@ -68,6 +68,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         contamination: float = 0.1,
         random_state: Any = 0,
     ) -> None:
+        """Keep the parameters; `fit` checks them."""
         self.embedding_dim = embedding_dim
         self.hidden_dims = hidden_dims
         self.activation = activation
@@ -123,11 +124,11 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         return self
 
     def transform(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """Embeddings, (rows, embedding_dim)."""
+        """Return embeddings, (rows, embedding_dim)."""
         return self._outputs(X)["embedding"]
 
     def inverse_transform(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """Reconstructions of embeddings, (rows, embedding_dim) -> (rows, n_features), raw units."""
+        """Return reconstructions of embeddings, (rows, embedding_dim) -> (rows, n_features), raw units."""
         check_is_fitted(self)
         embedding = np.asarray(X, dtype=np.float64)
         width = self.trained_.network.config.embedding_dim
@@ -140,15 +141,15 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         return np.asarray(decoded * statistics.scale + statistics.mean, dtype=np.float64)
 
     def score_samples(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """Normality of each row, (rows,): minus the anomaly score."""
+        """Return the normality of each row, (rows,): minus the anomaly score."""
         return -self._outputs(X)["score"]
 
     def decision_function(self, X: ArrayLike) -> Floats:  # noqa: N803
-        """`score_samples - offset_`: below 0 for outliers, (rows,)."""
+        """Return `score_samples - offset_`: below 0 for outliers, (rows,)."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
-        """1 for inliers, -1 for outliers, (rows,)."""
+        """Return 1 for inliers, -1 for outliers, (rows,)."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def export(self, path: str | Path, *, overwrite: bool = False) -> Exported:
@@ -176,6 +177,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         return int(self.trained_.network.config.embedding_dim)
 
     def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: NaN is allowed."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
@@ -192,7 +194,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
 
 
 def _look_prepared(rows: Floats, names: list[str]) -> bool:
-    """Whether each column looks as a scaler or an encoder of scikit-learn leaves it, and not all are flags."""
+    """Decide whether all columns look like the output of a scaler or an encoder, and not all are flags."""
     if all("__" in name for name in names):  # as ColumnTransformer names them
         return True
     low, high = rows.min(axis=0), rows.max(axis=0)

@@ -1,4 +1,4 @@
-"""What somebody probably meant."""
+""" "Did you mean": names near a misspelled one."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def hint(word: str, known: Iterable[str]) -> str:
-    """` (nearest: 'train')`, or nothing where none is near, capitals or not; for a message, after the word."""
+    """Return ` (nearest: 'train')` for a message, after the word; empty where no known word is near."""
     folded: dict[str, str] = {}
     for name in known:
         folded.setdefault(name.casefold(), name)
@@ -15,7 +15,7 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 
 def file_hint(path: Path) -> str:
-    """The same for the name of a file or directory that is not there, among those beside it."""
+    """Return `hint` for the name of a file or directory that is not there, among those beside it."""
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
     except (OSError, ValueError):  # ValueError: a name that no directory can have

@@ -1,3 +1,3 @@
-"""The release, for every module that must know it."""
+"""The release number."""
 
 __version__ = "0.1.0"

@@ -108,7 +108,7 @@ LATER = {
     },  # start-up: slow to import, for few programs
     "runtime/inputs.py": {"aetool.suggest"},  # the same
     "runtime/session.py": {"aetool.runtime.explain", "aetool.runtime.tuning"},
-    "runtime/graphs.py": {"aetool.runtime.gpu.cuda", "aetool.runtime.gpu.graph"},
+    "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
     "runtime/providers.py": {"onnxruntime_ep_openvino"},  # an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone
 }

@@ -1,1 +1,7 @@
-"""What lies on disk: the files of a bundle, read safely and written whole or not at all."""
+"""Files of a bundle on disk, read safely and written whole or not at all.
+
+Read in this order: `bundle` (a directory opened and checked), `manifest` and `schema` (manifest.json), `files`
+(safe reads, `Limits`), `npz`, `golden` and `baseline` (its other files), `atomic` and `write` (publishing),
+`signature`, `escape` (a bundle's texts inside other languages). Other rooms import these modules; nothing is
+imported here, since an app that opens a bundle needs few of them.
+"""

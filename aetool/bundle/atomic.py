@@ -21,7 +21,7 @@ PATTERN = ".aetool-*.tmp"
 
 @contextlib.contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A new hidden directory in `parent`, deleted at the end; those of dead processes are deleted first.
+    """Make a hidden directory in `parent`, deleted at the end; those of dead processes are deleted first.
 
     Its owner holds a lock on it (flock(2)), which the kernel releases when the process ends, however it ends: a
     directory whose lock is free is nobody's.
@@ -63,7 +63,7 @@ def clear_stale(parent: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether the lock was free; None on a file system without locks, where nothing is taken for stale."""
+    """Try to take the lock: False where it is taken, None where the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,7 +110,7 @@ def publish_directory(
     overwrite: bool = False,
     check: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write `files` (name -> content) as the directory `path`, in one step for whoever looks.
+    """Write `files` (name -> content) as the directory `path`, in one step for every reader.
 
     The files go to a sibling directory, are flushed to the disk, and take the name at the end: a crash
     leaves what was there before, and a hidden directory `.aetool-*.tmp` beside it that the next run clears away.
@@ -140,9 +140,12 @@ def publish_directory(
 
 
 def publish_file(path: Path, content: bytes, *, overwrite: bool = False, beside: Path | None = None) -> None:
-    """Write one file, in one step for whoever looks: a crash leaves what was there before.
+    """Write one file, in one step for every reader: a crash leaves what was there before.
 
     Args:
+        path: the file.
+        content: its bytes.
+        overwrite: replace an existing file.
         beside: a directory of the same file system for the file while it is written; its own by default.
 
     Raises:
@@ -173,7 +176,7 @@ def _not_written(path: Path, error: OSError | ValueError) -> OutputError:
 
 
 def _require_replaceable(path: Path, files: Mapping[str, bytes]) -> None:
-    """Only an older version of the same thing may be replaced: replacing deletes."""
+    """Refuse to replace anything but an older version of the same directory: replacing deletes."""
     if not os.path.lexists(path):
         return
     if path.is_symlink() or not path.is_dir():

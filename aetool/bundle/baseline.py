@@ -1,4 +1,4 @@
-"""What the rows looked like that a model was made for: the content of baseline.json, which drift is told from."""
+"""The content of baseline.json: a summary of the rows that a model was made for, with which `drift` compares."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from aetool.errors import BundleError
 BASELINE = "baseline.json"
 BINS = 10
 MOST_SCORES = 1001
-"""Scores that are kept: quantiles, where there are more."""
+"""Number of scores that are kept: quantiles, where there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,16 @@ class FeatureBaseline:
 
     name: str
     shares: tuple[float, ...]
-    """Of all rows, in each bin; see `counts_of`."""
+    """Share of all rows in each bin; see `counts_of`."""
     edges: tuple[float, ...] = ()
-    """Of numbers: bin i holds what lies above edges[i - 1] and up to edges[i]."""
+    """Edges for numbers: bin i holds what lies above edges[i - 1] and up to edges[i]."""
     range: tuple[float, float] | None = None
     """Smallest and largest value; None for categories, and where there is no value."""
     categories: int | None = None
-    """How many, of a column that holds their indexes."""
+    """Number of categories, for a column that holds their indexes."""
 
     def counts_of(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """How many of (rows,) values lie in each bin: between the edges (or each category, then any other), then
-        missing."""
+        """Count the (rows,) values in each bin: between the edges, or by category and all others; then missing."""
         missing = np.isnan(values)
         if self.categories is None:
             places = np.searchsorted(np.asarray(self.edges), values, side="left")
@@ -48,7 +47,7 @@ class FeatureBaseline:
 
     @property
     def median(self) -> float | None:
-        """Of numbers, the lower of two in the middle; None for categories, and where there is no value."""
+        """Median of numbers, the lower of two in the middle; None for categories, and where there is no value."""
         inside = np.cumsum(self.shares[:-1])  # without the missing
         if not self.edges or inside[-1] <= 0:
             return None
@@ -56,7 +55,7 @@ class FeatureBaseline:
         return self.edges[min(place, len(self.edges) - 1)]
 
     def outside(self, values: NDArray[Any]) -> int:
-        """How many of (rows,) values lie outside the range, or are none of the categories."""
+        """Count the (rows,) values that lie outside the range, or are none of the categories."""
         if self.categories is not None:
             return int(self.counts_of(values)[self.categories])
         if self.range is None:
@@ -66,25 +65,28 @@ class FeatureBaseline:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
+    """Features and scores of the rows that a model was made for."""
+
     of: str
-    """Which rows, for people."""
+    """Name of the rows, for people."""
     rows: int
-    """How many, of `features`."""
+    """Number of rows behind `features`."""
     features: tuple[FeatureBaseline, ...]
     """None for images and windows, of which scores alone are compared."""
     score_rows: int
-    """How many rows `scores` stand for."""
+    """Number of rows that `scores` stand for."""
     scores: tuple[float, ...]
     """Scores of normal rows, ascending."""
 
     def to_json(self) -> str:
+        """Return the content of baseline.json."""
         return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def features_of(
     rows: NDArray[Any], names: Sequence[str], categories: Mapping[str, Sequence[str]]
 ) -> tuple[FeatureBaseline, ...]:
-    """Each column of (rows, n_features), raw units, binned at its deciles."""
+    """Bin each column of (rows, n_features), raw units, at its deciles."""
     with np.errstate(over="ignore"):
         columns = rows.astype(np.float32).astype(np.float64).T  # as a model is given them
     return tuple(
@@ -94,7 +96,7 @@ def features_of(
 
 
 def baseline_of(of: str, rows: int, features: Sequence[FeatureBaseline], scores: NDArray[np.float64]) -> Baseline:
-    """`scores`: of normal rows that were not trained on, where there are such."""
+    """Return a baseline; `scores` are those of normal rows that were not trained on, where there are such."""
     finite = np.sort(scores[np.isfinite(scores)])
     kept = finite
     if len(finite) > MOST_SCORES:
@@ -103,7 +105,7 @@ def baseline_of(of: str, rows: int, features: Sequence[FeatureBaseline], scores:
 
 
 def read_baseline(bundle: Bundle) -> Baseline | None:
-    """The baseline of a bundle; None where it was exported without one.
+    """Read the baseline of a bundle; None where it was exported without one.
 
     Raises:
         BundleError: damaged, or of another model.
@@ -130,7 +132,7 @@ def read_baseline(bundle: Bundle) -> Baseline | None:
 
 
 def column_names(manifest: Manifest) -> tuple[str, ...]:
-    """Of the rows' columns: made up where they have none; none where rows are images or windows."""
+    """Return names of the rows' columns, made up where they have none; empty where rows are images or windows."""
     if len(manifest.input_shape) != 1:
         return ()
     return manifest.feature_names or tuple(f"X_{i}" for i in range(manifest.input_shape[0]))

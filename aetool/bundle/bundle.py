@@ -1,4 +1,4 @@
-"""What a bundle is: a directory of graphs, golden vectors and a manifest that binds them together."""
+"""A bundle: a directory of graphs, golden vectors and the manifest that binds them together."""
 
 import errno
 import os
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 GOLDEN = "golden.npz"
 Identity = tuple[str, dict[str, tuple[float, dict[str, str]]]]
-"""The model's id, and of each precision the threshold and the hash of each graph."""
+"""Model id, and for each precision the threshold and the hash of each graph."""
 
 
 def tuning_file(bundle: AnyPath) -> str:
-    """Where the tuning of the bundle at `bundle` is kept: beside it, since its own files are bound by hashes."""
+    """Return the path of a bundle's tuning file: beside the bundle, since its own files are bound by hashes."""
     return f"{absolute_path(bundle)}.tuning.json"
 
 
@@ -37,6 +37,7 @@ class Bundle:
     """A bundle on the disk, opened: its manifest is valid, its files are checked as they are read."""
 
     def __init__(self, path: AnyPath, manifest: Manifest, limits: Limits = DEFAULT_LIMITS) -> None:
+        """Take a manifest that was read from `path`; `open` reads it."""
         self.where = plain_path(path)
         """The directory, as text."""
         self.manifest = manifest
@@ -50,6 +51,7 @@ class Bundle:
         return Path(self.where)
 
     def __repr__(self) -> str:
+        """Show path, name and id."""
         return f"<Bundle {self.where!r}: {', '.join(self.manifest.variants)}>"
 
     @classmethod
@@ -59,6 +61,8 @@ class Bundle:
         """Read and validate the manifest of the bundle at `path`.
 
         Args:
+            path: the bundle's directory.
+            limits: bounds on what is read.
             public_key: file of the key whose signature the bundle must bear; None asks for none.
 
         Raises:
@@ -86,7 +90,7 @@ class Bundle:
     def open_whole(
         cls, path: AnyPath, *, limits: Limits = DEFAULT_LIMITS, public_key: AnyPath | None = None
     ) -> "Bundle":
-        """`open` and `check_files` in one: of one whole bundle, even while others are published in its place."""
+        """Call `open` and `check_files` on one whole bundle, even while others are published in its place."""
         while True:
             bundle = cls.open(path, limits=limits, public_key=public_key)
             try:
@@ -96,7 +100,7 @@ class Bundle:
             return bundle
 
     def read(self, name: str) -> bytes:
-        """The content of one file, exactly as it was published.
+        """Return the content of one file, exactly as it was published.
 
         Raises:
             BundleError: missing, truncated, changed, or not listed in the manifest; or the whole bundle was
@@ -110,7 +114,7 @@ class Bundle:
             raise
 
     def _was_replaced(self) -> bool:
-        """Whether another sound manifest stands there now."""
+        """Decide whether another valid manifest is there now."""
         try:
             return self._manifest_there() != self.manifest
         except BundleError:  # damaged, or gone: not another bundle
@@ -139,14 +143,14 @@ class Bundle:
         return data
 
     def graph(self, graph: str, precision: str = "fp32") -> bytes:
-        """The ONNX file of `graph` (one of GRAPHS) in `precision`."""
+        """Return the ONNX file of `graph` (one of GRAPHS) in `precision`."""
         files = self.variant(precision).files
         if graph not in files:
             raise BundleError(f"{self.where}: has no {graph!r} in {precision}; it has {', '.join(files)}")
         return self.read(files[graph])
 
     def variant(self, precision: str) -> Variant:
-        """The graphs, threshold and figures of `precision`.
+        """Return the graphs, threshold and figures of `precision`.
 
         Raises:
             BundleError: the bundle does not have that precision; the message lists those it has.
@@ -170,14 +174,14 @@ class Bundle:
         return self.manifest.id, variants
 
     def still_is(self, earlier: Identity, precision: str) -> bool:
-        """Return whether it gives in `precision` what a bundle of the identity `earlier` gave, or more graphs."""
+        """Decide whether `precision` gives what it gave with the identity `earlier`, or more graphs."""
         model, variants = self.identity()
         threshold, graphs = variants[precision]
         before = earlier[1].get(precision, (threshold, {}))
         return model == earlier[0] and threshold == before[0] and graphs.items() >= before[1].items()
 
     def check_files(self) -> int:
-        """Read every listed file and refuse any that is not listed; the number of files checked.
+        """Read every listed file, refuse any that is not listed, and return the number of files checked.
 
         Raises:
             BundleError: a file is missing, changed, or foreign.
@@ -211,7 +215,7 @@ class Bundle:
             raise BundleError(f"{path}: foreign file, not listed in the manifest; remove it from the bundle")
 
     def _behind_links(self, names: set[str]) -> frozenset[str]:
-        """The files that `names` lead to, and the directories that hold these."""
+        """Return the files that `names` lead to, and the directories that hold these."""
         found: set[str] = set()
         for name in names:
             try:
@@ -241,7 +245,7 @@ def _what_is_there(path: str) -> str:
 
 
 def _nearest(path: str) -> str:
-    """A hint at the name that was probably meant."""
+    """Return a hint at the name that was probably meant."""
     from pathlib import Path  # here: mistakes alone need them
 
     from aetool.suggest import file_hint
@@ -265,7 +269,7 @@ def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:
 
 
 def _remedy(error: OSError, path: str, name: str) -> str:
-    """What to do about a file that cannot be read."""
+    """Return what to do about a file that cannot be read."""
     if error.errno == errno.ELOOP:
         try:
             linked_file(path, name)

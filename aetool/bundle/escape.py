@@ -93,7 +93,7 @@ def _spelled(sign: str) -> str:
 
 
 def _octal(text: str, special: str) -> str:
-    """Three octal digits a byte: what follows is never taken for a part of it."""
+    """Return three octal digits for each byte, so that no character after them is taken for a part of them."""
     found = []
     for byte in text.encode("utf-8", "backslashreplace"):
         sign = chr(byte)
@@ -102,7 +102,7 @@ def _octal(text: str, special: str) -> str:
 
 
 def _readable_literal(text: str) -> str:
-    """In double quotes, with escapes that YAML and Python share for all that does not show."""
+    """Return `text` in double quotes, with escapes that YAML and Python share for all that does not show."""
     found = []
     for sign in text:
         code = ord(sign)

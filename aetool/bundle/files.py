@@ -1,4 +1,4 @@
-"""Files read without being led elsewhere, and known by their hash.
+"""Safe reads of files: no link leads elsewhere, and hashes identify the content.
 
 Paths are text here, as in all that opens a bundle: pathlib takes longer to import than a bundle to open.
 """
@@ -15,33 +15,36 @@ AnyPath = str | os.PathLike[str]
 
 
 def sha256(data: bytes) -> str:
-    """Hex digest of `data`."""
+    """Return the hex digest of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
 def plain_path(path: AnyPath) -> str:
-    """A path as text, without parts that say nothing: `a//b/./` is `a/b`."""
+    """Return a path as text, without redundant parts: `a//b/./` becomes `a/b`."""
     text = os.fsdecode(path)
     root = os.sep if text.startswith(os.sep) else ""
     return root + os.sep.join(part for part in text.split(os.sep) if part not in ("", ".")) or "."
 
 
 def absolute_path(path: AnyPath) -> str:
-    """Still that path when the process goes elsewhere. A part `..` stays: before it may be a link."""
+    """Return the absolute path. A part `..` stays: before it may be a link."""
     return plain_path(os.path.join(os.getcwd(), plain_path(path)))
 
 
 def is_plain_relative(name: str) -> bool:
-    """Whether `name` is a relative path that stays below the directory it is read from."""
+    """Decide whether `name` is a relative path that stays below the directory it is read from."""
     return "\\" not in name and "\0" not in name and all(part not in ("..", ".", "") for part in name.split("/"))
 
 
 def read_inside(
     directory: AnyPath, name: str, max_bytes: int, *, hard_links: bool = False, symbolic_links: bool = False
 ) -> bytes:
-    """The bytes of the regular file `name` below `directory`; no component may be a symbolic link.
+    """Read the regular file `name` below `directory`; no component may be a symbolic link.
 
     Args:
+        directory: the directory, which may itself be reached by links.
+        name: relative path of the file.
+        max_bytes: largest size that is read.
         hard_links: take a file that has other names too, which may lie anywhere.
         symbolic_links: follow links that lead to where `linked_file` allows.
 
@@ -61,11 +64,11 @@ def read_inside(
 
 
 def linked_file(directory: AnyPath, name: str) -> tuple[str, str]:
-    """Where the links of `name` below `directory` lead: a directory without links on the way, and the rest.
+    """Resolve the links of `name` below `directory` to a directory without links on the way, and the rest.
 
     That is `directory` itself, or `blobs` of the model cache in whose `snapshots` it lies, as Hugging Face lays it
-    out. Whoever reads the rest below it without following links cannot be led elsewhere, even by a link that is
-    changed meanwhile.
+    out. A read of the rest below it without following links cannot be led elsewhere, even by a link that changes
+    meanwhile.
 
     Raises:
         OSError: the links lead elsewhere, to nothing, or in a circle.
@@ -90,6 +93,8 @@ def folder_inside(directory: AnyPath, name: str, *, make: bool = False) -> Itera
     """Open the directory that holds `name` below `directory`, whose links are not followed.
 
     Args:
+        directory: the directory to start from.
+        name: relative path of a file.
         make: make what is missing on the way.
 
     Yields:
@@ -123,7 +128,7 @@ def folder_inside(directory: AnyPath, name: str, *, make: bool = False) -> Itera
 
 @contextlib.contextmanager
 def pin(directory: AnyPath) -> Iterator[int]:
-    """A descriptor of `directory` that stays with it, whatever takes its name meanwhile."""
+    """Open a descriptor of `directory`, which stays valid when another directory takes the name."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield descriptor
@@ -132,7 +137,7 @@ def pin(directory: AnyPath) -> Iterator[int]:
 
 
 def still_there(directory: AnyPath, descriptor: int) -> bool:
-    """Whether the name `directory` still belongs to what `descriptor` was opened on."""
+    """Decide whether the name `directory` still belongs to what `descriptor` was opened on."""
     return os.path.samestat(os.stat(directory), os.fstat(descriptor))
 
 
@@ -181,36 +186,36 @@ class Limits(NamedTuple):
     """Bounds that are checked before memory is taken; the defaults are generous."""
 
     manifest_bytes: int = 8 << 20
-    """Of manifest.json, which takes up to 35 times as much memory while it is read."""
+    """Size of manifest.json, which takes up to 35 times as much memory while it is read."""
     file_bytes: int = 2 << 30
-    """Of every other file; 2 GiB is protobuf's own limit for one message."""
+    """Size of every other file; 2 GiB is protobuf's own limit for one message."""
     nodes: int = 20_000
-    """In one graph, those of its inner graphs too."""
+    """Nodes in one graph, those of its inner graphs included."""
     depth: int = 8
-    """Of graphs within graphs."""
+    """Depth of graphs within graphs."""
     numbers_per_row: int = 48 << 20
-    """That the values between a graph's nodes hold at one time for one row, in whatever order the nodes run, with
-    the workspace of their operators: 192 MiB in float32. For n rows, n times as many."""
+    """Numbers that the values between a graph's nodes hold at one time for one row, in whatever order the nodes
+    run, with the workspace of their operators: 192 MiB in float32. For n rows, n times as many."""
     hard_links: bool = False
-    """Whether files may have other names, outside of the bundle: some package managers install by such links."""
+    """True: files may have other names, outside of the bundle: some package managers install by such links."""
     symbolic_links: bool = False
-    """Whether files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
+    """True: files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
     lead from `snapshots/` to `blobs/` of one model cache."""
     golden_bytes: int = 1 << 30
-    """Of golden.npz, unpacked."""
+    """Size of golden.npz, unpacked."""
     json_bytes: int = 64 << 20
-    """Of any other JSON file, such as baseline.json of a bundle."""
+    """Size of any other JSON file, such as baseline.json of a bundle."""
     table_bytes: int = 16 << 30
-    """Of a table that is read as a whole: of its text, or of its arrays, unpacked."""
+    """Size of a table that is read as a whole: its text, or its arrays, unpacked."""
     columns: int = 100_000
-    """Of a table."""
+    """Columns of a table."""
     cell_bytes: int = 1 << 20
-    """Of one cell of a table, or of a column's name."""
+    """Size of one cell of a table, or of a column's name."""
     compression_ratio: int = 200
     """Bytes that a byte of a compressed file may become, from 64 MiB on."""
 
     def excess(self, name: str, found: str) -> str:
-        """Say what is above the limit `name`, and how to raise it; for the end of a message."""
+        """Return the end of a message: what is above the limit `name`, and how to raise it."""
         return (
             f"{found}, more than {getattr(self, name):,} allowed; if you trust the file, allow more with --limit "
             f"{name}=NUMBER, in Python limits=Limits({name}=...)"
@@ -219,4 +224,4 @@ class Limits(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 FEW_BYTES = 64 << 20
-"""Unpacked, up to here nobody looks at the ratio: tables of zeros are small indeed."""
+"""Unpacked size up to which the ratio is not checked: tables of zeros compress that well."""

@@ -13,7 +13,7 @@ from aetool.bundle.npz import read_members
 from aetool.errors import BundleError, InputError, reason_of
 
 PARTIAL = ("reconstruction", "contribution")
-"""Outputs as large as their row, of which golden.npz may hold the first rows alone."""
+"""Outputs as large as their row, for which golden.npz may hold the first rows alone."""
 
 
 _KNOWN = (
@@ -24,7 +24,7 @@ _KNOWN = (
 
 
 def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
-    """The arrays of golden.npz by name; `features` are inputs, the others are expected outputs.
+    """Read the arrays of golden.npz by name; `features` are inputs, the others are expected outputs.
 
     Those of PARTIAL may hold the first rows alone, where a row is large.
 

@@ -1,4 +1,4 @@
-"""The content of manifest.json: what a bundle says of itself."""
+"""The content of manifest.json, and its validation."""
 
 import json
 import math
@@ -13,13 +13,13 @@ from aetool.errors import BundleError
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
-"""Beside the manifest, which it covers; so it is not listed there."""
+"""Signature's file, beside the manifest; not listed there, since it covers the manifest."""
 _TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
 _TOLERANCES_OF_SOME = ("contribution", "distance", "segments")
-"""Of graphs that not every bundle has."""
+"""Graphs that not every bundle has."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
-"""A graph that `aetool segment` adds."""
+"""The graph that `aetool segment` adds."""
 
 
 DOUBLE = ("float64", "float64 inside")
@@ -31,12 +31,14 @@ _USUAL = {"name", "unit"}
 
 
 class Feature(NamedTuple):
+    """One column of the input."""
+
     name: str
     """Column name, as in the training table."""
     unit: str = ""
     """Unit of measure, for people."""
     categories: tuple[str, ...] | None = None
-    """Of a column that holds categories, in order; None for numbers.
+    """Categories of the column in order; None for numbers.
 
     Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
     convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
@@ -46,6 +48,8 @@ class Feature(NamedTuple):
 
 
 class FileRecord(NamedTuple):
+    """Hash and size of one file of the bundle."""
+
     sha256: str
     """Hex digest of the content."""
     size: int
@@ -55,22 +59,22 @@ class FileRecord(NamedTuple):
 
 
 class Tolerances(NamedTuple):
-    """How far the outputs of a precision may lie from the golden ones, on any machine."""
+    """Largest allowed differences between the outputs of a precision and the golden ones, on any machine."""
 
     embedding: float
     """Largest difference, as a share of the output's range."""
     reconstruction: float
-    """The same, of each column's range."""
+    """The same, as a share of each column's range."""
     score: float
-    """The same as of the embedding."""
+    """The same as for the embedding."""
     rank_correlation: float
-    """Spearman's, of the scores: the least."""
+    """Smallest Spearman correlation of the scores."""
     flips: float
     """Largest share of rows whose decision differs."""
     contribution: float = 1e-5
-    """The same as of the embedding."""
+    """The same as for the embedding."""
     distance: float = 1e-5
-    """The same as of the embedding."""
+    """The same as for the embedding."""
     segments: float = 0.0
     """Largest share of rows in another segment."""
     unknown: Mapping[str, Any] = _NONE
@@ -78,21 +82,21 @@ class Tolerances(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One precision of all graphs."""
+    """All graphs in one precision."""
 
     files: Mapping[str, str]
     """Graph name -> path inside the bundle."""
     threshold: float
     """Highest score that still counts as normal, in this precision."""
     figures: Mapping[str, Any] = _NONE
-    """What was measured when the variant was made."""
+    """Measurements from when the variant was made."""
     inner_values: Mapping[str, tuple[str, ...]] | None = None
     """Graph name -> values between its nodes that onnxruntime keeps when it optimises, batch first.
 
     Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
     """
     tolerances: Tolerances | None = None
-    """What its outputs may differ by; None for what float32 usually does (aetool.checks.parity.EXACT)."""
+    """Allowed differences of its outputs; None for those of float32 (aetool.checks.parity.EXACT)."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -102,23 +106,23 @@ class Manifest(NamedTuple):
 
     name: str
     id: str
-    """sha256 of what decides the outputs: weights, statistics, features, threshold, opset."""
+    """sha256 of everything that decides the outputs: weights, statistics, features, threshold, opset."""
     created: str
     """ISO 8601, UTC."""
     tools: Mapping[str, str]
     """Package -> version that made the bundle."""
     input_shape: tuple[int, ...]
-    """Of one row: (n_features,) for tables."""
+    """Shape of one row: (n_features,) for tables."""
     embedding_shape: tuple[int, ...] | None
-    """Of one row's embedding: (embedding_dim,) mostly; None where the model gives no embedding."""
+    """Shape of one row's embedding, mostly (embedding_dim,); None where the model gives no embedding."""
     features: tuple[Feature, ...]
     """Columns of the input in order, in raw units; empty where the input is no table."""
     opset: int
     ir_version: int
     score: Mapping[str, Any]
-    """How the score is defined."""
+    """Definition of the score."""
     threshold: Mapping[str, Any]
-    """How the threshold of the fp32 variant was chosen."""
+    """Choice of the fp32 variant's threshold."""
     variants: Mapping[str, Variant]
     """Precision -> graphs; "fp32" is always there."""
     provenance: Mapping[str, Any]
@@ -127,7 +131,7 @@ class Manifest(NamedTuple):
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
     segments: Mapping[str, Any] = _NONE
-    """How the segments were made and what they are; empty where `aetool segment` made none."""
+    """Description of the segments; empty where `aetool segment` made none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -138,23 +142,25 @@ class Manifest(NamedTuple):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
+        """Names of the features in order."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """Of the features that hold them, in the order of their indexes."""
+        """Feature -> categories in the order of their indexes, for features that hold them."""
         return categories_of(self.features)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the file."""
+        """Return the content of the file as plain values."""
         return {"format_version": self.format_version, **_plain(self)}
 
     def to_json(self) -> str:
+        """Return the text of the file."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Manifest":
-        """Parse and validate.
+        """Parse and validate the text of a manifest.
 
         Raises:
             BundleError: not a manifest, or one that this version cannot read.
@@ -202,7 +208,7 @@ class Manifest(NamedTuple):
         return manifest
 
     def _needed_graphs(self) -> tuple[str, ...]:
-        """A model whose reconstruction is not made of its embedding alone has no decoder."""
+        """Graphs that every such bundle has: no decoder where the reconstruction needs more than the embedding."""
         return (
             ("autoencoder", "detector") if self.embedding_shape is None else ("encoder", "autoencoder", "detector")
         )
@@ -246,12 +252,12 @@ class Manifest(NamedTuple):
 
 
 def categories_of(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
-    """Feature -> categories, for those that hold them."""
+    """Return feature -> categories, for those that hold them."""
     return {feature.name: feature.categories for feature in features if feature.categories is not None}
 
 
 def _at(*keys: str) -> str:
-    """A JSON path for a message."""
+    """Return a JSON path for a message."""
     path = "$"
     for key in keys:
         path = member(path, key)
@@ -291,7 +297,7 @@ def _require_version(version: str, where: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON; what was unknown goes back to where it stood, what is optional and not there is left out."""
+    """Return `value` as JSON: unknown keys go back to where they were, missing optional keys are left out."""
     if hasattr(value, "_asdict"):
         content = value._asdict()
         left_out = {

@@ -13,16 +13,16 @@ from aetool.errors import InputError
 
 _ENDING = ".npy"
 _TAIL = 22 + 20 + (1 << 16)
-"""The end of a zip file at most: its record, that of zip64, and a comment."""
+"""Largest end of a zip file, in bytes: its record, that of zip64, and a comment."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What numpy writes; the others can make gigabytes of a block before anybody counts them."""
+"""Compression methods of numpy; others can expand a block to gigabytes before it can be counted."""
 
 
 def shape_and_type(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read the header of a .npy stream.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not a .npy stream.
     """
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -35,7 +35,7 @@ def read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
 
     Raises:
         InputError: it holds Python objects, or its header promises more than `size`.
-        ValueError: no such array.
+        ValueError: not an array.
     """
     shape, dtype = shape_and_type(stream)
     if dtype.hasobject:
@@ -52,9 +52,12 @@ def read_array(stream: IO[bytes], size: int, what: str) -> NDArray[Any]:
 
 
 def members(archive: zipfile.ZipFile, where: str, limits: Limits, most: str) -> list[zipfile.ZipInfo]:
-    """Return the arrays of a .npz archive, after a look at all that they would take.
+    """Return the arrays of a .npz archive, after a check of their total size.
 
     Args:
+        archive: the open archive.
+        where: its name, for messages.
+        limits: bounds on size and compression.
         most: the name of the limit of their bytes together, unpacked.
 
     Raises:

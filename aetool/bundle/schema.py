@@ -1,4 +1,4 @@
-"""JSON read strictly: every fault names its path in the document."""
+"""Strict reading of JSON: every error names its path in the document."""
 
 import json
 import math
@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON that could be written again; whatever is wrong with it is a ValueError.
+    """Parse JSON that can be written again; any fault is a ValueError.
 
     Raises:
-        ValueError: not JSON, a key twice, a number that is none, nested deeper than MAX_DEPTH.
+        ValueError: not JSON, a key twice, a number that is not finite, nested deeper than MAX_DEPTH.
     """
     try:
         content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
@@ -44,7 +44,7 @@ def read_json(path: AnyPath, max_bytes: int = DEFAULT_LIMITS.json_bytes) -> Any:
 
 
 def require_storable(content: Any) -> None:
-    """Refuse what could be read but not be written again: inf, half a surrogate pair, a bottomless nest.
+    """Refuse what could be read but not be written again: inf, half a surrogate pair, unbounded nesting.
 
     Raises:
         ValueError: naming it.
@@ -68,12 +68,12 @@ def require_storable(content: Any) -> None:
 
 
 def shown(path: str) -> str:
-    """A JSON path for a message: its parts are somebody else's text, kept short and on one line."""
+    """Return a JSON path for a message, short and on one line: its parts may come from anybody."""
     return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
 
 
 def member(path: str, key: str) -> str:
-    """The JSON path (RFC 9535) of `key` in the object at `path`: `$.files['golden.npz']`."""
+    """Return the JSON path (RFC 9535) of `key` in the object at `path`: `$.files['golden.npz']`."""
     if key.isascii() and key.isidentifier() and key[0] != "_":
         return f"{path}.{key}"
     escaped = key.replace("\\", "\\\\").replace("'", "\\'")
@@ -81,7 +81,7 @@ def member(path: str, key: str) -> str:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads(object_pairs_hook=...)`: a key that stands twice is a ValueError."""
+    """Refuse a key that stands twice, with a ValueError; for `json.loads(object_pairs_hook=...)`."""
     content = dict(pairs)
     if len(content) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -90,14 +90,22 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(token: str) -> Any:
-    """For `json.loads(parse_constant=...)`: NaN and Infinity are a ValueError."""
+    """Refuse NaN and Infinity with a ValueError; for `json.loads(parse_constant=...)`."""
     raise ValueError(f"{token} is not a number that JSON knows")
 
 
 class Fields:
-    """Typed access to one JSON object; every fault names its JSON path."""
+    """Typed access to one JSON object; every error names its JSON path.
+
+    Args:
+        content: the parsed object.
+        where: the file, for messages.
+        path: JSON path of the object.
+        remedy: what to do about a fault, for messages.
+    """
 
     def __init__(self, content: Any, where: str, path: str = "$", remedy: str = "export the bundle again") -> None:
+        """Refuse content that is not an object."""
         self.where, self.path, self.remedy = where, path, remedy
         if not isinstance(content, dict):
             self._fail(path, "an object", content)
@@ -116,6 +124,7 @@ class Fields:
         return self.content[key]
 
     def take(self, key: str, kind: type[_T]) -> _T:
+        """Return the value at `key`, which must have the type `kind`."""
         value = self._there(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self._fail(
@@ -126,12 +135,14 @@ class Fields:
         return cast(_T, value)
 
     def count(self, key: str, least: int = 1) -> int:
+        """Return an integer of at least `least`."""
         value = self.take(key, int)
         if not least <= value < 2**63:
             self._fail(member(self.path, key), f"{least} or more", value)
         return value
 
     def sizes(self, key: str) -> tuple[int, ...]:
+        """Return a list of one or more integers of 1 or more."""
         values, path = self.take(key, list), member(self.path, key)
         if not values:
             self._fail(path, "a list of sizes of 1 or more", values)
@@ -141,18 +152,21 @@ class Fields:
         return tuple(values)
 
     def sizes_or_null(self, key: str) -> tuple[int, ...] | None:
+        """Return `sizes`, or None where the key holds null."""
         if self.content.get(key, ()) is not None:
             return self.sizes(key)
         self.taken.add(key)
         return None
 
     def digest(self, key: str) -> str:
+        """Return a sha256 in hex."""
         value = self.take(key, str)
         if len(value) != 64 or not _HEX.issuperset(value):
             self._fail(member(self.path, key), "a sha256 in 64 hex digits", value)
         return value
 
     def finite(self, key: str) -> float:
+        """Return a finite number."""
         value = self._there(key)
         usable = isinstance(value, int | float) and not isinstance(value, bool)
         if (
@@ -162,6 +176,7 @@ class Fields:
         return float(cast(float, value))
 
     def texts(self, key: str) -> tuple[str, ...] | None:
+        """Return a list of distinct texts; None where the key is missing or null."""
         self.taken.add(key)
         values = self.content.get(key)
         if values is None:
@@ -177,7 +192,7 @@ class Fields:
         return tuple(values)
 
     def text_lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
-        """name -> distinct texts, one or more; None where the key is missing."""
+        """Return name -> distinct texts, one or more; None where the key is missing."""
         entry = self.child_or_none(key)
         if entry is None:
             return None
@@ -188,6 +203,7 @@ class Fields:
         return cast(dict[str, tuple[str, ...]], lists)
 
     def numbers(self, key: str) -> tuple[float, ...]:
+        """Return a list of numbers."""
         values = self.take(key, list)
         for i, value in enumerate(values):
             if not isinstance(value, int | float) or isinstance(value, bool):
@@ -195,28 +211,33 @@ class Fields:
         return tuple(map(float, values))
 
     def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
+        """Return an object whose values all have the type `kind`."""
         entry = self.child(key)
         return {name: entry.take(name, kind) for name in entry.content}
 
     def child(self, key: str) -> "Fields":
+        """Return the object at `key`."""
         return self._below(self.take(key, dict), member(self.path, key))
 
     def _below(self, content: Any, path: str) -> "Fields":
         return Fields(content, self.where, path, self.remedy)
 
     def objects(self, key: str) -> "list[Fields]":
+        """Return a list of objects."""
         values, path = self.take(key, list), member(self.path, key)
         return [self._below(value, f"{path}[{i}]") for i, value in enumerate(values)]
 
     def children(self, key: str) -> "list[tuple[str, Fields]]":
+        """Return name -> object of the object at `key`, as pairs."""
         values, path = self.take(key, dict), member(self.path, key)
         return [(name, self._below(value, member(path, name))) for name, value in values.items()]
 
     def child_or_none(self, key: str) -> "Fields | None":
-        """The object at `key`; None where the key is missing."""
+        """Return the object at `key`; None where the key is missing."""
         if key not in self.content:
             return None
         return self.child(key)
 
     def rest(self) -> dict[str, Any]:
+        """Return the keys that were not taken."""
         return {key: value for key, value in self.content.items() if key not in self.taken}

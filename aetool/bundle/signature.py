@@ -1,7 +1,7 @@
 """Detached Ed25519 signatures (RFC 8032) of bundles, made and checked offline by `cryptography`.
 
 The signature covers manifest.json byte by byte, and the manifest holds the sha256 of every other file. It lies
-beside the manifest in signature.json. Nobody needs `cryptography` who asks for no signature.
+beside the manifest in signature.json. `cryptography` is imported only when a signature is made or checked.
 """
 
 import base64
@@ -29,11 +29,11 @@ ALGORITHM = "ed25519"
 _PURPOSE = b"aetool bundle signature 1\n"
 """Signed before the manifest, so that a signature made for another purpose cannot pass for one of a bundle."""
 _MAX_BYTES = 64 << 10
-"""Of a key file and of signature.json."""
+"""Largest size of a key file and of signature.json, in bytes."""
 
 
 def write_keys(private_key: Path) -> Path:
-    """Make a pair of keys: `private_key`, for its owner's eyes only, and beside it NAME.pub, which is returned.
+    """Make a pair of keys: `private_key`, readable by its owner only, and NAME.pub beside it, which is returned.
 
     Raises:
         OutputError: either exists already, or cannot be written.
@@ -71,7 +71,7 @@ def write_keys(private_key: Path) -> Path:
 
 
 def sign(manifest: bytes, private_key: str | Path) -> str:
-    """The content of signature.json for the bytes of a manifest.
+    """Return the content of signature.json for the bytes of a manifest.
 
     Raises:
         InputError: no private Ed25519 key in that file.
@@ -152,7 +152,7 @@ def _key(path: AnyPath, half: str) -> Any:
 
 
 def _fingerprint(key: Any) -> str:
-    """sha256 of the 32 bytes of a public key."""
+    """Return the sha256 of the 32 bytes of a public key."""
     return sha256(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
 
 

@@ -1,4 +1,4 @@
-"""Bundles published and signed: files, their record in the manifest, the directory that takes its name."""
+"""Publishing and signing of bundles: files, their records in the manifest, the directory written in one step."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +22,11 @@ def publish(
     """Write a bundle: `files` (name -> content) and `manifest`, in one step.
 
     Args:
-        check: called with the directory that is about to take the name; what it raises keeps it from doing so.
+        path: the bundle's directory.
+        manifest: its manifest, which lists the files.
+        files: name -> content.
+        overwrite: replace an older bundle at `path`.
+        check: called with the new directory before it is published; an exception stops the publishing.
 
     Raises:
         OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
@@ -38,7 +42,7 @@ def publish(
 
 
 def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
-    """The manifest's `files` entry for these contents."""
+    """Return the manifest's `files` entry for these contents."""
     return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
 
 
@@ -46,7 +50,7 @@ def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
 
 
 def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
-    """Sign the bundle at `path`; an older signature is replaced. The signature's file.
+    """Sign the bundle at `path`, replacing an older signature, and return the signature's file.
 
     Raises:
         BundleError: it is not whole.

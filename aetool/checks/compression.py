@@ -14,7 +14,7 @@ from aetool.errors import InputError
 Format = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
 LARGEST = 127
-"""Of int8, symmetric: -128 is left unused."""
+"""Largest int8, symmetric: -128 is left unused."""
 _BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 _FP16 = float(np.finfo(np.float16).max)
 
@@ -22,25 +22,25 @@ Floats = NDArray[np.float32]
 
 
 class Codec(Protocol):
-    """A bundle's session."""
+    """Anything with a bundle's encoder and decoder."""
 
     def encode(self, features: Any, /) -> Floats:
-        """(rows, ...) -> (rows, embedding_dim)"""
+        """Return the embedding: (rows, ...) -> (rows, embedding_dim)."""
         ...
 
     def decode(self, embedding: Any, /) -> Floats:
-        """(rows, embedding_dim) -> (rows, ...), raw units"""
+        """Return the reconstruction: (rows, embedding_dim) -> (rows, ...), raw units."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """Embeddings in one format."""
+    """Size and loss of embeddings in one format."""
 
     format: Format
     bytes_per_row: int
     ratio: float
-    """The features' own bytes, float32, over these."""
+    """Bytes of the features in float32, divided by these."""
     error: float
     """Root mean squared difference of the reconstruction and the features, each column scaled by its standard
     deviation over the rows: 1 is as good as the column's mean. Missing cells are left out."""
@@ -50,13 +50,15 @@ class Compressed:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
+    """Size and loss of embeddings in every format."""
+
     rows: int
     features_bytes_per_row: int
-    """float32."""
+    """Bytes of a row of features in float32."""
     formats: tuple[Compressed, ...]
     scale: tuple[float, ...]
-    """Of int8, one a dimension of the embedding: value = scale x integer. The largest magnitude over the rows /
-    127; both sides must have it, once: it is not counted in the bytes of a row."""
+    """Scales for int8, one per dimension of the embedding: value = scale x integer. The largest magnitude over the
+    rows / 127; both sides must have it, once: it is not counted in the bytes of a row."""
 
 
 def compression(codec: Codec, rows: Floats) -> Compression:
@@ -96,24 +98,24 @@ def compression(codec: Codec, rows: Floats) -> Compression:
 
 
 def int8_scale(embedding: Floats) -> Floats:
-    """One scale a dimension, (embedding_dim,), for (rows, embedding_dim): its largest magnitude is 127."""
+    """Return a scale per dimension, (embedding_dim,), for (rows, embedding_dim): its largest magnitude is 127."""
     scale = np.abs(embedding).max(axis=0) / LARGEST
     return np.where(scale >= np.finfo(np.float32).tiny, scale, 1).astype(np.float32)
 
 
 def to_int8(embedding: Floats, scale: Floats) -> NDArray[np.int8]:
-    """(rows, embedding_dim) rounded to the nearest multiple of `scale`, (embedding_dim,)."""
+    """Round (rows, embedding_dim) to the nearest multiple of `scale`, (embedding_dim,)."""
     sent: NDArray[np.int8] = np.clip(np.rint(embedding / scale), -LARGEST, LARGEST).astype(np.int8)
     return sent
 
 
 def from_int8(sent: NDArray[np.int8], scale: Floats) -> Floats:
-    """The embedding that `decode` takes."""
+    """Return the embedding that `decode` takes."""
     return sent.astype(np.float32) * scale
 
 
 def _deviation(rows: Floats, known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of each column over its known cells; 1 where a column is constant."""
+    """Return the standard deviation of each column over its known cells; 1 where a column is constant."""
     values = np.where(known, rows, 0).astype(np.float64)
     count = np.maximum(known.sum(axis=0), 1)
     mean = values.sum(axis=0) / count

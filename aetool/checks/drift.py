@@ -1,4 +1,4 @@
-"""Drift: whether new rows are still what a model was made for."""
+"""Drift: a comparison of new rows with those that a model was made for."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LARGE_DISTANCE, MOST_CHANCE = 0.1, 0.001
 columns share that chance for their PSI (Bonferroni)."""
 
 FEWEST_ROWS = 30
-"""Below it, only what chance cannot do at all shows: that nothing was found tells nothing."""
+"""Fewest rows for which "no drift" means something."""
 
 Verdict = Literal["stable", "moderate", "drift", "unclear"]
 Interval = tuple[float, float]
@@ -36,49 +36,55 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
+    """Drift of one column."""
+
     name: str
     verdict: Verdict
     psi: float
     """Population stability index: sum over bins of (share now - share before) * log(share now / share before)."""
     psi_by_chance: float
-    """What so many rows of the same distribution exceed in MOST_CHANCE of all cases (Yurdakul & Naranjo 2020)."""
+    """PSI that so many rows of the same distribution exceed in MOST_CHANCE of all cases (Yurdakul & Naranjo
+    2020)."""
     outside: float
     """Share of values outside the range, or of categories, that the model was made for."""
     missing: float
     missing_before: float
     """Shares of values that are missing."""
     change: str
-    """What has changed most, in words: `typical 444 -> 1,466`. Typical is the median."""
+    """The largest change, in words: `typical 444 -> 1,466`. Typical is the median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
+    """Drift of a set of rows."""
+
     rows: int
     too_few_rows: bool
-    """Fewer than FEWEST_ROWS: drift that was found stands, but none found is no news."""
+    """True below FEWEST_ROWS: drift that was found stands, but "none found" means little."""
     compared_with: str
-    """Which rows the new ones are compared with, and how many."""
+    """Rows that the new ones are compared with, and their number."""
     has_baseline: bool
     """False: the bundle was exported without one, and its golden rows stand in for it."""
     reasons: tuple[str, ...]
-    """Why it is drift, in words; empty where it is none."""
+    """Reasons why it is drift, in words; empty where there is none."""
     flagged: float
     """Share of rows that are anomalies."""
     flagged_interval: Interval
-    """95 % of it (Wilson 1927)."""
+    """Its 95 % interval (Wilson 1927)."""
     promised: float | None
     """Share of normal rows that the threshold was to flag; None where it was given as a number."""
     promised_interval: Interval | None
-    """95 % of it, from the rows that the threshold was chosen on."""
+    """Its 95 % interval, from the rows that the threshold was chosen on."""
     score_distance: float
     """One-sided Kolmogorov-Smirnov distance: 0 where the scores are not higher than before, 1 where all are."""
     score_chance: float
-    """How often chance gives such a distance (its limit for many rows)."""
+    """Probability of such a distance by chance (its limit for many rows)."""
     features: tuple[FeatureDrift, ...]
     """The most changed first; none where rows are images or windows."""
 
     @property
     def drifted(self) -> bool:
+        """True where there is a reason."""
         return bool(self.reasons)
 
 
@@ -152,7 +158,7 @@ def measure_drift(
 
 
 def wilson(count: int, of: int) -> Interval:
-    """95 % of a share: Wilson's score interval (1927)."""
+    """Return the 95 % interval of a share: Wilson's score interval (1927)."""
     z = NormalDist().inv_cdf(0.975)
     share, weight = count / of, 1 + z * z / of
     middle = (share + z * z / (2 * of)) / weight
@@ -161,7 +167,7 @@ def wilson(count: int, of: int) -> Interval:
 
 
 def stability_index(before: NDArray[np.float64], rows_before: int, counts: NDArray[np.int64]) -> float:
-    """PSI of shares before and counts now, bin by bin; an empty bin counts as half a row."""
+    """Return the PSI of shares before and counts now, bin by bin; an empty bin counts as half a row."""
     rows = int(counts.sum())
     was, now = np.maximum(before, 0.5 / rows_before), np.maximum(counts / rows, 0.5 / rows)
     there = (before > 0) | (counts > 0)
@@ -175,7 +181,7 @@ def _feature(
     columns: int,
     categories: Sequence[str],
 ) -> tuple[FeatureDrift, str]:
-    """What became of a column, and if it is drift, why, in words."""
+    """Compare a column with its baseline; return the comparison, and why it is drift, or an empty text."""
     counts, before = feature.counts_of(values), np.asarray(feature.shares)
     rows = len(values)
     psi = stability_index(before, rows_before, counts)
@@ -208,9 +214,9 @@ def _feature(
 
 
 def changed(feature: FeatureBaseline, values: NDArray[np.float64], categories: Sequence[str]) -> str:
-    """What has changed most among the values that are not missing, (rows,), in words.
+    """Return in words what has changed most among the values that are not missing, (rows,).
 
-    Of numbers the medians, or where they are equal, the share of values above it; of categories the one whose
+    For numbers the medians, or where they are equal, the share of values above it; for categories the one whose
     share has changed most.
     """
     present = values[~np.isnan(values)]
@@ -242,7 +248,7 @@ def _promised(manifest: Manifest) -> tuple[float | None, Interval | None]:
 
 
 def _of_golden(bundle: Bundle) -> Baseline:
-    """What golden.npz tells of normal rows."""
+    """Make a baseline from the normal rows of golden.npz."""
     golden = read_golden(bundle)
     normal = ~golden["is_anomaly"].astype(bool)
     rows, names = golden["features"][normal], column_names(bundle.manifest)
@@ -255,8 +261,11 @@ def _of_golden(bundle: Bundle) -> Baseline:
 
 
 def _distance(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    """Largest excess of the empirical distribution function before over that of now: one-sided, so that lower
-    scores, which rows that were trained on may have, are no fault. A score that is no number is the highest."""
+    """Return the largest excess of the empirical distribution function before over that of now.
+
+    One-sided, so that lower scores, which rows that were trained on may have, are no fault. A score that is not a
+    number is the highest.
+    """
     first, second = np.sort(before), np.sort(np.where(np.isfinite(now), now, np.inf))
     places = np.concatenate([first, second])
     shares = [np.searchsorted(part, places, side="right") / max(len(part), 1) for part in (first, second)]
@@ -264,13 +273,15 @@ def _distance(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
 
 
 def _smirnov(distance: float, first: int, second: int) -> float:
-    """Chance of that distance or more between samples of such sizes: Smirnov's limit exp(-2 n distance**2), n =
-    first * second / (first + second) (1944)."""
+    """Return the chance of that distance or more between samples of such sizes.
+
+    Smirnov's limit exp(-2 n distance**2), n = first * second / (first + second) (1944).
+    """
     return math.exp(-2 * first * second / (first + second) * distance**2)
 
 
 def _chi_square(freedom: int, chance: float) -> float:
-    """What a chi-square variable exceeds with this chance: Wilson & Hilferty's approximation (1931)."""
+    """Return the value that a chi-square variable exceeds with this chance, by Wilson & Hilferty (1931)."""
     if freedom < 1:
         return 0.0
     share = 2 / (9 * freedom)

@@ -1,4 +1,4 @@
-"""How good the scores and reconstructions of anything that scores are."""
+"""Quality of scores and reconstructions, from any model that scores."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,35 +11,37 @@ from aetool.errors import InputError
 
 
 class Scorer(Protocol):
-    """A bundle's session, or a trained autoencoder in PyTorch."""
+    """Anything that scores and reconstructs: a bundle's session, or a trained autoencoder in PyTorch."""
 
     def score(self, rows: NDArray[Any], /) -> NDArray[Any]:
-        """(rows, n_features) -> (rows,)"""
+        """Return the scores: (rows, n_features) -> (rows,)."""
         ...
 
     def reconstruct(self, rows: NDArray[Any], /) -> NDArray[Any]:
-        """(rows, n_features) -> (rows, n_features), raw units"""
+        """Return the reconstruction: (rows, n_features) -> (rows, n_features), raw units."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
+    """Quality of scores and reconstructions; None where there are no labels or no threshold."""
+
     rows: int
     median_score: float
-    """Of the rows (the normal ones, where there are labels), as the model defines its score."""
+    """Median score of the rows (the normal ones, where there are labels)."""
     reconstruction_rmse: float
     """Root mean squared difference of features and reconstruction in the units of the rows, all columns together,
     same rows; missing cells and categories left out."""
     category_accuracy: float | None = None
     """Share of categories that the reconstruction names, same rows, missing cells left out."""
     anomalies: int | None = None
-    """Rows labelled so."""
+    """Number of rows labelled as anomalies."""
     auroc: float | None = None
     """Probability that an anomaly scores above a normal row."""
     average_precision: float | None = None
     threshold: float | None = None
     flagged: int | None = None
-    """Rows whose score is not at or below the threshold."""
+    """Number of rows whose score is not at or below the threshold."""
     precision: float | None = None
     """Share of flagged rows that are anomalies."""
     recall: float | None = None
@@ -101,7 +103,7 @@ def evaluate(
 
 
 def ranking(score: NDArray[Any], labels: NDArray[np.bool_]) -> dict[str, float]:
-    """AUROC and average precision; a score that is NaN or infinite ranks above every other.
+    """Return AUROC and average precision; a score that is NaN or infinite ranks above every other.
 
     Raises:
         InputError: the labels hold one class only.
@@ -118,5 +120,5 @@ def ranking(score: NDArray[Any], labels: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def _ordered(score: NDArray[Any]) -> NDArray[Any]:
-    """Scores that are no numbers as the most abnormal of all."""
+    """Return the scores with those that are not numbers as the most abnormal of all."""
     return np.where(np.isfinite(score), score, np.inf)

@@ -1,4 +1,4 @@
-"""How faithful a variant of a model is to the model, on the same rows, and the budget for the difference."""
+"""Differences between a variant of a model and the model, on the same rows, and the budget for them."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from aetool.errors import InputError
 
 NEIGHBOURS = 10
 MOST_NEIGHBOUR_ROWS = 1000
-"""Neighbours are looked for among as many rows: all pairs are computed."""
+"""Largest number of rows among which neighbours are searched: all pairs are computed."""
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one precision of a model says of the same rows."""
+    """Outputs of one precision of a model for some rows."""
 
     embedding: NDArray[np.float32] | None
     """(rows, embedding_dim); None where the model has none."""
@@ -33,13 +33,15 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
+    """Differences between a variant and its model."""
+
     rows: int
     rank_correlation: float
-    """Spearman's, of the scores."""
+    """Spearman's rank correlation of the scores."""
     flips: float
     """Share of rows whose decision differs."""
     flipped: int
-    """The same as a number of rows."""
+    """Number of rows whose decision differs."""
     false_positive_rate: tuple[float, float]
     """Share of the normal rows (of all rows without labels) that are flagged: the model's, the variant's."""
     score_ratio: float
@@ -51,16 +53,19 @@ class Fidelity:
     auroc: tuple[float, float] | None = None
     """The model's, the variant's; None without labels."""
     auroc_drop: float | None = None
-    """How much lower the variant's is; below 0 where it is higher."""
+    """Difference of the two; below 0 where the variant's is higher."""
     auroc_drop_interval: tuple[float, float] | None = None
-    """95 % of it, from RESAMPLES paired bootstrap samples, drawn within each class (percentile method; Efron &
-    Tibshirani 1993, chapter 13)."""
+    """Its 95 % interval, from RESAMPLES paired bootstrap samples, drawn within each class (percentile method;
+    Efron & Tibshirani 1993, chapter 13)."""
 
 
 def fidelity(model: Answers, variant: Answers, labels: NDArray[np.bool_] | None = None, seed: int = 0) -> Fidelity:
-    """Compare two precisions' answers for the same rows.
+    """Compare two precisions' outputs for the same rows.
 
     Args:
+        model: outputs of the model.
+        variant: outputs of the variant.
+        seed: for the rows and samples that are drawn.
         labels: (rows,) True for anomalies.
 
     Raises:
@@ -96,7 +101,7 @@ def fidelity(model: Answers, variant: Answers, labels: NDArray[np.bool_] | None 
 
 
 def neighbour_overlap(first: NDArray[Any], second: NDArray[Any], *, seed: int = 0) -> float:
-    """Mean share of each row's NEIGHBOURS nearest rows in `first` that are among its nearest in `second`.
+    """Return the mean share of each row's NEIGHBOURS nearest rows in `first` that are nearest in `second` too.
 
     Both (rows, dim); of more than MOST_NEIGHBOUR_ROWS rows, as many are drawn.
     """
@@ -115,7 +120,7 @@ def neighbour_overlap(first: NDArray[Any], second: NDArray[Any], *, seed: int = 
 def auroc_drop_interval(
     model: NDArray[Any], variant: NDArray[Any], labels: NDArray[np.bool_], *, seed: int = 0
 ) -> tuple[float, float]:
-    """Where 95 % of AUROC(model) - AUROC(variant) lie when the rows are drawn anew; both (rows,) scores."""
+    """Return where 95 % of AUROC(model) - AUROC(variant) lie when the rows are drawn anew; both (rows,) scores."""
     random = np.random.default_rng(seed)
     anomalies, normal = np.flatnonzero(labels), np.flatnonzero(~labels)
     first, second = _Auroc(model, labels), _Auroc(variant, labels)
@@ -140,7 +145,7 @@ class _Auroc:
         self._anomaly = labels[self._order]
 
     def of(self, weights: NDArray[np.float64]) -> float:
-        """With ties counted half, as the Mann-Whitney statistic does."""
+        """Return the AUROC with ties counted half, as the Mann-Whitney statistic does."""
         sorted_weights = weights[self._order]
         anomaly = np.add.reduceat(np.where(self._anomaly, sorted_weights, 0.0), self._ties)
         normal = np.add.reduceat(np.where(self._anomaly, 0.0, sorted_weights), self._ties)
@@ -157,7 +162,7 @@ def _mean_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def _nearest(embedding: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """(rows, count): the nearest other rows of each."""
+    """Return the nearest other rows of each, (rows, count)."""
     values = embedding.astype(np.float64)
     squares = (values**2).sum(axis=1)
     distance = squares[:, None] + squares[None, :] - 2 * values @ values.T
@@ -166,7 +171,7 @@ def _nearest(embedding: NDArray[Any], count: int) -> NDArray[np.intp]:
 
 
 def _finite_last(score: NDArray[Any]) -> NDArray[np.float64]:
-    """Scores that are no numbers as the most abnormal of all."""
+    """Return the scores with those that are not numbers as the most abnormal of all."""
     return np.where(np.isfinite(score), score, np.inf).astype(np.float64)
 
 
@@ -175,16 +180,17 @@ def _finite_last(score: NDArray[Any]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits; None for none."""
+    """Largest differences allowed; None for no limit."""
 
     max_auroc_drop: float | None = 0.002
-    """Of the area under the ROC curve; needs labels to be judged."""
+    """Largest loss of AUROC; needs labels."""
     max_flips: float | None = 0.005
     """Share of rows whose decision may differ."""
     min_speedup: float | None = None
-    """Over the model as it is, rows a second; 1 is no slower."""
+    """Smallest ratio of rows per second to the model as it is; 1 is no slower."""
 
     def __post_init__(self) -> None:
+        """Refuse limits that are out of range."""
         for name, largest in (("max_auroc_drop", 1.0), ("max_flips", 1.0), ("min_speedup", math.inf)):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and 0 <= value <= largest):
@@ -194,7 +200,7 @@ class Budget:
                 )
 
     def exceeded(self, found: Fidelity, speedup: float | None = None) -> list[str]:
-        """What lies outside, in words: "flips 0.80 % above 0.50 %"; empty where all is within."""
+        """Return in words what is outside the budget: "flips 0.80 % above 0.50 %"; empty where all is within."""
         reasons = []
         if (
             self.max_auroc_drop is not None

@@ -1,4 +1,4 @@
-"""The first run of somebody else's graphs, in a process of its own, which a crash may end."""
+"""The first run of foreign graphs, in a process of its own, which a crash may end."""
 
 import contextlib
 import os
@@ -23,17 +23,17 @@ from aetool.runtime.session import load
 
 
 class Ended(NamedTuple):
-    """How a process ended, and its last lines on stdout and on stderr."""
+    """End of a process, and its last lines on stdout and on stderr."""
 
     how: str | None
-    """Such as `crashed (SIGSEGV)` or `timed out after 600 s`; None where it ended by itself."""
+    """Kind of end, such as `crashed (SIGSEGV)` or `timed out after 600 s`; None where it ended by itself."""
     code: int
     said: str
     complained: str
 
 
 def run_apart(program: Path, *arguments: str, seconds: float, folder: Path | None = None) -> Ended:
-    """Run a file of Python, in `folder`, with what this process imports; it is ended after so many seconds."""
+    """Run a file of Python, in `folder`, with this process's import path; it is stopped after `seconds`."""
     # What counts threads by these is numpy's and other people's: no graph here is worth more than one.
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     packages = os.pathsep.join(map(os.path.abspath, sys.path))
@@ -66,14 +66,16 @@ _PROGRAM = Path(__file__)
 
 
 def crash_of(model: bytes, rows: NDArray[Any], patience_s: float = PATIENCE_S) -> str | None:
-    """Run an ONNX model of one input in a child process, on one row and on all, and tell how it ended that.
+    """Run an ONNX model of one input in a child process, on one row and on all, and return how it crashed.
 
     Args:
-        patience_s: seconds until the process is ended.
+        model: the serialised model.
+        rows: rows of its input.
+        patience_s: seconds until the process is stopped.
 
     Returns:
-        How the process ended, such as `crashed (SIGSEGV)`. None where the model ran, or failed in words: whoever
-        runs it next gets those.
+        How the process ended, such as `crashed (SIGSEGV)`. None where the model ran, or failed with an error: the
+        next run in this process raises that again.
     """
     with tempfile.TemporaryDirectory(prefix="aetool-first-run-") as folder:
         (Path(folder) / "model.onnx").write_bytes(model)
@@ -85,7 +87,7 @@ def require_first_run(path: str | Path, patience_s: float = PATIENCE_S) -> None:
     """Run every graph of the bundle at `path` in a child process, on golden rows, before this one does.
 
     Raises:
-        BundleError: a graph ends its process; the message names it.
+        BundleError: a graph crashes its process; the message names it.
     """
     ended = run_apart(_PROGRAM, "bundle", str(path), seconds=patience_s)
     # An exit code is Python's: memory that was refused, say. Who runs the graph next gets that in words.
@@ -97,7 +99,7 @@ def require_first_run(path: str | Path, patience_s: float = PATIENCE_S) -> None:
 
 
 def _child() -> None:
-    """What the child process does: it says on stdout what it begins; an error in words is none here."""
+    """Run the child process: it prints each step before it begins; a Python error is not reported here."""
     kind, path = sys.argv[1:]
     if kind == "model":
         _run_model(Path(path))

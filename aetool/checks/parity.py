@@ -1,4 +1,4 @@
-"""How far two computations of the same outputs lie apart: one record per graph and output."""
+"""Differences between two computations of the same outputs: one record per graph and output."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ SCALED_TOLERANCE = 1e-5
 DECISION_BAND = 1e-5
 """A reference score this close to the threshold (relative) is decided by rounding alone."""
 RANK_TOLERANCE = 1e-4
-"""How far below 1 the rank correlation of the scores may fall."""
+"""Largest distance of the scores' rank correlation below 1."""
 SCALED = ("embedding", "reconstruction", "score", "contribution", "distance")
 """Outputs that are numbers, and whose tolerance is a share of their range."""
 REAL = ("golden", "normal golden")
-"""What sets of real rows are called where others are compared besides."""
+"""Names of sets of real rows, where others are compared besides."""
 EXACT = Tolerances(SCALED_TOLERANCE, SCALED_TOLERANCE, SCALED_TOLERANCE, 1 - RANK_TOLERANCE, 0.0)
-"""Of float32 against float64."""
+"""Tolerances of float32 against float64."""
 ROUNDING = 8.0
-"""Times as far as another float32 computation of the same may a float32 result lie from float64: both round, but
+"""Factor by which a float32 result may lie further from float64 than another float32 computation: both round, but
 in another order. benchmarks/proof.py measures it."""
 MARGIN = 1.5
-"""Of a coarser precision's tolerances over what was measured: another machine rounds at other places."""
+"""Factor between a coarser precision's tolerances and what was measured: other machines round at other places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class OutputParity:
     graph: str
     output: str
     rows: str
-    """Which rows were compared: golden, out of range, ..."""
+    """Name of the compared rows: golden, out of range, ..."""
     shape: tuple[int, ...]
     max_absolute: float
     """Largest |actual - expected|."""
@@ -47,27 +47,28 @@ class OutputParity:
     max_scaled: float
     """Largest |actual - expected| / range of the output: what is judged."""
     tolerance: float
-    """What max_scaled may be."""
+    """Largest max_scaled allowed."""
     rank_correlation: float | None = None
-    """Spearman's, for scores."""
+    """Spearman's rank correlation, for scores."""
     flipped: int | None = None
-    """Decisions that differ, for is_anomaly; rows in another segment, for segment."""
+    """Number of decisions that differ, for is_anomaly; of rows in another segment, for segment."""
     borderline: int | None = None
-    """Those that differ too, but where the reference lies within DECISION_BAND of the other answer."""
+    """Number of those that differ where the reference lies within DECISION_BAND of the other decision."""
     float32: float | None = None
-    """What PyTorch's own float32 differs by from the reference, scaled like max_scaled; None if not measured."""
+    """Difference of PyTorch's own float32 from the reference, scaled like max_scaled; None if not measured."""
     worst_row: int | None = None
-    """Index of the row with the largest difference to what it may be."""
+    """Index of the row with the largest difference relative to its limit."""
     reason: str = ""
-    """Why it failed; empty when it passed."""
+    """Reason for the failure; empty when it passed."""
 
     @property
     def passed(self) -> bool:
+        """True where nothing failed."""
         return not self.reason
 
 
 def summary(records: Sequence[OutputParity]) -> str:
-    """All of them in a few words: `21 of 21 outputs agree, largest difference 2.5e-07 of the range`."""
+    """Return a summary: `21 of 21 outputs agree, largest difference 2.5e-07 of the range`."""
     passed, worst = sum(record.passed for record in records), largest_difference(records)
     told = "" if worst is None else f", largest difference {worst:.1e} of the range"
     return f"{passed} of {len(records)} outputs agree{told}"
@@ -250,6 +251,7 @@ def compare_graph(
     An output whose reference has fewer rows is compared on those.
 
     Args:
+        graph: its name.
         expected: output name -> reference; must hold `score` where it holds `is_anomaly`, and `distance` where
             it holds `segment`. It may hold an
             `alternative` to the reconstruction: the second category where two are near ties.
@@ -306,7 +308,7 @@ def compare_graph(
 
 
 def value_range(values: Array) -> float:
-    """Largest less smallest finite value, and at least the largest magnitude."""
+    """Return the largest less the smallest finite value, and at least the largest magnitude."""
     finite = np.asarray(values, dtype=np.float64)[np.isfinite(np.asarray(values, dtype=np.float64))]
     if finite.size == 0:
         return 0.0
@@ -327,7 +329,7 @@ def column_scale(features: Array, reconstruction: Array) -> Array:
 
 
 def rank_correlation(first: Array, second: Array) -> float:
-    """Spearman's rank correlation of two (rows,) arrays, ties at their average rank; 1 if undefined."""
+    """Return Spearman's rank correlation of two (rows,) arrays, ties at their average rank; 1 if undefined."""
     a, b = _ranks(first), _ranks(second)
     a, b = a - a.mean() if a.size else a, b - b.mean() if b.size else b
     norm = float(np.sqrt((a @ a) * (b @ b)))
@@ -341,7 +343,7 @@ def _double(values: Array) -> NDArray[np.float64]:
 def _over_channels(
     values: NDArray[np.float64], measure: Callable[[NDArray[np.float64], tuple[int, ...]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """`measure` of (rows, ...) per column; of larger rows the smaller of those along the first and last axis."""
+    """Apply `measure` to (rows, ...) per column; for larger rows keep the smaller of first and last axis."""
     last = values.ndim - 1
     found = [
         measure(values, tuple(axis for axis in range(values.ndim) if axis != channel)).reshape(
@@ -353,7 +355,7 @@ def _over_channels(
 
 
 def _per_column(noise: NDArray[np.float64], compared: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The largest per column of what can be compared; of scores, (rows,), over all."""
+    """Return the largest per column of what can be compared; for scores, (rows,), over all."""
     noise = np.where(compared, noise, 0.0)
     if noise.ndim < 2 or noise.size == 0:
         return np.asarray(_largest(noise))
@@ -361,7 +363,7 @@ def _per_column(noise: NDArray[np.float64], compared: NDArray[np.bool_]) -> NDAr
 
 
 def _share(difference: NDArray[np.float64], divisor: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`difference` / `divisor`, and 0 where there is no difference."""
+    """Return `difference` / `divisor`, and 0 where there is no difference."""
     difference = np.broadcast_to(difference, divisor.shape)
     return np.where(difference == 0, 0.0, difference / divisor)
 

@@ -1,4 +1,4 @@
-"""A bundle against its own golden vectors, through this machine's runtime; needs no PyTorch."""
+"""A bundle compared with its own golden vectors, on this machine's runtime; needs no PyTorch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,14 +30,16 @@ def verify_bundle(
     Each precision is held to the tolerances that the manifest gives for it.
 
     Args:
+        path: the bundle's directory.
+        provider: the execution provider.
         public_key: file of the key whose signature the bundle must bear; None asks for none.
-        limits: how much is read, see `load`.
+        limits: bounds on what is read, see `load`.
 
     Returns:
-        One record per precision, graph and output; `passed` of each tells the verdict.
+        One record per precision, graph and output; see its `passed`.
 
     Raises:
-        BundleError: a file is missing, changed or foreign, a graph is not let in, or the signature is missing.
+        BundleError: a file is missing, changed or foreign, a graph is refused, or the signature is missing.
         ProviderError: the provider does not work here.
     """
     bundle = Bundle.open_whole(path, limits=limits, public_key=public_key)
@@ -58,14 +60,16 @@ def verify_rows(
     provider: ProviderName = "auto",
     limits: Limits = DEFAULT_LIMITS,
 ) -> list[OutputParity]:
-    """Compare the bundle's answers for many rows at once with its answers for one row at a time.
+    """Compare the bundle's results for many rows at once with its results for one row at a time.
 
-    The check that needs neither PyTorch nor golden vectors: it finds a runtime whose results depend on the
-    batch, and graphs that disagree with one another.
+    This check needs neither PyTorch nor golden vectors: it finds a runtime whose results depend on the batch, and
+    graphs that disagree with one another.
 
     Args:
+        path: the bundle's directory.
         features: (rows, n_features); the first 256 are used.
-        limits: how much is read, see `load`.
+        provider: the execution provider.
+        limits: bounds on what is read, see `load`.
     """
     rows = np.ascontiguousarray(features[:256], dtype=np.float32)
     bundle = Bundle.open(path, limits=limits)
@@ -107,5 +111,5 @@ def run_all_graphs(
 
 
 def in_precision(rows: str, precision: str) -> str:
-    """What to call the rows of a comparison."""
+    """Return a name for the rows of a comparison."""
     return rows if precision == "fp32" else f"{rows} ({precision})"

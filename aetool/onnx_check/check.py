@@ -1,8 +1,8 @@
-"""Which graphs are let in: checked on the bytes of the file, before onnxruntime parses them.
+"""Checks of an ONNX file's bytes, before onnxruntime parses them.
 
-The hash of a file says that it is the one its author published, not that its author means well. A graph that is
-let in computes from its one input and its own constants alone, with known operators, in bounded memory: it opens
-no file, draws no random numbers, and gives the same answer twice.
+The hash of a file shows that it is the one its author published, not that its author means well. An admitted graph
+computes from its one input and its own constants alone, with known operators, in bounded memory: it opens no file,
+draws no random numbers, and gives the same result twice.
 """
 
 import math
@@ -19,9 +19,9 @@ from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, OnnxGraph, OnnxMode
 from aetool.onnx_check.shapes import RULES
 
 IR_VERSIONS = range(3, 15)
-"""Before 3 onnxruntime reads nothing; 14 is that of ONNX 1.22."""
+"""IR versions: onnxruntime reads none before 3; 14 is that of ONNX 1.22."""
 OPSETS = range(7, 29)
-"""Operator sets of ai.onnx whose shape rules are those of `shapes`."""
+"""Operator sets of ai.onnx that the rules of `shapes` cover."""
 CONTROL = frozenset(("Constant", "If", "Scan"))
 
 
@@ -31,6 +31,8 @@ def require_admissible(
     """Refuse an ONNX file that could do other than compute a function of its rows in bounded memory.
 
     Args:
+        limits: bounds on its nodes, depth and memory.
+        where: the file, for messages.
         content: the serialised model.
         row: shape of one row of its one input.
         kept: values between nodes that are held like outputs.
@@ -46,7 +48,7 @@ def require_admissible(
 
 
 def refusal(content: bytes, row: Sequence[int], limits: Limits, kept: Iterable[str] = ()) -> str | None:
-    """Why `require_admissible` would refuse a file, on one line; None for one that is let in."""
+    """Return why `require_admissible` would refuse a file, on one line; None for an admitted one."""
     try:
         model = read_model(content, limits.depth, limits.nodes)
         _require_versions(model)
@@ -130,5 +132,5 @@ def _finite(tensor: OnnxTensor) -> bool:
 
 
 def _small(tensor: OnnxTensor) -> Iterable[NDArray[np.uint16]]:
-    """Numbers of 16 bits that stand in int32_data, in parts: one may take a byte of a file."""
+    """Return 16-bit numbers that are stored in int32_data, in parts: one may take a byte of a file."""
     return (part.astype(np.uint16) for part in tensor.integers())

@@ -1,8 +1,8 @@
-"""The numbers of small values that follow from shapes and constants: what sizes are computed from.
+"""Constant folding of small values that sizes are computed from.
 
-Python's integers, which neither round nor wrap, in arrays of objects; of float32, which exporters compute sizes in
-too, fractions. An operator that is not here, and a result that its type cannot hold exactly, are unknown. That is
-safe: a size made of them is refused.
+Numbers are Python's integers, which neither round nor wrap, in arrays of objects; in float32, which exporters
+compute sizes in too, fractions. An operator that is not here, and a result that its type cannot hold exactly, are
+unknown. That is safe: a size made of them is refused.
 """
 
 import functools
@@ -31,30 +31,30 @@ from aetool.onnx_check.shape_inputs import (
 
 _FEW = 16
 _MAX_NUMBERS = {INT64: 1024, INT32: 1024, BOOL: 1024, FLOAT: _FEW}
-"""In a content that is kept, by its type; in float32 there are as many sizes as axes, and no weights."""
+"""Largest content that is kept, by its type; in float32 there are as many sizes as axes, and no weights."""
 _FLOAT_RANGE = 2.0**-100, 2.0**100
-"""Far from numbers that are flushed to zero, and from infinity."""
+"""Range far from numbers that are flushed to zero, and from infinity."""
 _MOST_TIMES = 1 << 31
-"""A multiple of the number of rows, below 2**31, stays an int64."""
+"""Largest multiple of the number of rows: below 2**31, it stays an int64."""
 _COMPARED = 1 << 31
-"""Of larger integers onnxruntime 1.31 takes the wrong one as the smallest or the largest: it compares 32 bits."""
+"""Largest integers that onnxruntime 1.31 compares correctly, in 32 bits, for minimum and maximum."""
 _SUMMED = 1 << 53
-"""Larger integers it rounds where it reduces them: it takes float64."""
+"""Largest integers that onnxruntime reduces exactly: it takes float64."""
 _Function = Callable[..., Any]
 
 
 class _UnknownError(ValueError):
-    """A number that cannot be followed."""
+    """Number that cannot be followed."""
 
 
 def exactly(numbers: Iterable[Side], shape: Shape) -> Content:
-    """An array of integers; one by one, since numpy would make an array of a tuple."""
+    """Make an array of integers, one by one: numpy would make an array of a tuple."""
     flat = np.fromiter(numbers, object)
     return flat.reshape([whole(side) for side in shape])
 
 
 def content_of_node(node: Node, inputs: Inputs, shape: Shape, kind: int) -> Content | None:
-    """The numbers of the first output, of the shape and type that its rules give; None if nobody knows."""
+    """Return the numbers of the first output, of the shape and type that its rules give; None if unknown."""
     if kind not in _MAX_NUMBERS or any(isinstance(side, Rows) or side < 0 for side in shape):
         return None
     if whole(product(shape)) > _MAX_NUMBERS[kind]:
@@ -77,7 +77,7 @@ def content_of_node(node: Node, inputs: Inputs, shape: Shape, kind: int) -> Cont
 
 
 def content_of_constant(tensor: OnnxTensor) -> Content | None:
-    """The numbers of a constant, where they are few and of a type that sizes are computed in."""
+    """Return the numbers of a constant, where they are few and of a type that sizes are computed in."""
     kind = tensor.data_type
     if math.prod(tensor.dims) > _MAX_NUMBERS.get(kind, -1):
         return None
@@ -86,7 +86,7 @@ def content_of_constant(tensor: OnnxTensor) -> Content | None:
 
 
 def content_of_list(numbers: Sequence[float] | None, shape: Shape, kind: int) -> Content | None:
-    """The same of integers or floats."""
+    """Return integers or floats as content; None if unknown."""
     if numbers is None or len(numbers) > _MAX_NUMBERS[kind] or not all(map(math.isfinite, numbers)):
         return None
     found: list[Any] = [Fraction(number) if kind == FLOAT else number for number in numbers]
@@ -94,7 +94,7 @@ def content_of_list(numbers: Sequence[float] | None, shape: Shape, kind: int) ->
 
 
 def _held(number: Side | Fraction, kind: int) -> bool:
-    """Whether the type can hold it, exactly."""
+    """Decide whether the type can hold the number exactly."""
     if isinstance(number, Rows):
         return kind == INT64 and 0 < number.times < _MOST_TIMES
     if isinstance(number, Fraction):
@@ -149,11 +149,12 @@ def _range(node: Node, inputs: Inputs, shape: Shape, *bounds: Content) -> Conten
 
 
 def _reduced(function: Callable[[Any, Any], Any], most: int, largest: Callable[[Iterable[int]], int]) -> _Function:
-    """All numbers of one value to one: whatever the axes are, if one is left.
+    """Reduce all numbers of a value to one: with one result, the axes do not matter.
 
     Args:
-        most: what onnxruntime is exact below.
-        largest: that a part of the numbers may come to.
+        function: combines two numbers.
+        most: bound below which onnxruntime is exact.
+        largest: bound of what a part of the numbers may come to.
     """
 
     def apply(node: Node, inputs: Inputs, shape: Shape, x: Content, *_: Content) -> Content:
@@ -168,7 +169,7 @@ def _reduced(function: Callable[[Any, Any], Any], most: int, largest: Callable[[
 
 
 def _bound(side: Any) -> Any:
-    """What a number is below, whatever its sign; there are fewer than 2**31 rows."""
+    """Return a bound on a number, whatever its sign; there are fewer than 2**31 rows."""
     return side.times << 31 if isinstance(side, Rows) else abs(side) + 1
 
 
@@ -213,7 +214,7 @@ def _times(a: Side, b: Side) -> Side:
 
 
 def _over(a: Side | Fraction, b: Side) -> Side | Fraction:
-    """Towards zero, as in C; multiples of the rows where nothing is left over; fractions as they are."""
+    """Divide towards zero, as in C; multiples of the rows only without remainder; fractions as they are."""
     if isinstance(b, Rows) or b == 0:
         raise _UnknownError
     if isinstance(a, Fraction):
@@ -226,7 +227,7 @@ def _over(a: Side | Fraction, b: Side) -> Side | Fraction:
 
 
 def _one_of(*, larger: bool) -> Callable[[Any, Any], Any]:
-    """The larger or the smaller; numbers of rows are not below zero: all that is known of them."""
+    """Return a function for the larger or the smaller; a number of rows is only known not to be below zero."""
     choose: Any = max if larger else min
 
     def apply(a: Any, b: Any) -> Any:
@@ -243,14 +244,14 @@ def _one_of(*, larger: bool) -> Callable[[Any, Any], Any]:
 
 
 def _modulo(node: Node, inputs: Inputs, shape: Shape, a: Content, b: Content) -> Any:
-    """Of the sign of `b`, as Python's."""
+    """Return the remainder with the sign of `b`, as Python does."""
     if node.attributes.get("fmod") or any(side == 0 for side in b.flat):
         raise _UnknownError
     return _MODULO(a, b)
 
 
 def _compared(function: Callable[[int, int], bool]) -> Callable[[Side, Side], Side]:
-    """Numbers of rows are not below zero: all that is known of them."""
+    """Return a comparison; a number of rows is only known not to be below zero."""
 
     def apply(a: Side, b: Side) -> Side:
         if isinstance(a, Rows):
@@ -267,7 +268,7 @@ def _compared(function: Callable[[int, int], bool]) -> Callable[[Side, Side], Si
 
 
 def _known(function: Callable[..., Any]) -> Callable[..., Any]:
-    """For numbers that are the same for every batch."""
+    """Return a function for numbers that are the same for every batch."""
 
     def apply(*sides: Any) -> Any:
         if any(isinstance(side, Rows) for side in sides):

@@ -1,4 +1,4 @@
-"""What would end or mislead onnxruntime 1.31: refused by this table, each with its reason.
+"""Nodes that would crash or mislead onnxruntime 1.31, as a table with the reason for each.
 
 Found by running operators with odd inputs and attributes in processes of their own (tests/faults/graph_fuzzer.py).
 """
@@ -16,6 +16,8 @@ FLOATS = (FLOAT, FLOAT16, DOUBLE, BFLOAT16)
 
 
 class Danger(NamedTuple):
+    """One kind of dangerous node."""
+
     operators: frozenset[str]
     """Empty for every operator."""
     found: Callable[[Node, Inputs], bool]
@@ -23,7 +25,7 @@ class Danger(NamedTuple):
 
 
 def danger(node: Node, inputs: Inputs) -> str | None:
-    """Why a node must not run; None if it may."""
+    """Return why a node must not run; None if it may."""
     for each in _BY_OPERATOR.get(node.operator, _OF_ALL):
         if each.found(node, inputs):
             return each.reason
@@ -65,7 +67,7 @@ def _left_out(node: Node, inputs: Inputs) -> bool:
 
 
 def _overflows(node: Node, inputs: Inputs) -> bool:
-    """Whether integers may be divided by -1, whose quotient of the smallest one does not exist."""
+    """Decide whether integers may be divided by -1: the smallest one has no such quotient."""
     a, b = (*inputs, None, None)[:2]
     if a is None or b is None or a.kind in FLOATS:
         return False

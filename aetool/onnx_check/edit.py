@@ -1,6 +1,6 @@
-"""A graph for one of its outputs: without the others, and without the nodes that only they need.
+"""Edits of a graph's outputs: some added, or all but one removed with the nodes that only they need.
 
-onnxruntime runs every node of a graph, whichever outputs it is asked for.
+onnxruntime runs every node of a graph, whichever outputs are requested.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _VALUE_NAME = 1  # field of ValueInfoProto
 
 
 def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
-    """The serialised ONNX `model` with the values `names` among its outputs.
+    """Return the serialised ONNX `model` with the values `names` among its outputs.
 
     Two protobuf messages one after the other are their merge, in which repeated fields are strung together
     (protobuf.dev, Encoding, "Last One Wins"): outputs can be added without reading the model.
@@ -26,7 +26,7 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
 
 
 def output_fields(names: Iterable[str]) -> bytes:
-    """The part of a GraphProto that makes `names` outputs."""
+    """Return the part of a GraphProto that makes `names` outputs."""
     return b"".join(field(_OUTPUT, field(_VALUE_NAME, name.encode())) for name in names)
 
 
@@ -37,11 +37,11 @@ _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 
 
 def with_only(model: bytes, output: str, inner: Iterable[str] = ()) -> bytes:
-    """The serialised ONNX `model` that computes `output` alone, by the same nodes.
+    """Return the serialised ONNX `model` that computes `output` alone, by the same nodes.
 
-    `model` has been let in by `aetool.onnx_check.check`; of what that does not read, nothing is read here either.
-    Nodes with graphs inside, which read values that are no inputs of theirs, stay with all that the model has. Of
-    the values `inner`, those that are still computed become outputs too; see `aetool.onnx_check.edit`.
+    `model` was admitted by `aetool.onnx_check.check`; what that does not read is not read here either. Nodes with
+    graphs inside, which read values that are not among their inputs, stay with everything in the model. Those of
+    the values `inner` that are still computed become outputs too.
     """
     whole = list(fields(memoryview(model)))
     graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
@@ -66,7 +66,7 @@ def with_only(model: bytes, output: str, inner: Iterable[str] = ()) -> bytes:
 
 
 class _Node:
-    """A NodeProto, as far as it tells what it needs and makes."""
+    """A NodeProto: its inputs and outputs."""
 
     __slots__ = ("content", "has_graphs", "inputs", "outputs")
 

@@ -1,4 +1,4 @@
-"""Shapes of operators on images and series: sliding windows and resizing, by the operator reference."""
+"""Shape rules of operators on images and series, by the operator reference: sliding windows and resizing."""
 
 import math
 from fractions import Fraction
@@ -10,7 +10,7 @@ from aetool.onnx_check.shape_inputs import Inputs, Rule, Shape, Side, axes_of, f
 
 
 def convolved(x: int = 0, w: int = 1) -> Rule:
-    """Of Conv and its quantised forms: rows at input `x`, weights (channels, ..., *kernel) at `w`."""
+    """Return the rule of Conv and its quantised forms: input `x`, weights (channels, ..., *kernel) at `w`."""
 
     def rule(node: Node, inputs: Inputs) -> list[Shape]:
         weights = shape_of(inputs, w)
@@ -20,7 +20,7 @@ def convolved(x: int = 0, w: int = 1) -> Rule:
 
 
 def pooled(node: Node, inputs: Inputs) -> list[Shape]:
-    """Of MaxPool, AveragePool and LpPool."""
+    """Return the shape that MaxPool, AveragePool or LpPool gives."""
     shape = shape_of(inputs, 0)
     return [_windows(node, shape, tuple(node.attributes["kernel_shape"]), shape[1])] * (
         2 if node.operator == "MaxPool" else 1
@@ -53,7 +53,7 @@ def _windows(node: Node, shape: Shape, kernel: tuple[int, ...], channels: Side) 
 
 
 def conv_transposed(node: Node, inputs: Inputs) -> list[Shape]:
-    """Of ConvTranspose."""
+    """Return the shape that ConvTranspose gives."""
     shape, weights = shape_of(inputs, 0), shape_of(inputs, 1)
     rank, get = len(shape) - 2, node.attributes.get
     kernel, group = tuple(map(whole, weights[2:])), get("group", 1)
@@ -87,7 +87,7 @@ _EXACT = 1 << 24
 
 
 def resized(node: Node, inputs: Inputs) -> list[Shape]:
-    """Of Resize and Upsample."""
+    """Return the shape that Resize or Upsample gives."""
     shape = shape_of(inputs, 0)
     listed = node.attributes.get("axes")
     axes = axes_of(range(len(shape)) if listed is None else listed, len(shape))
@@ -107,7 +107,7 @@ def resized(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _scales(node: Node, inputs: Inputs) -> list[float] | None:
-    """The factors, which must be known; None if there are none."""
+    """Return the factors, which must be known; None if there are none."""
     place = 1 if len(inputs) == 2 else 2
     value = inputs[place] if place < len(inputs) else None
     if value is None:
@@ -121,7 +121,7 @@ def _scales(node: Node, inputs: Inputs) -> list[float] | None:
 
 
 def _scaled(side: Side, scale: float) -> Side:
-    """A side times a float, where no way of rounding gives another.
+    """Multiply a side by a float, where every way of rounding gives the same.
 
     Raises:
         ValueError: one does.

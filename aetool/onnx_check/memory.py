@@ -1,4 +1,4 @@
-"""How many numbers the nodes of a graph give and hold at one time, counted from shapes before it runs."""
+"""Bound on the numbers that the nodes of a graph hold at one time, computed from shapes before it runs."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ from aetool.onnx_check.shapes import RULES
 # How many numbers may be held at one time, in whatever order nodes run that depend on each other.
 
 _CANDIDATES = 64
-"""Buffers that a value may take over: the youngest. A bound with fewer shared is larger, and holds too."""
+"""Number of buffers that a value may take over, the youngest. Fewer give a larger bound, which holds too."""
 
 
 class Held:
@@ -35,23 +35,24 @@ class Held:
     """
 
     def __init__(self) -> None:
+        """Begin without nodes and buffers."""
         self._before: list[int] = []
         """For each node the nodes that must be over before it, one bit each."""
         self._sizes: list[int] = []
         self._until: list[int] = []
         """For each buffer the nodes that must be over before it is free; -1 for never."""
         self.numbers = 0
-        """Of all buffers."""
+        """Sum of all buffers."""
 
     def begin(self, makers: Iterable[int]) -> None:
-        """The next node, which reads what these nodes make."""
+        """Begin the next node, which reads what the nodes `makers` make."""
         before = 0
         for maker in makers:
             before |= self._before[maker] | 1 << maker
         self._before.append(before)
 
     def hold(self, size: int, readers: int) -> None:
-        """A value of the last node, for these nodes, one bit each, and until it is over itself; -1 for ever."""
+        """Hold a value of the last node, also for the nodes `readers`, one bit each; -1 for ever."""
         node = len(self._before) - 1
         before = self._before[node]
         sizes, until = self._sizes, self._until
@@ -75,13 +76,13 @@ _Rule = Callable[[Node, Inputs, Sequence[Shape]], int]
 
 
 def workspace(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
-    """In one row."""
+    """Return the numbers that a node needs for itself, for one row."""
     rule = _RULES.get(node.operator)
     return 0 if rule is None else rule(node, inputs, outputs)
 
 
 def _columns(w: int) -> _Rule:
-    """What a convolution multiplies with its weights: for each place of its output, all that its window covers."""
+    """Return the rule of a convolution's columns: for each output position, all that its window covers."""
 
     def rule(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
         _, channels, *kernel = shape_of(inputs, w)
@@ -98,7 +99,7 @@ def _columns_transposed(node: Node, inputs: Inputs, outputs: Sequence[Shape]) ->
 
 
 def _gates(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
-    """LSTM, GRU, RNN: four gates for each step and direction, and all steps once more, in their order."""
+    """Count for LSTM, GRU and RNN: four gates per step and direction, and all steps once more, in order."""
     steps, rows, width = shape_of(inputs, 0)
     directions, _, hidden = shape_of(inputs, 2)
     around = in_one_row((steps, rows))
@@ -106,7 +107,7 @@ def _gates(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
 
 
 def _terms(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
-    """Einsum: two terms at a time, each copied in its new order, and what they give for all their letters."""
+    """Count for Einsum: two terms at a time, each copied in a new order, and their result for all letters."""
     shapes = [value.shape for value in inputs if value is not None]
     copies = 2 * sum(map(in_one_row, shapes))
     if len(shapes) < 2:
@@ -132,12 +133,12 @@ def _product_of_letters(node: Node, shapes: Sequence[Shape]) -> int:
 
 
 def _copies(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
-    """A copy of the input in another order, and one of the output."""
+    """Count a copy of the input in another order, and one of the output."""
     return in_one_row(shape_of(inputs, 0)) + sum(map(in_one_row, outputs))
 
 
 def _points(node: Node, inputs: Inputs, outputs: Sequence[Shape]) -> int:
-    """GridSample: for each point of its output the places and weights around it."""
+    """Count for GridSample: for each output point the positions and weights around it."""
     return 16 * in_one_row(shape_of(inputs, 1)[:-1])
 
 
@@ -156,25 +157,25 @@ _RULES: dict[str, _Rule] = {
 
 
 TOTAL = 16
-"""Times as many numbers in all as may be held at one time."""
+"""Ratio of all numbers to those that may be held at one time."""
 _IMAGE = 4
 """Axes: rows, channels, height, width."""
 _BLOCK = 16
 """Channels that onnxruntime lays side by side: one takes as much as sixteen."""
 _COPIES = 2
-"""Of what follows from constants alone: onnxruntime computes it, and writes it into the graph as a constant."""
+"""Largest total that follows from constants alone: onnxruntime computes it, and writes it into the graph."""
 MAX_STEPS = 1_000_000
-"""Numbers, inputs and outputs that the check itself looks at: some seconds."""
+"""Numbers, inputs and outputs that the check itself reads: some seconds."""
 _REFUSED = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AssertionError, AttributeError)
-"""What a shape rule, numpy or Python's own arithmetic raise for what an operator does not allow."""
+"""Exceptions of shape rules, numpy and Python's own arithmetic for what an operator does not allow."""
 
 
 class BoundError(ValueError):
-    """A graph whose values cannot be bounded, or are too many."""
+    """Graph whose values cannot be bounded, or are too many."""
 
 
 def numbers_held(graph: OnnxGraph, row: Sequence[int], most: int, kept: Iterable[str] = ()) -> int:
-    """The most numbers that are held at one time where the graph's one input has one row of shape `row`.
+    """Return the most numbers that are held at one time where the graph's one input has one row of shape `row`.
 
     For n rows, at most n times as many. Constants that stand in the file do not count; what follows from constants
     alone, which onnxruntime computes beforehand, is held for ever, as are the outputs and the values `kept`.
@@ -203,7 +204,7 @@ class _Counter:
         self._given = self._folded = 0
         self._steps = MAX_STEPS
         self._images = False
-        """Whether there are convolutions, for which onnxruntime lays values out anew."""
+        """True: there are convolutions, for which onnxruntime changes the layout of values."""
 
     def count(
         self, graph: OnnxGraph, outer: Mapping[str, Value], times: int, around: int = 0, kept: Iterable[str] = ()
@@ -250,7 +251,7 @@ class _Counter:
             raise BoundError(f"the output {error} is not computed") from error
 
     def _try(self, node: Node, values: Mapping[str, Value], times: int, around: int) -> tuple[list[Value], int]:
-        """The results of a node, each of a shape that may be, and what it holds for itself."""
+        """Return the results of a node, each of an allowed shape, and the numbers it holds for itself."""
         try:
             inputs = [values[name] if name else None for name in node.inputs]
             self._steps -= 1 + len(inputs) + len(node.outputs)
@@ -272,7 +273,7 @@ class _Counter:
         return results, inside
 
     def _numbers(self, shape: Shape) -> int:
-        """That a value takes: of an image also a copy in blocks of channels, of four bytes a number."""
+        """Count a value's numbers; for an image also a copy in blocks of channels, of four bytes a number."""
         numbers = in_one_row(shape)
         if not self._images or len(shape) != _IMAGE:
             return numbers
@@ -364,7 +365,7 @@ class _Counter:
 
 
 def _readers(read: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Name -> the nodes that read it, one bit each."""
+    """Return name -> the nodes that read it, one bit each."""
     readers: dict[str, int] = {}
     for i, names in enumerate(read):
         for name in names:
@@ -373,7 +374,7 @@ def _readers(read: Sequence[Sequence[str]]) -> dict[str, int]:
 
 
 def _require_true(name: str, sides: Sequence[int | None] | None, value: Value) -> None:
-    """What the file states of a shape: onnxruntime believes it, and computes sizes from it."""
+    """Refuse a wrong shape stated in the file: onnxruntime trusts it, and computes sizes from it."""
     if sides is not None and (
         len(sides) != len(value.shape)
         or any(side not in (None, found) for side, found in zip(sides, value.shape, strict=True))
@@ -382,7 +383,7 @@ def _require_true(name: str, sides: Sequence[int | None] | None, value: Value) -
 
 
 def _names_read(node: Node) -> list[str]:
-    """The values that a node reads, and those that its inner graphs name: they may be outer ones."""
+    """Return the values that a node reads, and those that its inner graphs name: they may be outer ones."""
     names = [name for name in node.inputs if name]
     for inner in node.graphs():
         names += inner.outputs

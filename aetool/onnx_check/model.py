@@ -1,8 +1,8 @@
-"""An ONNX file as far as its safety depends on it: nodes, constants, operator sets (onnx.proto, ONNX 1.22).
+"""The parts of an ONNX file that its safety depends on: nodes, constants, operator sets (onnx.proto, ONNX 1.22).
 
 Read by `protobuf`, since the `onnx` package is not there where bundles run. Stricter than protobuf, so that both
-cannot read different things: what onnx.proto does not have, what has another wire type there, and what stands
-twice where it should stand once, is a `WireError`. protobuf passes over the first two, and takes the last of the
+cannot read different things: a field that onnx.proto does not have or that has another wire type there, and one
+that repeats where it should occur once, is a `WireError`. protobuf skips the first two, and takes the last of the
 third.
 """
 
@@ -28,9 +28,9 @@ from aetool.onnx_check.protobuf import (
 FLOAT, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 6, 7, 8, 9, 10, 11, 16
 UINT8 = 2
 _SHOWN = 100
-"""Characters of a name in a message."""
+"""Characters of a name that a message shows."""
 MAX_FIELDS = 1_000_000
-"""Of one file: fifty for each of the 20,000 nodes that are allowed."""
+"""Fields of one file: fifty for each of the 20,000 nodes that are allowed."""
 MAX_LIST = 1 << 20
 """Numbers in one attribute."""
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
@@ -56,23 +56,24 @@ _INT32_DATA = 5
 
 
 class OnnxTensor:
-    """A constant."""
+    """Constant."""
 
     __slots__ = ("data_type", "dims", "external", "name", "raw", "typed")
 
     def __init__(self) -> None:
+        """Begin empty; the reader fills in the fields."""
         self.name = ""
         self.dims: tuple[int, ...] = ()
         self.data_type = 0
         self.raw: memoryview | None = None
-        """Little-endian numbers; or they stand in `typed`."""
+        """Little-endian numbers; None where they are in `typed`."""
         self.typed: list[tuple[int, int | memoryview]] = []
-        """Fields of numbers and what they hold, one number or packed."""
+        """Fields of numbers and their content, one number or packed."""
         self.external = False
-        """Whether the numbers stand in another file."""
+        """True: the numbers are in another file."""
 
     def count(self) -> int:
-        """How many numbers it holds, or bytes for types of less than a byte; -1 if not as its type says."""
+        """Return how many numbers it holds, or bytes for types of less than a byte; -1 if sizes do not fit."""
         field, bits = _TYPED.get(self.data_type, _INT32_DATA), BITS[self.data_type]
         if self.raw is None:
             if any(number != field for number, _ in self.typed):
@@ -87,7 +88,7 @@ class OnnxTensor:
         return len(self.raw) * 8 // max(bits, 8)
 
     def numbers(self) -> NDArray[Any] | None:
-        """The content, flat; None for types that numpy does not have."""
+        """Return the content, flat; None for types that numpy does not have."""
         kind = np.dtype(NUMPY[self.data_type]) if self.data_type in NUMPY else None
         if kind is None:
             return None
@@ -104,12 +105,12 @@ class OnnxTensor:
         return values.astype(np.uint16).view(np.float16) if self.data_type == FLOAT16 else values.astype(kind)
 
     def integers(self) -> Iterator[NDArray[np.uint64]]:
-        """What stands in int32_data, int64_data or uint64_data, in parts."""
+        """Return the content of int32_data, int64_data or uint64_data, in parts."""
         for _, part in self.typed:
             yield from varints(part)
 
     def exact(self) -> list[int] | None:
-        """The numbers of an INT64, INT32 or BOOL, as onnxruntime reads them; else None."""
+        """Return the numbers of an INT64, INT32 or BOOL, as onnxruntime reads them; else None."""
         low, high = RANGES.get(self.data_type, (0, -1))
         if low > high:
             return None
@@ -121,13 +122,16 @@ class OnnxTensor:
 
 
 RANGES = {INT64: (-(2**63), 2**63 - 1), INT32: (-(2**31), 2**31 - 1), BOOL: (0, 1)}
-"""Types of what sizes are computed from, and the numbers they have."""
+"""Types that sizes are computed in, and their range."""
 
 
 class Node:
+    """Node of a graph."""
+
     __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs")
 
     def __init__(self) -> None:
+        """Begin empty; the reader fills in the fields."""
         self.op_type = self.domain = self.name = ""
         self.inputs: list[str] = []
         self.outputs: list[str] = []
@@ -136,17 +140,17 @@ class Node:
 
     @property
     def operator(self) -> str:
-        """`Gemm`, or `com.microsoft.QGemm`."""
+        """Operator with its domain: `Gemm`, or `com.microsoft.QGemm`."""
         return self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Name of the node, for messages."""
         name = self.name[:_SHOWN] or ", ".join(self.outputs[:3])[:_SHOWN]
         return f"node {name!r} ({self.operator[:_SHOWN]})"
 
     def tensors(self) -> Iterator[OnnxTensor]:
-        """The constants in its attributes, not those of inner graphs."""
+        """Yield the constants in its attributes, not those of inner graphs."""
         for value in self.attributes.values():
             if isinstance(value, OnnxTensor):
                 yield value
@@ -154,7 +158,7 @@ class Node:
                 yield from value
 
     def graphs(self) -> Iterator["OnnxGraph"]:
-        """Its inner graphs."""
+        """Yield its inner graphs."""
         for value in self.attributes.values():
             if isinstance(value, OnnxGraph):
                 yield value
@@ -163,29 +167,32 @@ class Node:
 
 
 class OnnxGraph:
+    """Graph: nodes, constants, inputs and outputs."""
+
     __slots__ = ("constants", "input_shapes", "inputs", "nodes", "outputs", "sparse", "stated")
 
     def __init__(self) -> None:
+        """Begin empty; the reader fills in the fields."""
         self.nodes: list[Node] = []
         self.constants: list[OnnxTensor] = []
         self.inputs: list[str] = []
         self.input_shapes: list[list[int | None] | None] = []
-        """As stated: None for a side, or a shape, that is left open."""
+        """Stated shapes: None for a side, or a shape, that is left open."""
         self.outputs: list[str] = []
         self.stated: list[tuple[str, list[int | None]]] = []
         """Shapes that the file states for outputs and for values between nodes: onnxruntime believes them."""
         self.sparse = False
-        """Whether there are sparse constants."""
+        """True: there are sparse constants."""
 
     def all_nodes(self) -> Iterator[Node]:
-        """Every node, those of inner graphs too."""
+        """Yield every node, including those of inner graphs."""
         for node in self.nodes:
             yield node
             for inner in node.graphs():
                 yield from inner.all_nodes()
 
     def all_constants(self) -> Iterator[OnnxTensor]:
-        """Every constant, those in attributes and inner graphs too."""
+        """Yield every constant, including those in attributes and inner graphs."""
         yield from self.constants
         for node in self.nodes:
             yield from node.tensors()
@@ -194,15 +201,18 @@ class OnnxGraph:
 
 
 class OnnxModel:
+    """Graph, operator sets and the features that are refused."""
+
     __slots__ = ("functions", "graph", "ir_version", "opsets")
 
     def __init__(self) -> None:
+        """Begin empty; the reader fills in the fields."""
         self.ir_version = 0
         self.opsets: dict[str, int] = {}
         """Domain -> version; "" is ai.onnx."""
         self.graph = OnnxGraph()
         self.functions = False
-        """Whether there are operators of its own, or a training graph."""
+        """True: there are operators of its own, or a training graph."""
 
 
 def read_model(content: bytes, max_depth: int, max_nodes: int) -> OnnxModel:
@@ -215,7 +225,7 @@ def read_model(content: bytes, max_depth: int, max_nodes: int) -> OnnxModel:
 
 
 class _Message(NamedTuple):
-    """A message of onnx.proto: numbers of its fields, by what stands in them and how often."""
+    """A message of onnx.proto: numbers of its fields, by content and by how often they occur."""
 
     name: str
     integer: tuple[int, ...] = ()
@@ -229,7 +239,7 @@ class _Message(NamedTuple):
     """A float."""
 
     def forms(self) -> dict[int, tuple[tuple[int, ...], bool]]:
-        """Field -> its wire types, and whether it may stand once only."""
+        """Return field -> its wire types, and whether it may occur once only."""
         return {
             **dict.fromkeys(self.integer, ((VARINT,), True)),
             **dict.fromkeys(self.content, ((BYTES,), True)),
@@ -259,7 +269,7 @@ _FORMS = {message.name: message.forms() for message in _MESSAGES}
 
 
 class _Reader:
-    """Reads messages, and counts their nodes and fields."""
+    """Reader of messages that counts their nodes and fields."""
 
     def __init__(self, max_nodes: int) -> None:
         self._left = max_nodes
@@ -287,7 +297,7 @@ class _Reader:
         return model
 
     def _read(self, name: str, message: memoryview) -> Iterator[tuple[int, Any]]:
-        """The fields of a message: an integer, or bytes."""
+        """Yield the fields of a message: an integer, or bytes."""
         if not len(message):
             return
         forms, seen = _FORMS[name], set()
@@ -366,7 +376,7 @@ class _Reader:
         return name, content[0] if wanted in _ONE else content
 
     def _held(self, number: int, value: Any, depth: int) -> list[Any]:
-        """What a field of an attribute holds."""
+        """Return the content of an attribute's field."""
         if number in (5, 10):
             return [self._tensor(value)]
         if number in (6, 11):
@@ -411,7 +421,7 @@ class _Reader:
         return ("" if domain == "ai.onnx" else domain), version
 
     def _value_info(self, message: memoryview) -> tuple[str, list[int | None] | None]:
-        """Name and shape, as far as it is stated."""
+        """Return name and shape, as far as it is stated."""
         name, shape = "", None
         for number, value in self._read("value", message):
             if number == 1:
@@ -433,7 +443,7 @@ class _Reader:
 MAX_RANK = 16
 _DOC_STRING = 13
 _PARTS_OF_A_CONSTANT = 4
-"""At least: name, type, shape, numbers. One without them takes the same memory."""
+"""Fewest fields of a constant: name, type, shape, numbers. One without them takes the same memory."""
 _ONE = (2, 3, 4, 5, 6)
 _HELD = range(2, 12)
 _DEFAULTS: dict[int, Any] = {2: [0.0], 3: [0], 4: [b""], 7: [], 8: [], 9: [], 10: [], 11: []}

@@ -1,6 +1,6 @@
 """Protobuf's wire format, read without a schema and without trust, and written (protobuf.dev, Encoding).
 
-Runs where the `onnx` package is not installed, and before onnxruntime sees a file: whatever the bytes are, the
+Used where the `onnx` package is not installed, and before onnxruntime gets a file: whatever the bytes are, the
 result is fields or a `WireError`, in time and memory proportional to their number.
 """
 
@@ -20,20 +20,21 @@ Field = tuple[int, int, "int | memoryview"]
 
 
 class WireError(ValueError):
-    """Bytes that are no protobuf message."""
+    """Bytes that are not a protobuf message."""
 
 
 class FieldBudget:
-    """How many fields may still be read: a byte of a file can cost a hundred in memory, and a microsecond."""
+    """Number of fields that may still be read: a byte of a file can cost a hundred in memory."""
 
     __slots__ = ("left",)
 
     def __init__(self, left: int) -> None:
+        """Begin with `left` fields."""
         self.left = left
 
 
 def fields(message: memoryview, budget: FieldBudget | None = None) -> Iterator[Field]:
-    """The fields of a message in order; contents are views, nothing is copied.
+    """Yield the fields of a message in order; contents are views, nothing is copied.
 
     Raises:
         WireError: truncated, not a message, or of more fields than `budget` has left.
@@ -72,27 +73,27 @@ def fields(message: memoryview, budget: FieldBudget | None = None) -> Iterator[F
 
 
 def integer(number: int, value: int) -> bytes:
-    """A field of VARINT as it is written."""
+    """Write a field of VARINT."""
     return _written(number << 3 | VARINT) + _written(value)
 
 
 def header(number: int, size: int) -> bytes:
-    """What stands before the `size` bytes of a field of BYTES."""
+    """Write the bytes before the content of a field of BYTES with `size` bytes."""
     return _written(number << 3 | BYTES) + _written(size)
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field of BYTES as it is written."""
+    """Write a field of BYTES."""
     return header(number, len(content)) + content
 
 
 def count_varints(content: "int | memoryview") -> int:
-    """How many integers a repeated field holds, one or packed: every one ends in a byte below 128."""
+    """Count the integers that a repeated field holds, one or packed: every one ends in a byte below 128."""
     return 1 if isinstance(content, int) else int(np.count_nonzero(np.frombuffer(content, np.int8) >= 0))
 
 
 def varints(content: "int | memoryview") -> Iterator[NDArray[np.uint64]]:
-    """The integers of a repeated field, one or packed, in parts.
+    """Yield the integers of a repeated field, one or packed, in parts.
 
     Raises:
         WireError: truncated.
@@ -125,7 +126,7 @@ def _spread(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def signed(value: int) -> int:
-    """An int64 from its varint: two's complement."""
+    """Convert a varint to an int64: two's complement."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 

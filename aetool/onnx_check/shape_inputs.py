@@ -1,4 +1,4 @@
-"""What a shape rule reads: the shapes of a node's inputs, and the numbers of those that sizes are taken from.
+"""Inputs of shape rules: the shapes of a node's inputs, and the numbers of those that sizes are taken from.
 
 Every size is an exact integer, or an exact multiple of the number of rows in a batch, whatever that is: what holds
 here holds for every batch. Nothing is rounded, guessed or tried for some numbers of rows.
@@ -14,7 +14,7 @@ from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, UINT8, Node, Onnx
 
 
 class Rows(NamedTuple):
-    """A multiple of the number of rows."""
+    """Multiple of the number of rows."""
 
     times: int
 
@@ -26,11 +26,11 @@ Content = NDArray[Any]
 
 
 class Value(NamedTuple):
-    """What is known of a value between nodes."""
+    """Known properties of a value between nodes."""
 
     shape: Shape
     kind: int = 0
-    """TensorProto.DataType; 0 for one that nobody follows."""
+    """TensorProto.DataType; 0 where it is not followed."""
     content: Content | None = None
     """Its numbers, where they follow from constants and shapes alone, and are few."""
 
@@ -40,12 +40,12 @@ Rule = Callable[[Node, Inputs], list[Shape]]
 
 
 def rows(times: int) -> Side:
-    """So many times the number of rows."""
+    """Return `times` times the number of rows."""
     return Rows(times) if times else 0
 
 
 def whole(side: Side) -> int:
-    """A size that is the same for every batch.
+    """Return a size that must be the same for every batch.
 
     Raises:
         ValueError: it is not.
@@ -56,7 +56,7 @@ def whole(side: Side) -> int:
 
 
 def product(sides: Iterable[Side]) -> Side:
-    """How many numbers there are.
+    """Return the number of elements.
 
     Raises:
         ValueError: more than the number of rows times something.
@@ -71,10 +71,10 @@ def product(sides: Iterable[Side]) -> Side:
 
 
 def quotient(a: Side, b: Side) -> Side:
-    """Exactly, or not at all.
+    """Divide exactly.
 
     Raises:
-        ValueError: it leaves a remainder.
+        ValueError: there is a remainder.
     """
     if isinstance(b, Rows):
         a, b = (a.times, b.times) if isinstance(a, Rows) else (a, 0)
@@ -85,7 +85,7 @@ def quotient(a: Side, b: Side) -> Side:
 
 
 def added(sides: Sequence[Side]) -> Side:
-    """The sum of sides that all depend on the rows, or that none does."""
+    """Return the sum of sides that all depend on the rows, or that none does."""
     if any(isinstance(side, Rows) for side in sides):
         return rows(
             sum(side.times if isinstance(side, Rows) else 0 if side == 0 else whole(Rows(1)) for side in sides)
@@ -94,12 +94,12 @@ def added(sides: Sequence[Side]) -> Side:
 
 
 def in_one_row(shape: Iterable[Side]) -> int:
-    """How many numbers a value has where there is one row: for n rows, at most n times as many."""
+    """Count a value's numbers where there is one row: for n rows, at most n times as many."""
     return math.prod(side.times if isinstance(side, Rows) else side for side in shape)
 
 
 def given(inputs: Inputs, index: int) -> Value:
-    """An input that must be there."""
+    """Return an input that must be there."""
     value = inputs[index]
     if value is None:
         raise ValueError(f"input {index} is missing")
@@ -107,12 +107,12 @@ def given(inputs: Inputs, index: int) -> Value:
 
 
 def shape_of(inputs: Inputs, index: int) -> Shape:
-    """Of an input that must be there."""
+    """Return the shape of an input that must be there."""
     return given(inputs, index).shape
 
 
 def content_of(inputs: Inputs, index: int) -> Content | None:
-    """The integers of an input that is left out or known.
+    """Return the integers of an input that is left out or known.
 
     Raises:
         ValueError: they depend on the rows, so that the size of the result does.
@@ -124,7 +124,7 @@ def content_of(inputs: Inputs, index: int) -> Content | None:
 
 
 def sizes(inputs: Inputs, index: int, node: Node, attribute: str) -> list[Side] | None:
-    """A list of sizes given as an input, or in older operator sets as an attribute; None if neither.
+    """Return sizes given as an input, or in older operator sets as an attribute; None if neither.
 
     Raises:
         ValueError: both are given, or one that is not known.
@@ -139,13 +139,13 @@ def sizes(inputs: Inputs, index: int, node: Node, attribute: str) -> list[Side] 
 
 
 def integers(inputs: Inputs, index: int, node: Node, attribute: str) -> list[int] | None:
-    """The same, of integers that are the same for every batch."""
+    """Return `sizes` that are the same for every batch."""
     found = sizes(inputs, index, node, attribute)
     return None if found is None else [whole(side) for side in found]
 
 
 def flag(node: Node, name: str, default: int = 0) -> bool:
-    """An attribute that is 0 or 1: what another number means, operators do not agree on."""
+    """Return an attribute that is 0 or 1: operators do not agree on what other numbers mean."""
     value = node.attributes.get(name, default)
     if value not in (0, 1):
         raise ValueError(f"{name} {value}, expected 0 or 1")
@@ -153,14 +153,14 @@ def flag(node: Node, name: str, default: int = 0) -> bool:
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """A negative axis counts from the end."""
+    """Return an axis from 0 on; a negative one counts from the end."""
     if not -rank <= axis < max(rank, 1):
         raise ValueError(f"axis {axis} of {rank}")
     return axis % max(rank, 1)
 
 
 def axes_of(axes: Sequence[int], rank: int) -> list[int]:
-    """All of them, none twice."""
+    """Return all axes from 0 on, none twice."""
     found = [axis_of(axis, rank) for axis in axes]
     if len(set(found)) != len(found):
         raise ValueError(f"axes {list(axes)} of {rank}")
@@ -168,7 +168,7 @@ def axes_of(axes: Sequence[int], rank: int) -> list[int]:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """NumPy's rule."""
+    """Broadcast shapes by NumPy's rule."""
     if shapes and all(shape == shapes[0] for shape in shapes):  # nearly always
         return shapes[0]
     rank = max(map(len, shapes), default=0)
@@ -182,7 +182,7 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def stated(shape: Shape) -> list[int | str]:
-    """For messages."""
+    """Return a shape for messages."""
     return [f"{side.times} x rows" if isinstance(side, Rows) else side for side in shape]
 
 
@@ -193,7 +193,7 @@ _Rule = Callable[[Node, Inputs], int]
 
 
 def types_of_outputs(node: Node, inputs: Inputs, count: int) -> list[int]:
-    """TensorProto.DataType of each of `count` outputs; UNKNOWN is always right."""
+    """Return the TensorProto.DataType of each of `count` outputs; UNKNOWN is always right."""
     first = _FIRST.get(node.operator, _LIKE_THE_FIRST)(node, inputs)
     if node.operator == "Split":
         return [first] * count
@@ -248,4 +248,4 @@ _FIRST: dict[str, _Rule] = {
     "ConstantOfShape": _filled,
     "OneHot": _like(2),
 }
-"""Of the first output; where an operator is not here, its type is that of its first input."""
+"""Type of the first output; where an operator is not here, its type is that of its first input."""

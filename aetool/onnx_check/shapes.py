@@ -1,8 +1,8 @@
-"""The shapes that an operator gives for the shapes it takes, as the ONNX operator reference defines them.
+"""Shape rules: the shapes that an operator gives for those it takes, by the ONNX operator reference.
 
-Only operators that stand here may stand in a deployed graph: what a node can give, in numbers, is known before
-onnxruntime is asked to make room for it. A rule that meets what its operator does not allow raises ValueError,
-TypeError, IndexError or KeyError.
+Only operators listed here may be in a deployed graph: the size of every result is known before onnxruntime is
+asked to make room for it. A rule that meets what its operator does not allow raises ValueError, TypeError,
+IndexError or KeyError.
 """
 
 from aetool.onnx_check.image_shapes import conv_transposed, convolved, pooled, resized
@@ -61,7 +61,7 @@ def _matmul(a: int = 0, b: int = 1) -> Rule:
 
 
 def _matmul_n_bits(node: Node, inputs: Inputs) -> list[Shape]:
-    """com.microsoft.MatMulNBits: N columns, each packed in a row of the second input."""
+    """Return the shape of com.microsoft.MatMulNBits: N columns, each packed in a row of the second input."""
     columns = shape_of(inputs, 1)[0]
     if columns != node.attributes["N"]:
         raise ValueError(f"N {node.attributes['N']} of {columns} packed columns")
@@ -197,7 +197,7 @@ def _sliced(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 _TO_THE_END = 2**31 - 1
-"""What exporters write; more rows than there ever are."""
+"""Default that exporters write; more rows than there ever are."""
 
 
 def _gather(node: Node, inputs: Inputs) -> list[Shape]:
@@ -257,7 +257,7 @@ def _ranged(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _integer_in_float(inputs: Inputs, index: int) -> int:
-    """A bound or step of a range in float32, small enough that differences and multiples are exact too."""
+    """Return a bound or step of a range in float32, small enough that differences and multiples are exact too."""
     content = given(inputs, index).content
     number = None if content is None else content.item()
     if number is None or number != int(number) or abs(number) > _EXACT_IN_FLOAT:
@@ -316,7 +316,7 @@ def _einsum(node: Node, inputs: Inputs) -> list[Shape]:
 
 
 def _recurrent(node: Node, inputs: Inputs) -> list[Shape]:
-    """LSTM, GRU, RNN: the hidden size is that of the recurrent weights."""
+    """Return the shapes of LSTM, GRU and RNN: the hidden size is that of the recurrent weights."""
     a, b, _ = shape_of(inputs, 0)
     directions, _, hidden = map(whole, shape_of(inputs, 2))
     if flag(node, "layout"):

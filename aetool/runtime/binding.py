@@ -13,22 +13,24 @@ Array = NDArray[Any]
 RowKind = tuple[tuple[int, ...], np.dtype[Any]]
 """Shape and type of one row."""
 _CPU_MEMORY = "Cpu"
-"""onnxruntime's name of what its own CPU provider reads."""
+"""onnxruntime's name of the memory that its own CPU provider reads."""
 
 
 class Binding:
-    """Where a session reads its rows and writes its outputs: arrays that must outlive each run."""
+    """Input and output memory of a session: arrays that must outlive each run."""
 
     def __init__(self, session: Any) -> None:
+        """Bind nothing yet."""
         self._binding = session.io_binding()
         try:  # onnxruntime's Python around its own call costs a tenth of a row
             function, self.bound = session._sess.run_with_iobinding, self._binding._iobinding
         except AttributeError:  # another release
             function, self.bound = session.run_with_iobinding, self._binding
         self.function: Callable[[Any, None], None] = flushing(function)
-        """Runs on `bound`, with options None."""
+        """Function that runs on `bound`, with options None."""
 
     def run(self) -> None:
+        """Run the session on what is bound."""
         self.function(self.bound, None)
 
     def features(self, name: str, array: Array) -> None:
@@ -57,15 +59,7 @@ def ready(
     kinds: Mapping[str, RowKind],
     wanted: str | Sequence[str],
 ) -> Ready:
-    """
-    Args:
-        session: must outlive it.
-        source: name of the input.
-        row: shape of one row of the input.
-        batch: rows; None: one row without its batch axis.
-        kinds: output -> shape and type of one row.
-        wanted: an output to take, or several, by name.
-    """
+    """Bind a session to buffers for few rows."""
     rows = 1 if batch is None else batch
     features: Array = np.zeros((rows, *row), np.float32)
     outputs = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in kinds.items()}
@@ -97,7 +91,7 @@ def _copier(buffer: Array, *, single: bool) -> Callable[[], Any]:
 
 
 def reads_in_place(session: Any) -> bool:
-    """Whether `session` reads a bound input where it lies, at each run.
+    """Decide whether `session` reads a bound input in place, at each run.
 
     One whose provider has memory of its own, even on a CPU as OpenVINO's has, copies the input as it is bound,
     and runs on that copy whatever is written afterwards.

@@ -1,4 +1,4 @@
-"""Categories: a cell's text or code to the index of its category, the same wherever the cell comes from."""
+"""Categories: from a cell's text or code to the index of its category, the same for every kind of table."""
 
 import math
 import re
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from aetool.errors import InputError, reason_of
 
 UNKNOWN = -1.0
-"""The index of a value that is none of the categories; a missing value is NaN."""
+"""Index of a value that is none of the categories; a missing value is NaN."""
 MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "-NaN", "nan", "-nan", "NULL", "null"]) | frozenset(
     ["#NA", "#N/A", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 )
-"""What stands for no value, as text: what Arrow and pandas take for it in a CSV file."""
+"""Texts that mean a missing value: those of Arrow and pandas in a CSV file."""
 
 
 def is_decimal(value: Any) -> bool:
-    """Whether `value` is a decimal.Decimal: the one number that is neither real nor complex. Its module starts
-    slowly, and few programs need it."""
+    """Decide whether `value` is a decimal.Decimal, the one number that is neither real nor complex.
+
+    Its module is slow to import, and few programs need it.
+    """
     return isinstance(value, Number) and not isinstance(value, Complex)
 
 
 def as_text(value: Any, what: str = "a category") -> str | None:
-    """A cell as the text of its category; None where it is missing.
+    """Return a cell as the text of its category; None where it is missing.
 
     Space around text does not count. 1, 1.0, "1" and "1.0" are "1"; True and "True" are "true".
 
@@ -60,9 +62,10 @@ def _number_as_text(value: Any) -> str | None:
 
 
 def factorise(column: Any, what: str) -> tuple[list[str | None], NDArray[np.intp]]:
-    """The texts that stand in a column, and for each cell (the column's shape) which of them it is.
+    """Return the distinct texts of a column, and for each cell (the column's shape) the index of its text.
 
     Args:
+        what: the column, for messages.
         column: a list, a numpy array, a column of pandas, Arrow or polars, or one value.
 
     Raises:
@@ -95,9 +98,11 @@ def factorise(column: Any, what: str) -> tuple[list[str | None], NDArray[np.intp
 
 
 def to_indexes(column: Any, categories: Mapping[str, float] | Sequence[str], what: str) -> NDArray[np.float64]:
-    """The index of each cell's category; UNKNOWN for any other value, NaN where it is missing.
+    """Return the index of each cell's category; UNKNOWN for any other value, NaN where it is missing.
 
     Args:
+        column: as in `factorise`.
+        what: the column, for messages.
         categories: the texts in order, or what `indexes_of` makes of them.
     """
     indexes = categories if isinstance(categories, Mapping) else indexes_of(categories)
@@ -107,12 +112,12 @@ def to_indexes(column: Any, categories: Mapping[str, float] | Sequence[str], wha
 
 
 def indexes_of(categories: Sequence[str]) -> dict[str, float]:
-    """Category -> index."""
+    """Return category -> index."""
     return {text: float(index) for index, text in enumerate(categories)}
 
 
 def to_names(indexes: NDArray[Any], categories: Sequence[str]) -> NDArray[np.str_]:
-    """The category of each index, "" where it is none of them."""
+    """Return the category of each index, "" where it is none of them."""
     names = np.array([*categories, ""])
     known = (indexes >= 0) & (indexes < len(categories))  # NaN is not
     whole = np.where(known, indexes, len(categories)).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Many rows through one session: cut into chunks, spread over the cores, written where they belong."""
+"""Many rows through one session: cut into chunks, spread over the cores, written in place."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,22 +11,22 @@ CHUNK_NUMBERS = 256 * 1024
 """Numbers in the rows of one chunk: a megabyte, so that its activations stay in a core's cache."""
 MIN_CHUNK_ROWS, MAX_CHUNK_ROWS = 64, 4096
 SMALLEST_POWER = 16
-"""Where chunks have few sizes, all from here on are powers of two."""
+"""Size from which all chunks are powers of two, where they have few sizes."""
 
 
 def largest_chunk(numbers: int) -> int:
-    """Rows in one chunk at most, where a row holds or gives `numbers` numbers."""
+    """Return the largest number of rows in one chunk, where a row holds or gives `numbers` numbers."""
     return max(MIN_CHUNK_ROWS, min(MAX_CHUNK_ROWS, CHUNK_NUMBERS // max(1, numbers)))
 
 
 def chunk_size(rows: int, largest: int, workers: int) -> int:
-    """Rows in each chunk but the last: at most `largest`, and as many chunks for each of `workers`."""
+    """Return the rows in each chunk but the last: at most `largest`, and as many chunks for each of `workers`."""
     chunks = -(-rows // largest)
     return -(-rows // (-(-chunks // workers) * workers))
 
 
 def cut(rows: int, largest: int, workers: int, *, few_sizes: bool = False) -> list[slice]:
-    """The chunks of `rows` rows; with `few_sizes` some more of them, and of a few sizes, whatever `rows` are."""
+    """Return the chunks of `rows` rows; with `few_sizes` some more of them, in few sizes for any `rows`."""
     size, start, chunks = chunk_size(rows, largest, workers), 0, []
     while start < rows:
         left = rows - start
@@ -38,7 +38,7 @@ def cut(rows: int, largest: int, workers: int, *, few_sizes: bool = False) -> li
 
 
 def _power_of_two(number: int) -> int:
-    """The largest that is not above `number`."""
+    """Return the largest power of two that is not above `number`."""
     return 1 << (number.bit_length() - 1)
 
 
@@ -86,7 +86,7 @@ def run_chunks(
 
 
 def _end(over: threading.Event, helpers: Sequence["_Helper"]) -> None:
-    """All have let go of the arrays before anybody hears of an error or an interrupt, be it one in here."""
+    """Wait until all threads have let go of the arrays, even when interrupted, before an error is raised."""
     try:
         over.set()
         for helper in helpers:
@@ -97,7 +97,7 @@ def _end(over: threading.Event, helpers: Sequence["_Helper"]) -> None:
 
 
 class _Helper:
-    """A thread that works beside the caller's, and keeps what went wrong."""
+    """Thread that works beside the caller's and keeps its error."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.error: BaseException | None = None

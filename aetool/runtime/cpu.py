@@ -1,4 +1,4 @@
-"""One graph of a bundle, ready to run: on one row, on a few, on many; large results in recycled memory."""
+"""One graph of a bundle, ready to run on one row, on a few, on many; large results in recycled memory."""
 
 import math
 import threading
@@ -22,20 +22,21 @@ from aetool.runtime.ort import run_failed
 # whole bulk run.
 
 MIN_BYTES = 1 << 20
-"""Below, the allocator keeps and reuses memory itself."""
+"""Size in bytes below which the allocator keeps and reuses memory itself."""
 BLOCKS_KEPT = 2
 
 Block = NDArray[np.uint8]
 
 
 class Recycler:
-    """Gives out arrays; the memory of the last few that nobody holds any more is given out again."""
+    """Allocator of arrays that reuses the memory of the last few that are not in use any more."""
 
     def __init__(self) -> None:
+        """Begin without memory."""
         self._free: deque[Block] = deque(maxlen=BLOCKS_KEPT)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """As `numpy.empty`: C-ordered, writable, the caller's own, content undefined."""
+        """Return an array like `numpy.empty`: C-ordered, writable, the caller's own, content undefined."""
         size = math.prod(shape) * dtype.itemsize
         if size < MIN_BYTES:
             return np.empty(shape, dtype)
@@ -54,7 +55,7 @@ class Recycler:
 
 
 class _Lease:
-    """What an array and its views rest on: dies with the last of them, and gives the block back."""
+    """Base of an array and its views: freed with the last of them, it gives the block back."""
 
     __slots__ = ("__array_interface__", "_block", "_free")
 
@@ -72,7 +73,7 @@ class _Lease:
 
 
 FEW_ROWS, FEW_NUMBERS = 16, 32 * 1024
-"""Up to here, in rows and in numbers, a batch has buffers of its own: allocating costs more than copying."""
+"""Largest batch, in rows and in numbers, with buffers of its own: allocating costs more than copying."""
 Call = Callable[..., Any]
 NDARRAY, FLOAT32 = np.ndarray, np.dtype(np.float32)
 TYPES = {
@@ -109,18 +110,7 @@ class Graph:
         chunk_rows: int | None = None,
         few_sizes: bool = False,
     ) -> None:
-        """
-        Args:
-            where: what to call the graph in messages.
-            direct: the session for batches that are run at once; may have more outputs than `outputs`.
-            open_chunked: opens the session for chunks of many rows.
-            to_rows: whatever a caller gives -> (rows, *row) or (*row), float32 and C-ordered.
-            row: shape of one row of the input.
-            outputs: names of the graph's outputs.
-            workers: threads for many rows.
-            chunk_rows: rows of one chunk at most; None: what fits a core's cache.
-            few_sizes: run batches of a few sizes only, for a provider that keeps memory for each size it sees.
-        """
+        """Keep the sessions; buffers are made at the first use."""
         self.direct = direct
         self._where, self._open_chunked, self._lock = where, open_chunked, threading.RLock()
         self._to_rows, self._row, self._outputs, self._workers = to_rows, row, tuple(outputs), workers
@@ -139,10 +129,10 @@ class Graph:
         self._few: list[tuple[int, ...]] = [row, *((rows, *row) for rows in few)]
         """Shapes of a few rows, and of one without its batch axis."""
         self._ready: dict[str | None, dict[tuple[int, ...], list[Ready]]] = {}
-        """Of each output, and of all: shape of a few rows -> what is free."""
+        """For each output, and for all: shape of a few rows -> free buffers."""
 
     def caller(self, output: str | None) -> Call:
-        """A function (data, out=None) -> `output` for `data`, written into `out` where that is given.
+        """Return a function (data, out=None) -> `output` for `data`, written into `out` where that is given.
 
         With `output` None it gives all outputs by name, and takes no `out`. For a few rows it calls nothing of
         ours and looks at as little as it can: the way to onnxruntime and back is a tenth of a row's time.
@@ -192,7 +182,7 @@ class Graph:
         return call
 
     def _run(self, names: tuple[str, ...], rows: Array, out: Array | None) -> dict[str, Array]:
-        """`names` for none or more than a few rows, (rows, *row); the first in `out` where that is given."""
+        """Compute `names` for none or more than a few rows, (rows, *row); the first in `out` where it is given."""
         if out is not None:
             self._require_out(out, names[0], rows)
         if not len(rows):
@@ -241,7 +231,7 @@ class Graph:
 
 
 def row_kinds(session: Any, source: str, row: tuple[int, ...]) -> dict[str, RowKind]:
-    """Of each output, the shape and type of one row."""
+    """Return the shape and type of one row of each output."""
     outputs = session.get_outputs()
     shapes = [tuple(output.shape[1:]) for output in outputs]
     if all(isinstance(side, int) for shape in shapes for side in shape):

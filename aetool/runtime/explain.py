@@ -14,27 +14,29 @@ from aetool.runtime.inputs import column_names
 
 
 class Explanation(NamedTuple):
-    """Of some rows, each array (rows, n_features); of one row without its batch axis, without theirs."""
+    """Contributions to the scores of rows; arrays (rows, n_features), without the first axis for a single row."""
 
     contribution: NDArray[np.float32]
-    """Of each feature to the score, 0 or more: they add up to it. A column of categories is one feature."""
+    """Contribution of each feature to the score, 0 or more: they add up to it. A column of categories is one
+    feature."""
     expected: NDArray[np.float32]
-    """What the model expects: its reconstruction, in raw units. Of a column of categories, the index of the
+    """Expected values: the reconstruction, in raw units. For a column of categories, the index of the
     likeliest."""
     found: NDArray[np.float32]
-    """What stands in the rows, in raw units; of categories their index, -1 for another, NaN for a missing one."""
+    """Values in the rows, in raw units; for categories their index, -1 for another, NaN for a missing one."""
 
     def __repr__(self) -> str:
+        """Show the names and the shape of the arrays."""
         return f"<Explanation: contribution, expected, found; {' x '.join(map(str, self.found.shape))} each>"
 
     @property
     def direction(self) -> NDArray[np.int8]:
-        """1 where more was found than expected, -1 where less, 0 where neither or no number."""
+        """1 where more was found than expected, -1 where less, 0 where neither or not a number."""
         difference = self.found.astype(np.float64) - self.expected
         return np.sign(np.nan_to_num(difference)).astype(np.int8)
 
     def largest(self, count: int) -> NDArray[np.intp]:
-        """(rows, count): the features that contribute most to each row's score, the largest first.
+        """Return the features that contribute most to each row's score, (rows, count), the largest first.
 
         Positions in the row, flattened where it is an image or a window. First come cells that are no finite
         number, which spoil every contribution of their row; then contributions that overflowed, such as that of a
@@ -69,21 +71,21 @@ class _Model(Protocol):
 
 
 class Reason(NamedTuple):
-    """What one feature of a row has to do with the row's score."""
+    """Contribution of one feature to a row's score."""
 
     feature: str
-    """Its name; its index (3 or 0,12,5) where the model's features have none."""
+    """Name of the feature; its index (3 or 0,12,5) where the model's features have none."""
     share: float
-    """Of the score, 0 to 1; 0 where the score is 0 or no number."""
+    """Share of the score, 0 to 1; 0 where the score is 0 or not a number."""
     expected: Value
-    """What the model expects, in raw units: a number, or the likeliest category as text."""
+    """Expected value in raw units: a number, or the likeliest category as text."""
     found: Value
-    """What stands in the row: a number, or a category as text, of one that the model does not know the cell's own
+    """Value in the row: a number, or a category as text; for a category unknown to the model the cell's own text
     ("" where rows are an array of indexes). None: missing."""
 
 
 def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
-    """For each row, also of a single one, the `count` features that contribute most, the largest first."""
+    """Return for each row, also a single one, the `count` features that contribute most, the largest first."""
     found = model.explain(features)
     if found.contribution.shape == model.input_shape:
         found = Explanation(*(part[None] for part in found))
@@ -104,7 +106,7 @@ def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
 
 
 def shares(found: Explanation) -> NDArray[np.float32]:
-    """(rows, n_features), flat: each feature's share of its row's score; 0 where that is 0 or no number."""
+    """Return each feature's share of its row's score, (rows, n_features), flat; 0 where the score is 0 or NaN."""
     contribution = _flat(found.contribution)
     with np.errstate(all="ignore"):
         share = contribution / contribution.sum(axis=1, keepdims=True, dtype=np.float64)
@@ -112,7 +114,7 @@ def shares(found: Explanation) -> NDArray[np.float32]:
 
 
 def feature_labels(model: _Model) -> list[str]:
-    """Of the numbers of a row, flat."""
+    """Return a label for each number of a row, flat."""
     indexes = np.ndindex(*model.input_shape)
     return list(model.feature_names) or [",".join(map(str, index)) for index in indexes]
 
@@ -131,12 +133,12 @@ def _values(model: _Model, name: str, column: NDArray[np.float32]) -> list[Value
 
 
 def _own_texts(values: list[Value], cells: Any, name: str) -> list[Value]:
-    """With the cell's text where the category is unknown."""
+    """Replace unknown categories by the text of their cells."""
     texts, places = factorise(cells, f"features, column {name!r}")
     own = [texts[place] for place in np.ravel(places)]
     return [text if value == "" else value for value, text in zip(values, own, strict=True)]
 
 
 def highest(score: Any, count: int) -> Any:
-    """(at most count,) places of the highest of (rows,) scores, highest first; those that are no number last."""
+    """Return the positions of the highest of (rows,) scores, highest first, at most `count`; NaN comes last."""
     return np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")[:count]

@@ -1,4 +1,4 @@
-"""How the graphs of a bundle are opened: on which provider, with which threads, and checked to be its own."""
+"""Opening of a bundle's graphs: the provider, the threads, and the check that a graph is the manifest's."""
 
 import json
 import os
@@ -36,19 +36,19 @@ WHY_MISSING = {
 }
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
-"""Graphs below gain nothing from more than FEW_THREADS in one run."""
+"""Size of a graph, in bytes, below which more than FEW_THREADS in one run gain nothing."""
 ONE_SESSION_BYTES = 32 << 20
-"""Graphs above are held in memory once: many rows take turns in the session that a few use."""
+"""Size of a graph, in bytes, above which it is held in memory once: many rows share the session of a few."""
 
 
 def few_threads(size: int) -> int:
-    """Threads inside one run of a graph of `size` bytes, unless they are set."""
+    """Return the threads inside one run of a graph of `size` bytes, unless they are set."""
     cores = usable_cores()
     return cores if size > FEW_THREADS_BYTES else min(cores, FEW_THREADS)
 
 
 class GraphLoader:
-    """Opens graphs of one bundle in one precision, all on one provider."""
+    """Loader of one bundle's graphs in one precision, all on one provider."""
 
     def __init__(
         self,
@@ -59,11 +59,15 @@ class GraphLoader:
         settings: RunSettings,
         limits: Limits | None,
     ) -> None:
-        """
+        """Choose the provider.
+
         Args:
+            bundle: the bundle, opened.
+            precision: one of its precisions.
             provider: a name of PROVIDERS, or "auto" for the first that takes a graph of this bundle.
-            intra_op_num_threads: cores that one call may use; None for what `settings` say.
-            limits: of what graphs are let in; None for all that onnxruntime takes.
+            intra_op_num_threads: cores that one call may use; None for those of `settings`.
+            settings: threads, chunks and memory.
+            limits: bounds on graphs; None for everything that onnxruntime takes.
 
         Raises:
             BundleError: no such precision, or a damaged graph.
@@ -72,21 +76,22 @@ class GraphLoader:
         self.bundle, self.precision, self.variant = bundle, precision, bundle.variant(precision)
         self._threads, self._settings, self._limits = intra_op_num_threads, settings, limits
         self.tried: dict[str, Any] = {}
-        """Sessions that showed that a provider works; they wait for the first use of their graph."""
+        """Sessions that proved that a provider works, kept for the first use of their graph."""
         self._let_in: set[str] = set()
-        """Graphs that were checked: the same bytes each time, by their hash."""
+        """Graphs that were checked; the hash ensures the same bytes each time."""
         self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
     @property
     def graphs(self) -> tuple[str, ...]:
+        """Graphs that the bundle has in this precision."""
         return tuple(graph for graph in NEEDED_OUTPUTS if graph in self.variant.files)
 
     def alone(self, name: str, output: str | None) -> str | None:
-        """`output`, if it is worth a session of its own, which leaves out the rest of the graph `name`; or None.
+        """Return `output`, if it is worth a session without the rest of the graph `name`; or None.
 
-        The decision is two nodes after the score, which cost a fifteenth of one row of a small graph. Of a graph
-        that nobody checked, nothing is left out.
+        The decision is two nodes after the score, which cost a fifteenth of one row of a small graph. An unchecked
+        graph stays whole.
         """
         if (name, output) != ("detector", "score") or self.provider is not PROVIDERS["cpu"]:
             return None
@@ -95,7 +100,7 @@ class GraphLoader:
         return output if small and self._limits is not None else None
 
     def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
-        """The graph `name`, which reads what `to_rows` makes of a caller's data; of its outputs `alone`, if given.
+        """Open the graph `name`, which reads what `to_rows` makes of a caller's data; only `alone`, if given.
 
         Raises:
             InputError: this bundle has no such graph.
@@ -108,14 +113,14 @@ class GraphLoader:
         return self._on_cpu(self.provider, name, model, to_rows, alone)
 
     def placement(self, name: str) -> "list[NodePlacement]":
-        """Which execution provider takes each node of the graph `name`."""
+        """Return the execution provider of each node of the graph `name`."""
 
         self._require_there(name)
         return placement(self._model(name), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
-        from aetool.runtime.gpu.cuda import pinned_memory  # here: nobody without a GPU should wait for it
         from aetool.runtime.gpu.graph import DeviceGraph
+        from aetool.runtime.gpu.pinned import pinned_memory  # here: nobody without a GPU should wait for it
 
         direct = self.tried.pop(name, None) or self._session(self.provider, name, model, 1)
         return DeviceGraph(
@@ -161,16 +166,16 @@ class GraphLoader:
         )
 
     def row_shape(self, name: str) -> tuple[int, ...]:
-        """Of one row of the graph's input."""
+        """Return the shape of one row of the graph's input."""
         manifest = self.bundle.manifest
         return (manifest.embedding_shape or ()) if name == "decoder" else manifest.input_shape
 
     def where(self, name: str) -> str:
-        """The graph's file, for messages."""
+        """Return the path of the graph's file, for messages."""
         return os.path.join(self.bundle.where, self.variant.files[name])
 
     def _model(self, name: str) -> bytes:
-        """The graph's file, unchanged since it was published and let in."""
+        """Read the graph's file, unchanged since it was published, and check it."""
         model = self.bundle.graph(name, self.precision)
         if self._limits is not None and name not in self._let_in:
             kept = self._inner_values(name)
@@ -185,7 +190,7 @@ class GraphLoader:
         return self._threads or self._settings.direct_threads or few_threads(len(model))
 
     def _shared_threads(self, provider: Provider) -> int:
-        """Inside one run of a session that a few rows and many use."""
+        """Return the threads inside one run of a session for both few rows and many."""
         if provider is PROVIDERS["cpu"]:
             return self._threads or self._settings.direct_threads or usable_cores()
         tuned = None if self._threads or provider is not PROVIDERS["openvino"] else self._settings.direct_threads
@@ -204,7 +209,7 @@ class GraphLoader:
         return session
 
     def _choose(self, name: str) -> Provider:
-        """The first provider that takes a graph of this bundle; the one asked for, or an error."""
+        """Return the first provider that takes a graph of this bundle; the requested one, or an error."""
         options = candidates(name)
         if len(options) == 1 and options[0].name == "cpu":
             return options[0]  # always works: no need to open a session for it

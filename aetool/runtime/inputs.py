@@ -1,4 +1,4 @@
-"""From whatever the caller has to rows that onnxruntime reads correctly, and the memory for results."""
+"""Data of any kind to rows that onnxruntime reads correctly, and the memory for results."""
 
 import math
 from collections import Counter
@@ -31,14 +31,14 @@ def to_rows(
     what: str = "features",
     categories: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> Rows:
-    """`data` as float32, C-ordered, aligned, in the byte order of this machine.
+    """Convert `data` to float32, C-ordered, aligned, in the byte order of this machine.
 
     Args:
         data: array-like of real numbers, or columns by name (dict, pandas, Arrow, numpy's structured arrays).
-            What is masked or null is missing: NaN.
+            Masked and null cells are missing: NaN.
         names: the columns in order; empty where columns have no names.
-        shape: of one row.
-        what: what the rows are, for messages.
+        shape: shape of one row.
+        what: name of the rows, for messages.
         categories: column -> category -> index. Columns by name hold their texts or codes, an array the indexes.
 
     Returns:
@@ -69,9 +69,9 @@ def to_rows(
 
 
 def _when_computed(data: Any) -> str | None:
-    """What to do about a plan to compute a table, such as polars' LazyFrame; None for what holds its rows.
+    """Return what to do about a lazy table, such as polars' LazyFrame; None for data that hold their rows.
 
-    What computes itself when it is asked for an array once, as dask's arrays do, is taken.
+    Data that compute themselves when converted to an array once, as dask's arrays do, are taken.
     """
     kind = type(data)
     array, columns = hasattr(kind, "__array__"), hasattr(kind, "columns")
@@ -146,10 +146,10 @@ class _NotANumber(Exception):  # noqa: N818 - never leaves this file
 
 
 def _worst(array: NDArray[Any]) -> tuple[int, Any]:
-    """The row and value that is no number, not even as text; else the first that is none."""
+    """Return row and value of the first that is not a number, even as text; else of the first text."""
     wrong = [(i, value) for i, value in enumerate(array.ravel()) if not _is_number(value)]
     place, value = next((pair for pair in wrong if not _reads_as_number(str(pair[1]))), wrong[0])
-    return place * len(array) // array.size, value
+    return place * len(np.atleast_1d(array)) // array.size, value
 
 
 def _is_number(value: Any) -> bool:
@@ -168,7 +168,7 @@ def _number(value: Any) -> float:
 
 
 def _sample(array: NDArray[Any]) -> str:
-    """One value that shows what is wrong: among numbers that became text, the text."""
+    """Return one value that shows the fault: among numbers that became text, the text."""
     if array.size == 0:
         return "empty"
     texts = map(str, array.ravel())
@@ -184,7 +184,7 @@ def _reads_as_number(text: str) -> bool:
 
 
 def column_names(data: Any) -> list[str] | None:
-    """Names of the columns, for tables; None for plain arrays and for tables that only number their columns."""
+    """Return the names of a table's columns; None for plain arrays and for tables that only number them."""
     if isinstance(data, Mapping):
         return list(data)
     found = getattr(getattr(data, "dtype", None), "names", None)  # numpy's structured arrays
@@ -264,7 +264,7 @@ def _plain(data: Any) -> Any:
 
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], data: NDArray[Any]) -> None:
-    """Refuse what cannot hold the result for `data`, before anything is computed.
+    """Refuse an array that cannot hold the result for `data`, before anything is computed.
 
     Raises:
         InputError: another shape, type or order, read-only, or in the memory of `data`.

@@ -1,4 +1,4 @@
-"""The machine and the cores this process may use, as far as the speed of a bundle depends on them."""
+"""This machine and the cores that this process may use, as far as the speed of a bundle depends on them."""
 
 import os
 import platform
@@ -11,17 +11,19 @@ _VECTORS = ("avx", "amx", "fma", "f16c", "asimd", "sve")
 
 
 class Machine(NamedTuple):
+    """Properties of a machine that decide how fast a bundle runs."""
+
     cpu: str
     """Model name."""
     cpu_flags: tuple[str, ...]
-    """Of vector and matrix instructions, sorted."""
+    """Flags of vector and matrix instructions, sorted."""
     cores: int
-    """That the process may keep busy."""
+    """Number of cores that the process may keep busy."""
     versions: Mapping[str, str]
-    """Of what runs the graphs: package -> version."""
+    """Versions of the packages that run the graphs: package -> version."""
 
     def difference(self, other: "Machine") -> str:
-        """What `other` has instead, in words; empty where it is the same."""
+        """Return in words what `other` has instead; empty where it is the same."""
         for what in ("cpu", "cores"):
             if (there := getattr(self, what)) != (here := getattr(other, what)):
                 return f"{what} {there}, here {here}"
@@ -36,7 +38,7 @@ class Machine(NamedTuple):
 
 @cache
 def cpu() -> tuple[str, tuple[str, ...]]:
-    """Model name and flags of vector instructions of the first processor."""
+    """Return model name and vector instruction flags of the first processor."""
     facts = {}
     try:
         with open(_CPUINFO, encoding="ascii", errors="replace") as stream:
@@ -61,12 +63,12 @@ OWN_CGROUP = "/proc/self/cgroup"
 
 
 class Cores(NamedTuple):
-    """What limits the cores of this process."""
+    """Limits on the cores of this process."""
 
     machine: int
-    """Cores that the system has."""
+    """Number of cores of the system."""
     affinity: int
-    """Cores that the scheduler lets this process run on."""
+    """Number of cores that the scheduler lets this process run on."""
     quota: float | None
     """Cores' worth of time that the container gets (cgroup v2 cpu.max); None: as much as there is."""
 
@@ -78,19 +80,19 @@ class Cores(NamedTuple):
 
 @cache
 def usable_cores() -> int:
-    """Threads of this process that can run at once."""
+    """Return the number of threads of this process that can run at once."""
     return cores().usable
 
 
 def cores() -> Cores:
-    """What limits this process now."""
+    """Return the limits of this process now."""
     machine = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     return Cores(machine, affinity, _quota())
 
 
 def _quota() -> float | None:
-    """The smallest from this process's group up to the root; a container's own group is its root."""
+    """Return the smallest quota from this process's group up to the root; a container's own group is its root."""
     try:
         with open(OWN_CGROUP, encoding="utf-8") as stream:
             own = next(line[3:].strip() for line in stream if line.startswith("0::"))

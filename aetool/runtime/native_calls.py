@@ -1,4 +1,4 @@
-"""An interpreter that ends while daemon threads run: they are let out of onnxruntime first.
+"""Calls into onnxruntime: kept from daemon threads at the interpreter's end, and run with denormals flushed.
 
 Python ends a daemon thread by unwinding its stack at the next touch of Python. Inside onnxruntime's C++ that
 is std::terminate: the whole process aborts, after everything went well.
@@ -17,16 +17,16 @@ from functools import cache
 from typing import Any
 
 PATIENCE_S = 10.0
-"""How long the end waits for runs that are under way; each is one chunk of rows."""
+"""Seconds that the end waits for runs under way; each is one chunk of rows."""
 
 running: deque[None] = deque()
-"""One entry per call under way; append and pop are atomic."""
+"""Calls under way, one entry each; append and pop are atomic."""
 began = False
-"""Whether the interpreter ends."""
+"""True once the interpreter ends."""
 
 
 def call_native(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)`, which goes into onnxruntime; from a daemon thread never after the end began."""
+    """Call `function(*arguments)`, which enters onnxruntime; a daemon thread never does after the end began."""
     try:  # append inside: a signal handler may raise as soon as it is done
         running.append(None)
         if began:
@@ -37,7 +37,7 @@ def call_native(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def keep_out_daemons() -> None:
-    """For a call that stands in `running` and finds that the end `began`: no way back for a daemon thread."""
+    """Block a daemon thread for ever; for a call in `running` that finds that the end has begun."""
     if threading.current_thread().daemon:
         running.pop()
         threading.Event().wait()  # for ever: the process ends meanwhile
@@ -70,7 +70,7 @@ _FLUSH = 0x8040  # in MXCSR: results flushed to zero, operands taken as zero
 
 @cache
 def slow_here() -> bool:
-    """Whether denormals cost on this machine, and can be flushed."""
+    """Decide whether denormals cost time on this machine, and can be flushed."""
     if sys.platform != "linux" or platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc":
         return False
     try:
@@ -81,7 +81,7 @@ def slow_here() -> bool:
 
 
 def flushing(function: Function) -> Function:
-    """`function`, run with denormals flushed; itself where that gains nothing."""
+    """Return `function`, run with denormals flushed; itself where that gains nothing."""
     if not slow_here():
         return function
     get, put = _mode_of_this_thread()

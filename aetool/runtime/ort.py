@@ -1,4 +1,4 @@
-"""onnxruntime sessions: configured, their failures translated, the placement of their nodes."""
+"""onnxruntime sessions: configuration, translation of errors, placement of nodes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ def open_session(
     record_placement: bool = False,
     provider_options: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
-    """An `onnxruntime.InferenceSession` that runs on `provider` or does not come to be.
+    """Open an `onnxruntime.InferenceSession` that runs on `provider`, or raise.
 
     Args:
         model: a serialised ONNX model.
@@ -100,7 +100,7 @@ def open_session(
 # A run that failed: what to raise, by who failed.
 
 MEMORY = ("bad allocation", "bad_alloc", "failed to allocate memory", "out of memory", "cannot allocate memory")
-"""What onnxruntime says, in small letters, where the machine refuses memory."""
+"""Messages of onnxruntime, in lower case, where the machine refuses memory."""
 
 
 def require_memory(error: BaseException, what: str) -> None:
@@ -116,12 +116,13 @@ def require_memory(error: BaseException, what: str) -> None:
 
 
 def run_failed(error: Exception, session: Any, where: str, shape: tuple[int, ...]) -> AetoolError:
-    """The error for one of onnxruntime: on the CPU the graph is to blame, elsewhere perhaps the device.
+    """Return the error for one of onnxruntime: on the CPU the graph is to blame, elsewhere perhaps the device.
 
     Args:
-        session: the one that ran.
+        error: the error that onnxruntime raised.
+        session: the session that ran.
         where: the graph's file, for messages.
-        shape: of the rows.
+        shape: shape of the rows.
     """
     used = session.get_providers()[0]
     what = f"{where}: onnxruntime failed on rows of shape {tuple(shape)} ({reason_of(error)})"
@@ -134,7 +135,7 @@ def run_failed(error: Exception, session: Any, where: str, shape: tuple[int, ...
 
 
 class NodePlacement(NamedTuple):
-    """One node of a graph, as onnxruntime assigned it; what it folds away before, such as constants, has none."""
+    """One node of a graph, as onnxruntime assigned it; nodes that it folds away, such as constants, have none."""
 
     name: str
     operator: str
@@ -144,11 +145,10 @@ class NodePlacement(NamedTuple):
 
 
 def placement(model: bytes, provider: Provider, where: str) -> list[NodePlacement]:
-    """Where each node of `model` runs; asked of a session made for the purpose, since recording costs time.
+    """Return where each node of `model` runs, from a session made for the purpose, since recording costs time.
 
     Raises:
-        ProviderError: the provider does not work here or does not take every node; or onnxruntime is too old to
-            tell.
+        ProviderError: the provider does not work here or does not take every node; or onnxruntime is too old.
         BundleError: onnxruntime refuses the model.
     """
     session = open_session(model, provider, where=where, record_placement=True)
@@ -165,5 +165,5 @@ def placement(model: bytes, provider: Provider, where: str) -> list[NodePlacemen
 
 
 def nodes_by_provider(nodes: Iterable[NodePlacement]) -> dict[str, int]:
-    """How many nodes each execution provider takes: {"CUDAExecutionProvider": 8}."""
+    """Count the nodes that each execution provider takes: {"CUDAExecutionProvider": 8}."""
     return dict(Counter(node.provider for node in nodes))

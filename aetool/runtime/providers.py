@@ -1,4 +1,4 @@
-"""onnxruntime itself, and the execution provider of a bundle: asked for means used, or an error."""
+"""onnxruntime itself, and its execution providers: a requested one is used, or an error raised."""
 
 import ctypes
 import json
@@ -27,7 +27,7 @@ _NEEDED = ("InferenceSession", "SessionOptions", "get_available_providers")
 
 
 def onnxruntime() -> Any:
-    """The onnxruntime module.
+    """Return the onnxruntime module.
 
     Raises:
         DependencyError: it is not installed, or what is installed is broken.
@@ -50,7 +50,7 @@ _registering = threading.Lock()
 
 
 def openvino_device() -> Any:
-    """The `OrtEpDevice` on which OpenVINO computes: the CPU.
+    """Return the `OrtEpDevice` on which OpenVINO computes: the CPU.
 
     Raises:
         ProviderError: the plugin is not installed, or offers no CPU here (it takes those of Intel only).
@@ -95,7 +95,7 @@ def _register(ort: Any) -> None:
 
 
 def openvino_options(intra_op_num_threads: int) -> dict[str, str]:
-    """Options of the provider: float32 throughout, and as many threads as were asked for.
+    """Return options of the provider: float32 throughout, and the requested number of threads.
 
     OpenVINO computes in bfloat16 by default where the CPU can, to errors of some percent. Each stream runs one
     call at a time on its own threads: as many streams as fit the cores, so that chunks of rows run side by side.
@@ -110,18 +110,18 @@ def openvino_options(intra_op_num_threads: int) -> dict[str, str]:
 
 
 ProviderName = Literal["auto", "cpu", "cuda", "openvino"]
-"""What a caller may ask for."""
+"""Names that a caller may request."""
 
 
 class Provider(NamedTuple):
-    """An execution provider under aetool's name for it."""
+    """Execution provider under aetool's name for it."""
 
     name: ProviderName
-    """Word used in aetool: cpu, cuda, openvino."""
+    """Name in aetool: cpu, cuda, openvino."""
     registered: str
     """onnxruntime's own name for it."""
     extra: str
-    """Extra of aetool that brings it."""
+    """Extra of aetool that installs it."""
     options: tuple[tuple[str, str], ...] = ()
     """Options that it always gets."""
 
@@ -135,7 +135,7 @@ PROVIDERS = {
 
 
 def candidates(name: str) -> list[Provider]:
-    """The providers to try for `name`, best first; one only, unless `name` is "auto".
+    """Return the providers to try for `name`, best first; one only, unless `name` is "auto".
 
     "auto" never is openvino: that is a plugin one asks for, and slower than the CPU provider at one row.
 
@@ -170,8 +170,8 @@ def load_cuda_libraries() -> tuple[str, ...]:
     """Load CUDA as the extra `cuda` brings it, in Python packages, where the system's loader does not look.
 
     Returns:
-        What onnxruntime says of it, on stdout were it not caught. It tells what is missing where a session fails,
-        which itself does not; where the session works, CUDA is elsewhere.
+        Lines that onnxruntime would print on stdout. They name what is missing where a session fails, whose own
+        error does not; where the session works, CUDA is elsewhere.
     """
     ort = onnxruntime()
     said: list[str] = []
@@ -187,9 +187,9 @@ def load_cuda_libraries() -> tuple[str, ...]:
 
 @cache
 def cuda_devices() -> int:
-    """NVIDIA GPUs that the driver shows to this process; 0 without a driver.
+    """Return the number of NVIDIA GPUs that the driver shows to this process; 0 without a driver.
 
-    Asked of the driver itself (CUDA driver API), since onnxruntime tells only by failing, loudly.
+    The driver itself is asked (CUDA driver API), since onnxruntime only fails, with messages on stderr.
     """
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, ProviderName, str, int | None, RunSettings | None, Limits | None, str | None, bool]
 _State = tuple[_Arguments, Identity]
-"""Of a pickle: how to open the bundle, and what must be the same there."""
+"""State of a pickle: how to open the bundle, and what must be the same there."""
 Segments = NDArray[np.int64]
 
 COMPUTED: dict[str, tuple[str, str | None]] = {
@@ -46,7 +46,7 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
     "explain": ("explainer", None),
     "segment": (SEGMENTER, "segment"),
 }
-"""Method -> the graph and its output that the method gives; None for all."""
+"""Method -> the graph and the output that it returns; None for all."""
 
 
 class AutoencoderSession:
@@ -129,9 +129,9 @@ class AutoencoderSession:
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = GraphLoader(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
         self._graphs: dict[str, Graph | DeviceGraph] = {}
-        """By the name of a graph, or `score alone` where it was opened for the sake of that output."""
+        """Graphs by name, or by `score alone` where one was opened for that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
-        """By a method of COMPUTED, or by a graph and None for all its outputs."""
+        """Functions by a method of COMPUTED, or by a graph and None for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
         _living.add(self)
@@ -142,39 +142,42 @@ class AutoencoderSession:
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself, as it was when it was opened."""
+        """The bundle's manifest, as it was when it was opened."""
         return self._bundle.manifest
 
     @property
     def name(self) -> str:
+        """Name of the bundle."""
         return self._bundle.manifest.name
 
     @property
     def provider(self) -> ProviderName:
-        """The execution provider that runs the graphs."""
+        """Execution provider that runs the graphs."""
         return self._opener.provider.name
 
     @property
     def precision(self) -> str:
+        """Precision of the graphs."""
         return self._precision
 
     @property
     def tuning(self) -> "Tuning | None":
-        """The tuning file beside the bundle, and why it is ignored if it is; None where there is none."""
+        """Tuning file beside the bundle, with the reason if it is ignored; None where there is none."""
         return self._tuning
 
     @property
     def feature_names(self) -> tuple[str, ...]:
+        """Names of the features in order; empty where the model has none."""
         return self._names
 
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]:
-        """Of the features that hold categories: an array holds indexes into these, columns by name the texts."""
+        """Feature -> its categories: an array holds indexes into these, columns by name the texts."""
         return MappingProxyType(self._categories)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one row: (n_features,) for tables."""
+        """Shape of one row: (n_features,) for tables."""
         return self._bundle.manifest.input_shape
 
     @property
@@ -184,11 +187,12 @@ class AutoencoderSession:
 
     @property
     def embedding_dim(self) -> int:
+        """Numbers in one embedding; 0 where the model gives none."""
         return self._bundle.manifest.embedding_dim
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """The graphs this bundle has: what `run` takes."""
+        """Graphs that this bundle has: what `run` takes."""
         return self._opener.graphs
 
     @property
@@ -197,6 +201,7 @@ class AutoencoderSession:
         return self._opener.variant.threshold
 
     def __repr__(self) -> str:
+        """Show name, sizes, precision and provider."""
         return (
             f"<AutoencoderSession {self.name!r}: {self.n_features} features, embedding {self.embedding_dim}, "
             f"{self.precision} on {self.provider}>"
@@ -205,19 +210,19 @@ class AutoencoderSession:
     # What it does
 
     def encode(self, features: Any, *, out: Floats | None = None) -> Floats:
-        """Embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
+        """Return the embedding of each row: (rows, n_features) -> (rows, embedding_dim)."""
         call = self._calls.get("encode") or self._call("encode")
         result: Floats = call(features, out)
         return result
 
     def decode(self, embedding: Any, *, out: Floats | None = None) -> Floats:
-        """Reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
+        """Return the reconstruction of each embedding: (rows, embedding_dim) -> (rows, n_features), raw units."""
         call = self._calls.get("decode") or self._call("decode")
         result: Floats = call(embedding, out)
         return result
 
     def reconstruct(self, features: Any, *, out: Floats | None = None) -> Floats:
-        """Reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
+        """Return the reconstruction of each row: (rows, n_features) -> (rows, n_features), raw units."""
         call = self._calls.get("reconstruct") or self._call("reconstruct")
         result: Floats = call(features, out)
         return result
@@ -232,7 +237,7 @@ class AutoencoderSession:
     def score(self, features: Any, *, out: Floats | None = None) -> Floats: ...
 
     def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
-        """Anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
+        """Return the anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
         The mean over features of the squared difference between the standardised row and its
         reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
@@ -252,18 +257,18 @@ class AutoencoderSession:
     def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions: ...
 
     def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions | np.bool_:
-        """Whether each row is an anomaly: (rows, n_features) -> (rows,) bool.
+        """Decide for each row whether it is an anomaly: (rows, n_features) -> (rows,) bool.
 
-        `not (score <= threshold)`: a score that is no number is an anomaly too.
+        `not (score <= threshold)`: a score that is not a number is an anomaly too.
         """
         call = self._calls.get("detect") or self._call("detect")
         result: Decisions | np.bool_ = call(features, out)
         return result
 
     def explain(self, features: Any) -> "Explanation":
-        """Why each row scores as it does: what every feature contributes, was expected to be, and is.
+        """Explain each row's score: for every feature its contribution, the expected value and the actual one.
 
-        Costs what `reconstruct` does and the last layer once more. The contributions add up to the score, to
+        Costs as much as `reconstruct` and the last layer once more. The contributions add up to the score, to
         float32's rounding. In arrays, for programs, where categories are indexes; `reasons` gives names and texts.
 
         Raises:
@@ -277,7 +282,7 @@ class AutoencoderSession:
         return Explanation(outputs["contribution"], outputs["reconstruction"], found)
 
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
-        """For each row, the `count` features that contribute most to its score, the largest first, for people.
+        """Return for each row the `count` features that contribute most to its score, the largest first.
 
         Records of a feature's name, its share of the score, what was expected and what was found: categories by
         name, numbers in raw units. A single row without its batch axis gives a list of one.
@@ -301,10 +306,10 @@ class AutoencoderSession:
     def segment(self, features: Any, *, out: Segments | None = None) -> Segments: ...
 
     def segment(self, features: Any, *, out: Segments | None = None) -> Segments | np.int64:
-        """The segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
+        """Return the segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
 
-        -1 where the embedding is no number. `run("segmenter", features)` gives the distances to the centres too;
-        `manifest.segments` tells what the segments are.
+        -1 where the embedding is not a number. `run("segmenter", features)` gives the distances to the centres
+        too; `manifest.segments` describes the segments.
 
         Raises:
             InputError: the bundle has no segments yet; see `aetool segment`.
@@ -314,14 +319,15 @@ class AutoencoderSession:
         return result
 
     def to_rows(self, features: Any) -> Floats:
-        """What the graphs take, (rows, n_features) float32: columns by name in order, categories as indexes.
+        """Return the input of the graphs, (rows, n_features) float32: columns in order, categories as indexes.
 
-        Every method does that itself; this is for rows that go elsewhere. `features` itself, where it is that.
+        Every method does that itself; this is for rows that go elsewhere. Returns `features` itself where
+        possible.
         """
         return self._converter("autoencoder")(features)
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
-        """Rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for none."""
+        """Return rows or reconstructions, (rows, n_features), as columns by name: categories as text, or ""."""
         array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
         return {
             name: to_names(column, self._categories[name]) if name in self._categories else column
@@ -329,7 +335,7 @@ class AutoencoderSession:
         }
 
     def run(self, graph: str, data: Any) -> dict[str, NDArray[Any]]:
-        """All outputs of one graph of `graphs` by name; `data` are features, or embeddings for "decoder"."""
+        """Return all outputs of one graph by name; `data` are features, or embeddings for "decoder"."""
         if not isinstance(graph, str):
             raise InputError(f"graph: expected one of {', '.join(self.graphs)}, found {graph!r}; give its name")
         all_of = (graph, None)
@@ -337,13 +343,13 @@ class AutoencoderSession:
         return found
 
     def placement(self, graph: str = "detector") -> "list[NodePlacement]":
-        """Which execution provider takes each node of `graph`, as onnxruntime records it."""
+        """Return the execution provider of each node of `graph`, as onnxruntime records it."""
         return self._opener.placement(graph)
 
     # Graphs
 
     def _call(self, what: str | tuple[str, None]) -> Call:
-        """What computes `what`, a key of `_calls`; opens its graph."""
+        """Return the function that computes `what`, a key of `_calls`; open its graph."""
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.name}: the session is closed; load the bundle again")
@@ -374,15 +380,19 @@ class AutoencoderSession:
             self._graphs, self._calls, self._opener.tried = {}, {}, {}
 
     def __enter__(self) -> "AutoencoderSession":
+        """Return the session."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the session."""
         self.close()
 
     def __getstate__(self) -> _State:
+        """Return how to open the bundle again."""
         return self._arguments, self._bundle.identity()
 
     def __setstate__(self, state: _State) -> None:
+        """Open the bundle again, if it is still the same."""
         (path, provider, precision, threads, settings, limits, key, preload), pickled = state
         self.__init__(  # type: ignore[misc]
             path,

@@ -1,4 +1,4 @@
-"""How graphs are run on this machine: what changes their speed, and not a bit of their results."""
+"""Settings that change the speed of graphs on this machine, and not a bit of their results."""
 
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ class _Values(NamedTuple):
     """Microseconds for which idle threads keep a core, waiting for the next node or row; onnxruntime's own
     default is longer."""
     memory_arena: bool = True
-    """Whether onnxruntime keeps the memory that a run took for the next one; False gives it back, for devices that
+    """True: onnxruntime keeps the memory that a run took for the next one; False gives it back, for devices that
     have little, and takes longer."""
 
 
 class RunSettings(_Values):
-    """What `aetool tune` chooses besides provider and precision. The defaults suit most machines.
+    """Settings that `aetool tune` chooses besides provider and precision. The defaults suit most machines.
 
     Raises:
         InputError: a value is no integer, or too small or too large.
@@ -40,6 +40,7 @@ class RunSettings(_Values):
         spin_us: int = 100,
         memory_arena: bool = True,
     ) -> "RunSettings":
+        """Check every value."""
         settings = super().__new__(cls, direct_threads, workers, chunk_rows, spin_us, memory_arena)
         for name, largest in _LARGEST.items():
             value = getattr(settings, name)
@@ -57,7 +58,7 @@ class RunSettings(_Values):
 
     @property
     def words(self) -> list[str]:
-        """What is set, for people: `4 threads`, `512 rows a chunk`."""
+        """Return the settings that differ from the default, for people: `4 threads`, `512 rows a chunk`."""
         found = []
         for value, thing in ((self.direct_threads, "thread"), (self.workers, "worker")):
             if value is not None:
@@ -75,6 +76,8 @@ DEFAULTS = RunSettings()
 
 
 class RunConfig(NamedTuple):
+    """Provider, precision and settings of a session."""
+
     provider: str
     """A name of PROVIDERS, or "auto"."""
     precision: str
@@ -82,5 +85,5 @@ class RunConfig(NamedTuple):
 
     @property
     def words(self) -> str:
-        """`int8 on cpu, 512 rows a chunk`."""
+        """Return the configuration for people: `int8 on cpu, 512 rows a chunk`."""
         return ", ".join([f"{self.precision} on {self.provider}", *self.settings.words])

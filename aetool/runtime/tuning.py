@@ -1,4 +1,4 @@
-"""What `aetool tune` chose for a bundle on this machine: a file beside the bundle, read as it is opened."""
+"""The tuning file beside a bundle: the choice of `aetool tune` for this machine, read with the bundle."""
 
 import errno
 import json
@@ -22,23 +22,23 @@ _REMEDY = "run aetool tune again, or delete the file"
 
 
 class Tuning(NamedTuple):
-    """A tuning file that lies beside a bundle."""
+    """Tuning file beside a bundle."""
 
     path: str
     choice: RunConfig | None
-    """None where it is not used."""
+    """Choice in the file; None where it is not used."""
     ignored: str = ""
-    """Why it is not used, in words."""
+    """Reason why it is not used, in words."""
 
     @property
     def words(self) -> str:
-        """Whether it is used, and for what: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
+        """Return the choice, or why it is ignored: `machines.tuning.json: int8 on cpu, 512 rows a chunk`."""
         use = f"ignored, {self.ignored}" if self.choice is None else self.choice.words
         return f"{os.path.basename(self.path)}: {use}"
 
 
 def manifest_digest(bundle: Bundle) -> str:
-    """Hex sha256 of the manifest's file: of the variants too, which the bundle's id leaves out."""
+    """Return the hex sha256 of the manifest's file: it covers the variants, which the bundle's id leaves out."""
     try:
         with open(os.path.join(bundle.where, MANIFEST), "rb") as stream:
             return sha256(stream.read())
@@ -47,10 +47,12 @@ def manifest_digest(bundle: Bundle) -> str:
 
 
 def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
-    """The tuning file of `bundle`, and whether it holds here; None where there is none.
+    """Read the tuning file of `bundle`, and decide whether it applies here; None where there is none.
 
     Args:
-        provider, precision: what the caller asks for; "auto" leaves it to the file.
+        bundle: the bundle, opened.
+        provider: the requested provider; "auto" leaves it to the file.
+        precision: the requested precision; "auto" leaves it to the file.
 
     Raises:
         BundleError: the file is damaged.
@@ -79,7 +81,7 @@ def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
 
 
 def this_machine(provider: str) -> Machine:
-    """What decides the speed of graphs on `provider`. Starts no process."""
+    """Return what decides the speed of graphs on `provider`. Starts no process."""
     versions = {"onnxruntime": str(onnxruntime().__version__)}
     if provider == "openvino":
         from importlib import metadata  # here: nobody else needs to know, and it takes a while
@@ -93,7 +95,7 @@ def this_machine(provider: str) -> Machine:
 
 
 def _read(path: str) -> bytes | None:
-    """None where there is no such file."""
+    """Read the file; None where there is none."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for a writer
             raise BundleError(f"{path}: not a regular file; {_REMEDY}")

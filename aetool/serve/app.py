@@ -1,4 +1,4 @@
-"""The ASGI application: inference on the shortest way, everything else through `routes`; request bodies."""
+"""The ASGI application: request bodies, inference on the shortest path, everything else through `routes`."""
 
 import asyncio
 import contextlib
@@ -28,13 +28,13 @@ Receive = Callable[[], Awaitable[Any]]
 
 
 class Disconnected(Exception):  # noqa: N818 - nobody is left to be told
-    """The client went away before its request was whole."""
+    """Client that went away before its request was complete."""
 
 
 async def read_body(
     headers: Iterable[tuple[bytes, bytes]], receive: Receive, limits: ServerLimits
 ) -> tuple[bytes | bytearray, int | None]:
-    """The whole body, and how much of it is JSON where the rest is a tensor's bytes.
+    """Read the whole body; also return how much of it is JSON where the rest is a tensor's bytes.
 
     Raises:
         Refusal: it is too large, compressed, or its headers contradict themselves.
@@ -106,10 +106,10 @@ NICER = 4
 
 
 def give_way() -> None:
-    """Have the calling thread, and those it starts, wait for whoever else wants its core.
+    """Lower the priority of the calling thread, and of those it starts, on its core.
 
     Under a flood of requests the threads that compute are busy all the time, and the event loop is wanted for
-    moments: to refuse at once what cannot be computed in time. Linux alone knows the niceness of a thread.
+    moments: to refuse at once what cannot be computed in time. Linux alone has a niceness per thread.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
@@ -122,18 +122,28 @@ Send = Callable[[Any], Awaitable[None]]
 _CLOSE: Header = (b"connection", b"close")
 _LINGER_S = 1.0
 _LARGE = 64 << 10
-"""JSON of more bytes, and answers of more numbers, are another thread's."""
+"""Bytes of JSON, or numbers of a response, above which another thread does the work."""
 _NUMBER_BYTES = 24
-"""Of a number in an answer that is being written, about: as an array, in pieces, and as a whole."""
+"""Bytes of a number in a response being written, about: as an array, in pieces, and as a whole."""
 _UNREAD = "answers that clients have not read yet fill the memory allowed (--max-held-mb)"
 _REST = 3
-"""After a large request or answer, the next one waits for so many times as long, while small ones come."""
+"""Rest after a large request or response, as a multiple of its time, while small ones come."""
 _OPEN_TO_ALL = ("/v2/health/live", "/v2/health/ready")
 _PATH_SHOWN = 200
 
 
 class App:
-    """What uvicorn calls for every request."""
+    """ASGI application that uvicorn calls for every request.
+
+    Args:
+        catalogue: the served models.
+        limits: limits of the server.
+        metrics: counters of requests.
+        token: bearer token that clients must show; None: none.
+        hosts: allowed hosts; None: any.
+        proxies: trusted proxies; None: none.
+        access_log: log a line for every request.
+    """
 
     def __init__(
         self,
@@ -146,14 +156,15 @@ class App:
         proxies: Proxies | None = None,
         access_log: bool = False,
     ) -> None:
+        """Make the other routes."""
         self._catalogue, self._limits, self._metrics = catalogue, limits, metrics
         self._hosts = Hosts() if hosts is None else hosts
         self._proxies = Proxies() if proxies is None else proxies
         self._access_log = access_log
         self.token = token
-        """What clients must show; may be replaced while the server runs."""
+        """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
-        """Whether the clients should look for another server."""
+        """True: clients should look for another server."""
         self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
@@ -187,13 +198,13 @@ class App:
         self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
 
     def is_full(self, scope: Scope) -> bool:
-        """Decide whether a request that has come would have to wait behind too many; if not, expect it there."""
+        """Decide whether a new request would have to wait behind too many; if not, count it as expected."""
         if scope["method"] != "POST" or (model := self._catalogue.infer.get(scope["path"])) is None:
             return False
         return not (model.line.expects() or self.stopping())
 
     def refusal(self, scope: Scope, *, close: bool) -> bytes:
-        """Count an inference request that is refused unread, and give the whole answer."""
+        """Count an inference request that is refused unread, and return the whole response."""
         model = self._catalogue.infer[scope["path"]].name
         self._metrics.answered(model, 503)
         self._log(scope, 503, 0.0, 0.0)
@@ -240,7 +251,7 @@ class App:
         return status
 
     async def _infer(self, model: ServedModel, scope: Scope, receive: Receive, send: Send) -> tuple[int, float]:
-        """Status of the answer, and how long the request waited to be computed, in seconds."""
+        """Answer an inference request; return the status, and the seconds that it waited to be computed."""
         queued_s = 0.0
         try:
             body, header_length = await read_body(scope["headers"], receive, self._limits)
@@ -278,11 +289,11 @@ class App:
         return read_request(body, header_length, model.signature, self._limits.max_rows)
 
     async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call in another thread what takes long, so that small requests are answered meanwhile."""
+        """Call a slow function in another thread, so that small requests are answered meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._large, self._rested, function, *arguments)
 
     def _rested(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call, but after a rest: the interpreter runs one thread at a time, and the event loop needs it too."""
+        """Call a function after a rest: only one thread runs at a time, and the event loop needs its turn."""
         time.sleep(max(0.0, self._free_at - time.perf_counter()))
         begin = time.perf_counter()
         try:
@@ -314,7 +325,7 @@ class App:
 
 
 async def _discard(receive: Receive) -> None:
-    """Take what a refused client is still sending, for a moment: cut off while it sends, it might not see why."""
+    """Read for a moment what a refused client still sends: cut off, it might not see the response."""
     try:
         async with asyncio.timeout(_LINGER_S):
             await drop_body(receive)

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens, client addresses behind proxies, and the hosts that a server answers to."""
+"""Access control: bearer tokens, client addresses behind proxies, and the hosts that a server answers to."""
 
 import functools
 import hmac
@@ -13,7 +13,7 @@ _SHORTEST = 16
 
 
 def read_token(path: Path) -> str:
-    """The token in a file, without the space around it.
+    """Read the token in a file, without the space around it.
 
     Raises:
         InputError: the file cannot be read, or what is in it cannot be a token.
@@ -27,7 +27,7 @@ def read_token(path: Path) -> str:
 
 
 def require_token(text: str, where: str) -> str:
-    """The token that stands in `text`.
+    """Return the token in `text`.
 
     Raises:
         InputError: it is too short to be a secret, or a header cannot hold it.
@@ -42,7 +42,7 @@ def require_token(text: str, where: str) -> str:
 
 
 def shown(headers: Iterable[tuple[bytes, bytes]], token: str) -> bool:
-    """Whether the headers show `token`; takes as long for a nearly right one as for any other."""
+    """Decide in constant time whether the headers show `token`."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, found = value.partition(b" ")
@@ -57,12 +57,10 @@ _PORT = 5
 
 
 class Proxies:
-    """The proxies whose `X-Forwarded-For` is believed."""
+    """Proxies whose `X-Forwarded-For` is trusted."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        """
-        Args:
-            networks: addresses or networks, such as `10.0.0.1` or `10.0.0.0/8`.
+        """Parse the networks.
 
         Raises:
             InputError: one of them is neither.
@@ -75,7 +73,7 @@ class Proxies:
         """Decide whether an address is a trusted proxy's."""
 
     def client(self, peer: str, headers: Headers) -> str:
-        """The address of the client: the last in `X-Forwarded-For` that is no trusted proxy's, or `peer`."""
+        """Return the client's address: the last in `X-Forwarded-For` that is no trusted proxy's, or `peer`."""
         if not self._networks or not self.trusted(peer):
             return peer
         values = [value for name, value in headers if name == b"x-forwarded-for"]
@@ -100,13 +98,10 @@ class Proxies:
 
 
 class Hosts:
-    """The hosts that requests may name."""
+    """Hosts that requests may name."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        """
-        Args:
-            allowed: names without port; `*.example.org` for all below it. Empty: any host.
-        """
+        """Keep the names in lower case."""
         self._exact = {host.lower().strip("[]") for host in allowed if not host.startswith("*.")}
         self._below = tuple(host[1:].lower() for host in allowed if host.startswith("*."))
 

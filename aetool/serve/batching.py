@@ -1,9 +1,9 @@
-"""Requests computed together: whatever has come in while the event loop was elsewhere, or the last batch computed.
+"""Batches of requests: all that came in during one turn of the event loop, or while the last batch was computed.
 
 A batch that is cheap is computed at once, by the event loop's own thread, with all requests that came in the same
-turn of the loop. One that is not goes to another thread; what comes meanwhile is the next batch. Nobody waits for
-company, but for one case: a batch has just been answered, so that those clients are about to ask again, and so
-many are not there yet. Then the next one waits for them, `max_wait_s` at most.
+turn of the loop. Any other goes to another thread; what comes meanwhile is the next batch. No request waits for
+others, but for one case: a batch has just been answered, so that those clients are about to ask again, and so many
+are not there yet. Then the next one waits for them, `max_wait_s` at most.
 """
 
 import asyncio
@@ -26,27 +26,28 @@ Outputs = Mapping[str, NDArray[Any]]
 
 
 Share = tuple[Outputs, slice, float]
-"""A batch's outputs, which of their rows belong to one request, and how long it waited, in seconds."""
+"""Outputs of a batch, the rows that belong to one request, and the seconds it waited."""
 _Job = tuple[Rows, "asyncio.Future[Share]", float]
-"""Rows, who waits for them, and since when."""
+"""Rows, the future of their outputs, and when they came."""
 
 
 class Line:
     """Rows that wait for any of a bundle's computations."""
 
     def __init__(self, limits: ServerLimits) -> None:
+        """Begin empty."""
         self._limits = limits
         self.rows = 0
         self.seconds = 0.0
-        """What computing them takes, as measured when the bundle was opened."""
+        """Seconds to compute them, as measured when the bundle was opened."""
         self._typical = 1.0
         self._coming = 0.0
 
     @property
     def is_full(self) -> bool:
-        """Whether `max_queue_rows` or `max_queue_s` wait.
+        """True while `max_queue_rows` or `max_queue_s` wait.
 
-        How many rows the next request has does not matter: so it can be refused before it is parsed.
+        The number of rows of the next request does not matter: so it can be refused before it is parsed.
         """
         return self.rows >= self._limits.max_queue_rows or self.seconds >= self._limits.max_queue_s
 
@@ -76,7 +77,16 @@ class Line:
 
 
 class Batcher:
-    """One computation and the requests that wait for it; belongs to one event loop."""
+    """One computation and the requests that wait for it; belongs to one event loop.
+
+    Args:
+        run: (rows, ...) -> name -> (rows, ...); a row's outputs must not depend on its neighbours.
+        cost: measured latency of `run`.
+        limits: limits of the server.
+        executor: computes batches that are not cheap.
+        observe: called with the rows of each batch and its seconds.
+        line: shared with the other computations of the bundle; by default its own.
+    """
 
     def __init__(
         self,
@@ -87,12 +97,7 @@ class Batcher:
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
         line: Line | None = None,
     ) -> None:
-        """
-        Args:
-            run: (rows, ...) -> name -> (rows, ...); a row's outputs must not depend on its neighbours.
-            observe: told the rows of each batch and how long it took.
-            line: shared with the other computations of the bundle; by default its own.
-        """
+        """Begin without requests."""
         self._line = Line(limits) if line is None else line
         self._row_s = (cost.first_s + (limits.max_batch - 1) * cost.more_s) / limits.max_batch  # in full batches
         self._run, self._cost, self._limits, self._executor, self._observe = run, cost, limits, executor, observe
@@ -104,7 +109,7 @@ class Batcher:
         self._expected, self._until = 0, 0.0  # rows that may be about to come, and how long to wait for them
 
     def submit(self, rows: Rows) -> "asyncio.Future[Share]":
-        """Have `rows` computed.
+        """Queue `rows` for the next batch.
 
         Raises:
             Refusal: too many rows wait already.
@@ -120,7 +125,7 @@ class Batcher:
         return future
 
     def _schedule(self) -> None:
-        """Have the next batch made at the end of this turn of the loop, or when those expected may be there."""
+        """Schedule the next batch for the end of this turn of the loop, or for when expected ones may be there."""
         wait = self._until - self._loop.time()
         if wait > 0 and self.waiting_rows < self._expected:
             self._timer = self._timer or self._loop.call_later(wait, self._next)
@@ -150,7 +155,7 @@ class Batcher:
             computed.add_done_callback(partial(self._done, batch, self._loop.time()))
 
     def _take(self) -> list[_Job]:
-        """The next requests in line, up to a batch; a larger one comes alone."""
+        """Take the next requests in line, up to a batch; a larger one comes alone."""
         batch: list[_Job] = []
         total, oldest = 0, self._loop.time() - self._limits.queue_timeout_s
         if self._waiting and self.waiting_rows <= self._limits.max_batch and self._waiting[0][2] >= oldest:
@@ -193,7 +198,7 @@ class Batcher:
 
     @staticmethod
     def _answer(batch: Sequence[_Job], outputs: Outputs, begin: float) -> int:
-        """Each its own rows; how many there were."""
+        """Give each request its own rows, and return how many there were."""
         start = 0
         for rows, future, since in batch:
             stop = start + len(rows)
@@ -210,7 +215,7 @@ def _fail(batch: Sequence[_Job], error: BaseException) -> None:
 
 
 def full_line(limits: ServerLimits) -> Refusal:
-    """Give what a client is told while the line is full."""
+    """Return the refusal while the line is full."""
     return busy(
         f"{limits.max_queue_rows} rows (--max-queue) or {limits.max_queue_s:g} s of computing "
         "(--max-queue-seconds) are waiting"
@@ -218,5 +223,5 @@ def full_line(limits: ServerLimits) -> Refusal:
 
 
 def busy(why: str) -> Refusal:
-    """The server has too much to do; the client may come again in a second."""
+    """Return the refusal of a server with too much to do; the client may retry in a second."""
     return Refusal(503, f"too busy: {why}; come again", retry_after_s=1)

@@ -1,4 +1,4 @@
-"""All open connections: how many there are, what they hold in memory, and which are overdue."""
+"""All open connections: their number, the memory they hold, and their deadlines."""
 
 import asyncio
 import logging
@@ -13,30 +13,31 @@ LOOK_S = 0.25
 _OWN_BYTES = 64 << 10
 _REPORT_S = 1.0
 _OF_CLIENTS = 0.75
-"""Share of the memory allowed that clients' bytes may take; the rest is for what is made of them meanwhile."""
+"""Share of the allowed memory for clients' bytes; the rest is for what is made of them meanwhile."""
 _PIECE_S = 0.006
-"""A piece has up to 256 KiB."""
+"""Pause between pieces, in seconds; a piece has up to 256 KiB."""
 _OTHERS_S = 0.05
 
 
 class PacedReader(Protocol):
-    """What is told when it may go on."""
+    """Reader that waits for its turn."""
 
     def step_forward(self) -> None:
-        """Go on."""
+        """Continue reading."""
 
 
 class ReadingQueue:
-    """Those that send much: one of them reads a piece, then the next, with pauses while others ask for little."""
+    """Queue of large senders: one reads a piece, then the next, with pauses while others ask for little."""
 
     def __init__(self) -> None:
+        """Begin empty."""
         self._line: deque[PacedReader] = deque()
         self._last = float("-inf")
         self.others_at = float("-inf")
-        """When a small request was answered last, in the event loop's time."""
+        """Time of the last response to a small request, in the event loop's time."""
 
     def wait(self, one: PacedReader) -> None:
-        """Have `one` step forward after those that wait already."""
+        """Let `one` step forward after those that wait already."""
         self._line.append(one)
         if len(self._line) == 1:
             self._schedule()
@@ -55,11 +56,11 @@ class ReadingQueue:
 
 
 class GatedConnection(Protocol):
-    """What the gate knows about a connection."""
+    """Interface of a connection for the gate."""
 
     peer: str
     deadline: float
-    """In the event loop's time; the connection is overdue after it."""
+    """Time after which the connection is overdue, in the event loop's time."""
 
     def overdue(self, now: float) -> None:
         """Answer or end the connection, or set another deadline."""
@@ -77,13 +78,14 @@ class Gate:
 
     Each connection may hold 64 KiB (less where `max_held_bytes` is small), whatever the others hold; all the rest
     together may hold what is left of `max_held_bytes`. So small requests are taken beside any large ones.
+
+    Args:
+        limits: limits of the server.
+        exempt: decides for an address whether `max_connections_per_client` does not apply, as for a proxy.
     """
 
     def __init__(self, limits: ServerLimits, exempt: Callable[[str], bool] = lambda peer: False) -> None:
-        """
-        Args:
-            exempt: decides for an address whether `max_connections_per_client` does not apply, as for a proxy.
-        """
+        """Begin without connections."""
         self._limits, self._exempt = limits, exempt
         self._open: dict[GatedConnection, None] = {}
         self._waiting: dict[GatedConnection, None] = {}
@@ -91,17 +93,18 @@ class Gate:
         self._unreported: Counter[str] = Counter()
         self._reported = float("-inf")
         self.refused: Counter[str] = Counter()
-        """Reason -> connections refused or ended by a limit."""
+        """Connections refused or ended by a limit, by reason."""
         self.in_turn = ReadingQueue()
         self.faults = 0
-        """Requests that were refused for what they are, as nobody sends who means well."""
+        """Number of malformed requests, which no well-meant client sends."""
         self.opened = 0
-        """Connections so far."""
+        """Number of connections so far."""
         self.held_bytes = 0
         """Bytes of requests and answers in memory."""
         self.own_bytes = min(_OWN_BYTES, limits.max_held_bytes // (2 * limits.max_connections))
 
     def __len__(self) -> int:
+        """Return the number of open connections."""
         return len(self._open)
 
     def is_full(self, peer: str) -> bool:
@@ -112,7 +115,7 @@ class Gate:
         return self._peers[peer] >= self._limits.max_connections_per_client and not self._exempt(peer)
 
     def enter(self, connection: GatedConnection) -> bool:
-        """Take in a new connection; False where there is no room."""
+        """Add a new connection; False where there is no room."""
         self.opened += 1
         peer = connection.peer
         if self._has_many(peer):
@@ -126,7 +129,7 @@ class Gate:
         return True
 
     def leave(self, connection: GatedConnection) -> None:
-        """Forget a connection; once more does no harm."""
+        """Remove a connection, if it is there."""
         self._waiting.pop(connection, None)
         if connection in self._open:
             del self._open[connection]
@@ -150,7 +153,7 @@ class Gate:
         return self.held_bytes + more <= most
 
     def count(self, reason: str) -> None:
-        """Count a connection that was refused or ended by a limit; the log tells once a second."""
+        """Count a connection that was refused or ended by a limit; the log reports it once a second."""
         self.refused[reason] += 1
         self.faults += 1
         self._unreported[reason] += 1

@@ -22,9 +22,10 @@ _SERVING, _STOPPING = b"s", b"x"
 
 
 class Health:
-    """The server's side: what it tells the process that answers probes."""
+    """The server's end of the pipe to the process that answers probes."""
 
     def __init__(self, pipe: int | None = None) -> None:
+        """Keep the pipe; None: nobody answers probes."""
         self._pipe = pipe
 
     def beat(self, *, stopping: bool) -> None:
@@ -36,7 +37,7 @@ class Health:
 
 @contextlib.contextmanager
 def probed(listening: socket.socket | None) -> Iterator[Health]:
-    """Answer probes at `listening`, if there is one, while the block runs; its process gives way to nobody."""
+    """Answer probes at `listening`, if given, while the block runs, in a process of normal priority."""
     if listening is None:
         yield Health()
         return
@@ -53,13 +54,13 @@ def probed(listening: socket.socket | None) -> Iterator[Health]:
 
 
 class _Probes(asyncio.Protocol):
-    """What the server last told, and the connections that ask."""
+    """Last report of the server, and the connections that ask."""
 
     def __init__(self) -> None:
         self.connections: dict[_Probe, None] = {}
         self._beat, self._told = time.monotonic(), b""
         self.ended = asyncio.Event()
-        """Set when the server has ended."""
+        """Event that is set when the server has ended."""
 
     def data_received(self, data: bytes) -> None:
         self._beat, self._told = time.monotonic(), data[-1:]
@@ -68,7 +69,7 @@ class _Probes(asyncio.Protocol):
         self.ended.set()
 
     def answer(self, method: bytes, path: bytes) -> tuple[int, bytes]:
-        """Status and body; a server whose event loop has not run for 30 s is not live."""
+        """Return status and body; a server whose event loop has not run for 30 s is not live."""
         path = path.partition(b"?")[0]
         if path not in (LIVE, READY):
             return 404, b'{"error":"only /v2/health/live and /v2/health/ready are here"}'

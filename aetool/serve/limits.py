@@ -1,4 +1,4 @@
-"""Limits of a server: how much it takes on, and how long it waits."""
+"""Limits of a server: sizes, numbers and times."""
 
 from dataclasses import dataclass, fields
 
@@ -10,41 +10,43 @@ class ServerLimits:
     """Every limit is a positive number; `max_wait_s` may be 0."""
 
     max_batch: int = 64
-    """Rows of several requests that are computed together; 1 computes every request alone."""
+    """Largest number of rows of several requests that are computed together; 1 computes every request alone."""
     max_wait_s: float = 0.001
-    """How long a batch waits to fill up while requests come faster than they are computed; a lone one does not."""
+    """Seconds that a batch waits to fill up while requests come faster than they are computed; a lone one does
+    not."""
     max_queue_rows: int = 16_384
     """Rows waiting for one bundle; further requests get 503 before they are parsed."""
     max_queue_s: float = 1.0
-    """Time that computing the rows waiting for one bundle takes, in seconds; likewise."""
+    """Seconds that the rows waiting for one bundle take to compute; likewise."""
     max_rows: int = 65_536
     """Rows in one request."""
     max_head_bytes: int = 16 << 10
-    """Size of a request's line and headers."""
+    """Size of a request's line and headers, in bytes."""
     max_headers: int = 100
-    """Headers of a request."""
+    """Number of headers of a request."""
     max_body_bytes: int = 16 << 20
-    """Size of one request's body, uncompressed."""
+    """Size of one request's body, uncompressed, in bytes."""
     max_held_bytes: int = 256 << 20
-    """Bytes of all requests and answers held at once; small ones are taken in any case, see `Gate`."""
+    """Bytes of all requests and responses held at once; small ones are taken in any case, see `Gate`."""
     max_connections: int = 1024
     """Open connections. When all are taken, the one that has waited longest for its client makes room."""
     max_connections_per_client: int = 512
     """Open connections from one address; does not apply to trusted proxies."""
     head_timeout_s: float = 10.0
-    """From a request's first byte, or the connection's start, to the end of its head."""
+    """Seconds from a request's first byte, or the connection's start, to the end of its head."""
     body_timeout_s: float = 10.0
-    """From the end of a request's head to its last byte."""
+    """Seconds from the end of a request's head to its last byte."""
     write_timeout_s: float = 30.0
-    """Time for the client to read an answer."""
+    """Seconds for the client to read a response."""
     queue_timeout_s: float = 5.0
-    """A request that could not be computed for so long is told to come again."""
+    """Seconds after which a request that could not be computed gets 503."""
     keep_alive_s: float = 30.0
-    """How long a connection may be idle after an answer."""
+    """Seconds that a connection may be idle after a response."""
     grace_s: float = 30.0
-    """Time for the requests under way when the server is told to stop."""
+    """Seconds for the requests under way when the server stops."""
 
     def __post_init__(self) -> None:
+        """Refuse limits that are not positive."""
         for entry in fields(self):
             value = getattr(self, entry.name)
             if not (value > 0 or (value == 0 and entry.name == "max_wait_s")):

@@ -10,12 +10,12 @@ LIBRARY = logging.getLogger("uvicorn.error")
 
 
 def log(level: int, event: str, **facts: Any) -> None:
-    """One event with its facts."""
+    """Log one event with its facts."""
     LOGGER.log(level, event, extra={"facts": facts})
 
 
 def write_lines(stream: IO[str]) -> None:
-    """Have this server's log, and the warnings of the library below it, written to `stream`."""
+    """Write this server's log, and the warnings of the library below it, to `stream`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     for logger, level in ((LOGGER, logging.INFO), (LIBRARY, logging.WARNING)):
@@ -24,10 +24,10 @@ def write_lines(stream: IO[str]) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """A record is one line: time, level, event, and the event's facts."""
+    """Formatter of a record as one line of JSON: time, level, event, and the event's facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its end."""
         second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{second}.{int(record.msecs):03d}Z",

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Counters of the server, for Prometheus."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ class _Connections(Collector):
         self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
-        """What the gate counts now."""
+        """Yield the gate's current numbers."""
         gate = self._gate
         yield GaugeMetricFamily("aetool_connections_open", "Connections that are open.", value=len(gate))
         yield CounterMetricFamily("aetool_connections", "Connections taken or refused.", value=gate.opened)
@@ -36,11 +36,12 @@ class _Connections(Collector):
 
 
 class Metrics:
-    """Of one server; names begin with `aetool_`."""
+    """Metrics of one server; names begin with `aetool_`."""
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self) -> None:
+        """Register the counters."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "aetool_requests",
@@ -81,11 +82,11 @@ class Metrics:
         self._queued: dict[str, Histogram] = {}
 
     def watch_waiting(self, rows: Callable[[], int]) -> None:
-        """Ask `rows` how many wait, whenever somebody wants to know."""
+        """Read the number of waiting rows from `rows` at every scrape."""
         self._waiting.set_function(rows)
 
     def watch_connections(self, gate: Gate) -> None:
-        """Ask `gate` about connections, whenever somebody wants to know."""
+        """Read the connections of `gate` at every scrape."""
         self._registry.register(_Connections(gate))
 
     def queued(self, model: str, seconds: float) -> None:
@@ -109,7 +110,7 @@ class Metrics:
             self._timed[model].observe(seconds)
 
     def batches_of(self, bundle: str) -> Callable[[int, float], None]:
-        """To be told the rows of each batch, and how long it took; from any thread."""
+        """Return a function to call with the rows and seconds of each batch, from any thread."""
         rows, seconds = self._batch_rows.labels(bundle), self._compute_seconds.labels(bundle)
 
         def computed(count: int, taken: float) -> None:
@@ -119,9 +120,9 @@ class Metrics:
         return computed
 
     def replaced(self, bundle: str, *, refused: bool) -> None:
-        """Another bundle was published in place of a served one."""
+        """Count a bundle that was published in place of a served one."""
         self._replacements.labels(bundle, "refused" if refused else "served").inc()
 
     def page(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the page in Prometheus' text format."""
         return generate_latest(self._registry)

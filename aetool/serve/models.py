@@ -1,4 +1,4 @@
-"""What is served under which name.
+"""Served models by name.
 
 A bundle NAME gives several models, one for the whole and one for each graph:
 
@@ -8,7 +8,7 @@ A bundle NAME gives several models, one for the whole and one for each graph:
     NAME.autoencoder  features -> embedding, reconstruction
     NAME.detector     features -> score, is_anomaly
 
-Bundles of the same name are versions of one model; the last of them answers where none is asked for.
+Bundles of the same name are versions of one model; requests without a version get the last of them.
 """
 
 import re
@@ -31,14 +31,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a bundle is, and what it is called."""
+    """Directory of a bundle, and its name."""
 
     name: str
     path: Path
 
 
 def place(path: Path, name: str | None = None) -> Place:
-    """The bundle at `path`, called like its directory unless `name` is given.
+    """Return the bundle at `path`, called like its directory unless `name` is given.
 
     Raises:
         InputError: the name would not do as a part of a URL.
@@ -53,7 +53,16 @@ def place(path: Path, name: str | None = None) -> Place:
 
 
 class ServedModel:
-    """What a client sees under one name and version."""
+    """One name and version that clients can ask for.
+
+    Args:
+        name: the model's name.
+        version: beginning of the bundle's id.
+        signature: its tensors.
+        batchers: outputs -> their computation, the cheapest first.
+        about: parameters of the metadata.
+        line: rows that wait for the whole bundle.
+    """
 
     def __init__(
         self,
@@ -64,19 +73,14 @@ class ServedModel:
         about: Any,
         line: Line,
     ) -> None:
-        """
-        Args:
-            batchers: outputs -> what computes them, the cheapest first.
-            about: for the metadata.
-            line: what waits for the whole bundle.
-        """
+        """Keep all of it; batchers are chosen at the first request."""
         self.line = line
         self.name, self.version, self.signature, self.about = name, version, signature, about
         self._batchers = batchers
         self._chosen: dict[tuple[tuple[str, bool], ...], Batcher] = {}
 
     def batcher(self, request: InferRequest) -> Batcher:
-        """What computes the outputs that are asked for."""
+        """Return the cheapest computation of the requested outputs."""
         found = self._chosen.get(request.outputs)
         if found is None:
             wanted = {name for name, _ in request.outputs}
@@ -86,11 +90,12 @@ class ServedModel:
 
 
 class Served:
-    """A bundle that is ready, its batchers, and the models it gives."""
+    """A bundle that is ready, its batchers, and its models."""
 
     def __init__(
         self, name: str, ready: Ready, limits: ServerLimits, executor: Executor, observe: Observe
     ) -> None:
+        """Make the models of a bundle."""
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
         self.line = Line(limits)
@@ -132,6 +137,7 @@ class Catalogue:
     """The bundles that are served now."""
 
     def __init__(self, served: Sequence[tuple[Place, Served]]) -> None:
+        """Index the models by name and path."""
         self._served = dict(served)
         self.models: dict[tuple[str, str | None], ServedModel] = {}
         """(name, version, or None for the default) -> model."""
@@ -145,15 +151,15 @@ class Catalogue:
         self._index()
 
     def versions(self, name: str) -> list[str]:
-        """Of a model, in the order of the bundles; the last is the default."""
+        """Return a model's versions, in the order of the bundles; the last is the default."""
         return [version for found, version in self.models if found == name and version is not None]
 
     def names(self) -> list[str]:
-        """Of all models."""
+        """Return the names of all models."""
         return [name for name, version in self.models if version is None]
 
     def waiting_rows(self) -> int:
-        """Rows that wait to be computed."""
+        """Count the rows that wait to be computed."""
         return sum(served.line.rows for served in self._served.values())
 
     def _index(self) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a server: what may be asked of the models that it serves now, and what is answered."""
+"""The OpenAPI document of a server: requests to the models that it serves now, and responses."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _REFUSALS = {
 
 
 def document(catalogue: Catalogue, *, locked: bool) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+    """Return the document in OpenAPI 3.1."""
     paths: dict[str, Any] = {
         "/v2/health/live": {"get": _get("Whether the server runs", "Live", {}, security=False)},
         "/v2/health/ready": {"get": _get("Whether it wants requests", "Ready", _only("503"), security=False)},

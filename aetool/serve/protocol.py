@@ -19,34 +19,39 @@ DATATYPES = {"f4": "FP32", "f8": "FP64", "f2": "FP16", "b1": "BOOL", "i8": "INT6
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
+    """Name, type and shape of a tensor."""
+
     name: str
     datatype: str
     row_shape: tuple[int, ...]
-    """Without the batch axis."""
+    """Shape without the batch axis."""
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """As in the model's metadata; -1 is any number of rows."""
+        """Return the tensor as in the model's metadata; -1 is any number of rows."""
         return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.row_shape]}
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
+    """Input and outputs of a model."""
+
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        """Collect the names of the outputs."""
         object.__setattr__(self, "output_names", tuple(output.name for output in self.outputs))
 
 
 def tensor_of(name: str, rows: Any) -> TensorSpec:
-    """The tensor that `rows`, (rows, ...), are an example of."""
+    """Return the tensor that `rows`, (rows, ...), are an example of."""
     return TensorSpec(name, datatype_of(rows.dtype), rows.shape[1:])
 
 
 def datatype_of(dtype: np.dtype[Any]) -> str:
-    """In the protocol's words."""
+    """Return the protocol's name of a type."""
     return DATATYPES[dtype.str[1:]]
 
 
@@ -54,18 +59,19 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
 
 
 class Refusal(Exception):  # noqa: N818 - not aetool's error: it is an answer
-    """What the client is told instead of a result.
+    """Error response to a client.
 
     Attributes:
-        status: of the HTTP response, 4xx or 503.
-        message: for the person who wrote the client.
-        retry_after_s: when to come again; None where that is of no use.
+        status: status of the HTTP response, 4xx or 503.
+        message: text for the person who wrote the client.
+        retry_after_s: seconds after which to retry; None where that is of no use.
         hang_up: the rest of the request was not read, so that the connection cannot be used any more.
     """
 
     def __init__(
         self, status: int, message: str, *, retry_after_s: int | None = None, hang_up: bool = False
     ) -> None:
+        """Keep the parts of the response."""
         self.status, self.message, self.retry_after_s, self.hang_up = status, message, retry_after_s, hang_up
         super().__init__(message)
 
@@ -74,7 +80,7 @@ _FLOAT32 = np.dtype("<f4")
 _NUMBERS = frozenset([float, int, type(None)])
 _SHOWN, _SHOWN_ITEMS = 40, 8
 _LISTS, _QUOTES, _COMMAS = 1024, 4096, 8192
-"""Of a request, beside those of its rows: far more than any has."""
+"""Largest numbers of lists, quotes and commas in a request, beside those of its rows: far more than any has."""
 _PIECE = 64 << 10
 """Numbers in JSON are parsed in pieces of so many bytes: other threads go on in between, and memory stays low."""
 _DATA = re.compile(rb'"data"\s*:\s*\[')
@@ -83,21 +89,25 @@ _UNSUPPORTED = ("classification", "shared_memory_region")
 
 
 class InferRequest(NamedTuple):
+    """A parsed inference request."""
+
     id: str | None
     rows: NDArray[np.float32]
     """(rows, ...), C-ordered and aligned."""
     outputs: tuple[tuple[str, bool], ...]
-    """Name, and whether its data are wanted as bytes."""
+    """Pairs of a name, and True where its data are requested as bytes."""
 
 
 def read_request(
     body: bytes | bytearray, header_length: int | None, signature: Signature, max_rows: int
 ) -> InferRequest:
-    """What is asked of a model with `signature`.
+    """Parse and check a request to a model with `signature`.
 
     Args:
         body: the whole body.
         header_length: bytes of JSON before the tensor's; None: all of it is JSON.
+        signature: tensors of the model.
+        max_rows: largest number of rows.
 
     Raises:
         Refusal: it cannot be understood, or does not fit the model.
@@ -114,7 +124,7 @@ def read_request(
 
 
 def json_bytes(body: bytes | bytearray, header_length: int | None) -> int:
-    """How much of a body is JSON, in bytes: what takes time to read."""
+    """Return how many bytes of a body are JSON, which takes time to read."""
     return len(body) if header_length is None else header_length
 
 
@@ -150,7 +160,7 @@ def _require_few_parts(body: bytes | bytearray, signature: Signature, max_rows: 
 
 
 def _has_more(body: bytes | bytearray, signs: bytes, most: int) -> bool:
-    """Decide whether `body` holds more than `most` of `signs`: in pieces, so that others go on, and no further."""
+    """Decide whether `body` holds more than `most` of `signs`: in pieces, so that others continue."""
     count = 0
     for at in range(0, len(body), _PIECE):
         count += sum(body.count(sign, at, at + _PIECE) for sign in signs)
@@ -160,7 +170,7 @@ def _has_more(body: bytes | bytearray, signs: bytes, most: int) -> bool:
 
 
 def _in_pieces(body: bytes | bytearray) -> Any:
-    """What `orjson.loads` gives, but that the numbers of a flat list "data" are an array already.
+    """Parse like `orjson.loads`, but return the numbers of a flat list "data" as an array.
 
     Raises:
         ValueError: not valid JSON.
@@ -227,7 +237,7 @@ def _shape(tensor: dict[str, Any], row: tuple[int, ...], max_rows: int) -> tuple
 
 
 def _from_json(tensor: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Flat or nested, row by row; null is a missing value, NaN."""
+    """Return flat or nested numbers as an array, row by row; null is a missing value, NaN."""
     data = tensor.get("data")
     if isinstance(data, np.ndarray):
         if data.size != math.prod(shape):
@@ -301,7 +311,7 @@ def _bad(what: str, expected: str, found: Any) -> Refusal:
 
 
 def _shown(found: Any) -> str:
-    """A few characters of a value, or what it is: never as long or as deep as the value."""
+    """Return a few characters of a value, or its kind: never as long or as deep as the value."""
     if isinstance(found, dict):
         return "an object"
     if isinstance(found, list) and (
@@ -317,16 +327,16 @@ Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
 BYTES: Header = (b"content-type", b"application/octet-stream")
 _PIECE_NUMBERS = 16_384
-"""Numbers written at a time where there are more: other threads go on in between."""
+"""Numbers that are written at a time: other threads continue in between."""
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY  # which also writes NaN and infinity as null: JSON has neither
 
 
 def answer(
     model: str, version: str, request: InferRequest, outputs: Sequence[NDArray[Any]]
 ) -> tuple[list[Header], bytes]:
-    """Headers, with the content's length, and body; `outputs` are in the order of `request.outputs`, (rows, ...).
+    """Return headers and body of a response; `outputs` are in the order of `request.outputs`, (rows, ...).
 
-    In JSON, a number that is none (NaN, infinity) is null.
+    In JSON, a number that is not finite is null.
     """
     tensors: list[dict[str, Any]] = []
     parts: list[Any] = [b""]
@@ -353,7 +363,7 @@ def answer(
 
 
 def _json_in_pieces(values: NDArray[Any]) -> bytes:
-    """A flat array as JSON."""
+    """Return a flat array as JSON."""
     texts = [
         orjson.dumps(values[i : i + _PIECE_NUMBERS], option=_OPTIONS)[1:-1]
         for i in range(0, len(values), _PIECE_NUMBERS)

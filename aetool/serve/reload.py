@@ -1,4 +1,4 @@
-"""A bundle that is published in place of a served one is served, once it has proven itself."""
+"""Reloading: a bundle that is published in place of a served one is served once it has passed its check."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ State = tuple[int, int, int] | None
 
 
 def state(place: Place) -> State:
-    """Of the manifest: which file it is, when it came to be there, its size; None where there is none."""
+    """Return the identity, time and size of the manifest's file; None where there is none."""
     try:
         found = os.stat(place.path / MANIFEST)  # noqa: PTH116 - one call
     except OSError:
@@ -28,9 +28,18 @@ def state(place: Place) -> State:
 
 
 class Watch:
-    """Looks at the places of the bundles for as long as the server runs.
+    """Watcher of the bundles' directories for as long as the server runs.
 
     Whatever opening a bundle raises is logged and counted, the old bundle stays, and watching goes on.
+
+    Args:
+        places: the bundles with the state that each is served in.
+        catalogue: the served models.
+        metrics: counters of reloads.
+        make: makes models of an opened bundle.
+        opening: how bundles are opened.
+        max_batch: largest batch, for the measurement of latency.
+        executor: opens the bundles.
     """
 
     def __init__(
@@ -43,20 +52,17 @@ class Watch:
         max_batch: int,
         executor: Executor,
     ) -> None:
-        """
-        Args:
-            places: with the state that each is served in.
-        """
+        """Begin with the states given."""
         self._served, self._catalogue, self._metrics, self._make = dict(places), catalogue, metrics, make
         self._opening, self._max_batch, self._executor = opening, max_batch, executor
         self._reload = False
 
     def reload(self) -> None:
-        """Open every bundle again at the next look, whether it was replaced or not."""
+        """Open every bundle again at the next check, replaced or not."""
         self._reload = True
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
             every, self._reload = self._reload, False
@@ -87,7 +93,7 @@ class Watch:
             log(logging.INFO, "bundle replaced", bundle=place.name, version=found.version)
 
     async def _opened(self, place: Place) -> Ready | BaseException:
-        """The bundle at `place`, or what opening it raised; a log line where it takes long."""
+        """Return the bundle at `place`, or the error of opening it; log where that takes long."""
         opening = asyncio.get_running_loop().run_in_executor(self._executor, self._try, place)
         while not (await asyncio.wait([opening], timeout=_LONG_S))[0]:
             log(logging.WARNING, "a bundle takes long to open, the old one is served", bundle=place.name)

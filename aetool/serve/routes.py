@@ -19,11 +19,13 @@ EXTENSIONS = ("binary_tensor_data",)
 
 
 def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool], locked: bool) -> Starlette:
-    """The application.
+    """Return the application for everything but inference.
 
     Args:
-        ready: whether the server wants requests.
-        locked: whether a bearer token must be shown; the document says so.
+        catalogue: the served models.
+        metrics: counters of requests.
+        ready: returns whether the server takes requests.
+        locked: a bearer token must be shown; noted in the document.
     """
 
     def found(request: Request) -> ServedModel:

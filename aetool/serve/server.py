@@ -1,4 +1,4 @@
-"""The whole server: bundles made ready, a socket, an event loop, and its end, after its connections drained."""
+"""The whole server: bundles made ready, a socket, an event loop, and the shutdown once connections drained."""
 
 import asyncio
 import contextlib
@@ -42,19 +42,20 @@ _MAKING_ROOM_S = 0.002
 _NO_DESCRIPTOR_S = 0.1
 _NOTICE_S = 1.0
 _CUTTING_S = 1.5
-"""Of the grace, for ending what is left."""
+"""Seconds of the grace for ending what is left."""
 _STEP_S = 0.02
 
 
 class Acceptor:
-    """Takes new connections, one in each turn of the event loop.
+    """Acceptor of new connections, one in each turn of the event loop.
 
-    So whoever connects again and again takes a bounded share of the time; the others wait in the system's queue,
-    which costs nothing. Where one has to make room for each new one, or requests were at fault since the last one,
-    there is a pause besides.
+    So a client that connects again and again takes a bounded share of the time; the others wait in the system's
+    queue, which costs nothing. Where an open connection has to make room for each new one, or requests were at
+    fault since the last one, there is a pause besides.
     """
 
     def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], gate: Gate) -> None:
+        """Begin to accept at `listening`."""
         self._listening, self._protocol, self._gate = listening, protocol, gate
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
@@ -64,7 +65,7 @@ class Acceptor:
         self._go_on()
 
     def close(self) -> None:
-        """Take no more; those that wait are refused."""
+        """Accept no more connections; those that wait are refused."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
@@ -100,23 +101,24 @@ class Acceptor:
 
 
 class DrainingServer(Server):
-    """uvicorn's server with a bound on how long it takes to stop."""
+    """uvicorn's server with a bound on the time it takes to stop."""
 
     _acceptors: Sequence[Acceptor] = ()
 
     def __init__(self, config: Config, limits: ServerLimits, gate: Gate) -> None:
+        """Keep limits and gate."""
         super().__init__(config)
         self._limits, self._gate = limits, gate
         self.draining = asyncio.Event()
-        """Set as soon as no new connection is taken."""
+        """Event that is set as soon as no new connection is accepted."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to whoever runs the server."""
+        """Leave signals to the caller."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections at `sockets`."""
+        """Accept connections at `sockets`."""
 
         made: Any = self.config.http_protocol_class
         protocol = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
@@ -124,7 +126,7 @@ class DrainingServer(Server):
         self.started = True
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Take no new connections, answer requests under way, and end what is left after `grace_s`.
+        """Accept no new connections, answer requests under way, and end what is left after `grace_s`.
 
         For a moment requests are still taken on open connections, so that none is lost: each answer tells the
         client to close.
@@ -159,7 +161,7 @@ class DrainingServer(Server):
 
 
 def drained(app: App, limits: ServerLimits, gate: Gate) -> DrainingServer:
-    """A server for `app`; its sockets are given to `serve`."""
+    """Return a server for `app`; its sockets are given to `serve`."""
     config = Config(
         app,
         http=type("Protocol", (LimitedProtocol,), {"limits": limits, "gate": gate, "admission": app}),
@@ -178,29 +180,29 @@ _M_MMAP_THRESHOLD = -3
 """glibc's name for mallopt's parameter."""
 _LARGE_BYTES = 512 << 10
 _DESCRIPTORS = 256
-"""For everything but connections."""
+"""File descriptors for everything but connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask what, and what is logged of it."""
+    """Access rules and access log."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Names that a request's Host may have; empty: any."""
+    """Allowed names in a request's Host; empty: any."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    """Addresses or networks whose `X-Forwarded-For` is trusted."""
     log: bool = False
-    """Log a line for every request."""
+    """True: a line is logged for every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of a server that has stopped."""
+    """Summary of a server that has stopped."""
 
     requests: int
     seconds: float
     interrupted: bool
-    """By Ctrl-C; otherwise by SIGTERM."""
+    """True after Ctrl-C, False after SIGTERM."""
 
 
 def serve(
@@ -220,6 +222,10 @@ def serve(
     SIGHUP opens the bundles again, and reads the token again.
 
     Args:
+        places: the bundles.
+        host: address to listen at.
+        opening: how bundles are opened.
+        limits: limits of the server.
         port: 0 for any that is free; the log tells which.
         health_port: also answer health there, in a process of its own; 0 for any that is free.
         token: what clients must show, but for the health of the server.
@@ -298,7 +304,7 @@ def serve(
 
 
 def warn_if_open(host: str, token: str | None) -> None:
-    """Warn where others than this machine's users may ask without a token."""
+    """Warn where users of other machines may ask without a token."""
     if token is None and not is_loopback(host):
         log(
             logging.WARNING,
@@ -314,7 +320,7 @@ async def _beat(health: Health, draining: asyncio.Event) -> None:
 
 
 def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
-    """Take in what may have changed on disk; a token that cannot be read leaves the old one."""
+    """Read again what may have changed on disk; a token that cannot be read leaves the old one."""
     log(logging.INFO, "reloading", signal="SIGHUP")
     watch.reload()
     if token_file is not None:
@@ -358,9 +364,9 @@ def _allow_descriptors(connections: int) -> None:
 
 
 def _give_memory_back() -> None:
-    """Have the C library return the memory of large requests to the system as soon as they are answered.
+    """Make the C library return the memory of large requests to the system as soon as they are answered.
 
-    By itself glibc keeps what it has once taken, so that the process grows beyond what it holds.
+    By default glibc keeps what it has once taken, so that the process grows beyond what it holds.
     """
     with contextlib.suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

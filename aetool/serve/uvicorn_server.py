@@ -14,16 +14,16 @@ from aetool.serve.gate import Gate, ReadingQueue
 from aetool.serve.limits import ServerLimits
 
 _LINGER_S = 1.0
-"""A refused client that still sends is read for so long: cut off while it sends, it might not see the answer."""
+"""Seconds for which a refused client that still sends is read: cut off, it might not see the response."""
 _PIPELINED = 64
 _QUEUED_BYTES = 4 << 10
-"""What a pipelined request takes while it waits for the ones before it, about."""
+"""Bytes of a pipelined request while it waits for the ones before it, about."""
 _PIECES, _PIECE_BYTES = 250, 64
 """Pieces of a body that may be small, and the mean size of the others."""
 _MUCH_BYTES = 64 << 10
-"""Sent on one connection without a whole answer between; from then on others go first."""
+"""Bytes sent on one connection without a whole response between, after which others go first."""
 _REFUSED_S = 0.04
-"""After a request that found the line full, the connection is not read for so long.
+"""Seconds for which a connection is not read after a request that found the line full.
 
 So clients that retry at once leave the server time for the requests it took; what they send waits in the system.
 """
@@ -36,7 +36,7 @@ _PHRASES = {
 
 
 class Phase(enum.Enum):
-    """What a connection is waiting for."""
+    """State of a connection: what it is waiting for."""
 
     HEAD = enum.auto()
     """The rest of a head, or a new connection's first byte."""
@@ -50,21 +50,21 @@ class Phase(enum.Enum):
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this file
-    """A limit was passed inside of a callback of the parser."""
+    """Limit that was passed inside of a callback of the parser."""
 
 
 class Admission(Protocol):
-    """Decides about requests before their bodies are read."""
+    """Decision about requests before their bodies are read."""
 
     def is_full(self, scope: Any) -> bool:
         """Decide whether a request would have to wait behind too many."""
 
     def refusal(self, scope: Any, *, close: bool) -> bytes:
-        """Count a refused request, and give the whole answer."""
+        """Count a refused request, and return the whole response."""
 
 
 class _Flow(FlowControl):
-    """uvicorn's pauses of reading, and that of a connection in line behind others."""
+    """uvicorn's pauses of reading, and those of a connection in line behind others."""
 
     in_line = False
 
@@ -81,7 +81,7 @@ class _Flow(FlowControl):
                 self._transport.resume_reading()
 
     def step_back(self, line: ReadingQueue) -> None:
-        """Read nothing until it is this connection's turn."""
+        """Stop reading until it is this connection's turn."""
         if not self.in_line:
             self.in_line = True
             if not self.read_paused:
@@ -89,7 +89,7 @@ class _Flow(FlowControl):
             line.wait(self)
 
     def step_aside(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """Read nothing for so long."""
+        """Stop reading for `seconds`."""
         if not self.in_line and not self._transport.is_closing():
             self.in_line = True
             if not self.read_paused:
@@ -121,13 +121,13 @@ class LimitedProtocol(HttpToolsProtocol):
     _resuming = _lost = False
     _refused_head, _refused_bytes = b"", 0
     _turned_away = False
-    """Within `data_received`: a request was refused for a full line."""
+    """True within `data_received` after a request was refused for a full line."""
     _refusal: tuple[int, str] | None = None
 
     # The transport's side
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection in, or refuse it where too many are being answered."""
+        """Admit the connection, or refuse it where too many are being answered."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self.peer = self.client[0] if self.client else ""
@@ -139,7 +139,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give back what the connection held."""
+        """Release what the connection held."""
         self.gate.leave(self)
         self.gate.held_bytes -= self._held_bytes
         self._held_bytes = 0
@@ -221,14 +221,14 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._feed(rest)
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than it is answered: from now on it has `write_timeout_s`."""
+        """Start the `write_timeout_s` of a client that reads more slowly than it is answered."""
         super().pause_writing()
         self._write_deadline = self.loop.time() + self.limits.write_timeout_s
         self.deadline = min(self.deadline, self._write_deadline)
         self._account()
 
     def resume_writing(self) -> None:
-        """The client has read most of it."""
+        """End the deadline: the client has read most of the response."""
         super().resume_writing()
         self._write_deadline = math.inf
         self._account()
@@ -236,7 +236,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # The parser's side
 
     def on_message_begin(self) -> None:
-        """A request's first byte."""
+        """Begin a request at its first byte."""
         if self._resuming:
             return
         if len(self.pipeline) >= _PIPELINED:
@@ -252,13 +252,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self.deadline = self.loop.time() + self.limits.head_timeout_s
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
+        """Take a piece of the request's target."""
         if not self._resuming:
             self._take_head(len(url))
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; those that follow a body in chunks (trailers) are bounded and ignored."""
+        """Take a header; those that follow a body in chunks (trailers) are bounded and ignored."""
         if self._resuming:
             return
         self._headers += 1
@@ -272,7 +272,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise self._refused(*self._large_head())
 
     def on_headers_complete(self) -> None:
-        """The head is whole; the app is called."""
+        """Call the app: the head is complete."""
         if self._resuming:
             return
         self._in_head = False
@@ -291,7 +291,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _turn_away(self, cycle: RequestResponseCycle) -> None:
-        """Refuse a request without a look at its body, and the next one not before a while."""
+        """Refuse a request without reading its body, and delay the next one."""
         self.transport.write(self.admission.refusal(cycle.scope, close=not cycle.keep_alive))
         cycle.response_started = cycle.response_complete = True
         cycle.body = bytearray()
@@ -306,7 +306,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.gate.works(self)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body, which may be held for as long as its request takes."""
+        """Take a piece of a body, which may be held for as long as its request takes."""
         self._body_fed += len(body)
         if not self.cycle.response_started:
             self._pieces += 1
@@ -318,7 +318,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is whole."""
+        """End the body."""
         if self.parser.should_upgrade():
             return  # it comes by another parser, see _feed
         self._fed_bytes = self._body_fed = 0
@@ -328,7 +328,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Answered: the next request, or the wait for it."""
+        """Continue with the next request, or wait for it."""
         self.server_state.total_requests += 1
         if self._sent_bytes <= _MUCH_BYTES:
             self.gate.in_turn.others_at = self.loop.time()
@@ -349,7 +349,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # Limits
 
     def hold_answer(self, size: int) -> bool:
-        """Count an answer of `size` bytes as held until it is read; False where that is too much now."""
+        """Count a response of `size` bytes as held until it is read; False where that is too much now."""
         self._answer_bytes, before = size, self._answer_bytes
         if self._account() or size <= self.gate.own_bytes:
             return True
@@ -359,7 +359,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return False
 
     def _account(self) -> bool:
-        """Tell the gate how much is held; False where that is too much."""
+        """Report to the gate how much is held; False where that is too much."""
         if self._lost:
             return True
         held = self._body_bytes + self._answer_bytes + len(self.pipeline) * _QUEUED_BYTES
@@ -433,7 +433,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _disconnect(self) -> None:
-        """Have the app give up what it does for this client."""
+        """Make the app stop its work for this client."""
         for cycle in (self._active, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True

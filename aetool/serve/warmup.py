@@ -1,4 +1,4 @@
-"""A bundle made ready to serve: proven on its golden rows, every graph open and warm, its latency measured."""
+"""Warm-up: a bundle checked against its golden rows, every graph open and warm, its latency measured."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from aetool.serve.protocol import TensorSpec, tensor_of
 # How long a graph takes for so many rows: measured here, to decide where it is computed.
 
 INLINE_S = 0.0005
-"""A batch that takes less is computed by the thread that answers: handing it to another takes as long."""
+"""Seconds below which a batch is computed by the thread that answers: handing it to another takes as long."""
 _REPETITIONS = 5
 
 
@@ -31,17 +31,17 @@ class Cost:
     """Seconds of a batch, a straight line through two measurements."""
 
     first_s: float
-    """Of one row."""
+    """Seconds of one row."""
     more_s: float
-    """Of each row more."""
+    """Seconds of each further row."""
 
     def inline(self, rows: int) -> bool:
-        """Whether so many rows are cheaper computed than handed to another thread."""
+        """Decide whether `rows` rows are cheaper computed than handed to another thread."""
         return self.first_s + (rows - 1) * self.more_s <= INLINE_S
 
 
 def measured(run: Callable[[NDArray[np.float32]], Any], rows: NDArray[np.float32], batch: int) -> Cost:
-    """The cost of `run`, from one row and from `batch` rows made of `rows`; a first run of each does not count."""
+    """Measure the cost of `run`, from one row and from `batch` rows made of `rows`; a first run does not count."""
     one = _best(run, rows[:1])
     if batch == 1:
         return Cost(one, one)
@@ -59,23 +59,23 @@ def _best(run: Callable[[NDArray[np.float32]], Any], rows: NDArray[np.float32]) 
 
 
 WAYS = (("encoder",), ("detector",), ("autoencoder",), ("encoder", "detector"), ("autoencoder", "detector"))
-"""What is run for a set of features' outputs: the first of these that gives them all."""
+"""Sets of graphs to run for the requested outputs: the first that gives them all."""
 VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How every bundle is opened; see `aetool.load`."""
+    """Options for opening every bundle; see `aetool.load`."""
 
     provider: ProviderName = "auto"
     precision: str = "auto"
     intra_op_num_threads: int | None = None
     limits: Limits = DEFAULT_LIMITS
     public_key: Path | None = None
-    """Key whose signature every bundle must bear; None asks for none."""
+    """File of the key whose signature every bundle must bear; None requires none."""
 
     def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
-        """The bundle at `path`, on `threads` cores where the opening leaves that open."""
+        """Open the bundle at `path`, on `threads` cores where the options leave that open."""
         chosen = threads if self.intra_op_num_threads is None else self.intra_op_num_threads
         return load(
             path,
@@ -92,42 +92,43 @@ class Ready:
     """One bundle, open."""
 
     session: AutoencoderSession
-    """For batches that another thread computes, on all cores."""
+    """Session for batches that another thread computes, on all cores."""
     inline: AutoencoderSession
-    """For those that the event loop computes itself, on one core: another would gain less than waking it costs."""
+    """Session for those that the event loop computes itself, on one core: another would gain less than it
+    costs."""
     inputs: Mapping[str, TensorSpec]
-    """Graph -> its input."""
+    """Input of each graph."""
     outputs: Mapping[str, tuple[TensorSpec, ...]]
-    """Graph -> its outputs."""
+    """Outputs of each graph."""
     costs: Mapping[str, Cost]
 
     @property
     def version(self) -> str:
-        """The beginning of the bundle's id: another model is another version."""
+        """Beginning of the bundle's id: another model is another version."""
         return self.session.manifest.id[:VERSION_DIGITS]
 
     def run(self, graphs: tuple[str, ...], rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """The outputs of `graphs`, which have the same input, for `rows`."""
+        """Return the outputs of `graphs`, which have the same input, for `rows`."""
         session = self.inline if self.cost(graphs).inline(len(rows)) else self.session
         if len(graphs) == 1:
             return session.run(graphs[0], rows)
         return {name: values for graph in graphs for name, values in session.run(graph, rows).items()}
 
     def cost(self, graphs: tuple[str, ...]) -> Cost:
-        """Of `run`."""
+        """Return the cost of `run`."""
         costs = [self.costs[graph] for graph in graphs]
         return Cost(sum(cost.first_s for cost in costs), sum(cost.more_s for cost in costs))
 
     def ways(self) -> list[tuple[str, ...]]:
-        """Of WAYS, those that this bundle has the graphs for."""
+        """Return the entries of WAYS that this bundle has the graphs for."""
         return [way for way in WAYS if set(way) <= self.outputs.keys()]
 
 
 def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
-    """Open the bundle at `path`; reads nothing of it later.
+    """Open and check the bundle at `path`; nothing of it is read later.
 
     Raises:
-        BundleError: damaged, or it does not compute here what its golden rows say.
+        BundleError: damaged, or its results here differ from its golden rows.
         ProviderError: the provider does not work here.
     """
     session, inline = opening.load(path), opening.load(path, threads=1)

@@ -1,7 +1,9 @@
 """A bundle over files that need not fit in memory, by one machine or many.
 
-`stream` finds the input files, has an engine compute each of them, and keeps the output directory such that a run
-that was killed goes on where it stopped. An engine is `LocalEngine`, or `aetool.stream.ray.RayEngine`.
+Read in this order: `run` (`stream`, the whole run), `inputs` (the input files), `task` (what is computed),
+`engines` and `ray` (where), `file` (one input to one output), `output` (the output directory, which a killed run
+is resumed from), `filesystems` (local or remote), `top` (the highest scores of files). Other rooms import these
+modules: `ray` and pyarrow are optional.
 """
 
 from aetool.stream.engines import LocalEngine

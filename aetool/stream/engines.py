@@ -1,4 +1,4 @@
-"""What computes the files of a run; on one machine, threads."""
+"""Engines that compute the files of a run; on one machine, threads."""
 
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -14,32 +14,33 @@ from aetool.stream.inputs import InputFile
 from aetool.stream.task import Task
 
 Progress = Callable[[int, int], None]
-"""Told as the work goes: rows, and bytes of input, that were done since the last time."""
+"""Function that is called with the rows, and bytes of input, that were done since the last call."""
 
 
 Outcomes = Generator[Outcome, None, None]
 
 
 class Engine(Protocol):
-    """Computes files, in any order; closing the generator stops the work."""
+    """Interface of what computes files, in any order; closing the generator stops the work."""
 
     def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
-        """What became of each of `sources`, as it is known."""
+        """Yield the outcome of each of `sources`, as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """This process; a worker has one file at a time, and its share of the cores to compute."""
+    """Engine in this process; a worker has one file at a time, and its share of the cores to compute."""
 
     workers: int | None = None
-    """Files at once; None: one for each core, and no more than there are files."""
+    """Number of files at once; None: one for each core, and no more than there are files."""
 
     def __post_init__(self) -> None:
+        """Refuse fewer than one worker."""
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: expected 1 or more, found {self.workers}; leave it out for one per core")
 
     def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
-        """See `Engine`."""
+        """Compute the files in threads; see `Engine`."""
         workers = min(self.workers or usable_cores(), max(1, len(sources)))
         stopped = threading.Event()
         with task.open(max(1, usable_cores() // workers)) as model, ThreadPoolExecutor(workers) as pool:
@@ -53,7 +54,7 @@ class LocalEngine:
 
 
 class _StoppedError(Exception):
-    """The run is over before its work is."""
+    """Run that ended before its work was done."""
 
 
 def _shard(

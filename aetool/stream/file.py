@@ -25,7 +25,7 @@ from aetool.tables.streaming import Batch, read_batches
 
 T = TypeVar("T")
 DEPTH = 2
-"""Items that wait between two steps at most: what bounds the memory."""
+"""Largest number of items that wait between two steps: it bounds the memory."""
 _NOTICE_S = 0.02
 
 
@@ -35,7 +35,7 @@ class _Over:
 
 
 def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
-    """The items of a generator, which runs in a thread ahead of who takes them; its errors are raised here.
+    """Yield the items of a generator, which runs ahead in a thread; its errors are raised here.
 
     Closing this closes the other, and waits for its thread.
     """
@@ -73,33 +73,33 @@ def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
 
 
 FOOTER = b"aetool"
-"""Key in the output's Parquet metadata, under which it tells what it was made of."""
+"""Key in the output's Parquet metadata that names its task and its input."""
 GROUP_BYTES = 16 << 20
-"""Of results in one row group."""
+"""Bytes of results in one row group."""
 _Results = tuple[Any, float]
 
 Advance = Callable[[int, float], None]
-"""Told after every batch: its rows, and the share of the file that is done by then."""
+"""Function that is called after every batch with its rows, and the share of the file that is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What an output holds."""
+    """Numbers of rows in an output."""
 
     rows: int
     anomalies: int = 0
     not_finite: int = 0
-    """Rows without a finite score."""
+    """Number of rows without a finite score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an input file."""
+    """Result for one input file."""
 
     source: InputFile
     counts: Counts | None
     error: str = ""
-    """Why it could not be read; empty when it was."""
+    """Reason why it could not be read; empty when it was."""
 
 
 def run_shard(
@@ -149,7 +149,7 @@ def run_shard(
 
 
 def counts_of(system: Any, path: str, task: str, source: InputFile) -> Counts | None:
-    """What the output at `path` holds, if it was made by this task from this very input; else None."""
+    """Return the counts of the output at `path`, if it was made by this task from this very input; else None."""
     if not system.get_file_info(path).is_file:
         return None
     try:
@@ -164,7 +164,7 @@ def counts_of(system: Any, path: str, task: str, source: InputFile) -> Counts | 
 def _computed(
     model: AutoencoderSession, task: Task, batches: Generator[Batch, None, None], source: InputFile
 ) -> Generator[_Results, None, None]:
-    """Arrow tables of results."""
+    """Yield Arrow tables of results."""
     try:
         for batch in batches:
             outputs = model.run(GRAPHS[task.command], batch.values)
@@ -191,7 +191,7 @@ def _columns(model: AutoencoderSession, command: str, outputs: dict[str, NDArray
 
 
 def _transposed(values: NDArray[Any]) -> NDArray[Any]:
-    """(rows, columns) -> (columns, rows), C-ordered."""
+    """Return (rows, columns) as (columns, rows), C-ordered."""
     columns = np.empty(values.shape[::-1], values.dtype)
     for start in range(0, len(values), 4096):  # in blocks that the cache holds
         block = slice(start, start + 4096)

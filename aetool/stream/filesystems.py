@@ -1,4 +1,4 @@
-"""Where files lie: on this machine, or in whatever store pyarrow or fsspec knows."""
+"""File systems: this machine's, or any store that pyarrow or fsspec supports."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from aetool.errors import InputError
 
 
 def is_remote(path: str) -> bool:
-    """Whether `path` is a URI, such as s3://bucket/name."""
+    """Decide whether `path` is a URI, such as s3://bucket/name."""
     return "://" in path
 
 
 def locate(path: str) -> tuple[Any, str]:
-    """The file system of a path or URI, and the path in it; local paths become absolute.
+    """Return the file system of a path or URI, and the path in it; local paths become absolute.
 
     Raises:
         InputError: nobody here knows such a URI.
@@ -37,25 +37,25 @@ def locate(path: str) -> tuple[Any, str]:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether a source's path lies in the directory `folder`."""
+    """Decide whether a source's path lies in the directory `folder`."""
     whole = folder if is_remote(folder) else os.path.abspath(folder)  # noqa: PTH100
     return path.startswith(f"{whole.rstrip('/')}/")
 
 
 def uri_of(given: str, path: str, other: str) -> str:
-    """The URI of `other`, a path in the file system where the URI `given` has `path`."""
+    """Return the URI of `other`, a path in the file system where the URI `given` has `path`."""
     before, _, after = given.partition(path)
     return before + other + (after if after.startswith("?") else "")
 
 
 def listed(system: Any, folder: str, *, recursive: bool) -> list[Any]:
-    """The files below a directory, as `pyarrow.fs.FileInfo`; none where there is no such directory."""
+    """Return the files below a directory, as `pyarrow.fs.FileInfo`; none where there is no such directory."""
     selector = FileSelector(folder, recursive=recursive, allow_not_found=True)
     return [info for info in system.get_file_info(selector) if info.is_file]
 
 
 def as_pattern(glob: str) -> re.Pattern[str]:
-    """A shell's pattern: `*` and `?` stay inside one directory, `**` does not."""
+    """Convert a shell's pattern: `*` and `?` stay inside one directory, `**` does not."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", glob)  # every second one is a wildcard
     texts = [
@@ -93,7 +93,7 @@ def delete_file(system: Any, directory: str, name: str) -> None:
 
 @contextmanager
 def appearing(system: Any, path: str, temporary: str) -> Iterator[Any]:
-    """A stream whose bytes are at `path` when the block has ended well, and nowhere otherwise."""
+    """Open a stream whose bytes are at `path` once the block has ended without an error, and nowhere otherwise."""
     try:
         with system.open_output_stream(temporary) as stream:
             yield stream

@@ -21,13 +21,13 @@ class InputFile:
     """One input file."""
 
     name: str
-    """Below what was given: what its output is called after."""
+    """Name below the given path; its output is called after it."""
     path: str
-    """To open it with, from any machine that sees the same files."""
+    """Path or URI to open it with, from any machine that sees the same files."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: int | None
-    """Nanoseconds since 1970; None where the file system does not tell."""
+    """Time of the last change, in nanoseconds since 1970; None where unknown."""
 
     @property
     def output(self) -> str:
@@ -36,7 +36,7 @@ class InputFile:
 
 
 def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[InputFile]:
-    """The files that paths, directories, patterns and URIs stand for, sorted by name, each once.
+    """Return the files that paths, directories, patterns and URIs stand for, sorted by name, each once.
 
     Of a directory, all files below that can be streamed; names that begin with "." or "_" are left out, and so is
     what lies in the directory `outside`, where the results go.

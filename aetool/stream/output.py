@@ -1,7 +1,7 @@
-"""The output directory of a run: one Parquet file for each input, and a manifest that says what they are.
+"""The output directory of a run: one Parquet file for each input, and a manifest that describes them.
 
-The files themselves tell which input and which task they were made of, and appear whole; so the manifest need not
-follow the work, and what a killed run had finished is known from the directory alone.
+Every file names the input and the task that it was made from, and appears whole; so the manifest need not follow
+the work, and what a killed run had finished is known from the directory alone.
 """
 
 import fcntl
@@ -23,15 +23,16 @@ from aetool.stream.inputs import InputFile
 from aetool.stream.task import fingerprint
 
 MANIFEST = "_aetool.json"
-"""Begins as what readers of a directory of Parquet leave out."""
+"""Name that readers of a directory of Parquet leave out."""
 FORMAT = "aetool-run/1"
 MAX_BYTES = DEFAULT_LIMITS.json_bytes
 
 
 class OutputDirectory:
-    """A directory, here or in a store, that belongs to one run."""
+    """Directory, here or in a store, that belongs to one run."""
 
     def __init__(self, path: str) -> None:
+        """Find the file system."""
         self.path = path
         self._system, self._inside = locate(path)
 
@@ -39,7 +40,7 @@ class OutputDirectory:
     def taken(
         self, description: dict[str, Any], sources: Sequence[InputFile], *, resume: bool, overwrite: bool
     ) -> Iterator[list[Outcome]]:
-        """Hold the directory for a run; gives what is finished in it already.
+        """Hold the directory for a run, and yield what is finished in it already.
 
         Raises:
             OutputError: it holds something else, or another run's outputs, or is held by another run.
@@ -64,7 +65,7 @@ class OutputDirectory:
             ]
 
     def write(self, description: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
-        """Write the manifest, in one step; what processes that were killed left half written goes."""
+        """Write the manifest, in one step, and delete what killed processes left half written."""
         for info in listed(self._system, self._inside, recursive=False):
             if _is_half_written(info):
                 delete_file(self._system, self._inside, info.base_name)
@@ -78,7 +79,7 @@ class OutputDirectory:
             raise self._refused(f"cannot be written ({error.strerror or error})", "check its rights") from error
 
     def _previous(self, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-        """The manifest that stands there; None where nothing does."""
+        """Return the manifest that is there; None where there is none."""
         info = self._system.get_file_info(self._inside)
         if info.type == FileType.File:
             raise self._refused("is a file, a directory was expected", "choose another name")
@@ -140,8 +141,10 @@ class OutputDirectory:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Two runs at once would delete each other's half-written files. A store has no locks: there it is up to
-        who starts them."""
+        """Lock the directory: two runs at once would delete each other's half-written files.
+
+        A store has no locks: there the users must see to it.
+        """
         if not isinstance(self._system, LocalFileSystem):
             yield
             return
@@ -163,7 +166,7 @@ class OutputDirectory:
 
 
 def _is_half_written(info: Any) -> bool:
-    """Whether a killed run left this behind."""
+    """Decide whether a killed run left this file behind."""
     return bool(info.base_name.startswith(".aetool-") and info.base_name.endswith(".tmp"))
 
 

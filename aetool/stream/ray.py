@@ -25,15 +25,16 @@ from aetool.stream.inputs import InputFile
 from aetool.stream.task import Task
 
 RETRIES = 3
-"""Times that a file is tried again after the process that had it died."""
+"""Number of retries of a file after its process died."""
 _DEPTH = 2
-"""Files that an actor has at once: one to compute, one that waits for it."""
+"""Number of files that an actor has at once: one to compute, one that waits for it."""
 
 
 class RayWorker:
-    """What an actor is: a bundle, opened once, with one thread to compute and one to decode."""
+    """Actor: a bundle, opened once, with one thread to compute and one to decode."""
 
     def __init__(self, task: Task, output: str) -> None:
+        """Open the bundle."""
         pa.set_cpu_count(1)
         self._task, self._output = task, output
         self._model = task.open(1)
@@ -45,16 +46,18 @@ class RayWorker:
 
 @dataclass(frozen=True, slots=True)
 class RayEngine:
-    """Actors of Ray, each with one core; bundle, inputs and outputs must have the same paths on every machine."""
+    """Engine of Ray actors, each with one core; paths must be the same on every machine."""
 
     workers: int | None = None
-    """Actors; None: as many as Ray has cores, and no more than there are files."""
+    """Number of actors; None: as many as Ray has cores, and no more than there are files."""
     address: str | None = None
-    """Of a cluster, or "auto"; None: the Ray that this process is connected to, or one of its own for the run."""
+    """Address of a cluster, or "auto"; None: the Ray that this process is connected to, or a new one for the
+    run."""
     gpus_per_worker: float = 0.0
-    """0.25: four actors share a GPU."""
+    """GPUs of each actor; with 0.25 four share one."""
 
     def __post_init__(self) -> None:
+        """Refuse values that are too small."""
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: expected 1 or more, found {self.workers}; leave it out for one per core")
         if self.gpus_per_worker < 0:
@@ -63,7 +66,7 @@ class RayEngine:
             )
 
     def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
-        """See `aetool.stream.engines.Engine`."""
+        """Compute the files by actors; see `aetool.stream.engines.Engine`."""
         if not sources:
             return
         own = not ray.is_initialized()  # else the program's, which goes on after the run

@@ -15,13 +15,13 @@ from aetool.stream.task import Task, fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run has done."""
+    """Result of a run."""
 
     outcomes: tuple[Outcome, ...]
-    """One for each input, sorted by name."""
+    """Outcome of each input, sorted by name."""
     threshold: float
     resumed: int
-    """Inputs that an earlier run had finished."""
+    """Number of inputs that an earlier run had finished."""
     seconds: float
 
     @property
@@ -30,7 +30,7 @@ class Run:
         return tuple(outcome for outcome in self.outcomes if outcome.counts is None)
 
     def total(self, what: str) -> int:
-        """The sum of one of `Counts` over all outputs."""
+        """Return the sum of one of `Counts` over all outputs."""
         return sum(getattr(outcome.counts, what) for outcome in self.outcomes if outcome.counts is not None)
 
 
@@ -52,14 +52,15 @@ def stream(
     with `resume` those that are there already, made by the same task from the same file, are left as they are.
 
     Args:
+        task: the bundle, the command and the columns to keep.
         inputs: files, directories, patterns or URIs of CSV and Parquet, see `aetool.stream.inputs`.
         output: a directory or a URI; an empty one, or that of an earlier run.
         engine: `LocalEngine()` by default.
-        resume: go on with what stands in `output`.
-        overwrite: replace the results that stand in `output`.
-        skip_bad: go on after an input that cannot be read; it is in `Run.failed`.
-        started: told once how many rows are done already, and how many bytes of input there are to do.
-        progress: told as the work goes, from any thread.
+        resume: continue with the results in `output`.
+        overwrite: replace the results in `output`.
+        skip_bad: continue after an input that cannot be read; it is in `Run.failed`.
+        started: called once with the rows that are done already, and the bytes of input that are left.
+        progress: called as the work goes, from any thread.
 
     Raises:
         InputError: inputs that are not there or, without `skip_bad`, that cannot be read.
@@ -89,4 +90,4 @@ def stream(
 
 
 def _silent(rows: int, size: int) -> None:
-    """Nobody watches."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""What a run computes: everything that decides an output, apart from the input."""
+"""The task of a run: everything that decides an output, apart from the input."""
 
 import hashlib
 import json
@@ -15,23 +15,23 @@ GRAPHS = {"score": "detector", "encode": "encoder", "reconstruct": "autoencoder"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A bundle over files; small, and can be sent to another machine that has the bundle at the same path."""
+    """Bundle and options; small, and can be sent to another machine that has the bundle at the same path."""
 
     command: str
-    """One of GRAPHS."""
+    """Command: one of GRAPHS."""
     bundle: str
-    """Absolute path."""
+    """Absolute path of the bundle."""
     provider: ProviderName = "auto"
     precision: str = "auto"
     keep: tuple[str, ...] = ()
     """Columns carried through."""
     limits: Limits = DEFAULT_LIMITS
-    """How much is read of the bundle and of each file."""
+    """Bounds on what is read of the bundle and of each file."""
     results: str | None = None
-    """Fingerprint of what `describe` must give: another bundle, published at that path in mid-run, is refused."""
+    """Fingerprint that `describe` must give: another bundle, published at that path in mid-run, is refused."""
 
     def open(self, intra_op_num_threads: int | None = None) -> AutoencoderSession:
-        """The bundle, opened.
+        """Open the bundle.
 
         Raises:
             BundleError, ProviderError: it cannot be opened here, or is not the one that the run began with.
@@ -59,7 +59,7 @@ class Task:
         return model
 
     def describe(self, model: AutoencoderSession) -> dict[str, Any]:
-        """What must be the same for two outputs to belong together; JSON."""
+        """Return, as JSON values, what must be the same for two outputs to belong together."""
         return {
             "command": self.command,
             "bundle": {"name": model.name, "id": model.manifest.id},
@@ -70,5 +70,5 @@ class Task:
 
 
 def fingerprint(description: dict[str, Any]) -> str:
-    """A short digest of what `Task.describe` gives."""
+    """Return a short digest of what `Task.describe` gives."""
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`aetool score --top N`: the rows with the highest scores, of one file or of many."""
+"""The rows with the highest scores, of one file or of many, for `aetool score --top N`."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from aetool.tables.streaming import read_batches
 
 
 class Top(NamedTuple):
-    """The highest rows of files."""
+    """The highest rows of files, and counts of all rows."""
 
     columns: dict[str, Any]  # file, row, those that are kept, score, is_anomaly: (at most count,)
     values: Any  # (at most count, n_features) float32
@@ -25,7 +25,7 @@ class Top(NamedTuple):
 
 
 def top_of_files(model: Any, data: tuple[str, ...], count: int, keep: tuple[str, ...], limits: Limits) -> Top:
-    """The `count` highest rows of files that need not fit in memory: one batch and these are held."""
+    """Return the `count` highest rows of files that need not fit in memory: one batch and these are held."""
     best, values = None, np.empty((0, model.n_features), np.float32)
     rows = anomalies = not_finite = 0
     for source in find_sources(data):

@@ -1,8 +1,12 @@
 """Tables in and out: CSV (also .csv.gz), Parquet, NPY and NPZ.
 
-Features become one C-ordered float64 array, (rows, columns), where NaN stands for a missing value; labels and
-id columns travel beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images, windows
+Features become one C-ordered float64 array, (rows, columns), where NaN stands for a missing value; labels and id
+columns are kept beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images, windows
 of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
+
+Read in this order: `table` (the result), `reading` (files by their ending), `formats`, `csv_files` and
+`binary_files` (one reader per format), `choice` (which columns), `columns` (columns to numbers), `arrays` (rows of
+more axes), `streaming` (batches of large files), `writing`.
 """
 
 from aetool.tables.arrays import read_array, read_rows

@@ -19,7 +19,7 @@ from aetool.tables.reading import read_table, table_from_columns
 from aetool.tables.table import Table
 
 ROWS = "X"
-"""The array of an archive that holds the rows, where several could."""
+"""Name of the array that holds the rows, where several could."""
 
 
 def read_rows(
@@ -30,7 +30,7 @@ def read_rows(
     label: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
-    """A table as `read_table` gives it, or the rows of an array of more axes as `read_array` does.
+    """Read a table as `read_table` does, or the rows of an array of more axes as `read_array` does.
 
     Raises:
         InputError: the file cannot be read, or does not hold what was asked for.
@@ -51,7 +51,7 @@ def read_array(
     keep: Sequence[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
-    """The array of a .npy file, or the one called X or the only one that is no column of a .npz file.
+    """Read the array of a .npy file, or from a .npz file the one called X or the only one that is no column.
 
     Args:
         path: its first axis is rows.
@@ -87,7 +87,7 @@ def check_array(path: str | os.PathLike[str]) -> None:
     """Refuse early what `read_array` would refuse for the file's name.
 
     Raises:
-        InputError: there is no such file, or it is no array.
+        InputError: there is no such file, or it is not an array.
     """
     _require_array(Path(path))
 
@@ -99,7 +99,7 @@ def _arrays(path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
 
 
 def _require_array(path: Path) -> str:
-    """The file's ending."""
+    """Return the file's ending; raise where it is not an array's."""
     ending = path.suffix.lower()
     if ending not in ARRAY_ENDINGS:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Parquet, NPY and NPZ in."""
+"""Readers of Parquet, NPY and NPZ."""
 
 import re
 import zipfile
@@ -16,11 +16,11 @@ from aetool.tables.choice import ColumnChoice, Options
 from aetool.tables.formats import pa, pc, pq
 
 MOST_ENTRY_BYTES = 256
-"""Of one array in the directory of a .npz file: its name, and what zip keeps of it."""
+"""Bytes of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
 def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
-    """A Parquet file: what was chosen of it, and those columns by name."""
+    """Read the chosen columns of a Parquet file by name; also return the choice."""
     with pq.ParquetFile(str(path)) as file:
         choice = options.choose(parquet_names(file.schema_arrow), str(path))
         require_readable(file, choice.wanted, str(path), options.limits)
@@ -36,7 +36,7 @@ def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[st
 
 
 def is_text(kind: Any) -> bool:
-    """Whether cells of an Arrow type may have any length."""
+    """Decide whether cells of an Arrow type may have any length."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
 
@@ -80,13 +80,13 @@ def spelled_out_bytes(columns: Mapping[str, Any], source: str, limits: Limits) -
 
 
 def parquet_names(schema: Any) -> list[str]:
-    """The columns of a Parquet file."""
+    """Return the columns of a Parquet file."""
     # An unnamed pandas index is stored as a column; pandas takes it out again, and so do we.
     return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
 def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
-    """An array, (rows, columns), as columns `X_0`, `X_1`, ..."""
+    """Read an array, (rows, columns), as columns `X_0`, `X_1`, ..."""
     array = read_one(path, options.limits)
     if array.ndim != 2:
         raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
@@ -95,7 +95,7 @@ def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
 
 
 def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
-    """An archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
+    """Read an archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
     names: list[str] = []
     data: dict[str, Any] = {}
     tables = []
@@ -128,7 +128,7 @@ def read_archive(path: Path, limits: Limits) -> Iterator[tuple[str, NDArray[Any]
 
 @contextmanager
 def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    """Open a .npz file, of no more arrays than columns are allowed."""
+    """Open a .npz file, if it has no more arrays than columns are allowed."""
     with path.open("rb") as stream:
         # An entry takes ten times as much memory as in the file.
         if (size := directory_bytes(stream)) > MOST_ENTRY_BYTES * limits.columns:
@@ -140,7 +140,7 @@ def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
 
 
 def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every array of a .npy file, whose array is called X, or a .npz file: its headers alone."""
+    """Yield name and shape of every array of a .npz file, or of a .npy file, called X, from the headers."""
     if path.suffix.lower() == ".npy":
         with path.open("rb") as stream:
             yield "X", shape_and_type(stream)[0]

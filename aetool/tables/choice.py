@@ -1,4 +1,4 @@
-"""Which columns of a file are used, and what for."""
+"""The choice of a file's columns: features, labels and columns that are kept."""
 
 import shlex
 from collections import Counter
@@ -17,7 +17,7 @@ _SHOWN = 20  # names listed of what a file holds, so that a wide file's message 
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoice:
-    """Which columns of a file are used, and what for."""
+    """Chosen columns of a file, by use."""
 
     columns: tuple[str, ...]  # the features, as the file names them
     names: tuple[str, ...]  # the features, as the table names them
@@ -29,19 +29,20 @@ class ColumnChoice:
     offered: tuple[str, ...] = ()  # options that a message may recommend, see `Options.offered`
 
     def is_categorical(self, column: str, name: str, no_number: bool) -> bool:
-        """Whether a feature holds categories; `no_number`: whether its cells are text, or true and false."""
+        """Decide whether a feature holds categories; `no_number`: its cells are text, or true and false."""
         if self.categories is not None:
             return name in self.categories
         return column in self.categorical or (no_number and AUTO in self.categorical)
 
     @property
     def wanted(self) -> list[str]:
+        """Columns to read, each once."""
         return list(dict.fromkeys([*self.columns, *self.keep, *([] if self.label is None else [self.label])]))
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `read_table`."""
+    """Options of `read_table`."""
 
     columns: Sequence[str] | None
     drop: Sequence[str]
@@ -54,12 +55,13 @@ class Options:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The options that can mend a column: none where a model has chosen the columns."""
+        """Options that can fix a column: none where a model has chosen the columns."""
         if self.only is not None or self.categories is not None:
             return ()
         return ("drop",) if self.categorical is None else ("drop", "categorical")
 
     def __post_init__(self) -> None:
+        """Make a single name a tuple."""
         if isinstance(self.categorical, str):
             object.__setattr__(self, "categorical", (self.categorical,))
 
@@ -123,7 +125,7 @@ class Options:
     def _require_apart(
         self, left_out: set[str], categorical: Sequence[str], names: Sequence[str], source: str
     ) -> None:
-        """Raises InputError for a column that two options claim, or one names twice."""
+        """Refuse a column that two options claim, or one names twice."""
         if clash := [name for name in self.columns or () if name in left_out]:
             raise InputError(f"{source}: {listed(clash)} in columns and in drop or label too: choose one")
         if clash := [name for name in categorical if name in left_out or name not in (self.columns or names)]:
@@ -133,7 +135,7 @@ class Options:
 
 
 def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source: str) -> tuple[str, ...]:
-    """Those of `found` that stand for `wanted`: by name, or by position where the names found are made up."""
+    """Return those of `found` that stand for `wanted`: by name, or by position where names are made up."""
     if named:
         _require(found, wanted, source)
         return tuple(wanted)
@@ -146,7 +148,7 @@ def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source
 
 
 def _require(found: Sequence[str], wanted: Sequence[str], source: str, option: str | None = None) -> None:
-    """Raises InputError for columns that a model asks for, or an `option`, and that are not there."""
+    """Refuse missing columns that a model asks for, or an `option`."""
     have = set(found)
     if not (missing := [name for name in wanted if name not in have]):
         return
@@ -166,18 +168,18 @@ def _require(found: Sequence[str], wanted: Sequence[str], source: str, option: s
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """Those that stand more than once."""
+    """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
 
 
 def listed(names: Sequence[str], most: int | None = None) -> str:
-    """Names for a message: quoted, `most` of them at most."""
+    """Return names for a message: quoted, `most` of them at most."""
     more = f" and {len(names) - most:,} more" if most is not None and len(names) > most else ""
     return (", ".join(map(repr, names[:most])) or "no columns") + more
 
 
 def command_option(name: str, columns: Iterable[str]) -> str:
-    """`--drop a,b` for the command line; a column's name with a comma or a quote is quoted, as in CSV."""
+    """Return `--drop a,b` for the command line; a column's name with a comma or a quote is quoted, as in CSV."""
     return f"--{name} {shlex.quote(','.join(map(_quoted, columns)))}"
 
 

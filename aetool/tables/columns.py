@@ -1,4 +1,4 @@
-"""Columns of any type to numbers, labels and what is carried through."""
+"""Conversion of columns of any type to numbers, labels and kept columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ F = TypeVar("F", np.float32, np.float64)
 
 _REMEDIES = {"drop": "leave out", "categorical": "take as categories"}
 MAX_CATEGORIES = 1_000
-"""In one column; more are rather names or numbers than kinds."""
+"""Largest number of categories in one column; more are rather names or numbers than kinds."""
 
 
 def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> Table:
@@ -41,7 +41,7 @@ def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> Tabl
 
 
 def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
-    """The features alone as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
+    """Return the features as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
     numbers, _ = _features(choice, data, source)
     columns = [numbers[name] for name in choice.columns]
     with np.errstate(over="ignore"):
@@ -60,7 +60,7 @@ def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray
 def _features(
     choice: ColumnChoice, data: Mapping[str, Any], source: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
-    """The feature columns as numbers, by the file's names, and the categories, by the table's."""
+    """Return the feature columns as numbers, by the file's names, and the categories, by the table's."""
     numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}
     categories: dict[str, tuple[str, ...]] = {}
     for key, name in zip(choice.columns, choice.names, strict=True):
@@ -78,7 +78,7 @@ def _features(
 def _indexes(
     column: Any, categories: tuple[str, ...] | None, what: str
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The categories (those that stand in the column, where none are given) and the index of each cell's."""
+    """Return the categories (those in the column, where none are given) and the index of each cell's."""
     column = column if isinstance(column, np.ndarray) else _decoded(column)
     if categories is None:
         texts, _ = factorise(column, what)
@@ -96,7 +96,7 @@ def _indexes(
 
 
 def _unseen(column: Any, categories: tuple[str, ...]) -> NDArray[np.str_]:
-    """(rows,) the text of each cell that is none of the categories, "" for the others."""
+    """Return the text of each cell that is none of the categories, "" for the others, (rows,)."""
     texts, places = factorise(column if isinstance(column, np.ndarray) else _decoded(column), "")
     known = frozenset(categories)
     found: NDArray[np.str_] = np.array(["" if text is None or text in known else text for text in texts])[places]
@@ -126,7 +126,7 @@ def _labels(column: Any, name: str, source: str) -> NDArray[np.bool_]:
 
 
 def _numbers(column: Any) -> NDArray[Any] | None:
-    """(rows,) numbers with NaN for missing ones, or None when the column's type is no number."""
+    """Return (rows,) numbers with NaN for missing ones, or None when the column's type is not numeric."""
     if isinstance(column, np.ndarray):
         return column if column.dtype.kind in "biuf" else None
     column = _decoded(column)
@@ -145,7 +145,7 @@ def _numbers(column: Any) -> NDArray[Any] | None:
 
 
 def _untouched(column: Any) -> NDArray[Any]:
-    """(rows,) the column as numpy, nothing changed."""
+    """Return the column as numpy, (rows,), unchanged."""
     if isinstance(column, np.ndarray):
         return column
     column = _decoded(column)
@@ -158,7 +158,7 @@ def _untouched(column: Any) -> NDArray[Any]:
 
 
 def _decoded(column: Any) -> Any:
-    """An Arrow column without dictionary encoding, whose `to_numpy` loses nulls."""
+    """Return an Arrow column without dictionary encoding, whose `to_numpy` loses nulls."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
@@ -170,7 +170,7 @@ def _describe(column: Any) -> str:
 
 
 def as_column(column: Any, name: str, source: str) -> Any:
-    """A column from memory as a (rows,) numpy array or an Arrow column."""
+    """Return a column from memory as a (rows,) numpy array or an Arrow column."""
     if isinstance(column, np.ma.MaskedArray) and column.dtype.kind in "biuf":
         column = np.ma.filled(column.astype(np.float64), np.nan)
     if getattr(column, "ndim", 1) != 1:

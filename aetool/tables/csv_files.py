@@ -1,4 +1,4 @@
-"""CSV in: bytes checked before Arrow has them, then pyarrow, with faults named by row and column."""
+"""Reader of CSV: bytes are checked before Arrow parses them, and errors name row and column."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _SEPARATORS = (b",", b";", b"\t")
 
 
 def parts(stream: Any) -> Iterator[bytes]:
-    """The bytes that are left of a stream, a part at a time."""
+    """Return the rest of a stream, a part at a time."""
     return iter(lambda: stream.read(PART_BYTES), b"")
 
 
@@ -54,6 +54,9 @@ def require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Ca
     """Refuse an unpacked CSV text that is larger, or was packed more tightly, than is allowed.
 
     Args:
+        data: parts of the text.
+        source: the file, for messages.
+        limits: bounds on size and compression.
         packed: bytes of the compressed file that were read so far.
 
     Raises:
@@ -85,7 +88,7 @@ def require_short(data: Iterable[bytes], source: str, limits: Limits) -> None:
 
 
 class _Cell:
-    """The length of the cell at hand, over parts of a text."""
+    """Length of the current cell, over parts of a text."""
 
     def __init__(self, source: str, limits: Limits) -> None:
         self._source, self._limits = source, limits
@@ -105,7 +108,7 @@ class _Cell:
 
 
 def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
-    """A CSV file: what was chosen of it, and those columns by name."""
+    """Read the chosen columns of a CSV file by name; also return the choice."""
     source = str(path)
     # Kept columns are read as bytes, so that no type is guessed for them.
     keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
@@ -137,13 +140,13 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
 
 
 def require_commas(names: Sequence[str], source: str) -> None:
-    """Raises InputError if the one column of a header looks like several, parted by something else."""
+    """Refuse a header whose one column looks like several with another separator."""
     if len(names) == 1 and (separator := re.search(r"[;\t|]", names[0])):
         raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
 def require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
-    """Raises InputError if a cell of an Arrow column of text is longer than is allowed."""
+    """Refuse an Arrow column of text with a longer cell than is allowed."""
     longest = pc.max(pc.binary_length(column)).as_py() or 0
     if longest > limits.cell_bytes:
         raise InputError(
@@ -152,7 +155,7 @@ def require_short_cells(column: Any, name: str, source: str, limits: Limits) -> 
 
 
 def _require_allowed(path: Path, limits: Limits) -> None:
-    """Raises InputError for a file that would take more memory than `limits` allow."""
+    """Refuse a file that would take more memory than `limits` allow."""
     size, source = path.stat().st_size, str(path)
     if size > limits.table_bytes:
         raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes')}")
@@ -165,7 +168,7 @@ def _require_allowed(path: Path, limits: Limits) -> None:
 
 
 def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
-    """An Arrow table of a CSV file."""
+    """Parse a CSV file to an Arrow table."""
 
     def parse(stream: Any, block_size: int | None = None) -> Any:
         return pacsv.read_csv(
@@ -205,7 +208,7 @@ def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
 
 
 def _text(column: Any, name: str, source: str) -> Any:
-    """A CSV column as Arrow strings; raises InputError where it is not UTF-8."""
+    """Return a CSV column as Arrow strings; raise InputError where it is not UTF-8."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
@@ -220,7 +223,7 @@ def _text(column: Any, name: str, source: str) -> Any:
 
 
 def _plain(text: Any) -> Any:
-    """A kept CSV column: as numbers only where they spell the very same text ('007' stays text)."""
+    """Return a kept CSV column, as numbers only where they spell the very same text ('007' stays text)."""
     for kind in (pa.int64(), pa.float64()):
         try:
             numbers = text.cast(kind)
@@ -232,7 +235,11 @@ def _plain(text: Any) -> Any:
 
 
 def _cells(text: Any, where: str, source: str, mend: str) -> Any:
-    """The numbers of a CSV column that Arrow took for text; itself if most cells are text, InputError if some."""
+    """Return the numbers of a CSV column that Arrow took for text; itself if most cells are text.
+
+    Raises:
+        InputError: some cells are text.
+    """
     nulls = frozenset(pacsv.ConvertOptions().null_values)
     values = np.full(len(text), np.nan)
     numbers, odd = 0, []

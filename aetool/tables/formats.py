@@ -1,4 +1,4 @@
-"""The formats of table files, pyarrow where it is installed, and errors of files that cannot be read."""
+"""Formats of table files, pyarrow where it is installed, and errors of files that cannot be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ ARRAY_ENDINGS = (".npy", ".npz")
 
 
 def ending_of(path: Path, error: type[AetoolError]) -> str:
-    """The ending that tells a file's format; CSV and Parquet need pyarrow."""
+    """Return the ending that decides a file's format; CSV and Parquet need pyarrow."""
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             if ending not in ARRAY_ENDINGS:
@@ -52,7 +52,7 @@ def ending_of(path: Path, error: type[AetoolError]) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, on one line."""
+    """Return the reason of an error, on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join((str(error) or type(error).__name__).split())[:200]
@@ -60,7 +60,7 @@ def reason_of(error: Exception) -> str:
 
 @contextmanager
 def reading(source: str, ending: str) -> Iterator[None]:
-    """Turn whatever a reader raises into an InputError."""
+    """Turn any exception of a reader into an InputError."""
     try:
         yield
     except AetoolError:

@@ -1,4 +1,4 @@
-"""`read_table` and `table_from_columns`, and the header of a file by its first bytes."""
+"""`read_table` and `table_from_columns`, and the header of a file from its first bytes."""
 
 import csv
 import gzip
@@ -21,19 +21,21 @@ from aetool.tables.table import Table
 # What columns a file has, by its first bytes: to refuse a wrong one before anything is done, or written.
 
 HEAD_BYTES = 1 << 20
-"""Of a CSV file, in which its header must end."""
+"""Bytes of a CSV file in which its header must end."""
 
 
 class Header(NamedTuple):
+    """Names of a file's columns."""
+
     names: tuple[str, ...]
     positional: tuple[str, ...] = ()
-    """Those among them that are made up: an array has no names."""
+    """Names among them that are made up: an array has none."""
 
 
 def header(path: Path, ending: str, limits: Limits) -> Header | None:
-    """The columns of the file, as `read_table` would name them; None where its first bytes do not tell.
+    """Return the columns of the file, as `read_table` would name them; None where its first bytes do not show.
 
-    Raises whatever its readers do.
+    Passes on the exceptions of its readers.
     """
     if ending == ".parquet":
         return Header(tuple(parquet_names(pq.read_schema(str(path)))))
@@ -141,7 +143,7 @@ def check_table(
 
 
 def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
-    """The columns of a table, without its rows; None where they cannot be told so.
+    """Return the columns of a table, without its rows; None where they cannot be known so.
 
     Raises:
         InputError: there is no such file, or a damaged one.
@@ -173,7 +175,7 @@ def table_from_columns(
     categories: Mapping[str, Sequence[str]] | None = None,
     source: str = "table",
 ) -> Table:
-    """Columns in memory, a dict of (rows,) arrays or a pandas DataFrame, as a table; options as in `read_table`.
+    """Make a table from columns in memory, a dict of (rows,) arrays or a DataFrame; options as in `read_table`.
 
     Raises:
         InputError: the columns are not what was asked for.

@@ -1,4 +1,4 @@
-"""A file that need not fit in memory: its rows, a batch at a time."""
+"""Batches of rows from a file that need not fit in memory."""
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ from aetool.tables.formats import pa, pacsv, pq, reading, require_pyarrow
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}
 BATCH_BYTES = 2 << 20
-"""Of one batch: a few are under way at once, and each is large beside the cost of a call."""
+"""Bytes of one batch: a few are under way at once, and each is large beside the cost of a call."""
 MAX_BATCH_ROWS = 128 * 1024
 TEXT_BYTES = 64 << 20
-"""Of the text of one batch, which a few bytes of a Parquet file may stand for."""
+"""Bytes of the text of one batch, which a few bytes of a Parquet file may stand for."""
 BUFFER_BYTES = 1 << 20
-"""Read ahead of each Parquet column, so that a row group need not be in memory as a whole."""
+"""Bytes read ahead of each Parquet column, so that a row group need not be in memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Batch:
 
 
 def streamed_ending(name: str) -> str | None:
-    """The ending that tells the format of a file which can be read in batches, or None."""
+    """Return the ending of a file that can be read in batches, or None."""
     found = [ending for ending in STREAMED if name.lower().endswith(ending)]
     return found[0] if found else None
 
@@ -53,7 +53,7 @@ def read_batches(
     width: int = 1,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Generator[Batch, None, None]:
-    """The rows of a CSV or Parquet file in their order; at least one batch, which may have no rows.
+    """Yield the rows of a CSV or Parquet file in their order; at least one batch, which may have no rows.
 
     Args:
         opened: opens the file, a `pyarrow.NativeFile` that can seek.
@@ -107,7 +107,7 @@ def _parquet(opened: Callable[[], Any], source: str, options: Options, width: in
 
 
 def _spelled_out(table: Any, text: Sequence[str], schema: Any) -> Any:
-    """`table` without dictionaries in its columns `text`, in their own types."""
+    """Return `table` without dictionaries in its columns `text`, in their own types."""
     for name in text:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, table.column(name).cast(schema.field(name).type))
@@ -164,7 +164,7 @@ def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str,
 
 
 def _odd_cell(error: Exception, choice: ColumnChoice, done: int, source: str) -> Exception:
-    """What Arrow says of a cell, with the name of its column."""
+    """Return Arrow's error about a cell, with the name of its column."""
     found = re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)
     if found is None:
         return error

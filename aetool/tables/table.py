@@ -1,4 +1,4 @@
-"""A table in memory: rows of numbers, and what travels beside them."""
+"""A table in memory: rows of numbers, with labels, kept columns and categories."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from aetool.tables.choice import match_names
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Table:
-    """Rows of numbers, and what travels beside them."""
+    """Rows of numbers, with labels, kept columns and categories."""
 
     names: tuple[str, ...]  # the feature columns, in order; none where rows are images or windows
     values: NDArray[np.float64]  # (rows, columns), C-ordered; a missing value is NaN, a category its index
@@ -27,9 +27,11 @@ class Table:
     # none of a model's categories: their own text, "" elsewhere
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.values)
 
     def __repr__(self) -> str:
+        """Show sizes and source."""
         facts = [f"{len(self):,} rows", f"{len(self.names)} features"]
         if self.categories:
             facts.append(f"{len(self.categories)} of categories")
@@ -38,7 +40,7 @@ class Table:
         return f"<Table {self.source!r}: {', '.join(facts)}>"
 
     def select(self, rows: Any) -> "Table":
-        """The rows that an index array, a boolean mask or a slice picks, labels and kept columns too."""
+        """Return the rows that an index array, a boolean mask or a slice picks, labels and kept columns too."""
         return replace(
             self,
             values=np.ascontiguousarray(self.values[rows]),
@@ -48,12 +50,12 @@ class Table:
         )
 
     def missing(self) -> dict[str, int]:
-        """How many values are missing, for the columns that miss any."""
+        """Count the missing values of the columns that have any."""
         counts = np.isnan(self.values).sum(axis=0)
         return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
 
     def align(self, names: Sequence[str]) -> "Table":
-        """The features `names`, in that order; other features are dropped.
+        """Return the features `names`, in that order; other features are dropped.
 
         Matched by name, or by position where the table's own names are made up.
 
@@ -74,7 +76,7 @@ class Table:
 
 
 def fingerprint(table: Table) -> str:
-    """The sha256, in hex, of feature names, categories, shape and values (labels and kept columns left out)."""
+    """Return the sha256, in hex, of feature names, categories, shape and values (no labels or kept columns)."""
     # Every NaN has the same bytes here: how a file spelled a missing value is no part of the data.
     values = np.where(np.isnan(table.values), np.nan, table.values).astype("<f8")
     head = json.dumps([table.names, values.shape, *([table.categories] if table.categories else [])]).encode()

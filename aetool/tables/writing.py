@@ -17,7 +17,7 @@ from aetool.tables.choice import listed
 from aetool.tables.formats import ARRAY_ENDINGS, ending_of, pa, pacsv, pq, reason_of, require_pyarrow
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What begins a formula, also after white space that is not shown, and in full width."""
+"""Characters that begin a formula, also after white space that is not shown, and in full width."""
 
 
 def write_table(
@@ -52,7 +52,7 @@ def write_arrays(
 
 
 def require_array_ending(path: Path) -> None:
-    """Raises OutputError if `path` has no ending whose format holds arrays of any rank."""
+    """Refuse `path` if the format of its ending holds no arrays of any rank."""
     if ending_of(path, OutputError) not in ARRAY_ENDINGS:
         raise OutputError(
             f"{path}: the result is an array, no table: choose a name in {' or '.join(ARRAY_ENDINGS)}"
@@ -85,7 +85,7 @@ def write_csv(stream: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
     Raises:
         InputError: the columns are not (rows,) arrays of one length, or CSV cannot hold them.
         DependencyError: pyarrow is missing.
-        OSError: what the stream raises.
+        OSError: the stream cannot be written to.
     """
     require_pyarrow()
     arrays = _arrays(columns)
@@ -123,7 +123,7 @@ def _as_text(cell: Any) -> Any:
 
 
 def _arrays(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Columns as native (rows,) arrays."""
+    """Return columns as native (rows,) arrays."""
     arrays = {str(name): np.asarray(column) for name, column in columns.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:

@@ -1,10 +1,10 @@
-"""Arrays that live on a device, in and out without a copy, by DLPack: torch, CuPy, JAX and others speak it.
+"""Arrays on a device, in and out without a copy, by DLPack: torch, CuPy, JAX and others support it.
 
-Streams. An input is asked of its producer for the default stream, and the device is waited for before the run, so
-that whatever was under way in any stream of the producer is done. The run itself returns when the device has
-finished, so a `DeviceArray` is complete at once, for every stream of whoever takes it.
+Streams. An input is requested from its producer for the default stream, and the device is waited for before the
+run, so that whatever was under way in any stream of the producer is done. The run itself returns when the device
+has finished, so a `DeviceArray` is complete at once, for every stream of its consumer.
 
-Tested with CPU tensors, which take the same way; CUDA tensors could not be tried where this was written.
+Tested with CPU tensors, which take the same path. Not measured on CUDA tensors yet.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from aetool.runtime.providers import onnxruntime
 Device = tuple[int, int]
 CPU: Device = (1, 0)
 CUDA: Device = (2, 0)
-"""The device of provider "cuda", as DLPack says it: the kind, and which of them."""
+"""Device of provider "cuda", as DLPack names it: kind and index."""
 _NAMES = {1: "cpu", 2: "cuda"}
 DTYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -34,29 +34,34 @@ DTYPES: dict[str, DTypeLike] = {
 
 
 class DeviceArray:
-    """A result on a device; `torch.from_dlpack(result)` and its like take it over without a copy."""
+    """Result on a device; `torch.from_dlpack(result)` and its like take it over without a copy."""
 
     def __init__(self, value: Any, session: Any) -> None:
+        """Keep the session alive as long as the value."""
         self._value = value  # an onnxruntime.OrtValue
         self._session = session  # its memory comes from there
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
         return tuple(self._value.shape())
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of its numbers."""
         return np.dtype(DTYPES[self._value.data_type()])
 
     @property
     def device(self) -> Device:
+        """Device as DLPack names it: kind and index."""
         return _device_of(self._value)
 
     def numpy(self) -> NDArray[Any]:
-        """A copy in the memory of the host."""
+        """Return a copy in the memory of the host."""
         return np.array(self._value.numpy())
 
     def __dlpack_device__(self) -> Device:
+        """Return the device."""
         return self.device
 
     def __dlpack__(
@@ -67,7 +72,7 @@ class DeviceArray:
         dl_device: Device | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """A capsule as before DLPack 1.0, which every consumer takes; complete: no `stream` has to wait."""
+        """Return a capsule as before DLPack 1.0, which every consumer takes; complete: no `stream` has to wait."""
         if copy or dl_device not in (None, self.device):
             raise BufferError(f"is on device {self.device} and is not copied; take it from there, or use numpy()")
         capsule = self._value.__dlpack__()
@@ -76,18 +81,19 @@ class DeviceArray:
         return capsule
 
     def __repr__(self) -> str:
+        """Show shape, type and device."""
         return f"<DeviceArray {self.dtype} {self.shape} on {_named(self.device)}>"
 
 
 def is_device_array(data: Any) -> bool:
-    """Whether `data` is on a CUDA device, so that `run_on_device` takes it as it is."""
+    """Decide whether `data` is on a CUDA device, so that `run_on_device` takes it as it is."""
     return hasattr(data, "__dlpack_device__") and hasattr(data, "__dlpack__") and _device_of(data)[0] == CUDA[0]
 
 
 def run_on_device(
     session: Any, data: Any, shape: tuple[int, ...], what: str = "features", device: Device = CUDA
 ) -> dict[str, DeviceArray]:
-    """All outputs of `session` for rows that are on its device already; they stay there.
+    """Return all outputs of `session` for rows that are on its device already; they stay there.
 
     Args:
         session: an onnxruntime session with one input, on the provider of that device.
@@ -113,7 +119,7 @@ def run_on_device(
 
 
 def _no_rows(session: Any, shape: tuple[int, ...], device: Device) -> dict[str, DeviceArray]:
-    """All outputs of `session` for no rows, on the device."""
+    """Return all outputs of `session` for no rows, on the device."""
     new = onnxruntime().OrtValue.ortvalue_from_shape_and_type
     kinds = row_kinds(session, session.get_inputs()[0].name, shape)
     return {
@@ -123,7 +129,7 @@ def _no_rows(session: Any, shape: tuple[int, ...], device: Device) -> dict[str, 
 
 
 def _wrapped(data: Any, shape: tuple[int, ...], what: str, device: Device) -> Any:
-    """`data` as an OrtValue over the same memory, if it is what the graph takes."""
+    """Return `data` as an OrtValue over the same memory, if the graph takes it."""
     expected = f"{what}: expected float32 of shape (rows, {', '.join(map(str, shape))}) on {_named(device)}"
     if _device_of(data) != device:
         raise InputError(f"{expected}, found an array on {_named(_device_of(data))}; move it to {_named(device)}")
@@ -154,7 +160,7 @@ def _named(device: Device) -> str:
 
 
 class _DLTensor(ctypes.Structure):
-    """The head of DLPack's DLTensor, as far as its type; a capsule's DLManagedTensor begins with it."""
+    """Head of DLPack's DLTensor, as far as its type; a capsule's DLManagedTensor begins with it."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -174,5 +180,5 @@ _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char
 
 
 def _mark_as_bool(capsule: Any) -> None:
-    """onnxruntime says uint8 of its booleans, and `~decisions` of those would be 255 and 254."""
+    """Set the type to bool: onnxruntime reports booleans as uint8, for which `~decisions` is 255 and 254."""
     _DLTensor.from_address(_pointer_of(capsule, b"dltensor")).type_code = _BOOL

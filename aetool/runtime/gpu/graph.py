@@ -1,6 +1,6 @@
-"""One graph of a bundle on a GPU: rows of the host through page-locked memory, device arrays where they lie.
+"""One graph of a bundle on a GPU: rows of the host through page-locked memory, device arrays in place.
 
-Not run on a GPU where it was written; the tests put a CPU session in its place.
+Not measured on a GPU yet; the tests put a CPU session in its place.
 """
 
 import os
@@ -31,11 +31,11 @@ from aetool.runtime.ort import run_failed
 BATCHES = tuple(4**power for power in range(9))
 """1 to 65,536 rows."""
 MOST_BYTES = 64 << 20
-"""Of rows: larger batches are not tried."""
+"""Bytes of rows above which larger batches are not tried."""
 REPETITIONS = 5
 
 Run = Callable[[NDArray[np.float32]], Any]
-"""Runs rows, and returns when the results are in the memory of the host."""
+"""Function that runs rows, and returns when the results are in the memory of the host."""
 
 _found: dict[Hashable, int | None] = {}
 _measuring = threading.RLock()
@@ -50,18 +50,18 @@ def crossover(
     budget_s: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int | None:
-    """The fewest rows from which `gpu` is faster than `cpu`; None: it never was.
+    """Return the fewest rows from which `gpu` is faster than `cpu`; None: it never was.
 
-    Measured once per process and graph, in `budget_s` and what the first run of both takes; the call that meets
+    Measured once per process and graph, in `budget_s` and the time of the first run of both; the call that reaches
     the end of the budget is finished.
 
     Args:
-        graph: what the answer is kept under.
-        shape: of one row.
+        graph: key under which the result is kept.
+        shape: shape of one row.
         cpu: the contestant for few rows.
         gpu: the contestant for many.
         budget_s: seconds for all batches.
-        clock: tells seconds.
+        clock: returns seconds.
     """
     if graph not in _found:
         with _measuring:  # one at a time: two measurements at once would spoil each other
@@ -85,7 +85,7 @@ def _measured(rounds: Iterator[tuple[int, float, float]]) -> int | None:
 def _rounds(
     shape: tuple[int, ...], cpu: Run, gpu: Run, budget_s: float, clock: Callable[[], float]
 ) -> Iterator[tuple[int, float, float]]:
-    """Rows and the median seconds of both, for each batch that fits the budget."""
+    """Yield rows and the median seconds of both, for each batch that fits the budget."""
     some = np.random.default_rng(0).standard_normal((256, *shape), np.float32)
     end = None
     for batch in BATCHES:
@@ -116,7 +116,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class DeviceGraph:
-    """What `Graph` is for the CPU. Threads may share it."""
+    """Counterpart of `Graph` on a GPU. Threads may share it."""
 
     def __init__(
         self,
@@ -131,11 +131,18 @@ class DeviceGraph:
         device: Device = CUDA,
         device_name: str = "cuda",
     ) -> None:
-        """
+        """Keep the session; the crossover is measured at the first call.
+
         Args:
-            where, direct, to_rows, row, outputs: as for `Graph`; `direct` computes on the device.
+            where: name of the graph in messages.
+            direct: session that computes on the device.
+            to_rows: as for `Graph`.
+            row: shape of one row of the input.
+            outputs: names of the graph's outputs.
             memory: an OrtMemoryInfo of page-locked memory; None where there is none.
-            cpu: runs batches for which the CPU is faster, as measured at the first call; None: nothing does.
+            cpu: runs batches for which the CPU is faster, as measured at the first call; None: all run on the GPU.
+            device: the device as DLPack names it.
+            device_name: the device as onnxruntime names it.
         """
         self.direct = direct
         self._where, self._to_rows, self._row, self._outputs = where, to_rows, row, tuple(outputs)
@@ -145,7 +152,7 @@ class DeviceGraph:
         self._staged: dict[tuple[str, ...], Staging] = {}
 
     def caller(self, output: str | None) -> Call:
-        """As `Graph.caller`; the results for rows on the device stay there."""
+        """Return a function as `Graph.caller` does; the results for rows on the device stay there."""
         names = self._outputs if output is None else (output,)
         on_cpu = self._cpu.caller(output) if self._cpu is not None else None
 

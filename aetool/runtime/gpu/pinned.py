@@ -6,32 +6,60 @@ fills the memory, onnxruntime copies and computes in a stream of that run, it em
 are meanwhile in the other stages. Every chunk has the same size, the last one with leftovers behind its rows, so
 that shapes never change; a row does not depend on its neighbours.
 
-Tested with CPU sessions, whose lanes are ordinary memory; the speed on a GPU could not be measured where this was
-written (benchmarks/gpu.py does it).
+Tested with CPU sessions, whose lanes are ordinary memory; not measured on a GPU yet (benchmarks/gpu.py does it).
 """
 
 import ctypes
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.runtime.native_calls import call_native
-from aetool.runtime.providers import onnxruntime
+from aetool.runtime.providers import PROVIDERS, onnxruntime
 
 CHUNK_BYTES = 8 << 20
-"""Of the widest array of a chunk: enough for the full speed of the bus, and a small part of a large job."""
+"""Bytes of the widest array of a chunk: enough for the full speed of the bus, and a small part of a large job."""
 LANES = 4
 """Filling and emptying on the host takes as long as the copies on the bus: two lanes for each."""
 
 Outputs = dict[str, NDArray[Any]]
 
 
+@cache
+def pinned_memory() -> Any:
+    """Return the OrtMemoryInfo of page-locked host memory, for `Staging`; None where onnxruntime offers none.
+
+    onnxruntime allocates such memory for a device of an execution provider that was registered as a library; the
+    CUDA provider of its own distribution is registered as one here, beside its built-in form.
+    """
+    ort = onnxruntime()
+    name = PROVIDERS["cuda"].registered
+    if not _devices(ort, name):
+        folder = Path(ort.__file__).parent / "capi"
+        names = ("libonnxruntime_providers_cuda.so", "onnxruntime_providers_cuda.dll")
+        libraries = [folder / name for name in names if (folder / name).exists()]
+        if not libraries:
+            return None
+        try:
+            ort.register_execution_provider_library(name, str(libraries[0]))
+        except Exception:  # noqa: BLE001 - onnxruntime's errors share no public base; copies are slower, no more
+            return None
+    devices = _devices(ort, name)
+    return devices[0].memory_info(ort.OrtDeviceMemoryType.HOST_ACCESSIBLE) if devices else None
+
+
+def _devices(ort: Any, name: str) -> list[Any]:
+    return [device for device in ort.get_ep_devices() if device.ep_name == name]
+
+
 class Staging:
-    """The lanes of one session; threads may share it."""
+    """Lanes of one session; threads may share it."""
 
     def __init__(
         self,
@@ -48,7 +76,7 @@ class Staging:
         Args:
             session: an onnxruntime session with one input of float32, (rows, ...).
             device: where the session computes, in onnxruntime's words.
-            memory: an OrtMemoryInfo of page-locked memory, see `cuda.pinned_memory`; None: ordinary memory.
+            memory: an OrtMemoryInfo of page-locked memory, see `pinned_memory`; None: ordinary memory.
             outputs: names of those that `run` gives; None for all.
             chunk_bytes: size of the widest array of a chunk.
             lanes: chunks under way at once.
@@ -66,7 +94,7 @@ class Staging:
             self._lanes.put(_Lane(session, self.chunk_rows, row, self._row_outputs, device, memory))
 
     def run(self, rows: NDArray[np.float32]) -> Outputs:
-        """All outputs for `rows`, (rows, ...); equal to one run over all of them."""
+        """Return all outputs for `rows`, (rows, ...); equal to one run over all of them."""
         whole = {
             name: np.empty((len(rows), *values.shape[1:]), values.dtype)
             for name, values in self._row_outputs.items()
@@ -129,7 +157,7 @@ class _Lane:
 
 
 def _view(value: Any, dtype: Any) -> NDArray[Any]:
-    """The memory of an OrtValue on the host, page-locked or not, as an array. The value must be kept.
+    """Return the memory of an OrtValue on the host, page-locked or not, as an array. The value must be kept.
 
     Not `value.numpy()`: whether that is a view or a copy depends on the kind of memory.
     """

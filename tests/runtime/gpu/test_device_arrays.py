@@ -1,4 +1,4 @@
-"""Arrays on a device in and out by DLPack, staged chunks, captured batches: with the CPU in a GPU's place."""
+"""Arrays on a device in and out by DLPack, staged chunks: with the CPU in a GPU's place."""
 
 import gc
 import threading
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from aetool import InputError
-from aetool.runtime.gpu import arrays, cuda
+from aetool.runtime.gpu import arrays
 from aetool.runtime.gpu.arrays import CPU, CUDA, DeviceArray, is_device_array, run_on_device
-from aetool.runtime.gpu.pinned import Staging
+from aetool.runtime.gpu.pinned import Staging, pinned_memory
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS, cuda_devices
 
@@ -209,28 +209,5 @@ def test_lanes_work_side_by_side(detector, many, monkeypatch):
     equal(staging.run(many[: 4 * staging.chunk_rows]), expected(detector, many[: 4 * staging.chunk_rows]))
 
 
-# Captured batches
-
-
-def test_a_captured_batch_gives_what_a_run_gives(session, many):
-    batch = cuda.CapturedBatch(session, 8, device="cpu")
-    first = batch.run(many[:8])
-    equal(batch.run(many[8:16]), expected(session, many[8:16]))
-    equal(first, expected(session, many[:8]))  # not overwritten by the second
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((7, 30), np.float32), np.zeros((8, 30)), np.zeros(30, np.float32)])
-def test_a_captured_batch_takes_its_shape_and_type_only(detector, wrong):
-    batch = cuda.CapturedBatch(detector, 8, device="cpu")
-    with pytest.raises(InputError, match=r"expected float32 rows of shape \(8, 30\), as captured"):
-        batch.run(wrong)
-
-
-def test_a_captured_batch_belongs_to_its_thread(detector, many):
-    batch = cuda.CapturedBatch(detector, 8, device="cpu")
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="make one in each thread"):
-        pool.submit(batch.run, many[:8]).result()
-
-
 def test_page_locked_memory_is_offered_or_not():
-    assert cuda_devices() or cuda.pinned_memory() is None
+    assert cuda_devices() or pinned_memory() is None
