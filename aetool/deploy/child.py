@@ -1,4 +1,4 @@
-"""Work on a stranger's graphs in a process of its own, with limits on its memory and time.
+"""Work on untrusted graphs in a process of its own, with limits on its memory and time.
 
 Other people's programs run here: a generator of C, onnxruntime's converter, onnxruntime itself.
 """
@@ -23,14 +23,14 @@ WORKS = {
     name: Path(__file__).with_name(f"work_{file}.py")
     for name, file in {"generation of C": "generate_c", "conversion": "convert", "a run": "run"}.items()
 }
-"""What messages call a piece of work, and the program that does it."""
+"""Name of a piece of work in messages -> the program that does it."""
 _MEMORY = 4 << 30
-"""Bytes that the process may take, besides what its graphs need."""
+"""Memory of the process, in bytes, besides its graphs."""
 _MEMORY_PER_BYTE = 16
-"""Of a graph's file: it is parsed, copied, and written again."""
+"""Memory per byte of a graph's file: it is parsed, copied, and written again."""
 _SECONDS = 600
 FAILED = 3
-"""Exit code of a worker that tells why in REASON."""
+"""Exit code of a worker that writes the reason to REASON."""
 REASON = "reason.json"
 
 
@@ -38,6 +38,8 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     """Do one of `WORKS` on the files in `folder`, where it also leaves what it makes.
 
     Args:
+        work: a key of `WORKS`.
+        folder: its working directory.
         where: what is worked on, for messages.
         memory: bytes of address space; by default 4 GiB and 16 times the size of the files.
         seconds: of wall-clock time, and of CPU time.
@@ -66,6 +68,7 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
     Args:
         runs: name -> the graph's file, and the rows for it in float32.
         ending: of the files, ".onnx" or ".ort".
+        where: the bundle, for messages.
 
     Raises:
         ExportError: one of them does not run.
@@ -91,11 +94,11 @@ except ImportError:  # Windows has none
 
 
 class WorkError(Exception):
-    """What the graph is to blame for, in words."""
+    """Error in the graph, in words."""
 
 
 def run_limited(work: Callable[[], None]) -> int:
-    """Do `work` on the files of the current directory, within the limits of the command line: the exit code."""
+    """Do `work` on the files of the current directory within limits, and return the exit code."""
     memory, seconds = map(int, sys.argv[1:])
     if resource is not None:
         for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):

@@ -10,17 +10,17 @@ from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in
 
 MAX_BATCH = 256
 QUEUE_DELAY_US = 100
-"""How long a request may wait for others to run with."""
+"""Longest wait of a request for others to be batched with, in microseconds."""
 QUEUE_SIZE = 1024
 TIMEOUT_US = 1_000_000
-"""After which a request that still waits is refused."""
+"""Timeout of a queued request, in microseconds."""
 WARMUP = "golden"
 
 Shapes = Mapping[str, tuple[str, Sequence[int]]]
 
 
 def triton(bundle: Bundle) -> Deployment:
-    """One model per graph, NAME_encoder and so on, warmed up with a golden row before it is called ready."""
+    """Make one model per graph (NAME_encoder ...), warmed up with a golden row before it is ready."""
     manifest = bundle.manifest
     name = identifier(manifest.name)
     golden = read_golden(bundle)

@@ -1,4 +1,4 @@
-"""k-means on embeddings: how many segments, where their centres lie, and how sure that is."""
+"""k-means on embeddings: number of segments, centres, and stability."""
 
 import math
 from dataclasses import dataclass
@@ -15,35 +15,37 @@ from aetool.errors import InputError
 Floats = NDArray[np.float64]
 
 LIMIT = 3.0
-"""Standard deviations beyond which a number of an embedding counts no more: else a few extreme rows would get a
+"""Clipping of embeddings, in standard deviations: otherwise a few extreme rows would get a
 segment each, and all others one."""
 MOST_CLUSTERS = 1000
 AUTO_CLUSTERS = range(2, 11)
 MOST_FIT_ROWS, MOST_SAMPLE_ROWS = 50_000, 2_000
-"""Rows that centres are learnt from, and those that silhouettes and bootstrap refits look at."""
+"""Most rows to learn centres from, and most rows for silhouettes and bootstrap refits."""
 STARTS, REFITS, REFIT_STARTS = 10, 20, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
+    """Segments fitted to embeddings."""
+
     mean: Floats
-    """(embedding_dim,) z = clip((embedding - mean) / scale, -LIMIT, LIMIT)"""
+    """(embedding_dim,) mean: z = clip((embedding - mean) / scale, -LIMIT, LIMIT)"""
     scale: Floats
     """(embedding_dim,) standard deviation; 1 where that is 0."""
     means: KMeans
-    """Fitted on z in float64; its centres are in the order of the segments, the largest first."""
+    """k-means fitted on z in float64; centres in the order of the segments, the largest first."""
     silhouettes: dict[int, float] | None
-    """Number of clusters -> mean silhouette, where it was to be found (Rousseeuw 1987)."""
+    """Number of clusters -> mean silhouette (Rousseeuw 1987); None where the number was given."""
     agreement: Floats
     """(REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
 
     @property
     def centres(self) -> Floats:
-        """(clusters, embedding_dim), of z."""
+        """Return the centres of z, (clusters, embedding_dim)."""
         return np.asarray(self.means.cluster_centers_, np.float64)
 
     def answers(self, embedding: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What scikit-learn says in float64: segment (rows,), -1 for none, and distance (rows, clusters)."""
+        """Assign in float64 with scikit-learn: segment (rows,), -1 for none, and distance (rows, clusters)."""
         z = scaled(embedding, self.mean, self.scale)
         finite = np.isfinite(z).all(axis=1)
         segment = np.full(len(z), -1, np.int64)
@@ -55,13 +57,13 @@ class Clustering:
 
 
 def scaled(embedding: NDArray[Any], mean: Floats, scale: Floats) -> Floats:
-    """(rows, ...) -> z, (rows, embedding_dim); no number where the embedding is none."""
+    """Scale (rows, ...) embeddings to z, (rows, embedding_dim); NaN where the embedding is not finite."""
     z = (_flat(embedding) - mean) / scale
     return np.where(np.isfinite(z), np.clip(z, -LIMIT, LIMIT), np.nan)
 
 
 def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
-    """Segments of (rows, ...) embeddings; `clusters` None: as many as have the best silhouette.
+    """Cluster (rows, ...) embeddings; `clusters` None: as many as have the best silhouette.
 
     Raises:
         InputError: too few different embeddings.

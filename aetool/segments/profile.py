@@ -1,4 +1,4 @@
-"""What makes each segment different from everybody, in raw units, the most telling first."""
+"""Differences of each segment from all rows, in raw units, the largest first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_TRAITS = 20
-"""Traits that are kept of a segment."""
+"""Most traits kept per segment."""
 SMALL, CLEAR = 0.2, 0.3
 """Standardised differences: below the first (Cohen 1988) a column hardly differs and is no trait, from the second
 on a trait is part of a segment's label."""
 LABELLED = 3
-"""Traits in a label."""
+"""Most traits in a label."""
 SIDES = {"share above": "above", "share below": "below"}
 
 Trait = dict[str, Any]
@@ -25,7 +25,7 @@ def profile(
     names: Sequence[str],
     categories: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """For each of `count` segments its size, label and traits; of (rows, n_features), categories as indexes.
+    """Return size, label and traits of `count` segments; rows (rows, n_features), categories as indexes.
 
     How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard
     deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait
@@ -64,8 +64,10 @@ def profile(
 
 
 def label(traits: Sequence[Trait]) -> str:
-    """A segment in a few words: `high fresh, low milk, region = 3`. What holds for less than half of its rows is
-    told with its share: `more job = retired (18% against 5%)`."""
+    """Return a segment in a few words: `high fresh, low milk, region = 3`.
+
+    A trait that holds for less than half of its rows has its share: `more job = retired (18% against 5%)`.
+    """
     clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:LABELLED]
     return ", ".join(map(_in_words, clear)) or "much like everybody"
 
@@ -99,7 +101,7 @@ def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray
 
 
 def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> Trait:
-    """Medians, or where they are equal, the shares of values on that side of it where they are furthest apart."""
+    """Compare medians, or where they are equal, the shares of values on the side that differs most."""
     middle, of_all = float(np.median(own)), float(np.median(everybody))
     if middle != of_all:
         return _compared("median", middle, of_all)
@@ -142,7 +144,7 @@ def _of_category(
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ties at their average rank."""
+    """Return ranks, ties at their average rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     average: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
     return average

@@ -101,7 +101,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
-    """Two results of `aetool bench`: faster, slower or the same.
+    """Compare two results of `aetool bench`: faster, slower or the same.
 
     Two measurements are the same unless all rounds of one are faster than all rounds of the other.
 
@@ -123,7 +123,7 @@ def _command() -> list[str]:
 
 
 class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
+    """Progress bar, on a terminal only."""
 
     def __init__(self, turns: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

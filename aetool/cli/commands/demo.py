@@ -1,4 +1,4 @@
-"""`aetool demo`: the whole way on a real table, step by step."""
+"""`aetool demo`: train, export, verify and run on a real table, step by step."""
 
 import statistics
 import time
@@ -133,7 +133,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """The values as one line of block characters, thinned to `width`."""
+    """Return the values as one line of block characters, thinned to `width`."""
     if len(values) > width:
         values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
     low, high = min(values), max(values)
@@ -142,7 +142,7 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
 
 
 class _Steps:
-    """Numbered headings, each with what came of it."""
+    """Numbered headings, each with its result."""
 
     def __init__(self, out: Console) -> None:
         self.out, self.number = out, 0
@@ -158,7 +158,7 @@ class _Steps:
 
 
 def _one_row_latency(trained: Any, session: Any, features: Any) -> dict[str, float]:
-    """Median microseconds for one score in PyTorch (eager, its tensors made beforehand) and in the runtime."""
+    """Return the median microseconds of one score in PyTorch (eager, tensors made beforehand) and the runtime."""
     pipeline = trained.pipeline().requires_grad_(False)
     rows = [features[i : i + 1] for i in range(LATENCY_ROWS)]
     tensors = [next(pipeline.parameters()).new_tensor(row) for row in rows]

@@ -14,7 +14,7 @@ from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
 ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
-"""Option -> the target that knows it."""
+"""Option -> the only target that takes it."""
 
 
 @click.command()
@@ -88,7 +88,7 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
-    """Each target imports what it needs alone: a page can be made where onnx is not installed."""
+    """Make the target, importing its module alone: a page can be made where onnx is not installed."""
     with needs("deploy", f"deploying to {target}"):
         if target == "web":
             from aetool.deploy.web import web, web_page

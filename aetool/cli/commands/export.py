@@ -15,7 +15,7 @@ from aetool.cli.tables import NormalRows, check_normal_rows, normal_rows
 
 
 def module_options(command: Any) -> Any:
-    """What `aetool export --module` takes beside `options.publishing`."""
+    """Add the options of `aetool export --module` to `options.publishing`."""
     for decorate in (
         options.drop,
         options.columns,

@@ -18,7 +18,7 @@ _SHOWN = 5  # names of bad files in a message
 
 
 class How(NamedTuple):
-    """The options of a streamed run."""
+    """Options of a streamed run."""
 
     resume: bool
     on_error: str | None
@@ -29,7 +29,7 @@ class How(NamedTuple):
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that become `How`."""
+    """Add the options that become `How`."""
     for decorate in (
         click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
         click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
@@ -47,7 +47,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
-    """Whether to stream: more than one file, or a directory as output.
+    """Return whether to stream: more than one file, or a directory as output.
 
     Raises:
         UsageError: more than one file without a directory as output, or options of streaming without it.
@@ -67,12 +67,12 @@ def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
 
 
 def is_directory(output: str) -> bool:
-    """Whether `--output` names a directory to stream into."""
+    """Return whether `--output` names a directory to stream into."""
     return _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
 
 
 def require_none(how: How) -> None:
-    """Raises UsageError if an option of streaming was given."""
+    """Refuse options of streaming."""
     if given := [name for name, value in how._asdict().items() if value]:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
 
@@ -154,12 +154,12 @@ def _is_remote(path: str) -> bool:
 
 
 def _is_one_path(path: str) -> bool:
-    """Whether it stands for one file, be it there or not."""
+    """Return whether it stands for one file, existing or not."""
     return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
 
 
 class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
+    """Progress bar, on a terminal only."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -180,12 +180,12 @@ class _Progress:
         return self
 
     def start(self, rows: int, size: int) -> None:
-        """Rows that are done already, and bytes that are to do."""
+        """Start with rows done already, and bytes to do."""
         self.begin = time.monotonic()
         self.bar.update(self.task, total=size)
 
     def advance(self, rows: int, size: int) -> None:
-        """Rows and bytes that were done since the last time."""
+        """Add rows and bytes done since the last call."""
         self.rows += rows
         rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
         self.bar.update(self.task, advance=size, rows=self.rows, rate=rate)

@@ -19,7 +19,7 @@ from aetool.cli.output import Result, console, facts, reports, say
 
 
 def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -> str:
-    """`118, best validation loss 0.0613 (the mean: 0.9801), 94% of the variance explained`.
+    """Return `118, best validation loss 0.0613 (the mean: 0.9801), 94% of the variance explained`.
 
     Args:
         history: one entry per epoch, with its `validation_loss`.
@@ -161,7 +161,7 @@ def train(
 
 
 def _like_codes(table: Any) -> list[str]:
-    """Columns of numbers that may well be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
+    """Return columns that may be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
     each of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
     import numpy as np
 
@@ -187,7 +187,7 @@ def _fields(config: type[Any]) -> set[str]:
 
 
 class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
+    """Progress bar, on a terminal only."""
 
     def __init__(self, *, shown: bool) -> None:
         self.shown = shown and sys.stderr.isatty()

@@ -128,7 +128,7 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
 
 
 class _Progress:
-    """A bar of the time on a terminal, nothing elsewhere."""
+    """Progress bar of the elapsed time, on a terminal only."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn

@@ -1,4 +1,4 @@
-"""Results of measurements, for a person."""
+"""Printed results of measurements."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
 class Group(NamedTuple):
-    """Lines of a table below a title of their own."""
+    """Lines of a table below their own title."""
 
     title: str
     lines: list[Cells]
 
 
 def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
-    """What each contestant did under each load; what it took to start it; what the machine can do."""
+    """Print each contestant under each load, start-up, and the machine's ceilings."""
     one_setting = len({_setting(measured) for measured in result.results}) == 1
     ratios = {(_load(ratio), _setting(ratio), ratio.to): ratio for ratio in result.ratios}
     loads = []
@@ -46,7 +46,7 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
 
 
 def show_comparison(out: Console, found: Comparison) -> None:
-    """One line a measurement; then what else changed."""
+    """Print one line per measurement, then what else changed."""
     groups: list[Group] = []
     for one in found.verdicts:
         title = f"{_load(one)} ({_setting(one)})"
@@ -67,7 +67,7 @@ def show_comparison(out: Console, found: Comparison) -> None:
 
 
 def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
-    """Aligned over all groups; the first column to the left, those with a name to the right."""
+    """Print groups with common columns; the first one left-aligned, those with a name right-aligned."""
     every: list[Cells] = [columns, *(line for group in groups for line in group.lines)]
     widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
 
@@ -103,7 +103,7 @@ def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
 
 
 def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
-    """One line a contestant's process, which answers several loads."""
+    """Return one line per contestant's process, which serves several loads."""
     processes: dict[tuple[object, ...], list[Measured]] = {}
     for measured in result.results:
         processes.setdefault(measured.key[:5], []).append(measured)
@@ -121,7 +121,7 @@ def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
 
 
 def _profiles(result: BenchResult) -> list[Group]:
-    """Of every setting and batch once: the scenario does not change them."""
+    """Return profiles of every setting and batch once: the scenario does not change them."""
     profiled = {(*one.key[:5], one.batch): one for one in reversed(result.results) if one.profile}
     return [
         Group(
@@ -157,7 +157,7 @@ def _placed(one: Measured) -> str:
 
 
 def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
-    """aetool under one load, and its peers after it."""
+    """Group aetool under one load with its peers."""
     cell: list[Measured] = []
     for measured in results:
         if measured.contestant == OURS and cell:
@@ -181,7 +181,7 @@ def _setting(one: Measured | RatioRecord | Verdict) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    """Three digits and a unit; nothing for what is not known."""
+    """Return three digits and a unit; "" for None."""
     if seconds is None:
         return ""
     size, unit = next(pair for pair in _UNITS if seconds >= pair[0] or pair is _UNITS[-1])

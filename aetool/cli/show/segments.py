@@ -1,4 +1,4 @@
-"""What segments are, for a person."""
+"""Printed segments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ NEAR = 0.9  # of the largest silhouette: numbers of segments that are about as g
 
 
 def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
-    """Each segment with its traits, how their number was chosen, how steady they are, and what to try next."""
+    """Print each segment with its traits, how their number was chosen, their stability, and advice."""
     from aetool.report.bundle.facts import sentence, stability, title  # here: the report's package starts slowly
 
     for entry in segments["segments"]:
@@ -48,7 +48,7 @@ def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
 
 
 def _silhouettes(found: Mapping[int, float], chosen: int) -> Table:
-    """What --clusters auto went by."""
+    """Return the silhouettes that --clusters auto compared."""
     lines: list[list[str | Text]] = [
         [str(count), f"{value:.3f}", _structure(value), "chosen" if count == chosen else ""]
         for count, value in found.items()
@@ -61,7 +61,7 @@ def _structure(silhouette: float) -> str:
 
 
 def advice(chosen: int, index: float, silhouettes: Mapping[int, float]) -> list[str]:
-    """What to try next, a line each."""
+    """Return advice, one line each."""
     found = []
     best = silhouettes.get(chosen, 0.0)
     if silhouettes and chosen == max(silhouettes):

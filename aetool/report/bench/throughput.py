@@ -1,4 +1,4 @@
-"""Rows a second against batch, below what the machine itself can do."""
+"""Throughput by batch, below the ceilings of the machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Limit:
 
 
 def bytes_per_row(graph: str, features: int, embedding: int | None) -> int:
-    """What a row moves at least: features in, outputs out, in float32."""
+    """Return the least bytes that a row moves: features in, outputs out, in float32."""
     latent = embedding or 0
     values = {"encode": features + latent, "reconstruct": features + latent + features, "score": features + 1}
     return _FLOAT * values.get(graph, features) + (graph == "score")  # is_anomaly is one byte
 
 
 def limits(result: BenchResult, graph: str) -> list[Limit]:
-    """What bounds `graph` on this machine, the highest first."""
+    """Return the ceilings of `graph` on this machine, the highest first."""
     found = []
     work = _work(result, graph)
     if work:
@@ -45,13 +45,13 @@ def limits(result: BenchResult, graph: str) -> list[Limit]:
 
 
 def _work(result: BenchResult, graph: str) -> int | None:
-    """Multiply-adds of a row, whatever the precision of its file."""
+    """Return the multiply-adds of a row, independent of the precision of its file."""
     found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
     return next((file.multiply_adds_per_row for file in found), None)
 
 
 def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> list[Markup]:
-    """For every graph calls one after another, with all rows at once beside them; and many callers at once.
+    """Return two figures per graph: single calls beside all rows at once, and many callers.
 
     A server gives what arrives, no more: it is left out.
     """
@@ -135,7 +135,7 @@ def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
 
 
 def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
-    """At the left, where the contestants are far below; names move apart, lines do not."""
+    """Name the ceilings at the left, far above the contestants; names move apart, lines do not."""
     places = svg.apart([up(limit.rows_per_s) - 4 for limit in found], 14)
     return joined(
         svg.label(_LEFT + 6, y, f"{limit.name}: {count(limit.rows_per_s)}", "ceiling-name")
@@ -144,7 +144,7 @@ def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
 
 
 def caption(result: BenchResult) -> str:
-    """Where the ceilings come from."""
+    """Return a sentence on how the ceilings were measured."""
     threads = ", ".join(
         f"{gflops:,.0f} GFLOP/s on {counted(int(n), 'thread') if n.isdigit() else n}"
         for n, gflops in result.ceiling.matmul_gflops.items()

@@ -19,26 +19,27 @@ _LEAST_FLIPS = 0.001  # the axis reaches as far, where nothing flips
 
 
 class TimedTrial:
-    """A candidate that was timed."""
+    """A candidate that was timed, with its speed and fidelity."""
 
     def __init__(self, trial: Trial) -> None:
+        """Take speed from the last race, and fidelity where it was measured."""
         self.trial = trial
         self.speed = 1 / trial.races[-1].ratio if trial.races else 1.0
         self.flips = trial.fidelity.flips if trial.fidelity else 0.0
 
     @property
     def words(self) -> str:
-        """`int8: 2.10x, 0.2 % of the decisions differ`."""
+        """Return `int8: 2.10x, 0.2 % of the decisions differ`."""
         return f"{self.trial.name}: {ratio(self.speed)}, {percent(self.flips)} of the decisions differ"
 
 
 def points_of(result: TuningResult) -> list[TimedTrial]:
-    """The default, and what raced against it."""
+    """Return the default and the candidates that raced against it."""
     return [TimedTrial(trial) for i, trial in enumerate(result.trials) if trial.races or i == 0]
 
 
 def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
-    """Those that no other is both faster and as faithful as, the most faithful first."""
+    """Return the candidates that no other beats in speed and fidelity, the most faithful first."""
     front: list[TimedTrial] = []
     for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
         if not front or point.speed > front[-1].speed:
@@ -47,7 +48,7 @@ def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
 
 
 def figure(result: TuningResult) -> Markup:
-    """The picture."""
+    """Draw speed against fidelity."""
     points = points_of(result)
     precisions = _precisions(points)
     across = svg.log_scale([point.speed for point in points], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.15)
@@ -76,7 +77,7 @@ def figure(result: TuningResult) -> Markup:
 
 
 def legend(result: TuningResult) -> Markup:
-    """A list of the signs."""
+    """Return a list of the signs."""
     signs = (
         tag(
             "li",
@@ -91,7 +92,7 @@ def legend(result: TuningResult) -> Markup:
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
-    """Along the front: up to the next one's flips only where its speed is needed."""
+    """Return the points along the front: it rises only where the next one's speed is needed."""
     way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
     for before, after in itertools.pairwise(front):
         way += [(across(before.speed), up(after.flips)), (across(after.speed), up(after.flips))]
@@ -141,7 +142,7 @@ _VALUE = 56.0  # at the right, for the median
 
 
 def tuning_page(result: TuningResult) -> str:
-    """A whole HTML document, complete without the network and without JavaScript."""
+    """Return a complete HTML document that needs neither network nor JavaScript."""
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     header = tag(
         "header",

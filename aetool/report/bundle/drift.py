@@ -1,4 +1,4 @@
-"""New rows against those that the model was made for."""
+"""Drift of new rows from the training rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "mo
 
 
 def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
-    """The verdict with its reasons, and every column.
+    """Return the verdict with its reasons, and a table of every column.
 
     Args:
         found: as `aetool drift --json` gives it.
@@ -58,7 +58,7 @@ def _verdict(drifted: bool, too_few_rows: bool, trained_on: bool | None) -> Mark
 
 
 def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
-    """Shares of missing values, and what has changed, where there is any."""
+    """Return missing, unseen and drifted shares per column."""
     shares = ["outside", *(name for name in ("missing", "missing_before") if any(one[name] for one in features))]
     names = {"outside": "unseen values", "missing": "missing", "missing_before": "missing before"}
     changes = [_spaced(one["change"]) if one["verdict"] in ("drift", "moderate") else "" for one in features]
@@ -86,7 +86,7 @@ def _chance(share: float) -> str:
 
 
 def _spaced(reason: str) -> str:
-    """Shares as the rest of the page writes them."""
+    """Write shares as the rest of the page does."""
     return re.sub(r"(?<=\d)%", f"{NO_BREAK}%", reason)
 
 

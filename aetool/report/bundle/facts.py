@@ -17,19 +17,20 @@ Percent = Callable[[float], str]
 
 
 def title(entry: Mapping[str, Any]) -> str:
-    """`Segment 0`, or with the name that somebody gave it, `Segment 0, Small restaurants`."""
+    """Return `Segment 0`, or with a given name `Segment 0, Small restaurants`."""
     return f"Segment {entry['segment']}" + (f", {entry['name']}" if entry.get("name") else "")
 
 
 def names_of(segments: Mapping[str, Any]) -> dict[int, str]:
-    """Segment -> the name that somebody gave it, where somebody did; `segments` as the manifest has them."""
+    """Return segment -> given name; `segments` as the manifest has them."""
     return {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
 
 
 def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tuple[str, str]:
-    """A trait in plain words: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`. Typical is the median.
+    """Describe a trait: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`; typical is the median.
 
     Args:
+        trait: one of a segment's `traits` in the manifest.
         percent: how to write a share of 1.
     """
     own, everybody, ratio = trait["of_segment"], trait["of_all"], trait["ratio"]
@@ -55,14 +56,14 @@ def _times(ratio: float | None, percent: Percent) -> str:
 
 
 def stability(found: Mapping[str, Any]) -> str:
-    """How far other rows would have given the same groups: `0.87, good (adjusted Rand index of ...)`."""
+    """Describe the stability of segments: `0.87, good (adjusted Rand index of ...)`."""
     index = found["adjusted_rand_index"]
     word = next((word for least, word in _AGREEMENT if index >= least), "poor: other rows would give other groups")
     return f"{index:.2f}, {word} (adjusted Rand index of {found['refits']} bootstrap refits)"
 
 
 def _number(value: float) -> str:
-    """Short, with commas: `27,000`, `0.0123`."""
+    """Return a short number with commas: `27,000`, `0.0123`."""
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
@@ -73,7 +74,7 @@ _OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "int
 
 
 def training(manifest: Manifest) -> Markup:
-    """How the model was trained."""
+    """Return the facts of the training."""
     return _pairs(
         {
             **_single({name: manifest.provenance.get(name) for name in _OF_TRAINING}),
@@ -84,7 +85,7 @@ def training(manifest: Manifest) -> Markup:
 
 
 def card(manifest: Manifest, *, is_trained: bool) -> Markup:
-    """The facts of the model card; `is_trained`: those of `training` stand elsewhere."""
+    """Return the facts of the model card; `is_trained`: those of `training` are elsewhere."""
     names = manifest.feature_names
     more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
@@ -114,7 +115,7 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
 
 
 def _single(values: Mapping[str, Any]) -> dict[str, str]:
-    """The entries of provenance that are one value each."""
+    """Return the provenance entries that hold a single value."""
     return {
         name.replace("_", " "): _text(value)
         for name, value in values.items()
@@ -131,7 +132,7 @@ def _bytes(variant: Variant, manifest: Manifest) -> int:
 
 
 def precisions(manifest: Manifest) -> Markup:
-    """Every precision, its fidelity and speed as they were measured when it was made."""
+    """Return a table of precisions with fidelity and speed as measured when they were made."""
     columns = (
         *("precision", "threshold", "size", "largest difference", "decisions that differ", "rank correlation"),
         *("AUROC drop", "rows/s to fp32's"),
@@ -142,7 +143,7 @@ def precisions(manifest: Manifest) -> Markup:
 
 
 def segments(found: Mapping[str, Any]) -> Markup:
-    """What makes each segment different, as cards, and how stable they are."""
+    """Return a card per segment with its traits, and their stability."""
     told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
     if found.get("stability"):
         told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
