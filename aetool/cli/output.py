@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, ParamSpec
+from typing import IO, Any, ParamSpec, Self
 
 import click
 from rich.console import Console, ConsoleOptions
@@ -209,3 +209,51 @@ def progress_shown() -> Iterator[Callable[[str], None]]:
         return
     with console(sys.stderr).status("") as status:
         yield status.update
+
+
+class ProgressBar:
+    """Progress bar on stderr, on a terminal only.
+
+    Args:
+        text: what stands beside the bar, in rich's format.
+        before: what stands in front of it.
+        remaining: show the remaining time too.
+        is_shown: False hides it on a terminal too.
+        fields: of rich's task, among them those that `text` names.
+    """
+
+    def __init__(
+        self,
+        text: str = "{task.description}",
+        *,
+        before: str = "",
+        remaining: bool = True,
+        is_shown: bool = True,
+        **fields: Any,
+    ) -> None:
+        """Make a bar, not shown yet."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            *([TextColumn(before)] if before else []),
+            BarColumn(),
+            TextColumn(text),
+            *([TimeRemainingColumn()] if remaining else []),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not (is_shown and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", **fields)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bar.__enter__()
+        return self
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the task: advance, completed, description, ..."""
+        self._bar.update(self._task, **fields)
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.__exit__(None, None, None)

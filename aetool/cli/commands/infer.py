@@ -10,7 +10,7 @@ from aetool.bundle.manifest import Manifest
 from aetool.cli import options, paths
 from aetool.cli.commands import infer_stream
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports, say
+from aetool.cli.output import Result, reports
 from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv, why_columns
 from aetool.runtime.providers import ProviderName
 
@@ -167,7 +167,7 @@ def _one_file(
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
             document |= {"threshold": model.threshold, "anomalies": int(found["is_anomaly"].sum())}
-            _tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
+            infer_stream.tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
         if top is not None:
             from aetool.runtime.explain import highest
 
@@ -206,21 +206,15 @@ def _top_of_files(
         if explain is not None:
             columns |= why_columns(model, found.values, explain, {})
         document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
-    _tell_odd(found.not_finite, found.rows)
+    infer_stream.tell_odd(found.not_finite, found.rows)
     return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
-
-
-def _tell_odd(count: int, rows: int) -> None:
-    if count:
-        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
 
 
 def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the number of anomalies, where scores were asked for."""
     if "anomalies" not in document:
         return []
-    share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
-    return [("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}")]
+    return [infer_stream.anomalies_line(document["anomalies"], document["rows"], document["threshold"])]
 
 
 def _gives_array(manifest: Manifest, graph: str) -> bool:

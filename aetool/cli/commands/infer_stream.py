@@ -1,7 +1,6 @@
 """`aetool encode`, `reconstruct` and `score` over files that need not fit in memory, on one machine or many."""
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from aetool.cli.options import flat, limits_in_force, needs
-from aetool.cli.output import Result, console, facts, say
+from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
 ENGINES = ("local", "ray")
@@ -123,10 +122,8 @@ def run(
     if command == "score":
         anomalies = done.total("anomalies")
         document |= {"threshold": done.threshold, "anomalies": anomalies}
-        share = anomalies / max(rows, 1)
-        pairs.append(("anomalies", f"{anomalies:,} ({share:.2%}), score above {done.threshold:.6g}"))
-        if odd := done.total("not_finite"):
-            say(f"{odd:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
+        pairs.append(anomalies_line(anomalies, rows, done.threshold))
+        tell_odd(done.total("not_finite"), rows)
     for outcome in done.failed[:_SHOWN]:
         say(f"Skipped: {outcome.error}")
     if done.failed:
@@ -158,37 +155,33 @@ def _is_one_path(path: str) -> bool:
     return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
 
 
-class _Progress:
-    """Progress bar, on a terminal only."""
+class _Progress(ProgressBar):
+    """Progress bar of rows and bytes."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            BarColumn(),
-            TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
+        super().__init__(
+            "{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s", total=None, rows=0, rate=0.0
         )
         self.rows, self.begin = 0, time.monotonic()
-        self.task = self.bar.add_task("", total=None, rows=0, rate=0.0)
-
-    def __enter__(self) -> "_Progress":
-        self.bar.__enter__()
-        return self
 
     def start(self, rows: int, size: int) -> None:
         """Start with rows done already, and bytes to do."""
         self.begin = time.monotonic()
-        self.bar.update(self.task, total=size)
+        self.update(total=size)
 
     def advance(self, rows: int, size: int) -> None:
         """Add rows and bytes done since the last call."""
         self.rows += rows
         rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
-        self.bar.update(self.task, advance=size, rows=self.rows, rate=rate)
+        self.update(advance=size, rows=self.rows, rate=rate)
 
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)
+
+def anomalies_line(anomalies: int, rows: int, threshold: float) -> tuple[str, str]:
+    """Return the number and share of anomalies, for people."""
+    return "anomalies", f"{anomalies:,} ({anomalies / max(rows, 1):.2%}), score above {threshold:.6g}"
+
+
+def tell_odd(count: int, rows: int) -> None:
+    """Print a note on rows without a finite score."""
+    if count:
+        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")

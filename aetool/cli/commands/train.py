@@ -1,7 +1,6 @@
 """`aetool train`."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from aetool.cli import options, paths
 from aetool.cli.config_file import config_option
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, console, facts, reports, say
+from aetool.cli.output import ProgressBar, Result, facts, reports, say
 
 # What became of a training, in one line.
 
@@ -123,8 +122,22 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
-    with _Progress(shown=model.is_first_process()) as progress:
-        trained = model.train(table, config, architecture, progress=progress.advance, resume=previous)
+    bar = ProgressBar(
+        "validation loss {task.fields[loss]:.4f}",
+        before="epoch {task.completed}/{task.total}",
+        is_shown=model.is_first_process(),
+        visible=False,  # until the first epoch is done
+    )
+    with bar:
+        trained = model.train(
+            table,
+            config,
+            architecture,
+            progress=lambda epoch: bar.update(
+                visible=True, total=epoch.of, completed=epoch.number, loss=epoch.validation_loss
+            ),
+            resume=previous,
+        )
     if not model.is_first_process():  # of torchrun's; the first one writes and tells
         click.get_current_context().exit()
     model.save_checkpoint(trained, output, overwrite=overwrite)
@@ -184,34 +197,3 @@ def _like_codes(table: Any) -> list[str]:
 
 def _fields(config: type[Any]) -> set[str]:
     return set(config.__dataclass_fields__)
-
-
-class _Progress:
-    """Progress bar, on a terminal only."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self.shown = shown and sys.stderr.isatty()
-
-    def __enter__(self) -> "_Progress":
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("epoch {task.completed}/{task.total}"),
-            BarColumn(),
-            TextColumn("validation loss {task.fields[loss]:.4f}"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not self.shown,
-        )
-        self.task: Any = None
-        self.bar.__enter__()
-        return self
-
-    def advance(self, epoch: Any) -> None:
-        if self.task is None:
-            self.task = self.bar.add_task("", total=epoch.of, loss=epoch.validation_loss)
-        self.bar.update(self.task, completed=epoch.number, loss=epoch.validation_loss)
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)

@@ -40,11 +40,7 @@ def key_to_marks() -> Markup:
         "fastest to slowest call": svg.line(0, 7, 14, 7, "whisker"),
         "slowest lies beyond the axis": _beyond(5, 7),
     }
-    items = (
-        tag("li", tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), name)
-        for name, mark in marks.items()
-    )
-    return tag("ul", *items, class_="legend")
+    return svg.legend((mark, name) for name, mark in marks.items())
 
 
 def _arrivals(found: Sequence[Measured]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Markup, joined
 from aetool.report.draw.units import counted, rows
 
 _FIRST = ("aetool", "raw-onnxruntime")
@@ -43,8 +43,7 @@ class Series:
 
     def named(self) -> Markup:
         """Return its marker and name in a line of text."""
-        sign = tag("svg", self.sign(7, 7), viewBox="0 0 14 14", class_="sign", aria_hidden="true")
-        return joined([sign, self.name])
+        return joined([svg.sign(self.sign(7, 7)), self.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Lineup:
 
     def legend(self) -> Markup:
         """Return a list of the signs."""
-        return tag("ul", *(tag("li", series.named()) for series in self._series.values()), class_="legend")
+        return svg.legend((series.sign(7, 7), series.name) for series in self._series.values())
 
 
 def setting_of(found: Measured | RatioRecord) -> Setting:

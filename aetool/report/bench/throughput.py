@@ -80,7 +80,8 @@ def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[
         f"Throughput of {graph} against batch, {scenarios}",
         f"Both axes are logarithmic. Ceilings: {bounds}. {told}.",
         _BOTTOM + 38,
-        _axis_beside(up),
+        svg.label(_LEFT - 38, 11, "rows/s", "tick"),
+        svg.axis_beside(up, log_ticks(up.low, up.high, 8), _LEFT, count),
         svg.axis_below(across, [float(batch) for batch in batches], _BOTTOM, _TOP, lambda batch: f"{batch:,.0f}"),
         svg.label(svg.WIDTH / 2 + 18, _BOTTOM + 33, "rows a call", "tick", "middle"),
         *(_ceiling(limit, up) for limit in ceilings),
@@ -117,15 +118,6 @@ def _share(found: Measured) -> str:
 
 def _is_offline(found: Measured) -> bool:
     return found.scenario == "offline"
-
-
-def _axis_beside(up: svg.Scale) -> Markup:
-    shapes = [svg.label(_LEFT - 38, 11, "rows/s", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    for tick in log_ticks(up.low, up.high, 8):
-        y = up(tick)
-        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
-        shapes.append(svg.label(_LEFT - 6, y + 4, count(tick), "tick", "end"))
-    return joined(shapes)
 
 
 def _ceiling(limit: Limit, up: svg.Scale) -> Markup:

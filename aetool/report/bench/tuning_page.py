@@ -62,7 +62,8 @@ def figure(result: TuningResult) -> Markup:
         "Speed against decisions that differ",
         "; ".join(point.words for point in points),
         _BOTTOM + 40,
-        _axis_beside(up),
+        svg.label(4, 11, "decisions that differ", "tick"),
+        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, lambda at: f"{at * 100:.3g} %"),
         svg.axis_below(
             across, log_ticks(across.low, across.high, 7), _BOTTOM, _TOP, lambda at: f"{at:.3g}{TIMES}"
         ),
@@ -78,17 +79,8 @@ def figure(result: TuningResult) -> Markup:
 
 def legend(result: TuningResult) -> Markup:
     """Return a list of the signs."""
-    signs = (
-        tag(
-            "li",
-            tag(
-                "svg", svg.marker(i, 7, 7, f"s{i % 8} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
-            ),
-            precision,
-        )
-        for i, precision in enumerate(_precisions(points_of(result)))
-    )
-    return tag("ul", *signs, class_="legend")
+    precisions = _precisions(points_of(result))
+    return svg.legend((svg.marker(i, 7, 7, f"s{i % 8} dot"), name) for i, name in enumerate(precisions))
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
@@ -122,15 +114,6 @@ def _limit(limit: float, up: svg.Scale) -> Markup:
             svg.label(_LEFT + 6, y - 5, f"budget {limit:.2%}", "ceiling-name"),
         ]
     )
-
-
-def _axis_beside(up: svg.Scale) -> Markup:
-    shapes = [svg.label(4, 11, "decisions that differ", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    for tick in linear_ticks(up.low, up.high, 5):
-        y = up(tick)
-        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
-        shapes.append(svg.label(_LEFT - 6, y + 4, f"{tick * 100:.3g} %", "tick", "end"))
-    return joined(shapes)
 
 
 def _precisions(points: Sequence[TimedTrial]) -> list[str]:

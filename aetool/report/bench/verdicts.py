@@ -30,7 +30,12 @@ def is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
 def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | None:
     """Return a warning about measurements that were not stable; None if all were."""
     shaky = [
-        tag("li", f"{lineup.of(one).name}, {case_of(one).words}: {_drift(one)}", _windows(one))
+        tag(
+            "li",
+            f"{lineup.of(one).name}, {case_of(one).words}: ",
+            one.stability.reason or f"windows {percent(one.stability.spread)} apart",
+            _windows(one),
+        )
         for one in found
         if not one.stability.stable
     ]
@@ -45,10 +50,6 @@ def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | Non
         class_="warning",
         aria_label="Warning",
     )
-
-
-def _drift(found: Measured) -> str:
-    return found.stability.reason or f"windows {percent(found.stability.spread)} apart"
 
 
 def _windows(found: Measured) -> Markup | None:

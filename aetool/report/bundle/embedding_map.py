@@ -112,7 +112,7 @@ def _by_segment(points: Sequence[MapPoint], names: Mapping[int, str]) -> list[_G
 
 
 def _segment(number: int, own: list[MapPoint], name: str) -> _Group:
-    """Return a group whose colour and shape differ from the other first fifty."""
+    """Return a group; the first fifty differ in colour and shape."""
     shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
     return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
 
@@ -137,7 +137,9 @@ def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Ma
         _names(drawn) if is_named else None,
         svg.marker(0, 0, 0, "ring", radius=7),
     )
-    return tag("figure", tag("figcaption", title), picture, tag("ul", *map(_sign, groups), class_="legend"))
+    return tag(
+        "figure", tag("figcaption", title), picture, svg.legend((_sign(group), group.words) for group in groups)
+    )
 
 
 def _names(groups: Sequence[_Group]) -> Markup:
@@ -174,7 +176,6 @@ def _y(point: MapPoint) -> float:
 
 
 def _sign(group: _Group) -> Markup:
-    dot = tag(
+    return tag(
         "path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)"
     )
-    return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), group.words)

@@ -28,11 +28,7 @@ def key_to_marks() -> Markup:
         "98\N{NO-BREAK SPACE}% of the rows": svg.line(0, 7, 14, 7, "usual"),
         "share of the score": svg.bar(0, 4, 14, 7, "s1 ridge"),
     }
-    items = (
-        tag("li", tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), name)
-        for name, mark in marks.items()
-    )
-    return tag("ul", *items, class_="legend")
+    return svg.legend((mark, name) for name, mark in marks.items())
 
 
 def _card(row: ExplainedRow, kept: Sequence[str], most: int) -> Markup:

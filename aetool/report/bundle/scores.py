@@ -168,7 +168,7 @@ def _histogram(portrait: Portrait) -> Markup:
         class_="slider",
         hidden=True,
     )
-    legend = tag("ul", *(_sign(colour, words) for _, colour, words in groups), class_="legend")
+    legend = svg.legend((svg.marker(1, 7, 7, f"{colour} ridge", radius=6), words) for _, colour, words in groups)
     return tag("figure", tag("figcaption", "Scores and threshold"), picture, slider, legend)
 
 
@@ -243,8 +243,3 @@ def _shape(
             points.append((scale(edges[place]), y))
     points += [(scale(edges[-1]), points[-1][1]), (scale(edges[-1]), _BOTTOM)]
     return svg.path(points, f"{colour} ridge", closed=True)
-
-
-def _sign(colour: str, words: str) -> Markup:
-    square = svg.marker(1, 7, 7, f"{colour} ridge", radius=6)
-    return tag("li", tag("svg", square, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), words)

@@ -49,7 +49,8 @@ def figure(provenance: Mapping[str, Any]) -> Markup | None:
         *drawn,
         *dots,
     )
-    return tag("figure", tag("figcaption", "Loss"), picture, _legend())
+    legend = svg.legend((svg.marker(0, 7, 7, f"{colour} dot"), words) for _, words, colour in _LINES)
+    return tag("figure", tag("figcaption", "Loss"), picture, legend)
 
 
 def _losses(history: Any, name: str) -> list[float]:
@@ -72,17 +73,3 @@ def _tick(tick: float, up: svg.Scale) -> Markup:
             svg.label(_LEFT - 6, y + 4, f"{tick:.3g}", "tick", "end"),
         ]
     )
-
-
-def _legend() -> Markup:
-    signs = (
-        tag(
-            "li",
-            tag(
-                "svg", svg.marker(0, 7, 7, f"{colour} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
-            ),
-            words,
-        )
-        for _, words, colour in _LINES
-    )
-    return tag("ul", *signs, class_="legend")

@@ -6,7 +6,7 @@ sheet can change them for the dark.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -126,6 +126,26 @@ def sparkline(values: Sequence[float], class_: str, width: float = 90, height: f
     points = [(2 + i * step, height - 2 - (value - low) * up) for i, value in enumerate(values)]
     box = f"0 0 {number(width)} {number(height)}"
     return tag("svg", path(points, class_), viewBox=box, class_="sparkline", aria_hidden="true")
+
+
+def axis_beside(scale: Scale, ticks: Sequence[float], left: float, name: Callable[[float], str]) -> Markup:
+    """Draw the axis at `left`, grid lines to its right, and the ticks' names to its left."""
+    shapes = [line(left, scale.end, left, scale.start, "axis")]
+    for tick in ticks:
+        y = scale(tick)
+        shapes.append(line(left - 4, y, WIDTH - EDGE, y, "grid"))
+        shapes.append(label(left - 6, y + 4, name(tick), "tick", "end"))
+    return joined(shapes)
+
+
+def sign(mark: Markup) -> Markup:
+    """Return a mark, 14 by 14 pixels, for a line of text."""
+    return tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true")
+
+
+def legend(signs: Iterable[tuple[Markup, str]]) -> Markup:
+    """Return a list of marks and their meanings."""
+    return tag("ul", *(tag("li", sign(mark), words) for mark, words in signs), class_="legend")
 
 
 def text_width(text: str, font: float = FONT) -> float:
