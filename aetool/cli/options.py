@@ -49,7 +49,17 @@ _META = "aetool.limits"
 _UNITS = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
-class _Limit(click.ParamType[Any]):
+class _Parsed(click.ParamType[Any]):
+    """Type of options that are parsed once: click converts defaults and its own results again."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._parse(value, param, ctx) if isinstance(value, str) else value
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        raise NotImplementedError
+
+
+class _Limit(_Parsed):
     """Limit such as `columns=200000` or `table_bytes=64GiB`, as a name and a number."""
 
     name = "NAME=NUMBER"
@@ -57,9 +67,7 @@ class _Limit(click.ParamType[Any]):
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, _, text = (part.strip() for part in value.partition("="))
         name = name.replace("-", "_")
         if name not in self.names:
@@ -102,30 +110,24 @@ PATH = click.Path(path_type=Path)
 Decorator = Callable[[Any], Any]
 
 
-class CommaList(click.ParamType[Any]):
+class CommaList(_Parsed):
     """Option `a,b,c` as a tuple of texts; it may be repeated."""
 
     name = "NAME[,NAME...]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the texts."""
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         # Read as a line of CSV, so that a name with a comma can be quoted. The empty text is a name too: that of
         # an index column which pandas wrote.
         (names,) = csv.reader([value], skipinitialspace=True) if value else ([""],)
         return tuple(name.strip() for name in names)
 
 
-class IntegerList(click.ParamType[Any]):
+class IntegerList(_Parsed):
     """Option `64,32` as a tuple of integers."""
 
     name = "N[,N...]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the integers."""
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return tuple(int(part) for part in value.split(",") if part.strip())
         except ValueError:
@@ -142,15 +144,12 @@ class Count(click.IntRange):
         super().__init__(min=1)
 
 
-class NumberList(click.ParamType[Any]):
+class NumberList(_Parsed):
     """Option `0.5,2` as a tuple of numbers, or a JSON file of them, alone or under the option's name."""
 
     name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the numbers."""
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             if not value.lower().endswith(".json"):
                 return tuple(float(part) for part in value.split(",") if part.strip())
@@ -163,15 +162,12 @@ class NumberList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of numbers such as 0.5,2, or a JSON file of one", param, ctx)
 
 
-class Share(click.ParamType[Any]):
+class Share(_Parsed):
     """Option `0.5%` or `0.005` as a number."""
 
     name = "share"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
         try:
             return float(text) / 100 if percent else float(text)

@@ -14,6 +14,7 @@ from aetool.report.bench.series import Case, Lineup, by_case, ordered
 from aetool.report.bench.verdicts import cards, stability_warning, summary, verdicts
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.page import page, section
+from aetool.report.draw.tables import listed
 from aetool.report.draw.units import counted, size
 from aetool.tune import result as tune
 from aetool.tune.result import TuningResult
@@ -46,13 +47,12 @@ def environment(result: BenchResult) -> Markup:
 
 def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
     """Return the command, and the facts that it ran under: name -> value."""
-    pairs = (joined([tag("dt", name), tag("dd", value)]) for name, value in facts.items())
     flags = " ".join(cpu_flags)
     return joined(
         [
             tag("p", "To repeat it:"),
             tag("pre", tag("code", shlex.join(command)), tabindex="0"),
-            tag("dl", *pairs),
+            listed(facts.items()),
             tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
             if flags
             else None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, percent
 
 _BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "more"}
@@ -27,14 +27,13 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
     }
     if not found["has_baseline"]:
         facts["baseline"] = "none in the bundle; its golden rows stand in for it"
-    pairs = (joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items())
     told = tag(
         "div",
         _verdict(found["drifted"], found["too_few_rows"], trained_on),
         tag("ul", *(tag("li", _spaced(reason)) for reason in found["reasons"]), class_="reasons")
         if found["reasons"]
         else None,
-        tag("dl", *pairs),
+        listed(facts.items()),
     )
     return tag("div", told, _columns(found["features"]) if found["features"] else None, class_="pairs")
 

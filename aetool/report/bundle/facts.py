@@ -5,7 +5,7 @@ from typing import Any
 
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, percent, ratio, size
 from aetool.report.draw.units import figure as number
 
@@ -124,7 +124,7 @@ def _single(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pairs(facts: Mapping[str, str]) -> Markup:
-    return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items() if text))
+    return listed((name, text) for name, text in facts.items() if text)
 
 
 def _bytes(variant: Variant, manifest: Manifest) -> int:
@@ -166,8 +166,7 @@ def _segment(entry: Mapping[str, Any]) -> Markup:
 def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
     pairs = (sentence(trait, percent) for trait in traits)
     # The factor stays whole at the end of a line.
-    kept = ((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
-    return tag("dl", *(joined([tag("dt", name), tag("dd", words)]) for name, words in kept))
+    return listed((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:

@@ -1,6 +1,6 @@
-"""HTML tables."""
+"""HTML tables and lists of facts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.units import MISSING
@@ -45,3 +45,8 @@ def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
         text, value = cell
         return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
     return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)
+
+
+def listed(pairs: Iterable[tuple[str, str]]) -> Markup:
+    """Return names and their texts as a list."""
+    return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in pairs))
