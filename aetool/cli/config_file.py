@@ -15,7 +15,7 @@ from aetool.suggest import file_hint, hint
 MAX_BYTES = 1 << 20
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+\s*\.\s*){64}""")
 """Dotted key of no option; tomllib takes time with the square of its parts."""
-NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
+_NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
 """Options of a single run, left out of files."""
 
 
@@ -56,7 +56,7 @@ def template(
 def options_of(command: click.Command) -> dict[str, click.Option]:
     """Return the options that a file may hold: name -> option."""
     found = {option.name: option for option in command.params if isinstance(option, click.Option)}
-    return {name: option for name, option in found.items() if name is not None and name not in NOT_KEPT}
+    return {name: option for name, option in found.items() if name is not None and name not in _NOT_KEPT}
 
 
 def _use(context: click.Context, _: click.Parameter, path: Path | None) -> None:

@@ -107,7 +107,7 @@ def limits_in_force() -> Limits:
 
 
 PATH = click.Path(path_type=Path)
-Decorator = Callable[[Any], Any]
+_Decorator = Callable[[Any], Any]
 
 
 class CommaList(_Parsed):
@@ -144,7 +144,7 @@ class Count(click.IntRange):
         super().__init__(min=1)
 
 
-class NumberList(_Parsed):
+class _NumberList(_Parsed):
     """Option `0.5,2` as a tuple of numbers, or a JSON file of them, alone or under the option's name."""
 
     name = "numbers"
@@ -220,7 +220,7 @@ outputs = click.option(
 )
 
 
-SCALING = ("mean", "scale", "minimum", "maximum")
+_SCALING = ("mean", "scale", "minimum", "maximum")
 _NUMBERS = "N[,N...]|FILE.json"
 
 
@@ -234,7 +234,7 @@ def scaling(command: Any) -> Any:
             ("maximum", "See --minimum."),
         )
     ):
-        command = click.option(f"--{name}", type=NumberList(), metavar=_NUMBERS, help=text)(command)
+        command = click.option(f"--{name}", type=_NumberList(), metavar=_NUMBERS, help=text)(command)
     return command
 
 
@@ -281,6 +281,6 @@ def require_one_rule(publishing: Mapping[str, Any]) -> None:
         raise click.UsageError("--contamination and --threshold both set the threshold; give one of them")
 
 
-def output(help: str) -> Decorator:
+def output(help: str) -> _Decorator:
     """Add `-o`, `--output`."""
     return click.option("-o", "--output", type=PATH, help=help)

@@ -38,8 +38,10 @@ def given_to(graph: str) -> str:
 
 
 def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
-    """Return golden rows, from the lowest score to the highest, with what PyTorch in float64 computed for them;
-    and rows with NaN and infinity, with what onnxruntime computes for them here.
+    """Return the rows and their expected outputs as a header.
+
+    Golden rows, from the lowest score to the highest, have the outputs of PyTorch in float64; rows with NaN and
+    infinity have those of onnxruntime on this machine.
     """
     golden, exact = read_golden(bundle), bundle.manifest.variants["fp32"]
     tolerances = exact.tolerances or EXACT

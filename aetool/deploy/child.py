@@ -31,7 +31,7 @@ _MEMORY_PER_BYTE = 16
 _SECONDS = 600
 FAILED = 3
 """Exit code of a worker that writes the reason to REASON."""
-REASON = "reason.json"
+_REASON = "reason.json"
 
 
 def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, seconds: int = _SECONDS) -> None:
@@ -53,7 +53,7 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     if ended.code == 0:
         return
     if ended.code == FAILED:
-        reason = json.loads((folder / REASON).read_text(encoding="utf-8"))
+        reason = json.loads((folder / _REASON).read_text(encoding="utf-8"))
         raise ExportError(f"{where}: {reason}; use another target")
     reason = ended.complained or "no message"
     if ended.how is None:
@@ -85,7 +85,7 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
     return found
 
 
-# What the processes that `aetool.deploy.child` starts share: limits, and a way to tell why they failed.
+# Shared by the processes `work_*`: limits, and the reason of a failure.
 
 try:
     import resource
@@ -109,6 +109,6 @@ def run_limited(work: Callable[[], None]) -> int:
     try:
         work()
     except WorkError as error:
-        Path(REASON).write_text(json.dumps(str(error)), encoding="utf-8")
+        Path(_REASON).write_text(json.dumps(str(error)), encoding="utf-8")
         return FAILED
     return 0

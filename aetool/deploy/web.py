@@ -26,7 +26,7 @@ VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 """Hash of the package's archive, as npm gives it (Subresource Integrity)."""
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-PURPOSE = "deploying to the web"
+_PURPOSE = "deploying to the web"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _from_npm() -> bytes:
     npm = shutil.which("npm")
     if npm is None:
         raise DependencyError(
-            "npm", "deploy", PURPOSE, "install Node.js, or give the unpacked package with --onnxruntime-web DIR"
+            "npm", "deploy", _PURPOSE, "install Node.js, or give the unpacked package with --onnxruntime-web DIR"
         )
     with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
         packed = subprocess.run(
@@ -89,13 +89,13 @@ def _from_npm() -> bytes:
         if packed.returncode or len(archives) != 1:
             reason = " ".join(packed.stderr.split())[-200:] or f"exit code {packed.returncode}"
             raise DependencyError(
-                f"the npm package {name}", "deploy", PURPOSE,
+                f"the npm package {name}", "deploy", _PURPOSE,
                 f"npm pack could not fetch it ({reason}); fetch it elsewhere and give --onnxruntime-web DIR",
             )  # fmt: skip
         content = archives[0].read_bytes()
     if (found := _integrity(content)) != INTEGRITY:
         raise DependencyError(
-            f"the npm package {name}", "deploy", PURPOSE,
+            f"the npm package {name}", "deploy", _PURPOSE,
             f"npm gave an archive with the hash {found}, {INTEGRITY} was expected; do not use it, and look at "
             "what registry npm is set to",
         )  # fmt: skip

@@ -17,11 +17,11 @@ Floats = NDArray[np.float64]
 LIMIT = 3.0
 """Clipping of embeddings, in standard deviations: otherwise a few extreme rows would get a
 segment each, and all others one."""
-MOST_CLUSTERS = 1000
-AUTO_CLUSTERS = range(2, 11)
-MOST_FIT_ROWS, MOST_SAMPLE_ROWS = 50_000, 2_000
+_MOST_CLUSTERS = 1000
+_AUTO_CLUSTERS = range(2, 11)
+MOST_FIT_ROWS, _MOST_SAMPLE_ROWS = 50_000, 2_000
 """Most rows to learn centres from, and most rows for silhouettes and bootstrap refits."""
-STARTS, REFITS, REFIT_STARTS = 10, 20, 3
+_STARTS, _REFITS, _REFIT_STARTS = 10, 20, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Clustering:
     silhouettes: dict[int, float] | None
     """Number of clusters -> mean silhouette (Rousseeuw 1987); None where the number was given."""
     agreement: Floats
-    """(REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
+    """(_REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
 
     @property
     def centres(self) -> Floats:
@@ -82,20 +82,20 @@ def _fit(flat: Floats, clusters: int | None, seed: int) -> Clustering:
     scale = np.where(spread > 0, spread, 1.0)
     z = scaled(flat, mean, scale)
     _require_enough(z, clusters)  # what lies beyond LIMIT is alike
-    sample = _some(z, MOST_SAMPLE_ROWS, random)
+    sample = _some(z, _MOST_SAMPLE_ROWS, random)
     silhouettes = None
     if clusters is None:
-        most = min(len(np.unique(sample, axis=0)) - 1, AUTO_CLUSTERS[-1])
-        counts = range(AUTO_CLUSTERS[0], max(most, AUTO_CLUSTERS[0]) + 1)
+        most = min(len(np.unique(sample, axis=0)) - 1, _AUTO_CLUSTERS[-1])
+        counts = range(_AUTO_CLUSTERS[0], max(most, _AUTO_CLUSTERS[0]) + 1)
         silhouettes = {count: _silhouette(z, sample, count, seed) for count in counts}
         clusters = max(silhouettes, key=lambda count: silhouettes[count])
-    means = _means(z, clusters, seed, STARTS)
+    means = _means(z, clusters, seed, _STARTS)
     largest_first = np.argsort(-np.bincount(means.labels_, minlength=clusters), kind="stable")
     means.cluster_centers_ = np.ascontiguousarray(means.cluster_centers_[largest_first])
     found = means.predict(sample)
-    agreement = np.empty(REFITS)
-    for i in range(REFITS):
-        again = _means(sample[random.integers(0, len(sample), len(sample))], clusters, seed + i, REFIT_STARTS)
+    agreement = np.empty(_REFITS)
+    for i in range(_REFITS):
+        again = _means(sample[random.integers(0, len(sample), len(sample))], clusters, seed + i, _REFIT_STARTS)
         agreement[i] = adjusted_rand_score(found, again.predict(sample))
     return Clustering(mean, scale, means, silhouettes, agreement)
 
@@ -106,8 +106,10 @@ def _flat(embedding: NDArray[Any]) -> Floats:
 
 def _require_enough(rows: Floats, clusters: int | None) -> None:
     wanted = 2 if clusters is None else clusters
-    if not 2 <= wanted <= MOST_CLUSTERS:
-        raise InputError(f"clusters: expected 2 to {MOST_CLUSTERS:,}, or auto, found {clusters!r}; choose another")
+    if not 2 <= wanted <= _MOST_CLUSTERS:
+        raise InputError(
+            f"clusters: expected 2 to {_MOST_CLUSTERS:,}, or auto, found {clusters!r}; choose another"
+        )
     different = len(np.unique(rows, axis=0))
     if different <= wanted:
         raise InputError(
@@ -122,7 +124,7 @@ def _means(z: Floats, clusters: int, seed: int, starts: int) -> KMeans:
 
 
 def _silhouette(z: Floats, sample: Floats, clusters: int, seed: int) -> float:
-    labels = _means(z, clusters, seed, REFIT_STARTS).predict(sample)
+    labels = _means(z, clusters, seed, _REFIT_STARTS).predict(sample)
     kinds = len(np.unique(labels))
     return float(silhouette_score(sample, labels)) if 1 < kinds < len(sample) else -1.0
 

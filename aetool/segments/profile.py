@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TRAITS = 20
+_MOST_TRAITS = 20
 """Most traits kept per segment."""
 SMALL, CLEAR = 0.2, 0.3
 """Standardised differences: below the first (Cohen 1988) a column hardly differs and is no trait, from the second
 on a trait is part of a segment's label."""
-LABELLED = 3
+_LABELLED = 3
 """Most traits in a label."""
-SIDES = {"share above": "above", "share below": "below"}
+_SIDES = {"share above": "above", "share below": "below"}
 
-Trait = dict[str, Any]
+_Trait = dict[str, Any]
 
 
 def profile(
@@ -36,7 +36,7 @@ def profile(
     Without names (images, windows) there are no traits.
     """
     members = [segment == number for number in range(count)]
-    traits: list[list[Trait]] = [[] for _ in members]
+    traits: list[list[_Trait]] = [[] for _ in members]
     for column, name in enumerate(names):
         values = rows[:, column].astype(np.float64)
         found = (
@@ -57,39 +57,41 @@ def profile(
                 "rows": size,
                 "share": size / max(len(rows), 1),
                 "label": label(own) if names else "",
-                "traits": own[:MOST_TRAITS],
+                "traits": own[:_MOST_TRAITS],
             }
         )
     return described
 
 
-def label(traits: Sequence[Trait]) -> str:
+def label(traits: Sequence[_Trait]) -> str:
     """Return a segment in a few words: `high fresh, low milk, region = 3`.
 
     A trait that holds for less than half of its rows has its share: `more job = retired (18% against 5%)`.
     """
-    clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:LABELLED]
+    clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:_LABELLED]
     return ", ".join(map(_in_words, clear)) or "much like everybody"
 
 
-def _in_words(trait: Trait) -> str:
+def _in_words(trait: _Trait) -> str:
     if trait["statistic"] == "median":
         return f"{'high' if trait['of_segment'] > trait['of_all'] else 'low'} {trait['feature']}"
     own, everybody = trait["of_segment"], trait["of_all"]
     is_category = trait["statistic"] == "share"
     value = trait["category"] if is_category else f"{trait['value']:,.10g}"
-    what = f"{trait['feature']} {'=' if is_category else SIDES[trait['statistic']]} {value}"
+    what = f"{trait['feature']} {'=' if is_category else _SIDES[trait['statistic']]} {value}"
     if own > 0.5:
         return what
     return f"{'more' if own > everybody else 'fewer'} {what} ({own:.0%} against {everybody:.0%})"
 
 
-def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]) -> list[Trait | None]:
+def _of_number(
+    name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]
+) -> list[_Trait | None]:
     known = np.isfinite(values)
     ranks = np.zeros(len(values))
     ranks[known] = _ranks(values[known])
     spread = float(ranks[known].std()) if known.any() else 0.0
-    traits: list[Trait | None] = []
+    traits: list[_Trait | None] = []
     for member in members:
         own = member & known
         if not own.any() or spread == 0:
@@ -100,7 +102,7 @@ def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray
     return traits
 
 
-def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> Trait:
+def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> _Trait:
     """Compare medians, or where they are equal, the shares of values on the side that differs most."""
     middle, of_all = float(np.median(own)), float(np.median(everybody))
     if middle != of_all:
@@ -112,19 +114,19 @@ def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> Trait:
     return {**max(sides, key=lambda side: abs(side["of_segment"] - side["of_all"])), "value": middle}
 
 
-def _compared(statistic: str, own: float, everybody: float) -> Trait:
+def _compared(statistic: str, own: float, everybody: float) -> _Trait:
     ratio = own / everybody if min(own, everybody) > 0 else None
     return {"statistic": statistic, "of_segment": own, "of_all": everybody, "ratio": ratio}
 
 
 def _of_category(
     name: str, indexes: NDArray[np.float64], texts: Sequence[str], members: Sequence[NDArray[np.bool_]]
-) -> list[Trait | None]:
+) -> list[_Trait | None]:
     places = np.arange(len(texts))
     is_one = indexes[:, None] == places  # (rows, categories)
     of_all = is_one.mean(axis=0)
     spread = np.sqrt(of_all * (1 - of_all))
-    traits: list[Trait | None] = []
+    traits: list[_Trait | None] = []
     for member in members:
         shares = is_one[member].mean(axis=0) if member.any() else of_all
         difference = np.where(spread > 0, (shares - of_all) / np.where(spread > 0, spread, 1.0), 0.0)

@@ -12,7 +12,7 @@ from aetool.cli.options import flat, limits_in_force, needs
 from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
-ENGINES = ("local", "ray")
+_ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
 
 
@@ -32,7 +32,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
         click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
-        click.option("--engine", type=click.Choice(ENGINES), help="What computes the files.  [default: local]"),
+        click.option("--engine", type=click.Choice(_ENGINES), help="What computes the files.  [default: local]"),
         click.option("--workers", type=int, help="Files at once.  [default: one per core]"),
         click.option(
             "--on-error",

@@ -35,7 +35,7 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
 # As in aetool.model.network, whose package imports torch; a test holds them together.
 ACTIVATIONS = ("leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 DROPOUT_ON = ("embedding", "hidden", "both")
-MOST_CODES, LEAST_ROWS_OF_A_CODE = 10, 0.01
+_MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
 
 
 @click.command()
@@ -174,14 +174,17 @@ def train(
 
 
 def _like_codes(table: Any) -> list[str]:
-    """Return columns that may be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
-    each of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
+    """Return columns of numbers that may be codes.
+
+    These are whole numbers without a gap, from 0 or 1 to _MOST_CODES at most, each of them in many rows, but not 0
+    and 1 alone. A count mostly has a few large values, too.
+    """
     import numpy as np
 
     found = []
     for name, column in zip(table.names, table.values.T, strict=True):
         known = column[np.isfinite(column)]
-        if name in table.categories or not known.size or known.max() > MOST_CODES or known.min() not in (0, 1):
+        if name in table.categories or not known.size or known.max() > _MOST_CODES or known.min() not in (0, 1):
             continue
         values, counts = np.unique(known, return_counts=True)
         in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
@@ -189,7 +192,7 @@ def _like_codes(table: Any) -> list[str]:
             in_a_row
             and len(values) > 1
             and values.tolist() != [0, 1]
-            and counts.min() >= LEAST_ROWS_OF_A_CODE * len(known)
+            and counts.min() >= _LEAST_ROWS_OF_A_CODE * len(known)
         ):
             found.append(name)
     return found

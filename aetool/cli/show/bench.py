@@ -12,7 +12,7 @@ from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.cli.output import facts
 
-Cells = Sequence[str | Text]
+_Cells = Sequence[str | Text]
 _COLOURS = {"faster": "green", "slower": "red", "same": ""}
 _MIB = 1 << 20
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
@@ -22,7 +22,7 @@ class Group(NamedTuple):
     """Lines of a table below their own title."""
 
     title: str
-    lines: list[Cells]
+    lines: list[_Cells]
 
 
 def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
@@ -35,12 +35,12 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
         lines = [_measured(one, ratios.get((load, setting, one.contestant))) for one in cell]
         title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
         loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
-    show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
+    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
     out.print()
-    show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
+    _show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
     if profiles := _profiles(result):
         out.print()
-        show_groups(out, ("", "", "time"), profiles)
+        _show_groups(out, ("", "", "time"), profiles)
     out.print()
     out.print(facts(_facts(result, file)))
 
@@ -56,7 +56,7 @@ def show_comparison(out: Console, found: Comparison) -> None:
         noisy = "" if one.stable else Text("noisy", "yellow")
         times = (_time(one.before_s), _time(one.after_s))
         groups[-1].lines.append([f"  {one.contestant}", *times, f"{one.ratio:.2f}", word, noisy])
-    show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
+    _show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
     words = [verdict.verdict for verdict in found.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
     pairs += [("changed", change) for change in found.changed]
@@ -66,12 +66,12 @@ def show_comparison(out: Console, found: Comparison) -> None:
     out.print(facts(pairs))
 
 
-def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
+def _show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
     """Print groups with common columns; the first one left-aligned, those with a name right-aligned."""
-    every: list[Cells] = [columns, *(line for group in groups for line in group.lines)]
+    every: list[_Cells] = [columns, *(line for group in groups for line in group.lines)]
     widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
 
-    def show(cells: Cells, style: str = "") -> None:
+    def show(cells: _Cells, style: str = "") -> None:
         line = Text(style=style)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
             text = cell if isinstance(cell, Text) else Text(cell)
@@ -90,7 +90,7 @@ def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -
             show(cells)
 
 
-def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
+def _measured(one: Measured, ratio: RatioRecord | None) -> _Cells:
     return [
         f"  {one.contestant}",
         _time(one.latency_s.p50),

@@ -16,7 +16,7 @@ WARNING = "\N{WARNING SIGN}"
 _LISTED = 5  # more are folded away
 
 
-def is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
+def _is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
     """Return whether a measurement that the ratio is made of was not stable."""
     return any(
         not one.stability.stable
@@ -58,18 +58,18 @@ def _windows(found: Measured) -> Markup | None:
     return svg.sparkline(windows, "line") if len(windows) > 1 else None
 
 
-LESS, SAME, MORE, NONE = "less", "same", "more", "none"
+_LESS, _SAME, _MORE, _NONE = "less", "same", "more", "none"
 _WORDS = {
-    LESS: "less time",
-    MORE: "more time",
-    SAME: "no difference beyond the noise",
-    NONE: "no stable measurement",
+    _LESS: "less time",
+    _MORE: "more time",
+    _SAME: "no difference beyond the noise",
+    _NONE: "no stable measurement",
 }
 _SIGNS = {
-    LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
-    MORE: "\N{BLACK UP-POINTING TRIANGLE}",
-    SAME: "\N{ALMOST EQUAL TO}",
-    NONE: WARNING,
+    _LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
+    _MORE: "\N{BLACK UP-POINTING TRIANGLE}",
+    _SAME: "\N{ALMOST EQUAL TO}",
+    _NONE: WARNING,
 }
 _CARDS = 6
 
@@ -79,7 +79,7 @@ class Comparison:
     """A ratio and its verdict."""
 
     ratio: RatioRecord
-    kind: str  # LESS, MORE, SAME or NONE
+    kind: str  # LESS, MORE, _SAME or NONE
     setting: str  # `, int8, 2 threads`, where that tells it apart from other ratios
 
     @property
@@ -114,11 +114,11 @@ def verdicts(result: BenchResult) -> list[Comparison]:
 
 
 def _kind(found: RatioRecord, result: BenchResult) -> str:
-    """Return LESS or MORE where every round agrees, else SAME; NONE for unstable measurements."""
-    if is_shaky(found, result.results):
-        return NONE
+    """Return LESS or MORE where every round agrees, else _SAME; NONE for unstable measurements."""
+    if _is_shaky(found, result.results):
+        return _NONE
     low, high = found.spread
-    return LESS if high < 1 else MORE if low > 1 else SAME
+    return _LESS if high < 1 else _MORE if low > 1 else _SAME
 
 
 def summary(result: BenchResult, found: Sequence[Comparison]) -> str:

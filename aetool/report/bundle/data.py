@@ -34,11 +34,11 @@ from aetool.runtime.session import AutoencoderSession, load
 
 Texts = Callable[[int], tuple[str, ...]]
 """Function from a row's position to its values in the kept columns."""
-MOST_FEATURES = 12
+_MOST_FEATURES = 12
 _ENDS = (1, 99)
 
 
-def explained_rows(
+def _explained_rows(
     model: AutoencoderSession,
     rows: NDArray[Any],
     chosen: NDArray[np.intp],
@@ -50,7 +50,7 @@ def explained_rows(
     if not len(chosen):
         return ()
     why = model.explain(rows[chosen])
-    largest = why.largest(MOST_FEATURES)
+    largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
     names = model.feature_names or [",".join(map(str, index)) for index in np.ndindex(*model.input_shape)]
@@ -160,7 +160,7 @@ def _to_unit(places: Floats) -> Floats:
 # The scores of some rows: their histogram, and what every threshold would do.
 
 Labels = NDArray[np.bool_]
-STOPS, BINS = 401, 80
+_STOPS, _BINS = 401, 80
 MOST_CURVE_POINTS = 300
 """Most points of a curve."""
 _LEAST_SHARE = 1e-3
@@ -183,7 +183,7 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
 
 def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
     """Count flagged rows per threshold; NaN in `score` (rows,) is above every threshold."""
-    thresholds = np.geomspace(*axis(score, threshold), STOPS)
+    thresholds = np.geomspace(*axis(score, threshold), _STOPS)
     own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
     thresholds[own] = threshold
     hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
@@ -192,7 +192,7 @@ def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
 
 def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHistogram:
     """Bin `score` (rows,), NaN left out."""
-    edges = np.geomspace(*axis(score, threshold), BINS + 1)
+    edges = np.geomspace(*axis(score, threshold), _BINS + 1)
     if labels is None:
         return ScoreHistogram(tuple(edges.tolist()), _counts(score, edges), None)
     return ScoreHistogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
@@ -242,7 +242,7 @@ def _thinned(points: Floats) -> tuple[tuple[float, float], ...]:
 
 
 MOST_POINTS = 3000
-WORST, BEST = 6, 3
+_WORST, _BEST = 6, 3
 MOST_LETTERS = 60
 """Most letters of a kept value: a page shows thousands of rows."""
 
@@ -331,9 +331,11 @@ def _explained(
         return (), ()
     order = np.argsort(score, kind="stable")
     order = order[np.isfinite(score[order])]
-    worst = order[::-1][:WORST]
-    best = order[: max(0, min(BEST, len(order) - len(worst)))]
-    worst_rows, best_rows = (explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best))
+    worst = order[::-1][:_WORST]
+    best = order[: max(0, min(_BEST, len(order) - len(worst)))]
+    worst_rows, best_rows = (
+        _explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best)
+    )
     return worst_rows, best_rows
 
 

@@ -13,7 +13,7 @@ from aetool.report.draw.units import figure as number
 
 _AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
 _PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
-Percent = Callable[[float], str]
+_Percent = Callable[[float], str]
 
 
 def title(entry: Mapping[str, Any]) -> str:
@@ -26,7 +26,7 @@ def names_of(segments: Mapping[str, Any]) -> dict[int, str]:
     return {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
 
 
-def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tuple[str, str]:
+def sentence(trait: Mapping[str, Any], percent: _Percent = "{:.0%}".format) -> tuple[str, str]:
     """Describe a trait: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`; typical is the median.
 
     Args:
@@ -44,7 +44,7 @@ def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tu
     return trait["feature"], f"{what} for {percent(own)}, everybody {percent(everybody)}{often}"
 
 
-def _times(ratio: float | None, percent: Percent) -> str:
+def _times(ratio: float | None, percent: _Percent) -> str:
     if ratio is None:
         return ""
     if ratio >= 2:

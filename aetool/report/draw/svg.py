@@ -14,11 +14,11 @@ from aetool.report.draw.markup import Markup, joined, number, tag
 
 WIDTH = 400
 EDGE = 8  # left and right of what is drawn
-FONT = 11.5
+_FONT = 11.5
 _GAP = 6  # between two names
 _PER_LETTER = 0.6  # of the font's size, on average
 
-MARKERS = (
+_MARKERS = (
     "M{r},0A{r},{r} 0 1 1 -{r},0A{r},{r} 0 1 1 {r},0Z",  # circle
     "M-{q},-{q}H{q}V{q}H-{q}Z",  # square
     "M0,-{t}L{t},{r}H-{t}Z",  # triangle
@@ -92,7 +92,7 @@ def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start"
 def marker(kind: int, x: float, y: float, class_: str, hint: str | None = None, radius: float = 4) -> Markup:
     """Draw one of the shapes that tell contestants apart without colour."""
     sizes = {"r": radius, "q": radius * 0.88, "t": radius * 1.25, "h": radius * 0.45}
-    way = MARKERS[kind % len(MARKERS)].format(**{name: f"{value:.2f}" for name, value in sizes.items()})
+    way = _MARKERS[kind % len(_MARKERS)].format(**{name: f"{value:.2f}" for name, value in sizes.items()})
     return tag("path", _hint(hint), d=way, transform=f"translate({number(x)},{number(y)})", class_=class_)
 
 
@@ -148,12 +148,12 @@ def legend(signs: Iterable[tuple[Markup, str]]) -> Markup:
     return tag("ul", *(tag("li", sign(mark), words) for mark, words in signs), class_="legend")
 
 
-def text_width(text: str, font: float = FONT) -> float:
+def text_width(text: str, font: float = _FONT) -> float:
     """Estimate the width of a text, in pixels."""
     return len(text) * font * _PER_LETTER
 
 
-def shortened(text: str, width: float, font: float = FONT) -> str:
+def shortened(text: str, width: float, font: float = _FONT) -> str:
     """Shorten `text` to the width."""
     letters = max(int(width / (font * _PER_LETTER)), 1)
     return text if len(text) <= letters else text[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}"
