@@ -13,7 +13,7 @@ from aetool.bundle.baseline import column_names
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
-from aetool.bundle.manifest import SEGMENTER, Manifest, Tolerances, Variant
+from aetool.bundle.manifest import SEGMENTER, Tolerances, Variant
 from aetool.bundle.write import publish, record_files
 from aetool.checks.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
@@ -146,9 +146,9 @@ def _published(
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
-    records = {
-        name: record._replace(unknown=_rest(manifest, name)) for name, record in record_files(files).items()
-    }
+    records = record_files(files)
+    for name, old in manifest.files.items():
+        records[name] = records[name]._replace(unknown=old.unknown)
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
     return publish(
@@ -157,10 +157,6 @@ def _published(
         files,
         overwrite=True,
     )
-
-
-def _rest(manifest: Manifest, name: str) -> Mapping[str, Any]:
-    return manifest.files[name].unknown if name in manifest.files else {}
 
 
 def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.int64]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from aetool.cli.config_file import config_option
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import ProgressBar, Result, facts, reports, say
 
-# What became of a training, in one line.
+# Summary of a training in one line.
 
 
 def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -> str:

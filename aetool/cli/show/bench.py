@@ -147,13 +147,13 @@ def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
         ("rows", str(result.parameters["rows"])),
         ("agreement", f"all, within {worst.max_scaled:.1e} of an output's range ({worst.rows})"),
     ]
-    pairs += [("placement", text) for text in sorted({_placed(one) for one in result.results if one.placement})]
+    placed = {
+        f"{one.graph}: {', '.join(f'{count} nodes on {provider}' for provider, count in one.placement.items())}"
+        for one in result.results
+        if one.placement
+    }
+    pairs += [("placement", text) for text in sorted(placed)]
     return pairs + ([("result", str(file))] if file else [])
-
-
-def _placed(one: Measured) -> str:
-    nodes = ", ".join(f"{count} nodes on {provider}" for provider, count in (one.placement or {}).items())
-    return f"{one.graph}: {nodes}"
 
 
 def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:

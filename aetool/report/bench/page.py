@@ -19,7 +19,7 @@ from aetool.report.draw.units import counted, size
 from aetool.tune import result as tune
 from aetool.tune.result import TuningResult
 
-# Where it was measured, and the command that measures it again.
+# Environment of the measurement, and the command that repeats it.
 
 
 def environment(result: BenchResult) -> Markup:

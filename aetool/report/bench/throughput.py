@@ -101,19 +101,15 @@ def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list
 
 def _line(series: Series, found: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
     points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
-    dots = [
-        series.sign(x, y, _told(one, series) + _share(one), is_open=_is_offline(one))
-        for (x, y), one in zip(points, found, strict=True)
-    ]
+    dots = []
+    for (x, y), one in zip(points, found, strict=True):
+        share = "" if one.share_of_peak is None else f", {one.share_of_peak:.0%} of the matrix-product peak"
+        dots.append(series.sign(x, y, _told(one, series) + share, is_open=_is_offline(one)))
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
 
 
 def _told(found: Measured, series: Series) -> str:
     return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
-
-
-def _share(found: Measured) -> str:
-    return "" if found.share_of_peak is None else f", {found.share_of_peak:.0%} of the matrix-product peak"
 
 
 def _is_offline(found: Measured) -> bool:

@@ -10,7 +10,7 @@ from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.units import counted, percent, ratio, seconds
 
-# What was not stable while it was measured, told loudly.
+# Warnings about unstable measurements.
 
 WARNING = "\N{WARNING SIGN}"
 _LISTED = 5  # more are folded away

@@ -9,7 +9,7 @@ from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, percent, ratio, size
 from aetool.report.draw.units import figure as number
 
-# What makes a segment different, in plain words.
+# Traits of segments in plain words.
 
 _AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
 _PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}

@@ -173,7 +173,7 @@ def _hint(text: str | None) -> Markup | None:
     return None if text is None else tag("title", text)
 
 
-# Where an axis is marked: round numbers, not too many of them.
+# Ticks of an axis: few, and round numbers.
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 
