@@ -29,7 +29,7 @@ def profile(
 
     How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard
     deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait
-    tells the medians of both; where they are equal, the shares of rows above or below that value. In a column of
+    has the medians of both; where they are equal, the shares of rows above or below that value. In a column of
     categories it is the category that is most over-represented by that same measure, which for a column of 0 and
     1 is (share - share of all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
 

@@ -107,7 +107,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
-    """Compare two results of `aetool bench`: faster, slower or the same.
+    """Compare two results: faster, slower or the same.
 
     Two measurements are the same unless all rounds of one are faster than all rounds of the other.
 

@@ -39,7 +39,7 @@ def evaluate(
     precision: str,
     compression: bool,
 ) -> Result:
-    """Measure AUROC, average precision and errors on a labelled table.
+    """Measure AUROC, average precision and errors.
 
     MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
     another array in it. Without --label there are no anomalies to tell apart, and it gives the

@@ -58,7 +58,7 @@ def encode(**arguments: Any) -> Result:
 @_infers
 @reports
 def reconstruct(**arguments: Any) -> Result:
-    """Compute what the model expects every row of a table to be.
+    """Compute what the model expects of every row.
 
     The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
