@@ -1,4 +1,10 @@
-"""The command line: parse, call one library function, print."""
+"""The command line: parse, call one library function, print.
+
+Read `main` first (errors to exit codes), then `output` (what is printed, `--json`), `options` (shared options) and
+one of `commands`, with `show` for how its result is printed. `paths` and `tables` check and read inputs before any
+work, `config_file` reads options from TOML, and `next_steps` makes the suggestions of `aetool` alone. No other
+room uses anything but `main`.
+"""
 
 from aetool.cli.commands.adopt import adopt
 from aetool.cli.commands.bench import bench, compare

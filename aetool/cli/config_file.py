@@ -1,4 +1,4 @@
-"""A TOML file that holds a command's options: written from the options, so that they cannot disagree."""
+"""TOML files with a command's options, generated from the options themselves."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from aetool.suggest import file_hint, hint
 
 MAX_BYTES = 1 << 20
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+\s*\.\s*){64}""")
-"""A dotted key that no option has; tomllib takes time with the square of its parts."""
-NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
-"""Options that belong to one run."""
+"""Dotted key of no option; tomllib takes time with the square of its parts."""
+_NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
+"""Options of a single run, left out of files."""
 
 
 def config_option(command: Any) -> Any:
-    """`--config FILE`: the file's values hold where the command line gives none."""
+    """Add `--config FILE`, whose values apply where the command line gives none."""
     return click.option(
         "--config",
         type=options.PATH,
@@ -34,9 +34,10 @@ def config_option(command: Any) -> Any:
 def template(
     command: click.Command, defaults: Mapping[str, Any], examples: Mapping[str, Any], rules: Mapping[str, str]
 ) -> str:
-    """Every option of a command with its meaning, commented out.
+    """Return every option of a command with its meaning, commented out.
 
     Args:
+        command: the command.
         defaults: option -> value that holds where none is given.
         examples: option without such a value -> a value to show.
         rules: option among those -> what holds where none is given; without a rule, it is left out.
@@ -53,9 +54,9 @@ def template(
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
-    """The options that a file may hold: name -> option."""
+    """Return the options that a file may hold: name -> option."""
     found = {option.name: option for option in command.params if isinstance(option, click.Option)}
-    return {name: option for name, option in found.items() if name is not None and name not in NOT_KEPT}
+    return {name: option for name, option in found.items() if name is not None and name not in _NOT_KEPT}
 
 
 def _use(context: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -64,7 +65,7 @@ def _use(context: click.Context, _: click.Parameter, path: Path | None) -> None:
 
 
 def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
-    """Raises UsageError, naming the key, for what no option takes."""
+    """Read a file; keys that no option takes raise UsageError."""
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
@@ -94,7 +95,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
 
 
 def _value(path: Path, option: click.Option, value: Any) -> Any:
-    """The value as click takes it: of the right kind, for click would turn 3.5 into 3."""
+    """Convert a value for click, and check its type, since click would turn 3.5 into 3."""
     kind, holds = _kind_of(option)
     if not holds(value):
         raise click.UsageError(f"{path}: {option.name} must be {kind}, found {value!r}; correct it")
@@ -104,7 +105,7 @@ def _value(path: Path, option: click.Option, value: Any) -> Any:
 
 
 def _kind_of(option: click.Option) -> tuple[str, Callable[[Any], bool]]:
-    """What an option takes, in words and as a test."""
+    """Return the type an option takes, in words and as a test."""
     taken = option.type
     if isinstance(taken, click.Choice):
         return f"one of {', '.join(taken.choices)}", lambda value: value in taken.choices

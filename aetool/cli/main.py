@@ -15,25 +15,27 @@ from aetool.errors import AetoolError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DRIFTED = 3
-"""Done, and what was looked for was found: for a job that looks regularly."""
+"""Exit code of `aetool drift` when there is drift."""
 
 
 class AetoolGroup(click.Group):
-    """Commands in the order in which they are used; a known failure is one line and an exit code."""
+    """Root group: commands in order of use; a known failure is one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in order of use."""
         return list(self.commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A command's name may be two words, the first of which is a command too."""
+        """Resolve names of two words, the first of which is a command too."""
         words = " ".join(args[:2])
         return super().resolve_command(ctx, [words, *args[2:]] if words in self.commands else args)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
+        """Run a command, report its error, and exit."""
         arguments = list(sys.argv[1:] if args is None else args)
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show must not stop a result
             sys.stdout.reconfigure(errors="replace")
@@ -63,7 +65,7 @@ _MORE_MEMORY = "not enough memory; give fewer rows at a time, or close other pro
 
 
 def _message(error: AetoolError | OSError | MemoryError) -> str:
-    """What happened and what to do; errors that are not aetool's own come from the machine."""
+    """Return the message of an error; errors that are not aetool's own come from the machine."""
     if isinstance(error, AetoolError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -74,7 +76,7 @@ def _message(error: AetoolError | OSError | MemoryError) -> str:
 
 
 def _report(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:
-    """Programs that asked for JSON get a document too; the exit code."""
+    """Report an error, as a JSON document with --json, and return the exit code."""
     if JSON_OPTION in arguments:
         print_json({"error": message, "type": type(error).__name__})
     return code

@@ -1,4 +1,4 @@
-"""What `aetool` alone says: what is here, and what to do with it."""
+"""Suggestions of `aetool` without arguments: what is here, and what to do with it."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ from aetool.errors import AetoolError
 
 _TABLES = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")  # aetool.tables.formats.ENDINGS; it imports pyarrow
 _MOST = 500
-"""Entries of a directory that are looked at."""
+"""Most entries of a directory to look at."""
 _MOST_READ = 20
-"""Bundles, checkpoints and tables, each, that are looked into."""
+"""Most bundles, checkpoints and tables, each, to read."""
 _RESULTS = ({"score", "is_anomaly"}, {"embedding_0"}, {"why_1"})
-"""Columns that tell a table of aetool's own making."""
+"""Columns of aetool's own results."""
 
 
 class _Model(NamedTuple):
@@ -24,15 +24,15 @@ class _Model(NamedTuple):
     path: str
     features: tuple[str, ...] = ()
     training: Any = None
-    """What tells two trainings apart; None for what was not trained here."""
+    """Identity of a training; None for models not trained here."""
     manifest: Any = None
-    """An `aetool.bundle.manifest.Manifest`; None for a checkpoint, and for a bundle that cannot be read."""
+    """`aetool.bundle.manifest.Manifest`; None for a checkpoint, and for a bundle that cannot be read."""
 
 
 class _Table(NamedTuple):
     path: str
     names: tuple[str, ...] | None
-    """None where they are not told by the file's first bytes."""
+    """Column names; None where the file's first bytes do not hold them."""
     positional: bool = False
 
     def fits(self, model: _Model) -> bool:
@@ -44,7 +44,7 @@ class _Table(NamedTuple):
 
 
 def next_steps(here: Path) -> list[tuple[str, str]]:
-    """Commands that make sense in the directory `here`, each with its reason; one or more."""
+    """Return commands that make sense in the directory `here`, each with its reason; one or more."""
     entries = [path.relative_to(here) for folder in (here, here / "exported") for path in _entries(folder)]
     bundles = [_bundle(here, path) for path in _some(entries, here, paths.BUNDLE)]
     checkpoints = [_checkpoint(here, path) for path in _some(entries, here, paths.CHECKPOINT)]
@@ -86,7 +86,7 @@ def _of_bundle(here: Path, bundle: _Model, table: _Table | None) -> Iterator[tup
 
 
 def _pairs(bundles: Sequence[_Model], tables: Sequence[_Table]) -> list[tuple[_Model, _Table | None]]:
-    """Bundles with a table that fits, then the others."""
+    """Return bundles with a table that fits, then the others."""
     fitting: list[tuple[_Model, _Table | None]] = [
         (bundle, table) for bundle in bundles for table in tables if table.fits(bundle)
     ]

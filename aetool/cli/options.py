@@ -23,7 +23,7 @@ _EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
 
 @contextmanager
 def needs(extra: str, purpose: str) -> Iterator[None]:
-    """Around imports.
+    """Turn a missing package into an error that names its extra.
 
     Raises:
         DependencyError: a package is missing; the message names it and the extra that brings it.
@@ -44,22 +44,30 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
 # `--limit NAME=NUMBER`: how much a command reads of a table or a bundle whose author nobody knows.
 
 TABLE = ("columns", "cell_bytes", "table_bytes", "compression_ratio")
-"""Limits of a table."""
+"""Names of the limits of a table."""
 _META = "aetool.limits"
 _UNITS = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
-class _Limit(click.ParamType[Any]):
-    """`columns=200000` or `table_bytes=64GiB` as a name and a number."""
+class _Parsed(click.ParamType[Any]):
+    """Type of options that are parsed once: click converts defaults and its own results again."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._parse(value, param, ctx) if isinstance(value, str) else value
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        raise NotImplementedError
+
+
+class _Limit(_Parsed):
+    """Limit such as `columns=200000` or `table_bytes=64GiB`, as a name and a number."""
 
     name = "NAME=NUMBER"
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, _, text = (part.strip() for part in value.partition("="))
         name = name.replace("-", "_")
         if name not in self.names:
@@ -92,38 +100,34 @@ def _keep(context: click.Context, _: click.Parameter, given: tuple[tuple[str, An
 
 
 def limits_in_force() -> Limits:
-    """The limits of the running command."""
+    """Return the limits of the running command."""
     context = click.get_current_context(silent=True)
     found: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
     return found
 
 
 PATH = click.Path(path_type=Path)
-Decorator = Callable[[Any], Any]
+_Decorator = Callable[[Any], Any]
 
 
-class CommaList(click.ParamType[Any]):
-    """`a,b,c` as a tuple of texts; the option may be repeated."""
+class CommaList(_Parsed):
+    """Option `a,b,c` as a tuple of texts; it may be repeated."""
 
     name = "NAME[,NAME...]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         # Read as a line of CSV, so that a name with a comma can be quoted. The empty text is a name too: that of
         # an index column which pandas wrote.
         (names,) = csv.reader([value], skipinitialspace=True) if value else ([""],)
         return tuple(name.strip() for name in names)
 
 
-class IntegerList(click.ParamType[Any]):
-    """`64,32` as a tuple of integers."""
+class IntegerList(_Parsed):
+    """Option `64,32` as a tuple of integers."""
 
     name = "N[,N...]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return tuple(int(part) for part in value.split(",") if part.strip())
         except ValueError:
@@ -131,22 +135,21 @@ class IntegerList(click.ParamType[Any]):
 
 
 class Count(click.IntRange):
-    """An integer of 1 or more."""
+    """Integer of 1 or more."""
 
     name = "integer"  # IntRange calls a word "not a valid integer range"
 
     def __init__(self) -> None:
+        """Set the minimum."""
         super().__init__(min=1)
 
 
-class NumberList(click.ParamType[Any]):
-    """`0.5,2` as a tuple of numbers, or the JSON file that lists them, alone or under the option's name."""
+class _NumberList(_Parsed):
+    """Option `0.5,2` as a tuple of numbers, or a JSON file of them, alone or under the option's name."""
 
     name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             if not value.lower().endswith(".json"):
                 return tuple(float(part) for part in value.split(",") if part.strip())
@@ -159,14 +162,12 @@ class NumberList(click.ParamType[Any]):
             self.fail(f"{value!r} is not a list of numbers such as 0.5,2, or a JSON file of one", param, ctx)
 
 
-class Share(click.ParamType[Any]):
-    """`0.5%` or `0.005` as a number."""
+class Share(_Parsed):
+    """Option `0.5%` or `0.005` as a number."""
 
     name = "share"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
         try:
             return float(text) / 100 if percent else float(text)
@@ -175,7 +176,7 @@ class Share(click.ParamType[Any]):
 
 
 def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """The values of a repeated CommaList option."""
+    """Return the values of a repeated CommaList option."""
     return tuple(name for names in lists for name in names)
 
 
@@ -219,12 +220,12 @@ outputs = click.option(
 )
 
 
-SCALING = ("mean", "scale", "minimum", "maximum")
+_SCALING = ("mean", "scale", "minimum", "maximum")
 _NUMBERS = "N[,N...]|FILE.json"
 
 
 def scaling(command: Any) -> Any:
-    """SCALING: what goes in front of a model that was trained on scaled rows."""
+    """Add SCALING, the options for a model that was trained on scaled rows."""
     for name, text in reversed(
         (
             ("mean", "The model takes (row - mean) / scale: one number, one a column, or one a channel."),
@@ -233,12 +234,12 @@ def scaling(command: Any) -> Any:
             ("maximum", "See --minimum."),
         )
     ):
-        command = click.option(f"--{name}", type=NumberList(), metavar=_NUMBERS, help=text)(command)
+        command = click.option(f"--{name}", type=_NumberList(), metavar=_NUMBERS, help=text)(command)
     return command
 
 
 def budget(command: Any) -> Any:
-    """The options that become `aetool.checks.fidelity.Budget`."""
+    """Add the options that become `aetool.checks.fidelity.Budget`."""
     for decorate in (
         click.option("--min-speedup", type=float, help="Least rows a second to fp32's.  [default: none]"),
         click.option(
@@ -256,7 +257,7 @@ PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", 
 
 
 def publishing(command: Any) -> Any:
-    """The options that become `aetool.export.ExportOptions`, PUBLISHING, where to, and how much to tell."""
+    """Add PUBLISHING (the options that become `aetool.export.ExportOptions`), --output and --verbose."""
     for decorate in (
         click.option("--verbose", is_flag=True, help="Show what was compared, output by output."),
         overwrite,
@@ -275,11 +276,11 @@ def publishing(command: Any) -> Any:
 
 
 def require_one_rule(publishing: Mapping[str, Any]) -> None:
-    """Raises UsageError if the threshold is set twice."""
+    """Refuse a threshold that is set twice."""
     if publishing["contamination"] is not None and publishing["threshold"] is not None:
         raise click.UsageError("--contamination and --threshold both set the threshold; give one of them")
 
 
-def output(help: str) -> Decorator:
-    """`-o`, `--output`."""
+def output(help: str) -> _Decorator:
+    """Add `-o`, `--output`."""
     return click.option("-o", "--output", type=PATH, help=help)

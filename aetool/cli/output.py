@@ -1,4 +1,4 @@
-"""What a person or a program sees: results on stdout, everything else on stderr."""
+"""Output: results on stdout, everything else on stderr."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, ParamSpec
+from typing import IO, Any, ParamSpec, Self
 
 import click
 from rich.console import Console, ConsoleOptions
@@ -24,13 +24,13 @@ P = ParamSpec("P")
 JSON_OPTION = "--json"
 _RESULTS = "aetool.results"
 _JOINERS = "\u200c\u200d"
-"""Take no place, but some scripts are not written without them."""
+"""Zero-width joiners, which some scripts need."""
 _UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command has found."""
+    """Result of a command, as a JSON document and for people."""
 
     document: Mapping[str, Any]  # for programs
     show: Callable[[Console], None]  # for a person
@@ -56,12 +56,12 @@ def reports(command: Callable[P, Result]) -> Callable[P, int]:
 
 
 def results() -> Console:
-    """Where a running command shows results as they come: stdout, with --json stderr."""
+    """Return the console for intermediate results: stdout, with --json stderr."""
     return console(click.get_current_context().meta[_RESULTS])
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """A console on `stream`, stdout by default: colour on terminals only, and not where NO_COLOR is set."""
+    """Return a console on `stream`, stdout by default: colour on terminals only, and not where NO_COLOR is set."""
     stream = stream or sys.stdout
     if not stream.isatty():
         plain: Any = _Plain(stream)
@@ -71,23 +71,23 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def say(message: str) -> None:
-    """A note for the person at the terminal, on stderr."""
+    """Print a note on stderr."""
     console(sys.stderr).print(message, soft_wrap=True)
 
 
 def fail(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     line = Text.assemble(("Error: ", "bold red"), " ".join(message.split()))
     console(sys.stderr).print(line, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One document on stdout, strict JSON: NaN and infinity are the texts "NaN", "Infinity", "-Infinity"."""
+    """Print one document on stdout, strict JSON: NaN and infinity are the texts "NaN", "Infinity", "-Infinity"."""
     click.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Sequence[str] = ()) -> Table:
-    """A table without lines; `right` are the columns set to the right."""
+    """Return a table without lines; columns in `right` are right-aligned."""
     made = Table(box=None, pad_edge=False, show_header=any(columns), header_style="dim", padding=(0, 1, 0, 0))
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -97,7 +97,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
-    """Two columns, name and value."""
+    """Return a table of two columns, name and value."""
     made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
@@ -107,11 +107,12 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Table:
 
 
 def visible(text: str, *, lines: bool = True) -> str:
-    """Spell out what would steer a terminal or hide in it: whatever is shown may come from somebody else's file.
+    """Escape text that would steer a terminal or hide in it: it may come from an untrusted file.
 
     Control characters, and those that turn the direction of writing or take no place, become `\\x1b` and the like.
 
     Args:
+        text: any text.
         lines: leave the ends of lines as they are.
     """
     if text.isprintable():
@@ -127,7 +128,7 @@ def _is_hidden(char: str) -> bool:
 
 
 class _Safe(Console):
-    """The one way to a terminal: what is not our own styling comes out as `visible` has it."""
+    """Stream to a terminal that passes all but our own styling through `visible`."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
@@ -138,12 +139,12 @@ class _Safe(Console):
 
 
 def file_sizes(sizes: Mapping[str, int]) -> str:
-    """`encoder.onnx 15.8 KiB, ...`"""
+    """Return `encoder.onnx 15.8 KiB, ...`"""
     return ", ".join(f"{name} {size / 1024:.1f} KiB" for name, size in sizes.items())
 
 
 def _plain(value: Any) -> Any:
-    """What JSON knows: numpy values become Python's; dates, bytes and what else there is become text."""
+    """Convert values to JSON's types: numpy values to Python's; dates, bytes and others to text."""
     if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
         value = value.astype(str)
     if hasattr(value, "tolist"):
@@ -160,7 +161,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Plain(io.TextIOBase):
-    """A stream for files and pipes: no spaces at the ends of lines."""
+    """Stream for files and pipes: no spaces at the ends of lines."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
@@ -175,7 +176,7 @@ class _Plain(io.TextIOBase):
 
 @contextlib.contextmanager
 def _stray_prints_to_stderr() -> Iterator[IO[str]]:
-    """What libraries print on stdout, in Python or in C, goes to stderr meanwhile; gives the real stdout."""
+    """Redirect prints of libraries on stdout, in Python or in C, to stderr; yield the real stdout."""
     real = sys.stdout
     real.flush()
     try:
@@ -202,9 +203,57 @@ def _stray_prints_to_stderr() -> Iterator[IO[str]]:
 
 @contextlib.contextmanager
 def progress_shown() -> Iterator[Callable[[str], None]]:
-    """A spinner on a terminal; nothing elsewhere."""
+    """Show a spinner, on a terminal only."""
     if not sys.stderr.isatty():
         yield lambda text: None
         return
     with console(sys.stderr).status("") as status:
         yield status.update
+
+
+class ProgressBar:
+    """Progress bar on stderr, on a terminal only.
+
+    Args:
+        text: what stands beside the bar, in rich's format.
+        before: what stands in front of it.
+        remaining: show the remaining time too.
+        is_shown: False hides it on a terminal too.
+        fields: of rich's task, among them those that `text` names.
+    """
+
+    def __init__(
+        self,
+        text: str = "{task.description}",
+        *,
+        before: str = "",
+        remaining: bool = True,
+        is_shown: bool = True,
+        **fields: Any,
+    ) -> None:
+        """Make a bar, not shown yet."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            *([TextColumn(before)] if before else []),
+            BarColumn(),
+            TextColumn(text),
+            *([TimeRemainingColumn()] if remaining else []),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not (is_shown and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", **fields)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bar.__enter__()
+        return self
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the task: advance, completed, description, ..."""
+        self._bar.update(self._task, **fields)
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.__exit__(None, None, None)

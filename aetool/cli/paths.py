@@ -1,4 +1,4 @@
-"""What stands at a path: the wrong thing is told apart before any work is done."""
+"""Kinds of paths, checked before any work is done."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ BUNDLE, CHECKPOINT = "a bundle", "a checkpoint"
 
 
 def what(path: Path) -> str:
-    """What stands at `path`, in words; BUNDLE and CHECKPOINT are two of them."""
+    """Return the kind of `path` in words; BUNDLE and CHECKPOINT are two of them."""
     if not path.is_dir():
         return "a file" if path.exists() else "nothing"
     if (path / MANIFEST).exists():
@@ -23,7 +23,7 @@ def what(path: Path) -> str:
 
 
 def require_bundle(path: Path) -> None:
-    """Raises BundleError, with what to give instead, if no bundle stands at `path`."""
+    """Raise BundleError, with advice, unless `path` is a bundle."""
     if (found := what(path)) == BUNDLE:
         return
     if found == CHECKPOINT:
@@ -38,7 +38,7 @@ def require_bundle(path: Path) -> None:
 
 
 def require_checkpoint(path: Path) -> None:
-    """Raises CheckpointError, with what to give instead, if no checkpoint stands at `path`."""
+    """Raise CheckpointError, with advice, unless `path` is a checkpoint."""
     if (found := what(path)) == CHECKPOINT:
         return
     if found == BUNDLE:
@@ -57,7 +57,7 @@ def _found(path: Path, found: str) -> str:
 
 
 def require_free(path: Path, overwrite: bool, kind: str) -> None:
-    """Refuse a place for an output directory before any work; only one of the same kind is ever replaced.
+    """Refuse an output directory before any work; only one of the same kind is ever replaced.
 
     Raises:
         OutputError: something stands there already, or it cannot be written.
@@ -68,7 +68,7 @@ def require_free(path: Path, overwrite: bool, kind: str) -> None:
 
 
 def require_new_file(path: Path, overwrite: bool) -> None:
-    """Refuse a place for a file before any work.
+    """Refuse an output file before any work.
 
     Raises:
         OutputError: something stands there already, or it cannot be written.
@@ -79,10 +79,10 @@ def require_new_file(path: Path, overwrite: bool) -> None:
 
 
 def require_free_file(path: Path, overwrite: bool) -> None:
-    """Refuse a place for a table before any work.
+    """Refuse a table's output file before any work.
 
     Raises:
-        OutputError: something stands there already, it cannot be written, or its ending tells no format.
+        OutputError: something stands there already, it cannot be written, or its ending is not of a known format.
     """
     from aetool.tables.formats import ending_of  # pyarrow comes with it
 
@@ -91,7 +91,7 @@ def require_free_file(path: Path, overwrite: bool) -> None:
 
 
 def require_array_file(path: Path | None) -> None:
-    """Refuse a place for an array of more axes than a table has, before any work.
+    """Refuse an output file for an array of more than two axes before any work.
 
     Raises:
         OutputError: none is given, or its format holds tables only.

@@ -19,12 +19,12 @@ _SHOWN = 5  # values in a message
 
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
-    """The table or array of rows that a bundle takes; float32. Categories unknown to the model are told."""
+    """Read the table or array of rows that a bundle takes, as float32; report unknown categories."""
     return as_float32(as_read(manifest, data, label=label, keep=keep))
 
 
 def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
-    """The same with the numbers as the file has them; float64."""
+    """Read the same with the numbers as the file has them; float64."""
     from aetool.tables import read_array, read_table
 
     if len(manifest.input_shape) > 1:
@@ -38,7 +38,7 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
 
 
 def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
-    """Whether the model was trained on this very table, of `as_read`; None where its bundle does not tell."""
+    """Return whether the model was trained on this very table of `as_read`; None: unknown."""
     from aetool.tables import fingerprint
 
     known = {manifest.provenance.get(name) for name in ("data_fingerprint", "normal_rows_fingerprint")} - {None}
@@ -74,7 +74,7 @@ def _tell_unseen(name: str, texts: Any) -> None:
 
 
 def as_float32(table: Any) -> Any:
-    """A table whose values are what the graphs take; what float32 cannot hold is infinite."""
+    """Return a table with float32 values; too large ones are infinite."""
     import numpy as np
 
     with np.errstate(over="ignore"):
@@ -106,7 +106,7 @@ def check_normal_rows(
 def normal_rows(
     data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
 ) -> NormalRows:
-    """The normal rows of a table or an array: labelled anomalies are left out.
+    """Read the normal rows of a table or an array, without labelled anomalies.
 
     Raises:
         InputError: none are left, or some hold missing or infinite values.
@@ -135,7 +135,7 @@ def normal_rows(
 
 
 def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dict[str, Any]:
-    """The columns of --keep before those that were found.
+    """Return the columns of --keep before the results.
 
     Raises:
         InputError: two have one name.
@@ -155,7 +155,7 @@ safe_csv = click.option(
     callback=lambda context, _, value: context.meta.__setitem__(_SAFE, value),
     help="Put a ' before text that a spreadsheet would run as a formula.",
 )
-"""An option of commands whose result is `given`."""
+"""Option of commands whose result is `given`."""
 
 
 def given(
@@ -167,9 +167,13 @@ def given(
     overwrite: bool,
     more: Sequence[tuple[str, str]] = (),
 ) -> Result:
-    """The result of a command whose `columns` go to `output`, or to stdout as CSV.
+    """Return a result whose `columns` go to `output`, or to stdout as CSV.
 
     Args:
+        columns: name -> values of every row.
+        output: the file, if any.
+        write: the function that writes it.
+        overwrite: replace a file that is there.
         document: of --json; "rows" are those that were read.
         more: facts for a person, after the file and its rows.
     """
@@ -211,7 +215,7 @@ def _to_stdout(columns: Mapping[str, Any]) -> None:
 
 
 def why_columns(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
-    """why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: of the features that contribute most.
+    """Return why_1, why_1_share, why_1_expected, why_1_found, why_2, ... of the features that contribute most.
 
     Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
     expected and found are texts.
@@ -238,7 +242,7 @@ def why_columns(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) ->
 
 
 def _texts(model: Any, rows: Any, unseen: Mapping[str, Any]) -> Any:
-    """(rows, n_features) as text: categories by name, numbers as short as float32 has them, "" for none."""
+    """Return (rows, n_features) as text: categories by name, numbers as short as float32 has them, "" for NaN."""
     import numpy as np
 
     texts = []

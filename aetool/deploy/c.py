@@ -28,7 +28,7 @@ from aetool.version import __version__
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 _WORD = re.compile(r"\w*", re.ASCII)
 _TEXT = re.compile(r"[\w,.> -]*", re.ASCII)
-"""What operators take as text: a mode, a direction, an equation."""
+"""Text that operators take: a mode, a direction, an equation."""
 
 
 def plain_graph(model: ModelProto, graph: str, given: str, outputs: Iterable[str]) -> ModelProto:
@@ -62,7 +62,7 @@ class _Names(dict[str, str]):
 
 
 def _copy(old: GraphProto, title: str, names: _Names) -> GraphProto:
-    """Nodes and constants under their new names."""
+    """Copy nodes and constants under their new names."""
     made = GraphProto(name=title, initializer=[_tensor(tensor, names[tensor.name]) for tensor in old.initializer])
     for node in old.node:
         copied = NodeProto(op_type=node.op_type, domain=node.domain)
@@ -105,7 +105,7 @@ def _tensor(old: TensorProto, name: str) -> TensorProto:
 
 
 def _value(old: ValueInfoProto, names: _Names) -> ValueInfoProto:
-    """With the sizes that are numbers; the others have names."""
+    """Copy an input or output, sizes that are not numbers left open."""
     kind: Any = old.type.tensor_type
     sizes = [axis.dim_value or None for axis in kind.shape.dim]
     return helper.make_tensor_value_info(names[old.name], kind.elem_type, sizes)
@@ -127,6 +127,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = ()) -> Deployment:
     """Make a header, one C file for each of `graphs`, an example `main.c`, and `check.c` with golden rows.
 
     Args:
+        bundle: the bundle.
         graphs: by default those of DEFAULT that the bundle has.
 
     Raises:
@@ -178,7 +179,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = ()) -> Deployment:
 
 
 def symbol(bundle: Bundle) -> str:
-    """Return what every name in the C begins with, so that it meets no name of the program it becomes part of."""
+    """Return the prefix of every name in the C, so that no name of the surrounding program clashes."""
     return f"aetool_{identifier(bundle.manifest.name)}"
 
 
@@ -237,7 +238,7 @@ def _feature_lines(bundle: Bundle) -> list[str]:
 
 
 def _ranking(name: str, source: CSource, *, named: bool) -> str:
-    """Declarations of what goes with the explainer."""
+    """Return the declarations of the ranking, which comes with the explainer."""
     (_, row), *_ = source.parameters.items()
     width = row.elements
     names = f"extern const char *const {name}_feature_names[{width}];\n" if named else ""
@@ -270,7 +271,7 @@ def _guard(name: str) -> str:
 
 
 def _main(name: str, graph: str, source: CSource) -> bytes:
-    """Lines of numbers on stdin, outputs on stdout."""
+    """Return a program that reads lines of numbers on stdin and prints the outputs."""
     (_, array), *outputs = source.parameters.items()
     return asset(
         "c_files/main.c",

@@ -1,4 +1,4 @@
-"""What the generated C is held against: golden rows, and rows with NaN and infinity, as numbers in a header."""
+"""Checks of the generated C as a header: golden rows, and rows with NaN and infinity."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,24 +22,26 @@ OUTPUTS = {
     "explainer": ("contribution", "reconstruction"),
     SEGMENTER: ("segment", "distance"),
 }
-"""Of each graph; others, of a later version, are left out."""
+"""Outputs of each graph; those of a later version are left out."""
 _DECISIONS = {"is_anomaly": "bool", "segment": "int64_t"}
-"""Outputs that are equal or not, and what they are in C."""
+"""Outputs that are compared exactly, and their C type."""
 _DECIDE = ("detector", SEGMENTER)
 """Graphs that also run on rows with NaN and infinity. What the others make of NaN is not specified."""
 GOLDEN_ROWS = 16
-"""A microcontroller's flash holds no more."""
+"""Most golden rows: a microcontroller's flash holds no more."""
 _ODD = (np.nan, np.inf, -np.inf)
 
 
 def given_to(graph: str) -> str:
-    """Return what the graph's input is called."""
+    """Return the name of the graph's input."""
     return "embedding" if graph == "decoder" else "features"
 
 
 def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
-    """Return golden rows, from the lowest score to the highest, with what PyTorch in float64 computed for them;
-    and rows with NaN and infinity, with what onnxruntime computes for them here.
+    """Return the rows and their expected outputs as a header.
+
+    Golden rows, from the lowest score to the highest, have the outputs of PyTorch in float64; rows with NaN and
+    infinity have those of onnxruntime on this machine.
     """
     golden, exact = read_golden(bundle), bundle.manifest.variants["fp32"]
     tolerances = exact.tolerances or EXACT
@@ -123,7 +125,7 @@ def _chosen(golden: Mapping[str, NDArray[Any]], threshold: float, *, segments: b
 
 
 def _odd_rows(row: NDArray[Any], bundle: Bundle) -> NDArray[np.float32]:
-    """The row once for each odd value, which stands in the place of a number rather than of a category."""
+    """Return the row once for each odd value, put in the place of a number rather than of a category."""
     rows = np.repeat(row.astype(np.float32)[None], len(_ODD), axis=0)
     features = bundle.manifest.features
     places = [i for i, feature in enumerate(features) if feature.categories is None] or [0]
@@ -133,7 +135,7 @@ def _odd_rows(row: NDArray[Any], bundle: Bundle) -> NDArray[np.float32]:
 
 
 def _run(bundle: Bundle, graphs: Iterable[str], odd: NDArray[Any]) -> dict[str, Arrays]:
-    """Graph -> its outputs for the odd rows, as onnxruntime computes them."""
+    """Run the odd rows with onnxruntime: graph -> its outputs."""
     runs = {graph: (admitted(bundle, graph), odd) for graph in graphs}
     found = run_graphs(runs, ".onnx", str(bundle.path))
     return {
@@ -143,7 +145,7 @@ def _run(bundle: Bundle, graphs: Iterable[str], odd: NDArray[Any]) -> dict[str, 
 
 
 def _array(declaration: str, values: NDArray[Any]) -> str:
-    """`declaration[rows][columns] = {...}`, one row of at most 8 numbers a line."""
+    """Return `declaration[rows][columns] = {...}`, one row of at most 8 numbers a line."""
     write = number if values.dtype.kind == "f" else lambda value: str(value).lower()
     numbers = [write(value) for value in values.ravel().tolist()]
     lines = [", ".join(numbers[i : i + 8]) for i in range(0, len(numbers), 8)]

@@ -23,7 +23,7 @@ _WORD = re.compile(r"\b[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A value of the program."""
+    """An array of the program."""
 
     type: str
     sizes: tuple[int, ...]
@@ -31,10 +31,11 @@ class Array:
 
     @property
     def elements(self) -> int:
+        """Return the number of elements."""
         return prod(self.sizes)
 
     def pointer(self) -> str:
-        """The type of a pointer to its first row, as a parameter has it."""
+        """Return the type of a pointer to its first row, as a parameter has it."""
         inner = "".join(f"[{size}]" for size in self.sizes[1:])
         qualifier = "const " if self.constant else ""
         return f"({qualifier}{self.type} (*){inner})" if inner else f"({qualifier}{self.type} *)"
@@ -46,13 +47,13 @@ class CSource:
 
     code: str
     parameters: Mapping[str, Array]
-    """Of the graph's function, in order: inputs, then outputs."""
+    """Parameters of the graph's function, in order: inputs, then outputs."""
     constants_bytes: int
-    """Read-only data: the weights."""
+    """Read-only data (the weights), in bytes."""
     activations_bytes: int
-    """On the stack while it runs, beside what calls need."""
+    """Stack for activations, in bytes, without what calls need."""
     largest_live_bytes: int
-    """The most that is alive at once: no plan can do with less."""
+    """Most bytes alive at once: the lower bound of any plan."""
 
 
 def fit(generated: str, function: str, prefix: str) -> CSource:
@@ -104,7 +105,7 @@ def fit(generated: str, function: str, prefix: str) -> CSource:
 
 
 def _used(generated: str, function: str, entry: str, prefix: str) -> tuple[str, list[Array]]:
-    """The includes, `entry` and all that it needs, under names that begin with `prefix`; and its constants."""
+    """Return the includes, `entry` and all that it needs, names prefixed with `prefix`; and its constants."""
     includes, definitions = _definitions(generated)
     definitions[function] = entry
     used, todo = {function}, [function]
@@ -120,7 +121,7 @@ def _used(generated: str, function: str, entry: str, prefix: str) -> tuple[str, 
 
 
 def _definitions(generated: str) -> tuple[list[str], dict[str, str]]:
-    """Includes, and each function and constant of the file's scope by its name, without macros."""
+    """Return includes, and each function and constant of the file's scope by its name, without macros."""
     # Macros that the generator defines for compilers which have no such thing: plain C99 needs none.
     plain = re.sub(r"^EMX_NODE_FN ", "static ", generated, flags=re.MULTILINE)
     plain = re.sub(r"^const EMX_UNUSED|^static const EMX_UNUSED", "static const", plain, flags=re.MULTILINE)
@@ -149,7 +150,7 @@ def _definitions(generated: str) -> tuple[list[str], dict[str, str]]:
 def _plan(
     arrays: Mapping[str, Array], calls: Sequence[tuple[str, list[str]]]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """First fit, largest first, among arrays of one type: name -> place, type -> elements."""
+    """Plan memory first fit, largest first, among arrays of one type: name -> place, type -> elements."""
     lives = _lives(arrays, calls)
     places: dict[str, int] = {}
     sizes: dict[str, int] = {}
@@ -171,7 +172,7 @@ def _plan(
 
 
 def _lives(arrays: Mapping[str, Array], calls: Sequence[tuple[str, list[str]]]) -> dict[str, tuple[int, int]]:
-    """Name -> first and last call that it takes part in."""
+    """Return name -> first and last call that uses it."""
     lives: dict[str, tuple[int, int]] = {}
     for step, (_, arguments) in enumerate(calls):
         for name in arguments:

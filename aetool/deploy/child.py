@@ -1,4 +1,4 @@
-"""Work on a stranger's graphs in a process of its own, with limits on its memory and time.
+"""Work on untrusted graphs in a process of its own, with limits on its memory and time.
 
 Other people's programs run here: a generator of C, onnxruntime's converter, onnxruntime itself.
 """
@@ -23,21 +23,23 @@ WORKS = {
     name: Path(__file__).with_name(f"work_{file}.py")
     for name, file in {"generation of C": "generate_c", "conversion": "convert", "a run": "run"}.items()
 }
-"""What messages call a piece of work, and the program that does it."""
+"""Name of a piece of work in messages -> the program that does it."""
 _MEMORY = 4 << 30
-"""Bytes that the process may take, besides what its graphs need."""
+"""Memory of the process, in bytes, besides its graphs."""
 _MEMORY_PER_BYTE = 16
-"""Of a graph's file: it is parsed, copied, and written again."""
+"""Memory per byte of a graph's file: it is parsed, copied, and written again."""
 _SECONDS = 600
 FAILED = 3
-"""Exit code of a worker that tells why in REASON."""
-REASON = "reason.json"
+"""Exit code of a worker that writes the reason to REASON."""
+_REASON = "reason.json"
 
 
 def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, seconds: int = _SECONDS) -> None:
     """Do one of `WORKS` on the files in `folder`, where it also leaves what it makes.
 
     Args:
+        work: a key of `WORKS`.
+        folder: its working directory.
         where: what is worked on, for messages.
         memory: bytes of address space; by default 4 GiB and 16 times the size of the files.
         seconds: of wall-clock time, and of CPU time.
@@ -51,7 +53,7 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     if ended.code == 0:
         return
     if ended.code == FAILED:
-        reason = json.loads((folder / REASON).read_text(encoding="utf-8"))
+        reason = json.loads((folder / _REASON).read_text(encoding="utf-8"))
         raise ExportError(f"{where}: {reason}; use another target")
     reason = ended.complained or "no message"
     if ended.how is None:
@@ -66,6 +68,7 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
     Args:
         runs: name -> the graph's file, and the rows for it in float32.
         ending: of the files, ".onnx" or ".ort".
+        where: the bundle, for messages.
 
     Raises:
         ExportError: one of them does not run.
@@ -82,7 +85,7 @@ def run_graphs(runs: Mapping[str, tuple[bytes, NDArray[Any]]], ending: str, wher
     return found
 
 
-# What the processes that `aetool.deploy.child` starts share: limits, and a way to tell why they failed.
+# Shared by the processes `work_*`: limits, and the reason of a failure.
 
 try:
     import resource
@@ -91,11 +94,11 @@ except ImportError:  # Windows has none
 
 
 class WorkError(Exception):
-    """What the graph is to blame for, in words."""
+    """Error in the graph, in words."""
 
 
 def run_limited(work: Callable[[], None]) -> int:
-    """Do `work` on the files of the current directory, within the limits of the command line: the exit code."""
+    """Do `work` on the files of the current directory within limits, and return the exit code."""
     memory, seconds = map(int, sys.argv[1:])
     if resource is not None:
         for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):
@@ -106,6 +109,6 @@ def run_limited(work: Callable[[], None]) -> int:
     try:
         work()
     except WorkError as error:
-        Path(REASON).write_text(json.dumps(str(error)), encoding="utf-8")
+        Path(_REASON).write_text(json.dumps(str(error)), encoding="utf-8")
         return FAILED
     return 0

@@ -1,4 +1,4 @@
-"""What a target gives: files, and what to do with them."""
+"""The files of a target, and the next step with them."""
 
 import re
 from collections.abc import Mapping
@@ -15,22 +15,23 @@ ASSETS = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A directory for another host, not yet written."""
+    """Files for another host, not yet written."""
 
     files: Mapping[str, bytes]
     """Path inside the directory -> content."""
     next_step: str
-    """The command that runs it, for a person."""
+    """Command that runs it."""
     figures: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of its needs, in bytes."""
+    """Known needs, in bytes."""
 
     @property
     def size(self) -> int:
+        """Return the size of all files, in bytes."""
         return sum(map(len, self.files.values()))
 
 
 def asset(path: str, /, **values: str) -> bytes:
-    """A file that lies beside this one, `{{word}}` in it replaced by `values[word]`."""
+    """Return a file that lies beside this one, `{{word}}` in it replaced by `values[word]`."""
     content = (ASSETS / path).read_bytes()
     if not values:
         return content
@@ -39,7 +40,7 @@ def asset(path: str, /, **values: str) -> bytes:
 
 
 def in_order(bundle: Bundle) -> tuple[str, ...]:
-    """The graphs that the bundle has in fp32."""
+    """Return the graphs that the bundle has in fp32."""
     files = bundle.manifest.variants["fp32"].files
     return tuple(graph for graph in (*GRAPHS, SEGMENTER) if graph in files)
 
@@ -75,7 +76,7 @@ def bundle_files(bundle: Bundle) -> dict[str, bytes]:
 
 
 def identifier(name: str) -> str:
-    """A bundle's name as one that C, npm and Triton all take: 48 letters, digits and _ at most, a letter first."""
+    """Return a bundle's name as C, npm and Triton take it: at most 48 letters, digits and _, a letter first."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     plain = plain if plain[:1].isalpha() else f"model_{plain}"
     return plain[:48].rstrip("_")

@@ -1,4 +1,4 @@
-"""ORT format, for the reduced onnxruntime of phones: each graph as .ort, and which operators a build must have."""
+"""ORT format for the reduced onnxruntime of phones: each graph as .ort, and the operators a build needs."""
 
 import math
 import tempfile
@@ -38,10 +38,7 @@ def mobile(bundle: Bundle) -> Deployment:
     files[CONFIG] = "\n".join([f"# {', '.join(f'{graph}.ort' for graph in graphs)}", *operators, ""]).encode()
     files |= {GOLDEN: bundle.read(GOLDEN), MANIFEST: bundle.manifest.to_json().encode()}
     width = str(math.prod(bundle.manifest.input_shape))
-    files |= {
-        name: asset(f"mobile_files/{name}", width=width)
-        for name in ("Detector.kt", "Detector.swift", "Detector.cs", "README.md")
-    }
+    files["README.md"] = asset("mobile_files/README.md", width=width)
     return Deployment(files, "read {output}/README.md", {"operators": "; ".join(operators)})
 
 

@@ -11,7 +11,7 @@ ONNXRUNTIME_NODE = "1.30.0"
 
 
 def node(bundle: Bundle) -> Deployment:
-    """The package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the bundle."""
+    """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the bundle."""
     package = {
         "name": identifier(bundle.manifest.name).replace("_", "-"),
         "version": "1.0.0",

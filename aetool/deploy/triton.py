@@ -8,19 +8,19 @@ from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
 from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
 
-MAX_BATCH = 256
-QUEUE_DELAY_US = 100
-"""How long a request may wait for others to run with."""
-QUEUE_SIZE = 1024
-TIMEOUT_US = 1_000_000
-"""After which a request that still waits is refused."""
-WARMUP = "golden"
+_MAX_BATCH = 256
+_QUEUE_DELAY_US = 100
+"""Longest wait of a request for others to be batched with, in microseconds."""
+_QUEUE_SIZE = 1024
+_TIMEOUT_US = 1_000_000
+"""Timeout of a queued request, in microseconds."""
+_WARMUP = "golden"
 
 Shapes = Mapping[str, tuple[str, Sequence[int]]]
 
 
 def triton(bundle: Bundle) -> Deployment:
-    """One model per graph, NAME_encoder and so on, warmed up with a golden row before it is called ready."""
+    """Make one model per graph (NAME_encoder ...), warmed up with a golden row before it is ready."""
     manifest = bundle.manifest
     name = identifier(manifest.name)
     golden = read_golden(bundle)
@@ -46,7 +46,7 @@ def triton(bundle: Bundle) -> Deployment:
         folder = f"{name}_{graph}"
         files[f"{folder}/config.pbtxt"] = _config(folder, *ports[graph]).encode()
         files[f"{folder}/1/model.onnx"] = admitted(bundle, graph)
-        files[f"{folder}/warmup/{WARMUP}"] = golden[given][0].astype("<f4").tobytes()
+        files[f"{folder}/warmup/{_WARMUP}"] = golden[given][0].astype("<f4").tobytes()
     return Deployment(files, "tritonserver --model-repository={output}")
 
 
@@ -54,21 +54,21 @@ def _config(name: str, given: Shapes, outputs: Shapes) -> str:
     ((key, (kind, shape)),) = given.items()
     return f"""name: {protobuf_text(name)}
 backend: "onnxruntime"
-max_batch_size: {MAX_BATCH}
+max_batch_size: {_MAX_BATCH}
 input [{_port(key, kind, shape)}]
 output [{", ".join(_port(output, kind, shape) for output, (kind, shape) in outputs.items())}]
 instance_group [{{ count: 1, kind: KIND_CPU }}]
 parameters {{ key: "intra_op_thread_count", value: {{ string_value: "1" }} }}
 dynamic_batching {{
-  max_queue_delay_microseconds: {QUEUE_DELAY_US}
+  max_queue_delay_microseconds: {_QUEUE_DELAY_US}
   default_queue_policy {{
     timeout_action: REJECT
-    default_timeout_microseconds: {TIMEOUT_US}
+    default_timeout_microseconds: {_TIMEOUT_US}
     allow_timeout_override: true
-    max_queue_size: {QUEUE_SIZE}
+    max_queue_size: {_QUEUE_SIZE}
   }}
 }}
-model_warmup [{_warmup(1, key, kind, shape)}, {_warmup(MAX_BATCH, key, kind, shape)}]
+model_warmup [{_warmup(1, key, kind, shape)}, {_warmup(_MAX_BATCH, key, kind, shape)}]
 """
 
 
@@ -79,5 +79,5 @@ def _port(name: str, kind: str, shape: Sequence[int]) -> str:
 
 
 def _warmup(batch: int, name: str, kind: str, shape: Sequence[int]) -> str:
-    data = f"{{ data_type: {kind}, dims: {list(shape)}, input_data_file: {protobuf_text(WARMUP)} }}"
+    data = f"{{ data_type: {kind}, dims: {list(shape)}, input_data_file: {protobuf_text(_WARMUP)} }}"
     return f'{{ name: "{batch}", batch_size: {batch}, inputs {{ key: {protobuf_text(name)}, value: {data} }} }}'

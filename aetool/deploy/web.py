@@ -24,22 +24,24 @@ from aetool.errors import DependencyError, InputError
 
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-"""Of the package's archive, as npm gives it (Subresource Integrity)."""
+"""Hash of the package's archive, as npm gives it (Subresource Integrity)."""
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-PURPOSE = "deploying to the web"
+_PURPOSE = "deploying to the web"
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxruntimeWeb:
+    """Files of onnxruntime-web that a page needs."""
+
     script: bytes
-    """The JavaScript module."""
+    """JavaScript module."""
     wasm: bytes
     """WebAssembly."""
     version: str
 
 
 def onnxruntime_web(directory: Path | None = None) -> OnnxruntimeWeb:
-    """The package in `directory`; else in ./node_modules; else in the cache; else from npm, into the cache.
+    """Return the package in `directory`; else in ./node_modules; else in the cache; else from npm, into the cache.
 
     Raises:
         InputError: `directory` does not hold it.
@@ -76,7 +78,7 @@ def _from_npm() -> bytes:
     npm = shutil.which("npm")
     if npm is None:
         raise DependencyError(
-            "npm", "deploy", PURPOSE, "install Node.js, or give the unpacked package with --onnxruntime-web DIR"
+            "npm", "deploy", _PURPOSE, "install Node.js, or give the unpacked package with --onnxruntime-web DIR"
         )
     with tempfile.TemporaryDirectory(prefix="aetool-") as folder:
         packed = subprocess.run(
@@ -87,13 +89,13 @@ def _from_npm() -> bytes:
         if packed.returncode or len(archives) != 1:
             reason = " ".join(packed.stderr.split())[-200:] or f"exit code {packed.returncode}"
             raise DependencyError(
-                f"the npm package {name}", "deploy", PURPOSE,
+                f"the npm package {name}", "deploy", _PURPOSE,
                 f"npm pack could not fetch it ({reason}); fetch it elsewhere and give --onnxruntime-web DIR",
             )  # fmt: skip
         content = archives[0].read_bytes()
     if (found := _integrity(content)) != INTEGRITY:
         raise DependencyError(
-            f"the npm package {name}", "deploy", PURPOSE,
+            f"the npm package {name}", "deploy", _PURPOSE,
             f"npm gave an archive with the hash {found}, {INTEGRITY} was expected; do not use it, and look at "
             "what registry npm is set to",
         )  # fmt: skip
@@ -110,13 +112,13 @@ def _cache() -> Path:
 
 
 MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "autoencoder.mjs")
-"""What Node uses too, in the order in which they import each other."""
+"""Modules that Node uses too, in the order in which they import each other."""
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 
 
 def web(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
-    """A directory for any web server: a page, the module `aetool.mjs` for pages of one's own, and the bundle.
+    """Make a directory for any web server: a page, the module `aetool.mjs`, and the bundle.
 
     Raises:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
@@ -144,7 +146,7 @@ def web(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
 
 
 def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
-    """The same page as one file, `index.html`, that works when it is opened from the disk.
+    """Make the same page as one file, `index.html`, that works when it is opened from the disk.
 
     Raises:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.

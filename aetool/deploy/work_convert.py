@@ -7,7 +7,7 @@ from aetool.deploy.child import run_limited
 
 
 def convert() -> None:
-    """As `python -m onnxruntime.tools.convert_onnx_models_to_ort` does."""
+    """Convert as `python -m onnxruntime.tools.convert_onnx_models_to_ort` does."""
     # --target_platform arm: without layouts that only x86 has.
     options = ["--output_dir", "ort", "--optimization_style", "Fixed", "--target_platform", "arm"]
     sys.argv = ["convert_onnx_models_to_ort", "onnx", *options]

@@ -12,7 +12,7 @@ from aetool.errors import reason_of
 
 
 def generate_c() -> None:
-    """Each graph becomes a function `graph`."""
+    """Write each graph as a C function `graph`."""
     for path in sorted(Path().glob("*.onnx")):
         settings = CompilerOptions(model_name="graph", large_temp_threshold_bytes=0, large_weight_threshold=0)
         try:

@@ -11,7 +11,7 @@ from aetool.runtime.providers import onnxruntime
 
 
 def run() -> None:
-    """The outputs of a graph go to GRAPH.npz."""
+    """Write the outputs of each graph to GRAPH.npz."""
     runtime = onnxruntime()
     for path in sorted([*Path().glob("*.onnx"), *Path().glob("*.ort")]):
         options = runtime.SessionOptions()

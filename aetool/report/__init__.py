@@ -1,4 +1,10 @@
-"""Results as pages for people: one HTML file that needs neither network nor JavaScript."""
+"""Results as pages for people: one HTML file that needs neither network nor JavaScript.
+
+`draw` has the frame of a page, shapes, tables and numbers. `bundle` makes the page of a bundle: `data` runs it
+over rows and collects `records`, `page` puts the parts together. `bench` makes the pages of a benchmark (`page`)
+and of a tuning (`tuning_page`). Other rooms also use `bundle.data.portray`, which imports the runtime, and the
+words of `bundle.facts`.
+"""
 
 from aetool.bench.result import BenchResult
 from aetool.report.bench.page import benchmark_page, read_result

@@ -1,4 +1,4 @@
-"""`add_segments` and `name_segments`: segments learnt, proven, named, and published with the bundle."""
+"""`add_segments` and `name_segments`: segments learnt, verified, named, and published with the bundle."""
 
 import io
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from aetool.bundle.baseline import column_names
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
-from aetool.bundle.manifest import SEGMENTER, Manifest, Tolerances, Variant
+from aetool.bundle.manifest import SEGMENTER, Tolerances, Variant
 from aetool.bundle.write import publish, record_files
 from aetool.checks.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
@@ -30,12 +30,15 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Segmented:
+    """Result of `add_segments`."""
+
     bundle: Bundle
-    """As it was published; its manifest's `segments` describe them."""
+    """Published bundle; its manifest's `segments` describe them."""
     parity: list[OutputParity]
-    """What was proven before publishing."""
+    """Comparisons made before publishing."""
 
     def __repr__(self) -> str:
+        """Return the bundle's name and a summary of the comparisons."""
         return f"<Segmented {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
@@ -55,6 +58,7 @@ def add_segments(
         path: a bundle; its other graphs, its id and its thresholds stay as they are.
         rows: (rows, n_features) in raw units, or columns by name.
         clusters: how many segments; None: 2 to 10, by the mean silhouette.
+        seed: of the random numbers.
         source: what to call the rows.
         overwrite: replace segments that are there already.
         limits: how much is read of the bundle, see `load`.
@@ -113,7 +117,7 @@ def add_segments(
 
 
 def _tolerances(variant: Variant, *pairs: Arrays) -> Tolerances | None:
-    """With what a coarser precision's segments may differ, from pairs of expected and found; None for fp32."""
+    """Return tolerances for a coarser precision, from pairs of expected and found; None for fp32."""
     if variant.tolerances is None:
         return None
     distance, moved = EXACT.distance, 0.0
@@ -142,9 +146,9 @@ def _published(
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
-    records = {
-        name: record._replace(unknown=_rest(manifest, name)) for name, record in record_files(files).items()
-    }
+    records = record_files(files)
+    for name, old in manifest.files.items():
+        records[name] = records[name]._replace(unknown=old.unknown)
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
     return publish(
@@ -153,10 +157,6 @@ def _published(
         files,
         overwrite=True,
     )
-
-
-def _rest(manifest: Manifest, name: str) -> Mapping[str, Any]:
-    return manifest.files[name].unknown if name in manifest.files else {}
 
 
 def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.int64]) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.
 
 
 def _run(graph: bytes, rows: NDArray[Any]) -> Arrays:
-    """As any onnxruntime would, in blocks."""
+    """Run the graph with plain onnxruntime, in blocks."""
     session = open_session(graph, PROVIDERS["cpu"], where=f"{SEGMENTER}.onnx")
     names = [output.name for output in session.get_outputs()]
     blocks = [
@@ -201,6 +201,7 @@ def name_segments(path: str | Path, names: Mapping[int, str], *, limits: Limits 
     Args:
         path: a bundle with segments.
         names: segment -> name, one line; an empty one takes it away. Segments that are not named here keep theirs.
+        limits: how much is read of the bundle, see `load`.
 
     Raises:
         InputError: the bundle has no segments, or no such one, or a name is no line of text.

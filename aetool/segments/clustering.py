@@ -1,4 +1,4 @@
-"""k-means on embeddings: how many segments, where their centres lie, and how sure that is."""
+"""k-means on embeddings: number of segments, centres, and stability."""
 
 import math
 from dataclasses import dataclass
@@ -15,35 +15,37 @@ from aetool.errors import InputError
 Floats = NDArray[np.float64]
 
 LIMIT = 3.0
-"""Standard deviations beyond which a number of an embedding counts no more: else a few extreme rows would get a
+"""Clipping of embeddings, in standard deviations: otherwise a few extreme rows would get a
 segment each, and all others one."""
-MOST_CLUSTERS = 1000
-AUTO_CLUSTERS = range(2, 11)
-MOST_FIT_ROWS, MOST_SAMPLE_ROWS = 50_000, 2_000
-"""Rows that centres are learnt from, and those that silhouettes and bootstrap refits look at."""
-STARTS, REFITS, REFIT_STARTS = 10, 20, 3
+_MOST_CLUSTERS = 1000
+_AUTO_CLUSTERS = range(2, 11)
+MOST_FIT_ROWS, _MOST_SAMPLE_ROWS = 50_000, 2_000
+"""Most rows to learn centres from, and most rows for silhouettes and bootstrap refits."""
+_STARTS, _REFITS, _REFIT_STARTS = 10, 20, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
+    """Segments fitted to embeddings."""
+
     mean: Floats
-    """(embedding_dim,) z = clip((embedding - mean) / scale, -LIMIT, LIMIT)"""
+    """(embedding_dim,) mean: z = clip((embedding - mean) / scale, -LIMIT, LIMIT)"""
     scale: Floats
     """(embedding_dim,) standard deviation; 1 where that is 0."""
     means: KMeans
-    """Fitted on z in float64; its centres are in the order of the segments, the largest first."""
+    """k-means fitted on z in float64; centres in the order of the segments, the largest first."""
     silhouettes: dict[int, float] | None
-    """Number of clusters -> mean silhouette, where it was to be found (Rousseeuw 1987)."""
+    """Number of clusters -> mean silhouette (Rousseeuw 1987); None where the number was given."""
     agreement: Floats
-    """(REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
+    """(_REFITS,) adjusted Rand index (Hubert & Arabie 1985) of these segments and bootstrap refits."""
 
     @property
     def centres(self) -> Floats:
-        """(clusters, embedding_dim), of z."""
+        """Return the centres of z, (clusters, embedding_dim)."""
         return np.asarray(self.means.cluster_centers_, np.float64)
 
     def answers(self, embedding: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What scikit-learn says in float64: segment (rows,), -1 for none, and distance (rows, clusters)."""
+        """Assign in float64 with scikit-learn: segment (rows,), -1 for none, and distance (rows, clusters)."""
         z = scaled(embedding, self.mean, self.scale)
         finite = np.isfinite(z).all(axis=1)
         segment = np.full(len(z), -1, np.int64)
@@ -55,13 +57,13 @@ class Clustering:
 
 
 def scaled(embedding: NDArray[Any], mean: Floats, scale: Floats) -> Floats:
-    """(rows, ...) -> z, (rows, embedding_dim); no number where the embedding is none."""
+    """Scale (rows, ...) embeddings to z, (rows, embedding_dim); NaN where the embedding is not finite."""
     z = (_flat(embedding) - mean) / scale
     return np.where(np.isfinite(z), np.clip(z, -LIMIT, LIMIT), np.nan)
 
 
 def fit(embedding: NDArray[Any], clusters: int | None, seed: int) -> Clustering:
-    """Segments of (rows, ...) embeddings; `clusters` None: as many as have the best silhouette.
+    """Cluster (rows, ...) embeddings; `clusters` None: as many as have the best silhouette.
 
     Raises:
         InputError: too few different embeddings.
@@ -80,20 +82,20 @@ def _fit(flat: Floats, clusters: int | None, seed: int) -> Clustering:
     scale = np.where(spread > 0, spread, 1.0)
     z = scaled(flat, mean, scale)
     _require_enough(z, clusters)  # what lies beyond LIMIT is alike
-    sample = _some(z, MOST_SAMPLE_ROWS, random)
+    sample = _some(z, _MOST_SAMPLE_ROWS, random)
     silhouettes = None
     if clusters is None:
-        most = min(len(np.unique(sample, axis=0)) - 1, AUTO_CLUSTERS[-1])
-        counts = range(AUTO_CLUSTERS[0], max(most, AUTO_CLUSTERS[0]) + 1)
+        most = min(len(np.unique(sample, axis=0)) - 1, _AUTO_CLUSTERS[-1])
+        counts = range(_AUTO_CLUSTERS[0], max(most, _AUTO_CLUSTERS[0]) + 1)
         silhouettes = {count: _silhouette(z, sample, count, seed) for count in counts}
         clusters = max(silhouettes, key=lambda count: silhouettes[count])
-    means = _means(z, clusters, seed, STARTS)
+    means = _means(z, clusters, seed, _STARTS)
     largest_first = np.argsort(-np.bincount(means.labels_, minlength=clusters), kind="stable")
     means.cluster_centers_ = np.ascontiguousarray(means.cluster_centers_[largest_first])
     found = means.predict(sample)
-    agreement = np.empty(REFITS)
-    for i in range(REFITS):
-        again = _means(sample[random.integers(0, len(sample), len(sample))], clusters, seed + i, REFIT_STARTS)
+    agreement = np.empty(_REFITS)
+    for i in range(_REFITS):
+        again = _means(sample[random.integers(0, len(sample), len(sample))], clusters, seed + i, _REFIT_STARTS)
         agreement[i] = adjusted_rand_score(found, again.predict(sample))
     return Clustering(mean, scale, means, silhouettes, agreement)
 
@@ -104,8 +106,10 @@ def _flat(embedding: NDArray[Any]) -> Floats:
 
 def _require_enough(rows: Floats, clusters: int | None) -> None:
     wanted = 2 if clusters is None else clusters
-    if not 2 <= wanted <= MOST_CLUSTERS:
-        raise InputError(f"clusters: expected 2 to {MOST_CLUSTERS:,}, or auto, found {clusters!r}; choose another")
+    if not 2 <= wanted <= _MOST_CLUSTERS:
+        raise InputError(
+            f"clusters: expected 2 to {_MOST_CLUSTERS:,}, or auto, found {clusters!r}; choose another"
+        )
     different = len(np.unique(rows, axis=0))
     if different <= wanted:
         raise InputError(
@@ -120,7 +124,7 @@ def _means(z: Floats, clusters: int, seed: int, starts: int) -> KMeans:
 
 
 def _silhouette(z: Floats, sample: Floats, clusters: int, seed: int) -> float:
-    labels = _means(z, clusters, seed, REFIT_STARTS).predict(sample)
+    labels = _means(z, clusters, seed, _REFIT_STARTS).predict(sample)
     kinds = len(np.unique(labels))
     return float(silhouette_score(sample, labels)) if 1 < kinds < len(sample) else -1.0
 

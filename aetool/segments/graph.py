@@ -1,4 +1,4 @@
-"""The segmenter as a graph: a bundle's encoder, and after it the distances to the centres."""
+"""The segmenter as a graph: a bundle's encoder, followed by the distances to the centres."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from aetool.segments.clustering import LIMIT, Clustering
 
 
 def segmenter(encoder: bytes, clustering: Clustering) -> bytes:
-    """features -> segment (rows,) int64, distance (rows, clusters).
+    """Build the graph features -> segment (rows,) int64, distance (rows, clusters).
 
     In float64 after the embedding, with |z - c|^2 = |z|^2 - 2 z c + |c|^2, as scikit-learn computes it: float32
     would give rows between two centres to the wrong one. An embedding that is no number is in segment -1, at no
@@ -76,5 +76,5 @@ def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> N
 
 
 def _inside(name: str) -> str:
-    """Names of the encoder and of the outputs stay, all others are kept apart from the encoder's own."""
+    """Prefix a name unless it is one of the encoder's or of the outputs."""
     return name if name in ("embedding", "segment", "distance") else f"segments/{name}"

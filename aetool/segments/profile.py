@@ -1,4 +1,4 @@
-"""What makes each segment different from everybody, in raw units, the most telling first."""
+"""Differences of each segment from all rows, in raw units, the largest first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TRAITS = 20
-"""Traits that are kept of a segment."""
+_MOST_TRAITS = 20
+"""Most traits kept per segment."""
 SMALL, CLEAR = 0.2, 0.3
 """Standardised differences: below the first (Cohen 1988) a column hardly differs and is no trait, from the second
 on a trait is part of a segment's label."""
-LABELLED = 3
-"""Traits in a label."""
-SIDES = {"share above": "above", "share below": "below"}
+_LABELLED = 3
+"""Most traits in a label."""
+_SIDES = {"share above": "above", "share below": "below"}
 
-Trait = dict[str, Any]
+_Trait = dict[str, Any]
 
 
 def profile(
@@ -25,18 +25,18 @@ def profile(
     names: Sequence[str],
     categories: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
-    """For each of `count` segments its size, label and traits; of (rows, n_features), categories as indexes.
+    """Return size, label and traits of `count` segments; rows (rows, n_features), categories as indexes.
 
     How far a segment is from everybody in a column of numbers is the difference of mean ranks, in standard
     deviations of the ranks: the standardised difference, which a few extreme values do not move. Such a trait
-    tells the medians of both; where they are equal, the shares of rows above or below that value. In a column of
+    has the medians of both; where they are equal, the shares of rows above or below that value. In a column of
     categories it is the category that is most over-represented by that same measure, which for a column of 0 and
     1 is (share - share of all) / sqrt(share of all times its rest). What differs by less than SMALL is left out.
 
     Without names (images, windows) there are no traits.
     """
     members = [segment == number for number in range(count)]
-    traits: list[list[Trait]] = [[] for _ in members]
+    traits: list[list[_Trait]] = [[] for _ in members]
     for column, name in enumerate(names):
         values = rows[:, column].astype(np.float64)
         found = (
@@ -57,37 +57,41 @@ def profile(
                 "rows": size,
                 "share": size / max(len(rows), 1),
                 "label": label(own) if names else "",
-                "traits": own[:MOST_TRAITS],
+                "traits": own[:_MOST_TRAITS],
             }
         )
     return described
 
 
-def label(traits: Sequence[Trait]) -> str:
-    """A segment in a few words: `high fresh, low milk, region = 3`. What holds for less than half of its rows is
-    told with its share: `more job = retired (18% against 5%)`."""
-    clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:LABELLED]
+def label(traits: Sequence[_Trait]) -> str:
+    """Return a segment in a few words: `high fresh, low milk, region = 3`.
+
+    A trait that holds for less than half of its rows has its share: `more job = retired (18% against 5%)`.
+    """
+    clear = [trait for trait in traits if abs(trait["difference"]) >= CLEAR][:_LABELLED]
     return ", ".join(map(_in_words, clear)) or "much like everybody"
 
 
-def _in_words(trait: Trait) -> str:
+def _in_words(trait: _Trait) -> str:
     if trait["statistic"] == "median":
         return f"{'high' if trait['of_segment'] > trait['of_all'] else 'low'} {trait['feature']}"
     own, everybody = trait["of_segment"], trait["of_all"]
     is_category = trait["statistic"] == "share"
     value = trait["category"] if is_category else f"{trait['value']:,.10g}"
-    what = f"{trait['feature']} {'=' if is_category else SIDES[trait['statistic']]} {value}"
+    what = f"{trait['feature']} {'=' if is_category else _SIDES[trait['statistic']]} {value}"
     if own > 0.5:
         return what
     return f"{'more' if own > everybody else 'fewer'} {what} ({own:.0%} against {everybody:.0%})"
 
 
-def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]) -> list[Trait | None]:
+def _of_number(
+    name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]
+) -> list[_Trait | None]:
     known = np.isfinite(values)
     ranks = np.zeros(len(values))
     ranks[known] = _ranks(values[known])
     spread = float(ranks[known].std()) if known.any() else 0.0
-    traits: list[Trait | None] = []
+    traits: list[_Trait | None] = []
     for member in members:
         own = member & known
         if not own.any() or spread == 0:
@@ -98,8 +102,8 @@ def _of_number(name: str, values: NDArray[np.float64], members: Sequence[NDArray
     return traits
 
 
-def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> Trait:
-    """Medians, or where they are equal, the shares of values on that side of it where they are furthest apart."""
+def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> _Trait:
+    """Compare medians, or where they are equal, the shares of values on the side that differs most."""
     middle, of_all = float(np.median(own)), float(np.median(everybody))
     if middle != of_all:
         return _compared("median", middle, of_all)
@@ -110,19 +114,19 @@ def _told(own: NDArray[np.float64], everybody: NDArray[np.float64]) -> Trait:
     return {**max(sides, key=lambda side: abs(side["of_segment"] - side["of_all"])), "value": middle}
 
 
-def _compared(statistic: str, own: float, everybody: float) -> Trait:
+def _compared(statistic: str, own: float, everybody: float) -> _Trait:
     ratio = own / everybody if min(own, everybody) > 0 else None
     return {"statistic": statistic, "of_segment": own, "of_all": everybody, "ratio": ratio}
 
 
 def _of_category(
     name: str, indexes: NDArray[np.float64], texts: Sequence[str], members: Sequence[NDArray[np.bool_]]
-) -> list[Trait | None]:
+) -> list[_Trait | None]:
     places = np.arange(len(texts))
     is_one = indexes[:, None] == places  # (rows, categories)
     of_all = is_one.mean(axis=0)
     spread = np.sqrt(of_all * (1 - of_all))
-    traits: list[Trait | None] = []
+    traits: list[_Trait | None] = []
     for member in members:
         shares = is_one[member].mean(axis=0) if member.any() else of_all
         difference = np.where(spread > 0, (shares - of_all) / np.where(spread > 0, spread, 1.0), 0.0)
@@ -142,7 +146,7 @@ def _of_category(
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ties at their average rank."""
+    """Return ranks, ties at their average rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     average: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
     return average

@@ -411,7 +411,6 @@ def test_a_feature_as_label_is_told_to_be_a_feature(fails, made):
         (("report", "{data}", "-o", "taken.html"), "none.csv"),
         (("score", "bundle", "{data}", "-o", "taken.csv"), "none.csv"),
         (("score", "bundle", "new.csv", "--keep", "{column}", "-o", "taken.csv"), "nope"),
-        (("evaluate", "bundle", "{data}", "--compression", "--plot", "taken.svg"), "none.csv"),
         (("bench", "bundle", "--data", "{data}", "-o", "taken.json"), "none.csv"),
         (("adopt", "net.onnx", "--data", "{data}", "-o", "taken"), "none.csv"),
         (("export", "--module", "net.py:Net", "--data", "new.csv", "--label", "{column}", "-o", "taken"), "nope"),

@@ -33,12 +33,6 @@ def test_every_graph_is_there_with_the_operators_that_a_build_needs(made):
     assert b"/" not in made.files["required_operators.config"]  # no path of the machine that made it
 
 
-def test_the_snippets_know_the_width_and_say_that_they_were_not_compiled(made):
-    for name in ("Detector.kt", "Detector.swift", "Detector.cs"):
-        text = made.files[name].decode()
-        assert "Not compiled where it was written." in text and "{{" not in text and "30" in text
-
-
 def test_a_graph_that_does_not_compute_what_was_trained_is_refused(cancer_bundle):
     changed = Changed(cancer_bundle.path, cancer_bundle.manifest)
     model = onnx.load_from_string(cancer_bundle.graph("detector"))

@@ -1,1 +1,1 @@
-"""One file per command."""
+"""One file per command; `infer_stream` runs those of `infer` over files bigger than memory."""

@@ -9,7 +9,7 @@ import click
 
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import Result, console, reports, say
+from aetool.cli.output import ProgressBar, Result, reports, say
 
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")  # as in aetool.bench.rounds
 PEERS = (
@@ -85,8 +85,14 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     rows, name = None, "golden rows"
     if data is not None:
         rows, name = rows_for(settled.bundle.manifest, data).values, f"rows of {data.name}"
-    with _Progress(settled.turns) as bar:
-        result = run(settled, rows=rows, rows_name=name, command=_command(), progress=bar.advance)
+    with ProgressBar(total=settled.turns) as bar:
+        result = run(
+            settled,
+            rows=rows,
+            rows_name=name,
+            command=["aetool", *sys.argv[1:]],
+            progress=lambda text, turns: bar.update(description=text, advance=turns),
+        )
     if output is not None:
         write_document(document_of(result), output, overwrite=overwrite)
     noisy = sum(not measured.stability.stable for measured in result.results)
@@ -101,7 +107,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
-    """Two results of `aetool bench`: faster, slower or the same.
+    """Compare two results: faster, slower or the same.
 
     Two measurements are the same unless all rounds of one are faster than all rounds of the other.
 
@@ -116,34 +122,3 @@ def compare(before: Path, after: Path, different_machines: bool) -> Result:
     found = compare_results(read_result(before), read_result(after), different_machines=different_machines)
     document = {"before": str(before), "after": str(after), **asdict(found)}
     return Result(document, lambda out: show_comparison(out, found))
-
-
-def _command() -> list[str]:
-    return ["aetool", *sys.argv[1:]]
-
-
-class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, turns: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            BarColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self.task = self.bar.add_task("", total=turns)
-
-    def __enter__(self) -> "_Progress":
-        self.bar.__enter__()
-        return self
-
-    def advance(self, text: str, turns: int) -> None:
-        self.bar.update(self.task, description=text, advance=turns)
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)

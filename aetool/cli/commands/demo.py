@@ -1,4 +1,4 @@
-"""`aetool demo`: the whole way on a real table, step by step."""
+"""`aetool demo`: train, export, verify and run on a real table, step by step."""
 
 import statistics
 import time
@@ -19,8 +19,8 @@ from aetool.cli.output import Result, file_sizes, reports, results
 from aetool.cli.show.bundle import show_parity
 from aetool.errors import OutputError
 
-BARS = "▁▂▃▄▅▆▇█"
-LATENCY_ROUNDS, LATENCY_ROWS = 7, 200
+_BARS = "▁▂▃▄▅▆▇█"
+_LATENCY_ROUNDS, _LATENCY_ROWS = 7, 200
 
 
 @click.command()
@@ -133,16 +133,16 @@ def demo(output: Path | None, overwrite: bool) -> Result:
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """The values as one line of block characters, thinned to `width`."""
+    """Return the values as one line of block characters, thinned to `width`."""
     if len(values) > width:
         values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
     low, high = min(values), max(values)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] for value in values)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
 class _Steps:
-    """Numbered headings, each with what came of it."""
+    """Numbered headings, each with its result."""
 
     def __init__(self, out: Console) -> None:
         self.out, self.number = out, 0
@@ -158,12 +158,12 @@ class _Steps:
 
 
 def _one_row_latency(trained: Any, session: Any, features: Any) -> dict[str, float]:
-    """Median microseconds for one score in PyTorch (eager, its tensors made beforehand) and in the runtime."""
+    """Return the median microseconds of one score in PyTorch (eager, tensors made beforehand) and the runtime."""
     pipeline = trained.pipeline().requires_grad_(False)
-    rows = [features[i : i + 1] for i in range(LATENCY_ROWS)]
+    rows = [features[i : i + 1] for i in range(_LATENCY_ROWS)]
     tensors = [next(pipeline.parameters()).new_tensor(row) for row in rows]
     taken: dict[str, list[float]] = {"torch_us": [], "aetool_us": []}
-    for _ in range(LATENCY_ROUNDS):
+    for _ in range(_LATENCY_ROUNDS):
         for name, score, given in (("torch_us", pipeline, tensors), ("aetool_us", session.score, rows)):
             times = []
             for row in given:

@@ -13,8 +13,8 @@ from aetool.cli.output import Result, facts, reports
 from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
-ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
-"""Option -> the target that knows it."""
+_ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
+"""Option -> the only target that takes it."""
 
 
 @click.command()
@@ -53,7 +53,7 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
     from aetool.bundle.atomic import publish_directory, publish_file, require_new
     from aetool.bundle.bundle import Bundle
 
-    for name, only in ONLY.items():
+    for name, only in _ONLY.items():
         if given[name] and target != only:
             raise click.UsageError(f"--{name.replace('_', '-').replace('graphs', 'graph')} is for {only} only")
     paths.require_bundle(bundle)
@@ -88,7 +88,7 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
-    """Each target imports what it needs alone: a page can be made where onnx is not installed."""
+    """Make the target, importing its module alone: a page can be made where onnx is not installed."""
     with needs("deploy", f"deploying to {target}"):
         if target == "web":
             from aetool.deploy.web import web, web_page

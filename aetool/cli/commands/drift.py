@@ -27,7 +27,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @limit(bundle=True)
 @reports
 def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
-    """Whether new rows are still what the model was made for.
+    """Check whether new rows are still what the model was made for.
 
     It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is
     above 0.25 and beyond chance), when more than 5 % of a column lie outside the range or the categories of the

@@ -19,7 +19,7 @@ NAMES = {
     "reconstruction_rmse": "reconstruction RMSE, in the rows' units",
     "auroc": "AUROC",
 }
-"""Of figures, for people."""
+"""Names of figures, for people."""
 
 
 @click.command()
@@ -29,8 +29,6 @@ NAMES = {
 @options.provider
 @options.precision
 @click.option("--compression", is_flag=True, help="Instead: embeddings sent in fewer bytes, and what it loses.")
-@click.option("--plot", type=options.PATH, help="SVG file of it to write, with --compression.")
-@options.overwrite
 @limit(bundle=True)
 @reports
 def evaluate(
@@ -40,10 +38,8 @@ def evaluate(
     provider: ProviderName,
     precision: str,
     compression: bool,
-    plot: Path | None,
-    overwrite: bool,
 ) -> Result:
-    """AUROC, average precision and errors on a labelled table.
+    """Measure AUROC, average precision and errors.
 
     MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
     another array in it. Without --label there are no anomalies to tell apart, and it gives the
@@ -55,7 +51,7 @@ def evaluate(
     \b
     Example:
       aetool evaluate exported/machines test.csv --label broken
-      aetool evaluate exported/machines test.csv --compression --plot sent.svg
+      aetool evaluate exported/machines test.csv --compression
     """
     import numpy as np
 
@@ -63,9 +59,7 @@ def evaluate(
     from aetool.tables import read_table
 
     if compression:
-        return _compression(model, data, label, provider, precision, plot, overwrite)
-    if plot is not None or overwrite:
-        raise click.UsageError("--plot and --overwrite go with --compression; give it too")
+        return _compression(model, data, label, provider, precision)
     with needs("train", "evaluating"):
         from aetool.checks import evaluation
     scorer: Any
@@ -96,31 +90,15 @@ def evaluate(
     return Result({"model": str(model), **document, **({"score": definition} if definition else {})}, show)
 
 
-def _compression(
-    model: Path,
-    data: Path,
-    label: str | None,
-    provider: ProviderName,
-    precision: str,
-    plot: Path | None,
-    overwrite: bool,
-) -> Result:
+def _compression(model: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     from aetool import load
-    from aetool.bundle.atomic import publish_file
     from aetool.bundle.bundle import Bundle
     from aetool.checks.compression import compression
-    from aetool.report.bundle.embedding_map import Sent, embeddings_picture
 
     paths.require_bundle(model)
     check_rows(Bundle.open(model, limits=limits_in_force()).manifest, data, label=label)
-    if plot is not None:
-        paths.require_new_file(plot, overwrite)
     with load(model, provider=provider, precision=precision, limits=limits_in_force()) as session:
         found = compression(session, rows_for(session.manifest, data, label=label).values)
-    if plot is not None:
-        sent = [Sent(one.format, one.bytes_per_row, one.error) for one in found.formats]
-        picture = embeddings_picture(f"{model.name}: embeddings", found.features_bytes_per_row, sent)
-        publish_file(plot, picture.encode(), overwrite=overwrite)
 
     def show(out: Console) -> None:
         columns = ["sent", "bytes a row", "features / sent", "error", "added by rounding"]
@@ -143,12 +121,11 @@ def _compression(
                     ("rows", f"{found.rows:,}"),
                     ("error", "root mean square, each column by its standard deviation: 1 is its mean's"),
                     ("int8", f"{len(found.scale)} scales besides, one a dimension, from these rows (--json)"),
-                    *([("plot", str(plot))] if plot else []),
                 ]
             )
         )
 
-    return Result({"model": str(model), **asdict(found), "plot": plot and str(plot)}, show)
+    return Result({"model": str(model), **asdict(found)}, show)
 
 
 def _text(value: float | int) -> str:

@@ -14,8 +14,8 @@ from aetool.cli.tables import NormalRows, check_normal_rows, normal_rows
 # `aetool export --module`: somebody else's module, its weights and rows.
 
 
-def module_options(command: Any) -> Any:
-    """What `aetool export --module` takes beside `options.publishing`."""
+def _module_options(command: Any) -> Any:
+    """Add the options of `aetool export --module` to `options.publishing`."""
     for decorate in (
         options.drop,
         options.columns,
@@ -50,7 +50,7 @@ def module_options(command: Any) -> Any:
     return command
 
 
-def export_users_module(
+def _export_users_module(
     spec: str,
     output: Path | None,
     publishing: dict[str, Any],
@@ -103,7 +103,7 @@ def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given:
 @click.command()
 @click.argument("checkpoint", type=options.PATH, required=False)
 @options.publishing
-@module_options
+@_module_options
 @reports
 def export(
     checkpoint: Path | None, module: str | None, output: Path | None, verbose: bool, **given: Any
@@ -127,7 +127,7 @@ def export(
         raise click.UsageError("Give either a CHECKPOINT or --module FILE.py:CALLABLE.")
     if checkpoint is None:
         assert module is not None
-        return export_users_module(module, output, chosen, verbose, **given)
+        return _export_users_module(module, output, chosen, verbose, **given)
     if misplaced := [name for name, value in given.items() if value not in (None, ())]:
         raise click.UsageError(f"--{misplaced[0].replace('_', '-')} goes with --module, not with a CHECKPOINT.")
     paths.require_checkpoint(checkpoint)

@@ -10,7 +10,7 @@ from aetool.bundle.manifest import Manifest
 from aetool.cli import options, paths
 from aetool.cli.commands import infer_stream
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports, say
+from aetool.cli.output import Result, reports
 from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv, why_columns
 from aetool.runtime.providers import ProviderName
 
@@ -40,7 +40,7 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
 @_infers
 @reports
 def encode(**arguments: Any) -> Result:
-    """The embedding of every row of a table.
+    """Compute the embedding of every row of a table.
 
     Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
@@ -58,7 +58,7 @@ def encode(**arguments: Any) -> Result:
 @_infers
 @reports
 def reconstruct(**arguments: Any) -> Result:
-    """What the model expects every row of a table to be.
+    """Compute what the model expects of every row.
 
     The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
     windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
@@ -85,7 +85,7 @@ def reconstruct(**arguments: Any) -> Result:
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
-    """How abnormal every row of a table is.
+    """Score how abnormal every row of a table is.
 
     Columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does not
     impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
@@ -167,7 +167,7 @@ def _one_file(
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
             document |= {"threshold": model.threshold, "anomalies": int(found["is_anomaly"].sum())}
-            _tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
+            infer_stream.tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
         if top is not None:
             from aetool.runtime.explain import highest
 
@@ -206,31 +206,25 @@ def _top_of_files(
         if explain is not None:
             columns |= why_columns(model, found.values, explain, {})
         document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
-    _tell_odd(found.not_finite, found.rows)
+    infer_stream.tell_odd(found.not_finite, found.rows)
     return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
 
 
-def _tell_odd(count: int, rows: int) -> None:
-    if count:
-        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
-
-
 def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How many there are, where scores were asked for."""
+    """Return the number of anomalies, where scores were asked for."""
     if "anomalies" not in document:
         return []
-    share, threshold = document["anomalies"] / max(document["rows"], 1), document["threshold"]
-    return [("anomalies", f"{document['anomalies']:,} ({share:.2%}), score above {threshold:.6g}")]
+    return [infer_stream.anomalies_line(document["anomalies"], document["rows"], document["threshold"])]
 
 
 def _gives_array(manifest: Manifest, graph: str) -> bool:
-    """Whether the results are images, windows, ..., which no table holds."""
+    """Return whether the results are arrays (images, windows, ...) that no table holds."""
     shape = {"encoder": manifest.embedding_shape, "autoencoder": manifest.input_shape}.get(graph)
     return shape is not None and len(shape) != 1
 
 
 def _results(model: Any, graph: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns to write, or one array of more axes."""
+    """Return columns to write, or one array of more axes."""
     if graph == "detector":
         return dict(outputs)
     name = {"encoder": "embedding", "autoencoder": "reconstruction"}[graph]

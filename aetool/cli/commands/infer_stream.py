@@ -1,7 +1,6 @@
 """`aetool encode`, `reconstruct` and `score` over files that need not fit in memory, on one machine or many."""
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any, NamedTuple
 import click
 
 from aetool.cli.options import flat, limits_in_force, needs
-from aetool.cli.output import Result, console, facts, say
+from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
-ENGINES = ("local", "ray")
+_ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
 
 
 class How(NamedTuple):
-    """The options of a streamed run."""
+    """Options of a streamed run."""
 
     resume: bool
     on_error: str | None
@@ -29,11 +28,11 @@ class How(NamedTuple):
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that become `How`."""
+    """Add the options that become `How`."""
     for decorate in (
         click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
         click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
-        click.option("--engine", type=click.Choice(ENGINES), help="What computes the files.  [default: local]"),
+        click.option("--engine", type=click.Choice(_ENGINES), help="What computes the files.  [default: local]"),
         click.option("--workers", type=int, help="Files at once.  [default: one per core]"),
         click.option(
             "--on-error",
@@ -47,7 +46,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
-    """Whether to stream: more than one file, or a directory as output.
+    """Return whether to stream: more than one file, or a directory as output.
 
     Raises:
         UsageError: more than one file without a directory as output, or options of streaming without it.
@@ -67,12 +66,12 @@ def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
 
 
 def is_directory(output: str) -> bool:
-    """Whether `--output` names a directory to stream into."""
+    """Return whether `--output` names a directory to stream into."""
     return _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
 
 
 def require_none(how: How) -> None:
-    """Raises UsageError if an option of streaming was given."""
+    """Refuse options of streaming."""
     if given := [name for name, value in how._asdict().items() if value]:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
 
@@ -123,10 +122,8 @@ def run(
     if command == "score":
         anomalies = done.total("anomalies")
         document |= {"threshold": done.threshold, "anomalies": anomalies}
-        share = anomalies / max(rows, 1)
-        pairs.append(("anomalies", f"{anomalies:,} ({share:.2%}), score above {done.threshold:.6g}"))
-        if odd := done.total("not_finite"):
-            say(f"{odd:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")
+        pairs.append(anomalies_line(anomalies, rows, done.threshold))
+        tell_odd(done.total("not_finite"), rows)
     for outcome in done.failed[:_SHOWN]:
         say(f"Skipped: {outcome.error}")
     if done.failed:
@@ -154,41 +151,37 @@ def _is_remote(path: str) -> bool:
 
 
 def _is_one_path(path: str) -> bool:
-    """Whether it stands for one file, be it there or not."""
+    """Return whether it stands for one file, existing or not."""
     return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
 
 
-class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
+class _Progress(ProgressBar):
+    """Progress bar of rows and bytes."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            BarColumn(),
-            TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
+        super().__init__(
+            "{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s", total=None, rows=0, rate=0.0
         )
         self.rows, self.begin = 0, time.monotonic()
-        self.task = self.bar.add_task("", total=None, rows=0, rate=0.0)
-
-    def __enter__(self) -> "_Progress":
-        self.bar.__enter__()
-        return self
 
     def start(self, rows: int, size: int) -> None:
-        """Rows that are done already, and bytes that are to do."""
+        """Start with rows done already, and bytes to do."""
         self.begin = time.monotonic()
-        self.bar.update(self.task, total=size)
+        self.update(total=size)
 
     def advance(self, rows: int, size: int) -> None:
-        """Rows and bytes that were done since the last time."""
+        """Add rows and bytes done since the last call."""
         self.rows += rows
         rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
-        self.bar.update(self.task, advance=size, rows=self.rows, rate=rate)
+        self.update(advance=size, rows=self.rows, rate=rate)
 
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)
+
+def anomalies_line(anomalies: int, rows: int, threshold: float) -> tuple[str, str]:
+    """Return the number and share of anomalies, for people."""
+    return "anomalies", f"{anomalies:,} ({anomalies / max(rows, 1):.2%}), score above {threshold:.6g}"
+
+
+def tell_odd(count: int, rows: int) -> None:
+    """Print a note on rows without a finite score."""
+    if count:
+        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")

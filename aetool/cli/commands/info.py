@@ -24,7 +24,7 @@ _SHOWN = 12  # feature names; --json has them all
 @limit(table=False, bundle=True)
 @reports
 def info(path: Path) -> Result:
-    """What a bundle or a checkpoint is.
+    """Describe a bundle or a checkpoint.
 
     \b
     Example:
@@ -98,7 +98,7 @@ def _checkpoint(path: Path) -> Result:
 
 
 def _epochs(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A line on the losses of all epochs, where there are any: a manifest's provenance is anybody's."""
+    """Return a line on the losses of all epochs, if any; a manifest's provenance is untrusted."""
     try:
         return [("epochs", epochs_line(provenance["history"], provenance.get("validation_loss_of_mean")))]
     except (TypeError, KeyError, ValueError):
@@ -106,7 +106,7 @@ def _epochs(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _segments(segments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A line `5, stability 0.93`, where there are any; they may have been changed by hand."""
+    """Return a line `5, stability 0.93`, if any; segments may have been changed by hand."""
     try:
         index = float(segments["stability"]["adjusted_rand_index"])
         return [("segments", f"{segments['clusters']}, stability {index:.2f} (aetool segment --profile)")]
@@ -115,7 +115,7 @@ def _segments(segments: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _categories(categories: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    """A line `job (12), marital (3)`, where there are any."""
+    """Return a line `job (12), marital (3)`, if any."""
     counted = tuple(f"{name} ({len(texts)})" for name, texts in categories.items())
     return [("categories", _shortened(counted))] if counted else []
 
@@ -129,7 +129,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _listed(record: Mapping[str, Any]) -> str:
-    """`name value, name (name value)`, without what was left to aetool."""
+    """Return `name value, name (name value)`, without defaults."""
     return ", ".join(
         f"{key.replace('_', ' ')} {_text(value)}"
         for key, value in record.items()
@@ -147,7 +147,7 @@ def _text(value: Any) -> str:
 @click.argument("bundle", type=options.PATH, required=False)
 @reports
 def doctor(bundle: Path | None) -> Result:
-    """What works on this machine.
+    """Show what works on this machine.
 
     Lists the threads to use and the packages, and runs a row on each execution provider, in a process of its own.
     With a BUNDLE, also whether the tuning file beside it is used here.

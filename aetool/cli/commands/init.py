@@ -25,14 +25,14 @@ EXAMPLES = {
     "epochs": 100,
     "validation_fraction": 0.1,
 }
-"""Of options without a default that suits every table."""
+"""Example values of options without a default that suits every table."""
 RULES = {
     "hidden_dims": "none",
     "embedding_dim": "half the columns, 128 at least, but 4 times the columns at most; each category is a column",
     "epochs": "as many as make 600 steps of batch_size rows, 10 at least",
     "validation_fraction": "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most",
 }
-"""What holds in place of some of them, as `AutoencoderConfig.for_width` and `TrainingConfig` have it."""
+"""Rules that apply instead of a default, as `AutoencoderConfig.for_width` and `TrainingConfig` have them."""
 
 
 @click.command()
@@ -59,7 +59,7 @@ def init(file: Path, overwrite: bool) -> Result:
 
 
 def defaults() -> dict[str, Any]:
-    """Of training and architecture, where they are the same for every table."""
+    """Return the defaults of training and architecture that are the same for every table."""
     with needs("train", "training"):
         from aetool.model import AutoencoderConfig, TrainingConfig
     found = {

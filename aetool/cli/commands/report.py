@@ -42,14 +42,14 @@ def report(
     output: Path | None,
     overwrite: bool,
 ) -> Result:
-    """A page to pass around: of a bundle, or of a measurement.
+    """Make a page to pass around: of a bundle, or of a measurement.
 
     RESULT is a bundle, or what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing.
 
     Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
     drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
     few rows of --data, and of some thousand what the columns of --keep hold. Of a measurement: distributions,
-    throughput below the machine's ceilings, rounds, speed against fidelity, tables, and the command that measures
+    throughput below the machine's ceilings, speed against fidelity, tables, and the command that measures
     it again.
 
     \b
@@ -154,7 +154,7 @@ def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
 def _written(
     output: Path, page: str, overwrite: bool, document: dict[str, Any], before: str, after: str
 ) -> Result:
-    """Publish the page; `before` and `after` its size stand the words for a person."""
+    """Publish the page; a person sees `before`, its size, and `after`."""
     from aetool.bundle.atomic import publish_file
 
     content = page.encode()

@@ -1,4 +1,4 @@
-"""`aetool segment`: groups of rows, made, described, and given to new rows."""
+"""`aetool segment`: learn, describe and assign groups of rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,7 +78,7 @@ def segment(
     keep: tuple[tuple[str, ...], ...],
     overwrite: bool,
 ) -> Result:
-    """Groups of rows that are alike: make, show, or give them.
+    """Make, show or assign groups of similar rows.
 
     With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
     different from everybody. With --profile it shows that again. With --name segments get names, which stay in the
@@ -179,7 +179,7 @@ def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...]
 
 
 def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:
-    """segment_name, "" where a segment has none; nothing where none has."""
+    """Return the column segment_name, "" where a segment has none; nothing where none has."""
     import numpy as np
 
     from aetool.report.bundle.facts import names_of

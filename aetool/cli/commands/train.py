@@ -1,7 +1,6 @@
 """`aetool train`."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +12,13 @@ from rich.console import Console
 from aetool.cli import options, paths
 from aetool.cli.config_file import config_option
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, console, facts, reports, say
+from aetool.cli.output import ProgressBar, Result, facts, reports, say
 
-# What became of a training, in one line.
+# Summary of a training in one line.
 
 
 def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -> str:
-    """`118, best validation loss 0.0613 (the mean: 0.9801), 94% of the variance explained`.
+    """Return `118, best validation loss 0.0613 (the mean: 0.9801), 94% of the variance explained`.
 
     Args:
         history: one entry per epoch, with its `validation_loss`.
@@ -36,7 +35,7 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
 # As in aetool.model.network, whose package imports torch; a test holds them together.
 ACTIVATIONS = ("leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 DROPOUT_ON = ("embedding", "hidden", "both")
-MOST_CODES, LEAST_ROWS_OF_A_CODE = 10, 0.01
+_MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
 
 
 @click.command()
@@ -123,8 +122,22 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
-    with _Progress(shown=model.is_first_process()) as progress:
-        trained = model.train(table, config, architecture, progress=progress.advance, resume=previous)
+    bar = ProgressBar(
+        "validation loss {task.fields[loss]:.4f}",
+        before="epoch {task.completed}/{task.total}",
+        is_shown=model.is_first_process(),
+        visible=False,  # until the first epoch is done
+    )
+    with bar:
+        trained = model.train(
+            table,
+            config,
+            architecture,
+            progress=lambda epoch: bar.update(
+                visible=True, total=epoch.of, completed=epoch.number, loss=epoch.validation_loss
+            ),
+            resume=previous,
+        )
     if not model.is_first_process():  # of torchrun's; the first one writes and tells
         click.get_current_context().exit()
     model.save_checkpoint(trained, output, overwrite=overwrite)
@@ -161,14 +174,17 @@ def train(
 
 
 def _like_codes(table: Any) -> list[str]:
-    """Columns of numbers that may well be codes: whole numbers without a gap, from 0 or 1 to MOST_CODES at most,
-    each of them in many rows, but not 0 and 1 alone. A count mostly has a few large values, too."""
+    """Return columns of numbers that may be codes.
+
+    These are whole numbers without a gap, from 0 or 1 to _MOST_CODES at most, each of them in many rows, but not 0
+    and 1 alone. A count mostly has a few large values, too.
+    """
     import numpy as np
 
     found = []
     for name, column in zip(table.names, table.values.T, strict=True):
         known = column[np.isfinite(column)]
-        if name in table.categories or not known.size or known.max() > MOST_CODES or known.min() not in (0, 1):
+        if name in table.categories or not known.size or known.max() > _MOST_CODES or known.min() not in (0, 1):
             continue
         values, counts = np.unique(known, return_counts=True)
         in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
@@ -176,7 +192,7 @@ def _like_codes(table: Any) -> list[str]:
             in_a_row
             and len(values) > 1
             and values.tolist() != [0, 1]
-            and counts.min() >= LEAST_ROWS_OF_A_CODE * len(known)
+            and counts.min() >= _LEAST_ROWS_OF_A_CODE * len(known)
         ):
             found.append(name)
     return found
@@ -184,34 +200,3 @@ def _like_codes(table: Any) -> list[str]:
 
 def _fields(config: type[Any]) -> set[str]:
     return set(config.__dataclass_fields__)
-
-
-class _Progress:
-    """A bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self.shown = shown and sys.stderr.isatty()
-
-    def __enter__(self) -> "_Progress":
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("epoch {task.completed}/{task.total}"),
-            BarColumn(),
-            TextColumn("validation loss {task.fields[loss]:.4f}"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not self.shown,
-        )
-        self.task: Any = None
-        self.bar.__enter__()
-        return self
-
-    def advance(self, epoch: Any) -> None:
-        if self.task is None:
-            self.task = self.bar.add_task("", total=epoch.of, loss=epoch.validation_loss)
-        self.bar.update(self.task, completed=epoch.number, loss=epoch.validation_loss)
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)

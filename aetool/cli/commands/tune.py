@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, console, facts, reports, table
+from aetool.cli.output import ProgressBar, Result, facts, reports, table
 
 GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.factories; a test holds them together
 _BETTER = "green"
@@ -86,7 +86,7 @@ def tune(
                 limits=limits_in_force(),
             )
         }
-    with _Progress() as bar:
+    with ProgressBar(total=1.0, remaining=False) as bar:
         result = search(
             bundle,
             TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
@@ -95,7 +95,7 @@ def tune(
             overwrite=overwrite,
             limits=limits_in_force(),
             command=["aetool", *sys.argv[1:]],
-            progress=bar.advance,
+            progress=lambda text, share: bar.update(description=text, completed=share),
         )
     file = None if dry_run else Path(tuning_file(bundle.absolute()))
     return Result(document_of(result), lambda out: _show(out, result, file))
@@ -125,29 +125,3 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
     ]
     out.print()
     out.print(facts(pairs))
-
-
-class _Progress:
-    """A bar of the time on a terminal, nothing elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self.bar = Progress(
-            BarColumn(),
-            TextColumn("{task.description}"),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self.task = self.bar.add_task("", total=1.0)
-
-    def __enter__(self) -> "_Progress":
-        self.bar.__enter__()
-        return self
-
-    def advance(self, text: str, share: float) -> None:
-        self.bar.update(self.task, description=text, completed=share)
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.__exit__(None, None, None)

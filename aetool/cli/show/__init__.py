@@ -1,1 +1,1 @@
-"""How results are printed."""
+"""Printed results: `bench` (measurements), `bundle` (parity and precisions) and `segments`."""

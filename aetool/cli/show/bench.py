@@ -1,4 +1,4 @@
-"""Results of measurements, for a person."""
+"""Printed results of measurements."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,21 +12,21 @@ from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.cli.output import facts
 
-Cells = Sequence[str | Text]
+_Cells = Sequence[str | Text]
 _COLOURS = {"faster": "green", "slower": "red", "same": ""}
 _MIB = 1 << 20
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
 class Group(NamedTuple):
-    """Lines of a table below a title of their own."""
+    """Lines of a table below their own title."""
 
     title: str
-    lines: list[Cells]
+    lines: list[_Cells]
 
 
 def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
-    """What each contestant did under each load; what it took to start it; what the machine can do."""
+    """Print each contestant under each load, start-up, and the machine's ceilings."""
     one_setting = len({_setting(measured) for measured in result.results}) == 1
     ratios = {(_load(ratio), _setting(ratio), ratio.to): ratio for ratio in result.ratios}
     loads = []
@@ -35,18 +35,18 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
         lines = [_measured(one, ratios.get((load, setting, one.contestant))) for one in cell]
         title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
         loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
-    show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
+    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
     out.print()
-    show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
+    _show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
     if profiles := _profiles(result):
         out.print()
-        show_groups(out, ("", "", "time"), profiles)
+        _show_groups(out, ("", "", "time"), profiles)
     out.print()
     out.print(facts(_facts(result, file)))
 
 
 def show_comparison(out: Console, found: Comparison) -> None:
-    """One line a measurement; then what else changed."""
+    """Print one line per measurement, then what else changed."""
     groups: list[Group] = []
     for one in found.verdicts:
         title = f"{_load(one)} ({_setting(one)})"
@@ -56,7 +56,7 @@ def show_comparison(out: Console, found: Comparison) -> None:
         noisy = "" if one.stable else Text("noisy", "yellow")
         times = (_time(one.before_s), _time(one.after_s))
         groups[-1].lines.append([f"  {one.contestant}", *times, f"{one.ratio:.2f}", word, noisy])
-    show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
+    _show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
     words = [verdict.verdict for verdict in found.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
     pairs += [("changed", change) for change in found.changed]
@@ -66,12 +66,12 @@ def show_comparison(out: Console, found: Comparison) -> None:
     out.print(facts(pairs))
 
 
-def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
-    """Aligned over all groups; the first column to the left, those with a name to the right."""
-    every: list[Cells] = [columns, *(line for group in groups for line in group.lines)]
+def _show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
+    """Print groups with common columns; the first one left-aligned, those with a name right-aligned."""
+    every: list[_Cells] = [columns, *(line for group in groups for line in group.lines)]
     widths = [max(len(line[i]) for line in every) for i in range(len(columns))]
 
-    def show(cells: Cells, style: str = "") -> None:
+    def show(cells: _Cells, style: str = "") -> None:
         line = Text(style=style)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
             text = cell if isinstance(cell, Text) else Text(cell)
@@ -90,7 +90,7 @@ def show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -
             show(cells)
 
 
-def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
+def _measured(one: Measured, ratio: RatioRecord | None) -> _Cells:
     return [
         f"  {one.contestant}",
         _time(one.latency_s.p50),
@@ -103,7 +103,7 @@ def _measured(one: Measured, ratio: RatioRecord | None) -> Cells:
 
 
 def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
-    """One line a contestant's process, which answers several loads."""
+    """Return one line per contestant's process, which serves several loads."""
     processes: dict[tuple[object, ...], list[Measured]] = {}
     for measured in result.results:
         processes.setdefault(measured.key[:5], []).append(measured)
@@ -121,7 +121,7 @@ def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
 
 
 def _profiles(result: BenchResult) -> list[Group]:
-    """Of every setting and batch once: the scenario does not change them."""
+    """Return profiles of every setting and batch once: the scenario does not change them."""
     profiled = {(*one.key[:5], one.batch): one for one in reversed(result.results) if one.profile}
     return [
         Group(
@@ -147,17 +147,17 @@ def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
         ("rows", str(result.parameters["rows"])),
         ("agreement", f"all, within {worst.max_scaled:.1e} of an output's range ({worst.rows})"),
     ]
-    pairs += [("placement", text) for text in sorted({_placed(one) for one in result.results if one.placement})]
+    placed = {
+        f"{one.graph}: {', '.join(f'{count} nodes on {provider}' for provider, count in one.placement.items())}"
+        for one in result.results
+        if one.placement
+    }
+    pairs += [("placement", text) for text in sorted(placed)]
     return pairs + ([("result", str(file))] if file else [])
 
 
-def _placed(one: Measured) -> str:
-    nodes = ", ".join(f"{count} nodes on {provider}" for provider, count in (one.placement or {}).items())
-    return f"{one.graph}: {nodes}"
-
-
 def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
-    """aetool under one load, and its peers after it."""
+    """Group aetool under one load with its peers."""
     cell: list[Measured] = []
     for measured in results:
         if measured.contestant == OURS and cell:
@@ -181,7 +181,7 @@ def _setting(one: Measured | RatioRecord | Verdict) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    """Three digits and a unit; nothing for what is not known."""
+    """Return three digits and a unit; "" for None."""
     if seconds is None:
         return ""
     size, unit = next(pair for pair in _UNITS if seconds >= pair[0] or pair is _UNITS[-1])

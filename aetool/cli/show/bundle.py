@@ -1,4 +1,4 @@
-"""What was proven about a bundle, and its precisions side by side."""
+"""Printed parity and precisions of a bundle."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from aetool.cli.output import Result, facts, file_sizes, say, table
 
 
 def published(exported: Any, output: Path, verbose: bool) -> Result:
-    """A bundle that was just published, an `aetool.export.Exported`; `verbose`: with all that was compared."""
+    """Return the result of publishing an `aetool.export.Exported`; `verbose`: with all comparisons."""
     manifest, figures = exported.bundle.manifest, exported.bundle.manifest.variants["fp32"].figures
     golden = len(read_golden(exported.bundle)["features"])
     document: dict[str, Any] = {
@@ -58,7 +58,7 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
 
 
 def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
-    """One line per graph and output, below the rows they were compared on; then why those failed that did."""
+    """Print one line per graph and output, below the rows they were compared on; then reasons of failures."""
     columns = ["graph", "output", "shape", "absolute", "relative", "scaled", "", ""]
     lines: list[Sequence[str | Text]] = []
     for rows, group in groupby(records, key=lambda record: record.rows):
@@ -82,7 +82,7 @@ def _parity_line(record: OutputParity) -> list[str | Text]:
 
 
 def record_of(record: OutputParity) -> dict[str, Any]:
-    """For JSON."""
+    """Return a record for JSON."""
     return {**asdict(record), "passed": record.passed}
 
 
@@ -92,7 +92,7 @@ _NUMBERS = ("threshold", "KiB", "size", "one row", "bulk", "AUROC drop", "flips"
 
 
 def show_precisions(out: Console, manifest: Manifest) -> None:
-    """One line each: threshold, size and speed to fp32's, what it costs."""
+    """Print per precision threshold, size, speed and fidelity relative to fp32."""
     lines = [_line(name, variant, manifest) for name, variant in manifest.variants.items()]
     out.print(table(["precision", *_NUMBERS], lines, right=_NUMBERS))
 
@@ -117,7 +117,7 @@ def _line(name: str, variant: Variant, manifest: Manifest) -> list[str]:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    """A manifest may come from elsewhere: what is no record says nothing."""
+    """Return a mapping; {} for anything else, since manifests are untrusted."""
     return value if isinstance(value, Mapping) else {}
 
 

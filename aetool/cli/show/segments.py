@@ -1,4 +1,4 @@
-"""What segments are, for a person."""
+"""Printed segments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +9,20 @@ from rich.text import Text
 
 from aetool.cli.output import facts, table
 
-TRAITS = 5  # shown of each segment; --json has more
-STRUCTURE = ((0.71, "strong"), (0.51, "reasonable"), (0.26, "weak"))  # Kaufman & Rousseeuw 1990, of silhouettes
-STEADY = 0.8  # an adjusted Rand index that is good: aetool.report.bundle.facts
-NEAR = 0.9  # of the largest silhouette: numbers of segments that are about as good
+_TRAITS = 5  # shown of each segment; --json has more
+_STRUCTURE = ((0.71, "strong"), (0.51, "reasonable"), (0.26, "weak"))  # Kaufman & Rousseeuw 1990, of silhouettes
+_STEADY = 0.8  # an adjusted Rand index that is good: aetool.report.bundle.facts
+_NEAR = 0.9  # of the largest silhouette: numbers of segments that are about as good
 
 
 def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
-    """Each segment with its traits, how their number was chosen, how steady they are, and what to try next."""
+    """Print each segment with its traits, how their number was chosen, their stability, and advice."""
     from aetool.report.bundle.facts import sentence, stability, title  # here: the report's package starts slowly
 
     for entry in segments["segments"]:
         head = f"{title(entry)}: {entry['rows']:,} rows ({entry['share']:.0%})"
         out.print(Text.assemble((head, "bold"), f"  {entry['label']}" if entry["label"] else ""))
-        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:TRAITS]]
+        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:_TRAITS]]
         if lines:
             out.print(table(["", "", ""], lines))
         out.print()
@@ -48,7 +48,7 @@ def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
 
 
 def _silhouettes(found: Mapping[int, float], chosen: int) -> Table:
-    """What --clusters auto went by."""
+    """Return the silhouettes that --clusters auto compared."""
     lines: list[list[str | Text]] = [
         [str(count), f"{value:.3f}", _structure(value), "chosen" if count == chosen else ""]
         for count, value in found.items()
@@ -57,22 +57,22 @@ def _silhouettes(found: Mapping[int, float], chosen: int) -> Table:
 
 
 def _structure(silhouette: float) -> str:
-    return next((word for least, word in STRUCTURE if silhouette >= least), "none to speak of")
+    return next((word for least, word in _STRUCTURE if silhouette >= least), "none to speak of")
 
 
 def advice(chosen: int, index: float, silhouettes: Mapping[int, float]) -> list[str]:
-    """What to try next, a line each."""
+    """Return advice, one line each."""
     found = []
     best = silhouettes.get(chosen, 0.0)
     if silhouettes and chosen == max(silhouettes):
         found.append(f"{chosen} is the most that was tried; give --clusters for more")
-    if silhouettes and best < STRUCTURE[-1][0]:
+    if silhouettes and best < _STRUCTURE[-1][0]:
         found.append(
             f"a silhouette of {best:.2f} says that the segments run into one another; choose their number by what "
             "is of use"
         )
-    if index < STEADY:
-        near = [str(count) for count, value in silhouettes.items() if count < chosen and value >= NEAR * best]
+    if index < _STEADY:
+        near = [str(count) for count, value in silhouettes.items() if count < chosen and value >= _NEAR * best]
         fewer = "fewer of them, or " if chosen > 2 else ""
         if near:
             fewer = f"--clusters {' or '.join(near)}, about as separate, or "

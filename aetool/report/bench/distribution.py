@@ -1,4 +1,4 @@
-"""How long calls took: for every case one ridge a contestant, on one axis."""
+"""Latency distributions: for every case one ridge per contestant, on one axis."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _ROW = _NAME + _RIDGE + 6
 
 
 def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> Markup:
-    """The distributions of one case."""
+    """Return the distributions of one case as a figure."""
     scale = svg.log_scale([edge for one in found for edge in _ends(one)], svg.EDGE, svg.WIDTH - svg.EDGE)
     bottom = _ROW * len(found) + 2
     ridges = [_row(one, lineup.of(one), scale, i * _ROW) for i, one in enumerate(found)]
@@ -32,7 +32,7 @@ def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> M
 
 
 def key_to_marks() -> Markup:
-    """What the marks on a ridge mean."""
+    """Return the legend of the marks on a ridge."""
     marks = {
         "p50": _p50(7, 12, 10),
         "p90": _p90(7, 7),
@@ -40,15 +40,11 @@ def key_to_marks() -> Markup:
         "fastest to slowest call": svg.line(0, 7, 14, 7, "whisker"),
         "slowest lies beyond the axis": _beyond(5, 7),
     }
-    items = (
-        tag("li", tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), name)
-        for name, mark in marks.items()
-    )
-    return tag("ul", *items, class_="legend")
+    return svg.legend((mark, name) for name, mark in marks.items())
 
 
 def _arrivals(found: Sequence[Measured]) -> str:
-    """`, 9,000 arrivals/s` for the server scenario."""
+    """Return `, 9,000 arrivals/s` for the server scenario."""
     rates = sorted(
         {f"{one.arrivals_per_s:,.0f}": one.arrivals_per_s for one in found if one.arrivals_per_s}.items(),
         key=lambda rate: rate[1],
@@ -63,7 +59,7 @@ def _tick(value: float) -> str:
 
 
 def _ends(found: Measured) -> tuple[float, float]:
-    """What the axis has to show: half as far again as p99; the slowest call may lie far beyond."""
+    """Return the ends of the axis: half as far again as p99; the slowest call may lie far beyond."""
     times = found.latency_s
     return times.min, min(times.max, times.p99 * 1.5) if times.p99 else times.max
 
@@ -88,7 +84,7 @@ def _row(found: Measured, series: Series, scale: svg.Scale, top: float) -> Marku
 
 
 def _shape(found: Measured, series: Series, scale: svg.Scale, base: float) -> Markup | None:
-    """The histogram as steps, as high as the row where it is highest."""
+    """Draw the histogram as steps, as high as the row where it is highest."""
     counts, edges = found.histogram.counts, found.histogram.edges_s
     highest = max(counts)
     if not highest:
@@ -106,7 +102,7 @@ def _shape(found: Measured, series: Series, scale: svg.Scale, base: float) -> Ma
 
 
 def _without_repeats(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Bins of one height drawn as one step."""
+    """Join bins of one height into one step."""
     kept = points[:1]
     for point, after in itertools.pairwise(points[1:]):
         if not kept[-1][1] == point[1] == after[1]:

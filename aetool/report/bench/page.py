@@ -9,20 +9,21 @@ from typing import Any
 from aetool.bench import result as bench
 from aetool.bench.json_records import read_document
 from aetool.bench.result import BenchResult, GraphFile
-from aetool.report.bench import distribution, rounds, tables, throughput
+from aetool.report.bench import distribution, tables, throughput
 from aetool.report.bench.series import Case, Lineup, by_case, ordered
-from aetool.report.bench.verdicts import cards, ratio_figures, stability_warning, summary, verdicts
+from aetool.report.bench.verdicts import cards, stability_warning, summary, verdicts
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.page import page, section
+from aetool.report.draw.tables import listed
 from aetool.report.draw.units import counted, size
 from aetool.tune import result as tune
 from aetool.tune.result import TuningResult
 
-# Where it was measured, and the command that measures it again.
+# Environment of the measurement, and the command that repeats it.
 
 
 def environment(result: BenchResult) -> Markup:
-    """Machine, bundle, parameters, packages, command."""
+    """Return machine, bundle, parameters, packages and command."""
     machine, bundle = result.machine, result.bundle
     quota = "" if machine.quota_cores is None else f", {machine.quota_cores:g} allowed by the container"
     peaks = ", ".join(f"{peak:,.0f} GFLOP/s ({threads})" for threads, peak in result.ceiling.matmul_gflops.items())
@@ -45,14 +46,13 @@ def environment(result: BenchResult) -> Markup:
 
 
 def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
-    """The command, and under what it was run: name -> value."""
-    pairs = (joined([tag("dt", name), tag("dd", value)]) for name, value in facts.items())
+    """Return the command, and the facts that it ran under: name -> value."""
     flags = " ".join(cpu_flags)
     return joined(
         [
             tag("p", "To repeat it:"),
             tag("pre", tag("code", shlex.join(command)), tabindex="0"),
-            tag("dl", *pairs),
+            listed(facts.items()),
             tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
             if flags
             else None,
@@ -74,7 +74,7 @@ _OPEN = 6  # figures that are shown before the rest is folded away
 
 
 def benchmark_page(result: BenchResult) -> str:
-    """A whole HTML document, complete without the network and without JavaScript."""
+    """Return a complete HTML document that needs neither network nor JavaScript."""
     lineup = Lineup(result.results)
     found = ordered(result, lineup)
     cases = by_case(found)
@@ -82,9 +82,6 @@ def benchmark_page(result: BenchResult) -> str:
     latencies = {
         case: distribution.figure(f"latency-{i}", case, group, lineup)
         for i, (case, group) in enumerate(cases.items())
-    }
-    turns = {
-        case: rounds.figure(f"rounds-{i}", case, group, lineup) for i, (case, group) in enumerate(cases.items())
     }
     rates = throughput.figures(result, lineup, found)
     bundle = result.bundle
@@ -101,10 +98,9 @@ def benchmark_page(result: BenchResult) -> str:
         cards(told) if told else None,
         section(
             "Against the peer",
-            "Contestants take turns, each in a process of its own. A sign stands at the median of the rounds at "
-            "p50, its line goes from the lowest round to the highest. A verdict needs every round on one side, "
-            "and times that were stable.",
-            joined([_grid(ratio_figures(told)), _table_to_open(tables.ratios(told))]),
+            "Contestants take turns, each in a process of its own. p50 is the median of the rounds, spread the "
+            "lowest and the highest round. A verdict needs every round on one side, and stable times.",
+            tables.ratios(told),
         )
         if told
         else None,
@@ -121,19 +117,19 @@ def benchmark_page(result: BenchResult) -> str:
         )
         if rates
         else None,
-        section(
-            "Rounds",
-            "Every round is a dot: its p50 against the median of that contestant's rounds. Later rounds lie "
-            "lower. What scatters more than two contestants differ is noise.",
-            joined([lineup.legend(), _folded(turns)]),
-        ),
         section("Measurements", None, tables.results(found, lineup)),
         section(
             "Start-up and memory",
             "Seconds from a new process to its first answer; peak is the highest of all batches.",
             tables.start_up(found, lineup),
         ),
-        _profiles(rounds.figures(found, lineup)),
+        section(
+            "Inside the graph",
+            "Time of each node, profiled apart from the timing.",
+            tables.profiles(found, lineup),
+        )
+        if any(one.profile for one in found)
+        else None,
         section(
             "Agreement",
             "Largest difference between outputs, as a share of the output's range, before anything was timed.",
@@ -146,22 +142,12 @@ def benchmark_page(result: BenchResult) -> str:
     return page(f"{bundle.name}: aetool bench", header, sections)
 
 
-def _profiles(figures: list[Markup]) -> Markup | None:
-    if not figures:
-        return None
-    return section("Inside the graph", "Time of each node, profiled apart from the timing.", _grid(figures))
-
-
-def _table_to_open(table: Markup) -> Markup:
-    return tag("details", tag("summary", "As a table"), table)
-
-
 def _grid(figures: Iterable[Markup]) -> Markup:
     return tag("div", *figures, class_="grid")
 
 
 def _folded(figures: Mapping[Case, Markup]) -> Markup:
-    """A part to fold for every graph; the first parts are open."""
+    """Group the figures by graph in parts that fold; the first parts are open."""
     groups: dict[str, list[Markup]] = {}
     for case, figure in figures.items():
         groups.setdefault(case.graph, []).append(figure)

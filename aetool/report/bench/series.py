@@ -1,4 +1,4 @@
-"""Who is drawn how: a contestant has one colour, one shape and one name on the whole page."""
+"""Contestants as series: each has one colour, one shape and one name on the whole page."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Markup, joined
 from aetool.report.draw.units import counted, rows
 
 _FIRST = ("aetool", "raw-onnxruntime")
@@ -20,36 +20,35 @@ _Key = tuple[str, Setting]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A contestant, in one of the ways in which it was set."""
+    """A contestant with one of its settings."""
 
     index: int
     name: str
 
     @property
     def colour(self) -> str:
-        """The class that sets its colour."""
+        """Return the CSS class of its colour."""
         return f"s{self.index % _COLOURS}"
 
     @property
     def shape(self) -> int:
-        """Its marker; another one where the colours begin anew."""
+        """Return its marker, another one where the colours begin anew."""
         return self.index + self.index // _COLOURS
 
     def sign(
         self, x: float, y: float, hint: str | None = None, radius: float = 4, *, is_open: bool = False
     ) -> Markup:
-        """Its marker; a hollow one is for what must be told apart from the rest."""
+        """Draw its marker, hollow to tell a scenario apart."""
         return svg.marker(self.shape, x, y, f"{self.colour} {'open' if is_open else 'dot'}", hint, radius)
 
     def named(self) -> Markup:
-        """Its marker and name in a line of text."""
-        sign = tag("svg", self.sign(7, 7), viewBox="0 0 14 14", class_="sign", aria_hidden="true")
-        return joined([sign, self.name])
+        """Return its marker and name in a line of text."""
+        return joined([svg.sign(self.sign(7, 7)), self.name])
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What contestants are compared in."""
+    """A graph, batch and scenario that contestants are compared in."""
 
     graph: str
     scenario: str
@@ -57,27 +56,27 @@ class Case:
 
     @property
     def words(self) -> str:
-        """`encode, one row, single-stream`."""
+        """Return `encode, one row, single-stream`."""
         return f"{self.graph}, {rows(self.batch)}, {self.scenario}"
 
     @property
     def place(self) -> tuple[int, str, int, str, int]:
-        """Sorts cases as people think of them."""
+        """Return a key that sorts cases in the order people expect."""
         return (*_known(self.graph, _GRAPHS), *_known(self.scenario, _SCENARIOS), self.batch)
 
 
 def case_of(found: Measured | RatioRecord) -> Case:
-    """The case that a measurement or a ratio belongs to."""
+    """Return the case of a measurement or a ratio."""
     return Case(found.graph, found.scenario, found.batch)
 
 
 def ordered(result: BenchResult, lineup: "Lineup") -> list[Measured]:
-    """The measurements by case, in each aetool first."""
+    """Return the measurements by case, aetool first in each."""
     return sorted(result.results, key=lambda found: (case_of(found).place, lineup.of(found).index))
 
 
 def by_case(found: Iterable[Measured]) -> dict[Case, list[Measured]]:
-    """The measurements of every case, cases in the order in which they come."""
+    """Group the measurements by case, in the order in which cases come."""
     cases: dict[Case, list[Measured]] = defaultdict(list)
     for measurement in found:
         cases[case_of(measurement)].append(measurement)
@@ -85,29 +84,30 @@ def by_case(found: Iterable[Measured]) -> dict[Case, list[Measured]]:
 
 
 class Lineup:
-    """All the series of a result."""
+    """All series of a result."""
 
     def __init__(self, measurements: Sequence[Measured]) -> None:
+        """Give every contestant and setting its series."""
         contestants = list(dict.fromkeys([*_FIRST, *(found.contestant for found in measurements)]))
         keys = sorted(dict.fromkeys(map(_key, measurements)), key=lambda key: contestants.index(key[0]))
         self._series = {key: Series(i, _name(key, keys)) for i, key in enumerate(keys)}
 
     def of(self, found: Measured) -> Series:
-        """The series that a measurement belongs to."""
+        """Return the series of a measurement."""
         return self._series[_key(found)]
 
     def legend(self) -> Markup:
-        """A list of the signs."""
-        return tag("ul", *(tag("li", series.named()) for series in self._series.values()), class_="legend")
+        """Return a list of the signs."""
+        return svg.legend((series.sign(7, 7), series.name) for series in self._series.values())
 
 
 def setting_of(found: Measured | RatioRecord) -> Setting:
-    """How the contestants were set."""
+    """Return the setting of the contestants."""
     return found.provider, found.precision, found.threads
 
 
 def telling(own: Setting, settings: Iterable[Setting]) -> list[str]:
-    """The words for what tells one setting apart from the others."""
+    """Return the words that tell one setting apart from the others."""
     provider, precision, threads = own
     words = (
         provider,
@@ -123,7 +123,7 @@ def _key(found: Measured) -> _Key:
 
 
 def _name(key: _Key, keys: Sequence[_Key]) -> str:
-    """The contestant, and what tells it apart from itself set in another way."""
+    """Return the contestant, with the words that tell its settings apart."""
     contestant, setting = key
     return ", ".join([contestant, *telling(setting, [other[1] for other in keys if other[0] == contestant])])
 

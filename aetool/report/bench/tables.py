@@ -1,4 +1,4 @@
-"""The figures of a benchmark as tables: everything that the pictures show can be read too."""
+"""Tables of a benchmark; everything that the pictures show is in them."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ _TOO_FEW = dash("not enough samples")
 
 
 def results(found: Sequence[Measured], lineup: Lineup) -> Markup:
-    """Every measurement."""
+    """Return a table of all measurements."""
     columns = (
         *("contestant", "graph", "rows", "scenario", "p50", "p90", "p99", "p99.9", "rows/s", "stable", "of peak"),
-        *("mean", "fastest", "slowest", "samples", "warm-up", "provider", "precision", "threads"),
+        *("rounds", "mean", "fastest", "slowest", "samples", "warm-up", "provider", "precision", "threads"),
     )
     return table("All measurements", columns, [_result(one, lineup.of(one)) for one in found], headers=4)
 
 
 def _result(found: Measured, series: Series) -> list[Cell | None]:
-    times, stability = found.latency_s, found.stability
+    times, stability, rounds = found.latency_s, found.stability, [turn.p50_s for turn in found.rounds]
+    apart = max(rounds) / min(rounds) - 1
     stable = "yes" if stability.stable else f"{WARNING} NO"
     return [
         *(series.named(), found.graph, (f"{found.batch:,}", found.batch), found.scenario),
@@ -32,6 +33,7 @@ def _result(found: Measured, series: Series) -> list[Cell | None]:
         (short(found.throughput_rows_per_s), found.throughput_rows_per_s),
         (f"{stable}, {percent(stability.spread)}", stability.spread),
         None if found.share_of_peak is None else (percent(found.share_of_peak), found.share_of_peak),
+        (f"{percent(apart)} apart", apart),
         *(_time(value) for value in (times.mean, times.min, times.max)),
         *((f"{value:,}", value) for value in (found.samples, found.warm_up_samples)),
         *(_provider(found), found.precision),
@@ -40,7 +42,7 @@ def _result(found: Measured, series: Series) -> list[Cell | None]:
 
 
 def ratios(found: Sequence[JudgedRatio]) -> Markup:
-    """Every ratio."""
+    """Return a table of all ratios."""
     columns = ("graph", "rows", "scenario", "of", "to", "p50", "spread", "p99", "rows/s", "verdict")
     lines: list[list[Cell | None]] = []
     for one in found:
@@ -59,7 +61,7 @@ def ratios(found: Sequence[JudgedRatio]) -> Markup:
 
 
 def agreement(result: BenchResult) -> Markup:
-    """How far the contestants' outputs are apart."""
+    """Return the largest differences between the contestants' outputs."""
     columns = ("contestant", "graph", "output", "largest difference", "rows compared")
     lines: list[list[Cell | None]] = [
         [
@@ -75,7 +77,7 @@ def agreement(result: BenchResult) -> Markup:
 
 
 def start_up(found: Sequence[Measured], lineup: Lineup) -> Markup:
-    """What it takes to come to the first answer, median over the measurements of a graph."""
+    """Return time and memory up to the first answer, median over the measurements of a graph."""
     groups: dict[tuple[str, Series], list[Measured]] = {}
     for one in found:
         groups.setdefault((one.graph, lineup.of(one)), []).append(one)
@@ -100,6 +102,23 @@ def start_up(found: Sequence[Measured], lineup: Lineup) -> Markup:
     return table("Start-up and memory", columns, lines, headers=2)
 
 
+def profiles(found: Sequence[Measured], lineup: Lineup) -> Markup:
+    """Return the time of each node, the slowest first."""
+    # A node does the same whatever the scenario: once for each contestant, graph and batch.
+    profiled = {(lineup.of(one), one.graph, one.batch): one.profile for one in found if one.profile}
+    lines: list[list[Cell | None]] = []
+    for (series, graph, batch), nodes in profiled.items():
+        total = sum(node.us for node in nodes) or 1.0
+        for node in sorted(nodes, key=lambda node: -node.us):
+            share = node.us / total
+            time = (seconds(node.us * 1e-6), node.us)
+            lines.append(
+                [series.named(), graph, (f"{batch:,}", batch), node.op, node.node, time, (percent(share), share)]
+            )
+    columns = ("contestant", "graph", "rows", "operator", "node", "time", "share")
+    return table("Time of each node", columns, lines, headers=5)
+
+
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
@@ -114,7 +133,7 @@ def _size(value: float | None) -> Cell | None:
 
 
 def _provider(found: Measured) -> Cell:
-    """With the nodes that each provider really got."""
+    """Return the provider with the number of nodes that each provider got."""
     name = found.provider
     if not found.placement:
         return name

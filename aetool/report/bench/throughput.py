@@ -1,4 +1,4 @@
-"""Rows a second against batch, below what the machine itself can do."""
+"""Throughput by batch, below the ceilings of the machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Limit:
 
 
 def bytes_per_row(graph: str, features: int, embedding: int | None) -> int:
-    """What a row moves at least: features in, outputs out, in float32."""
+    """Return the least bytes that a row moves: features in, outputs out, in float32."""
     latent = embedding or 0
     values = {"encode": features + latent, "reconstruct": features + latent + features, "score": features + 1}
     return _FLOAT * values.get(graph, features) + (graph == "score")  # is_anomaly is one byte
 
 
 def limits(result: BenchResult, graph: str) -> list[Limit]:
-    """What bounds `graph` on this machine, the highest first."""
+    """Return the ceilings of `graph` on this machine, the highest first."""
     found = []
     work = _work(result, graph)
     if work:
@@ -45,13 +45,13 @@ def limits(result: BenchResult, graph: str) -> list[Limit]:
 
 
 def _work(result: BenchResult, graph: str) -> int | None:
-    """Multiply-adds of a row, whatever the precision of its file."""
+    """Return the multiply-adds of a row, independent of the precision of its file."""
     found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
     return next((file.multiply_adds_per_row for file in found), None)
 
 
 def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> list[Markup]:
-    """For every graph calls one after another, with all rows at once beside them; and many callers at once.
+    """Return two figures per graph: single calls beside all rows at once, and many callers.
 
     A server gives what arrives, no more: it is left out.
     """
@@ -80,7 +80,8 @@ def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[
         f"Throughput of {graph} against batch, {scenarios}",
         f"Both axes are logarithmic. Ceilings: {bounds}. {told}.",
         _BOTTOM + 38,
-        _axis_beside(up),
+        svg.label(_LEFT - 38, 11, "rows/s", "tick"),
+        svg.axis_beside(up, log_ticks(up.low, up.high, 8), _LEFT, count),
         svg.axis_below(across, [float(batch) for batch in batches], _BOTTOM, _TOP, lambda batch: f"{batch:,.0f}"),
         svg.label(svg.WIDTH / 2 + 18, _BOTTOM + 33, "rows a call", "tick", "middle"),
         *(_ceiling(limit, up) for limit in ceilings),
@@ -100,10 +101,10 @@ def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list
 
 def _line(series: Series, found: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
     points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
-    dots = [
-        series.sign(x, y, _told(one, series) + _share(one), is_open=_is_offline(one))
-        for (x, y), one in zip(points, found, strict=True)
-    ]
+    dots = []
+    for (x, y), one in zip(points, found, strict=True):
+        share = "" if one.share_of_peak is None else f", {one.share_of_peak:.0%} of the matrix-product peak"
+        dots.append(series.sign(x, y, _told(one, series) + share, is_open=_is_offline(one)))
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
 
 
@@ -111,21 +112,8 @@ def _told(found: Measured, series: Series) -> str:
     return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
 
 
-def _share(found: Measured) -> str:
-    return "" if found.share_of_peak is None else f", {found.share_of_peak:.0%} of the matrix-product peak"
-
-
 def _is_offline(found: Measured) -> bool:
     return found.scenario == "offline"
-
-
-def _axis_beside(up: svg.Scale) -> Markup:
-    shapes = [svg.label(_LEFT - 38, 11, "rows/s", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    for tick in log_ticks(up.low, up.high, 8):
-        y = up(tick)
-        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
-        shapes.append(svg.label(_LEFT - 6, y + 4, count(tick), "tick", "end"))
-    return joined(shapes)
 
 
 def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
@@ -135,7 +123,7 @@ def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
 
 
 def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
-    """At the left, where the contestants are far below; names move apart, lines do not."""
+    """Name the ceilings at the left, far above the contestants; names move apart, lines do not."""
     places = svg.apart([up(limit.rows_per_s) - 4 for limit in found], 14)
     return joined(
         svg.label(_LEFT + 6, y, f"{limit.name}: {count(limit.rows_per_s)}", "ceiling-name")
@@ -144,7 +132,7 @@ def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
 
 
 def caption(result: BenchResult) -> str:
-    """Where the ceilings come from."""
+    """Return a sentence on how the ceilings were measured."""
     threads = ", ".join(
         f"{gflops:,.0f} GFLOP/s on {counted(int(n), 'thread') if n.isdigit() else n}"
         for n, gflops in result.ceiling.matmul_gflops.items()

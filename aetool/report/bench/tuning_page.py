@@ -19,26 +19,27 @@ _LEAST_FLIPS = 0.001  # the axis reaches as far, where nothing flips
 
 
 class TimedTrial:
-    """A candidate that was timed."""
+    """A candidate that was timed, with its speed and fidelity."""
 
     def __init__(self, trial: Trial) -> None:
+        """Take speed from the last race, and fidelity where it was measured."""
         self.trial = trial
         self.speed = 1 / trial.races[-1].ratio if trial.races else 1.0
         self.flips = trial.fidelity.flips if trial.fidelity else 0.0
 
     @property
     def words(self) -> str:
-        """`int8: 2.10x, 0.2 % of the decisions differ`."""
+        """Return `int8: 2.10x, 0.2 % of the decisions differ`."""
         return f"{self.trial.name}: {ratio(self.speed)}, {percent(self.flips)} of the decisions differ"
 
 
 def points_of(result: TuningResult) -> list[TimedTrial]:
-    """The default, and what raced against it."""
+    """Return the default and the candidates that raced against it."""
     return [TimedTrial(trial) for i, trial in enumerate(result.trials) if trial.races or i == 0]
 
 
 def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
-    """Those that no other is both faster and as faithful as, the most faithful first."""
+    """Return the candidates that no other beats in speed and fidelity, the most faithful first."""
     front: list[TimedTrial] = []
     for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
         if not front or point.speed > front[-1].speed:
@@ -47,7 +48,7 @@ def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
 
 
 def figure(result: TuningResult) -> Markup:
-    """The picture."""
+    """Draw speed against fidelity."""
     points = points_of(result)
     precisions = _precisions(points)
     across = svg.log_scale([point.speed for point in points], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.15)
@@ -61,7 +62,8 @@ def figure(result: TuningResult) -> Markup:
         "Speed against decisions that differ",
         "; ".join(point.words for point in points),
         _BOTTOM + 40,
-        _axis_beside(up),
+        svg.label(4, 11, "decisions that differ", "tick"),
+        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, lambda at: f"{at * 100:.3g} %"),
         svg.axis_below(
             across, log_ticks(across.low, across.high, 7), _BOTTOM, _TOP, lambda at: f"{at:.3g}{TIMES}"
         ),
@@ -76,22 +78,13 @@ def figure(result: TuningResult) -> Markup:
 
 
 def legend(result: TuningResult) -> Markup:
-    """A list of the signs."""
-    signs = (
-        tag(
-            "li",
-            tag(
-                "svg", svg.marker(i, 7, 7, f"s{i % 8} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
-            ),
-            precision,
-        )
-        for i, precision in enumerate(_precisions(points_of(result)))
-    )
-    return tag("ul", *signs, class_="legend")
+    """Return a list of the signs."""
+    precisions = _precisions(points_of(result))
+    return svg.legend((svg.marker(i, 7, 7, f"s{i % 8} dot"), name) for i, name in enumerate(precisions))
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
-    """Along the front: up to the next one's flips only where its speed is needed."""
+    """Return the points along the front: it rises only where the next one's speed is needed."""
     way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
     for before, after in itertools.pairwise(front):
         way += [(across(before.speed), up(after.flips)), (across(after.speed), up(after.flips))]
@@ -123,15 +116,6 @@ def _limit(limit: float, up: svg.Scale) -> Markup:
     )
 
 
-def _axis_beside(up: svg.Scale) -> Markup:
-    shapes = [svg.label(4, 11, "decisions that differ", "tick"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    for tick in linear_ticks(up.low, up.high, 5):
-        y = up(tick)
-        shapes.append(svg.line(_LEFT - 4, y, svg.WIDTH - svg.EDGE, y, "grid"))
-        shapes.append(svg.label(_LEFT - 6, y + 4, f"{tick * 100:.3g} %", "tick", "end"))
-    return joined(shapes)
-
-
 def _precisions(points: Sequence[TimedTrial]) -> list[str]:
     return list(dict.fromkeys(point.trial.choice.precision for point in points))
 
@@ -141,7 +125,7 @@ _VALUE = 56.0  # at the right, for the median
 
 
 def tuning_page(result: TuningResult) -> str:
-    """A whole HTML document, complete without the network and without JavaScript."""
+    """Return a complete HTML document that needs neither network nor JavaScript."""
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     header = tag(
         "header",

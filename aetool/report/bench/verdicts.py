@@ -1,4 +1,4 @@
-"""What the ratios say, in words and as figures, and warnings about unstable measurements."""
+"""Verdicts that follow from the ratios, and warnings about unstable measurements."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,17 +8,16 @@ from aetool.bench.result import BenchResult, Measured, RatioRecord
 from aetool.report.bench.series import Lineup, case_of, setting_of, telling
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, tag
-from aetool.report.draw.svg import log_ticks
-from aetool.report.draw.units import TIMES, counted, percent, ratio, rows, seconds
+from aetool.report.draw.units import counted, percent, ratio, seconds
 
-# What was not stable while it was measured, told loudly.
+# Warnings about unstable measurements.
 
 WARNING = "\N{WARNING SIGN}"
 _LISTED = 5  # more are folded away
 
 
-def is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
-    """Whether a measurement that the ratio is made of was not stable."""
+def _is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
+    """Return whether a measurement that the ratio is made of was not stable."""
     return any(
         not one.stability.stable
         and one.contestant in (found.of, found.to)
@@ -29,9 +28,14 @@ def is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
 
 
 def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | None:
-    """A note of what was not stable, and how its time went; None if everything was."""
+    """Return a warning about measurements that were not stable; None if all were."""
     shaky = [
-        tag("li", f"{lineup.of(one).name}, {case_of(one).words}: {_drift(one)}", _windows(one))
+        tag(
+            "li",
+            f"{lineup.of(one).name}, {case_of(one).words}: ",
+            one.stability.reason or f"windows {percent(one.stability.spread)} apart",
+            _windows(one),
+        )
         for one in found
         if not one.stability.stable
     ]
@@ -48,49 +52,45 @@ def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | Non
     )
 
 
-def _drift(found: Measured) -> str:
-    return found.stability.reason or f"windows {percent(found.stability.spread)} apart"
-
-
 def _windows(found: Measured) -> Markup | None:
-    """The time in each window, from the beginning to the end."""
+    """Draw the time in each window, from the beginning to the end."""
     windows = found.stability.windows_s
     return svg.sparkline(windows, "line") if len(windows) > 1 else None
 
 
-LESS, SAME, MORE, NONE = "less", "same", "more", "none"
+_LESS, _SAME, _MORE, _NONE = "less", "same", "more", "none"
 _WORDS = {
-    LESS: "less time",
-    MORE: "more time",
-    SAME: "no difference beyond the noise",
-    NONE: "no stable measurement",
+    _LESS: "less time",
+    _MORE: "more time",
+    _SAME: "no difference beyond the noise",
+    _NONE: "no stable measurement",
 }
 _SIGNS = {
-    LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
-    MORE: "\N{BLACK UP-POINTING TRIANGLE}",
-    SAME: "\N{ALMOST EQUAL TO}",
-    NONE: WARNING,
+    _LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
+    _MORE: "\N{BLACK UP-POINTING TRIANGLE}",
+    _SAME: "\N{ALMOST EQUAL TO}",
+    _NONE: WARNING,
 }
 _CARDS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRatio:
-    """A ratio, and what may be said of it."""
+    """A ratio and its verdict."""
 
     ratio: RatioRecord
-    kind: str  # LESS, MORE, SAME or NONE
+    kind: str  # LESS, MORE, _SAME or NONE
     setting: str  # `, int8, 2 threads`, where that tells it apart from other ratios
 
     @property
     def spread(self) -> str:
-        """`0.69-0.73`, lowest and highest round."""
+        """Return `0.69-0.73`, lowest and highest round."""
         low, high = (ratio(edge) for edge in self.ratio.spread)
         return f"{low[:-1]}\N{EN DASH}{high[:-1]}"
 
     @property
     def sentence(self) -> str:
-        """`0.71x the time of raw-onnxruntime at p50 (spread 0.69-0.73), p99 no worse (0.80x), ...`."""
+        """Return `0.71x the time of raw-onnxruntime at p50 (spread 0.69-0.73), p99 no worse (0.80x), ...`."""
         found = self.ratio
         return (
             f"{ratio(found.p50)} the time of {found.to} at p50 (spread {self.spread}), {_tail(found)}, "
@@ -98,12 +98,12 @@ class JudgedRatio:
         )
 
     def badge(self) -> Markup:
-        """The verdict as a sign and words."""
+        """Return the verdict as a sign and words."""
         return tag("span", f"{_SIGNS[self.kind]} {_WORDS[self.kind]}", class_=f"badge {self.kind}")
 
 
 def verdicts(result: BenchResult) -> list[JudgedRatio]:
-    """One for every ratio, by case."""
+    """Return one verdict per ratio, by case."""
     settings = [setting_of(found) for found in result.ratios]
     return [
         JudgedRatio(
@@ -114,15 +114,15 @@ def verdicts(result: BenchResult) -> list[JudgedRatio]:
 
 
 def _kind(found: RatioRecord, result: BenchResult) -> str:
-    """LESS or MORE where every round says so, else SAME; nothing is said of what was not stable."""
-    if is_shaky(found, result.results):
-        return NONE
+    """Return LESS or MORE where every round agrees, else _SAME; NONE for unstable measurements."""
+    if _is_shaky(found, result.results):
+        return _NONE
     low, high = found.spread
-    return LESS if high < 1 else MORE if low > 1 else SAME
+    return _LESS if high < 1 else _MORE if low > 1 else _SAME
 
 
 def summary(result: BenchResult, found: Sequence[JudgedRatio]) -> str:
-    """The whole result in a sentence or two."""
+    """Summarise the result in a sentence or two."""
     if not found:
         best = min(result.results, key=lambda one: (case_of(one).place, one.latency_s.p50))
         shown = f"{best.contestant} takes {seconds(best.latency_s.p50)} at p50 ({case_of(best).words})"
@@ -137,7 +137,7 @@ def summary(result: BenchResult, found: Sequence[JudgedRatio]) -> str:
 
 
 def cards(found: Sequence[JudgedRatio]) -> Markup:
-    """The verdicts that are asked for first: the least and the most rows, for every graph."""
+    """Return the verdicts for the least and the most rows of every graph as cards."""
     least: dict[tuple[str, str], JudgedRatio] = {}
     most: dict[tuple[str, str], JudgedRatio] = {}
     for one in found:
@@ -173,57 +173,3 @@ def _of(number: int, all_: int) -> str:
     if number < all_:
         return f"{number} of {all_} cases"
     return "the one case" if all_ == 1 else f"all {all_} cases"
-
-
-# Ratios against a peer: a sign at the median of the rounds, a line from the lowest to the highest.
-
-_ROW = 33.0
-_HEAD = 16.0
-_SHAPES = {LESS: 4, MORE: 2, SAME: 0, NONE: 5}
-
-
-def ratio_figures(found: Sequence[JudgedRatio]) -> list[Markup]:
-    """One figure a graph and peer, all on one scale."""
-    groups: dict[tuple[str, str, str], list[JudgedRatio]] = {}
-    for one in found:
-        groups.setdefault((one.ratio.graph, one.ratio.of, one.ratio.to), []).append(one)
-    edges = [edge for one in found for edge in one.ratio.spread]
-    scale = svg.log_scale([1.0, *edges], svg.EDGE, svg.WIDTH - svg.EDGE, 1.06)
-    return [_figure(f"ratio-{i}", *key, group, scale) for i, (key, group) in enumerate(groups.items())]
-
-
-def _figure(key: str, graph: str, of: str, to: str, found: Sequence[JudgedRatio], scale: svg.Scale) -> Markup:
-    bottom = _HEAD + _ROW * len(found) + 2
-    even = scale(1.0)
-    picture = svg.picture(
-        key,
-        f"Time of {of} as a multiple of {to}, {graph}",
-        " ".join(f"{_name(one)}: {one.sentence}." for one in found),
-        bottom + 24,
-        svg.axis_below(scale, log_ticks(scale.low, scale.high, 8), bottom, _HEAD, _tick),
-        svg.line(even, _HEAD, even, bottom, "even"),
-        svg.label(even - 6, 11, "less time", "tick", "end") if even > 80 else None,
-        svg.label(even + 6, 11, "more time", "tick") if even < svg.WIDTH - 80 else None,
-        *(_row(one, scale, _HEAD + i * _ROW) for i, one in enumerate(found)),
-    )
-    return tag("figure", tag("figcaption", f"{graph}: {of} against {to}"), picture)
-
-
-def _row(found: JudgedRatio, scale: svg.Scale, top: float) -> Markup:
-    low, high = (scale(edge) for edge in found.ratio.spread)
-    y, sign = top + 23, _SHAPES[found.kind]
-    return tag(
-        "g",
-        svg.label(svg.EDGE, top + 13, svg.shortened(_name(found), svg.WIDTH - 70), "name"),
-        svg.label(svg.WIDTH - svg.EDGE, top + 13, ratio(found.ratio.p50), "value", "end"),
-        svg.line(low, y, high, y, f"spread {found.kind}"),
-        svg.marker(sign, scale(found.ratio.p50), y, f"verdict {found.kind}", found.sentence),
-    )
-
-
-def _name(found: JudgedRatio) -> str:
-    return f"{rows(found.ratio.batch)}, {found.ratio.scenario}{found.setting}"
-
-
-def _tick(value: float) -> str:
-    return f"{value:.3g}{TIMES}"

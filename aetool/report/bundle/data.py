@@ -1,4 +1,4 @@
-"""`portray`: run a bundle over some rows, and keep what its page shows: scores, a map, explained rows."""
+"""`portray`: run a bundle over some rows and collect the data of its page."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -33,12 +33,12 @@ from aetool.runtime.session import AutoencoderSession, load
 # Single rows: what was found, what was expected, and what each feature contributes to the score.
 
 Texts = Callable[[int], tuple[str, ...]]
-"""Gives what stands in the columns that are kept, of one row."""
-MOST_FEATURES = 12
+"""Function from a row's position to its values in the kept columns."""
+_MOST_FEATURES = 12
 _ENDS = (1, 99)
 
 
-def explained_rows(
+def _explained_rows(
     model: AutoencoderSession,
     rows: NDArray[Any],
     chosen: NDArray[np.intp],
@@ -46,11 +46,11 @@ def explained_rows(
     labels: NDArray[np.bool_] | None,
     kept: Texts,
 ) -> tuple[ExplainedRow, ...]:
-    """The rows at `chosen`, in that order, of all `rows` (rows, n_features), their scores and names."""
+    """Explain the rows at `chosen`, in that order, of all `rows` (rows, n_features)."""
     if not len(chosen):
         return ()
     why = model.explain(rows[chosen])
-    largest = why.largest(MOST_FEATURES)
+    largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
     names = model.feature_names or [",".join(map(str, index)) for index in np.ndindex(*model.input_shape)]
@@ -91,7 +91,7 @@ def _places(found: float, expected: float, low: float, high: float) -> tuple[flo
 
 
 def _number(value: float) -> str:
-    """Short: `4,980`, `27,013`, `0.0123`, `none`."""
+    """Return a short number: `4,980`, `27,013`, `0.0123`, `none`."""
     if np.isnan(value):
         return "none"
     return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
@@ -108,13 +108,13 @@ def _category(value: float, texts: tuple[str, ...]) -> str:
 Floats = NDArray[np.float64]
 Method = Literal["pca", "umap"]
 LIMIT = 3.0
-"""Standard deviations beyond which a number of an embedding counts no more, as in segments: else a few extreme
+"""Clipping of embeddings, in standard deviations, as in segments: otherwise a few extreme
 rows would squeeze all others into one place."""
 LEAST_ROWS = 3
 
 
 def project(embedding: NDArray[Any], method: Method) -> tuple[Floats, str]:
-    """(rows, ...) finite -> (rows, 2), 0 to 1, and the method in words.
+    """Project finite embeddings (rows, ...) to (rows, 2), from 0 to 1; also return the method in words.
 
     Raises:
         DependencyError: UMAP is asked for and `umap-learn` is not installed.
@@ -160,17 +160,17 @@ def _to_unit(places: Floats) -> Floats:
 # The scores of some rows: their histogram, and what every threshold would do.
 
 Labels = NDArray[np.bool_]
-STOPS, BINS = 401, 80
+_STOPS, _BINS = 401, 80
 MOST_CURVE_POINTS = 300
-"""Of a curve."""
+"""Most points of a curve."""
 _LEAST_SHARE = 1e-3
-"""Of the median: lower scores are at the lower end of the axis."""
+"""Lower end of the axis, as a share of the median score."""
 _BEYOND = 100.0
-"""How far an axis goes to show a threshold that lies beyond all scores; a farther one is at its end."""
+"""Factor beyond the scores up to which an axis shows a threshold."""
 
 
 def axis(score: Floats, threshold: float) -> tuple[float, float]:
-    """Ends of a logarithmic axis for scores of 0 or more and their threshold."""
+    """Return the ends of a logarithmic axis for scores of 0 or more and their threshold."""
     finite = score[np.isfinite(score) & (score > 0)]
     if not finite.size:
         finite = np.array([threshold if threshold > 0 else 1.0])
@@ -182,8 +182,8 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
 
 
 def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
-    """`score` (rows,); a score that is no number is above every threshold."""
-    thresholds = np.geomspace(*axis(score, threshold), STOPS)
+    """Count flagged rows per threshold; NaN in `score` (rows,) is above every threshold."""
+    thresholds = np.geomspace(*axis(score, threshold), _STOPS)
     own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
     thresholds[own] = threshold
     hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
@@ -191,15 +191,15 @@ def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
 
 
 def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHistogram:
-    """`score` (rows,); those that are no numbers are left out."""
-    edges = np.geomspace(*axis(score, threshold), BINS + 1)
+    """Bin `score` (rows,), NaN left out."""
+    edges = np.geomspace(*axis(score, threshold), _BINS + 1)
     if labels is None:
         return ScoreHistogram(tuple(edges.tolist()), _counts(score, edges), None)
     return ScoreHistogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
 
 
 def curves(score: Floats, labels: Labels) -> Curves | None:
-    """ROC and precision-recall, equal scores as one step; None where labels are of one kind only.
+    """Return ROC and precision-recall, equal scores as one step; None where labels are of one kind.
 
     The area below the ROC is the trapezoids', average precision the sum of precision times gain of recall.
     """
@@ -233,7 +233,7 @@ def _counts(score: Floats, edges: Floats) -> tuple[int, ...]:
 
 
 def _thinned(points: Floats) -> tuple[tuple[float, float], ...]:
-    """As many as a picture can show, even along the curve; the ends stay."""
+    """Thin the points to MOST_CURVE_POINTS, even along the curve; the ends stay."""
     if len(points) > MOST_CURVE_POINTS:
         way = np.append(0.0, np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1)))
         places = np.searchsorted(way, np.linspace(0.0, way[-1], MOST_CURVE_POINTS))
@@ -242,9 +242,9 @@ def _thinned(points: Floats) -> tuple[tuple[float, float], ...]:
 
 
 MOST_POINTS = 3000
-WORST, BEST = 6, 3
+_WORST, _BEST = 6, 3
 MOST_LETTERS = 60
-"""Of what is kept: a page shows thousands of rows."""
+"""Most letters of a kept value: a page shows thousands of rows."""
 
 
 def portray(
@@ -260,13 +260,16 @@ def portray(
     method: Method = "pca",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Portrait:
-    """What the bundle at `path` does with `rows`.
+    """Run the bundle at `path` over `rows`, and collect the data of its page.
 
     Args:
+        path: the bundle.
         rows: (rows, n_features) in raw units, or columns by name; None: the golden rows of the bundle.
         labels: (rows,) not 0 for anomalies.
         kept: columns, (rows,) each, that tell people which row it is, such as an id.
         source: what to call the rows.
+        provider: execution provider, see `load`.
+        precision: one that the bundle has.
         trained_on: whether the model was trained on these very rows; None: not known.
         method: how embeddings are brought to two dimensions.
         limits: how much is read of the bundle, see `load`.
@@ -323,14 +326,16 @@ def _explained(
     labels: NDArray[np.bool_] | None,
     texts: Texts,
 ) -> tuple[tuple[ExplainedRow, ...], tuple[ExplainedRow, ...]]:
-    """The worst and the best rows, of those whose score is a number."""
+    """Explain the worst and the best rows, of those with a finite score."""
     if "explainer" not in model.graphs:
         return (), ()
     order = np.argsort(score, kind="stable")
     order = order[np.isfinite(score[order])]
-    worst = order[::-1][:WORST]
-    best = order[: max(0, min(BEST, len(order) - len(worst)))]
-    worst_rows, best_rows = (explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best))
+    worst = order[::-1][:_WORST]
+    best = order[: max(0, min(_BEST, len(order) - len(worst)))]
+    worst_rows, best_rows = (
+        _explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best)
+    )
     return worst_rows, best_rows
 
 
@@ -343,7 +348,7 @@ def _map(
     always: list[int],
     method: Method,
 ) -> EmbeddingMap | None:
-    """Of rows drawn at random, the same every time, and those `always` shown."""
+    """Map a sample of the rows, the same every time, and the rows `always`."""
     if model.manifest.embedding_shape is None:
         return None
     drawn = np.random.default_rng(0).permutation(len(rows))[:MOST_POINTS]
@@ -378,7 +383,7 @@ def _drift(
     model: AutoencoderSession,
     limits: Limits,
 ) -> dict[str, Any] | None:
-    """Of the rows that are not labelled anomalies; None where all are."""
+    """Compute the drift of rows that are not labelled anomalies; None where all are."""
     normal = rows if labels is None else rows[~labels]
     if not len(normal):
         return None

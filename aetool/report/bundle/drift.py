@@ -1,18 +1,18 @@
-"""New rows against those that the model was made for."""
+"""Drift of new rows from the training rows."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, percent
 
 _BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "more"}
 
 
 def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
-    """The verdict with its reasons, and every column.
+    """Return the verdict with its reasons, and a table of every column.
 
     Args:
         found: as `aetool drift --json` gives it.
@@ -27,14 +27,13 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
     }
     if not found["has_baseline"]:
         facts["baseline"] = "none in the bundle; its golden rows stand in for it"
-    pairs = (joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items())
     told = tag(
         "div",
         _verdict(found["drifted"], found["too_few_rows"], trained_on),
         tag("ul", *(tag("li", _spaced(reason)) for reason in found["reasons"]), class_="reasons")
         if found["reasons"]
         else None,
-        tag("dl", *pairs),
+        listed(facts.items()),
     )
     return tag("div", told, _columns(found["features"]) if found["features"] else None, class_="pairs")
 
@@ -58,7 +57,7 @@ def _verdict(drifted: bool, too_few_rows: bool, trained_on: bool | None) -> Mark
 
 
 def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
-    """Shares of missing values, and what has changed, where there is any."""
+    """Return missing, unseen and drifted shares per column."""
     shares = ["outside", *(name for name in ("missing", "missing_before") if any(one[name] for one in features))]
     names = {"outside": "unseen values", "missing": "missing", "missing_before": "missing before"}
     changes = [_spaced(one["change"]) if one["verdict"] in ("drift", "moderate") else "" for one in features]
@@ -86,7 +85,7 @@ def _chance(share: float) -> str:
 
 
 def _spaced(reason: str) -> str:
-    """Shares as the rest of the page writes them."""
+    """Write shares as the rest of the page does."""
     return re.sub(r"(?<=\d)%", f"{NO_BREAK}%", reason)
 
 

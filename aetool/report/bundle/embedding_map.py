@@ -1,4 +1,4 @@
-"""The map of embeddings, one dot a row, and the figure of their compression."""
+"""The map of embeddings, one dot a row."""
 
 import json
 import math
@@ -10,9 +10,7 @@ from typing import NamedTuple
 from aetool.report.bundle.records import EmbeddingMap, MapPoint
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, number, tag
-from aetool.report.draw.page import style
-from aetool.report.draw.svg import Box, linear_ticks, log_ticks, spread
-from aetool.report.draw.units import size
+from aetool.report.draw.svg import Box, spread
 
 _SIZE, _MARGIN = 384.0, 12.0
 _COLOURS = 10  # of segments, in the style sheet
@@ -33,10 +31,14 @@ _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highe
 def figures(
     found: EmbeddingMap, kept: Sequence[str] = (), names: Mapping[int, str] = MappingProxyType({})
 ) -> Markup:
-    """Coloured by score, and by segment where there are segments; told point by point by the page's script.
+    """Draw the map coloured by score, and by segment where there are segments.
+
+    The page's script shows the points one by one.
 
     Args:
+        found: the points.
         kept: names of the columns that the points keep.
+        names: segment -> given name.
     """
     drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
     if segments := _by_segment(found.points, names):
@@ -81,7 +83,7 @@ class _Group(NamedTuple):
     words: str
     points: list[MapPoint]
     shape: str = _DOT
-    """The way of the pen for one dot."""
+    """SVG path of one dot."""
 
 
 def _by_score(points: Sequence[MapPoint]) -> list[_Group]:
@@ -110,7 +112,7 @@ def _by_segment(points: Sequence[MapPoint], names: Mapping[int, str]) -> list[_G
 
 
 def _segment(number: int, own: list[MapPoint], name: str) -> _Group:
-    """A colour and a shape that no other of the first fifty has: not everybody tells ten colours apart."""
+    """Return a group; the first fifty differ in colour and shape."""
     shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
     return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
 
@@ -135,11 +137,13 @@ def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Ma
         _names(drawn) if is_named else None,
         svg.marker(0, 0, 0, "ring", radius=7),
     )
-    return tag("figure", tag("figcaption", title), picture, tag("ul", *map(_sign, groups), class_="legend"))
+    return tag(
+        "figure", tag("figcaption", title), picture, svg.legend((_sign(group), group.words) for group in groups)
+    )
 
 
 def _names(groups: Sequence[_Group]) -> Markup:
-    """The segments' numbers in their middles, or beside them with a line where another's is there already."""
+    """Draw the segments' numbers in their middles, or beside them with a line where one is taken."""
     ordered = sorted(groups, key=lambda group: -len(group.points))
     words = [group.words.removeprefix("segment ").partition(",")[0] for group in ordered]
     wanted = [
@@ -172,68 +176,6 @@ def _y(point: MapPoint) -> float:
 
 
 def _sign(group: _Group) -> Markup:
-    dot = tag(
+    return tag(
         "path", d=f"M0,0{group.shape}", class_=f"{group.class_} single", transform="translate(7,7) scale(2.5)"
     )
-    return tag("li", tag("svg", dot, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), group.words)
-
-
-# Embeddings sent instead of rows: bytes of a row against what is lost, as a picture of its own.
-
-_LEFT, _TOP, _BOTTOM = 46.0, 26.0, 230.0
-_HEIGHT = _BOTTOM + 40
-
-
-class Sent(NamedTuple):
-    """One format."""
-
-    name: str
-    bytes_per_row: int
-    error: float
-
-
-def embeddings_picture(title: str, features_bytes: int, sent: Sequence[Sent]) -> str:
-    """A whole SVG file, complete without the network.
-
-    Args:
-        features_bytes: of a row as it is, whose error is 0.
-    """
-    across = svg.log_scale(
-        [features_bytes, *(one.bytes_per_row for one in sent)], _LEFT + 8, svg.WIDTH - svg.EDGE - 30, 1.3
-    )
-    up = svg.Scale(0.0, max(1e-9, *(one.error for one in sent)) * 1.3, _BOTTOM, _TOP, log=False)
-    points = [(across(one.bytes_per_row), up(one.error)) for one in sent]
-    x = across(features_bytes)
-    told = "; ".join(f"{one.name}: {size(one.bytes_per_row)}, error {one.error:.3g}" for one in sent)
-    return svg.picture(
-        "embeddings",
-        title,
-        f"{told}; the features themselves: {size(features_bytes)}, error 0",
-        _HEIGHT,
-        tag("style", Markup(f"{style()} text {{ font-family: sans-serif }}")),
-        tag("rect", width=svg.WIDTH, height=_HEIGHT, fill="var(--page)"),
-        svg.label(4, 14, svg.shortened(title, svg.WIDTH - 8), "name"),
-        tag(
-            "g",
-            _axis_beside(up),
-            svg.axis_below(across, log_ticks(across.low, across.high, 6), _BOTTOM, _TOP, size),
-            class_="grid",
-        ),
-        svg.label(svg.WIDTH / 2 + 20, _BOTTOM + 34, "bytes of a row", "tick", "middle"),
-        svg.path(sorted(points), "front"),
-        svg.marker(1, x, up(0.0), "s5 dot", f"features: {size(features_bytes)}"),
-        svg.label(x, up(0.0) - 9, "features", "name over", "middle"),
-        *(svg.marker(0, *point, "s0 dot", one.name, 4.5) for one, point in zip(sent, points, strict=True)),
-        *(
-            svg.label(point[0], point[1] - 10, one.name, "name over", "middle")
-            for one, point in zip(sent, points, strict=True)
-        ),
-    )
-
-
-def _axis_beside(up: svg.Scale) -> Markup:
-    shapes = [svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    for tick in linear_ticks(up.low, up.high, 5):
-        shapes.append(svg.line(_LEFT - 4, up(tick), svg.WIDTH - svg.EDGE, up(tick), "grid"))
-        shapes.append(svg.label(_LEFT - 6, up(tick) + 4, f"{tick:.3g}", "tick", "end"))
-    return joined(shapes)

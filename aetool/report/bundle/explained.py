@@ -1,4 +1,4 @@
-"""Single rows: what was found against what was expected, feature by feature."""
+"""Explanations of single rows: found against expected values, feature by feature."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,30 +9,26 @@ from aetool.report.draw.tables import Cell, table
 from aetool.report.draw.units import figure, percent, row_number
 
 _TOLD = 0.9
-"""Features are drawn until they tell this share of the score; the table below has more."""
+"""Share of the score that drawn features add up to; the table below has more."""
 _HEIGHT = 20.0
 _AXIS, _BAR, _LONGEST = 262.0, 276.0, 60.0
-"""Where the axis of a feature ends, where the bar of its share begins, and how long that of a whole score is."""
+"""End of the axis of a feature, start of the bar of its share, and length of the bar of a whole score."""
 
 
 def cards(rows: Sequence[ExplainedRow], kept: Sequence[str], most: int) -> Markup:
-    """A card for every row, with `most` features or fewer; `kept` names the columns that tell which row it is."""
+    """Return a card per row with up to `most` features; `kept` are the identifying columns."""
     return tag("div", *(_card(row, kept, most) for row in rows), class_="grid explained")
 
 
 def key_to_marks() -> Markup:
-    """What the marks mean."""
+    """Return the legend of the marks."""
     marks = {
         "found": svg.marker(0, 7, 7, "s1 dot", radius=5),
         "expected": svg.marker(1, 7, 7, "s0 open", radius=4.5),
         "98\N{NO-BREAK SPACE}% of the rows": svg.line(0, 7, 14, 7, "usual"),
         "share of the score": svg.bar(0, 4, 14, 7, "s1 ridge"),
     }
-    items = (
-        tag("li", tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), name)
-        for name, mark in marks.items()
-    )
-    return tag("ul", *items, class_="legend")
+    return svg.legend((mark, name) for name, mark in marks.items())
 
 
 def _card(row: ExplainedRow, kept: Sequence[str], most: int) -> Markup:
@@ -63,7 +59,7 @@ def _drawn(features: Sequence[FeatureOfRow]) -> Iterable[FeatureOfRow]:
 
 
 def _line(one: FeatureOfRow) -> Markup:
-    """The numbers stand as text above their picture, so that long names have a line of their own."""
+    """Draw one feature; numbers stand above their picture, so that long names have room."""
     expected = "as expected" if one.found == one.expected else f"expected {one.expected}"
     share = tag("span", f", {percent(one.share)} of the score", class_="unseen")
     return tag(
@@ -79,7 +75,7 @@ def _line(one: FeatureOfRow) -> Markup:
 
 
 def _marks(one: FeatureOfRow) -> list[Markup]:
-    """Found and expected on an axis of the column; none where it holds categories."""
+    """Draw found and expected on an axis of the column; None for categories."""
     if one.places is None:
         return []
     y = _HEIGHT / 2

@@ -5,31 +5,32 @@ from typing import Any
 
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, percent, ratio, size
 from aetool.report.draw.units import figure as number
 
-# What makes a segment different, in plain words.
+# Traits of segments in plain words.
 
 _AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
 _PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
-Percent = Callable[[float], str]
+_Percent = Callable[[float], str]
 
 
 def title(entry: Mapping[str, Any]) -> str:
-    """`Segment 0`, or with the name that somebody gave it, `Segment 0, Small restaurants`."""
+    """Return `Segment 0`, or with a given name `Segment 0, Small restaurants`."""
     return f"Segment {entry['segment']}" + (f", {entry['name']}" if entry.get("name") else "")
 
 
 def names_of(segments: Mapping[str, Any]) -> dict[int, str]:
-    """Segment -> the name that somebody gave it, where somebody did; `segments` as the manifest has them."""
+    """Return segment -> given name; `segments` as the manifest has them."""
     return {entry["segment"]: entry["name"] for entry in segments.get("segments", ()) if entry.get("name")}
 
 
-def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tuple[str, str]:
-    """A trait in plain words: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`. Typical is the median.
+def sentence(trait: Mapping[str, Any], percent: _Percent = "{:.0%}".format) -> tuple[str, str]:
+    """Describe a trait: `fresh`, `typical 27,000, everybody 8,500 (3.2 times)`; typical is the median.
 
     Args:
+        trait: one of a segment's `traits` in the manifest.
         percent: how to write a share of 1.
     """
     own, everybody, ratio = trait["of_segment"], trait["of_all"], trait["ratio"]
@@ -43,7 +44,7 @@ def sentence(trait: Mapping[str, Any], percent: Percent = "{:.0%}".format) -> tu
     return trait["feature"], f"{what} for {percent(own)}, everybody {percent(everybody)}{often}"
 
 
-def _times(ratio: float | None, percent: Percent) -> str:
+def _times(ratio: float | None, percent: _Percent) -> str:
     if ratio is None:
         return ""
     if ratio >= 2:
@@ -55,14 +56,14 @@ def _times(ratio: float | None, percent: Percent) -> str:
 
 
 def stability(found: Mapping[str, Any]) -> str:
-    """How far other rows would have given the same groups: `0.87, good (adjusted Rand index of ...)`."""
+    """Describe the stability of segments: `0.87, good (adjusted Rand index of ...)`."""
     index = found["adjusted_rand_index"]
     word = next((word for least, word in _AGREEMENT if index >= least), "poor: other rows would give other groups")
     return f"{index:.2f}, {word} (adjusted Rand index of {found['refits']} bootstrap refits)"
 
 
 def _number(value: float) -> str:
-    """Short, with commas: `27,000`, `0.0123`."""
+    """Return a short number with commas: `27,000`, `0.0123`."""
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
@@ -73,7 +74,7 @@ _OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "int
 
 
 def training(manifest: Manifest) -> Markup:
-    """How the model was trained."""
+    """Return the facts of the training."""
     return _pairs(
         {
             **_single({name: manifest.provenance.get(name) for name in _OF_TRAINING}),
@@ -84,7 +85,7 @@ def training(manifest: Manifest) -> Markup:
 
 
 def card(manifest: Manifest, *, is_trained: bool) -> Markup:
-    """The facts of the model card; `is_trained`: those of `training` stand elsewhere."""
+    """Return the facts of the model card; `is_trained`: those of `training` are elsewhere."""
     names = manifest.feature_names
     more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
@@ -114,7 +115,7 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
 
 
 def _single(values: Mapping[str, Any]) -> dict[str, str]:
-    """The entries of provenance that are one value each."""
+    """Return the provenance entries that hold a single value."""
     return {
         name.replace("_", " "): _text(value)
         for name, value in values.items()
@@ -123,7 +124,7 @@ def _single(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pairs(facts: Mapping[str, str]) -> Markup:
-    return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items() if text))
+    return listed((name, text) for name, text in facts.items() if text)
 
 
 def _bytes(variant: Variant, manifest: Manifest) -> int:
@@ -131,7 +132,7 @@ def _bytes(variant: Variant, manifest: Manifest) -> int:
 
 
 def precisions(manifest: Manifest) -> Markup:
-    """Every precision, its fidelity and speed as they were measured when it was made."""
+    """Return a table of precisions with fidelity and speed as measured when they were made."""
     columns = (
         *("precision", "threshold", "size", "largest difference", "decisions that differ", "rank correlation"),
         *("AUROC drop", "rows/s to fp32's"),
@@ -142,7 +143,7 @@ def precisions(manifest: Manifest) -> Markup:
 
 
 def segments(found: Mapping[str, Any]) -> Markup:
-    """What makes each segment different, as cards, and how stable they are."""
+    """Return a card per segment with its traits, and their stability."""
     told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
     if found.get("stability"):
         told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
@@ -165,8 +166,7 @@ def _segment(entry: Mapping[str, Any]) -> Markup:
 def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
     pairs = (sentence(trait, percent) for trait in traits)
     # The factor stays whole at the end of a line.
-    kept = ((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
-    return tag("dl", *(joined([tag("dt", name), tag("dd", words)]) for name, words in kept))
+    return listed((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:

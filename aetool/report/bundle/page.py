@@ -1,4 +1,4 @@
-"""The page of a bundle that a team passes around: what it is, what it does with some rows, and why."""
+"""The page of a bundle: facts, scores, map, explained rows."""
 
 from aetool.bench.result import BenchResult
 from aetool.errors import InputError
@@ -17,7 +17,7 @@ _SCRIPTS = ("tables.js", "threshold.js", "map.js")
 
 
 def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
-    """A whole HTML document, complete without the network; without JavaScript nothing moves, all is there.
+    """Return a complete HTML document; without JavaScript it is static but complete.
 
     Raises:
         InputError: the benchmark is of another bundle.

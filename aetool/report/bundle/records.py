@@ -1,4 +1,4 @@
-"""The records of a portrait: plain numbers and text, so that whoever draws them needs no numpy."""
+"""Records of a portrait: plain numbers and text, so that drawing needs no numpy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from aetool.bundle.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What thresholds would do: each tuple has an entry a threshold, ascending, evenly spaced by their logarithm.
+    """Effect of thresholds: each tuple has an entry a threshold, ascending, evenly spaced by logarithm.
 
     Only that entry which is nearest to the bundle's own threshold is replaced by it, so that it is there exactly.
     """
 
     thresholds: tuple[float, ...]
     own: int
-    """Place of the bundle's threshold."""
+    """Index of the bundle's threshold."""
     flagged: tuple[int, ...]
     """Rows whose score is not at or below the threshold."""
     hits: tuple[int, ...] | None
@@ -29,13 +29,13 @@ class ScoreHistogram:
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    """Of the normal rows where there are labels, else of all; a score beyond the edges is in the last bin."""
+    """Counts of normal rows with labels, else of all; the last bin holds scores beyond the edges."""
     anomalies: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """How well the scores tell labelled anomalies from normal rows, whatever the threshold."""
+    """Curves of how well the scores separate labelled anomalies from normal rows."""
 
     roc: tuple[tuple[float, float], ...]
     """(false positive rate, recall), from (0, 0) to (1, 1)."""
@@ -47,14 +47,14 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class FeatureOfRow:
-    """What one feature has to do with the score of one row."""
+    """Contribution of one feature to the score of one row."""
 
     name: str
     found: str
     expected: str
-    """Both as people read them: raw units, categories by name."""
+    """Text of found and expected value: raw units, categories by name."""
     share: float
-    """Of the score."""
+    """Share of the score, 0 to 1."""
     places: tuple[float, float, float, float] | None
     """Found, expected, and the 1st and 99th percentile of the column, on an axis from 0 to 1 that holds them all;
     None for categories."""
@@ -62,15 +62,17 @@ class FeatureOfRow:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRow:
+    """A row with the features that contribute most to its score."""
+
     number: int
-    """Place in the data, from 0."""
+    """Position in the data, from 0."""
     score: float
     is_anomaly: bool
     label: bool | None
     features: tuple[FeatureOfRow, ...]
     """Those that contribute most, the largest first."""
     kept: tuple[str, ...]
-    """What stands in the columns `Portrait.kept`."""
+    """Values of the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +81,23 @@ class MapPoint:
 
     x: float
     y: float
-    """0 to 1."""
+    """Coordinate, 0 to 1."""
     number: int
-    """Place in the data, from 0."""
+    """Position in the data, from 0."""
     score: float | None
-    """None where it is no number."""
+    """Score; None if it is NaN."""
     is_anomaly: bool
     label: bool | None
     segment: int | None
-    """-1 for none; None where the bundle has no segments."""
+    """Segment, -1 for none; None where the bundle has no segments."""
     kept: tuple[str, ...]
-    """What stands in the columns `Portrait.kept`."""
+    """Values of the columns `Portrait.kept`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingMap:
+    """Embeddings in two dimensions."""
+
     method: str
     points: tuple[MapPoint, ...]
     of: int
@@ -102,31 +106,33 @@ class EmbeddingMap:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
+    """Everything that the page of a bundle shows."""
+
     manifest: Manifest
     provider: str
     precision: str
     threshold: float
     source: str
-    """Which rows, for people."""
+    """Description of the rows."""
     is_golden: bool
-    """Whether they are those that come with the bundle."""
+    """True for the golden rows of the bundle."""
     trained_on: bool | None
-    """Whether the model was trained on these very rows; None: not known."""
+    """True if the model was trained on these very rows; None: not known."""
     rows: int
     without_score: int
-    """Rows whose score is no number: values are missing or infinite."""
+    """Number of rows with a NaN score: values are missing or infinite."""
     anomalies: int | None
-    """Rows labelled so."""
+    """Number of rows labelled as anomalies; None without labels."""
     sweep: Sweep
     histogram: ScoreHistogram
     curves: Curves | None
-    """None without labels of both kinds."""
+    """Curves; None without labels of both kinds."""
     worst: tuple[ExplainedRow, ...]
     best: tuple[ExplainedRow, ...]
-    """Both empty where the bundle has no explainer."""
+    """Lowest scores; both lists are empty where the bundle has no explainer."""
     embedding_map: EmbeddingMap | None
-    """None where the model gives no embedding, or the rows are too few."""
+    """Map; None where the model has no embedding, or the rows are too few."""
     kept: tuple[str, ...]
-    """Columns that tell people which row it is, such as an id; none where none were given."""
+    """Names of identifying columns, such as an id."""
     drift: Mapping[str, Any] | None
-    """As `aetool drift --json` gives it; None for golden rows."""
+    """Drift in the form of `aetool drift --json`; None for golden rows."""

@@ -17,7 +17,7 @@ _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def curves(portrait: Portrait) -> list[Markup]:
-    """Both figures; none without labels of both kinds."""
+    """Draw ROC and precision-recall; nothing without labels of both kinds."""
     found, sweep, anomalies = portrait.curves, portrait.sweep, portrait.anomalies
     if found is None or sweep.hits is None or anomalies is None:
         return []
@@ -95,11 +95,11 @@ def _figure(
 
 _LEFT, _TOP, _BOTTOM = 60.0, 22.0, 170.0
 _SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""To flag at most: what other thresholds would do is told of these."""
+"""Largest shares of rows to flag that other thresholds are listed for."""
 
 
 def figures(portrait: Portrait) -> Markup:
-    """The histogram with its threshold, what the threshold does, and the curves where there are labels."""
+    """Draw the histogram with its threshold, the effect of the threshold, and curves where there are labels."""
     return tag("div", _histogram(portrait), _does(portrait), *curves(portrait), class_="pairs")
 
 
@@ -168,12 +168,12 @@ def _histogram(portrait: Portrait) -> Markup:
         class_="slider",
         hidden=True,
     )
-    legend = tag("ul", *(_sign(colour, words) for _, colour, words in groups), class_="legend")
+    legend = svg.legend((svg.marker(1, 7, 7, f"{colour} ridge", radius=6), words) for _, colour, words in groups)
     return tag("figure", tag("figcaption", "Scores and threshold"), picture, slider, legend)
 
 
 def _does(portrait: Portrait) -> Markup:
-    """What the threshold does, in numbers; the page's script keeps them up to date."""
+    """Return the effect of the threshold in numbers, which the script updates."""
     sweep, own = portrait.sweep, portrait.sweep.own
     flagged = sweep.flagged[own]
     facts = {
@@ -199,7 +199,7 @@ def _does(portrait: Portrait) -> Markup:
 
 
 def _others(portrait: Portrait) -> Markup:
-    """The lowest threshold that flags no more than a share."""
+    """Return the lowest threshold that flags at most each share."""
     flagged, thresholds = portrait.sweep.flagged, portrait.sweep.thresholds
     lines: list[list[Cell | None]] = []
     for share in _SHARES:
@@ -232,7 +232,7 @@ def _score(value: float) -> str:
 def _shape(
     heights: Sequence[float], colour: str, scale: svg.Scale, up: svg.Scale, edges: Sequence[float]
 ) -> Markup | None:
-    """A histogram as steps."""
+    """Draw a histogram as steps."""
     if not max(heights):
         return None
     points = [(scale(edges[0]), _BOTTOM)]
@@ -243,8 +243,3 @@ def _shape(
             points.append((scale(edges[place]), y))
     points += [(scale(edges[-1]), points[-1][1]), (scale(edges[-1]), _BOTTOM)]
     return svg.path(points, f"{colour} ridge", closed=True)
-
-
-def _sign(colour: str, words: str) -> Markup:
-    square = svg.marker(1, 7, 7, f"{colour} ridge", radius=6)
-    return tag("li", tag("svg", square, viewBox="0 0 14 14", class_="sign", aria_hidden="true"), words)

@@ -1,4 +1,4 @@
-"""How training went: the loss of every epoch."""
+"""The loss of every epoch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _LINES = (("train_loss", "training", "s1"), ("validation_loss", "held-out rows",
 
 
 def figure(provenance: Mapping[str, Any]) -> Markup | None:
-    """The losses as lines on a logarithmic axis; None where the bundle does not tell them."""
+    """Draw the losses on a logarithmic axis; None where the bundle has no losses."""
     lines = {name: _losses(provenance.get("history"), name) for name, _, _ in _LINES}
     known = [loss for losses in lines.values() for loss in losses]
     if not known:
@@ -49,11 +49,12 @@ def figure(provenance: Mapping[str, Any]) -> Markup | None:
         *drawn,
         *dots,
     )
-    return tag("figure", tag("figcaption", "Loss"), picture, _legend())
+    legend = svg.legend((svg.marker(0, 7, 7, f"{colour} dot"), words) for _, words, colour in _LINES)
+    return tag("figure", tag("figcaption", "Loss"), picture, legend)
 
 
 def _losses(history: Any, name: str) -> list[float]:
-    """Those that can stand on a logarithmic axis."""
+    """Return the losses that fit on a logarithmic axis."""
     found = (
         [epoch.get(name) for epoch in history if isinstance(epoch, Mapping)] if isinstance(history, list) else []
     )
@@ -72,17 +73,3 @@ def _tick(tick: float, up: svg.Scale) -> Markup:
             svg.label(_LEFT - 6, y + 4, f"{tick:.3g}", "tick", "end"),
         ]
     )
-
-
-def _legend() -> Markup:
-    signs = (
-        tag(
-            "li",
-            tag(
-                "svg", svg.marker(0, 7, 7, f"{colour} dot"), viewBox="0 0 14 14", class_="sign", aria_hidden="true"
-            ),
-            words,
-        )
-        for _, words, colour in _LINES
-    )
-    return tag("ul", *signs, class_="legend")

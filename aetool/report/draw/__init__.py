@@ -1,1 +1,5 @@
-"""Pictures, tables and the frame of a page."""
+"""Pictures, tables and the frame of a page.
+
+`markup` (escaped HTML) comes first, then `svg` (scales and shapes), `tables`, `units` (numbers as text) and
+`page`.
+"""

@@ -1,4 +1,4 @@
-"""HTML and SVG as text, escaped by construction: what is not `Markup` already is somebody's text."""
+"""HTML and SVG as text, escaped by construction: everything but `Markup` is treated as plain text."""
 
 from collections.abc import Iterable
 
@@ -14,14 +14,14 @@ class Markup(str):
 
 
 def escaped(text: str) -> Markup:
-    """`text` as HTML that shows it; `Markup` is left as it is."""
+    """Escape `text`; `Markup` is left as it is."""
     if isinstance(text, Markup):
         return text
     return Markup(escape.html(text))
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | bool | None) -> Markup:
-    """An element; `class_` is the attribute class, `stroke_width` is stroke-width, None and False are left out."""
+    """Make an element; `class_` stands for class, `stroke_width` for stroke-width; None and False are left out."""
     shown = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
         for key, value in attributes.items()
@@ -33,12 +33,12 @@ def tag(name: str, /, *children: str | None, **attributes: str | float | bool | 
 
 
 def joined(parts: Iterable[str | None], between: str = "") -> Markup:
-    """The parts one after another, each escaped."""
+    """Join the parts, each escaped."""
     return Markup(escaped(between).join(escaped(part) for part in parts if part is not None))
 
 
 def number(value: float) -> str:
-    """A coordinate: a tenth of a pixel is enough."""
+    """Return a coordinate to a tenth of a pixel."""
     return f"{value:.1f}".removesuffix(".0")
 
 

@@ -11,7 +11,7 @@ from aetool.report.draw.markup import Markup, tag
 def page(
     title: str, header: Markup, sections: Iterable[Markup | None], scripts: Sequence[str] = ("tables.js",)
 ) -> str:
-    """A whole HTML document; `scripts` are files beside this one."""
+    """Return a complete HTML document; `scripts` are files beside this one."""
     sheet = style()
     script = Markup("".join(map(_file, scripts)))
     allowed = {
@@ -41,12 +41,12 @@ def page(
 
 
 def style() -> Markup:
-    """The style sheet of every page and picture."""
+    """Return the style sheet of every page and picture."""
     return Markup(_file("style.css"))
 
 
 def section(title: str, note: str | None, content: Markup) -> Markup:
-    """A part of a page under a heading of its own."""
+    """Return a part of a page under its own heading."""
     key = title.lower().replace(" ", "-")
     return tag(
         "section",
@@ -62,5 +62,5 @@ def _file(name: str) -> str:
 
 
 def _hash(content: str) -> str:
-    """What the policy lets run: this text and no other, should one ever get past the escaping."""
+    """Return the hash under which the content security policy allows this text and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

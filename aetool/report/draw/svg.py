@@ -6,7 +6,7 @@ sheet can change them for the dark.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ from aetool.report.draw.markup import Markup, joined, number, tag
 
 WIDTH = 400
 EDGE = 8  # left and right of what is drawn
-FONT = 11.5
+_FONT = 11.5
 _GAP = 6  # between two names
 _PER_LETTER = 0.6  # of the font's size, on average
 
-MARKERS = (
+_MARKERS = (
     "M{r},0A{r},{r} 0 1 1 -{r},0A{r},{r} 0 1 1 {r},0Z",  # circle
     "M-{q},-{q}H{q}V{q}H-{q}Z",  # square
     "M0,-{t}L{t},{r}H-{t}Z",  # triangle
@@ -41,7 +41,7 @@ class Scale:
     log: bool = True
 
     def __call__(self, value: float) -> float:
-        """The pixel of `value`; outside the scale it is its end."""
+        """Return the pixel of `value`; values outside the scale are clipped to its ends."""
         inside = min(max(value, self.low), self.high)
         of = math.log if self.log else float
         share = (of(inside) - of(self.low)) / (of(self.high) - of(self.low))
@@ -49,12 +49,12 @@ class Scale:
 
 
 def log_scale(values: Sequence[float], start: float, end: float, room: float = 1.08) -> Scale:
-    """Fits positive values, with a factor `room` at both ends, so that a single one has a scale too."""
+    """Fit a scale to positive values, with a factor `room` at both ends, so that one value has a scale too."""
     return Scale(min(values) / room, max(values) * room, start, end)
 
 
 def picture(key: str, title: str, description: str, height: float, *shapes: str | None) -> Markup:
-    """The frame; `key` makes the ids, so it must be another one for every picture of a page."""
+    """Make the frame; `key` makes the ids and must be unique on a page."""
     return tag(
         "svg",
         tag("title", title, id=f"{key}-title"),
@@ -69,35 +69,35 @@ def picture(key: str, title: str, description: str, height: float, *shapes: str 
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str, hint: str | None = None) -> Markup:
-    """A straight line."""
+    """Draw a straight line."""
     return tag("line", _hint(hint), x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
 def path(points: Sequence[tuple[float, float]], class_: str, closed: bool = False) -> Markup:
-    """A line through the points, or the area inside them."""
+    """Draw a line through the points, or the area inside them."""
     way = "L".join(f"{number(x)},{number(y)}" for x, y in points)
     return tag("path", d=f"M{way}{'Z' if closed else ''}", class_=class_)
 
 
 def bar(x: float, y: float, width: float, height: float, class_: str, hint: str | None = None) -> Markup:
-    """A rectangle."""
+    """Draw a rectangle."""
     return tag("rect", _hint(hint), x=x, y=y, width=max(width, 0.5), height=height, class_=class_)
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Text whose base line is at `y`."""
+    """Draw text with its base line at `y`."""
     return tag("text", text, x=x, y=y, class_=class_ or None, text_anchor=anchor if anchor != "start" else None)
 
 
 def marker(kind: int, x: float, y: float, class_: str, hint: str | None = None, radius: float = 4) -> Markup:
-    """One of the shapes that tell contestants apart without colour."""
+    """Draw one of the shapes that tell contestants apart without colour."""
     sizes = {"r": radius, "q": radius * 0.88, "t": radius * 1.25, "h": radius * 0.45}
-    way = MARKERS[kind % len(MARKERS)].format(**{name: f"{value:.2f}" for name, value in sizes.items()})
+    way = _MARKERS[kind % len(_MARKERS)].format(**{name: f"{value:.2f}" for name, value in sizes.items()})
     return tag("path", _hint(hint), d=way, transform=f"translate({number(x)},{number(y)})", class_=class_)
 
 
 def axis_below(scale: Scale, ticks: Sequence[float], y: float, top: float, name: Callable[[float], str]) -> Markup:
-    """Lines of a grid from `top` to `y`, and the ticks' names below: the last one, and others that have room."""
+    """Draw grid lines from `top` to `y`, and tick names below: the last one, and others that have room."""
     shapes = [line(scale.start, y, scale.end, y, "axis")]
     shapes += [line(scale(tick), top, scale(tick), y + 4, "grid") for tick in ticks]
     names = [(scale(tick), name(tick)) for tick in ticks]
@@ -112,14 +112,14 @@ def axis_below(scale: Scale, ticks: Sequence[float], y: float, top: float, name:
 
 
 def _sides(x: float, text: str) -> tuple[float, float]:
-    """Left and right of a text below `x`, inside the picture."""
+    """Return left and right of a text below `x`, kept inside the picture."""
     half = text_width(text) / 2
     middle = min(max(x, half + 1), WIDTH - half - 1)
     return middle - half, middle + half
 
 
 def sparkline(values: Sequence[float], class_: str, width: float = 90, height: float = 16) -> Markup:
-    """A line through the values for a line of text, which has to say the same."""
+    """Draw a line through the values, for a line of text that gives the same facts."""
     low, high = min(values), max(values)
     step = (width - 4) / max(len(values) - 1, 1)
     up = (height - 4) / ((high - low) or 1)
@@ -128,19 +128,39 @@ def sparkline(values: Sequence[float], class_: str, width: float = 90, height: f
     return tag("svg", path(points, class_), viewBox=box, class_="sparkline", aria_hidden="true")
 
 
-def text_width(text: str, font: float = FONT) -> float:
-    """About how wide a text is."""
+def axis_beside(scale: Scale, ticks: Sequence[float], left: float, name: Callable[[float], str]) -> Markup:
+    """Draw the axis at `left`, grid lines to its right, and the ticks' names to its left."""
+    shapes = [line(left, scale.end, left, scale.start, "axis")]
+    for tick in ticks:
+        y = scale(tick)
+        shapes.append(line(left - 4, y, WIDTH - EDGE, y, "grid"))
+        shapes.append(label(left - 6, y + 4, name(tick), "tick", "end"))
+    return joined(shapes)
+
+
+def sign(mark: Markup) -> Markup:
+    """Return a mark, 14 by 14 pixels, for a line of text."""
+    return tag("svg", mark, viewBox="0 0 14 14", class_="sign", aria_hidden="true")
+
+
+def legend(signs: Iterable[tuple[Markup, str]]) -> Markup:
+    """Return a list of marks and their meanings."""
+    return tag("ul", *(tag("li", sign(mark), words) for mark, words in signs), class_="legend")
+
+
+def text_width(text: str, font: float = _FONT) -> float:
+    """Estimate the width of a text, in pixels."""
     return len(text) * font * _PER_LETTER
 
 
-def shortened(text: str, width: float, font: float = FONT) -> str:
-    """`text` as far as it has room."""
+def shortened(text: str, width: float, font: float = _FONT) -> str:
+    """Shorten `text` to the width."""
     letters = max(int(width / (font * _PER_LETTER)), 1)
     return text if len(text) <= letters else text[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def apart(positions: Sequence[float], gap: float) -> list[float]:
-    """The positions in their order, moved until no two are nearer than `gap`; the first stays highest."""
+    """Move positions until no two are nearer than `gap`; the first stays highest."""
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     moved = list(positions)
     for before, after in itertools.pairwise(order):
@@ -149,17 +169,17 @@ def apart(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def _hint(text: str | None) -> Markup | None:
-    """What a pointer over the shape is told."""
+    """Return a tooltip."""
     return None if text is None else tag("title", text)
 
 
-# Where an axis is marked: round numbers, not too many of them.
+# Ticks of an axis: few, and round numbers.
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Powers of ten; between them 2 and 5 where there is room; on a short axis steps as on a ruler."""
+    """Return powers of ten; between them 2 and 5 where there is room; on a short axis steps as on a ruler."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     if high / low >= 8:
         for within in ((1, 2, 5), (1, 3), (1,)):
@@ -172,7 +192,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten."""
+    """Return multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in _STEPS if power * factor >= rough * (1 - 1e-9))
@@ -186,7 +206,7 @@ _WAYS = 16  # places on a ring
 
 
 class Box(NamedTuple):
-    """A text's place: its middle, and how wide and high it is."""
+    """Middle and size of a text, in pixels."""
 
     x: float
     y: float
@@ -195,7 +215,7 @@ class Box(NamedTuple):
 
 
 def spread(wanted: Sequence[Box], width: float, height: float) -> list[Box]:
-    """Each box inside `width` x `height`, as near as may be to where it is wanted, the first ones nearest.
+    """Place each box inside `width` x `height` without overlap, near where it is wanted, first ones nearest.
 
     A box for which there is no room stays where it was wanted.
     """

@@ -1,6 +1,6 @@
-"""The figures as tables: everything that the pictures show can be read too."""
+"""HTML tables and lists of facts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.units import MISSING
@@ -9,7 +9,7 @@ Cell = str | Markup | tuple[str, float]  # text, or text and the number that it 
 
 
 def dash(reason: str) -> Markup:
-    """A dash for the eye, the reason for a pointer and for who listens."""
+    """Return a dash with its reason for pointers and screen readers."""
     return joined(
         [
             tag("span", MISSING, title=reason, class_="missing", aria_hidden="true"),
@@ -22,7 +22,7 @@ _NOT_MEASURED = dash("not measured")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | None]], headers: int = 1) -> Markup:
-    """A table that scrolls sideways by itself; the first `headers` cells of a row name the row."""
+    """Return a table that scrolls sideways; the first `headers` cells of a row are its header."""
     aside = {i for row in rows for i, cell in enumerate(row) if isinstance(cell, tuple)}  # columns of numbers
     classes = ["number" if i in aside else None for i in range(len(columns))]
     head = tag("tr", *(tag("th", name, scope="col", class_=c) for name, c in zip(columns, classes, strict=True)))
@@ -45,3 +45,8 @@ def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
         text, value = cell
         return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
     return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)
+
+
+def listed(pairs: Iterable[tuple[str, str]]) -> Markup:
+    """Return names and their texts as a list."""
+    return tag("dl", *(joined([tag("dt", name), tag("dd", text)]) for name, text in pairs))
