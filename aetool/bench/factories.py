@@ -1,7 +1,6 @@
-"""What is measured: a bundle through aetool, and the same graph file through other runtimes' own APIs.
+"""Factories of contestants: a bundle through aetool, and the same graph file through other runtimes' own APIs.
 
-Factories for `aetool.bench.contestants`. This module is executed alone in the contestant's process, and imports
-nothing that is to be timed.
+This module is executed alone in the contestant's process; the factories import what is timed.
 """
 
 import base64
@@ -22,9 +21,9 @@ import numpy as np
 Phase = Callable[[str], AbstractContextManager[None]]
 
 OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
-"""What is measured -> the output that a caller gets."""
+"""Measured method -> the output that a caller gets."""
 GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
-"""What is measured -> the bundle's graph that computes it."""
+"""Measured method -> the bundle's graph that computes it."""
 OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
 _REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -136,7 +135,7 @@ def openvino(
     return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
 
 
-# What a machine can do at most: factories, like `aetool.bench.factories`, executed alone in their own processes.
+# The machine's peak rates: factories, each executed alone in its own process.
 
 # A whole ONNX model: y = a @ b, float32, IR 8, opset 13.
 _MATMUL = base64.b64decode(
@@ -169,7 +168,7 @@ def onnxruntime_matmul(phase: Any, *, size: int, threads: int) -> Any:
 
 
 def copy(phase: Any) -> Any:
-    """The rows, copied into memory that is there already."""
+    """Copy the rows into memory that is allocated already."""
     target: list[Any] = []
 
     def call(rows: Any) -> Any:
@@ -181,9 +180,9 @@ def copy(phase: Any) -> Any:
     return SimpleNamespace(call=call, outputs=("copy",))
 
 
-# What onnxruntime itself tells of a graph file: factories, like `aetool.bench.factories`.
+# Node times and placement of a graph file, from onnxruntime: factories.
 #
-# Each in a process of its own, since recording costs time and memory that no contestant should pay.
+# Each runs in its own process, since recording costs time and memory that no contestant should pay.
 
 REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Those that can be inspected: aetool's name -> onnxruntime's."""
@@ -191,7 +190,7 @@ PROFILED_SECONDS, PROFILED_RUNS = 0.2, 5
 
 
 def profiled(phase: Phase, *, file: str, provider: str, threads: int | None = None) -> Any:
-    """A call gives two arrays, one entry a node: mean time in microseconds, and `node|operator`."""
+    """Profile a graph file: a call gives two arrays, one entry per node: mean time in µs, and `node|operator`."""
     onnxruntime, options = _options()
     options.enable_profiling = True
     options.intra_op_num_threads = threads or 1
@@ -217,7 +216,8 @@ def profiled(phase: Phase, *, file: str, provider: str, threads: int | None = No
 
 
 def placed(phase: Phase, *, file: str, provider: str, threads: int | None = None) -> Any:
-    """Its `placement`: execution provider -> nodes, as recorded; None from an onnxruntime that cannot tell."""
+    """Record the placement of a graph's nodes: execution provider -> nodes; None if onnxruntime cannot record
+    it."""
     onnxruntime, options = _options()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     session = onnxruntime.InferenceSession(file, options, providers=[REGISTERED[provider]])

@@ -1,4 +1,4 @@
-"""The machine that a result comes from, and the most that it can compute and copy."""
+"""The machine that a result comes from, and its peak compute and copy rates."""
 
 import os
 import platform
@@ -53,14 +53,14 @@ def usable_cores() -> int:
 
 
 def _affinity() -> list[int]:
-    """The cores that this process may run on."""
+    """Return the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def _quota_cores() -> float | None:
-    """What the container may use at most, in cores (cgroup v2, then v1); None without a quota."""
+    """Return the container's quota in cores (cgroup v2, then v1); None without a quota."""
     try:
         quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -80,7 +80,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str:
-    """Of the source tree that aetool runs from; "unknown" where it was installed from a wheel."""
+    """Return the commit of the source tree that aetool runs from; "unknown" for an installed wheel."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return "unknown"
@@ -93,10 +93,10 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-# What this machine can do at most, measured beside every result: a figure means little without its ceiling.
+# Peak rates of this machine, measured with every result: a figure means little without its ceiling.
 
 SIZE = 1536
-"""Of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
+"""Side of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
 COPY_BYTES = 128 << 20
 SECONDS = 0.4
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")

@@ -1,4 +1,4 @@
-"""The rows that are measured with: real ones, and more of them made of them where they are few."""
+"""The rows to measure with: real ones, extended with jittered copies where they are few."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,19 @@ from aetool.bundle.manifest import Manifest
 from aetool.errors import InputError
 
 LEAST_ROWS = 4096
-"""In a pool: more than a core's cache holds, so that no query finds its row there from the last time."""
+"""Least rows of a pool: more than a core's cache holds, so that no query finds its row there again."""
 JITTER = 0.01
-"""Of each column's standard deviation: within what is real, and no two rows alike."""
+"""Noise, as a share of each column's standard deviation: realistic, and no two rows are alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
+    """Rows to measure with."""
+
     rows: NDArray[np.float32]
     """(rows, ...), in an order drawn from the seed."""
     source: str
-    """Where they come from, for the result."""
+    """Source of the rows, for the result."""
 
     def for_batch(self, batch: int) -> NDArray[np.float32]:
         """Rows enough that queries of `batch` rows are not always the same."""
@@ -27,7 +29,7 @@ class Pool:
 
 
 def pool_size(batch: int) -> int:
-    """How many rows a contestant holds while it answers queries of `batch`."""
+    """Return the number of rows that a contestant holds while it runs queries of `batch`."""
     return max(LEAST_ROWS, batch + max(64, batch // 8))
 
 

@@ -12,7 +12,7 @@ from aetool.bench.result import LatencyHistogram, Stability
 Seconds = NDArray[np.float64]
 
 MINIMUM_SAMPLES = {"p50": 1, "p90": 64, "p99": 662, "p99.9": 6_636}
-"""Percentile -> samples below which it is not told.
+"""Percentile -> number of samples below which it is not reported.
 
 From MLPerf LoadGen's early stopping (mlcommons/inference, loadgen/early_stopping.cc, `MinPassingQueriesFinder`):
 the fewest queries of which at most one lies above the true percentile with a probability of 1 % or less.
@@ -51,7 +51,7 @@ def histogram(latencies: Seconds) -> LatencyHistogram:
     return LatencyHistogram(tuple(map(float, edges)), tuple(map(int, counts)))
 
 
-# Was the machine quiet enough for its figures to mean something?
+# Stability: is the machine quiet enough for its figures to mean something?
 
 LARGEST_SPREAD = 0.10
 """The windows' medians may lie this far apart, as a share of their own median."""

@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch as a contestant of a benchmark: factories for `aetool.bench.contestants`.
+"""Factories for `aetool.bench.contestants`: a checkpoint in PyTorch as a contestant.
 
 This module is executed alone in the contestant's process; what is timed is imported by the factories.
 """
@@ -16,7 +16,7 @@ OUTPUT = {"encode": "embedding", "reconstruct": "reconstruction", "score": "scor
 
 
 def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
-    """The pipeline in float32, eval mode and inference mode: from numpy, to numpy."""
+    """Run the pipeline in float32, eval mode and inference mode: from numpy, to numpy."""
     # A program with PyTorch does without onnxruntime, and so must the memory that is measured here; aetool would
     # import it.
     sys.modules["onnxruntime"] = None  # type: ignore[assignment]
@@ -32,7 +32,7 @@ def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = No
 
 
 def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
-    """The same, through `torch.compile`; the first run, and the first of every shape, compiles."""
+    """Run the same through `torch.compile`; the first run, and the first of every shape, compiles."""
     subject = eager(phase, checkpoint=checkpoint, graph=graph, threads=threads, device=device)
     torch = importlib.import_module("torch")
     with phase("session_creation"):
@@ -41,7 +41,7 @@ def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None =
 
 
 def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
-    """What `graph` computes, and nothing that it does not need."""
+    """Return the function that computes `graph`, without operations that it does not need."""
 
     def encode(features: Any) -> Any:
         features = pipeline.impute(features)

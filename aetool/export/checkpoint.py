@@ -27,11 +27,11 @@ from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
 
-# The forms of the pipeline that ship: folded in float32, or as it stands in float64 where that is too coarse.
+# Forms of the exported pipeline: folded in float32, or unfolded in float64 where float32 is too coarse.
 
 
 def fold_batch_norm(network: Autoencoder) -> Autoencoder:
-    """A copy in eval mode without batch norm, folded in float64; no Dropout is left either."""
+    """Return a copy in eval mode, with batch norm folded in float64 and without Dropout."""
     folded = copy.deepcopy(network).double().eval()
     folded.encoder = _fold(folded.encoder)
     folded.decoder = _fold(folded.decoder)
@@ -142,6 +142,7 @@ class DoublePipeline(nn.Module):
     scale: Tensor
 
     def __init__(self, pipeline: Pipeline) -> None:
+        """Fold a pipeline's scaling into its network."""
         super().__init__()
         network = fold_batch_norm(pipeline.network)
         self.encoder = _in_double_operators(network.encoder)
@@ -156,7 +157,7 @@ class DoublePipeline(nn.Module):
 
     @staticmethod
     def can_hold(network: Autoencoder) -> bool:
-        """Whether onnxruntime has the activation in float64; of erf, inside GELU, it has none."""
+        """Return True if onnxruntime has the activation in float64; it has no erf, which GELU uses."""
         return not any(isinstance(layer, nn.GELU) for layer in network.modules())
 
     def forward(self, features: Tensor) -> Outputs:
@@ -198,7 +199,7 @@ class _DoubleELU(nn.Module):
 
 
 def _in_double_operators(layers: nn.Sequential) -> nn.Sequential:
-    """Activations that onnxruntime knows in float32 only, written in operators that it has in float64 too."""
+    """Replace activations that onnxruntime has in float32 only with operators that it has in float64."""
     kept: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.LeakyReLU):
@@ -228,6 +229,7 @@ def export_checkpoint(
     Args:
         checkpoint: a directory written by `aetool train`, or the result of `aetool.model.train`.
         path: the bundle's directory.
+        options: name, threshold and opset of the bundle.
 
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
@@ -282,7 +284,7 @@ def export_checkpoint(
 
 
 def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
-    """The manifest's definition of the score."""
+    """Return the manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""
     return {**SCORE, "definition": f"{SCORE['definition']}{categories}{missing}"}
@@ -296,7 +298,7 @@ def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
 
 
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
-    """The form of the pipeline with the fewest operations that still computes the same in float32."""
+    """Return the form of the pipeline with the fewest operations that still computes the same in float32."""
     pipeline = trained.pipeline(torch.float64)
     evaluate = partial(evaluate_rows, pipeline, dtype=torch.float64)
     cases = [

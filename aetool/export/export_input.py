@@ -1,4 +1,4 @@
-"""The input of every export, wherever it came from, and the rows it is proven on."""
+"""The input of every export, from any source, and the rows it is proven on."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ Rows = NDArray[np.float32]
 Reference = dict[str, NDArray[Any]]
 
 BATCH_BYTES = 256 << 20
-"""What the values of one batch may take in the proof."""
+"""Maximum size of the values of one batch in the proof, in bytes."""
 WORK = 2_000_000_000
 """Multiply-adds that the reference may take for one set of rows in the proof."""
 NUMBERS = 2_000_000
@@ -30,13 +30,13 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class RowCost:
-    """What one row takes in the reference: the proof runs as many as are worth it."""
+    """Cost of one row in the reference; it limits the number of rows of the proof."""
 
     bytes: int = 1
     """Held at one time, in float64."""
     multiply_adds: int = 1
     numbers: int = 1
-    """In the row itself."""
+    """Count of numbers in the row itself."""
 
     def rows(self, most: int, least: int = 3) -> int:
         """Return how many rows, `least` to `most`, stay within BATCH_BYTES, WORK and NUMBERS."""
@@ -60,27 +60,27 @@ class ExportInput:
     in_float32: Callable[[Rows], Reference]
     """The same in float32, by other kernels than those that run the graph: what rounding alone explains."""
     reference: str
-    """What the reference is, for people."""
+    """Name of the reference, for people."""
     rows: Rows
     """Real rows, (rows, ...): compared, and kept as golden vectors."""
     threshold: Threshold
     score: Mapping[str, Any]
-    """How the score is defined."""
+    """Definition of the score."""
     features: tuple[Feature, ...] = ()
     """Columns, where the rows are those of a table."""
     imputes: bool = False
-    """Whether NaN stands for a missing value that the graph replaces."""
+    """True if NaN is a missing value that the graph replaces."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """Facts for the manifest."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     baseline: Baseline | None = None
-    """What the rows looked like that the model was made for."""
+    """Statistics of the rows that the model was made for."""
     cost: RowCost = RowCost()
     notes: tuple[str, ...] = ()
-    """What whoever exports should know, a sentence each."""
+    """Notes for the user, a sentence each."""
 
     def expected(self, rows: Rows) -> Reference:
-        """The reference outputs for `rows`, decisions included."""
+        """Return the reference outputs for `rows`, decisions included."""
         return expected_outputs(self.evaluate, rows, self.threshold.value)
 
     def rounded(self, rows: Rows, expected: Reference) -> Reference:
@@ -108,7 +108,7 @@ class ExportInput:
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """Of the features that hold them."""
+        """Return the categories of each feature that has any."""
         return categories_of(self.features)
 
 
@@ -141,7 +141,7 @@ def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:
         return (middle + np.float32(times) * (rows - middle)).astype(np.float32)
 
 
-# Rows that a graph is proven on: real ones, and what no table holds but an app will send.
+# Rows that a graph is proven on: real ones, and rows that no table holds but an app will send.
 
 GOLDEN, OUT_OF_RANGE = "golden", "out of range"
 PROBE_ROWS = 24
@@ -152,11 +152,13 @@ NON_FINITE = (np.nan, np.inf, -np.inf)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """Rows of one kind to compare on."""
+
     name: str
     rows: Rows
     """(rows, ...) float32"""
     finite: bool = True
-    """Whether no row holds NaN or infinity."""
+    """True if no row holds NaN or infinity."""
 
 
 def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
@@ -202,7 +204,7 @@ def _one_feature(rows: Rows) -> Rows:
 
 
 def _not_finite(rows: Rows) -> Rows:
-    """A row for each of NaN, Inf and -Inf in its first, middle and last place; one of NaN alone."""
+    """Return rows with NaN, Inf or -Inf in the first, middle or last place, and one row of NaN alone."""
     size = rows[0].size
     made = [np.full(rows.shape[1:], np.nan, np.float32)]
     for place in sorted({0, size // 2, size - 1}):

@@ -1,4 +1,4 @@
-"""What stands in a graph: every node and every constant, and what a deployed graph may not hold."""
+"""The nodes and constants of a graph, and the check for what a deployed graph must not contain."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any

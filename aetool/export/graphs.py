@@ -1,4 +1,4 @@
-"""ONNX graphs: one export, its proofs, and the slices cut from it."""
+"""ONNX graphs: the export by torch, its checks, and the slices cut from it."""
 
 import contextlib
 import io
@@ -39,25 +39,29 @@ class WithDecision(nn.Module):
     threshold: Tensor
 
     def __init__(self, pipeline: nn.Module, threshold: float) -> None:
+        """Add the decision to a pipeline."""
         super().__init__()
         self.pipeline = pipeline
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """The outputs that there are, in the order of OUTPUTS."""
+        """Return the available outputs, in the order of OUTPUTS."""
         outputs: Outputs = self.pipeline(features)
         there = tuple(output for output in outputs[:4] if output is not None)
         return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 
 def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int | None = None) -> ModelProto:
-    """One `torch.onnx.export` of `module` (features -> OUTPUTS), proven fit to be shipped.
+    """Export `module` (features -> OUTPUTS) with `torch.onnx.export`, and require that the graph can be shipped.
 
     A module that can be traced for one row only is traced so, and its batch left free afterwards; that it
     then computes the same is for the verification to prove.
 
     Args:
+        module: the pipeline with its decision.
         sample: (batch, ...) float32; with one row the exporter fixes the batch.
+        opset: opset of the graph.
+        max_ir: highest IR version; None for no limit.
 
     Raises:
         ExportError: the exporter refuses, or what it wrote is not what was asked for.
@@ -80,7 +84,7 @@ def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int |
 
 
 def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) -> ModelProto | None:
-    """What torch writes; None where it cannot leave the batch free."""
+    """Return the graph that torch writes; None if torch cannot leave the batch free."""
     with torch.no_grad():
         count = len(module(sample))
     shapes = {"features": {0: torch.export.Dim(BATCH)}} if dynamic else None
@@ -112,7 +116,7 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
 
 
 def _first_sentence(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that has content."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
     first = next((line for line in lines if line), "no reason given")
     return first.removesuffix("See the stack trace for more information.").rstrip(". ")[:200]

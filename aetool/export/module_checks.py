@@ -34,7 +34,7 @@ class ModuleReference:
     """A module as what its graph must equal."""
 
     evaluate: "Evaluate"
-    """In float64, or in float32 where its forward allows nothing else."""
+    """Evaluation in float64, or in float32 if forward allows nothing else."""
     in_float32: "Evaluate"
     name: str
     cost: RowCost
@@ -68,6 +68,7 @@ class Evaluate:
     """Rows at once."""
 
     def __call__(self, rows: Rows) -> Reference:
+        """Return the outputs for the rows."""
         # What forward makes itself (an initial state, say) then has the right type as well.
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
@@ -111,10 +112,10 @@ class _LargestValue(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def require_repeatable(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
-    """Run a module repeatedly, and on one row.
+    """Raise unless a module gives the same results when run again, and for one row alone.
 
     Raises:
-        ExportError: it fails, or the results differ; the message tells what is usually behind it.
+        ExportError: it fails, or the results differ; the message gives the usual cause.
     """
     kind, single = type(module).__name__, scored.as_reference(torch.float32)
     with torch.no_grad():
@@ -187,7 +188,7 @@ def _require_apart(kind: str, evaluate: Evaluate, together: Evaluate, batches: S
 
 
 def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
-    """Some rows to trace with, or one where the module takes no more; more than one leaves the batch free."""
+    """Return rows to trace with, or one row if the module takes no more; more than one leave the batch free."""
     several = some_rows(rows)
     own = own_copy(module)
     with torch.no_grad():
@@ -210,7 +211,7 @@ def _numbers(values: Tensor) -> Tensor:
 
 
 def _same(one: np.ndarray, many: np.ndarray, tolerance: float) -> bool:
-    """Whether rows agree, relative to the size of each, or that of most of them."""
+    """Return True if rows agree, relative to the size of each, or that of most of them."""
     if one.size == 0:
         return True
     finite = np.isfinite(one)
@@ -223,7 +224,7 @@ def _same(one: np.ndarray, many: np.ndarray, tolerance: float) -> bool:
     return bool((difference <= allowed).all())
 
 
-# What one row takes in a graph of somebody else's: memory and multiplications, from the shapes of its values.
+# Cost of one row in a user's graph: memory and multiplications, from the shapes of its values.
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -1,4 +1,4 @@
-"""Somebody else's ONNX files: read safely, joined, searched for threshold and scaling in their metadata."""
+"""The user's ONNX files: read safely, joined, searched for threshold and scaling in their metadata."""
 
 import heapq
 import json
@@ -28,7 +28,7 @@ WEIGHTS_ARE_NO_INPUTS = 4
 
 
 def read_onnx(path: str | Path) -> ModelProto:
-    """The model at `path`, its external data and local functions inlined.
+    """Read the model at `path`, with its external data and local functions inlined.
 
     Raises:
         ExportError: not an ONNX file, a damaged one, or one whose data lie outside its directory.
@@ -150,7 +150,7 @@ _LIKELY = ("thresh", "mean", "std", "scale", "norm", "min_max", "minmax")
 
 
 def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
-    """The metadata's threshold, if there is one.
+    """Return the metadata's threshold, if there is one.
 
     Raises:
         ExportError: it is no finite number, or there are several.
@@ -176,10 +176,13 @@ def stated_scaling(
     where: str,
     row_shape: tuple[int, ...],
 ) -> Scaling | None:
-    """The scaling given, or else the metadata's; None where there is neither.
+    """Return the given scaling, or else the metadata's; None if there is neither.
 
     Args:
         given: mean and scale, or minimum and maximum; None for each that is not given.
+        stated: the metadata, key -> text.
+        where: name of the file, for messages.
+        row_shape: shape of one row.
 
     Raises:
         ExportError: not finite numbers for such rows, or a scale that is not above 0.
@@ -237,7 +240,7 @@ def unread(stated: Mapping[str, str]) -> list[str]:
 
 
 def _key(text: str) -> str:
-    """A key as the lists have it: `Scaler.Mean` is `scaler_mean`."""
+    """Normalise a key: `Scaler.Mean` becomes `scaler_mean`."""
     return re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower())
 
 
@@ -251,7 +254,7 @@ def _entry(stated: Mapping[str, str], keys: Sequence[str], where: str, option: s
 
 
 def _listed(text: str) -> Any:
-    """A list in JSON, or of numbers with commas or spaces between, with brackets or without."""
+    """Parse a list in JSON, or numbers separated by commas or spaces, with or without brackets."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -263,7 +266,7 @@ def _listed(text: str) -> Any:
 
 
 def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """As an array that goes with rows of `row_shape`."""
+    """Return an array that fits rows of `row_shape`."""
     listed = (
         list(values) if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) else [values]
     )
@@ -292,9 +295,11 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
 
 
 def join(encoder: ModelProto, decoder: ModelProto, embedding: str, outputs: Sequence[str]) -> ModelProto:
-    """One model: what `encoder` gives as `embedding` is what `decoder` takes.
+    """Join two models: the output `embedding` of `encoder` becomes the input of `decoder`.
 
     Args:
+        encoder: the first model.
+        decoder: the second model.
         embedding: an output of the encoder.
         outputs: names for the model's outputs: of the embedding, and of every output of the decoder in order.
 

@@ -1,4 +1,4 @@
-"""From an export input to a published bundle: slices, proof, golden vectors, manifest, model card."""
+"""From an export input to a published bundle: slices, proof, golden vectors, manifest and model card."""
 
 import io
 import json
@@ -105,7 +105,7 @@ model.detect(rows)  # score above {threshold}, or not a number
 
 
 def _units(manifest: Manifest) -> str:
-    """What the numbers of rows and reconstructions are in."""
+    """Return the units of rows and reconstructions, in words."""
     if manifest.score.get("scaled", "training" in manifest.provenance):
         return "Rows and reconstructions are in raw units; scaling is inside the graphs."
     return (
@@ -124,7 +124,7 @@ def _origin(provenance: Mapping[str, Any]) -> str:
 
 
 def _precisions(manifest: Manifest) -> str:
-    """A table of the variants, where there are others than fp32; what is not known of one stays empty."""
+    """Return a table of the variants, if there are any besides fp32; unknown figures stay empty."""
     if len(manifest.variants) == 1:
         return ""
     lines = ["", "| precision | threshold | size to fp32's | flips | AUROC drop | rows a second to fp32's |"]
@@ -149,7 +149,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return ", ".join(map(str, shape)) if shape else "none"
 
 
-# Which values between a graph's nodes the runtime may bind to memory: see `aetool.onnx_check.edit`.
+# Values between a graph's nodes that the runtime may bind to memory: see `aetool.onnx_check.edit`.
 
 _FATAL_ALONE = 4
 """Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
@@ -187,7 +187,8 @@ def _optimised(model: bytes) -> onnx.ModelProto:
 
 
 COARSE, LOST = 1e-3, 0.1
-"""How far float32 may move scores, a share of their range: beyond, float64 is tried; beyond, none is right."""
+"""Largest changes of scores by float32, as shares of their range: above the first, float64 is tried; above the
+second, none is acceptable."""
 GOLDEN_BYTES = 4 << 20
 FEWEST_ROWS = 16
 """Golden rows that are worth leaving out large outputs for."""
@@ -199,6 +200,8 @@ def _untold(step: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
+    """Options of every export."""
+
     name: str | None = None
     """Name of the bundle; the directory's by default."""
     contamination: float | None = None
@@ -212,18 +215,21 @@ class ExportOptions:
     overwrite: bool = False
     """Replace a bundle that is there already."""
     progress: Callable[[str], None] = _untold
-    """Told what begins, a few words each."""
+    """Called with each step as it begins, a few words."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Exported:
+    """The result of an export."""
+
     bundle: Bundle
     parity: list[OutputParity]
-    """What was proven before publishing."""
+    """Comparisons made before publishing."""
     notes: tuple[str, ...] = ()
-    """What whoever exports should know, a sentence each."""
+    """Notes for the user, a sentence each."""
 
     def __repr__(self) -> str:
+        """Return the class and the bundle's path."""
         return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
@@ -254,6 +260,9 @@ def publish_candidate(
     """Prove that the graphs cut from `candidate` compute its reference, and publish them.
 
     Args:
+        candidate: the model with its reference and rows.
+        path: the bundle's directory.
+        options: options of the export.
         otherwise: gives another form of the same computation, slower but more exact, to prove where the first
             one fails or float32 moves the scores by more than COARSE; None where there is none.
         optional: graphs that are left out where they fail.
@@ -340,7 +349,7 @@ def publish_candidate(
 def _prove(
     candidate: ExportInput, name: str, progress: Callable[[str], None]
 ) -> tuple[dict[str, bytes], list[OutputParity]]:
-    """The graphs cut from a candidate, and how far they lie from its reference."""
+    """Cut the graphs from a candidate, and compare them with its reference."""
     metadata = {
         "name": name,
         "bundle": candidate.identity,
@@ -358,7 +367,7 @@ def _prove(
 def _exact(
     otherwise: Callable[[], ExportInput | None], name: str, progress: Callable[[str], None]
 ) -> tuple[ExportInput, dict[str, bytes], list[OutputParity]] | None:
-    """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
+    """Return the more exact form with its graphs and proof; None if there is none, or it fails too."""
     try:
         exact = otherwise()
         if exact is None:
@@ -409,7 +418,8 @@ def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
 
 
 def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
-    """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
+    """Return tolerances for golden rows on other machines, wider than usual where rounding alone requires it;
+    else None."""
     wider: dict[str, Any] = {}
     for record in parity:
         alone = ROUNDING * (record.float32 or 0.0)
@@ -421,10 +431,10 @@ def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
 
 
 def _require_loadable(folder: Path) -> None:
-    """Open what was written as an app would, and run it: nothing is published that `load` refuses.
+    """Open and run the written bundle as an app would: nothing is published that `load` refuses.
 
     Raises:
-        ExportError: with what `load` says.
+        ExportError: with the message of `load`.
     """
     try:
         with load(folder, provider="cpu") as model:
@@ -437,7 +447,7 @@ def _require_loadable(folder: Path) -> None:
 
 
 def _now() -> str:
-    """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
+    """Return the time of export; SOURCE_DATE_EPOCH if it is set, so that exports are reproducible."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The autoencoder itself, its configuration and that of its training."""
+"""The autoencoder network, its configuration and that of its training."""
 
 import reprlib
 import sys
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from aetool.errors import InputError
 
-# What an autoencoder looks like and how it is trained.
+# Configuration of the network and its training
 
 Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 DropoutOn = Literal["embedding", "hidden", "both"]
 Impute = Literal["mean", "median"]
 
 MAX_WEIGHTS = 1 << 28
-"""Of a whole network: an ONNX file holds 2 GiB at most, and a graph carries some weights twice."""
+"""Maximum number of weights: an ONNX file holds 2 GiB at most, and a graph contains some weights twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class AutoencoderConfig:
     """Standard deviation of the noise added to the standardised features while training (denoising)."""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         _require(isinstance(self.hidden_dims, tuple | list), "hidden_dims", "a list of widths", self.hidden_dims)
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         for name in ("n_features", "embedding_dim"):
@@ -66,12 +67,12 @@ class AutoencoderConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the encoder's layers, from the features to the embedding."""
+        """Return the widths of the encoder's layers, from the features to the embedding."""
         return (self.n_features, *self.hidden_dims, self.embedding_dim)
 
     @classmethod
     def for_width(cls, n_features: int) -> "AutoencoderConfig":
-        """An architecture that suits a table of `n_features` columns (`aetool.model.encoded_width`).
+        """Return an architecture for a table of `n_features` columns (`aetool.model.encoded_width`).
 
         One layer each way with dropout on the embedding, as the reference model. Half as wide as the table
         where the table is wide (256 columns give the reference), up to four times as wide where it is
@@ -103,9 +104,10 @@ class TrainingConfig:
     seed: int = 0
     """Same seed, same machine: same weights."""
     impute: Impute | None = None
-    """What replaces a missing value; None: a missing value is an error."""
+    """Replacement of missing values; with None, a missing value is an error."""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         _require(self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs)
         _require(_is_count(self.batch_size), "batch_size", "an integer of 1 or more", self.batch_size)
         rate, decay, share = self.learning_rate, self.weight_decay, self.validation_fraction
@@ -138,7 +140,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Whether `value` is a finite number that a float can hold."""
+    """Return True if `value` is a finite number that fits a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return abs(value) <= sys.float_info.max
@@ -167,6 +169,7 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
+        """Build the layers."""
         super().__init__()
         self.config = config = config or AutoencoderConfig()
         widths = config.widths

@@ -1,4 +1,4 @@
-"""Columns of a table to columns of the network and back: a number stays, a category becomes an indicator each."""
+"""One-hot encoding of a table's columns and back: numbers stay, categories become an indicator each."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from aetool.model.statistics import Statistics
 
 NEAR_TIE = 1e-5
-"""Two indicators this close, relative to the range of their column's, are told apart by rounding alone."""
+"""Largest difference of two indicators, relative to their column's range, at which rounding decides between
+them."""
 
 
 class OneHot(nn.Module):
@@ -63,7 +64,7 @@ class OneHot(nn.Module):
         return self._in_order(encoded, found)
 
     def decode_second(self, encoded: Tensor) -> Tensor:
-        """As `decode`, but the second largest where rounding may put it first."""
+        """Decode like `decode`, but take the second largest where rounding may put it first."""
         blocks = self._blocks(encoded).masked_fill(self.padding, -torch.inf)
         top = torch.topk(blocks, min(2, blocks.shape[2]), dim=2)
         size = torch.where(self.padding, 0, blocks).abs().amax(dim=(0, 2)) if len(blocks) else 0.0
@@ -104,7 +105,7 @@ class OneHot(nn.Module):
 
 
 def one_hot(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> OneHot | None:
-    """The encoding of a table's columns; None where all of them are numbers."""
+    """Return the encoding of a table's columns; None if all of them are numbers."""
     return OneHot([len(categories.get(name, ())) for name in names]) if categories else None
 
 

@@ -1,4 +1,4 @@
-"""Training: rows prepared and split, the loop with early stopping, the result."""
+"""Training: preparing and splitting rows, the loop with early stopping, the result."""
 
 import copy
 import math
@@ -35,7 +35,7 @@ ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What a progress display is told after each epoch."""
+    """State of the training after an epoch, for a progress display."""
 
     number: int
     """1 for the first."""
@@ -46,7 +46,7 @@ class Epoch:
 
 
 class Loop:
-    """One training: its state changes after an epoch, all of it at once, so that an interrupt cannot split it."""
+    """One training: the state changes after an epoch, all at once, so that an interrupt leaves it consistent."""
 
     def __init__(
         self,
@@ -57,11 +57,16 @@ class Loop:
         processes: Processes = ALONE,
         fill: Tensor | None = None,
     ) -> None:
-        """
+        """Prepare training from the network's present weights.
+
         Args:
-            rows, held_out: standardised, (rows, n_encoded); NaN where a value is missing.
-            fill: what the network is shown for a missing value, (n_encoded,), standardised; its reconstruction
-                counts in no loss. None where none is missing.
+            network: trained in place.
+            rows: standardised training rows, (rows, n_encoded); NaN where a value is missing.
+            held_out: standardised validation rows, likewise.
+            config: configuration of the training.
+            processes: processes that train together.
+            fill: the network's input for a missing value, (n_encoded,), standardised; its reconstruction counts
+                in no loss. None where none is missing.
         """
         self.fill = fill
         self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
@@ -89,16 +94,16 @@ class Loop:
         return False
 
     def loss_of_mean(self) -> float:
-        """The validation loss of whoever expects every row to be the mean of the training rows: a yardstick."""
+        """Return the validation loss of predicting the mean of the training rows for every row: a yardstick."""
         mean = self.rows.double().nanmean(dim=0)
         return float(self.processes.agreed((self.held_out.double() - mean).square().nanmean()))
 
     def best_network(self) -> Autoencoder:
-        """The network of the best epoch, in eval mode, on the CPU."""
+        """Return the network of the best epoch, in eval mode, on the CPU."""
         return network_from(self.network.config, self.best)
 
     def restore(self, previous: TrainedAutoencoder) -> None:
-        """Go on where `previous` stopped.
+        """Continue where `previous` stopped.
 
         Raises:
             CheckpointError: its state is not that of this network and optimiser.
@@ -186,11 +191,12 @@ class Loop:
             return float(self.processes.agreed(loss))
 
     def _shown(self, rows: Tensor) -> Tensor:
-        """What the network gets of the rows."""
+        """Return the network's input for the rows."""
         return rows if self.fill is None else torch.where(torch.isnan(rows), self.fill, rows)
 
     def _hidden(self, rows: Tensor) -> Tensor:
-        """The same with a share of the values hidden as if they were missing, so that it learns to do without.
+        """Return the same with a share of the values masked as missing, so that the network learns to do
+        without.
 
         A denoising autoencoder with masking noise: Vincent et al., Extracting and Composing Robust Features with
         Denoising Autoencoders, ICML 2008.
@@ -201,7 +207,7 @@ class Loop:
         return torch.where(torch.isnan(rows) | hidden, self.fill, rows)
 
     def _loss(self, reconstruction: Tensor, rows: Tensor) -> Tensor:
-        """The mean squared error of what is there."""
+        """Return the mean squared error of the present values."""
         if self.fill is None:
             return torch.nn.functional.mse_loss(reconstruction, rows)
         missing = torch.isnan(rows)
@@ -219,7 +225,7 @@ class Loop:
 
 
 def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int) -> bool:
-    """Whether all epochs are done, or the last `patience` of them brought nothing better."""
+    """Return True if all epochs are done, or the last `patience` of them brought no improvement."""
     losses = [epoch["validation_loss"] for epoch in history]
     return len(losses) >= epochs or (bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience)
 
@@ -399,13 +405,13 @@ def _require_resumable(
 
 
 def _numbers(table: Table) -> tuple[NDArray[np.float64], list[str]]:
-    """The columns that hold no categories, and their names."""
+    """Return the columns that hold no categories, and their names."""
     names = [name for name in table.names if name not in table.categories]
     return table.values[:, [name not in table.categories for name in table.names]], names
 
 
 def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Indices of the held-out and of the training rows."""
+    """Return the indices of the held-out and of the training rows."""
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(training.seed))
     held_out = training.held_out_of(rows)
     return order[:held_out], order[held_out:]
@@ -425,7 +431,7 @@ def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: 
 
 
 def _fill(statistics: Statistics, encoding: OneHot | None, standardised: Tensor) -> Tensor | None:
-    """What the network is shown where a value is missing, (n_encoded,); None where none is."""
+    """Return the network's input for a missing value, (n_encoded,); None if none is missing."""
     if statistics.fill is None or not bool(torch.isnan(standardised).any()):
         return None
     row = _standardise(statistics.fill[None].astype(np.float64), statistics, encoding)

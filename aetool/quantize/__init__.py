@@ -1,4 +1,4 @@
-"""Other precisions of a bundle: made from its graphs and real rows, measured, added if they pay."""
+"""Other precisions of a bundle: made from its graphs and real rows, measured, added if they pay off."""
 
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import PRECISIONS, Precision

@@ -1,4 +1,4 @@
-"""The ranges that integers must cover, from real rows, and which rows calibrate and which judge."""
+"""The ranges that integers must cover, from real rows, and the split into calibration and evaluation rows."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ Floats = NDArray[np.float32]
 Values = dict[str, Floats]
 
 PERCENTILE = 99.9
-"""Of the numbers between both ends of a range; the others are cut off."""
+"""Percentage of the numbers inside a range; the others are clipped."""
 LEVELS, BINS = 128, 2048
-"""Of the entropy method: what the magnitudes are rounded to, and the histogram that this is judged on."""
+"""Levels and histogram bins of the entropy method."""
 MOST_ROWS = 4096
 MOST_NUMBERS = 1 << 26
 """Observed in memory at once; of models with more numbers in a row, fewer rows are looked at."""
 LEAST_KEPT = 0.99
-"""Of the numbers, by the entropy method: where none are near zero, a cut before all of them would look perfect."""
+"""Least share that the entropy method keeps: with no numbers near zero, cutting all would look perfect."""
 _CHUNK = 256
 
 
 def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
-    """The values `names` inside `model`, or features, for up to MOST_ROWS rows: name -> (rows, ...)."""
+    """Return the values `names` inside `model`, or features, for up to MOST_ROWS rows: name -> (rows, ...)."""
     wanted = sorted(set(names))
     inner = [name for name in wanted if name != "features"]
     session = open_session(
@@ -45,7 +45,7 @@ def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
 
 
 def range_of(values: Floats, calibration: Calibration) -> tuple[float, float]:
-    """What 8 bits should cover of `values`; 0 is inside."""
+    """Return the range that 8 bits should cover for `values`; it includes 0."""
     finite = values[np.isfinite(values)]
     if not finite.any():
         return 0.0, 0.0
@@ -63,7 +63,7 @@ def _percentile(values: Floats) -> tuple[float, float]:
 
 
 def _entropy(values: Floats) -> tuple[float, float]:
-    """Cut where the rounded distribution tells most of the true one.
+    """Return the cut whose rounded distribution keeps the most information.
 
     Of all cuts, the one with the least Kullback-Leibler divergence between the histogram of magnitudes (what lies
     beyond counted to the last bin) and the same in LEVELS steps: S. Migacz, 8-bit inference with TensorRT, GTC
@@ -98,7 +98,7 @@ METHODS: dict[Calibration, Callable[[Floats], tuple[float, float]]] = {
 }
 
 
-# The rows of a table put to their uses: some to calibrate with, others to judge the result on.
+# Split of the rows: some to calibrate with, others to evaluate on.
 
 ENOUGH = 400
 """Normal rows from which on no row has both uses."""
@@ -108,18 +108,20 @@ Labels = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Split:
+    """Rows to calibrate with, and rows to evaluate on."""
+
     calibration: Floats
     """Normal rows, (rows, ...)."""
     judged: Floats
     """(rows, ...)"""
     labels: Labels | None
-    """Of the rows judged, True for anomalies."""
+    """Labels of the evaluation rows, True for anomalies."""
     disjoint: bool
-    """Whether no row is in both."""
+    """True if no row is in both."""
 
     @property
     def normal(self) -> Labels:
-        """Of the rows judged."""
+        """Return a mask of the normal evaluation rows."""
         return np.ones(len(self.judged), bool) if self.labels is None else ~self.labels
 
 

@@ -26,11 +26,12 @@ from aetool.quantize.layers import (
 )
 
 UNEVEN = 4.0
-"""How much narrower than all columns together one may be: it keeps 6 of the 8 bits."""
+"""Ratio of all columns' range to one column's from which columns are uneven; at 4, a column keeps 6 of the 8
+bits."""
 
 
 def first_layers(model: ModelProto) -> list[Layer]:
-    """The layers of columns that no other layer comes before."""
+    """Return the layers that read columns, with no other layer before them."""
     layers = layers_of(model)
     makers = {output: node for node in model.graph.node for output in node.output}
     outputs = {layer.output for layer in layers}
@@ -50,10 +51,12 @@ def first_layers(model: ModelProto) -> list[Layer]:
 
 
 def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration: Calibration) -> bool:
-    """Rewrite the first layers where their columns are uneven; whether any was.
+    """Rewrite the first layers where the ranges of their columns are uneven; return True if any was.
 
     Args:
-        values: of each layer's source, (rows, columns).
+        model: changed in place.
+        values: values of each layer's source, (rows, columns).
+        calibration: method that sets the ranges.
     """
     before: dict[str, list[NodeProto]] = {}
     for layer in first_layers(model):
@@ -96,7 +99,7 @@ def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.
 
 
 def uneven(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
-    """Whether one range for all columns leaves one of them with few steps."""
+    """Return True if one range for all columns leaves few steps to one of them."""
     width = (high - low)[high > low]
     return bool(width.size) and max(high.max(), 0.0) - min(low.min(), 0.0) > UNEVEN * width.min()
 

@@ -12,7 +12,7 @@ from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of,
 ELEMENTWISE = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Gelu", "HardSigmoid", "HardSwish"}
 )
-"""Of one input: between layers they stay in float16."""
+"""Operators with one input that stay in float16 between layers."""
 LARGEST = float(np.finfo(np.float16).max)
 COMFORTABLE = 2.0**8
 """Largest weights of a channel from 1 / COMFORTABLE to COMFORTABLE leave its results room in float16."""
@@ -97,7 +97,8 @@ def _fits(layer: Layer) -> bool:
 
 
 def _output_scale(model: ModelProto, layer: Layer) -> NDArray[np.float32] | None:
-    """The size of each channel of a layer that ends in float anyway, a power of 2; None where all are usual."""
+    """Return the size of each channel, a power of 2, of a layer that ends in float anyway; None if all are
+    usual."""
     readers = [node.op_type for node in model.graph.node if layer.output in node.input]
     if layer.kind != "Gemm" or any(kind in ELEMENTWISE for kind in readers):
         return None

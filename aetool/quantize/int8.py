@@ -17,19 +17,20 @@ from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of,
 Ranges = Mapping[str, tuple[float, float]]
 
 ACTIVATIONS: Any = np.int8 if platform.machine().lower() in ("arm64", "aarch64") else np.uint8
-"""What the processor multiplies fastest with signed weights: of x86 the unsigned (VNNI), of ARM the signed."""
+"""Type that the processor multiplies fastest with signed weights: unsigned on x86 (VNNI), signed on ARM."""
 _LARGEST_BIAS = 2.0**30
 
 
 def integer_layers(model: ModelProto, in_float: Collection[str] = ()) -> list[Layer]:
-    """The layers that can be integers: all but those named, and a convolution that gives a result itself."""
+    """Return the layers that can be integers: all but those named, and convolutions that give a result
+    themselves."""
     ends = {output.name for output in model.graph.output}
     chosen = [layer for layer in layers_of(model) if layer.name not in in_float]
     return [layer for layer in chosen if layer.kind != "Conv" or _activated(model, layer) not in ends]
 
 
 def values_to_observe(model: ModelProto) -> set[str]:
-    """What `to_int8` must know the ranges of."""
+    """Return the names of the values whose ranges `to_int8` needs."""
     layers = integer_layers(model)
     return {layer.source for layer in layers} | {
         _activated(model, layer) for layer in layers if layer.kind == "Conv"
@@ -37,10 +38,12 @@ def values_to_observe(model: ModelProto) -> set[str]:
 
 
 def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -> None:
-    """Turn the layers of `model` into integers, but those whose names are `in_float`.
+    """Convert the layers of `model` to integers, except those named in `in_float`.
 
     Args:
-        ranges: of `values_to_observe`.
+        model: changed in place.
+        ranges: ranges of `values_to_observe`.
+        in_float: names of layers that stay in float.
     """
     layers = integer_layers(model, in_float)
     # A convolution in integers gives integers: what follows it has them anyway.
@@ -71,7 +74,7 @@ def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -
 
 
 def _activated(model: ModelProto, layer: Layer) -> str:
-    """A layer's output, after the ReLU that alone reads it."""
+    """Return the name of a layer's output, after the ReLU that alone reads it."""
     ends = {output.name for output in model.graph.output}
     readers = [node for node in model.graph.node if layer.output in node.input]
     alone = len(readers) == 1 and readers[0].op_type == "Relu" and layer.output not in ends

@@ -1,4 +1,4 @@
-"""Weights in blocks of 8-bit integers, and each row's own numbers rounded when it comes: nothing to calibrate.
+"""int8_dynamic: weights in blocks of 8-bit integers, activations rounded per row at run time, no calibration.
 
 onnxruntime's dynamic quantisation takes one range over all rows of a batch, so that a row's result would depend on
 its neighbours. Its MatMulNBits with accuracy_level 4 rounds block by block within each row.

@@ -1,4 +1,4 @@
-"""The layers of a graph: its products with constant matrices, where nearly all of the work and of the bytes is."""
+"""The layers of a graph: products with constant matrices, which take nearly all of the work and the bytes."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,24 +19,26 @@ class Layer:
     """One product of a graph, in float32."""
 
     name: str
-    """That of its weight, as in the file."""
+    """Name of its weight, as in the file."""
     node: NodeProto
-    """In the graph: changing it changes the graph."""
+    """The node in the graph: changing it changes the graph."""
     source: str
-    """What is multiplied."""
+    """Name of the multiplied value."""
     weight: Weight
     """(in, out), (out, in), or (out, in, ...) for Conv."""
     out_axis: int
-    """Of the weight: one channel of the output each."""
+    """Axis of the weight with one entry per channel of the output."""
     bias: Weight | None
     """(out,); None where nothing constant is added."""
 
     @property
     def kind(self) -> str:
+        """Return the operator's type."""
         return str(self.node.op_type)
 
     @property
     def output(self) -> str:
+        """Return the name of the output."""
         return str(self.node.output[0])
 
 
@@ -85,7 +87,7 @@ def take_constants(model: ModelProto, layer: Layer, weight: str, bias: str | Non
 
 
 def add_constant(model: ModelProto, name: str, values: NDArray[np.generic]) -> str:
-    """A constant for new nodes to read; its name."""
+    """Add a constant for new nodes to read; return its name."""
     model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
     return name
 

@@ -1,4 +1,4 @@
-"""The graphs of a bundle put together again: a variant is made of one graph, and cut as the model's own were."""
+"""The graphs of a bundle merged to one, from which a variant is made and cut as the model's own graphs were."""
 
 import copy
 
@@ -72,7 +72,7 @@ def set_threshold(model: ModelProto, threshold: float) -> None:
 
 
 def _split_products_from_sums(model: ModelProto) -> None:
-    """A Gemm that adds what the graph computes becomes a Gemm and an Add: only constants become integers."""
+    """Split each Gemm that adds a computed value into a Gemm and an Add: only constants become integers."""
     constants = {tensor.name for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     for node in model.graph.node:

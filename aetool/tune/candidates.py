@@ -1,4 +1,4 @@
-"""The settings to try for one purpose, as far as other processes leave cores free."""
+"""The settings to try for one purpose, and the load that other processes put on the cores."""
 
 import math
 import os
@@ -17,7 +17,7 @@ from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import usable_cores
 from aetool.runtime.settings import DEFAULTS, RunConfig, RunSettings
 
-# How much of the cores other processes take meanwhile: where they are busy, fewer threads only seem faster.
+# CPU load of other processes: on busy cores, fewer threads only seem faster.
 
 _STAT = Path("/proc/stat")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,11 +28,13 @@ class Others:
     """Counts from here; the processes that this one started must have ended when it is asked."""
 
     def __init__(self) -> None:
+        """Read the counters of CPU time."""
         self._begin = time.monotonic(), _busy_s(), _own_s()
 
     @property
     def share(self) -> float:
-        """Of the cores that this process may use, 0 to 1; 0 where the system does not tell."""
+        """Return the load of other processes, as a share of the cores available to this process, 0 to 1; 0 if
+        unknown."""
         begin, busy, own = self._begin
         passed = (time.monotonic() - begin) * len(_cores())
         taken = (_busy_s() - busy) - (_own_s() - own)
@@ -40,7 +42,7 @@ class Others:
 
 
 def physical_cores() -> int:
-    """Of those that this process may use; two threads of one core are one."""
+    """Return the number of physical cores available to this process; two threads of one core count once."""
     siblings = set()
     for core in _cores():
         try:
@@ -75,19 +77,21 @@ Purpose = Literal["latency", "throughput"]
 """One row a call, or many."""
 SPINS_US = (0, 100, 1000)
 CHUNK_FACTORS = (0.5, 2.0, 0.25, 4.0)
-"""Of the default's chunk, the likelier first."""
+"""Factors on the default's chunk, likeliest first."""
 DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class RunCandidate:
+    """A way to run the bundle that is measured."""
+
     name: str
-    """What it differs in."""
+    """Difference from the default, in words."""
     choice: RunConfig
     bundle: Path
-    """That has the precision."""
+    """Directory of the bundle that has the precision."""
     limits: Limits = DEFAULT_LIMITS
-    """How much is read of it."""
+    """Limits for reading it."""
 
     @property
     def way(self) -> tuple[str, str]:
@@ -95,7 +99,7 @@ class RunCandidate:
         return self.choice.provider, self.choice.precision
 
     def contestant(self, graph: str) -> Contestant:
-        """What runs it in a process of its own."""
+        """Return the contestant that runs the candidate in its own process."""
         arguments: dict[str, Any] = {
             "path": str(self.bundle.absolute()),
             "graph": graph,
@@ -108,17 +112,22 @@ class RunCandidate:
 
 
 def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> RunCandidate:
-    """What `aetool.load` opens where nothing is tuned."""
+    """Return the candidate that `aetool.load` opens without tuning."""
     return RunCandidate(DEFAULT, RunConfig(provider, "fp32", DEFAULTS), bundle, limits)
 
 
 def challengers(
     purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: RunCandidate
 ) -> list[RunCandidate]:
-    """What could be faster than the default, every provider and precision in its likeliest setting first.
+    """Return the candidates that may be faster than the default, every provider and precision in its likeliest
+    setting first.
 
     Args:
+        purpose: one row at a time, or many.
+        graph: the measured graph.
+        manifest: the bundle's manifest.
         ways: provider and precision -> the bundle that has it.
+        default: the candidate to beat.
     """
     found: list[tuple[int, RunCandidate]] = []
     for (provider, precision), bundle in ways.items():
@@ -133,7 +142,7 @@ def challengers(
 
 
 def named(choice: RunConfig, default: RunConfig) -> str:
-    """What a choice differs in: `int8, 512 rows a chunk`."""
+    """Return the difference of a choice from the default: `int8, 512 rows a chunk`."""
     words = []
     if choice.provider != default.provider:
         words.append(choice.provider)

@@ -1,4 +1,4 @@
-"""The search: short turns for all, longer ones for the best, and a final of these with the default.
+"""The search: short turns for all candidates, longer ones for the best, and a final of these with the default.
 
 Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what may be chosen.
 """
@@ -20,7 +20,7 @@ from aetool.runtime.settings import DEFAULTS
 from aetool.tune.candidates import Others, Purpose, RunCandidate
 from aetool.tune.result import Race
 
-# Candidates against the default: in processes of their own, compared first, then in turns.
+# Candidates and the default, each in its own process: outputs compared, then timed in turns.
 
 HEAT = 3
 """Candidates that race against the default at once: each holds all the rows."""
@@ -32,25 +32,28 @@ class Clock:
     """The time that the search may take."""
 
     def __init__(self, seconds: float) -> None:
+        """Start the clock."""
         self.seconds, self._start = seconds, time.monotonic()
 
     @property
     def passed(self) -> float:
+        """Return the seconds since the start."""
         return time.monotonic() - self._start
 
     @property
     def share(self) -> float:
-        """Of the time that has passed, 1 at most."""
+        """Return the share of the time that has passed, 1 at most."""
         return min(1.0, self.passed / self.seconds)
 
     @property
     def left(self) -> float:
+        """Return the seconds left."""
         return self.seconds - self.passed
 
 
 @dataclass(frozen=True, slots=True)
 class RunSetup:
-    """What they all race on."""
+    """Rows, graph and effort that all candidates share."""
 
     graph: str
     sample: Path
@@ -120,31 +123,34 @@ def _prepare(running: Running, candidate: RunCandidate, track: RunSetup) -> None
 
 
 KEPT = 1 / 3
-"""Of the candidates, after each stage."""
+"""Share of the candidates kept after each stage."""
 BUSY = 0.1
 """Share of the cores that others take from which what threads and spinning gain is not believed."""
 LEAST_ROUNDS = 2
-"""In a launch of the final."""
+"""Least number of rounds in a launch of the final."""
 FIRST_ROUNDS = 2
-"""Of the first stage; each later one has one more."""
+"""Rounds of the first stage; each later one has one more."""
 SHORT_ROWS = 16_384
-"""In a call of the first stage at most: enough to see what chunks do."""
+"""Maximum rows of a call in the first stage: enough to show the effect of chunks."""
 FINAL_SHARE = 0.4
-"""Of the time, kept for the final."""
+"""Share of the time that is kept for the final."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
+    """Effort of the measurements."""
+
     turn_s: float
-    """Of one turn in the first stage, twice as long in each later one; one call at least."""
+    """Duration of one turn in the first stage, in seconds, twice as long in each later one; one call at least."""
     final_turn_s: float
     launches: int
-    """Of the final: where memory lies moves the times of one process by several percent as long as it lives."""
+    """Launches of the final: the memory layout of one process shifts its times by several percent."""
     rounds: int
-    """In each launch."""
+    """Rounds of each launch."""
     finalists: int
     least_gain: float
-    """Of the default's time; less is not worth another way of running, nor one more setting."""
+    """Least gain, as a share of the default's time; less is not worth another way of running, nor one more
+    setting."""
 
 
 EFFORTS: Mapping[Purpose, Effort] = {
@@ -155,7 +161,7 @@ EFFORTS: Mapping[Purpose, Effort] = {
 
 @dataclass(slots=True)
 class Record:
-    """What became of a candidate so far."""
+    """Measurements of a candidate so far, and its outcome."""
 
     candidate: RunCandidate
     races: list[Race] = field(default_factory=list)
@@ -167,7 +173,7 @@ class Record:
         return self.races[-1].ratio
 
     def rank(self, least_gain: float) -> float:
-        """What it is sorted by: every setting has to gain something to be worth it."""
+        """Return the sort key: every changed setting must gain something to be worth it."""
         return self.ratio * (1 + least_gain * len(self.candidate.choice.settings.words))
 
 
@@ -182,12 +188,17 @@ def search(
     objection: Callable[[RunCandidate, float], str],
     seed: int,
 ) -> Record | None:
-    """The fastest, or None for the default; `records` tell afterwards what became of each.
+    """Search for the fastest candidate; None means the default. `records` hold the outcome of each.
 
     Args:
-        records: of the candidates, the likelier first.
-        rows: in one call.
-        objection: candidate and speedup -> what forbids it, in words; empty where nothing does.
+        purpose: one row at a time, or many.
+        default: the candidate to beat.
+        records: records of the candidates, likeliest first.
+        track: rows, graph and effort.
+        rows: rows of one call.
+        clock: the time that is left.
+        objection: called with candidate and speedup; returns the reason against it, in words, or an empty text.
+        seed: seed of the order of turns.
 
     Raises:
         BenchmarkError: the default fails.

@@ -36,6 +36,7 @@ class InDouble(nn.Module):
     """A scored module that computes in float64 between float32 ends: for where float32 rounds too much."""
 
     def __init__(self, scored: "ScoredModule") -> None:
+        """Copy a scored module in float64."""
         super().__init__()
         self.scored = copy.deepcopy(scored).double().eval()
         self.scored.network.in_double = True
@@ -66,6 +67,7 @@ class ScoredModule(nn.Module):
     scale: Tensor
 
     def __init__(self, network: AdaptedModule, score: Score = "mse", scaling: Scaling | None = None) -> None:
+        """Put a network between its scaling and its score."""
         super().__init__()
         self.network = network
         self.score = score
@@ -95,11 +97,11 @@ class ScoredModule(nn.Module):
         return Outputs(embedding, y, score, contribution)
 
     def in_float32(self) -> "ScoredModule":
-        """A copy to export, in eval mode."""
+        """Return a copy to export, in eval mode."""
         return copy.deepcopy(self).float().eval()
 
     def as_reference(self, dtype: torch.dtype) -> "ScoredModule":
-        """A copy to refer to, in eval mode: the reconstruction is what forward gives."""
+        """Return a copy that is the reference, in eval mode: the reconstruction comes from forward."""
         reference = copy.deepcopy(self).to(dtype).eval()
         reference.network.as_reference = True
         return reference

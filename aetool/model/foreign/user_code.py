@@ -1,4 +1,4 @@
-"""Somebody else's module, from a Python file or a package, and the weights found for it."""
+"""A user's module, from a Python file or a package, and its weights."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from aetool.errors import ExportError, InputError
 
-# Weights of somebody else's module: found in the files that trainers write, and given to the module.
+# Weights of a user's module, read from the files that trainers write.
 
 State = dict[str, Tensor]
 Say = Callable[[str], None]
@@ -27,9 +27,9 @@ Say = Callable[[str], None]
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which checkpoints hold the weights among other things, the likeliest first; others are tried too."""
 COMPILED = "_orig_mod."
-"""What torch.compile puts into the names of weights."""
+"""Prefix that torch.compile adds to the names of weights."""
 PREFIXES = ("module.", "model.", "net.", "network.", "autoencoder.")
-"""What DataParallel and trainers put in front of the names, the likeliest first; others are tried too."""
+"""Prefixes that DataParallel and trainers add to the names, likeliest first; others are tried too."""
 COUNTER = "num_batches_tracked"
 """A number that batch normalisation needs for training alone; files of old PyTorch and of other tools lack it."""
 _DEEPEST = 3  # mappings inside one another
@@ -37,10 +37,10 @@ _SHOWN = 3  # names in a message
 
 
 def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None) -> None:
-    """Give `module` the weights of a .safetensors file or of what `torch.save` wrote, all of them.
+    """Load all weights of `module` from a .safetensors file or a file of `torch.save`.
 
-    The weights may lie under a key, and their names may have a prefix, as trainers write them: `say` is told. The
-    file is read without running code that it names.
+    The weights may be under a key, and their names may have a prefix, as trainers write them; `say` is called
+    with what was done about it. The file is read without running code that it names.
 
     Raises:
         InputError: no such file.
@@ -77,12 +77,12 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
 
 
 def one_line(error: BaseException) -> str:
-    """The class and the beginning of the message of an error."""
+    """Return the class and the beginning of the message of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _read(path: Path) -> list[tuple[str, State]]:
-    """Every state dict of a file, and the keys that lead to it; the likeliest first."""
+    """Return every state dict of a file with the keys that lead to it, likeliest first."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .safetensors file or a state dict saved by torch.save")
     if path.suffix == ".safetensors":
@@ -104,7 +104,7 @@ def _read(path: Path) -> list[tuple[str, State]]:
 
 
 class _StandIn:
-    """An object of a class that is not loaded (hyper-parameters, say): it takes everything and does nothing."""
+    """A substitute for objects of classes that are not loaded, such as hyper-parameters; it accepts everything."""
 
     def __new__(cls, *_arguments: Any, **_named: Any) -> "_StandIn":
         return object.__new__(cls)
@@ -115,7 +115,8 @@ class _StandIn:
 
 
 def _unpickled(path: Path) -> Any:
-    """What `torch.save` wrote; of classes other than tensors and containers, stand-ins without content."""
+    """Load a file of `torch.save`; objects of classes other than tensors and containers become empty
+    substitutes."""
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # noqa: BLE001 - an old format, or a damaged file: reading it tells
@@ -154,7 +155,7 @@ def _state_dicts(found: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
 
 
 def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
-    """The state under the module's own names, and what was done for it."""
+    """Return the state under the module's own names, and what was done for it."""
     notes: list[str] = []
     if not any(COMPILED in name for name in own) and any(COMPILED in name for name in state):
         state = {name.replace(COMPILED, ""): value for name, value in state.items()}
@@ -223,11 +224,11 @@ EXPECTED = "FILE.py:CALLABLE is expected, such as net.py:Autoencoder, or package
 
 
 def load_module(spec: str, weights: str | Path | None = None, say: Say = lambda _: None) -> nn.Module:
-    """The module of FILE.py:CALLABLE or package.module:CALLABLE, with the weights of a file where one is given.
+    """Load the module of FILE.py:CALLABLE or package.module:CALLABLE, with weights from a file if given.
 
-    The file runs as code: as part of its package where it imports from there, else alone. Packages are looked for
-    in the current directory. CALLABLE is a class of modules or a function that gives one, called without
-    arguments, or a module. `say` is told what of a file of weights was taken.
+    The file runs as code: as part of its package where it imports from there, else alone. Packages are
+    searched in the current directory. CALLABLE is a class of modules or a function that returns one, called
+    without arguments, or a module. `say` is called with what was taken of a file of weights.
 
     Raises:
         InputError: no such file, or nothing of that name in it.
@@ -256,7 +257,7 @@ def load_module(spec: str, weights: str | Path | None = None, say: Say = lambda 
 
 
 def _place(file: str) -> tuple[Path, str | None]:
-    """The file of the code, and its name as part of a package where it is one."""
+    """Return the file of the code, and its name as part of a package if it is one."""
     path = Path(file)
     parts = file.split(".")
     if not path.exists() and path.suffix != ".py" and all(part.isidentifier() for part in parts):
@@ -277,7 +278,7 @@ def _place(file: str) -> tuple[Path, str | None]:
 
 
 def _leading_dots(path: Path) -> int:
-    """How many packages up the relative imports of a file reach; 0 without any."""
+    """Return the number of packages that the relative imports of a file reach up; 0 without any."""
     try:
         tree = ast.parse(path.read_bytes())
     except OSError as error:
