@@ -4,7 +4,6 @@ This module is executed alone in the contestant's process; the factories import 
 """
 
 import base64
-import importlib
 import json
 import os
 import tempfile
@@ -34,21 +33,23 @@ def bundle(
     *,
     path: str,
     graph: str,
-    provider: str,
+    provider: Any,
     precision: str,
     threads: int | None = None,
-    settings: Mapping[str, int | None] | None = None,
-    limits: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> Any:
     """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
 
     With `settings`, of `aetool.runtime.settings`, no tuning file is looked for.
     """
     with phase("import"):
-        aetool = importlib.import_module("aetool")
+        import aetool
     options: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
     if settings is not None:
-        options["settings"] = importlib.import_module("aetool.runtime.settings").Settings(**settings)
+        from aetool.runtime.settings import RunSettings
+
+        options["settings"] = RunSettings(**settings)
     if limits is not None:
         options["limits"] = aetool.Limits(**limits)
     with phase("session_creation"):
@@ -70,7 +71,7 @@ def raw_onnxruntime(
     with phase("import"):
         # As aetool does: without it onnxruntime's telemetry thread runs beside the measurement.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        onnxruntime = importlib.import_module("onnxruntime")
+        import onnxruntime
     with phase("session_creation"):
         options = onnxruntime.SessionOptions()
         if threads is not None:
@@ -100,7 +101,7 @@ def openvino(
     rows.
     """
     with phase("import"):
-        runtime = importlib.import_module("openvino")
+        import openvino as runtime
     settings = {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
@@ -158,7 +159,7 @@ def onnxruntime_matmul(phase: Any, *, size: int, threads: int) -> Any:
     """rows @ b in onnxruntime."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with phase("import"):
-        onnxruntime = importlib.import_module("onnxruntime")
+        import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with phase("session_creation"):
@@ -232,5 +233,6 @@ def placed(phase: Phase, *, file: str, provider: str, threads: int | None = None
 
 def _options() -> tuple[Any, Any]:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    onnxruntime = importlib.import_module("onnxruntime")
+    import onnxruntime
+
     return onnxruntime, onnxruntime.SessionOptions()

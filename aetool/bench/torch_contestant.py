@@ -3,7 +3,6 @@
 This module is executed alone in the contestant's process; what is timed is imported by the factories.
 """
 
-import importlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,12 +20,13 @@ def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = No
     # import it.
     sys.modules["onnxruntime"] = None  # type: ignore[assignment]
     with phase("import"):
-        torch = importlib.import_module("torch")
-    model = importlib.import_module("aetool.model")
+        import torch
+    from aetool.model import load_checkpoint
+
     if threads is not None:
         torch.set_num_threads(threads)
     with phase("session_creation"):
-        pipeline = model.load_checkpoint(checkpoint).pipeline(torch.float32).to(device)
+        pipeline = load_checkpoint(checkpoint).pipeline(torch.float32).to(device)
         run = _function(pipeline, graph)
     return _subject(torch, run, graph, device)
 
@@ -34,7 +34,8 @@ def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = No
 def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
     """Run the same through `torch.compile`; the first run, and the first of every shape, compiles."""
     subject = eager(phase, checkpoint=checkpoint, graph=graph, threads=threads, device=device)
-    torch = importlib.import_module("torch")
+    import torch
+
     with phase("session_creation"):
         run = torch.compile(subject.run)
     return _subject(torch, run, graph, device)

@@ -60,14 +60,13 @@ def evaluate(
     import numpy as np
 
     from aetool import load
+    from aetool.checks import evaluation
     from aetool.tables import read_table
 
     if compression:
         return _compression(model, data, label, provider, precision, plot, overwrite)
     if plot is not None or overwrite:
         raise click.UsageError("--plot and --overwrite go with --compression; give it too")
-    with needs("train", "evaluating"):
-        from aetool.checks import evaluation
     scorer: Any
     if paths.what(model) == paths.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):
