@@ -12,7 +12,7 @@ import numpy as np
 
 from aetool.bench.contestants import Contestant, Load, opened, wait_until_idle
 from aetool.bench.result import Ceiling
-from aetool.runtime.machine import cpu
+from aetool.runtime.machine import affinity, cores, cpu
 
 PACKAGES = (
     "aetool",
@@ -26,7 +26,6 @@ PACKAGES = (
     "pyod",
     "torch",
 )
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def machine() -> dict[str, Any]:
@@ -35,41 +34,15 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cpu_flags": list(flags),
-        "cores": len(_affinity()),
-        "affinity": _affinity(),
+        "cores": len(affinity()),
+        "affinity": affinity(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "quota_cores": _quota_cores(),
+        "quota_cores": cores().quota,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": _commit(),
     }
-
-
-def usable_cores() -> int:
-    """Cores that a measurement may keep busy: the affinity, and the container's quota."""
-    quota, cores = _quota_cores(), len(_affinity())
-    return cores if quota is None else max(1, min(cores, round(quota)))
-
-
-def _affinity() -> list[int]:
-    """Return the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def _quota_cores() -> float | None:
-    """Return the container's quota in cores (cgroup v2, then v1); None without a quota."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        try:
-            quota = (_CGROUP / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (_CGROUP / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
 
 
 def _version(name: str) -> str | None:
@@ -104,7 +77,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 def ceiling(threads: tuple[int, ...] | None = None, seconds: float = SECONDS) -> Ceiling:
     """Measure, each in a process of its own; by default for one thread and for all cores."""
-    wanted = sorted(set(threads or (1, usable_cores())))
+    wanted = sorted(set(threads or (1, cores().usable)))
     peaks = {str(count): max(_matmul(contestant, seconds) for contestant in _products(count)) for count in wanted}
     return Ceiling(peaks, _copy(seconds))
 

@@ -7,10 +7,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from aetool.errors import ExportError
+from aetool.onnx_check.dangers import RANDOM
 
-RANDOM_OPS = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
-)
 FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
@@ -24,7 +22,7 @@ def require_sane(model: ModelProto, where: str) -> None:
     for tensor in constants.values():
         _require_numbers(tensor, where)
     for node in nodes(model.graph):
-        if node.op_type in RANDOM_OPS:
+        if node.op_type in RANDOM:
             raise ExportError(
                 f"{where}: node {node.name!r} ({node.op_type}) is random; make sampling depend on self.training, "
                 "and export in eval mode"

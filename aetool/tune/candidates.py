@@ -14,7 +14,7 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
-from aetool.runtime.machine import usable_cores
+from aetool.runtime.machine import affinity, usable_cores
 from aetool.runtime.settings import DEFAULTS, RunConfig, RunSettings
 
 # CPU load of other processes: on busy cores, fewer threads only seem faster.
@@ -36,7 +36,7 @@ class Others:
         """Return the load of other processes, as a share of the cores available to this process, 0 to 1; 0 if
         unknown."""
         begin, busy, own = self._begin
-        passed = (time.monotonic() - begin) * len(_cores())
+        passed = (time.monotonic() - begin) * len(affinity())
         taken = (_busy_s() - busy) - (_own_s() - own)
         return min(1.0, max(0.0, taken / passed)) if passed > 0 else 0.0
 
@@ -44,7 +44,7 @@ class Others:
 def physical_cores() -> int:
     """Return the number of physical cores available to this process; two threads of one core count once."""
     siblings = set()
-    for core in _cores():
+    for core in affinity():
         try:
             siblings.add(
                 Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
@@ -54,13 +54,9 @@ def physical_cores() -> int:
     return len(siblings)
 
 
-def _cores() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
 def _busy_s() -> float:
     """Seconds for which these cores were not idle, since the start of the system."""
-    names = {f"cpu{core}" for core in _cores()}
+    names = {f"cpu{core}" for core in affinity()}
     try:
         lines = [line.split() for line in _STAT.read_text("ascii").splitlines()]
     except OSError:

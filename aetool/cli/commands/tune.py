@@ -57,8 +57,8 @@ def tune(
     from aetool.bundle.bundle import Bundle, tuning_file
     from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run
-    from aetool.tune.run import TuningPlan
-    from aetool.tune.run import tune as search
+    from aetool.tune import TuningPlan
+    from aetool.tune import tune as search
 
     if label is not None and data is None:
         raise click.UsageError("--label names a column of --data; give both")
