@@ -168,40 +168,25 @@ class Running:
 
     def warm(self, load: Load, seed: int = 0) -> int:
         """Run a turn like `turn`, discard its measurements and return the number of queries."""
-        found = self._ask(
-            "warm",
-            load.seconds,
-            scenario=load.scenario,
-            batch=load.batch,
-            seconds=load.seconds,
-            calls=load.calls,
-            seed=seed,
-        )
-        return int(found["samples"])
+        return int(self._put_to("warm", load, seed)["samples"])
 
     def turn(self, load: Load, seed: int = 0) -> ContestantTurn:
         """Put it to `load`, and measure."""
         to = self._files / "latencies.npy"
-        found = self._ask(
-            "run",
-            load.seconds,
-            scenario=load.scenario,
-            batch=load.batch,
-            seconds=load.seconds,
-            calls=load.calls,
-            rate=load.rate,
-            seed=seed,
-            to=str(to),
-        )
+        found = self._put_to("run", load, seed, rate=load.rate, to=str(to))
         latencies = np.load(to, allow_pickle=False)
         return ContestantTurn(latencies, found["wall_s"], found["cpu_s"], load.batch * len(latencies))
+
+    def _put_to(self, command: str, load: Load, seed: int, **more: Any) -> dict[str, Any]:
+        given = {"scenario": load.scenario, "batch": load.batch, "seconds": load.seconds, "calls": load.calls}
+        return self._ask(command, load.seconds, **given, seed=seed, **more)
 
     def peak_memory_bytes(self) -> int | None:
         """Return the highest resident memory since the rows were taken, or since `forget_peak`, in bytes."""
         return self._ask("memory")["peak"]  # type: ignore[no-any-return]
 
     def forget_peak(self) -> None:
-        """Peak memory counts from here."""
+        """Restart the measurement of peak memory."""
         self._ask("forget_peak")
 
     def placement(self) -> dict[str, int] | None:
@@ -273,7 +258,7 @@ def opened(contestants: Sequence[Contestant]) -> Iterator[list[Running]]:
 
 
 def wait_until_idle(running: Sequence[Running]) -> None:
-    """Until none of them burns time: thread pools go on spinning for a while after their work."""
+    """Wait until none of them uses the CPU: thread pools spin for a while after their work."""
     limit = time.monotonic() + _IDLE_LIMIT_S
     before = [_ticks(contestant.pid) for contestant in running]
     while time.monotonic() < limit:
@@ -285,7 +270,7 @@ def wait_until_idle(running: Sequence[Running]) -> None:
 
 
 def _ticks(pid: int) -> int:
-    """Processor time that a process has used, in the kernel's ticks."""
+    """Return the processor time that a process has used, in the kernel's ticks."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:

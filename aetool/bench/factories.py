@@ -39,7 +39,7 @@ def bundle(
     settings: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
+    """Load the bundle with `aetool.load(path)` and call its method `graph`: encode, reconstruct or score.
 
     With `settings`, of `aetool.runtime.settings`, no tuning file is looked for.
     """
@@ -67,7 +67,7 @@ def bundle(
 def raw_onnxruntime(
     phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None
 ) -> Any:
-    """onnxruntime as its documentation shows it: default options, `session.run`."""
+    """Run onnxruntime as its documentation shows it: default options, `session.run`."""
     with phase("import"):
         # As aetool does: without it onnxruntime's telemetry thread runs beside the measurement.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -92,7 +92,7 @@ def openvino(
     precision: str | None = "f32",
     hint: str = "THROUGHPUT",
 ) -> Any:
-    """OpenVINO's own API, on the CPU in float32.
+    """Run OpenVINO's own API, on the CPU in float32.
 
     As its documentation advises: one request under the latency hint; many rows in chunks through a queue of
     requests under the throughput hint, which is made when the first such call comes.
@@ -145,7 +145,7 @@ _MATMUL = base64.b64decode(
 
 
 def numpy_matmul(phase: Any, *, size: int) -> Any:
-    """rows @ b in numpy; how many threads is decided by variables of its BLAS."""
+    """Compute rows @ b in numpy; variables of its BLAS set the number of threads."""
     second = np.random.default_rng(1).standard_normal((size, size), dtype=np.float32)
     product = np.empty((size, size), np.float32)
 
@@ -156,7 +156,7 @@ def numpy_matmul(phase: Any, *, size: int) -> Any:
 
 
 def onnxruntime_matmul(phase: Any, *, size: int, threads: int) -> Any:
-    """rows @ b in onnxruntime."""
+    """Compute rows @ b in onnxruntime."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with phase("import"):
         import onnxruntime

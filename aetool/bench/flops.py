@@ -63,7 +63,7 @@ def _node(data: bytes) -> tuple[str, list[str], list[str]]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Field number and value, bytes or a number, of a protobuf message (protobuf.dev, Encoding)."""
+    """Yield field number and value, bytes or a number, of a protobuf message (protobuf.dev, Encoding)."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

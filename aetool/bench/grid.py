@@ -83,7 +83,7 @@ class Grid:
 
     @property
     def largest_batch(self) -> int:
-        """Rows in the largest query."""
+        """Return the rows in the largest query."""
         return max(batch for _, batch in self.loads())
 
     def rounds_of(self, launch: int) -> range:
@@ -91,7 +91,7 @@ class Grid:
         return range(launch * self.rounds // self.launches, (launch + 1) * self.rounds // self.launches)
 
     def loads(self) -> Iterator[tuple[str, int]]:
-        """Scenario and batch of every cell."""
+        """Return the scenario and batch of every cell."""
         for scenario in self.scenarios:
             for batch in (self.offline_rows,) if scenario == "offline" else self.batches:
                 yield scenario, batch
@@ -134,7 +134,7 @@ class Setting:
         return Contestant(name, f"aetool.bench.factories:{name.replace('-', '_')}", arguments)
 
     def inspector(self, name: str, bundle: Bundle, provider: str) -> Contestant:
-        """One of `aetool.bench.factories` on the same file."""
+        """Return a contestant of `aetool.bench.factories` on the same file."""
         arguments = {"file": str(self.file(bundle)), "provider": provider, "threads": self.threads}
         return Contestant(name, f"aetool.bench.factories:{name}", arguments)
 

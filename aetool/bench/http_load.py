@@ -79,7 +79,7 @@ class HttpConnection(asyncio.Protocol):
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready."""
+        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but not by its class
 
     @property
@@ -116,7 +116,7 @@ class HttpConnection(asyncio.Protocol):
             self._answered(self, 0, b"", b"")
 
     def close(self) -> None:
-        """At once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.close()
 
@@ -136,7 +136,7 @@ async def connect(
 
 
 async def fetch(address: Address, request: bytes, timeout_s: float = 10.0) -> tuple[int, bytes]:
-    """Status and body of the answer to one request; status 0: the connection ended without one.
+    """Return status and body of the response to one request; status 0: the connection ended without one.
 
     Raises:
         OSError: nobody listens there, or the answer does not come in time.
@@ -164,7 +164,7 @@ _SPIN_S = 0.0015
 _PATIENCE_S = 30.0
 
 Check = Callable[[int, bytes], None]
-"""Told which request was answered with 200, and the body."""
+"""Called with the number of a request that was answered with 200, and the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ async def open_loop(
     seed: int = 0,
     check: Check | None = None,
 ) -> LoadResult:
-    """`count` requests that come as a Poisson process; one that finds no connection free waits for the next.
+    """Send `count` requests as a Poisson process; one that finds no connection free waits for the next.
 
     Raises:
         OSError: nobody listens there.

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """Dictionaries, lists, texts, numbers; a field is called by its own name or by `metadata["key"]`."""
+    """Return dictionaries, lists, texts, numbers; a field is called by its own name or by `metadata["key"]`."""
     if _is_record(value):
         return {key: to_plain(getattr(value, name)) for key, (name, _) in _entries(value).items()}
     if isinstance(value, Mapping):
@@ -147,7 +147,7 @@ def _is_record(value: Any) -> bool:
 
 
 def _entries(record: Any) -> dict[str, tuple[str, bool]]:
-    """Key in the document -> field, and whether it may be left out."""
+    """Return key in the document -> field, and True if it may be left out."""
     if is_dataclass(record):
         return {e.metadata.get("key", e.name): (e.name, e.default is not MISSING) for e in fields(record)}
     return {name: (name, name in record._field_defaults) for name in record._fields}

@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """CPU, cores, memory, versions and commit: what a result needs to be compared with another."""
+    """Return CPU, cores, memory, versions and commit, by which results can be compared."""
     model, flags = cpu()
     return {
         "cpu": model,
@@ -105,7 +105,7 @@ def _copy(seconds: float) -> float:
 def _fastest(
     contestant: Contestant, rows: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", seconds: float
 ) -> float:
-    """Seconds of the fastest call on all rows: a ceiling is what was reached once."""
+    """Return the seconds of the fastest call on all rows: a peak is what was reached once."""
     with opened([contestant]) as (running,), tempfile.TemporaryDirectory() as folder:
         np.save(path := Path(folder) / "rows.npy", rows)
         running.load()

@@ -32,12 +32,12 @@ class Turns:
 
     @property
     def p50_s(self) -> float:
-        """Median over rounds of each round's median."""
+        """Return the median over rounds of each round's median."""
         return statistics.median(turn.p50_s for turn in self.turns)
 
     @property
     def rows_per_s(self) -> float:
-        """Median over rounds of rows / wall time."""
+        """Return the median over rounds of rows / wall time."""
         return statistics.median(turn.rows_per_s for turn in self.turns)
 
 

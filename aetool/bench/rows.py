@@ -24,7 +24,7 @@ class Pool:
     """Source of the rows, for the result."""
 
     def for_batch(self, batch: int) -> NDArray[np.float32]:
-        """Rows enough that queries of `batch` rows are not always the same."""
+        """Return rows enough that queries of `batch` rows are not always the same."""
         return self.rows[: pool_size(batch)]
 
 
@@ -34,7 +34,7 @@ def pool_size(batch: int) -> int:
 
 
 def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: int, seed: int) -> Pool:
-    """`rows`, (rows, ...), shuffled; where they are fewer than queries of `batch` need, drawn again with jitter.
+    """Shuffle `rows`, (rows, ...); where they are fewer than queries of `batch` need, draw more with jitter.
 
     Categories are indexes, and stay what they are; missing values stay missing.
 

@@ -179,7 +179,7 @@ class Cell:
 
 
 def cells_of(setting: Setting, launches: Sequence[Launch]) -> list[Cell]:
-    """One a load, in the grid's order."""
+    """Return a cell for each load, in the grid's order."""
     cells = []
     for number, observed in enumerate(launches[0].observed):
         every = [launch.observed[number] for launch in launches]

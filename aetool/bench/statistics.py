@@ -23,7 +23,7 @@ _SHARE = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
 def latency_figures(latencies: Seconds) -> dict[str, Any]:
-    """mean, min, max and percentiles of (samples,), seconds; None for a percentile of too few samples.
+    """Return mean, min, max and percentiles of (samples,), seconds; None for a percentile of too few samples.
 
     A percentile is the smallest latency that at least that share of the samples does not exceed. No sample is
     left out, however far it lies.
@@ -40,7 +40,7 @@ def latency_figures(latencies: Seconds) -> dict[str, Any]:
 
 
 def histogram(latencies: Seconds) -> LatencyHistogram:
-    """All of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
+    """Count all of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
     low, high = float(latencies.min()), float(latencies.max())
     low = max(low, 1e-9)  # a clock that did not move; it has no logarithm
     high = max(high, low * 1.01)

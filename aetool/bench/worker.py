@@ -93,7 +93,7 @@ def open_loop(
 
 
 def poisson(rate: float, seconds: float, seed: int) -> list[int]:
-    """Arrivals of a Poisson process, nanoseconds: `rate` a second for `seconds`, at least one."""
+    """Return the arrivals of a Poisson process, nanoseconds: `rate` a second for `seconds`, at least one."""
     random = np.random.default_rng(seed)
     gaps = random.exponential(1e9 / rate, max(1, round(rate * seconds)))
     return [int(arrival) for arrival in np.cumsum(gaps)]
@@ -130,7 +130,7 @@ def memory() -> dict[str, int | None]:
 
 
 def forget_peak() -> None:
-    """Peak memory counts from here."""
+    """Restart the measurement of peak memory."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:  # not Linux, or not allowed: then it counts from the start of the process
@@ -282,7 +282,7 @@ COMMANDS = ("load", "take_rows", "outputs", "first", "warm", "run", "memory", "f
 
 
 def main() -> None:
-    """Answer until the other side hangs up."""
+    """Respond to commands until the other side hangs up."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     worker = Worker()

@@ -205,7 +205,7 @@ class _File:
     """A model in a session of its own."""
 
     def __init__(self, model: ModelProto, where: str, rows: Rows, *, apart: bool = True) -> None:
-        """`rows`: some to try; `apart`: in a child process first."""
+        """Open a session and try `rows`, in a child process first if `apart`."""
         self.where, self.source = where, real_inputs(model)[0].name
         content = model.SerializeToString()
         if apart and (how := crash_of(content, rows)) is not None:
@@ -352,7 +352,7 @@ def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
 
 
 def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelProto, _File, Arrays]:
-    """`model` with a free batch, in a session, and what it gives for the sample, several rows at once."""
+    """Return `model` with a free batch, its session, and its outputs for the sample, several rows at once."""
     if has_free_input(model):
         try:
             file = _File(model, where, sample, apart=False)  # it was tried with the file itself
@@ -414,7 +414,7 @@ def _notes(
 
 
 def _no_embedding(found: Arrays, roles: Roles) -> str:
-    """Say what may bring the embedding that was not found."""
+    """Return advice on getting the embedding that was not found."""
     others = [name for name, value in found.items() if name != roles.reconstruction and value.ndim >= 2]
     if others:
         return (

@@ -77,7 +77,7 @@ class FoldedPipeline(nn.Module):
     gain: Tensor
 
     def __init__(self, pipeline: Pipeline, centre: Tensor | None = None) -> None:
-        """`centre`: (n_features,) float32, raw units."""
+        """Fold the scaling around `centre`, (n_features,) float32, raw units."""
         super().__init__()
         self.encoding = copy.deepcopy(pipeline.encoding)
         if self.encoding is not None and centre is not None:
@@ -108,7 +108,7 @@ class FoldedPipeline(nn.Module):
         self.float().eval()
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
         features = filled(features, self.fill, self.fillable)
         if self.encoding is not None:
@@ -161,7 +161,7 @@ class DoublePipeline(nn.Module):
         return not any(isinstance(layer, nn.GELU) for layer in network.modules())
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
         features = filled(features, self.fill, self.fillable)
         features = features.double()
@@ -315,7 +315,7 @@ def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple
 
 
 def _difference(form: FoldedPipeline, cases: Sequence[tuple[Rows, Reference]], threshold: float) -> float:
-    """Largest range-scaled difference of `form` to the reference."""
+    """Return the largest range-scaled difference of `form` to the reference."""
     worst = 0.0
     for features, expected in cases:
         found = dict(evaluate_rows(form, features, torch.float32))

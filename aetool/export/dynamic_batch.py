@@ -109,7 +109,7 @@ def _add(model: ModelProto, name: str, value: np.ndarray) -> str:
 
 
 def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
-    """Inferred shapes by name: numbers, or names of free dimensions ("" where unknown)."""
+    """Return the inferred shapes by name: numbers, or names of free dimensions ("" where unknown)."""
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: [

@@ -45,7 +45,7 @@ class RowCost:
 
     @property
     def batch(self) -> int:
-        """Rows at once, 1 or more."""
+        """Return the number of rows at once, 1 or more."""
         return max(1, min(BLOCK_ROWS, BATCH_BYTES // self.bytes))
 
 
@@ -100,7 +100,7 @@ class ExportInput:
 
     @property
     def identity(self) -> str:
-        """sha256 of what decides the outputs."""
+        """Return the sha256 of what decides the outputs."""
         names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
         categories = json.dumps(self.categories, ensure_ascii=False) if self.categories else ""
         content = self.graph.SerializeToString(deterministic=True)
@@ -113,7 +113,7 @@ class ExportInput:
 
 
 def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:
-    """Every output by name for `rows`, decisions included.
+    """Return every output by name for `rows`, decisions included.
 
     A number beyond float32 is infinite, as it is wherever the model is deployed.
     """
@@ -194,7 +194,7 @@ def _spaced(rows: Rows, count: int) -> Rows:
 
 
 def _one_feature(rows: Rows) -> Rows:
-    """Each row with one feature a thousand times as far from the middle, another one in each row."""
+    """Return rows with one feature a thousand times as far from the middle, another one in each row."""
     changed = rows.reshape(len(rows), -1).copy()
     places = np.linspace(0, changed.shape[1] - 1, len(rows)).round().astype(int)
     spread = np.abs(changed - np.median(changed, axis=0)).max(axis=0) + np.abs(changed).max(axis=0) + 1

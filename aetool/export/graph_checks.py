@@ -35,7 +35,7 @@ def require_sane(model: ModelProto, where: str) -> None:
 
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node, those of inner graphs too."""
+    """Yield every node, also of inner graphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -44,7 +44,7 @@ def nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every constant tensor, those of inner graphs too."""
+    """Yield every constant tensor, also of inner graphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -52,7 +52,7 @@ def tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def node_tensors(found: Iterable[NodeProto]) -> Iterator[TensorProto]:
-    """Every constant tensor in the attributes of nodes."""
+    """Yield every constant tensor in the attributes of nodes."""
     for node in found:
         for attribute in node.attribute:
             if attribute.HasField("t"):
@@ -68,7 +68,7 @@ def node_tensors(found: Iterable[NodeProto]) -> Iterator[TensorProto]:
 
 
 def values_read(node: NodeProto) -> Iterator[str]:
-    """Names of the values that a node reads, and of all that stand in its inner graphs: they may be outer ones."""
+    """Yield the names of the values that a node and its inner graphs read; the latter may be outer ones."""
     yield from node.input
     for attribute in node.attribute:
         for inner in [attribute.g, *attribute.graphs]:

@@ -129,7 +129,7 @@ def _remedy_of(text: str) -> str:
 
 
 def require_deployable(model: ModelProto, opset: int) -> None:
-    """Structure alone: the opset asked for, nothing of training, nothing random, any batch.
+    """Check the structure alone: the opset asked for, nothing of training, nothing random, any batch.
 
     Raises:
         ExportError: naming what was found.
@@ -142,7 +142,7 @@ def require_deployable(model: ModelProto, opset: int) -> None:
 
 
 def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) -> dict[str, bytes]:
-    """Graph name -> serialised model, each standing alone: weights inside, metadata attached.
+    """Return graph name -> serialised model, each complete: weights inside, metadata attached.
 
     Without an embedding there is no encoder; without a reconstruction made of it alone, no decoder.
     """
@@ -165,7 +165,7 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
 
 
 def _needed(model: ModelProto, outputs: list[str], stop: str) -> set[str]:
-    """Values that `outputs` are computed from, looking no further back than `stop`."""
+    """Return the values that `outputs` are computed from, looking no further back than `stop`."""
     makers = {value: node for node in model.graph.node for value in node.output}
     found: set[str] = set()
     waiting = list(outputs)
@@ -217,7 +217,7 @@ def _require_dynamic_batch(model: ModelProto) -> None:
 
 
 def _merge_sums_of_squares(model: ModelProto) -> None:
-    """Mul(x, x) and ReduceSum become one ReduceSumSquare: one pass over the residual instead of two."""
+    """Merge Mul(x, x) and ReduceSum to ReduceSumSquare: one pass over the residual instead of two."""
     nodes = model.graph.node
     uses = [name for node in nodes for name in node.input] + [output.name for output in model.graph.output]
     squares = {node.output[0]: node for node in nodes if node.op_type == "Mul" and node.input[0] == node.input[1]}

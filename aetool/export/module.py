@@ -168,7 +168,7 @@ def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
 
 @contextlib.contextmanager
 def naming_columns(names: Sequence[str]) -> Iterator[None]:
-    """Tell with an error which columns of a table the model was given."""
+    """Add the columns that the model was given to errors inside the block."""
     try:
         yield
     except ExportError as error:
@@ -208,7 +208,7 @@ def notes_on(
 
 
 def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
-    """One graph of a scored module, in the opset that the options ask for, with a free batch."""
+    """Return one graph of a scored module, in the requested opset, with a free batch."""
     options.progress("tracing")
     opset, max_ir = target(options.opset, options.onnxruntime_min)
     return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
@@ -217,7 +217,7 @@ def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: Exp
 def publish_scored(
     candidate: ExportInput, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
 ) -> Exported:
-    """`publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
+    """Call `publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
 
     It is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
     may need it.

@@ -158,7 +158,7 @@ def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Mo
 
 
 def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
-    """Rows of other kinds that the module takes, with real ones between them."""
+    """Return rows of other kinds that the module takes, with real ones between them."""
     found = []
     for rows in [out_of_range(sample, sample), *(probe.rows for probe in probes(sample, FEW) if probe.finite)]:
         try:
@@ -200,7 +200,7 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
 
 
 def some_rows(rows: Rows) -> Tensor:
-    """SAMPLE_ROWS of the rows, finite ones where there are any, repeated where they are fewer."""
+    """Return SAMPLE_ROWS of the rows, finite ones if there are any, repeated if they are fewer."""
     finite = rows[np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)]
     chosen = finite if len(finite) else rows
     return torch.from_numpy(np.resize(chosen[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
@@ -250,7 +250,7 @@ def cost_of(model: ModelProto, row: tuple[int, ...]) -> RowCost:
 
 
 def _products(node: NodeProto, shapes: Shapes) -> int:
-    """Multiplications of one node; of those without weights, one for each value."""
+    """Return the multiplications of one node; of those without weights, one for each value."""
     weight = shapes.get(node.input[1] if len(node.input) > 1 else "", ())
     given, made = (math.prod(shapes.get(names[0], (0,))) if names else 0 for names in (node.input, node.output))
     if node.op_type in ("Conv", "QLinearConv", "ConvInteger"):

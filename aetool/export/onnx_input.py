@@ -234,7 +234,7 @@ def given_scaling(
 
 
 def unread(stated: Mapping[str, str]) -> list[str]:
-    """Keys of metadata that look like a threshold or a scaler, and are not read."""
+    """Return the keys of metadata that look like a threshold or a scaler, and are not read."""
     known = {*THRESHOLDS, *MEANS, *SCALES, *MINIMA, *MAXIMA}
     return [key for key in stated if _key(key) not in known and any(word in _key(key) for word in _LIKELY)]
 

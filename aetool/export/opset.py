@@ -35,7 +35,7 @@ OPSETS = range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
 
 
 def limits(release: str) -> tuple[int, int]:
-    """Highest opset and IR version that onnxruntime `release` ("1.17" or "1.17.3") loads.
+    """Return the highest opset and IR version that onnxruntime `release` ("1.17" or "1.17.3") loads.
 
     Raises:
         InputError: not a release, or one older than the table.
@@ -52,7 +52,7 @@ def limits(release: str) -> tuple[int, int]:
 
 
 def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | None]:
-    """Opset to write, and highest IR version (None: any), for what the user asks.
+    """Return the opset to write, and the highest IR version (None: any), for the user's request.
 
     Raises:
         ExportError: no such opset, or one newer than that onnxruntime loads.
@@ -82,7 +82,7 @@ def require_opset_known(opset: int) -> None:
 
 
 def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> ModelProto:
-    """`model` in `opset`, and with an IR version of at most `max_ir`.
+    """Return `model` in `opset`, and with an IR version of at most `max_ir`.
 
     Raises:
         ExportError: an operator has no form in that opset, or the converter wrote something else.

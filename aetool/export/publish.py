@@ -46,7 +46,7 @@ from aetool.runtime.session import load
 
 
 def model_card(manifest: Manifest) -> str:
-    """Markdown with a YAML header, made of the manifest's facts alone."""
+    """Return Markdown with a YAML header, made of the manifest's facts alone."""
     figures = manifest.variants["fp32"].figures
     shown = ", ".join(map(_cell, manifest.feature_names[:20]))
     more = len(manifest.features) - 20
@@ -156,7 +156,7 @@ _FATAL_ALONE = 4
 
 
 def inner_values(model: bytes) -> tuple[str, ...]:
-    """Names of the values that are still there when onnxruntime has fused what it can, each with the batch first.
+    """Return the values that remain after onnxruntime's fusions, each with the batch first.
 
     Of graphs of tables alone: with images, onnxruntime reorders memory between nodes, which outputs would undo.
     """
@@ -195,7 +195,7 @@ FEWEST_ROWS = 16
 
 
 def _untold(step: str) -> None:
-    """Progress for nobody."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def export_pyod(
 
 
 def _own_threshold(read: PyodAutoencoder, scores: NDArray[np.float64]) -> Threshold:
-    """`threshold_`; where that was made of sampled scores, what the same rule makes of `scores`, ascending."""
+    """Return `threshold_`; if it was made of sampled scores, the same rule's result for `scores`, ascending."""
     rule: dict[str, Any] = {"method": f"threshold_ of {read.kind}", "rows": len(scores)}
     value = read.threshold
     if read.random:

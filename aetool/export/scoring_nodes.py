@@ -150,7 +150,7 @@ def in_another_shape(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any], gi
 
 
 def why_none_fits(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> str | None:
-    """Say why no output can be the reconstruction of the rows, and what to do; None where one can."""
+    """Return why no output can be the reconstruction of the rows, and what to do; None if one can."""
     row = rows.shape[1:]
     if any(value.shape == rows.shape for value in outputs.values()):
         return None
@@ -178,7 +178,7 @@ def _near(shape: Shape, row: Shape) -> bool:
 
 
 def _remedy(shape: Shape, row: Shape) -> str:
-    """Crop or pad, and the nearest size that the strides would give back."""
+    """Return advice: crop or pad, and the nearest size that the strides would give back."""
     longer = all(a >= b for a, b in zip(shape, row, strict=True))
     if longer:
         return f"cut the output to {row} inside the model, or use rows of shape {shape} if those are given back"

@@ -57,7 +57,7 @@ class Column:
     """Categories of the raw column, where it was encoded."""
 
     def scaled(self, offset: float, scale: float) -> "Column":
-        """After (value - offset) / scale."""
+        """Return the column after (value - offset) / scale."""
         return replace(self, offset=self.offset + self.scale * float(offset), scale=self.scale * float(scale))
 
     @property
@@ -135,7 +135,7 @@ def _after(step: Any, columns: list[Column], names: Sequence[str], called: str) 
 
 
 def _scaling(step: Any, count: int, called: str) -> list[tuple[float, float]] | None:
-    """(offset, scale) of each column for (value - offset) / scale; None where it is no scaler that is known."""
+    """Return (offset, scale) of each column for (value - offset) / scale; None for an unknown scaler."""
     kind = type(step)
     offset, scale = np.zeros(count), np.ones(count)
     if kind in (StandardScaler, RobustScaler):
@@ -327,7 +327,7 @@ def _reordered(network: nn.Module, order: Sequence[int]) -> Any:
 def _matrix(
     rows: Any, used: Sequence[int], names: Sequence[str], categories: dict[str, tuple[str, ...]]
 ) -> NDArray[np.float64]:
-    """Rows as the bundle takes them: numbers, and indexes of categories."""
+    """Return rows as the bundle takes them: numbers, and indexes of categories."""
     made = [
         to_indexes(cells, categories[names[source]], names[source])
         if names[source] in categories
@@ -338,7 +338,7 @@ def _matrix(
 
 
 def _cells(rows: Any, place: int) -> Any:
-    """One column of a DataFrame or of an array."""
+    """Return one column of a DataFrame or of an array."""
     return rows.iloc[:, place] if hasattr(rows, "iloc") else np.asarray(rows)[:, place]
 
 

@@ -68,7 +68,7 @@ def verify_graphs(
 def _compare_golden(
     sessions: Mapping[str, Any], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
-    """Real rows and the same out of range, over and over, in batches of every size."""
+    """Compare real rows, and the same out of range, repeated in batches of every size."""
     largest = candidate.cost.rows(LARGEST_BATCH)
     records = []
     for kind in (GOLDEN, OUT_OF_RANGE):
@@ -143,7 +143,7 @@ def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: P
 
 
 def _where_accepted(expected: Reference) -> Reference:
-    """Embedding and reconstruction of the rows that the module makes finite numbers of; NaN for all else.
+    """Return embedding and reconstruction of the rows whose outputs are finite; NaN for all else.
 
     Which numbers of another row become NaN is a matter of kernels; its score must, and that is judged apart.
     """

@@ -85,7 +85,7 @@ class TrainedAutoencoder:
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
     ) -> dict[str, NDArray[np.float64]]:
-        """embedding, reconstruction and score of (rows, n_features), in PyTorch.
+        """Return embedding, reconstruction and score of (rows, n_features), computed in PyTorch.
 
         With categories also `alternative`, see `aetool.model.pipeline.Outputs`.
 
@@ -101,11 +101,11 @@ class TrainedAutoencoder:
         return evaluate_rows(self.pipeline(dtype), found, dtype)
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Anomaly scores (rows,) in PyTorch, float32."""
+        """Return anomaly scores (rows,), computed in PyTorch, float32."""
         return self.evaluate(rows, torch.float32)["score"]
 
     def reconstruct(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Reconstructions (rows, n_features) in PyTorch, float32, raw units."""
+        """Return reconstructions (rows, n_features), computed in PyTorch, float32, raw units."""
         return self.evaluate(rows, torch.float32)["reconstruction"]
 
 

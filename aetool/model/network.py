@@ -122,14 +122,15 @@ class TrainingConfig:
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
 
     def epochs_for(self, rows: int) -> int:
-        """Epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
+        """Return the epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
         if self.epochs is not None:
             return self.epochs
         steps = -(-rows // self.batch_size)
         return max(10, -(-600 // steps))
 
     def held_out_of(self, rows: int) -> int:
-        """Rows to hold out of `rows`: a tenth, but 100 where a quarter allows; two remain on either side."""
+        """Return the rows to hold out of `rows`: a tenth, but 100 where a quarter allows; two remain on either
+        side."""
         share = self.validation_fraction
         wanted = max(rows / 10, min(100, rows / 4)) if share is None else rows * share
         return min(rows - 2, max(2, round(wanted)))
@@ -179,17 +180,17 @@ class Autoencoder(nn.Module):
         self.decoder = _layers(widths[::-1], config, activate_last=False)
 
     def encode(self, features: Tensor) -> Tensor:
-        """(batch, n_features) -> (batch, embedding_dim)"""
+        """Map (batch, n_features) -> (batch, embedding_dim)."""
         embedding: Tensor = self.encoder(features)
         return embedding
 
     def decode(self, embedding: Tensor) -> Tensor:
-        """(batch, embedding_dim) -> (batch, n_features)"""
+        """Map (batch, embedding_dim) -> (batch, n_features)."""
         reconstruction: Tensor = self.decoder(embedding)
         return reconstruction
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, n_features) -> embedding (batch, embedding_dim), reconstruction (batch, n_features)."""
+        """Map (batch, n_features) -> embedding (batch, embedding_dim), reconstruction (batch, n_features)."""
         if self.training and self.config.input_noise > 0:
             features = features + self.config.input_noise * torch.randn_like(features)
         embedding = self.encode(features)

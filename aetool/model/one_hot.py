@@ -28,7 +28,7 @@ class OneHot(nn.Module):
     order: Tensor
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        """`sizes`: categories of each raw column, one or more; 0 for a number."""
+        """Prepare the blocks; `sizes` has the categories of each raw column, one or more, or 0 for a number."""
         super().__init__()
         widths = [size or 1 for size in sizes]
         starts = np.cumsum([0, *widths])
@@ -52,12 +52,12 @@ class OneHot(nn.Module):
             self.register_buffer(name, torch.from_numpy(value))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, columns) -> (batch, n_encoded)"""
+        """Encode (batch, columns) -> (batch, n_encoded)."""
         values = torch.index_select(features, 1, self.source)
         return torch.where(self.indicator, (values == self.index).to(values.dtype), values)
 
     def decode(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, columns): of each block the index of the largest, or NaN."""
+        """Decode (batch, n_encoded) -> (batch, columns): of each block the index of the largest, or NaN."""
         blocks = self._blocks(encoded)
         first = blocks[:, :, 0]
         found = torch.argmax(blocks, dim=2).to(encoded.dtype) + (first - first)
@@ -73,11 +73,11 @@ class OneHot(nn.Module):
         return self._in_order(encoded, found + (blocks[:, :, 0] - blocks[:, :, 0]))
 
     def sum_categories(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, columns): of each block the sum."""
+        """Sum each block: (batch, n_encoded) -> (batch, columns)."""
         return self._in_order(encoded, self._blocks(encoded).masked_fill(self.padding, 0).sum(dim=2))
 
     def widen(self, numbers: Statistics) -> Statistics:
-        """Statistics of the numeric columns as those of all: indicators stay as they are.
+        """Extend statistics of the numeric columns to all columns: indicators stay as they are.
 
         One with scale 1 weighs what its column's values vary by, so that a column of categories counts about as
         much as one of numbers; scaled to unit spread, a column of many or rare categories would drown the rest.
@@ -92,11 +92,11 @@ class OneHot(nn.Module):
         return Statistics(mean, scale, fill, numbers.scores_filled)
 
     def centre(self, features: Tensor) -> Tensor:
-        """(columns,) -> (n_encoded,) where indicators have no centre."""
+        """Map (columns,) -> (n_encoded,), where indicators have no centre."""
         return torch.where(self.indicator, 0.0, features[self.source])
 
     def _blocks(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, categorical columns, most categories)"""
+        """Reshape (batch, n_encoded) -> (batch, categorical columns, most categories)."""
         flat = torch.index_select(encoded, 1, self.blocks.flatten())
         return flat.reshape(-1, *self.blocks.shape)
 
@@ -110,5 +110,5 @@ def one_hot(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> On
 
 
 def encoded_width(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> int:
-    """Columns of the network: one for each number, one for each category."""
+    """Return the number of columns of the network: one for each number, one for each category."""
     return len(names) + sum(len(texts) - 1 for texts in categories.values())

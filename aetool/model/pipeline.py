@@ -74,11 +74,11 @@ class Pipeline(nn.Module):
         return filled(features, self.fill, self.fillable)
 
     def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
-        """(batch,)"""
+        """Return the score, (batch,)."""
         return scored(residual, missing)[0]
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = self.missing(features)
         features = self.impute(features)
         if self.encoding is not None:
@@ -95,7 +95,7 @@ class Pipeline(nn.Module):
 
 
 def filled(features: Tensor, fill: Tensor | None, fillable: Tensor | None) -> Tensor:
-    """Features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
+    """Return features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
     if fill is None:
         return features
     missing = torch.isnan(features)

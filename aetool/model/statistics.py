@@ -58,7 +58,7 @@ def require_usable(rows: NDArray[np.float64], names: Sequence[str], impute: Impu
 
 
 def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
-    """Statistics of the training rows, (rows, n_features), NaN where missing; `require_usable` has passed them.
+    """Compute statistics of the training rows, (rows, n_features), NaN where missing; see `require_usable`.
 
     Raises:
         InputError: a column without any value, or one whose values or spread float32 cannot hold.

@@ -132,7 +132,7 @@ class Loop:
         self.state = dict(state)
 
     def _expected(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
-        """Shape and type of what `restore` needs."""
+        """Return shape and type of what `restore` needs."""
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
         for index, parameter in enumerate(self.network.parameters()):
             tensors |= {f"adam.{index}.{slot}": parameter for slot in ADAM_SLOTS}
@@ -232,7 +232,7 @@ def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int)
 
 @contextmanager
 def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
-    """Seed torch and set what training relies on; what the caller had set is back after the block."""
+    """Seed torch and set what training relies on; restore the caller's settings after the block."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
@@ -418,7 +418,7 @@ def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
 
 
 def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: OneHot | None) -> Tensor:
-    """Rows as the network takes them, (rows, n_encoded), NaN where a value is missing that is left out."""
+    """Return rows as the network takes them, (rows, n_encoded), NaN for missing values that are left out."""
     rows = torch.from_numpy(values.astype(np.float32).astype(np.float64))
     filled = rows
     if statistics.fill is not None:
@@ -454,7 +454,7 @@ def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> He
 
 
 def _spread(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """`count` rows, evenly from the first to the last; all of them where they are fewer."""
+    """Return `count` rows, evenly from the first to the last; all of them if they are fewer."""
     chosen: NDArray[np.float64] = rows[
         np.unique(np.linspace(0, len(rows) - 1, min(len(rows), count)).round().astype(int))
     ]

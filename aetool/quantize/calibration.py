@@ -126,7 +126,7 @@ class Split:
 
 
 def split_rows(rows: Floats, labels: Labels | None, seed: int) -> Split:
-    """Half of the normal rows for each use, drawn from `seed`; where they are few, all of them for both.
+    """Draw half of the normal rows for each use from `seed`; if they are few, use all of them for both.
 
     Raises:
         InputError: no normal rows, or labels that are not one for each row.

@@ -39,7 +39,8 @@ class Converter:
     """Makes graphs by recipes from one graph in float and the same rows."""
 
     def __init__(self, model: ModelProto, rows: Floats) -> None:
-        """
+        """Prepare conversions of a model.
+
         Args:
             model: see `whole_graph`; not changed.
             rows: normal rows to calibrate with, (rows, ...).
@@ -48,7 +49,7 @@ class Converter:
         self._prepared: dict[Calibration, tuple[ModelProto, dict[str, Floats]]] = {}
 
     def layers(self, precision: Precision) -> list[str]:
-        """Names of the layers that a precision changes.
+        """Return the names of the layers that a precision changes.
 
         Raises:
             ExportError: there are none.

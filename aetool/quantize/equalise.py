@@ -86,7 +86,7 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
 
 
 def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest of each column, by a method of calibration; (columns,) each.
+    """Return lowest and highest of each column, by a method of calibration; (columns,) each.
 
     Entropy needs more numbers than a column has: its percentiles are taken.
     """
@@ -105,7 +105,7 @@ def uneven(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
 
 
 def _shares(reach: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """s of each column; one that is constant, or that no weight reads, gets a usual one."""
+    """Return s of each column; one that is constant, or that no weight reads, gets a usual one."""
     usable = (reach > 0) & (weight > 0)
     share = np.ones_like(reach)
     share[usable] = np.sqrt(reach[usable] / weight[usable])

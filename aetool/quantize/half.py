@@ -1,4 +1,8 @@
-"""Half the bytes: layers computed in float16, or weights kept in bfloat16 and computed in float32."""
+"""Half the bytes: layers computed in float16, or weights kept in bfloat16 and computed in float32.
+
+onnxruntime's `convert_float_to_float16` also converts features and score, which are infinite above 65,504 then;
+set to leave them in float32, it writes a graph with two nodes of one name, which onnxruntime refuses (1.31).
+"""
 
 from collections.abc import Collection
 

@@ -2,6 +2,10 @@
 
 x ~ (q - zero_point) * scale, as QuantizeLinear and DequantizeLinear define it. onnxruntime makes one integer
 product of a layer between them, which gives float where no integers follow: so does the last layer.
+
+onnxruntime's `quantize_static` also rounds what each layer gives. On exported/breast-cancer, with equalised
+columns, its reconstruction is off by up to 38 % of the range (28 % here); without them, scores correlate with
+fp32's by 0.65.
 """
 
 import platform
@@ -82,7 +86,7 @@ def _activated(model: ModelProto, layer: Layer) -> str:
 
 
 def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]:
-    """Weight and bias of a layer as integers, and the nodes that make them float again."""
+    """Add weight and bias of a layer as integers, and return the nodes that make them float again."""
     others = tuple(i for i in range(layer.weight.ndim) if i != layer.out_axis)
     steps = np.abs(layer.weight).max(axis=others).astype(np.float64) / 127
     if layer.bias is not None:  # which has 32 bits, in steps of both scales

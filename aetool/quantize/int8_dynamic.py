@@ -1,7 +1,8 @@
 """int8_dynamic: weights in blocks of 8-bit integers, activations rounded per row at run time, no calibration.
 
-onnxruntime's dynamic quantisation takes one range over all rows of a batch, so that a row's result would depend on
-its neighbours. Its MatMulNBits with accuracy_level 4 rounds block by block within each row.
+onnxruntime's `quantize_dynamic` takes one range over all rows of a batch, so that a row's result depends on its
+neighbours: on exported/breast-cancer, a score moves by 0.2 between a row alone and among others. Its MatMulNBits
+with accuracy_level 4 rounds block by block within each row.
 """
 
 import math
@@ -49,7 +50,7 @@ def _product(model: ModelProto, layer: Layer) -> list[NodeProto]:
 
 
 def _packed(weight: NDArray[np.float32], size: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """(out, in) -> (out, blocks, size) around _MIDDLE, and (out, blocks) scales."""
+    """Pack (out, in) -> (out, blocks, size) around _MIDDLE, and (out, blocks) scales."""
     out, into = weight.shape
     count = math.ceil(into / size)
     padded = np.zeros((out, count * size), np.float64)

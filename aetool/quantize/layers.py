@@ -43,7 +43,7 @@ class Layer:
 
 
 def layers_of(model: ModelProto) -> list[Layer]:
-    """Every layer in order; without those that have constants of another type than float32."""
+    """Return every layer in order, except those with constants of another type than float32."""
     return list(_found(model))
 
 
@@ -72,7 +72,7 @@ def _found(model: ModelProto) -> Iterator[Layer]:
 
 
 def in_common_range(name: str) -> str:
-    """Another weight for a layer that keeps its name."""
+    """Return the name of a layer's weight in the common range; the layer keeps its name."""
     return name + _COMMON
 
 

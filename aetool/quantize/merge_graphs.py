@@ -15,7 +15,7 @@ THRESHOLD = "aetool/own_threshold"
 
 
 def whole_graph(bundle: Bundle) -> ModelProto:
-    """features -> every output of the graphs that take features.
+    """Return the graph from features to every output of the graphs that take features.
 
     Raises:
         ExportError: the graphs were not cut from one export.
@@ -89,7 +89,7 @@ def _split_products_from_sums(model: ModelProto) -> None:
 
 
 def _join_products_with_biases(model: ModelProto) -> None:
-    """MatMul, and the Add of a bias behind it, become a Gemm: onnxruntime would leave the bias in float."""
+    """Join MatMul and the Add of a bias to a Gemm: onnxruntime would leave the bias in float."""
     shapes = onnx.shape_inference.infer_shapes(model).graph
     values = [*shapes.value_info, *shapes.input, *shapes.output]
     rank = {value.name: len(value.type.tensor_type.shape.dim) for value in values}

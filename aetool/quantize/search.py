@@ -28,7 +28,7 @@ class Attempt:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For manifest and JSON."""
+        """Return the attempt for manifest and JSON."""
         found = self.fidelity
         return {
             "calibration": self.recipe.calibration if self.recipe.precision == "int8" else None,

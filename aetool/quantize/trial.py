@@ -88,7 +88,7 @@ _MOST_COLUMNS = 200
 
 
 def run(session: Any, rows: NDArray[Any]) -> Outputs:
-    """All outputs by name."""
+    """Return all outputs by name."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: rows}), strict=True))
 
@@ -234,8 +234,10 @@ class Workbench:
         return allowed
 
     def error_ratio(self, trial: VariantTrial) -> float | None:
-        """Root mean squared reconstruction error of the normal rows, in each column's range: the variant's to the
-        model's. None where nothing is left of it."""
+        """Return the ratio of root mean squared reconstruction errors, in each column's range, variant to model.
+
+        Normal rows only; None if it is not finite.
+        """
         first, second = (np.sqrt(np.mean(error)) for error in self._errors(trial))
         return float(second / first) if first > 0 and np.isfinite(second) else None
 
@@ -257,7 +259,7 @@ class Workbench:
         return f"column {names[worst]} suffers most"
 
     def _errors(self, trial: VariantTrial) -> list[NDArray[np.float64]]:
-        """Squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
+        """Return squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
         normal, features = self.split.normal, self.bundle.manifest.features
         rows = self.split.judged[normal]
         scale = np.broadcast_to(np.asarray(column_scale(rows, rows), np.float64), rows.shape[1:])
@@ -314,7 +316,7 @@ class Workbench:
 
 
 def run_many(session: Any, rows: Floats) -> Outputs:
-    """All outputs for many rows, in chunks."""
+    """Return all outputs for many rows, in chunks."""
     parts = [run(session, rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

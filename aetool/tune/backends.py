@@ -39,7 +39,7 @@ class Sample:
     """True if the user gave the rows, False if they come out of the bundle."""
 
     def drawn(self, seed: int) -> "Sample":
-        """MOST_ROWS of them at most."""
+        """Return MOST_ROWS of them at most."""
         if len(self.rows) <= MOST_ROWS:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self.rows), MOST_ROWS, replace=False))
@@ -90,7 +90,7 @@ class FidelityCheck:
         self._model = self._answers(bundle, provider, "fp32")
 
     def judged(self, bundle: Path, provider: str, precision: str) -> FidelityResult:
-        """On the rows given, else by what was measured as the variant was made, else on the golden rows.
+        """Judge on the rows given, else by what was measured as the variant was made, else on the golden rows.
 
         Raises:
             ProviderError: the provider does not work here, or does not take the graphs.
@@ -220,7 +220,7 @@ def find_ways(
 
 
 def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]:
-    """Those that work with this onnxruntime on this machine, the default first."""
+    """Return the providers that work with this onnxruntime on this machine, the default first."""
     found = [default]
     for name in PROVIDERS:
         if name == default:

@@ -55,7 +55,7 @@ def physical_cores() -> int:
 
 
 def _busy_s() -> float:
-    """Seconds for which these cores were not idle, since the start of the system."""
+    """Return the seconds for which these cores were not idle, since the start of the system."""
     names = {f"cpu{core}" for core in affinity()}
     try:
         lines = [line.split() for line in _STAT.read_text("ascii").splitlines()]
@@ -91,7 +91,7 @@ class RunCandidate:
 
     @property
     def way(self) -> tuple[str, str]:
-        """Provider and precision."""
+        """Return provider and precision."""
         return self.choice.provider, self.choice.precision
 
     def contestant(self, graph: str) -> Contestant:
@@ -148,7 +148,7 @@ def named(choice: RunConfig, default: RunConfig) -> str:
 
 
 def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> list[RunSettings]:
-    """Without two that come to the same; the default first."""
+    """Return the settings to try, without two that come to the same; the default first."""
     cores = usable_cores()
     if purpose == "latency":
         default = cores if size > ONE_SESSION_BYTES else few_threads(size)
@@ -169,11 +169,11 @@ def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> li
 
 
 def _powers(most: int) -> Sequence[int]:
-    """1, 2, 4, ... and `most`."""
+    """Return 1, 2, 4, ... and `most`."""
     return sorted({*(1 << power for power in range(most.bit_length()) if 1 << power <= most), most})
 
 
 def _widest(graph: str, manifest: Manifest) -> int:
-    """Numbers that a row holds or gives at most."""
+    """Return how many numbers a row holds or gives at most."""
     embedding = manifest.embedding_dim if graph == "encode" else 0
     return max(math.prod(manifest.input_shape), embedding)

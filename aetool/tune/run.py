@@ -60,7 +60,7 @@ class TuningPlan:
 
     @property
     def batch(self) -> int:
-        """Rows in one call."""
+        """Return the rows of one call."""
         return self.rows or (1 if self.purpose == "latency" else 65_536)
 
 

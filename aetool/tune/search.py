@@ -75,7 +75,7 @@ def race(
     rounds: int,
     seed: int,
 ) -> tuple[dict[str, Race], dict[str, str]]:
-    """One race, everybody in a new process.
+    """Run one race, with each candidate in a new process.
 
     Returns:
         By name, how the challengers did, and why those that could not take part did not.
@@ -169,7 +169,7 @@ class Record:
 
     @property
     def ratio(self) -> float:
-        """Its time to the default's, in its last race."""
+        """Return its time to the default's, in its last race."""
         return self.races[-1].ratio
 
     def rank(self, least_gain: float) -> float:
@@ -224,7 +224,7 @@ def search(
 
 
 def _doubt(record: Record, least: float, busy: float) -> str:
-    """Why a candidate is not clearly faster than the default; empty where it is."""
+    """Return why a candidate is not clearly faster than the default; empty if it is."""
     final, settings = record.races[-1], record.candidate.choice.settings
     if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
         return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when quiet"
@@ -269,7 +269,7 @@ class _Stages:
         return faster[:room]
 
     def final(self, alive: Sequence[Record]) -> list[Record]:
-        """Several launches, which become one race."""
+        """Run several launches, which become one race."""
         load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
         before = {record.candidate.name: len(record.races) for record in alive}
         rounds = self._rounds(len(alive))
@@ -285,12 +285,12 @@ class _Stages:
         return list(alive)
 
     def _rounds(self, challengers: int) -> int:
-        """For which there is time in each launch of the final."""
+        """Return the rounds for which there is time in each launch of the final."""
         turns = self._clock.left / (self._turn_s or 1.0) / self._effort.launches
         return min(self._effort.rounds, int(turns / (challengers + 1)) - 1)  # one goes into warming up
 
     def _race(self, name: str, alive: Sequence[Record], load: Load, rounds: int) -> list[Record]:
-        """Those that could take part."""
+        """Race the candidates; return those that could take part."""
         if not alive:
             return []
         self._seed += 1

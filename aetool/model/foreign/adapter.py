@@ -94,7 +94,7 @@ class AdaptedModule(nn.Module):
             self.notes += (self._no_embedding(lost, sample, beside),)
 
     def forward(self, features: Tensor) -> Both:
-        """(batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
+        """Map (batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
         return self._way(features)
 
     def _recognise(self, sample: Tensor, given: Sequence[str]) -> tuple[Roles, list[str]]:
@@ -140,7 +140,7 @@ class AdaptedModule(nn.Module):
         return embedding, _as_rows(self._decode(embedding), features)
 
     def _through_inside(self, features: Tensor) -> Both:
-        """With what the encoder gives inside forward, whatever forward does before and after."""
+        """Return the outputs, with the embedding that the encoder gives inside forward."""
         assert isinstance(self._encode, nn.Module)
         given: list[Tensor] = []
         handle = self._encode.register_forward_hook(lambda _part, _rows, output: given.append(output))
@@ -169,7 +169,7 @@ class AdaptedModule(nn.Module):
         return isinstance(embedding, Tensor) and embedding.ndim >= 2 and len(embedding) == len(sample)
 
     def _no_embedding(self, lost: str, sample: Tensor, beside: Sequence[str]) -> str:
-        """Why the bundle has no encoder, and what brings it."""
+        """Return the reason why there is no encoder, and advice."""
         unwanted = "--outputs reconstruction says that none is wanted"
         if beside:
             return (
@@ -207,7 +207,7 @@ class AdaptedModule(nn.Module):
             )
 
     def _parts_differ(self, batches: Mapping[str, Tensor], ways: str) -> str | None:
-        """Why decoder(encoder(x)), called `ways`, cannot stand for forward; None where it gives the same."""
+        """Return why decoder(encoder(x)), called `ways`, cannot stand for forward; None if it gives the same."""
         if self._encode is None or self._decode is None:
             return f"{type(self.module).__name__} has no parts for {ways}"
         double = copy.deepcopy(self).double()

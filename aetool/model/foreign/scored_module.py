@@ -42,7 +42,7 @@ class InDouble(nn.Module):
         self.scored.network.in_double = True
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, ...) float32, in raw units."""
+        """Map (batch, ...) in raw units to all outputs."""
         outputs: Outputs = self.scored(features.double())
         embedding = None if outputs.embedding is None else outputs.embedding.float()
         return Outputs(
@@ -80,7 +80,7 @@ class ScoredModule(nn.Module):
             self.register_buffer("scale", torch.from_numpy(np.asarray(scaling.scale, np.float64)))
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, ...) in raw units."""
+        """Map (batch, ...) in raw units to all outputs."""
         z = (features - self.mean - self.mean_rest) / self.scale if self.scaled else features
         embedding, y = self.network(z)
         residual = z - y

@@ -181,7 +181,7 @@ def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]
 
 
 def _faults(state: State, own: Mapping[str, Tensor]) -> list[str]:
-    """Why these are not the weights of a module; empty where they are."""
+    """Return why these are not the weights of a module; empty if they are."""
     return [
         *_named("lacks", [name for name in own if name not in state and not name.endswith(COUNTER)]),
         *_named("has, beside them,", [name for name in state if name not in own]),
@@ -202,7 +202,7 @@ def _rank(name: str, likely: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _shape(value: Tensor) -> tuple[int, ...] | None:
-    """None for a lazy module's weight, which takes any shape."""
+    """Return the shape; None for a lazy module's weight, which takes any."""
     return None if isinstance(value, nn.UninitializedParameter | nn.UninitializedBuffer) else tuple(value.shape)
 
 
@@ -299,7 +299,7 @@ def _executed(path: Path) -> types.ModuleType:
 
 @contextmanager
 def _running(path: Path, name: str) -> Iterator[None]:
-    """Around the user's code: its neighbours can be imported, no cache is written, errors name their line."""
+    """Run the user's code: its neighbours can be imported, no cache is written, errors name their line."""
     whole = path.resolve()
     roots = [whole.parent]
     while (roots[-1] / "__init__.py").is_file():
@@ -326,7 +326,7 @@ def _running(path: Path, name: str) -> Iterator[None]:
 
 
 def _line_in(path: Path, error: BaseException) -> str:
-    """`, line 3`: where the user's file failed, if it was there."""
+    """Return `, line 3`, where the user's file failed, or an empty text."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == path:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -335,7 +335,7 @@ def _line_in(path: Path, error: BaseException) -> str:
 
 
 def _offered(found: types.ModuleType) -> list[str]:
-    """Names of what the file itself makes and could be a module."""
+    """Return the names that the file itself defines and that could be a module."""
     return [
         name
         for name, value in vars(found).items()
