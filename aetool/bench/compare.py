@@ -10,7 +10,7 @@ from aetool.errors import BenchmarkError
 
 Word = Literal["faster", "slower", "same"]
 
-SMALLEST_CHANGE = 0.05
+_SMALLEST_CHANGE = 0.05
 """Two runs of one program differ by so much, since its memory lies elsewhere each time."""
 _IDENTITY = ("cpu", "cpu_flags", "cores", "quota_cores")
 
@@ -72,7 +72,7 @@ def compare(before: BenchResult, after: BenchResult, *, different_machines: bool
     return Comparison(verdicts, len(old.keys() - new.keys()), len(new.keys() - old.keys()), changed)
 
 
-def word(before: Sequence[float], after: Sequence[float], smallest: float = SMALLEST_CHANGE) -> Word:
+def word(before: Sequence[float], after: Sequence[float], smallest: float = _SMALLEST_CHANGE) -> Word:
     """Return the verdict that the rounds support; with five on each side, chance alone separates them one time
     in 126.
 
@@ -92,7 +92,7 @@ def _verdict(before: Measured, after: Measured) -> Verdict:
     old, new = ([one.p50_s for one in measured.rounds] for measured in (before, after))
     before_s, after_s = statistics.median(old), statistics.median(new)
     stable = before.stability.stable and after.stability.stable
-    smallest = SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
+    smallest = _SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
     return Verdict(
         *before.key,
         before_s=before_s,

@@ -23,7 +23,7 @@ OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstructi
 """Measured method -> the output that a caller gets."""
 GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
 """Measured method -> the bundle's graph that computes it."""
-OPENVINO_CHUNK = 1024
+_OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
 _REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -119,7 +119,7 @@ def openvino(
         whole[0][start : start + len(part)] = part
 
     def call(rows: Any) -> Any:
-        if len(rows) <= OPENVINO_CHUNK:
+        if len(rows) <= _OPENVINO_CHUNK:
             # A result is a view into the request's memory: copied, as everybody else gives arrays of one's own.
             return request.infer(rows, share_inputs=True)[output].copy()
         if not queues:
@@ -128,8 +128,8 @@ def openvino(
             queues[0].set_callback(keep)
         shape = compiled.outputs[output].get_partial_shape()
         whole[:] = [np.empty((len(rows), *(side.get_length() for side in list(shape)[1:])), np.float32)]
-        for start in range(0, len(rows), OPENVINO_CHUNK):
-            queues[0].start_async(rows[start : start + OPENVINO_CHUNK], start, share_inputs=True)
+        for start in range(0, len(rows), _OPENVINO_CHUNK):
+            queues[0].start_async(rows[start : start + _OPENVINO_CHUNK], start, share_inputs=True)
         queues[0].wait_all()
         return whole.pop()
 

@@ -71,11 +71,11 @@ def _commit() -> str:
 SIZE = 1536
 """Side of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
 COPY_BYTES = 128 << 20
-SECONDS = 0.4
+_SECONDS = 0.4
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def ceiling(threads: tuple[int, ...] | None = None, seconds: float = SECONDS) -> Ceiling:
+def ceiling(threads: tuple[int, ...] | None = None, seconds: float = _SECONDS) -> Ceiling:
     """Measure, each in a process of its own; by default for one thread and for all cores."""
     wanted = sorted(set(threads or (1, cores().usable)))
     peaks = {str(count): max(_matmul(contestant, seconds) for contestant in _products(count)) for count in wanted}

@@ -12,7 +12,7 @@ from aetool.errors import InputError
 
 WARM_SECONDS = 0.1
 """Before the first turn, per shape."""
-RETURN_SECONDS = 0.02
+_RETURN_SECONDS = 0.02
 """Before every other turn: caches and clock rate come back."""
 
 
@@ -80,7 +80,9 @@ def take_turns(
         shift = number % len(order)
         for contestant in order[shift:] + order[:shift]:
             wait_until_idle(running)
-            warm[contestant.name] += contestant.warm(replace(load, seconds=RETURN_SECONDS, calls=1), seed + number)
+            warm[contestant.name] += contestant.warm(
+                replace(load, seconds=_RETURN_SECONDS, calls=1), seed + number
+            )
             turns[contestant.name].append(contestant.turn(load, seed + number))
             done()
     return {name: Turns(tuple(found), warm[name]) for name, found in turns.items()}
@@ -108,7 +110,7 @@ def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"]
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 UTILISATION = 0.5
 """Share of what the slowest contestant can answer that arrives in the server scenario, unless a rate is given."""
-LEAST_CALLS = 3
+_LEAST_CALLS = 3
 """Queries a turn, however long they take."""
 _CALIBRATION_SECONDS = 0.1
 
@@ -122,12 +124,12 @@ def load_for(scenario: str, batch: int, seconds: float, arrivals_per_s: float | 
     if scenario not in SCENARIOS:
         raise InputError(f"scenario {scenario!r} is unknown; choose {', '.join(SCENARIOS)}")
     rate = arrivals_per_s if scenario == "server" else None
-    return Load(batch=batch, seconds=seconds, calls=LEAST_CALLS, scenario=scenario, rate=rate)
+    return Load(batch=batch, seconds=seconds, calls=_LEAST_CALLS, scenario=scenario, rate=rate)
 
 
 def arrivals_for(running: Sequence[Running], batch: int, share: float = UTILISATION) -> float:
     """Return the queries per second that all contestants can answer: `share` of the slowest one's own rate."""
-    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=LEAST_CALLS)
+    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=_LEAST_CALLS)
     for contestant in running:
         contestant.warm(probe)
     return share * min(contestant.turn(probe).rows_per_s / batch for contestant in running)

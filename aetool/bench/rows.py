@@ -10,7 +10,7 @@ from aetool.errors import InputError
 
 LEAST_ROWS = 4096
 """Least rows of a pool: more than a core's cache holds, so that no query finds its row there again."""
-JITTER = 0.01
+_JITTER = 0.01
 """Noise, as a share of each column's standard deviation: realistic, and no two rows are alike."""
 
 
@@ -54,8 +54,8 @@ def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: i
     for i, feature in enumerate(manifest.features):
         if feature.categories is not None:
             spread[i] = 0.0
-    drawn = drawn + (JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
+    drawn = drawn + (_JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
     return Pool(
         np.ascontiguousarray(drawn, dtype=np.float32),
-        f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {JITTER:.0%} of each column's deviation",
+        f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {_JITTER:.0%} of each column's deviation",
     )

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 Call = Callable[[Any], Any]
 Clock = Callable[[], int]
 
-MOST_STARTS = 8192
-SPIN_NS = 1_000_000
+_MOST_STARTS = 8192
+_SPIN_NS = 1_000_000
 """Waits shorter than this are spent polling the clock, in nanoseconds: the kernel wakes a sleeper late."""
 
 
@@ -84,8 +84,8 @@ def open_loop(
     for arrival, query in zip(arrivals, cycle(queries), strict=False):
         due = begin + arrival
         while (left := due - clock()) > 0:
-            if left > 2 * SPIN_NS:
-                sleep((left - SPIN_NS) / 1e9)
+            if left > 2 * _SPIN_NS:
+                sleep((left - _SPIN_NS) / 1e9)
         call(query)
         stop = clock()
         latencies.append(stop - due)
@@ -104,14 +104,14 @@ def batches(rows: NDArray[Any], batch: int, seed: int) -> list[NDArray[Any]]:
     last = len(rows) - batch
     if last < 0:
         raise ValueError(f"{batch} rows a query, but {len(rows)} rows given")
-    starts = np.random.default_rng(seed).permutation(last + 1)[:MOST_STARTS]
+    starts = np.random.default_rng(seed).permutation(last + 1)[:_MOST_STARTS]
     return [rows[start : start + batch] for start in starts]
 
 
 def streams(rows: NDArray[Any], batch: int, seed: int) -> list[list[NDArray[Any]]]:
     """Return queries of `batch` single rows each, as they come from that many streams."""
     random = np.random.default_rng(seed)
-    queries = max(1, min(MOST_STARTS, len(rows) // batch))
+    queries = max(1, min(_MOST_STARTS, len(rows) // batch))
     chosen = random.permutation(len(rows))[: queries * batch].reshape(queries, batch)
     return [[rows[i] for i in query] for query in chosen]
 
@@ -188,7 +188,7 @@ def _file_of(name: str) -> str:
     return spec.origin
 
 
-def as_arrays(outputs: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _as_arrays(outputs: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Return a call's outputs, one array or several, by name."""
     values = [outputs] if isinstance(outputs, np.ndarray) else list(outputs)
     return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
@@ -225,7 +225,7 @@ class Worker:
 
     def outputs(self, to: str) -> dict[str, Any]:
         """Write the outputs for all rows to a file."""
-        found = as_arrays(self.subject.call(self.rows), self.subject.outputs)
+        found = _as_arrays(self.subject.call(self.rows), self.subject.outputs)
         np.savez(to, **found)  # type: ignore[arg-type]
         return {"outputs": list(found)}
 

@@ -39,12 +39,14 @@ from aetool.runtime.providers import PROVIDERS
 
 OPTIONAL = ("decoder", "explainer")
 """Graphs without which a bundle is one, where they cannot be proven."""
-DYNAMIC = frozenset(
+_DYNAMIC = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"}
 )
-EIGHT_BITS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
-HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-OLDEST_IR = 8
+_EIGHT_BITS = frozenset(
+    {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"}
+)
+_HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_OLDEST_IR = 8
 """Oldest IR version in which weights need not be inputs; every onnxruntime of the table loads it."""
 Arrays = dict[str, NDArray[Any]]
 
@@ -156,7 +158,7 @@ def adopt(
     try:
         return publish_candidate(candidate, path, options, optional=OPTIONAL)
     except VerificationError as error:
-        raise VerificationError(f"{error}{coarse_remedy(original)}") from error
+        raise VerificationError(f"{error}{_coarse_remedy(original)}") from error
 
 
 def _read(model: str | Path) -> ModelProto:
@@ -331,7 +333,7 @@ def _require_one_input(model: ModelProto, where: str) -> None:
         raise ExportError(
             f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32{kept}"
         )
-    if (node := next((node for node in nodes(model.graph) if node.op_type in DYNAMIC), None)) is not None:
+    if (node := next((node for node in nodes(model.graph) if node.op_type in _DYNAMIC), None)) is not None:
         raise ExportError(
             f"{where}: is quantized dynamically (node {node.name!r}, {node.op_type}): a row's steps depend on the "
             "other rows of its batch, and so would its score; adopt the float32 file that it was made from, then "
@@ -347,7 +349,7 @@ def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
         newest = limits(options.onnxruntime_min)[0] if options.onnxruntime_min is not None else asked
         wanted = min(wanted, newest) if options.opset is None else asked
     model = bring_down(original, wanted)
-    model.ir_version = max(model.ir_version, OLDEST_IR)
+    model.ir_version = max(model.ir_version, _OLDEST_IR)
     return bring_down(model, wanted, max_ir)
 
 
@@ -390,10 +392,10 @@ def _reshape(graph: ModelProto, output: str, row: tuple[int, ...]) -> None:
     graph.graph.node.append(helper.make_node("Reshape", [flat, shape], [output]))
 
 
-def coarse_remedy(model: ModelProto) -> str:
+def _coarse_remedy(model: ModelProto) -> str:
     """Return advice for a low-precision file that does not agree with itself; empty for others."""
     kinds = {node.op_type for node in nodes(model.graph)}
-    if kinds & EIGHT_BITS or any(t.data_type in HALVES for t in tensors(model.graph)):
+    if kinds & _EIGHT_BITS or any(t.data_type in _HALVES for t in tensors(model.graph)):
         return (
             ". How its 8 or 16 bits round depends on the batch and the machine: adopt the float32 file that it "
             "was made from, then aetool quantize"

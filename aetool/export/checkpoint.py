@@ -30,7 +30,7 @@ from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, miss
 # Forms of the exported pipeline: folded in float32, or unfolded in float64 where float32 is too coarse.
 
 
-def fold_batch_norm(network: Autoencoder) -> Autoencoder:
+def _fold_batch_norm(network: Autoencoder) -> Autoencoder:
     """Return a copy in eval mode, with batch norm folded in float64 and without Dropout."""
     folded = copy.deepcopy(network).double().eval()
     folded.encoder = _fold(folded.encoder)
@@ -82,7 +82,7 @@ class FoldedPipeline(nn.Module):
         self.encoding = copy.deepcopy(pipeline.encoding)
         if self.encoding is not None and centre is not None:
             centre = self.encoding.centre(centre)
-        network = fold_batch_norm(pipeline.network)
+        network = _fold_batch_norm(pipeline.network)
         mean, scale = pipeline.mean.double(), pipeline.scale.double()
         shift = mean if centre is None else mean - centre.double()
         first, *encoder = network.encoder
@@ -144,7 +144,7 @@ class DoublePipeline(nn.Module):
     def __init__(self, pipeline: Pipeline) -> None:
         """Fold a pipeline's scaling into its network."""
         super().__init__()
-        network = fold_batch_norm(pipeline.network)
+        network = _fold_batch_norm(pipeline.network)
         self.encoder = _in_double_operators(network.encoder)
         self.decoder = _in_double_operators(network.decoder)
         self.register_buffer("mean", pipeline.mean.double())
@@ -209,7 +209,7 @@ def _in_double_operators(layers: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*kept)
 
 
-FOLDING_TOLERANCE = 2e-6
+_FOLDING_TOLERANCE = 2e-6
 """Range-scaled difference that folding may cost; a fifth of what verification allows."""
 SCORE: dict[str, Any] = {
     "kind": "mse",
@@ -307,7 +307,7 @@ def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple
     ]
     folded = FoldedPipeline(pipeline)
     lost = _difference(folded, cases, threshold)
-    if lost <= FOLDING_TOLERANCE:
+    if lost <= _FOLDING_TOLERANCE:
         return "folded", folded
     centre = np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0).astype(np.float32)
     centred = FoldedPipeline(pipeline, torch.from_numpy(np.nan_to_num(centre)))

@@ -10,9 +10,9 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 from aetool.errors import ExportError
 
 BATCH = "batch"
-STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
+_STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 """Recurrent operators, and which of their inputs are initial states: (directions, batch, hidden)."""
-LARGEST_STATE = 1 << 24
+_LARGEST_STATE = 1 << 24
 
 
 def has_dynamic_batch(model: ModelProto) -> bool:
@@ -68,7 +68,7 @@ def lift_batch(model: ModelProto) -> ModelProto:
     for index, node in enumerate(graph.node):
         if node.op_type == "Reshape" and node.input[1] in constants:
             _free_reshape(lifted, node, fixed)
-        for position in STATEFUL.get(node.op_type, ()):
+        for position in _STATEFUL.get(node.op_type, ()):
             if len(node.input) > position and node.input[position]:
                 additions += _free_state(lifted, node, position, constants, index)
     for index, addition in reversed(additions):
@@ -96,7 +96,7 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif node.op_type == "ConstantOfShape" and node.input[0] in found:
             fill = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
-            if np.prod(found[node.input[0]]) <= LARGEST_STATE:
+            if np.prod(found[node.input[0]]) <= _LARGEST_STATE:
                 found[node.output[0]] = np.full(found[node.input[0]], fill)
     return found
 

@@ -125,7 +125,7 @@ def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshol
     return outputs
 
 
-def middle_of(real: Rows) -> Rows:
+def _middle_of(real: Rows) -> Rows:
     """Return the median of the finite values of each column; 0 where there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
@@ -136,7 +136,7 @@ def middle_of(real: Rows) -> Rows:
 
 def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:
     """Return `rows`, so many times as far from the middle of the `real` ones."""
-    middle = middle_of(real)
+    middle = _middle_of(real)
     with np.errstate(over="ignore", invalid="ignore"):  # from a row that is infinite already
         return (middle + np.float32(times) * (rows - middle)).astype(np.float32)
 
@@ -147,7 +147,7 @@ GOLDEN, OUT_OF_RANGE = "golden", "out of range"
 PROBE_ROWS = 24
 FEW = 4
 FAR, VERY_FAR = 100.0, 1e6
-NON_FINITE = (np.nan, np.inf, -np.inf)
+_NON_FINITE = (np.nan, np.inf, -np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
     FEW, the one batch of each kind stands for all.
     """
     finite = real[np.isfinite(real.reshape(len(real), -1)).all(axis=1)]
-    some = _spaced(finite if len(finite) else np.broadcast_to(middle_of(real), (1, *real.shape[1:])), count)
+    some = _spaced(finite if len(finite) else np.broadcast_to(_middle_of(real), (1, *real.shape[1:])), count)
     largest = float(np.abs(some).max(initial=1.0))
     constants = (0.0, 1.0, -1.0, 0.5, largest, -largest, float(some.mean()), 1e-6)
     sets = {
@@ -208,7 +208,7 @@ def _not_finite(rows: Rows) -> Rows:
     size = rows[0].size
     made = [np.full(rows.shape[1:], np.nan, np.float32)]
     for place in sorted({0, size // 2, size - 1}):
-        for value in NON_FINITE:
+        for value in _NON_FINITE:
             row = rows[len(made) % len(rows)].copy()
             row.flat[place] = value
             made.append(row)

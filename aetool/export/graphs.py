@@ -19,7 +19,7 @@ from aetool.export.graph_checks import require_sane, values_read
 from aetool.export.opset import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
 from aetool.model.pipeline import Outputs
 
-SLICES = {
+_SLICES = {
     "encoder": ("features", ("embedding",)),
     "decoder": ("embedding", ("reconstruction",)),
     "autoencoder": ("features", ("embedding", "reconstruction")),
@@ -28,7 +28,7 @@ SLICES = {
     SEGMENTER: ("features", ("segment", "distance")),
 }
 OUTPUTS = ("embedding", "reconstruction", "score", "contribution", "is_anomaly")
-WIDE_ROW = 64
+_WIDE_ROW = 64
 """Numbers in a row from which onnxruntime takes two to three times as long for ReduceSumSquare as for Mul and
 ReduceSum, which it vectorises; below, one node is faster than two."""
 
@@ -78,7 +78,7 @@ def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int |
     _drop_traces(model)
     model = bring_down(model, opset, max_ir)
     require_deployable(model, opset)
-    if opset >= 18 and sample[0].numel() < WIDE_ROW:  # before 18, its axes are an attribute
+    if opset >= 18 and sample[0].numel() < _WIDE_ROW:  # before 18, its axes are an attribute
         _merge_sums_of_squares(model)
     return model
 
@@ -148,7 +148,7 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
     """
     there = {output.name for output in model.graph.output}
     graphs = {}
-    for name, (source, wanted) in SLICES.items():
+    for name, (source, wanted) in _SLICES.items():
         outputs = [output for output in wanted if output in there]
         if source not in {"features"} | there or not outputs:
             continue

@@ -33,12 +33,12 @@ from aetool.model.foreign.adapter import AdaptedModule, Latent
 from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
 
 GOLDEN_ROWS = 256
-MADE_ROWS = 64
+_MADE_ROWS = 64
 ROUNDED_ROWS = 256
 """Number of rows whose scores show the size of rounding errors."""
 _COLUMNS = 8
 """Shown of a table."""
-WIDE_VARIANCES = 100
+_WIDE_VARIANCES = 100
 """Times as much as another that a column may vary before large columns decide the score."""
 
 
@@ -195,7 +195,7 @@ def notes_on(
     if given is not None and scaling is None and real.ndim == 2:
         variance = np.var(np.where(np.isfinite(real), real, 0.0), axis=0, dtype=np.float64)
         varying = variance[variance > 0]
-        if len(varying) > 1 and varying.max() > WIDE_VARIANCES * varying.min():
+        if len(varying) > 1 and varying.max() > _WIDE_VARIANCES * varying.min():
             large, small = int(variance.argmax()), int(np.where(variance > 0, variance, np.inf).argmin())
             names = [feature.name for feature in features] or [f"column {i}" for i in range(real.shape[1])]
             notes.append(
@@ -283,7 +283,7 @@ def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> R
     if rows is None:
         if not input_shape or not all(isinstance(size, int) and size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        made: Rows = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
+        made: Rows = np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
         return made
     array = np.asarray(rows)
     if array.dtype.kind not in "biuf":

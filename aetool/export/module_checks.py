@@ -19,13 +19,13 @@ from aetool.model.foreign.adapter import has_mean, own_copy
 from aetool.model.foreign.scored_module import ScoredModule
 from aetool.model.pipeline import evaluate_rows
 
-REPEATS = 3
-CROWD_ROWS = 1000
+_REPEATS = 3
+_CROWD_ROWS = 1000
 SAMPLE_ROWS = 7
 """To trace with: no number of layers, channels or steps is likely to be taken for it."""
 SAME = {torch.float64: 1e-7, torch.float32: 1e-4}
 """Difference between a row alone and among others, relative to the output's size, that rounding explains."""
-LIVE_TENSORS = 3
+_LIVE_TENSORS = 3
 """Times the largest value of a run that are held at one time: an operator's inputs, its output, its workspace."""
 
 
@@ -89,7 +89,7 @@ class Evaluate:
             self(row.numpy())
         numbers = max(largest.numbers, row.numel())
         multiply_adds = max(operations.get_total_flops() // 2, numbers)
-        return RowCost(LIVE_TENSORS * 8 * numbers, multiply_adds, row.numel())
+        return RowCost(_LIVE_TENSORS * 8 * numbers, multiply_adds, row.numel())
 
     @property
     def _kind(self) -> str:
@@ -120,7 +120,7 @@ def require_repeatable(scored: ScoredModule, sample: Tensor, module: nn.Module) 
     kind, single = type(module).__name__, scored.as_reference(torch.float32)
     with torch.no_grad():
         try:
-            runs = [single(sample) for _ in range(REPEATS)]
+            runs = [single(sample) for _ in range(_REPEATS)]
             single(sample[:1])
         except Exception as error:
             raise ExportError(
@@ -151,9 +151,9 @@ def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Mo
     if len(sample) == 1:
         return  # the module takes no more
     evaluate, rows = reference.evaluate, sample.numpy()
-    together = replace(evaluate, block=CROWD_ROWS)
+    together = replace(evaluate, block=_CROWD_ROWS)
     # A forward may branch on the size of its batch, or on what stands in it.
-    crowd = np.resize(rows, (reference.cost.rows(CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
+    crowd = np.resize(rows, (reference.cost.rows(_CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
     _require_apart(type(module).__name__, evaluate, together, [rows, crowd, *_mixtures(together, rows)])
 
 
@@ -246,7 +246,7 @@ def cost_of(model: ModelProto, row: tuple[int, ...]) -> RowCost:
             shapes[value.name] = tuple(dim.dim_value for dim in dims)
             largest = max(largest, math.prod(shapes[value.name]))
     products = sum(_products(node, shapes) for node in graph.node)
-    return RowCost(LIVE_TENSORS * 8 * largest, max(largest, products), math.prod(row))
+    return RowCost(_LIVE_TENSORS * 8 * largest, max(largest, products), math.prod(row))
 
 
 def _products(node: NodeProto, shapes: Shapes) -> int:

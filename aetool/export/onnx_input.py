@@ -23,7 +23,7 @@ from aetool.export.opset import bring_down, standard_opset
 from aetool.model.foreign.scored_module import Scaling
 
 MAX_BYTES = 2 << 30
-WEIGHTS_ARE_NO_INPUTS = 4
+_WEIGHTS_ARE_NO_INPUTS = 4
 """The IR version from which weights need not be listed as inputs: files of older ones leave them out too."""
 
 
@@ -51,8 +51,8 @@ def read_onnx(path: str | Path) -> ModelProto:
     del model.training_info[:], model.graph.quantization_annotation[:]  # neither tells anything of inference
     # Converters leave the shapes and types of the graph that they changed: inference finds those of this one.
     del model.graph.value_info[:]
-    model.ir_version = max(model.ir_version, WEIGHTS_ARE_NO_INPUTS)
-    sort_nodes(model.graph)
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
+    _sort_nodes(model.graph)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
@@ -63,7 +63,7 @@ def read_onnx(path: str | Path) -> ModelProto:
     return model
 
 
-def sort_nodes(graph: GraphProto) -> None:
+def _sort_nodes(graph: GraphProto) -> None:
     """Put every node behind those it reads from, otherwise in the order that there was.
 
     A node that reads what nothing makes, or what is made of itself, is left for the checker to name.
@@ -133,19 +133,19 @@ def _inline(tensor: TensorProto, path: Path, files: dict[str, bytes]) -> None:
 
 # Threshold and scaling of an ONNX file: given as options, or stated in its metadata under a usual key.
 
-THRESHOLDS = (
+_THRESHOLDS = (
     *("threshold", "anomaly_threshold", "score_threshold", "decision_threshold", "reconstruction_threshold"),
     *("reconstruction_error_threshold", "error_threshold", "mse_threshold", "loss_threshold", "cutoff"),
 )
-MEANS = ("mean", "means", "mean_", "scaler_mean", "scaler_mean_", "feature_mean", "feature_means", "x_mean")
-SCALES = (
+_MEANS = ("mean", "means", "mean_", "scaler_mean", "scaler_mean_", "feature_mean", "feature_means", "x_mean")
+_SCALES = (
     *("scale", "scales", "scale_", "scaler_scale", "scaler_scale_", "std", "stds", "stddev", "standard_deviation"),
     *("scaler_std", "feature_std", "feature_stds", "feature_scale", "x_std"),
 )
-MINIMA = ("minimum", "data_min", "data_min_", "scaler_min", "scaler_data_min", "feature_min", "x_min")
-MAXIMA = ("maximum", "data_max", "data_max_", "scaler_max", "scaler_data_max", "feature_max", "x_max")
+_MINIMA = ("minimum", "data_min", "data_min_", "scaler_min", "scaler_data_min", "feature_min", "x_min")
+_MAXIMA = ("maximum", "data_max", "data_max_", "scaler_max", "scaler_data_max", "feature_max", "x_max")
 """Keys of metadata that are read, as `_key` writes them."""
-FAMILIES = ({"mean": MEANS, "scale": SCALES}, {"minimum": MINIMA, "maximum": MAXIMA})
+FAMILIES = ({"mean": _MEANS, "scale": _SCALES}, {"minimum": _MINIMA, "maximum": _MAXIMA})
 _LIKELY = ("thresh", "mean", "std", "scale", "norm", "min_max", "minmax")
 
 
@@ -155,7 +155,7 @@ def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
     Raises:
         ExportError: it is no finite number, or there are several.
     """
-    found = _entry(stated, THRESHOLDS, where, "--threshold")
+    found = _entry(stated, _THRESHOLDS, where, "--threshold")
     if found is None:
         return None
     key, text = found
@@ -235,7 +235,7 @@ def given_scaling(
 
 def unread(stated: Mapping[str, str]) -> list[str]:
     """Return the keys of metadata that look like a threshold or a scaler, and are not read."""
-    known = {*THRESHOLDS, *MEANS, *SCALES, *MINIMA, *MAXIMA}
+    known = {*_THRESHOLDS, *_MEANS, *_SCALES, *_MINIMA, *_MAXIMA}
     return [key for key in stated if _key(key) not in known and any(word in _key(key) for word in _LIKELY)]
 
 

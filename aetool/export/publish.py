@@ -189,7 +189,7 @@ def _optimised(model: bytes) -> onnx.ModelProto:
 COARSE, LOST = 1e-3, 0.1
 """Largest changes of scores by float32, as shares of their range: above the first, float64 is tried; above the
 second, none is acceptable."""
-GOLDEN_BYTES = 4 << 20
+_GOLDEN_BYTES = 4 << 20
 FEWEST_ROWS = 16
 """Golden rows that are worth leaving out large outputs for."""
 
@@ -274,7 +274,7 @@ def publish_candidate(
     """
     name = options.name or path.name
     graphs, parity = _prove(candidate, name, options.progress)
-    lost, notes = lost_to_rounding(parity), candidate.notes
+    lost, notes = _lost_to_rounding(parity), candidate.notes
     passed = all(record.passed for record in parity)
     if (not passed or lost > COARSE) and (exact := _exact(otherwise, name, options.progress)) is not None:
         candidate, graphs, parity = exact
@@ -306,7 +306,7 @@ def publish_candidate(
                 "layers; sizes that are computed become fixed with torch.onnx.export(..., dynamo=True)"
             )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
-    files[GOLDEN] = pack_golden(candidate.rows, golden)
+    files[GOLDEN] = _pack_golden(candidate.rows, golden)
     if candidate.baseline is not None:
         files[BASELINE] = candidate.baseline.to_json().encode()
     manifest = Manifest(
@@ -378,21 +378,21 @@ def _exact(
     return (exact, graphs, parity) if all(record.passed for record in parity) else None
 
 
-def pack_golden(rows: Rows, outputs: Reference) -> bytes:
-    """Return golden.npz for `rows` and what the reference gives for them, GOLDEN_BYTES at most.
+def _pack_golden(rows: Rows, outputs: Reference) -> bytes:
+    """Return golden.npz for `rows` and what the reference gives for them, _GOLDEN_BYTES at most.
 
     Rows are spread over those given, as many as fit. Where not even FEWEST_ROWS do, the outputs that are as large
     as their row (golden.PARTIAL) are kept for the first row alone; and where the rows themselves are too large,
     fewer of them, at least one.
     """
     content = _archive({"features": rows, **outputs})
-    if len(content) <= GOLDEN_BYTES:
+    if len(content) <= _GOLDEN_BYTES:
         return content
     each = len(content) / len(rows)
-    partial = GOLDEN_BYTES / each < FEWEST_ROWS
+    partial = _GOLDEN_BYTES / each < FEWEST_ROWS
     if partial:
         each = len(_archive({"features": rows})) / len(rows)
-    count = max(1, min(len(rows), int(GOLDEN_BYTES / each)))
+    count = max(1, min(len(rows), int(_GOLDEN_BYTES / each)))
     while True:
         kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
         large = kept[:1] if partial else kept
@@ -400,9 +400,9 @@ def pack_golden(rows: Rows, outputs: Reference) -> bytes:
         if partial:
             chosen |= {key: chosen[key].astype(np.float32) for key in PARTIAL if key in chosen}
         content = _archive({"features": rows[kept], **chosen})
-        if len(content) <= GOLDEN_BYTES or count == 1:
+        if len(content) <= _GOLDEN_BYTES or count == 1:
             return content
-        count = max(1, min(count - 1, int(count * GOLDEN_BYTES / len(content))))
+        count = max(1, min(count - 1, int(count * _GOLDEN_BYTES / len(content))))
 
 
 def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -411,7 +411,7 @@ def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return stream.getvalue()
 
 
-def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
+def _lost_to_rounding(parity: Sequence[OutputParity]) -> float:
     """Return how far float32 alone moves the scores of normal real rows, as a share of their range."""
     found = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
     return found.get("normal golden", found.get("golden", 0.0))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 
-DEFAULT_CONTAMINATION = 0.01
+_DEFAULT_CONTAMINATION = 0.01
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
 ROUNDING = 1e-5
@@ -62,7 +62,7 @@ def choose_threshold(
                 f"{LARGEST:.1e}), found {reprlib.repr(threshold)}"
             )
         return Threshold(float(np.float32(threshold)), {"method": "given"})
-    contamination = DEFAULT_CONTAMINATION if contamination is None else contamination
+    contamination = _DEFAULT_CONTAMINATION if contamination is None else contamination
     if not (_is_number(contamination) and 0 <= contamination < 1):
         raise InputError(f"contamination: expected 0 or more and below 1, found {reprlib.repr(contamination)}")
     if len(scores) == 0 or not scores[-1] < LARGEST_SCORE:

@@ -32,7 +32,7 @@ from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import load
 
 BATCHES = (1, 2, 3, 7, 17, 64)
-LARGEST_BATCH = 1000
+_LARGEST_BATCH = 1000
 
 
 def verify_graphs(
@@ -41,8 +41,8 @@ def verify_graphs(
     """Compare freshly exported graphs with the reference before they are published; see docs/proof.md.
 
     Real rows and rows 100 times out of range are compared in batches of every size of BATCHES and of up to
-    LARGEST_BATCH, as many as the cost of a row allows; then the sets of `probes`, each row alone as well. Two runs
-    must be identical; NaN and Inf must stay in their row and be flagged.
+    _LARGEST_BATCH, as far as the cost of a row allows; then the sets of `probes`, each row alone as well. Two
+    runs must be identical; NaN and Inf must stay in their row and be flagged.
 
     Raises:
         ExportError: a graph holds what a deployed one may not.
@@ -69,7 +69,7 @@ def _compare_golden(
     sessions: Mapping[str, Any], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
     """Compare real rows, and the same out of range, repeated in batches of every size."""
-    largest = candidate.cost.rows(LARGEST_BATCH)
+    largest = candidate.cost.rows(_LARGEST_BATCH)
     records = []
     for kind in (GOLDEN, OUT_OF_RANGE):
         progress(f"comparing {kind} rows")

@@ -17,7 +17,7 @@ Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmo
 DropoutOn = Literal["embedding", "hidden", "both"]
 Impute = Literal["mean", "median"]
 
-MAX_WEIGHTS = 1 << 28
+_MAX_WEIGHTS = 1 << 28
 """Maximum number of weights: an ONNX file holds 2 GiB at most, and a graph contains some weights twice."""
 
 
@@ -50,7 +50,7 @@ class AutoencoderConfig:
             _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
         weights = 2 * sum(a * b for a, b in pairwise(self.widths))
-        _require(weights <= MAX_WEIGHTS, "widths of the layers", f"{MAX_WEIGHTS:,} weights at most", weights)
+        _require(weights <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", weights)
         for name, choices in (("activation", get_args(Activation)), ("dropout_on", get_args(DropoutOn))):
             _require(getattr(self, name) in choices, name, " or ".join(choices), getattr(self, name))
         _require(isinstance(self.batch_norm, bool), "batch_norm", "true or false", self.batch_norm)
@@ -80,7 +80,7 @@ class AutoencoderConfig:
         network from copying its input.
         """
         suitable = min(4 * n_features, max(128, n_features // 2))
-        affordable = MAX_WEIGHTS // (2 * max(1, n_features))
+        affordable = _MAX_WEIGHTS // (2 * max(1, n_features))
         return cls(n_features=n_features, embedding_dim=max(1, min(suitable, affordable)))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aetool.model.statistics import Statistics
 
-NEAR_TIE = 1e-5
+_NEAR_TIE = 1e-5
 """Largest difference of two indicators, relative to their column's range, at which rounding decides between
 them."""
 
@@ -68,7 +68,7 @@ class OneHot(nn.Module):
         blocks = self._blocks(encoded).masked_fill(self.padding, -torch.inf)
         top = torch.topk(blocks, min(2, blocks.shape[2]), dim=2)
         size = torch.where(self.padding, 0, blocks).abs().amax(dim=(0, 2)) if len(blocks) else 0.0
-        near = top.values[:, :, 0] - top.values[:, :, -1] <= NEAR_TIE * size
+        near = top.values[:, :, 0] - top.values[:, :, -1] <= _NEAR_TIE * size
         found = torch.where(near, top.indices[:, :, -1], top.indices[:, :, 0]).to(encoded.dtype)
         return self._in_order(encoded, found + (blocks[:, :, 0] - blocks[:, :, 0]))
 

@@ -24,13 +24,13 @@ from aetool.tables import Table, fingerprint
 
 # The training loop: Adam, early stopping on held-out rows, the best epoch kept.
 
-WARM_UP = 0.1
+_WARM_UP = 0.1
 """Share of the steps in which the learning rate climbs."""
-SMALL_LAYER = 128 * 1024
+_SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
-HIDDEN = 0.2
+_HIDDEN = 0.2
 """Share of the values that training hides where others are missing."""
-ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+_ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Loop:
             )
         self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
         slots = {
-            index: {slot: state[f"adam.{index}.{slot}"] for slot in ADAM_SLOTS}
+            index: {slot: state[f"adam.{index}.{slot}"] for slot in _ADAM_SLOTS}
             for index, _ in enumerate(self.network.parameters())
         }
         groups = self.optimizer.state_dict()["param_groups"]
@@ -135,7 +135,7 @@ class Loop:
         """Return shape and type of what `restore` needs."""
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
         for index, parameter in enumerate(self.network.parameters()):
-            tensors |= {f"adam.{index}.{slot}": parameter for slot in ADAM_SLOTS}
+            tensors |= {f"adam.{index}.{slot}": parameter for slot in _ADAM_SLOTS}
             tensors[f"adam.{index}.step"] = torch.zeros(())
         tensors["random"] = torch.get_rng_state()
         return {name: (value.shape, value.dtype) for name, value in tensors.items()}
@@ -203,7 +203,7 @@ class Loop:
         """
         if self.fill is None:
             return rows
-        hidden = torch.rand(rows.shape, device=rows.device) < HIDDEN
+        hidden = torch.rand(rows.shape, device=rows.device) < _HIDDEN
         return torch.where(torch.isnan(rows) | hidden, self.fill, rows)
 
     def _loss(self, reconstruction: Tensor, rows: Tensor) -> Tensor:
@@ -231,13 +231,13 @@ def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int)
 
 
 @contextmanager
-def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
+def _own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
     """Seed torch and set what training relies on; restore the caller's settings after the block."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
-        if max(a * b for a, b in pairwise(architecture.widths)) < SMALL_LAYER:
+        if max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER:
             torch.set_num_threads(1)
         try:
             yield
@@ -255,15 +255,15 @@ def _schedule(progress: float) -> float:
 
     Cosine annealing: Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5.
     """
-    if progress < WARM_UP:
-        return (progress + 1e-3) / (WARM_UP + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    if progress < _WARM_UP:
+        return (progress + 1e-3) / (_WARM_UP + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
 
 
-MIN_ROWS = 10
-GOLDEN_NORMAL = 192
-GOLDEN_ANOMALIES = 64
-COMPARABLE = 1e30
+_MIN_ROWS = 10
+_GOLDEN_NORMAL = 192
+_GOLDEN_ANOMALIES = 64
+_COMPARABLE = 1e30
 """Scores below can still be compared in float32 when the row is 100 times as far out."""
 
 
@@ -308,7 +308,7 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with (
         joined(len(training_rows), training.batch_size) as processes,
-        own_settings(training.seed + processes.rank, architecture),
+        _own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
         loop = Loop(
@@ -357,9 +357,9 @@ def _require_fit(
     training: TrainingConfig,
     resume: TrainedAutoencoder | None,
 ) -> None:
-    if len(normal) < MIN_ROWS:
+    if len(normal) < _MIN_ROWS:
         raise InputError(
-            f"{table.source}: {MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
+            f"{table.source}: {_MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
             f"{len(table)}; give more rows, or check --label"
         )
     if architecture.n_features != (width := encoded_width(table.names, table.categories)):
@@ -444,12 +444,12 @@ def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> He
     rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]  # rows without any value have none
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
-    sample = _spread(rows[order], GOLDEN_NORMAL)
+    sample = _spread(rows[order], _GOLDEN_NORMAL)
     if table.labels is not None:
         anomalies = table.values[table.labels]
         # A row that scores beyond float32 has nothing to compare but its verdict.
-        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < COMPARABLE
-        sample = np.concatenate([sample, _spread(anomalies[comparable], GOLDEN_ANOMALIES)])
+        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < _COMPARABLE
+        sample = np.concatenate([sample, _spread(anomalies[comparable], _GOLDEN_ANOMALIES)])
     return HeldOut(sample.astype(np.float32), scores[order])
 
 

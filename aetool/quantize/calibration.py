@@ -17,14 +17,14 @@ Calibration = Literal["minmax", "percentile", "entropy"]
 Floats = NDArray[np.float32]
 Values = dict[str, Floats]
 
-PERCENTILE = 99.9
+_PERCENTILE = 99.9
 """Percentage of the numbers inside a range; the others are clipped."""
 LEVELS, BINS = 128, 2048
 """Levels and histogram bins of the entropy method."""
 MOST_ROWS = 4096
-MOST_NUMBERS = 1 << 26
+_MOST_NUMBERS = 1 << 26
 """Observed in memory at once; of models with more numbers in a row, fewer rows are looked at."""
-LEAST_KEPT = 0.99
+_LEAST_KEPT = 0.99
 """Least share that the entropy method keeps: with no numbers near zero, cutting all would look perfect."""
 _CHUNK = 256
 
@@ -37,7 +37,7 @@ def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
         with_outputs(model.SerializeToString(), inner), PROVIDERS["cpu"], where="the model, observed"
     )
     numbers = sum(value[0].size for value in session.run(inner, {"features": rows[:1]})) + rows[0].size
-    count = min(len(rows), MOST_ROWS, max(64, MOST_NUMBERS // numbers))
+    count = min(len(rows), MOST_ROWS, max(64, _MOST_NUMBERS // numbers))
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
     parts = [session.run(inner, {"features": chosen[i : i + _CHUNK]}) for i in range(0, len(chosen), _CHUNK)]
     found = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
@@ -58,7 +58,7 @@ def _minmax(values: Floats) -> tuple[float, float]:
 
 
 def _percentile(values: Floats) -> tuple[float, float]:
-    low, high = np.percentile(values, [100 - PERCENTILE, PERCENTILE])
+    low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
     return float(low), float(high)
 
 
@@ -73,7 +73,7 @@ def _entropy(values: Floats) -> tuple[float, float]:
     counts, edges = np.histogram(magnitudes, bins=BINS, range=(0.0, float(magnitudes.max())))
     total = np.cumsum(counts)
     divergences = []
-    cuts = [cut for cut in range(LEVELS, BINS + 1, 8) if total[cut - 1] >= LEAST_KEPT * total[-1]]
+    cuts = [cut for cut in range(LEVELS, BINS + 1, 8) if total[cut - 1] >= _LEAST_KEPT * total[-1]]
     for cut in cuts:
         true = counts[:cut].astype(np.float64)
         true[-1] += total[-1] - total[cut - 1]
@@ -102,7 +102,7 @@ METHODS: dict[Calibration, Callable[[Floats], tuple[float, float]]] = {
 
 ENOUGH = 400
 """Normal rows from which on no row has both uses."""
-MOST_JUDGED = 20_000
+_MOST_JUDGED = 20_000
 Labels = NDArray[np.bool_]
 
 
@@ -141,9 +141,9 @@ def split_rows(rows: Floats, labels: Labels | None, seed: int) -> Split:
     half = len(normal) // 2 if disjoint else len(normal)
     kept = shuffled[half:] if disjoint else shuffled
     anomalies = np.setdiff1d(np.arange(len(rows)), normal)
-    judged = random.permutation(np.concatenate([kept, anomalies]))[:MOST_JUDGED]
+    judged = random.permutation(np.concatenate([kept, anomalies]))[:_MOST_JUDGED]
     if len(anomalies) and labels is not None and not (labels[judged].any() and not labels[judged].all()):
-        judged = np.concatenate([kept[: MOST_JUDGED // 2], anomalies[: MOST_JUDGED // 2]])
+        judged = np.concatenate([kept[: _MOST_JUDGED // 2], anomalies[: _MOST_JUDGED // 2]])
     judged = np.sort(judged)
     return Split(
         calibration=np.ascontiguousarray(rows[np.sort(shuffled[:half])]),

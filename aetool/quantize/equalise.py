@@ -25,7 +25,7 @@ from aetool.quantize.layers import (
     take_constants,
 )
 
-UNEVEN = 4.0
+_UNEVEN = 4.0
 """Ratio of all columns' range to one column's from which columns are uneven; at 4, a column keeps 6 of the 8
 bits."""
 
@@ -60,7 +60,7 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
     """
     before: dict[str, list[NodeProto]] = {}
     for layer in first_layers(model):
-        low, high = column_ranges(values[layer.source], calibration)
+        low, high = _column_ranges(values[layer.source], calibration)
         if not uneven(low, high):
             continue
         weight = layer.weight.astype(np.float64)
@@ -85,7 +85,7 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
     return bool(before)
 
 
-def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return lowest and highest of each column, by a method of calibration; (columns,) each.
 
     Entropy needs more numbers than a column has: its percentiles are taken.
@@ -101,7 +101,7 @@ def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.
 def uneven(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
     """Return True if one range for all columns leaves few steps to one of them."""
     width = (high - low)[high > low]
-    return bool(width.size) and max(high.max(), 0.0) - min(low.min(), 0.0) > UNEVEN * width.min()
+    return bool(width.size) and max(high.max(), 0.0) - min(low.min(), 0.0) > _UNEVEN * width.min()
 
 
 def _shares(reach: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

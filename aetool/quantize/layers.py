@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-KINDS = ("Gemm", "MatMul", "Conv")
+_KINDS = ("Gemm", "MatMul", "Conv")
 _COMMON = "/in_common_range"
 Weight = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ def layers_of(model: ModelProto) -> list[Layer]:
 def _found(model: ModelProto) -> Iterator[Layer]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type not in KINDS or node.input[1] not in constants or node.input[0] in constants:
+        if node.op_type not in _KINDS or node.input[1] not in constants or node.input[0] in constants:
             continue
         names = [name for name in node.input[1:] if name]
         tensors = [constants.get(name) for name in names]

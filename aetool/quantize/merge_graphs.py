@@ -11,7 +11,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import ExportError
 
-THRESHOLD = "aetool/own_threshold"
+_THRESHOLD = "aetool/own_threshold"
 
 
 def whole_graph(bundle: Bundle) -> ModelProto:
@@ -63,12 +63,12 @@ def set_threshold(model: ModelProto, threshold: float) -> None:
             "detector: is_anomaly was expected to be not (score <= threshold), found "
             f"{(comparison or negation).op_type}; export the bundle again with this aetool"
         )
-    others = [tensor for tensor in model.graph.initializer if tensor.name != THRESHOLD]
+    others = [tensor for tensor in model.graph.initializer if tensor.name != _THRESHOLD]
     del model.graph.initializer[:]
     model.graph.initializer.extend(
-        [*others, numpy_helper.from_array(np.asarray(threshold, np.float32), THRESHOLD)]
+        [*others, numpy_helper.from_array(np.asarray(threshold, np.float32), _THRESHOLD)]
     )
-    comparison.input[1] = THRESHOLD
+    comparison.input[1] = _THRESHOLD
 
 
 def _split_products_from_sums(model: ModelProto) -> None:

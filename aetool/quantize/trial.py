@@ -93,7 +93,7 @@ def run(session: Any, rows: NDArray[Any]) -> Outputs:
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: rows}), strict=True))
 
 
-def require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
+def _require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
     """Raise ExportError for what no deployed graph may hold."""
     for content in graphs.values():
         require_deployable(onnx.load_from_string(content), opset)
@@ -168,7 +168,7 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")
 
 
-WILD = 30.0
+_WILD = 30.0
 """Ratio of a column's range to that of nine tenths of its rows from which the column is to blame."""
 _CHUNK = 1024
 _OUTPUTS = ("embedding", "reconstruction", "score")
@@ -196,7 +196,7 @@ class Workbench:
         self._whole = whole_graph(bundle)
         self.converter = Converter(self._whole, split.calibration)
         self._sessions = _open(self.float32)
-        self._calibration_scores = run_many(self._sessions["detector"], split.calibration)["score"]
+        self._calibration_scores = _run_many(self._sessions["detector"], split.calibration)["score"]
         self.answers = _answers(self._sessions, split.judged)
 
     def scores(self, recipe: Recipe, rows: Floats) -> NDArray[np.float32]:
@@ -223,7 +223,7 @@ class Workbench:
             VerificationError, ExportError: naming what was lost.
         """
         sessions = _open(trial.graphs)
-        require_structure(trial.graphs, standard_opset(self._whole))
+        _require_structure(trial.graphs, standard_opset(self._whole))
         golden = read_golden(self.bundle)
         feeds = {name: golden["embedding" if name == "decoder" else "features"] for name in sessions}
         feeds = {name: feed.astype(np.float32) for name, feed in feeds.items()}
@@ -252,7 +252,7 @@ class Workbench:
         with np.errstate(all="ignore"):
             low, *usual, high = np.nanpercentile(self.split.calibration[:, numbers], [0, 5, 95, 100], axis=0)
             wild = np.nan_to_num((high - low) / (usual[1] - usual[0]), nan=0.0, posinf=0.0)
-        if wild.max() > WILD:
+        if wild.max() > _WILD:
             return f"column {names[int(wild.argmax())]} has values {wild.max():.0f} times its usual range"
         before, after = (np.mean(error, axis=0) for error in self._errors(trial))
         worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
@@ -273,7 +273,7 @@ class Workbench:
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
         sessions = _open({"detector": self._cut(model, precision, 0.0)["detector"]})
-        scores: NDArray[np.float32] = run_many(sessions["detector"], rows)["score"]
+        scores: NDArray[np.float32] = _run_many(sessions["detector"], rows)["score"]
         return scores
 
     def _cut(self, model: onnx.ModelProto, precision: Precision, threshold: float) -> dict[str, bytes]:
@@ -315,14 +315,14 @@ class Workbench:
         )
 
 
-def run_many(session: Any, rows: Floats) -> Outputs:
+def _run_many(session: Any, rows: Floats) -> Outputs:
     """Return all outputs for many rows, in chunks."""
     parts = [run(session, rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _answers(sessions: Mapping[str, Any], rows: Floats) -> Answers:
-    found = run_many(sessions["autoencoder"], rows) | run_many(sessions["detector"], rows)
+    found = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
     return Answers(found.get("embedding"), found["reconstruction"], found["score"], found["is_anomaly"])
 
 

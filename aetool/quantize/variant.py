@@ -33,7 +33,7 @@ from aetool.quantize.trial import VariantTrial, Workbench
 
 # Speed of a precision, compared with float32 in turns, through the API that apps use.
 
-BULK_ROWS = 16_384
+_BULK_ROWS = 16_384
 MOST_BYTES = 1 << 28
 """Maximum size of the rows to measure with, in bytes."""
 GRAPH = "score"
@@ -65,7 +65,7 @@ def measure_speed(
     Raises:
         BenchmarkError: a process fails.
     """
-    bulk = min(BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
+    bulk = min(_BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
     found: dict[str, Any] = {"graph": GRAPH, "bulk_rows": bulk, "rounds": rounds, "seconds": seconds}
     with tempfile.TemporaryDirectory(prefix="aetool-quantize-") as folder:
         contestants = [
@@ -100,7 +100,7 @@ def measure_speed(
     return found
 
 
-CARD = "README.md"
+_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ def _publish(
     files = {name: bundle.read(name) for name in old.files if name not in replaced}
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest = old._replace(variants={**old.variants, precision: variant})
-    files[CARD] = model_card(manifest).encode()
+    files[_CARD] = model_card(manifest).encode()
     kept = {name: record.unknown for name, record in old.files.items()}
     records = {name: r._replace(unknown=kept.get(name, {})) for name, r in record_files(files).items()}
     return publish(path, manifest._replace(files=records), files, overwrite=True)

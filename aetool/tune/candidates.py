@@ -71,8 +71,8 @@ def _own_s() -> float:
 
 Purpose = Literal["latency", "throughput"]
 """One row a call, or many."""
-SPINS_US = (0, 100, 1000)
-CHUNK_FACTORS = (0.5, 2.0, 0.25, 4.0)
+_SPINS_US = (0, 100, 1000)
+_CHUNK_FACTORS = (0.5, 2.0, 0.25, 4.0)
 """Factors on the default's chunk, likeliest first."""
 DEFAULT = "default"
 
@@ -156,11 +156,11 @@ def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> li
         found = [
             RunSettings(direct_threads=None if count == default else count, spin_us=spin)
             for count in threads
-            for spin in (SPINS_US if count > 1 else (DEFAULTS.spin_us,))
+            for spin in (_SPINS_US if count > 1 else (DEFAULTS.spin_us,))
         ]
         return sorted(found, key=lambda settings: settings != DEFAULTS)
     chunk = largest_chunk(_widest(graph, manifest))
-    found = [DEFAULTS, *(RunSettings(chunk_rows=int(chunk * factor)) for factor in CHUNK_FACTORS)]
+    found = [DEFAULTS, *(RunSettings(chunk_rows=int(chunk * factor)) for factor in _CHUNK_FACTORS)]
     if (physical := physical_cores()) < cores:  # two threads of one core may do no more than one
         found.append(RunSettings(workers=physical))
     if size > ONE_SESSION_BYTES:

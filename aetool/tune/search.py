@@ -122,17 +122,17 @@ def _prepare(running: Running, candidate: RunCandidate, track: RunSetup) -> None
     )
 
 
-KEPT = 1 / 3
+_KEPT = 1 / 3
 """Share of the candidates kept after each stage."""
-BUSY = 0.1
+_BUSY = 0.1
 """Share of the cores that others take from which what threads and spinning gain is not believed."""
-LEAST_ROUNDS = 2
+_LEAST_ROUNDS = 2
 """Least number of rounds in a launch of the final."""
-FIRST_ROUNDS = 2
+_FIRST_ROUNDS = 2
 """Rounds of the first stage; each later one has one more."""
 SHORT_ROWS = 16_384
 """Maximum rows of a call in the first stage: enough to show the effect of chunks."""
-FINAL_SHARE = 0.4
+_FINAL_SHARE = 0.4
 """Share of the time that is kept for the final."""
 
 
@@ -226,7 +226,7 @@ def search(
 def _doubt(record: Record, least: float, busy: float) -> str:
     """Return why a candidate is not clearly faster than the default; empty if it is."""
     final, settings = record.races[-1], record.candidate.choice.settings
-    if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
+    if busy > _BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
         return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when quiet"
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
@@ -240,7 +240,7 @@ class _Stages:
     ) -> None:
         self._effort, self._default, self._track, self._rows = effort, default, track, rows
         self._clock, self._seed = clock, seed
-        self.end = (1 - FINAL_SHARE) * clock.seconds
+        self.end = (1 - _FINAL_SHARE) * clock.seconds
         """When the final begins."""
         self._turn_s = 0.0  # that a turn took in the last race, with what comes before it
 
@@ -257,10 +257,10 @@ class _Stages:
             if start and begin + longest > self.end:
                 _drop(alive[start:], f"no time for it in stage {stage + 1}; give more seconds")
                 break
-            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, FIRST_ROUNDS + stage)
+            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, _FIRST_ROUNDS + stage)
             longest = max(longest, self._clock.passed - begin)
         raced.sort(key=lambda record: record.rank(self._effort.least_gain))
-        room = max(self._effort.finalists, math.ceil(KEPT * len(raced)))
+        room = max(self._effort.finalists, math.ceil(_KEPT * len(raced)))
         faster = [record for record in raced if record.ratio < 1]
         _drop(faster[room:], f"not among the fastest in stage {stage + 1}")
         _drop(
@@ -273,10 +273,10 @@ class _Stages:
         load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
         before = {record.candidate.name: len(record.races) for record in alive}
         rounds = self._rounds(len(alive))
-        if rounds < LEAST_ROUNDS:
+        if rounds < _LEAST_ROUNDS:
             _drop(alive[1:], "no time for it in the final; give more seconds")
             alive = alive[:1]
-            rounds = max(LEAST_ROUNDS, self._rounds(1))
+            rounds = max(_LEAST_ROUNDS, self._rounds(1))
         for _ in range(self._effort.launches):
             alive = self._race("final", alive, load, rounds)
         for record in alive:

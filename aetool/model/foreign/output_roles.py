@@ -14,7 +14,7 @@ RECONSTRUCTION_NAMES = frozenset(
     {"reconstruction", "reconstructed", "recon", "x_recon", "recon_x", "x_hat", "xhat", "x_rec", "rec", "decoded"}
     | {"reconstructions", "output", "outputs", "out", "sample", "logits"}
 )
-EMBEDDING_NAMES = frozenset(
+_EMBEDDING_NAMES = frozenset(
     {"embedding", "embeddings", "latent", "latents", "z", "code", "codes", "encoded", "encoding", "bottleneck"}
     | {"hidden", "h", "features", "representation", "z_mean", "mu", "mean"}
 )
@@ -82,7 +82,7 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
     embedding = roles.get("embedding")
     if reconstruction is None:
         reconstruction = _only(
-            [name for name in shaped if name != embedding], RECONSTRUCTION_NAMES, EMBEDDING_NAMES
+            [name for name in shaped if name != embedding], RECONSTRUCTION_NAMES, _EMBEDDING_NAMES
         )
     if reconstruction is None:
         state = "none has" if not shaped else f"{len(shaped)} have"
@@ -96,7 +96,7 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
             f"{found}; {remedy}"
         )
     if embedding is None and not given:
-        embedding = _only(beside(outputs, reconstruction, features), EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
+        embedding = _only(beside(outputs, reconstruction, features), _EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
     return Roles(reconstruction, embedding)
 
 

@@ -26,11 +26,11 @@ Say = Callable[[str], None]
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which checkpoints hold the weights among other things, the likeliest first; others are tried too."""
-COMPILED = "_orig_mod."
+_COMPILED = "_orig_mod."
 """Prefix that torch.compile adds to the names of weights."""
-PREFIXES = ("module.", "model.", "net.", "network.", "autoencoder.")
+_PREFIXES = ("module.", "model.", "net.", "network.", "autoencoder.")
 """Prefixes that DataParallel and trainers add to the names, likeliest first; others are tried too."""
-COUNTER = "num_batches_tracked"
+_COUNTER = "num_batches_tracked"
 """A number that batch normalisation needs for training alone; files of old PyTorch and of other tools lack it."""
 _DEEPEST = 3  # mappings inside one another
 _SHOWN = 3  # names in a message
@@ -66,17 +66,17 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
         notes.append(f"not those under {', '.join(map(repr, others))}")
     if lacking := [name for name in own if name not in state]:
         state |= {name: own[name] for name in lacking}
-        notes.append(f"without {COUNTER} of batch normalisation, which only training needs")
+        notes.append(f"without {_COUNTER} of batch normalisation, which only training needs")
     try:
         module.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError) as error:
         kind = type(module).__name__
-        raise ExportError(f"{path}: {kind} refuses the weights: {one_line(error)}; check the file") from error
+        raise ExportError(f"{path}: {kind} refuses the weights: {_one_line(error)}; check the file") from error
     if notes:
         say(f"{path.name}: took {', '.join(notes)}")
 
 
-def one_line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """Return the class and the beginning of the message of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
@@ -129,7 +129,7 @@ def _unpickled(path: Path) -> Any:
         raise _unsafe(path, _what_is_unsafe(error)) from error
     except Exception as error:
         raise ExportError(
-            f"{path}: not a state dict that torch can read ({one_line(error)}); save it again with "
+            f"{path}: not a state dict that torch can read ({_one_line(error)}); save it again with "
             "torch.save(model.state_dict(), ...)"
         ) from error
     if isinstance(found, _StandIn):
@@ -157,15 +157,15 @@ def _state_dicts(found: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
 def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
     """Return the state under the module's own names, and what was done for it."""
     notes: list[str] = []
-    if not any(COMPILED in name for name in own) and any(COMPILED in name for name in state):
-        state = {name.replace(COMPILED, ""): value for name, value in state.items()}
-    needed = [name for name in own if not name.endswith(COUNTER)]
+    if not any(_COMPILED in name for name in own) and any(_COMPILED in name for name in state):
+        state = {name.replace(_COMPILED, ""): value for name, value in state.items()}
+    needed = [name for name in own if not name.endswith(_COUNTER)]
     if not needed or all(name in state for name in needed):
         return state, notes
     prefixes = [name.removesuffix(needed[0]) for name in state if name.endswith(f".{needed[0]}")]
     fitting = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     if fitting:
-        prefix = min(fitting, key=lambda one: _rank(one, PREFIXES))
+        prefix = min(fitting, key=lambda one: _rank(one, _PREFIXES))
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         outside = [name for name in state if not name.startswith(prefix)]
         notes.append(f"without {prefix!r} in front of their names")
@@ -183,7 +183,7 @@ def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]
 def _faults(state: State, own: Mapping[str, Tensor]) -> list[str]:
     """Return why these are not the weights of a module; empty if they are."""
     return [
-        *_named("lacks", [name for name in own if name not in state and not name.endswith(COUNTER)]),
+        *_named("lacks", [name for name in own if name not in state and not name.endswith(_COUNTER)]),
         *_named("has, beside them,", [name for name in state if name not in own]),
         *_named(
             "has other shapes in",
@@ -217,7 +217,7 @@ def _few(names: list[str]) -> str:
 
 def _what_is_unsafe(error: Exception) -> str:
     found = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"class (\S+)", str(error))
-    return f"an object of {found[1]}" if found else one_line(error)
+    return f"an object of {found[1]}" if found else _one_line(error)
 
 
 EXPECTED = "FILE.py:CALLABLE is expected, such as net.py:Autoencoder, or package.module:CALLABLE"
@@ -315,8 +315,8 @@ def _running(path: Path, name: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ExportError(
-            f"{path}{_line_in(whole, error)}: fails ({one_line(error)}); aetool runs the file and calls {name}(): "
-            "give a function without arguments, and keep training under if __name__ == '__main__'"
+            f"{path}{_line_in(whole, error)}: fails ({_one_line(error)}); aetool runs the file and calls {name}()"
+            ": give a function without arguments, and keep training under if __name__ == '__main__'"
         ) from error
     finally:
         sys.dont_write_bytecode = before
