@@ -25,7 +25,8 @@ GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "
 """Measured method -> the bundle's graph that computes it."""
 _OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
-_REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Providers of the raw runtime: aetool's name -> onnxruntime's."""
 
 
 def bundle(
@@ -76,7 +77,7 @@ def raw_onnxruntime(
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
+        session = onnxruntime.InferenceSession(file, options, providers=[REGISTERED[provider]])
     name, outputs = session.get_inputs()[0].name, [OUTPUT[graph]]
     return SimpleNamespace(
         call=lambda rows: session.run(outputs, {name: rows}), outputs=tuple(outputs), provider=provider
@@ -185,8 +186,6 @@ def copy(phase: Any) -> Any:
 #
 # Each runs in its own process, since recording costs time and memory that no contestant should pay.
 
-REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""Those that can be inspected: aetool's name -> onnxruntime's."""
 PROFILED_SECONDS, PROFILED_RUNS = 0.2, 5
 
 
