@@ -24,7 +24,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.checks.fidelity import Budget
 from aetool.quantize import quantized_copy
 from aetool.runtime.machine import usable_cores
-from aetool.tune.run import TuningPlan, tune
+from aetool.tune import TuningPlan, tune
 
 SCORE = "score"
 

@@ -1,6 +1,11 @@
-"""Measuring: contestants in processes of their own take turns; ratios and percentiles that can be defended.
+"""Latency and throughput: contestants in their own processes take turns; reliable ratios and percentiles.
 
-`aetool.bench.run` measures a bundle. A comparison of one's own needs the engine below it:
+Read in this order: `grid` (what to measure) with `rows`, `run` (a grid on a bundle), `contestants` (their
+processes), `worker` (inside such a process), `factories` and `torch_contestant` (what runs there), `agreement`
+(outputs compared first), `rounds` (turns) with `statistics`, `machine` and `flops` (peak rates), `result` with
+`json_records` (the file), `compare` (two results). `serving` with `http_load` measures a running server.
+
+`aetool.bench.run` measures a bundle. A comparison of your own uses the modules below it:
 
     from aetool.bench.agreement import require_agreement
     from aetool.bench.contestants import Contestant, Load, opened
@@ -12,12 +17,13 @@
         Contestant("mine", "/path/to/mine.py:make", {"size": 3}),   # def make(phase, *, size): ...
     ]
     with opened(contestants) as running:
-        for one in running:
-            print(one.name, one.load())
-            one.take(Path("rows.npy"))
+        for contestant in running:
+            print(contestant.name, contestant.load())
+            contestant.take(Path("rows.npy"))
         require_agreement(running)
         turns = take_turns(running, Load(batch=64, seconds=0.5), rounds=6)
     print(compared(turns["aetool"], turns["mine"]))
 
-`numpy.save` made rows.npy, (rows, n_features) float32. What a factory such as `make` must give: see `Contestant`.
+`numpy.save` made rows.npy, (rows, n_features) float32. `Contestant` documents what a factory such as `make`
+returns.
 """

@@ -1,4 +1,4 @@
-"""Before anything is timed: do all contestants compute the same?"""
+"""The check that all contestants compute the same, before anything is timed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from aetool.errors import BenchmarkError
 FP32_TOLERANCE = 1e-3
 """Two float32 computations of deep models differ by more than one rounding: 1e-4 of the range in MLPerf Tiny."""
 REDUCED_TOLERANCE = 0.1
-"""int8, bfloat16: another computation of the same model; what it costs is `aetool verify`'s to tell."""
+"""For int8 and bfloat16, which compute differently; `aetool verify` measures what that costs."""
 
 
 def require_agreement(
@@ -27,8 +27,11 @@ def require_agreement(
     """Run all of them, loaded and with the same rows taken, and compare.
 
     Args:
+        running: contestants, loaded and with the same rows taken.
+        graph: the graph's name, for messages.
         expected: output name -> reference; by default what the first of them gives.
         features: the rows, where a reconstruction is to be scaled by its column's range.
+        tolerance: largest difference, as a share of the output's range.
         rows: what to call the rows.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Two results, before and after: what became faster, what slower, and what cannot be told apart."""
+"""Comparison of two results, before and after: faster, slower, or not distinguishable."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from aetool.errors import BenchmarkError
 
 Word = Literal["faster", "slower", "same"]
 
-SMALLEST_CHANGE = 0.05
+_SMALLEST_CHANGE = 0.05
 """Two runs of one program differ by so much, since its memory lies elsewhere each time."""
 _IDENTITY = ("cpu", "cpu_flags", "cores", "quota_cores")
 
@@ -32,19 +32,21 @@ class Verdict:
     ratio: float
     """After / before: below 1 is faster."""
     verdict: Word
-    """Same, unless the slowest round of one is faster than the fastest round of the other."""
+    """"same", unless the slowest round of one is faster than the fastest round of the other."""
     stable: bool
-    """Whether the machine was quiet in both."""
+    """True if the machine was quiet in both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
+    """The cases of two results, side by side."""
+
     verdicts: tuple[Verdict, ...]
     only_before: int
     only_after: int
     """Measurements that the other result does not have."""
     changed: tuple[str, ...]
-    """What else is not the same: packages, the commit, the bundle, the machine where that is allowed."""
+    """Other differences: packages, the commit, the bundle, the machine where that is allowed."""
 
 
 def compare(before: BenchResult, after: BenchResult, *, different_machines: bool = False) -> Comparison:
@@ -70,11 +72,14 @@ def compare(before: BenchResult, after: BenchResult, *, different_machines: bool
     return Comparison(verdicts, len(old.keys() - new.keys()), len(new.keys() - old.keys()), changed)
 
 
-def word(before: Sequence[float], after: Sequence[float], smallest: float = SMALLEST_CHANGE) -> Word:
-    """What the rounds allow to say; with five on each side chance alone sets them apart one time in 126.
+def word(before: Sequence[float], after: Sequence[float], smallest: float = _SMALLEST_CHANGE) -> Word:
+    """Return the verdict that the rounds support; with five on each side, chance alone separates them one time
+    in 126.
 
     Args:
-        smallest: a change that means something, as a share.
+        before: medians of the rounds before, seconds.
+        after: medians of the rounds after, seconds.
+        smallest: smallest relevant change, as a share.
     """
     if abs(statistics.median(after) / statistics.median(before) - 1) < smallest:
         return "same"
@@ -87,7 +92,7 @@ def _verdict(before: Measured, after: Measured) -> Verdict:
     old, new = ([one.p50_s for one in measured.rounds] for measured in (before, after))
     before_s, after_s = statistics.median(old), statistics.median(new)
     stable = before.stability.stable and after.stability.stable
-    smallest = SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
+    smallest = _SMALLEST_CHANGE if stable else max(before.stability.spread, after.stability.spread)
     return Verdict(
         *before.key,
         before_s=before_s,
@@ -99,7 +104,7 @@ def _verdict(before: Measured, after: Measured) -> Verdict:
 
 
 def _differences(before: BenchResult, after: BenchResult) -> list[str]:
-    """What tells the machines apart."""
+    """Return what differs between the machines."""
     found = []
     for name in _IDENTITY:
         old, new = getattr(before.machine, name), getattr(after.machine, name)

@@ -1,4 +1,4 @@
-"""Contestants, each in a long-lived process of its own: in one, their thread pools would spoil each other."""
+"""Contestants, each in a long-lived process: in one process their thread pools would disturb each other."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from aetool.errors import AetoolError, BenchmarkError
 Rows = NDArray[np.float32]
 
 ANSWER_S = 120.0
-"""How long a command may take besides what it was told to take; torch.compile needs most of it."""
+"""Time limit of a command, in seconds, on top of its own duration; torch.compile needs most of it."""
 _WORKER = Path(__file__).with_name("worker.py")
 _STDERR_TAIL = 600
 _IDLE_CHECK_S, _IDLE_LIMIT_S = 0.02, 2.0
@@ -34,7 +34,7 @@ class Contestant:
     """Something to measure, in words: another process makes it."""
 
     name: str
-    """What it is called in results."""
+    """Name in results."""
     factory: str
     """module:function, or file.py:function.
 
@@ -56,43 +56,45 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What it took to get a contestant ready."""
+    """Cost of getting a contestant ready."""
 
     import_s: float
     """Its libraries; numpy is there already, for everybody."""
     session_creation_s: float
     resident_before_bytes: int | None
     resident_after_bytes: int | None
-    """Of the process, before and after; None where the system does not tell."""
+    """Resident memory of the process before and after, bytes; None where the system does not report it."""
     outputs: tuple[str, ...]
     provider: str | None
-    """Who runs it, in aetool's words; None where it does not tell."""
+    """Execution provider, by aetool's name; None if the contestant does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContestantTurn:
-    """What one contestant did when it was its turn."""
+    """Measurements of one contestant's turn."""
 
     latencies_ns: NDArray[np.int64]
-    """Of every query, (queries,), in order."""
+    """Latency of every query, (queries,), in order, nanoseconds."""
     wall_s: float
     cpu_s: float
-    """Of all threads of the process."""
+    """CPU time of all threads of the process, seconds."""
     rows: int
     """Answered."""
 
     @property
     def p50_s(self) -> float:
+        """Return the median latency, in seconds."""
         return float(np.median(self.latencies_ns)) / 1e9
 
     @property
     def rows_per_s(self) -> float:
+        """Return the throughput, in rows per second."""
         return self.rows / self.wall_s
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a contestant is put to in one turn."""
+    """The load of one turn."""
 
     batch: int = 1
     """Rows in one query."""
@@ -115,6 +117,7 @@ class Running:
     """
 
     def __init__(self, contestant: Contestant, scratch: Path) -> None:
+        """Start the process."""
         self.contestant = contestant
         self.name = contestant.name
         self._files = Path(tempfile.mkdtemp(dir=scratch))
@@ -131,6 +134,7 @@ class Running:
 
     @property
     def pid(self) -> int:
+        """Return the process id."""
         return self._process.pid
 
     def load(self) -> Loaded:
@@ -152,7 +156,7 @@ class Running:
         self._ask("take_rows", rows=str(rows))
 
     def outputs(self) -> dict[str, NDArray[Any]]:
-        """The outputs for all rows taken, by name."""
+        """Return the outputs for all rows taken, by name."""
         to = self._files / "outputs.npz"
         self._ask("outputs", to=str(to))
         with np.load(to, allow_pickle=False) as archive:
@@ -163,49 +167,34 @@ class Running:
         return float(self._ask("first")["seconds"])
 
     def warm(self, load: Load, seed: int = 0) -> int:
-        """As `turn`, thrown away; how many queries it was."""
-        found = self._ask(
-            "warm",
-            load.seconds,
-            scenario=load.scenario,
-            batch=load.batch,
-            seconds=load.seconds,
-            calls=load.calls,
-            seed=seed,
-        )
-        return int(found["samples"])
+        """Run a turn like `turn`, discard its measurements and return the number of queries."""
+        return int(self._put_to("warm", load, seed)["samples"])
 
     def turn(self, load: Load, seed: int = 0) -> ContestantTurn:
         """Put it to `load`, and measure."""
         to = self._files / "latencies.npy"
-        found = self._ask(
-            "run",
-            load.seconds,
-            scenario=load.scenario,
-            batch=load.batch,
-            seconds=load.seconds,
-            calls=load.calls,
-            rate=load.rate,
-            seed=seed,
-            to=str(to),
-        )
+        found = self._put_to("run", load, seed, rate=load.rate, to=str(to))
         latencies = np.load(to, allow_pickle=False)
         return ContestantTurn(latencies, found["wall_s"], found["cpu_s"], load.batch * len(latencies))
 
+    def _put_to(self, command: str, load: Load, seed: int, **more: Any) -> dict[str, Any]:
+        given = {"scenario": load.scenario, "batch": load.batch, "seconds": load.seconds, "calls": load.calls}
+        return self._ask(command, load.seconds, **given, seed=seed, **more)
+
     def peak_memory_bytes(self) -> int | None:
-        """The most that was resident since the rows were taken, or since `forget_peak`."""
+        """Return the highest resident memory since the rows were taken, or since `forget_peak`, in bytes."""
         return self._ask("memory")["peak"]  # type: ignore[no-any-return]
 
     def forget_peak(self) -> None:
-        """Peak memory counts from here."""
+        """Restart the measurement of peak memory."""
         self._ask("forget_peak")
 
     def placement(self) -> dict[str, int] | None:
-        """Execution provider -> nodes it runs, as onnxruntime recorded it; None where nothing tells."""
+        """Return execution provider -> number of nodes, as recorded by onnxruntime; None if it records none."""
         return self._ask("state")["placement"]  # type: ignore[no-any-return]
 
     def threads(self) -> list[dict[str, Any]]:
-        """The threads of its process: id, cores it may run on."""
+        """Return the threads of the process: id, and the cores each may run on."""
         return self._ask("state")["threads"]  # type: ignore[no-any-return]
 
     def end(self) -> None:
@@ -258,7 +247,7 @@ class Running:
 
 @contextmanager
 def opened(contestants: Sequence[Contestant]) -> Iterator[list[Running]]:
-    """Processes of the contestants; all of them are killed at the end, whatever happens."""
+    """Start the contestants' processes; all of them are killed at the end, whatever happens."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aetool-bench-")))
         running = []
@@ -269,7 +258,7 @@ def opened(contestants: Sequence[Contestant]) -> Iterator[list[Running]]:
 
 
 def wait_until_idle(running: Sequence[Running]) -> None:
-    """Until none of them burns time: thread pools go on spinning for a while after their work."""
+    """Wait until none of them uses the CPU: thread pools spin for a while after their work."""
     limit = time.monotonic() + _IDLE_LIMIT_S
     before = [_ticks(contestant.pid) for contestant in running]
     while time.monotonic() < limit:
@@ -281,7 +270,7 @@ def wait_until_idle(running: Sequence[Running]) -> None:
 
 
 def _ticks(pid: int) -> int:
-    """Processor time that a process has used, in the kernel's ticks."""
+    """Return the processor time that a process has used, in the kernel's ticks."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:

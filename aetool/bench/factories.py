@@ -1,11 +1,9 @@
-"""What is measured: a bundle through aetool, and the same graph file through other runtimes' own APIs.
+"""Factories of contestants: a bundle through aetool, and the same graph file through other runtimes' own APIs.
 
-Factories for `aetool.bench.contestants`. This module is executed alone in the contestant's process, and imports
-nothing that is to be timed.
+This module is executed alone in the contestant's process; the factories import what is timed.
 """
 
 import base64
-import importlib
 import json
 import os
 import tempfile
@@ -22,12 +20,13 @@ import numpy as np
 Phase = Callable[[str], AbstractContextManager[None]]
 
 OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
-"""What is measured -> the output that a caller gets."""
+"""Measured method -> the output that a caller gets."""
 GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
-"""What is measured -> the bundle's graph that computes it."""
-OPENVINO_CHUNK = 1024
+"""Measured method -> the bundle's graph that computes it."""
+_OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
-_REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""Providers of the raw runtime: aetool's name -> onnxruntime's."""
 
 
 def bundle(
@@ -35,21 +34,23 @@ def bundle(
     *,
     path: str,
     graph: str,
-    provider: str,
+    provider: Any,
     precision: str,
     threads: int | None = None,
-    settings: Mapping[str, int | None] | None = None,
-    limits: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`aetool.load(path)` and its method `graph`: encode, reconstruct or score.
+    """Load the bundle with `aetool.load(path)` and call its method `graph`: encode, reconstruct or score.
 
     With `settings`, of `aetool.runtime.settings`, no tuning file is looked for.
     """
     with phase("import"):
-        aetool = importlib.import_module("aetool")
+        import aetool
     options: dict[str, Any] = {} if threads is None else {"intra_op_num_threads": threads}
     if settings is not None:
-        options["settings"] = importlib.import_module("aetool.runtime.settings").Settings(**settings)
+        from aetool.runtime.settings import RunSettings
+
+        options["settings"] = RunSettings(**settings)
     if limits is not None:
         options["limits"] = aetool.Limits(**limits)
     with phase("session_creation"):
@@ -67,16 +68,16 @@ def bundle(
 def raw_onnxruntime(
     phase: Phase, *, file: str, graph: str, provider: str = "cpu", threads: int | None = None
 ) -> Any:
-    """onnxruntime as its documentation shows it: default options, `session.run`."""
+    """Run onnxruntime as its documentation shows it: default options, `session.run`."""
     with phase("import"):
         # As aetool does: without it onnxruntime's telemetry thread runs beside the measurement.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        onnxruntime = importlib.import_module("onnxruntime")
+        import onnxruntime
     with phase("session_creation"):
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(file, options, providers=[_REGISTERED[provider]])
+        session = onnxruntime.InferenceSession(file, options, providers=[REGISTERED[provider]])
     name, outputs = session.get_inputs()[0].name, [OUTPUT[graph]]
     return SimpleNamespace(
         call=lambda rows: session.run(outputs, {name: rows}), outputs=tuple(outputs), provider=provider
@@ -92,7 +93,7 @@ def openvino(
     precision: str | None = "f32",
     hint: str = "THROUGHPUT",
 ) -> Any:
-    """OpenVINO's own API, on the CPU in float32.
+    """Run OpenVINO's own API, on the CPU in float32.
 
     As its documentation advises: one request under the latency hint; many rows in chunks through a queue of
     requests under the throughput hint, which is made when the first such call comes.
@@ -101,7 +102,7 @@ def openvino(
     rows.
     """
     with phase("import"):
-        runtime = importlib.import_module("openvino")
+        import openvino as runtime
     settings = {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
@@ -119,7 +120,7 @@ def openvino(
         whole[0][start : start + len(part)] = part
 
     def call(rows: Any) -> Any:
-        if len(rows) <= OPENVINO_CHUNK:
+        if len(rows) <= _OPENVINO_CHUNK:
             # A result is a view into the request's memory: copied, as everybody else gives arrays of one's own.
             return request.infer(rows, share_inputs=True)[output].copy()
         if not queues:
@@ -128,15 +129,15 @@ def openvino(
             queues[0].set_callback(keep)
         shape = compiled.outputs[output].get_partial_shape()
         whole[:] = [np.empty((len(rows), *(side.get_length() for side in list(shape)[1:])), np.float32)]
-        for start in range(0, len(rows), OPENVINO_CHUNK):
-            queues[0].start_async(rows[start : start + OPENVINO_CHUNK], start, share_inputs=True)
+        for start in range(0, len(rows), _OPENVINO_CHUNK):
+            queues[0].start_async(rows[start : start + _OPENVINO_CHUNK], start, share_inputs=True)
         queues[0].wait_all()
         return whole.pop()
 
     return SimpleNamespace(call=call, outputs=(OUTPUT[graph],), provider="cpu")
 
 
-# What a machine can do at most: factories, like `aetool.bench.factories`, executed alone in their own processes.
+# The machine's peak rates: factories, each executed alone in its own process.
 
 # A whole ONNX model: y = a @ b, float32, IR 8, opset 13.
 _MATMUL = base64.b64decode(
@@ -145,7 +146,7 @@ _MATMUL = base64.b64decode(
 
 
 def numpy_matmul(phase: Any, *, size: int) -> Any:
-    """rows @ b in numpy; how many threads is decided by variables of its BLAS."""
+    """Compute rows @ b in numpy; variables of its BLAS set the number of threads."""
     second = np.random.default_rng(1).standard_normal((size, size), dtype=np.float32)
     product = np.empty((size, size), np.float32)
 
@@ -156,10 +157,10 @@ def numpy_matmul(phase: Any, *, size: int) -> Any:
 
 
 def onnxruntime_matmul(phase: Any, *, size: int, threads: int) -> Any:
-    """rows @ b in onnxruntime."""
+    """Compute rows @ b in onnxruntime."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with phase("import"):
-        onnxruntime = importlib.import_module("onnxruntime")
+        import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with phase("session_creation"):
@@ -169,7 +170,7 @@ def onnxruntime_matmul(phase: Any, *, size: int, threads: int) -> Any:
 
 
 def copy(phase: Any) -> Any:
-    """The rows, copied into memory that is there already."""
+    """Copy the rows into memory that is allocated already."""
     target: list[Any] = []
 
     def call(rows: Any) -> Any:
@@ -181,17 +182,15 @@ def copy(phase: Any) -> Any:
     return SimpleNamespace(call=call, outputs=("copy",))
 
 
-# What onnxruntime itself tells of a graph file: factories, like `aetool.bench.factories`.
+# Node times and placement of a graph file, from onnxruntime: factories.
 #
-# Each in a process of its own, since recording costs time and memory that no contestant should pay.
+# Each runs in its own process, since recording costs time and memory that no contestant should pay.
 
-REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""Those that can be inspected: aetool's name -> onnxruntime's."""
 PROFILED_SECONDS, PROFILED_RUNS = 0.2, 5
 
 
 def profiled(phase: Phase, *, file: str, provider: str, threads: int | None = None) -> Any:
-    """A call gives two arrays, one entry a node: mean time in microseconds, and `node|operator`."""
+    """Profile a graph file: a call gives two arrays, one entry per node: mean time in µs, and `node|operator`."""
     onnxruntime, options = _options()
     options.enable_profiling = True
     options.intra_op_num_threads = threads or 1
@@ -217,7 +216,8 @@ def profiled(phase: Phase, *, file: str, provider: str, threads: int | None = No
 
 
 def placed(phase: Phase, *, file: str, provider: str, threads: int | None = None) -> Any:
-    """Its `placement`: execution provider -> nodes, as recorded; None from an onnxruntime that cannot tell."""
+    """Record the placement of a graph's nodes: execution provider -> nodes; None if onnxruntime cannot record
+    it."""
     onnxruntime, options = _options()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     session = onnxruntime.InferenceSession(file, options, providers=[REGISTERED[provider]])
@@ -232,5 +232,6 @@ def placed(phase: Phase, *, file: str, provider: str, threads: int | None = None
 
 def _options() -> tuple[Any, Any]:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    onnxruntime = importlib.import_module("onnxruntime")
+    import onnxruntime
+
     return onnxruntime, onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""How much arithmetic a graph is: read from the ONNX file's own bytes, without the package onnx.
+"""The number of multiply-adds of a graph, read from the ONNX file's bytes without the package onnx.
 
 Field numbers as in onnx.proto: ModelProto.graph 7; GraphProto.node 1, initializer 5; NodeProto.input 1,
 output 2, op_type 4; TensorProto.dims 1, name 8.
@@ -10,11 +10,11 @@ from typing import Any
 _PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
 _OTHERS = ("Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "Attention", "Einsum", "Loop", "Scan", "If")
 _THROUGH = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity")
-"""What a weight may go through on its way into a product."""
+"""Operators that may lie between a weight and its product."""
 
 
 def multiply_adds_per_row(model: bytes) -> int | None:
-    """Of all products with a constant matrix; None where the graph has arithmetic of other kinds.
+    """Count the multiply-adds of all products with a constant matrix; None if the graph has other arithmetic.
 
     Each such matrix, (in, out), is in * out multiply-adds for one row.
     """
@@ -63,7 +63,7 @@ def _node(data: bytes) -> tuple[str, list[str], list[str]]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Field number and value, bytes or a number, of a protobuf message (protobuf.dev, Encoding)."""
+    """Yield field number and value, bytes or a number, of a protobuf message (protobuf.dev, Encoding)."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

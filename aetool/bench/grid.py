@@ -1,4 +1,4 @@
-"""A grid of measurements on one bundle: what is run, in which setting, under which load."""
+"""The grid of measurements on one bundle: which graphs, in which settings, under which load."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _ON_CHECKPOINT = {
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What to measure; every combination is."""
+    """The measurements to take: every combination of the values."""
 
     graphs: tuple[str, ...] = ()
     """encode, reconstruct, score; none: all that the bundle has."""
@@ -45,14 +45,15 @@ class Grid:
     rounds: int = 6
     """Turns of each contestant under each load, in all launches together."""
     launches: int = 2
-    """How often its process is started anew."""
+    """Number of times that each contestant's process is started anew."""
     seconds: float = 0.25
-    """Of one turn."""
+    """Duration of one turn, in seconds."""
     seed: int = 0
     profile: bool = False
     """Time of each node, by onnxruntime's own profiler."""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         _require_known("graph", self.graphs, tuple(GRAPH))
         _require_known("scenario", self.scenarios, SCENARIOS)
         _require_known("peer", self.peers, PEERS)
@@ -82,15 +83,15 @@ class Grid:
 
     @property
     def largest_batch(self) -> int:
-        """Rows in the largest query."""
+        """Return the rows in the largest query."""
         return max(batch for _, batch in self.loads())
 
     def rounds_of(self, launch: int) -> range:
-        """The numbers of the rounds that a launch has."""
+        """Return the numbers of the rounds of a launch."""
         return range(launch * self.rounds // self.launches, (launch + 1) * self.rounds // self.launches)
 
     def loads(self) -> Iterator[tuple[str, int]]:
-        """Scenario and batch of every cell."""
+        """Return the scenario and batch of every cell."""
         for scenario in self.scenarios:
             for batch in (self.offline_rows,) if scenario == "offline" else self.batches:
                 yield scenario, batch
@@ -98,7 +99,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the contestants' processes are started with; they answer all of the grid's loads."""
+    """Settings of the contestants' processes; the same processes run all of the grid's loads."""
 
     graph: str
     provider: str
@@ -106,7 +107,7 @@ class Setting:
     threads: int | None
 
     def ours(self, bundle: Bundle) -> Contestant:
-        """The bundle through aetool."""
+        """Return the contestant that runs the bundle through aetool."""
         return Contestant(
             OURS,
             "aetool.bench.factories:bundle",
@@ -121,7 +122,7 @@ class Setting:
         )
 
     def peer(self, name: str, bundle: Bundle, provider: str, against: Path | None) -> Contestant:
-        """A peer that runs where aetool does, `provider`, or on the CPU if it cannot."""
+        """Return a peer that runs where aetool does, on `provider`, or on the CPU if it does not support that."""
         arguments: dict[str, Any] = {"graph": self.graph, "threads": self.threads}
         if name in _ON_CHECKPOINT:
             assert against is not None  # a Grid is not made without
@@ -133,12 +134,12 @@ class Setting:
         return Contestant(name, f"aetool.bench.factories:{name.replace('-', '_')}", arguments)
 
     def inspector(self, name: str, bundle: Bundle, provider: str) -> Contestant:
-        """One of `aetool.bench.factories` on the same file."""
+        """Return a contestant of `aetool.bench.factories` on the same file."""
         arguments = {"file": str(self.file(bundle)), "provider": provider, "threads": self.threads}
         return Contestant(name, f"aetool.bench.factories:{name}", arguments)
 
     def file(self, bundle: Bundle) -> Path:
-        """The ONNX file that is measured."""
+        """Return the path of the measured ONNX file."""
         return bundle.path.absolute() / bundle.variant(self.precision).files[GRAPH[self.graph]]
 
 
@@ -152,7 +153,7 @@ class GridPlan:
 
     @property
     def turns(self) -> int:
-        """How many turns there will be, for a progress bar."""
+        """Return the number of turns, for a progress bar."""
         return len(self.settings) * len(list(self.grid.loads())) * (1 + len(self.grid.peers)) * self.grid.rounds
 
 

@@ -13,24 +13,26 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 
-# A client that does as little as can be: HTTP/1.1 over bare sockets, on connections that stay open.
+# A minimal client: HTTP/1.1 over bare sockets, on connections that stay open.
 
 _HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
+    """A server's host and port."""
+
     host: str
     port: int
 
     @property
     def authority(self) -> str:
-        """As in the Host header."""
+        """Return host and port as in the Host header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def address_of(url: str) -> Address:
-    """Of `http://HOST:PORT`.
+    """Parse `http://HOST:PORT`.
 
     Raises:
         InputError: it is another kind of URL.
@@ -48,10 +50,15 @@ def address_of(url: str) -> Address:
 def request_bytes(
     address: Address, method: str, path: str, body: bytes = b"", *, json_length: int | None = None, token: str = ""
 ) -> bytes:
-    """A whole request.
+    """Return the bytes of a whole request.
 
     Args:
-        json_length: where a tensor's bytes follow the JSON in `body`, how long the JSON is.
+        address: the server.
+        method: such as GET or POST.
+        path: the path of the URL.
+        body: bytes of the body.
+        json_length: length of the JSON at the start of `body`, where a tensor's bytes follow it.
+        token: bearer token; empty for none.
     """
     lines = [f"{method} {path} HTTP/1.1", f"Host: {address.authority}", f"Content-Length: {len(body)}"]
     if json_length is not None:
@@ -65,18 +72,19 @@ class HttpConnection(asyncio.Protocol):
     """One request at a time; the answer goes to `answered`: its status, head and body, or 0 when there is none."""
 
     def __init__(self, answered: "Callable[[HttpConnection, int, bytes, bytes], None]") -> None:
+        """Create a connection that calls `answered` for each response."""
         self._answered = answered
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready."""
+        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but not by its class
 
     @property
     def is_open(self) -> bool:
-        """Whether a request may be sent."""
+        """Return True if a request may be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, request: bytes) -> None:
@@ -86,7 +94,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """A piece of the answer."""
+        """Take a piece of a response."""
         self._received = received = self._received + data if self._received else data
         end = received.find(_HEAD_END)
         if end < 0:
@@ -102,13 +110,13 @@ class HttpConnection(asyncio.Protocol):
         self._answered(self, int(received[9:12]), head, received[end + 4 :])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The request under way, if any, gets no answer."""
+        """Report the pending request, if any, as unanswered."""
         if self.busy:
             self.busy = False
             self._answered(self, 0, b"", b"")
 
     def close(self) -> None:
-        """At once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.close()
 
@@ -116,7 +124,7 @@ class HttpConnection(asyncio.Protocol):
 async def connect(
     address: Address, answered: Callable[[HttpConnection, int, bytes, bytes], None]
 ) -> HttpConnection:
-    """A new connection.
+    """Open a connection.
 
     Raises:
         OSError: nobody listens there.
@@ -128,7 +136,7 @@ async def connect(
 
 
 async def fetch(address: Address, request: bytes, timeout_s: float = 10.0) -> tuple[int, bytes]:
-    """Status and body of the answer to one request; status 0: the connection ended without one.
+    """Return status and body of the response to one request; status 0: the connection ended without one.
 
     Raises:
         OSError: nobody listens there, or the answer does not come in time.
@@ -156,11 +164,13 @@ _SPIN_S = 0.0015
 _PATIENCE_S = 30.0
 
 Check = Callable[[int, bytes], None]
-"""Told which request was answered with 200, and the body."""
+"""Called with the number of a request that was answered with 200, and the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
+    """Counts and latencies of one load."""
+
     latencies_s: NDArray[np.float64]
     """(answered with 200,), in the order of the answers; open loop: from the intended arrival."""
     statuses: dict[int, int]
@@ -234,7 +244,8 @@ async def closed_loop(
     count: int | None = None,
     check: Check | None = None,
 ) -> LoadResult:
-    """`connections` clients, each of which asks as soon as it has its answer, for `seconds` or `count` requests.
+    """Run `connections` clients that send the next request as soon as a response arrives, for `seconds` or
+    `count` requests.
 
     It ends early when the server closes the connections.
 
@@ -279,7 +290,7 @@ async def open_loop(
     seed: int = 0,
     check: Check | None = None,
 ) -> LoadResult:
-    """`count` requests that come as a Poisson process; one that finds no connection free waits for the next.
+    """Send `count` requests as a Poisson process; one that finds no connection free waits for the next.
 
     Raises:
         OSError: nobody listens there.

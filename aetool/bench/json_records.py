@@ -1,4 +1,4 @@
-"""Dataclasses and named tuples to JSON and back; what does not fit is refused with its place in the document."""
+"""Dataclasses and named tuples to JSON and back; errors name the place in the document."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """Dictionaries, lists, texts, numbers; a field is called by its own name or by `metadata["key"]`."""
+    """Return dictionaries, lists, texts, numbers; a field is called by its own name or by `metadata["key"]`."""
     if _is_record(value):
         return {key: to_plain(getattr(value, name)) for key, (name, _) in _entries(value).items()}
     if isinstance(value, Mapping):
@@ -29,7 +29,7 @@ def to_plain(value: Any) -> Any:
 
 
 def document_of(result: Any) -> dict[str, Any]:
-    """A record that has a kind and a version, as JSON, these first."""
+    """Return a record that has a kind and a version as JSON, these two first."""
     plain = to_plain(result)
     return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
 
@@ -45,9 +45,11 @@ def write_document(document: Mapping[str, Any], path: Path, *, overwrite: bool =
 
 
 def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str, Any]:
-    """The JSON object in a file, of one of `kinds`: kind -> format version.
+    """Read the JSON object in a file of one of `kinds`.
 
     Args:
+        path: the file.
+        kinds: kind -> format version.
         writer: the command that writes such files, for messages.
 
     Raises:
@@ -80,7 +82,7 @@ def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str
 
 
 def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:
-    """The record, of the class `record`, of a parsed JSON object, whose keys must be its fields.
+    """Return the record of class `record` for a parsed JSON object, whose keys must be the fields.
 
     Raises:
         BenchmarkError: naming the file, `where`, and the key.
@@ -102,7 +104,7 @@ def from_plain(record: type[T], content: Any, where: str, path: str = "$") -> T:
 
 
 def fault(where: str, path: str, expected: str, found: Any) -> BenchmarkError:
-    """What stands at `path` of the file `where` cannot be used."""
+    """Return the error for a value at `path` of the file `where` that cannot be used."""
     return BenchmarkError(f"{where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; measure again")
 
 
@@ -123,14 +125,14 @@ def _value(hint: Any, content: Any, where: str, path: str) -> Any:
 
 
 def _fits(hint: Any, number: Any) -> bool:
-    """Whether a number is finite as a float, or an integer that a machine counts."""
+    """Return True for a number that is finite as a float, or an integer of machine size."""
     if hint is float:
         return bool(abs(number) <= sys.float_info.max)
     return hint is not int or -(2**63) <= number < 2**63
 
 
 def _many(kind: Any, arguments: tuple[Any, ...], content: Any, where: str, path: str) -> Any:
-    """A tuple, or a mapping from texts."""
+    """Return a tuple, or a mapping with string keys."""
     if kind is tuple:
         if not isinstance(content, list) or (arguments[1] is not ... and len(content) != len(arguments)):
             raise fault(where, path, "a list" if arguments[1] is ... else f"a list of {len(arguments)}", content)
@@ -145,7 +147,7 @@ def _is_record(value: Any) -> bool:
 
 
 def _entries(record: Any) -> dict[str, tuple[str, bool]]:
-    """Key in the document -> field, and whether it may be left out."""
+    """Return key in the document -> field, and True if it may be left out."""
     if is_dataclass(record):
         return {e.metadata.get("key", e.name): (e.name, e.default is not MISSING) for e in fields(record)}
     return {name: (name, name in record._field_defaults) for name in record._fields}

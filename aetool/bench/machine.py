@@ -1,4 +1,4 @@
-"""The machine that a result comes from, and the most that it can compute and copy."""
+"""The machine that a result comes from, and its peak compute and copy rates."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import numpy as np
 
 from aetool.bench.contestants import Contestant, Load, opened, wait_until_idle
 from aetool.bench.result import Ceiling
-from aetool.runtime.machine import cpu
+from aetool.runtime.machine import affinity, cores, cpu
 
 PACKAGES = (
     "aetool",
@@ -26,50 +26,23 @@ PACKAGES = (
     "pyod",
     "torch",
 )
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def machine() -> dict[str, Any]:
-    """CPU, cores, memory, versions and commit: what a result needs to be compared with another."""
+    """Return CPU, cores, memory, versions and commit, by which results can be compared."""
     model, flags = cpu()
     return {
         "cpu": model,
         "cpu_flags": list(flags),
-        "cores": len(_affinity()),
-        "affinity": _affinity(),
+        "cores": len(affinity()),
+        "affinity": affinity(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "quota_cores": _quota_cores(),
+        "quota_cores": cores().quota,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": _commit(),
     }
-
-
-def usable_cores() -> int:
-    """Cores that a measurement may keep busy: the affinity, and the container's quota."""
-    quota, cores = _quota_cores(), len(_affinity())
-    return cores if quota is None else max(1, min(cores, round(quota)))
-
-
-def _affinity() -> list[int]:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def _quota_cores() -> float | None:
-    """What the container may use at most, in cores (cgroup v2, then v1); None without a quota."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        try:
-            quota = (_CGROUP / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (_CGROUP / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
 
 
 def _version(name: str) -> str | None:
@@ -80,7 +53,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str:
-    """Of the source tree that aetool runs from; "unknown" where it was installed from a wheel."""
+    """Return the commit of the source tree that aetool runs from; "unknown" for an installed wheel."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return "unknown"
@@ -93,18 +66,18 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-# What this machine can do at most, measured beside every result: a figure means little without its ceiling.
+# Peak rates of this machine, measured with every result: a figure means little without its ceiling.
 
 SIZE = 1536
-"""Of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
+"""Side of the square matrices: 9 MB each, more than a core's cache holds, and 7 GFLOP a product."""
 COPY_BYTES = 128 << 20
-SECONDS = 0.4
+_SECONDS = 0.4
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def ceiling(threads: tuple[int, ...] | None = None, seconds: float = SECONDS) -> Ceiling:
+def ceiling(threads: tuple[int, ...] | None = None, seconds: float = _SECONDS) -> Ceiling:
     """Measure, each in a process of its own; by default for one thread and for all cores."""
-    wanted = sorted(set(threads or (1, usable_cores())))
+    wanted = sorted(set(threads or (1, cores().usable)))
     peaks = {str(count): max(_matmul(contestant, seconds) for contestant in _products(count)) for count in wanted}
     return Ceiling(peaks, _copy(seconds))
 
@@ -132,7 +105,7 @@ def _copy(seconds: float) -> float:
 def _fastest(
     contestant: Contestant, rows: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", seconds: float
 ) -> float:
-    """Seconds of the fastest call on all rows: a ceiling is what was reached once."""
+    """Return the seconds of the fastest call on all rows: a peak is what was reached once."""
     with opened([contestant]) as (running,), tempfile.TemporaryDirectory() as folder:
         np.save(path := Path(folder) / "rows.npy", rows)
         running.load()

@@ -1,4 +1,4 @@
-"""The result of a benchmark: what is in the JSON file, written and read strictly."""
+"""The result of a benchmark: the contents of the JSON file, written and read strictly."""
 
 import itertools
 from collections.abc import Mapping
@@ -13,17 +13,19 @@ KIND, FORMAT_VERSION = "aetool.bench", 1
 
 @dataclass(frozen=True, slots=True)
 class MachineRecord:
+    """The machine of a measurement."""
+
     cpu: str
     """Model name."""
     cpu_flags: tuple[str, ...]
-    """Of vector and matrix instructions."""
+    """Flags for vector and matrix instructions."""
     cores: int
-    """That the process may run on."""
+    """Number of cores that the process may run on."""
     affinity: tuple[int, ...]
-    """Which ones."""
+    """Numbers of these cores."""
     memory_bytes: int
     quota_cores: float | None
-    """What the container may use at most; None without a quota."""
+    """The container's quota, in cores; None without a quota."""
     system: str
     python: str
     packages: Mapping[str, str]
@@ -33,13 +35,15 @@ class MachineRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
+    """Peak rates of the machine."""
+
     matmul_gflops: Mapping[str, float]
     """Threads -> GFLOP/s of a large float32 matrix product: the better of numpy's and onnxruntime's."""
     copy_gb_per_s: float
-    """Of a large copy by one thread, GB/s; what is read and what is written both count."""
+    """Rate of a large copy by one thread, GB/s; bytes read and bytes written both count."""
 
     def or_better(self, other: "Ceiling") -> "Ceiling":
-        """The higher of two measurements of the same threads: another program can only lower one."""
+        """Return the higher of two measurements with the same threads: another program can only lower one."""
         both = zip(self.matmul_gflops.items(), other.matmul_gflops.values(), strict=True)
         peaks = {threads: max(one, two) for (threads, one), two in both}
         return Ceiling(peaks, max(self.copy_gb_per_s, other.copy_gb_per_s))
@@ -47,14 +51,18 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class GraphFile:
+    """An ONNX file of the bundle."""
+
     sha256: str
     bytes: int
     multiply_adds_per_row: int | None
-    """Of its matrix products; None where it has others, such as convolutions."""
+    """Multiply-adds of the matrix products; None if there are others, such as convolutions."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleRecord:
+    """The measured bundle."""
+
     name: str
     id: str
     features: int
@@ -75,12 +83,12 @@ class Agreement:
     max_scaled: float
     """Largest difference, as a share of the output's range; of a reconstruction, of its column's."""
     rows: str
-    """Which rows, and what they were compared with."""
+    """The compared rows, and what they were compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds a query, over all rounds; None where the samples are too few to tell."""
+    """Seconds per query over all rounds; None where there are too few samples."""
 
     mean: float
     min: float
@@ -93,6 +101,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class LatencyHistogram:
+    """A histogram of latencies."""
+
     edges_s: tuple[float, ...]
     """Ascending, evenly spaced in their logarithm; one more than there are counts."""
     counts: tuple[int, ...]
@@ -101,6 +111,8 @@ class LatencyHistogram:
 
 @dataclass(frozen=True, slots=True)
 class Round:
+    """One round of a case."""
+
     p50_s: float
     rows_per_s: float
 
@@ -120,6 +132,8 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class NodeTime:
+    """Time of one node of the graph."""
+
     node: str
     op: str
     us: float
@@ -142,7 +156,7 @@ class Measured:
     """Rows a query."""
     scenario: str
     placement: Mapping[str, int] | None
-    """Execution provider -> nodes it runs, as recorded by onnxruntime; None where nothing tells."""
+    """Execution provider -> nodes it runs, as recorded by onnxruntime; None if not recorded."""
     import_s: float
     session_creation_s: float
     first_run_s: float
@@ -161,12 +175,12 @@ class Measured:
     rounds: tuple[Round, ...]
     stability: Stability
     share_of_peak: float | None
-    """Of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
+    """Share of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
     profile: tuple[NodeTime, ...] | None
 
     @property
     def key(self) -> tuple[str, str, str, str, int | None, int, str]:
-        """What makes two rows of two results the same measurement."""
+        """Return the fields that identify the same measurement in two results."""
         return (
             self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
         )  # fmt: skip
@@ -174,7 +188,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class RatioRecord:
-    """How one contestant compares to another: medians over rounds of the rounds' own ratios."""
+    """The comparison of two contestants: medians over rounds of the rounds' own ratios."""
 
     graph: str
     provider: str
@@ -187,7 +201,7 @@ class RatioRecord:
     p50: float
     """Latency of the first / latency of the second: below 1, the first is faster."""
     p99: float | None
-    """Of all samples."""
+    """99th percentile of all samples."""
     throughput: float
     """Above 1, the first is faster."""
     spread: tuple[float, float]
@@ -196,6 +210,8 @@ class RatioRecord:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
+    """The result of a benchmark."""
+
     created: str
     """ISO 8601, UTC."""
     command: tuple[str, ...]
@@ -203,7 +219,7 @@ class BenchResult:
     ceiling: Ceiling
     bundle: BundleRecord
     parameters: Mapping[str, Any]
-    """What was asked for, and where the rows come from."""
+    """Parameters of the run, and the source of the rows."""
     agreement: tuple[Agreement, ...]
     results: tuple[Measured, ...]
     ratios: tuple[RatioRecord, ...]
@@ -222,7 +238,7 @@ def read_result(path: Path) -> BenchResult:
 
 
 def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
-    """The result in a document of `read_document`.
+    """Return the result in a document of `read_document`.
 
     Raises:
         BenchmarkError: with a missing entry or one that no measurement gives, which the message names.
@@ -233,7 +249,8 @@ def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
 
 
 def _require_plausible(result: BenchResult, where: str) -> None:
-    """What the types cannot say: there are measurements, they took time, histograms have counts between edges."""
+    """Raise for what types cannot express: no measurements, times of 0 or less, counts outside the histogram's
+    edges."""
     if not result.results:
         raise fault(where, "$.results", "a list of one or more", [])
     for i, measured in enumerate(result.results):

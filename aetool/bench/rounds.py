@@ -12,7 +12,7 @@ from aetool.errors import InputError
 
 WARM_SECONDS = 0.1
 """Before the first turn, per shape."""
-RETURN_SECONDS = 0.02
+_RETURN_SECONDS = 0.02
 """Before every other turn: caches and clock rate come back."""
 
 
@@ -27,23 +27,23 @@ class Turns:
 
     @property
     def latencies_s(self) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        """Of every query of every round, (queries,)."""
+        """Return the latency of every query of every round, (queries,), seconds."""
         return np.concatenate([turn.latencies_ns for turn in self.turns]) / 1e9
 
     @property
     def p50_s(self) -> float:
-        """Median over rounds of each round's median."""
+        """Return the median over rounds of each round's median."""
         return statistics.median(turn.p50_s for turn in self.turns)
 
     @property
     def rows_per_s(self) -> float:
-        """Median over rounds of rows / wall time."""
+        """Return the median over rounds of rows / wall time."""
         return statistics.median(turn.rows_per_s for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How two contestants compare, from rounds in which both had a turn."""
+    """The comparison of two contestants, from rounds in which both had a turn."""
 
     median: float
     low: float
@@ -59,12 +59,16 @@ def take_turns(
     seed: int = 0,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Turns]:
-    """Let all of them, loaded and with rows taken, do `rounds` turns each; name -> turns.
+    """Run `rounds` turns of each contestant, all loaded and with rows taken; name -> turns.
 
-    The order is drawn from `seed` and rotates, so that nobody always follows the same neighbour's heat. All get
-    the same queries, and other ones each round.
+    The order is drawn from `seed` and rotates, so that none always follows the same neighbour and its heat.
+    All get the same queries, and other ones each round.
 
     Args:
+        running: the contestants.
+        load: the load of one turn.
+        rounds: number of turns of each.
+        seed: seed of the order and the queries.
         done: called after every turn, for a progress bar.
     """
     order = [running[i] for i in np.random.default_rng(seed).permutation(len(running))]
@@ -76,24 +80,26 @@ def take_turns(
         shift = number % len(order)
         for contestant in order[shift:] + order[:shift]:
             wait_until_idle(running)
-            warm[contestant.name] += contestant.warm(replace(load, seconds=RETURN_SECONDS, calls=1), seed + number)
+            warm[contestant.name] += contestant.warm(
+                replace(load, seconds=_RETURN_SECONDS, calls=1), seed + number
+            )
             turns[contestant.name].append(contestant.turn(load, seed + number))
             done()
     return {name: Turns(tuple(found), warm[name]) for name, found in turns.items()}
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
-    """First to second, figures of the same rounds: the median of the rounds' own ratios, and their spread."""
+    """Return first to second, figures of the same rounds: the median of the rounds' ratios, and their spread."""
     each = [a / b for a, b in zip(first, second, strict=True)]
     return Ratio(statistics.median(each), min(each), max(each))
 
 
 def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"] = "p50_s") -> Ratio:
-    """How two contestants that took turns compare in a figure of a turn, see `ratio`."""
+    """Compare two contestants that took turns in a figure of a turn, see `ratio`."""
     return ratio(*([getattr(turn, figure) for turn in turns.turns] for turns in (first, second)))
 
 
-# The four ways to put a load on something, as in MLPerf LoadGen (mlcommons/inference, loadgen/).
+# The four scenarios of MLPerf LoadGen (mlcommons/inference, loadgen/).
 #
 # single-stream   a query is `batch` rows in one array; the next comes when the last is answered.
 # multi-stream    a query is one row from each of `batch` streams, put together before the call.
@@ -104,13 +110,13 @@ def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"]
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 UTILISATION = 0.5
 """Share of what the slowest contestant can answer that arrives in the server scenario, unless a rate is given."""
-LEAST_CALLS = 3
+_LEAST_CALLS = 3
 """Queries a turn, however long they take."""
 _CALIBRATION_SECONDS = 0.1
 
 
 def load_for(scenario: str, batch: int, seconds: float, arrivals_per_s: float | None = None) -> Load:
-    """The load of one turn; in the server scenario `arrivals_per_s` queries a second arrive.
+    """Return the load of one turn; in the server scenario `arrivals_per_s` queries arrive per second.
 
     Raises:
         InputError: there is no such scenario.
@@ -118,12 +124,12 @@ def load_for(scenario: str, batch: int, seconds: float, arrivals_per_s: float | 
     if scenario not in SCENARIOS:
         raise InputError(f"scenario {scenario!r} is unknown; choose {', '.join(SCENARIOS)}")
     rate = arrivals_per_s if scenario == "server" else None
-    return Load(batch=batch, seconds=seconds, calls=LEAST_CALLS, scenario=scenario, rate=rate)
+    return Load(batch=batch, seconds=seconds, calls=_LEAST_CALLS, scenario=scenario, rate=rate)
 
 
 def arrivals_for(running: Sequence[Running], batch: int, share: float = UTILISATION) -> float:
-    """Queries a second that all of them can answer: `share` of the slowest one's own pace."""
-    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=LEAST_CALLS)
+    """Return the queries per second that all contestants can answer: `share` of the slowest one's own rate."""
+    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=_LEAST_CALLS)
     for contestant in running:
         contestant.warm(probe)
     return share * min(contestant.turn(probe).rows_per_s / batch for contestant in running)

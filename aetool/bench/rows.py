@@ -1,4 +1,4 @@
-"""The rows that are measured with: real ones, and more of them made of them where they are few."""
+"""The rows to measure with: real ones, extended with jittered copies where they are few."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,32 @@ from aetool.bundle.manifest import Manifest
 from aetool.errors import InputError
 
 LEAST_ROWS = 4096
-"""In a pool: more than a core's cache holds, so that no query finds its row there from the last time."""
-JITTER = 0.01
-"""Of each column's standard deviation: within what is real, and no two rows alike."""
+"""Least rows of a pool: more than a core's cache holds, so that no query finds its row there again."""
+_JITTER = 0.01
+"""Noise, as a share of each column's standard deviation: realistic, and no two rows are alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
+    """Rows to measure with."""
+
     rows: NDArray[np.float32]
     """(rows, ...), in an order drawn from the seed."""
     source: str
-    """Where they come from, for the result."""
+    """Source of the rows, for the result."""
 
     def for_batch(self, batch: int) -> NDArray[np.float32]:
-        """Rows enough that queries of `batch` rows are not always the same."""
+        """Return rows enough that queries of `batch` rows are not always the same."""
         return self.rows[: pool_size(batch)]
 
 
 def pool_size(batch: int) -> int:
-    """How many rows a contestant holds while it answers queries of `batch`."""
+    """Return the number of rows that a contestant holds while it runs queries of `batch`."""
     return max(LEAST_ROWS, batch + max(64, batch // 8))
 
 
 def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: int, seed: int) -> Pool:
-    """`rows`, (rows, ...), shuffled; where they are fewer than queries of `batch` need, drawn again with jitter.
+    """Shuffle `rows`, (rows, ...); where they are fewer than queries of `batch` need, draw more with jitter.
 
     Categories are indexes, and stay what they are; missing values stay missing.
 
@@ -52,8 +54,8 @@ def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: i
     for i, feature in enumerate(manifest.features):
         if feature.categories is not None:
             spread[i] = 0.0
-    drawn = drawn + (JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
+    drawn = drawn + (_JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
     return Pool(
         np.ascontiguousarray(drawn, dtype=np.float32),
-        f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {JITTER:.0%} of each column's deviation",
+        f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {_JITTER:.0%} of each column's deviation",
     )

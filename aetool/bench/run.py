@@ -39,14 +39,14 @@ from aetool.bench.statistics import histogram, latency_figures, stability
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 
-# One launch of a setting: its contestants started, compared, and put to every load of the grid in turns.
+# One launch of a setting: its contestants are started, compared, and run every load of the grid in turns.
 #
 # A setting is launched more than once: where memory lies differs from process to process, and moves a time of
 # microseconds by several percent for as long as the process lives.
 
 Golden = Mapping[str, NDArray[Any]]
 Progress = Callable[[str, int], None]
-"""What is being measured, and how many turns are done since the last time."""
+"""Called with the current measurement and the number of turns done since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class CaseTurns:
-    """What the contestants did under one load; by name."""
+    """Turns of the contestants under one load, by name."""
 
     load: Load
     turns: dict[str, Turns]
@@ -70,6 +70,8 @@ class CaseTurns:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
+    """The outcome of one launch of a setting."""
+
     everybody: list[Started]
     """aetool first. Their processes have ended."""
     agreement: list[Agreement]
@@ -87,11 +89,17 @@ def launch(
     arrivals: dict[int, float],
     progress: Progress,
 ) -> Launch:
-    """Launch number `number` of a setting.
+    """Run one launch of a setting.
 
     Args:
-        arrivals: batch -> queries a second of the server scenario; what is missing is found out and added, so that
-            it is the same in every launch.
+        plan: the grid and the bundle.
+        setting: settings of the processes.
+        number: number of the launch, from 0.
+        golden: golden rows and their outputs.
+        pool: rows to measure with.
+        arrivals: batch -> queries per second of the server scenario; missing entries are measured and added, so
+            that every launch uses the same.
+        progress: called as turns are done.
 
     Raises:
         BenchmarkError: a contestant fails, or computes something else than the others: before anything is timed.
@@ -145,7 +153,7 @@ def _started(plan: GridPlan, setting: Setting, golden: Golden, progress: Progres
 
 
 def _agreements(setting: Setting, running: list[Running], golden: Golden) -> list[Agreement]:
-    """With PyTorch in float64; in another precision, which has its own errors, with aetool."""
+    """Compare with PyTorch in float64; in another precision, which has its own errors, with aetool."""
     exact = setting.precision == "fp32"
     return require_agreement(
         running,
@@ -157,11 +165,13 @@ def _agreements(setting: Setting, running: list[Running], golden: Golden) -> lis
     )
 
 
-# One load of one setting: what the launches observed, as rows of the result.
+# One load of one setting: the launches' measurements, as rows of the result.
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
+    """The turns and launches of one case."""
+
     results: list[Measured]
     """One a contestant, aetool first."""
     ratios: list[RatioRecord]
@@ -169,7 +179,7 @@ class Cell:
 
 
 def cells_of(setting: Setting, launches: Sequence[Launch]) -> list[Cell]:
-    """One a load, in the grid's order."""
+    """Return a cell for each load, in the grid's order."""
     cells = []
     for number, observed in enumerate(launches[0].observed):
         every = [launch.observed[number] for launch in launches]
@@ -241,7 +251,7 @@ def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) 
     )
 
 
-# What onnxruntime tells of a measured graph file: which provider takes its nodes, and how long each takes.
+# Placement and time of the nodes of a measured graph file, from onnxruntime.
 
 
 def profile(
@@ -263,7 +273,7 @@ def profile(
 
 
 def placement(plan: GridPlan, setting: Setting, provider: str) -> dict[str, int] | None:
-    """Execution provider -> nodes, as onnxruntime records it; None for other providers."""
+    """Return execution provider -> nodes, as recorded by onnxruntime; None for other providers."""
     if provider not in REGISTERED:
         return None
     with opened([setting.inspector("placed", plan.bundle, provider)]) as (running,):
@@ -282,9 +292,11 @@ def run(
     """Measure everything in `plan`; seconds to minutes.
 
     Args:
-        rows: real ones, (rows, ...), raw units; by default the bundle's golden rows.
-        rows_name: what to call them.
-        command: how it was called, for the record.
+        plan: the grid and the bundle.
+        rows: real rows, (rows, ...), raw units; by default the bundle's golden rows.
+        rows_name: name of the rows in the result.
+        command: command line, for the record.
+        progress: called as turns are done.
 
     Raises:
         InputError: there are no rows, or they do not fit the bundle.
@@ -327,7 +339,8 @@ def run(
 
 
 def _inspected(cells: Sequence[Cell], plan: GridPlan, setting: Setting, pool: Pool) -> Iterator[Measured]:
-    """With what onnxruntime tells of the graph file, asked in processes of their own when all is measured."""
+    """Yield the measurements with placement and node times from onnxruntime, taken in separate processes
+    afterwards."""
     provider = cells[0].results[0].provider
     recorded = placement(plan, setting, provider)
     batches = {cell.results[0].batch for cell in cells} if plan.grid.profile else ()
@@ -341,7 +354,7 @@ def _inspected(cells: Sequence[Cell], plan: GridPlan, setting: Setting, pool: Po
 
 
 def _with_share(measured: Measured, bundle: BundleRecord, limits: Ceiling) -> Measured:
-    """With the share of the machine's peak that its arithmetic takes."""
+    """Add the share of the machine's peak that the arithmetic takes."""
     if (measured.provider, measured.precision) != ("cpu", "fp32"):
         return measured
     operations = bundle.files[measured.graph].multiply_adds_per_row if measured.graph in bundle.files else None

@@ -1,4 +1,4 @@
-"""A running server measured from outside: latency from the intended arrival, and how much it takes within a bound.
+"""A running server measured from outside: latency from the intended arrival, and the highest sustainable rate.
 
 It speaks the Open Inference Protocol v2, on requests of one row each whose tensors are bytes.
 """
@@ -39,7 +39,7 @@ from aetool.runtime.session import load
 
 KIND, FORMAT_VERSION = "aetool.bench.serve", 1
 READY_S = 10.0
-"""How long a server may take to be ready."""
+"""Time limit for a server to be ready, in seconds."""
 CLOSE_ENOUGH = 1.05
 """The search ends when the lowest rate that is too much lies so near to the highest that is not."""
 _COMPARED = 64
@@ -48,8 +48,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
+    """Plan of a measurement on a server."""
+
     bundle: Path
-    """What is served, here: the rows, and the answers to be expected, come from it."""
+    """Local copy of the served bundle: source of the rows and of the expected responses."""
     url: str
     model: str
     """Its name on the server."""
@@ -58,12 +60,13 @@ class ServingPlan:
     p99_s: float | None = None
     """Find the highest rate whose p99 stays within it."""
     seconds: float = 5.0
-    """Of one trial, more where there would be too few requests for a p99."""
+    """Duration of one trial, in seconds; longer where there would be too few requests for a p99."""
     connections: int = 64
     seed: int = 0
     token: str = ""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         for name in ("rate", "p99_s", "seconds", "connections"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -83,14 +86,17 @@ class LoadTrial:
     """Refused or lost."""
     answered_per_s: float
     latency_s: Latency | None
-    """Of those answered, from the intended arrival; None where there are none."""
+    """Latency of answered requests from the intended arrival; None if there are none."""
     histogram: LatencyHistogram | None
     late_p99_s: float
-    """How late the client itself was: above a small part of the latency, it was the bottleneck."""
+    """99th percentile of the client's own delay: above a small part of the latency, the client was the
+    bottleneck."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingResult:
+    """The result of measuring a server."""
+
     created: str
     command: tuple[str, ...]
     machine: MachineRecord
@@ -108,7 +114,7 @@ class ServingResult:
 
     @property
     def document(self) -> dict[str, Any]:
-        """As JSON, kind and version first."""
+        """Return the result as JSON, kind and version first."""
         plain: dict[str, Any] = to_plain(self)
         return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
 
@@ -173,9 +179,9 @@ def measure(
 
 
 def highest_rate(attempt: Callable[[float], LoadTrial], p99_s: float, most: float) -> float | None:
-    """The highest rate whose p99 stays within `p99_s`, by bisection below `most`; None if none does.
+    """Return the highest rate whose p99 stays within `p99_s`, by bisection below `most`; None if none does.
 
-    A rate at which a request is refused or lost is too much.
+    A rate at which a request is refused or lost is too high.
     """
     good, bad = 0.0, most * CLOSE_ENOUGH
     while bad / max(good, most / 1000) > CLOSE_ENOUGH:

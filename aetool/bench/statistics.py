@@ -12,7 +12,7 @@ from aetool.bench.result import LatencyHistogram, Stability
 Seconds = NDArray[np.float64]
 
 MINIMUM_SAMPLES = {"p50": 1, "p90": 64, "p99": 662, "p99.9": 6_636}
-"""Percentile -> samples below which it is not told.
+"""Percentile -> number of samples below which it is not reported.
 
 From MLPerf LoadGen's early stopping (mlcommons/inference, loadgen/early_stopping.cc, `MinPassingQueriesFinder`):
 the fewest queries of which at most one lies above the true percentile with a probability of 1 % or less.
@@ -23,7 +23,7 @@ _SHARE = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
 def latency_figures(latencies: Seconds) -> dict[str, Any]:
-    """mean, min, max and percentiles of (samples,), seconds; None for a percentile of too few samples.
+    """Return mean, min, max and percentiles of (samples,), seconds; None for a percentile of too few samples.
 
     A percentile is the smallest latency that at least that share of the samples does not exceed. No sample is
     left out, however far it lies.
@@ -40,7 +40,7 @@ def latency_figures(latencies: Seconds) -> dict[str, Any]:
 
 
 def histogram(latencies: Seconds) -> LatencyHistogram:
-    """All of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
+    """Count all of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
     low, high = float(latencies.min()), float(latencies.max())
     low = max(low, 1e-9)  # a clock that did not move; it has no logarithm
     high = max(high, low * 1.01)
@@ -51,7 +51,7 @@ def histogram(latencies: Seconds) -> LatencyHistogram:
     return LatencyHistogram(tuple(map(float, edges)), tuple(map(int, counts)))
 
 
-# Was the machine quiet enough for its figures to mean something?
+# Stability: is the machine quiet enough for its figures to mean something?
 
 LARGEST_SPREAD = 0.10
 """The windows' medians may lie this far apart, as a share of their own median."""

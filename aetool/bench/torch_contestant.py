@@ -1,9 +1,8 @@
-"""A checkpoint in PyTorch as a contestant of a benchmark: factories for `aetool.bench.contestants`.
+"""Factories for `aetool.bench.contestants`: a checkpoint in PyTorch as a contestant.
 
 This module is executed alone in the contestant's process; what is timed is imported by the factories.
 """
 
-import importlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,32 +15,34 @@ OUTPUT = {"encode": "embedding", "reconstruct": "reconstruction", "score": "scor
 
 
 def eager(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
-    """The pipeline in float32, eval mode and inference mode: from numpy, to numpy."""
+    """Run the pipeline in float32, eval mode and inference mode: from numpy, to numpy."""
     # A program with PyTorch does without onnxruntime, and so must the memory that is measured here; aetool would
     # import it.
     sys.modules["onnxruntime"] = None  # type: ignore[assignment]
     with phase("import"):
-        torch = importlib.import_module("torch")
-    model = importlib.import_module("aetool.model")
+        import torch
+    from aetool.model import load_checkpoint
+
     if threads is not None:
         torch.set_num_threads(threads)
     with phase("session_creation"):
-        pipeline = model.load_checkpoint(checkpoint).pipeline(torch.float32).to(device)
+        pipeline = load_checkpoint(checkpoint).pipeline(torch.float32).to(device)
         run = _function(pipeline, graph)
     return _subject(torch, run, graph, device)
 
 
 def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None = None, device: str = "cpu") -> Any:
-    """The same, through `torch.compile`; the first run, and the first of every shape, compiles."""
+    """Run the same through `torch.compile`; the first run, and the first of every shape, compiles."""
     subject = eager(phase, checkpoint=checkpoint, graph=graph, threads=threads, device=device)
-    torch = importlib.import_module("torch")
+    import torch
+
     with phase("session_creation"):
         run = torch.compile(subject.run)
     return _subject(torch, run, graph, device)
 
 
 def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
-    """What `graph` computes, and nothing that it does not need."""
+    """Return the function that computes `graph`, without operations that it does not need."""
 
     def encode(features: Any) -> Any:
         features = pipeline.impute(features)

@@ -1,4 +1,4 @@
-"""One contestant in a process of its own: a JSON command a line comes in, a JSON answer a line goes out.
+"""One contestant in its own process: JSON commands come in line by line, JSON responses go out.
 
 Run as a file, not as a module of aetool: then nothing of aetool and no inference library is imported before the
 clock of the contestant's own imports starts. It needs the standard library and numpy.
@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 Call = Callable[[Any], Any]
 Clock = Callable[[], int]
 
-MOST_STARTS = 8192
-SPIN_NS = 1_000_000
-"""A wait shorter than this is spent looking at the clock: the kernel wakes a sleeper later than it was told."""
+_MOST_STARTS = 8192
+_SPIN_NS = 1_000_000
+"""Waits shorter than this are spent polling the clock, in nanoseconds: the kernel wakes a sleeper late."""
 
 
-# The two ways to put a load on something
+# Closed loop and open loop
 
 
 def back_to_back(
     call: Call, queries: Sequence[Any], *, seconds: float, calls: int = 1, clock: Clock = time.perf_counter_ns
 ) -> tuple["array[int]", int]:
-    """The next query when the last is answered, for `seconds` and at least `calls` times.
+    """Send the next query when the last one is answered, for `seconds` and at least `calls` times.
 
     Returns:
         Every latency and the wall time, nanoseconds.
@@ -63,13 +63,17 @@ def open_loop(
     clock: Clock = time.perf_counter_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple["array[int]", int]:
-    """Queries come when they come, whether the last one is answered or not, and wait in line.
+    """Send queries at their arrival times, whether the last one is answered or not; they wait in line.
 
     A latency counts from the intended arrival, so that a stall is charged to every query that it delays
     (no coordinated omission).
 
     Args:
+        call: the contestant's function.
+        queries: one for each arrival.
         arrivals: nanoseconds from the start, ascending.
+        clock: gives nanoseconds.
+        sleep: waits, in seconds.
 
     Returns:
         Every latency and the wall time, nanoseconds.
@@ -80,8 +84,8 @@ def open_loop(
     for arrival, query in zip(arrivals, cycle(queries), strict=False):
         due = begin + arrival
         while (left := due - clock()) > 0:
-            if left > 2 * SPIN_NS:
-                sleep((left - SPIN_NS) / 1e9)
+            if left > 2 * _SPIN_NS:
+                sleep((left - _SPIN_NS) / 1e9)
         call(query)
         stop = clock()
         latencies.append(stop - due)
@@ -89,34 +93,34 @@ def open_loop(
 
 
 def poisson(rate: float, seconds: float, seed: int) -> list[int]:
-    """Arrivals of a Poisson process, nanoseconds: `rate` a second for `seconds`, at least one."""
+    """Return the arrivals of a Poisson process, nanoseconds: `rate` a second for `seconds`, at least one."""
     random = np.random.default_rng(seed)
     gaps = random.exponential(1e9 / rate, max(1, round(rate * seconds)))
     return [int(arrival) for arrival in np.cumsum(gaps)]
 
 
 def batches(rows: NDArray[Any], batch: int, seed: int) -> list[NDArray[Any]]:
-    """Queries of `batch` rows each, views into `rows`, no two alike where there are rows enough."""
+    """Return queries of `batch` rows each, views into `rows`, all different if there are enough rows."""
     last = len(rows) - batch
     if last < 0:
         raise ValueError(f"{batch} rows a query, but {len(rows)} rows given")
-    starts = np.random.default_rng(seed).permutation(last + 1)[:MOST_STARTS]
+    starts = np.random.default_rng(seed).permutation(last + 1)[:_MOST_STARTS]
     return [rows[start : start + batch] for start in starts]
 
 
 def streams(rows: NDArray[Any], batch: int, seed: int) -> list[list[NDArray[Any]]]:
-    """Queries of `batch` single rows each, as they come from that many streams."""
+    """Return queries of `batch` single rows each, as they come from that many streams."""
     random = np.random.default_rng(seed)
-    queries = max(1, min(MOST_STARTS, len(rows) // batch))
+    queries = max(1, min(_MOST_STARTS, len(rows) // batch))
     chosen = random.permutation(len(rows))[: queries * batch].reshape(queries, batch)
     return [[rows[i] for i in query] for query in chosen]
 
 
-# What this process is
+# Memory and threads of this process
 
 
 def memory() -> dict[str, int | None]:
-    """Resident now and at most, bytes; None where the system does not tell."""
+    """Return resident memory now and at its peak, bytes; None where the system does not report it."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -126,7 +130,7 @@ def memory() -> dict[str, int | None]:
 
 
 def forget_peak() -> None:
-    """Peak memory counts from here."""
+    """Restart the measurement of peak memory."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:  # not Linux, or not allowed: then it counts from the start of the process
@@ -134,7 +138,7 @@ def forget_peak() -> None:
 
 
 def threads() -> list[dict[str, Any]]:
-    """The threads of this process and the cores each may run on."""
+    """Return the threads of this process and the cores each may run on."""
     if not hasattr(os, "sched_getaffinity"):
         return []
     found = []
@@ -150,17 +154,19 @@ class Phases:
     """Handed to a factory: `with phase("import"): ...` times a part of its work."""
 
     def __init__(self) -> None:
+        """Start with no phases."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Time one phase."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def module_alone(name: str) -> ModuleType:
-    """The module `name` (or the file, if it ends in .py) without its parent packages, which would import more."""
+    """Import the module `name` (or the file, if it ends in .py) without its parent packages."""
     where = name if name.endswith(".py") else _file_of(name)
     spec = importlib.util.spec_from_file_location("_contestant", where)
     if spec is None or spec.loader is None:
@@ -171,7 +177,7 @@ def module_alone(name: str) -> ModuleType:
 
 
 def _file_of(name: str) -> str:
-    """Where the module lies; `importlib.util.find_spec` would import its parents to find out."""
+    """Return the module's file; `importlib.util.find_spec` would import its parents."""
     places: Any = None
     spec = None
     for end in range(1, name.count(".") + 2):
@@ -182,13 +188,13 @@ def _file_of(name: str) -> str:
     return spec.origin
 
 
-def as_arrays(outputs: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """What a call gave, one array or several, by name."""
+def _as_arrays(outputs: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return a call's outputs, one array or several, by name."""
     values = [outputs] if isinstance(outputs, np.ndarray) else list(outputs)
     return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
 
-# The commands
+# Commands
 
 
 class Worker:
@@ -198,6 +204,7 @@ class Worker:
     rows: NDArray[Any]
 
     def load(self, factory: str, arguments: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
+        """Make the contestant and return what that took."""
         sys.path[:] = path
         module, _, function = factory.rpartition(":")
         phases, before = Phases(), memory()
@@ -211,22 +218,26 @@ class Worker:
         }
 
     def take_rows(self, rows: str) -> dict[str, Any]:
+        """Read the rows of a file."""
         self.rows = np.load(rows, allow_pickle=False)
         forget_peak()
         return {"rows": len(self.rows)}
 
     def outputs(self, to: str) -> dict[str, Any]:
-        found = as_arrays(self.subject.call(self.rows), self.subject.outputs)
+        """Write the outputs for all rows to a file."""
+        found = _as_arrays(self.subject.call(self.rows), self.subject.outputs)
         np.savez(to, **found)  # type: ignore[arg-type]
         return {"outputs": list(found)}
 
     def first(self) -> dict[str, Any]:
+        """Time the first query."""
         row = self.rows[:1]
         start = time.perf_counter()
         self.subject.call(row)
         return {"seconds": time.perf_counter() - start}
 
     def warm(self, scenario: str, batch: int, seconds: float, calls: int, seed: int) -> dict[str, Any]:
+        """Run queries without keeping the latencies."""
         call, queries = self._load_of(scenario, batch, seed)
         latencies, wall = back_to_back(call, queries, seconds=seconds, calls=calls)
         return {"samples": len(latencies), "seconds": wall / 1e9}
@@ -234,6 +245,7 @@ class Worker:
     def run(  # the parameters of one turn
         self, scenario: str, batch: int, seconds: float, calls: int, rate: float | None, seed: int, to: str
     ) -> dict[str, Any]:
+        """Run one turn and write its latencies to a file."""
         call, queries = self._load_of(scenario, batch, seed)
         gc.collect()  # what the last turn left behind
         used = time.process_time()
@@ -246,13 +258,16 @@ class Worker:
         return {"samples": len(latencies), "wall_s": wall / 1e9, "cpu_s": used}
 
     def memory(self) -> dict[str, Any]:
+        """Return the memory in use."""
         return memory()
 
     def forget_peak(self) -> dict[str, Any]:
+        """Reset the peak of resident memory."""
         forget_peak()
         return {}
 
     def state(self) -> dict[str, Any]:
+        """Return the placement of nodes, if known, and the threads."""
         placement = getattr(self.subject, "placement", None)
         return {"placement": placement() if callable(placement) else placement, "threads": threads()}
 
@@ -267,7 +282,7 @@ COMMANDS = ("load", "take_rows", "outputs", "first", "warm", "run", "memory", "f
 
 
 def main() -> None:
-    """Answer until the other side hangs up."""
+    """Respond to commands until the other side hangs up."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     worker = Worker()

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from aetool.errors import InputError
 
@@ -96,7 +95,7 @@ def evaluate(
     difference = difference[known]
     return Evaluation(
         rows=len(rows),
-        median_score=float(np.median(_ordered(score[normal]))),
+        median_score=float(np.median(finite_last(score[normal]))),
         reconstruction_rmse=float(np.sqrt(np.mean(difference**2))) if difference.size else float("nan"),
         **figures,
     )
@@ -111,14 +110,45 @@ def ranking(score: NDArray[Any], labels: NDArray[np.bool_]) -> dict[str, float]:
     if labels.all() or not labels.any():
         kind = "anomalies" if labels.all() else "normal rows"
         raise InputError(f"evaluate: labels of both kinds are needed, found only {kind}; check --label")
-    # Ranks instead of scores: the order is all that counts, and infinity has one.
-    _, ranks = np.unique(_ordered(score), return_inverse=True)
+    hits, flagged = operating_points(score, labels)
+    gain = np.diff(hits, prepend=0.0) / hits[-1]
     return {
-        "auroc": float(roc_auc_score(labels, ranks)),
-        "average_precision": float(average_precision_score(labels, ranks)),
+        "auroc": Auroc(score, labels).of(np.ones(len(score))),
+        "average_precision": float(gain @ (hits / flagged)),
     }
 
 
-def _ordered(score: NDArray[Any]) -> NDArray[Any]:
-    """Return the scores with those that are not numbers as the most abnormal of all."""
-    return np.where(np.isfinite(score), score, np.inf)
+class Auroc:
+    """Area under the ROC curve of the same scores under many weights: they are sorted once."""
+
+    def __init__(self, score: NDArray[Any], labels: NDArray[np.bool_]) -> None:
+        """Sort the scores, (rows,)."""
+        values = finite_last(score)
+        self._order = np.argsort(values, kind="stable")
+        ordered = values[self._order]
+        self._ties = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        self._anomaly = labels[self._order]
+
+    def of(self, weights: NDArray[np.float64]) -> float:
+        """Return the area; ties count half, as in the Mann-Whitney statistic."""
+        sorted_weights = weights[self._order]
+        anomaly = np.add.reduceat(np.where(self._anomaly, sorted_weights, 0.0), self._ties)
+        normal = np.add.reduceat(np.where(self._anomaly, 0.0, sorted_weights), self._ties)
+        below = np.cumsum(normal) - normal / 2
+        return float(anomaly @ below / (anomaly.sum() * normal.sum()))
+
+
+def operating_points(
+    score: NDArray[Any], labels: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count anomalies among the flagged rows, and flagged rows, at each distinct score, the highest first."""
+    values = finite_last(score)
+    order = np.argsort(-values, kind="stable")
+    ordered = values[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(values) - 1)
+    return np.cumsum(labels[order])[last].astype(np.float64), (last + 1).astype(np.float64)
+
+
+def finite_last(score: NDArray[Any]) -> NDArray[np.float64]:
+    """Return float64 scores; those that are not finite become infinity, the most abnormal."""
+    return np.where(np.isfinite(score), score, np.inf).astype(np.float64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.checks.evaluation import ranking
+from aetool.checks.evaluation import Auroc, finite_last, ranking
 from aetool.checks.parity import rank_correlation
 from aetool.errors import InputError
 
@@ -74,7 +74,7 @@ def fidelity(model: Answers, variant: Answers, labels: NDArray[np.bool_] | None 
     rows = len(model.score)
     normal = np.ones(rows, dtype=bool) if labels is None else ~labels
     flipped = int(np.count_nonzero(model.is_anomaly != variant.is_anomaly))
-    medians = [float(np.median(_finite_last(answers.score[normal]))) for answers in (model, variant)]
+    medians = [float(np.median(finite_last(answers.score[normal]))) for answers in (model, variant)]
     cosine, overlap = None, None
     if model.embedding is not None and variant.embedding is not None:
         first, second = (answer.reshape(rows, -1) for answer in (model.embedding, variant.embedding))
@@ -123,7 +123,7 @@ def auroc_drop_interval(
     """Return where 95 % of AUROC(model) - AUROC(variant) lie when the rows are drawn anew; both (rows,) scores."""
     random = np.random.default_rng(seed)
     anomalies, normal = np.flatnonzero(labels), np.flatnonzero(~labels)
-    first, second = _Auroc(model, labels), _Auroc(variant, labels)
+    first, second = Auroc(model, labels), Auroc(variant, labels)
     drops = np.empty(RESAMPLES)
     weights = np.empty(len(labels))
     for sample in range(RESAMPLES):
@@ -132,25 +132,6 @@ def auroc_drop_interval(
         drops[sample] = first.of(weights) - second.of(weights)
     low, high = np.quantile(drops, [0.025, 0.975])
     return float(low), float(high)
-
-
-class _Auroc:
-    """AUROC of the same scores under many weights: they are sorted once."""
-
-    def __init__(self, score: NDArray[Any], labels: NDArray[np.bool_]) -> None:
-        values = _finite_last(score)
-        self._order = np.argsort(values, kind="stable")
-        ordered = values[self._order]
-        self._ties = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        self._anomaly = labels[self._order]
-
-    def of(self, weights: NDArray[np.float64]) -> float:
-        """Return the AUROC with ties counted half, as the Mann-Whitney statistic does."""
-        sorted_weights = weights[self._order]
-        anomaly = np.add.reduceat(np.where(self._anomaly, sorted_weights, 0.0), self._ties)
-        normal = np.add.reduceat(np.where(self._anomaly, 0.0, sorted_weights), self._ties)
-        below = np.cumsum(normal) - normal / 2
-        return float(anomaly @ below / (anomaly.sum() * normal.sum()))
 
 
 def _mean_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -168,11 +149,6 @@ def _nearest(embedding: NDArray[Any], count: int) -> NDArray[np.intp]:
     distance = squares[:, None] + squares[None, :] - 2 * values @ values.T
     np.fill_diagonal(distance, np.inf)
     return np.argpartition(distance, count - 1, axis=1)[:, :count]
-
-
-def _finite_last(score: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the scores with those that are not numbers as the most abnormal of all."""
-    return np.where(np.isfinite(score), score, np.inf).astype(np.float64)
 
 
 # What a faster or smaller variant of a model may cost: stated by the user, held by the tool.

@@ -1,4 +1,4 @@
-"""`adopt`: an autoencoder that is an ONNX file already, proven, as a bundle."""
+"""`adopt`: make a proven bundle of an autoencoder that is an ONNX file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,19 +39,21 @@ from aetool.runtime.providers import PROVIDERS
 
 OPTIONAL = ("decoder", "explainer")
 """Graphs without which a bundle is one, where they cannot be proven."""
-DYNAMIC = frozenset(
+_DYNAMIC = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"}
 )
-EIGHT_BITS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"})
-HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-OLDEST_IR = 8
-"""In which weights need not be inputs; every onnxruntime of the table loads it."""
+_EIGHT_BITS = frozenset(
+    {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger"}
+)
+_HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_OLDEST_IR = 8
+"""Oldest IR version in which weights need not be inputs; every onnxruntime of the table loads it."""
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptOptions:
-    """What an ONNX file does not say itself; mean and scale may also stand in its metadata, as JSON lists."""
+    """Facts that an ONNX file may lack; mean and scale may also be in its metadata, as JSON lists."""
 
     outputs: Sequence[str] = ()
     """Roles of the outputs in order, or ROLE=NAME; recognised by default."""
@@ -81,10 +83,12 @@ def adopt(
         model: the .onnx file; external data must lie beside it.
         path: the bundle's directory.
         rows: real normal rows, (rows, ...), as the file (or the scaling in front of it) expects them.
-        names: of the columns, where the rows are those of a table.
+        names: column names, if the rows are a table's.
+        options: name, threshold and opset of the bundle.
+        reading: facts that the file lacks.
 
     Raises:
-        ExportError: not an autoencoder, or one that cannot be trusted; the message tells why.
+        ExportError: not an autoencoder, or one that cannot be trusted; the message gives the reason.
         VerificationError: the bundle would not compute what the file does; nothing is published.
         OutputError: `path` exists, or cannot be written.
     """
@@ -154,11 +158,11 @@ def adopt(
     try:
         return publish_candidate(candidate, path, options, optional=OPTIONAL)
     except VerificationError as error:
-        raise VerificationError(f"{error}{coarse_remedy(original)}") from error
+        raise VerificationError(f"{error}{_coarse_remedy(original)}") from error
 
 
 def _read(model: str | Path) -> ModelProto:
-    """A file that can be trusted to be a function of one tensor of rows, as far as its bytes tell."""
+    """Read a file and require that it is a function of one tensor of rows, as far as its bytes show."""
     original, where = read_onnx(model), str(model)
     require_sane(original, where)
     _require_one_input(original, where)
@@ -174,7 +178,7 @@ def _read(model: str | Path) -> ModelProto:
 def _joined(
     encoder: ModelProto, decoder: ModelProto, where: str, beside: str, sample: Rows
 ) -> tuple[ModelProto, "_Pair"]:
-    """Encoder and decoder as one model, and the two files as its reference."""
+    """Join encoder and decoder to one model; return it and the two files as its reference."""
     first = _File(encoder, where, sample)
     refused = []
     for name, value in first.run(sample[:1]).items():
@@ -192,10 +196,10 @@ def _joined(
 
 
 class _Runs(Protocol):
-    """What runs somebody's files, one row at a time."""
+    """A runner of the user's files, one row at a time."""
 
     def run(self, rows: Rows) -> Arrays:
-        """Outputs by name."""
+        """Return the outputs by name."""
         ...
 
 
@@ -203,7 +207,7 @@ class _File:
     """A model in a session of its own."""
 
     def __init__(self, model: ModelProto, where: str, rows: Rows, *, apart: bool = True) -> None:
-        """`rows`: some to try; `apart`: in a child process first."""
+        """Open a session and try `rows`, in a child process first if `apart`."""
         self.where, self.source = where, real_inputs(model)[0].name
         content = model.SerializeToString()
         if apart and (how := crash_of(content, rows)) is not None:
@@ -278,7 +282,7 @@ class _RowByRow:
         return self._scored(rows, {name: self._of_rows(run, name, rows) for name in self._names}, np.float32)
 
     def _of_rows(self, run: Arrays, name: str, rows: Rows) -> NDArray[Any]:
-        """An output; the reconstruction, which may come in another shape, in that of the rows."""
+        """Return an output; a reconstruction in another shape is reshaped like the rows."""
         return run[name].reshape(rows.shape) if name == self.roles.reconstruction else run[name]
 
     @property
@@ -308,7 +312,7 @@ class _RowByRow:
         return outputs
 
     def scores(self, rows: Rows) -> Reference:
-        """The scores of many rows, without holding the other outputs of all of them."""
+        """Return the scores of many rows, without holding the other outputs of all of them."""
         block = self.cost.batch
         parts = [self(rows[i : i + block])["score"] for i in range(0, len(rows), block)]
         return {"score": np.concatenate(parts)}
@@ -329,7 +333,7 @@ def _require_one_input(model: ModelProto, where: str) -> None:
         raise ExportError(
             f"{where}: input {inputs[0].name!r} must be float32, found {name}; export it with float32{kept}"
         )
-    if (node := next((node for node in nodes(model.graph) if node.op_type in DYNAMIC), None)) is not None:
+    if (node := next((node for node in nodes(model.graph) if node.op_type in _DYNAMIC), None)) is not None:
         raise ExportError(
             f"{where}: is quantized dynamically (node {node.name!r}, {node.op_type}): a row's steps depend on the "
             "other rows of its batch, and so would its score; adopt the float32 file that it was made from, then "
@@ -338,19 +342,19 @@ def _require_one_input(model: ModelProto, where: str) -> None:
 
 
 def _in_opset(original: ModelProto, options: ExportOptions) -> ModelProto:
-    """The file in the opset wanted; its own where nothing is asked for."""
+    """Return the file in the requested opset; unchanged if none is requested."""
     wanted, max_ir = max(standard_opset(original), OLDEST_OPSET), None
     if options.opset is not None or options.onnxruntime_min is not None:
         asked, max_ir = target(options.opset, options.onnxruntime_min)
         newest = limits(options.onnxruntime_min)[0] if options.onnxruntime_min is not None else asked
         wanted = min(wanted, newest) if options.opset is None else asked
     model = bring_down(original, wanted)
-    model.ir_version = max(model.ir_version, OLDEST_IR)
+    model.ir_version = max(model.ir_version, _OLDEST_IR)
     return bring_down(model, wanted, max_ir)
 
 
 def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelProto, _File, Arrays]:
-    """`model` with a free batch, in a session, and what it gives for the sample, several rows at once."""
+    """Return `model` with a free batch, its session, and its outputs for the sample, several rows at once."""
     if has_free_input(model):
         try:
             file = _File(model, where, sample, apart=False)  # it was tried with the file itself
@@ -388,10 +392,10 @@ def _reshape(graph: ModelProto, output: str, row: tuple[int, ...]) -> None:
     graph.graph.node.append(helper.make_node("Reshape", [flat, shape], [output]))
 
 
-def coarse_remedy(model: ModelProto) -> str:
-    """What to do where a file of few bits does not agree with itself; empty for others."""
+def _coarse_remedy(model: ModelProto) -> str:
+    """Return advice for a low-precision file that does not agree with itself; empty for others."""
     kinds = {node.op_type for node in nodes(model.graph)}
-    if kinds & EIGHT_BITS or any(t.data_type in HALVES for t in tensors(model.graph)):
+    if kinds & _EIGHT_BITS or any(t.data_type in _HALVES for t in tensors(model.graph)):
         return (
             ". How its 8 or 16 bits round depends on the batch and the machine: adopt the float32 file that it "
             "was made from, then aetool quantize"
@@ -402,7 +406,7 @@ def coarse_remedy(model: ModelProto) -> str:
 def _notes(
     stated: Mapping[str, str], scaling: Scaling | None, options: ExportOptions, reading: AdoptOptions
 ) -> Iterator[str]:
-    """What was read in the metadata, and what was not."""
+    """Yield notes on what was read from the metadata, and what was ignored."""
     if scaling is not None and all(getattr(reading, key) is None for keys in FAMILIES for key in keys):
         yield "the scaling in its metadata is put in front of it"
     if options.threshold is None and options.contamination is None and stated_threshold(stated, "") is not None:
@@ -412,7 +416,7 @@ def _notes(
 
 
 def _no_embedding(found: Arrays, roles: Roles) -> str:
-    """Say what may bring the embedding that was not found."""
+    """Return advice on getting the embedding that was not found."""
     others = [name for name, value in found.items() if name != roles.reconstruction and value.ndim >= 2]
     if others:
         return (
@@ -423,7 +427,8 @@ def _no_embedding(found: Arrays, roles: Roles) -> str:
 
 
 def _name_roles(graph: ModelProto, source: str, roles: Roles, found: Arrays, *, scaled: bool) -> None:
-    """The names that `add_scoring` goes by, everything else out of their way; one input, the outputs needed."""
+    """Rename outputs as `add_scoring` expects and the others out of the way; leave one input and the needed
+    outputs."""
     z, y = ("z", "y") if scaled else ("features", "reconstruction")
     outputs = {roles.reconstruction: y}
     if roles.embedding is not None:

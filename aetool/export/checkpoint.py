@@ -27,11 +27,11 @@ from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
 
-# The forms of the pipeline that ship: folded in float32, or as it stands in float64 where that is too coarse.
+# Forms of the exported pipeline: folded in float32, or unfolded in float64 where float32 is too coarse.
 
 
-def fold_batch_norm(network: Autoencoder) -> Autoencoder:
-    """A copy in eval mode without batch norm, folded in float64; no Dropout is left either."""
+def _fold_batch_norm(network: Autoencoder) -> Autoencoder:
+    """Return a copy in eval mode, with batch norm folded in float64 and without Dropout."""
     folded = copy.deepcopy(network).double().eval()
     folded.encoder = _fold(folded.encoder)
     folded.decoder = _fold(folded.decoder)
@@ -77,12 +77,12 @@ class FoldedPipeline(nn.Module):
     gain: Tensor
 
     def __init__(self, pipeline: Pipeline, centre: Tensor | None = None) -> None:
-        """`centre`: (n_features,) float32, raw units."""
+        """Fold the scaling around `centre`, (n_features,) float32, raw units."""
         super().__init__()
         self.encoding = copy.deepcopy(pipeline.encoding)
         if self.encoding is not None and centre is not None:
             centre = self.encoding.centre(centre)
-        network = fold_batch_norm(pipeline.network)
+        network = _fold_batch_norm(pipeline.network)
         mean, scale = pipeline.mean.double(), pipeline.scale.double()
         shift = mean if centre is None else mean - centre.double()
         first, *encoder = network.encoder
@@ -108,7 +108,7 @@ class FoldedPipeline(nn.Module):
         self.float().eval()
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
         features = filled(features, self.fill, self.fillable)
         if self.encoding is not None:
@@ -142,8 +142,9 @@ class DoublePipeline(nn.Module):
     scale: Tensor
 
     def __init__(self, pipeline: Pipeline) -> None:
+        """Fold a pipeline's scaling into its network."""
         super().__init__()
-        network = fold_batch_norm(pipeline.network)
+        network = _fold_batch_norm(pipeline.network)
         self.encoder = _in_double_operators(network.encoder)
         self.decoder = _in_double_operators(network.decoder)
         self.register_buffer("mean", pipeline.mean.double())
@@ -156,11 +157,11 @@ class DoublePipeline(nn.Module):
 
     @staticmethod
     def can_hold(network: Autoencoder) -> bool:
-        """Whether onnxruntime has the activation in float64; of erf, inside GELU, it has none."""
+        """Return True if onnxruntime has the activation in float64; it has no erf, which GELU uses."""
         return not any(isinstance(layer, nn.GELU) for layer in network.modules())
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = missing_of(features, self.encoding) if self.leaves_out else None
         features = filled(features, self.fill, self.fillable)
         features = features.double()
@@ -198,7 +199,7 @@ class _DoubleELU(nn.Module):
 
 
 def _in_double_operators(layers: nn.Sequential) -> nn.Sequential:
-    """Activations that onnxruntime knows in float32 only, written in operators that it has in float64 too."""
+    """Replace activations that onnxruntime has in float32 only with operators that it has in float64."""
     kept: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.LeakyReLU):
@@ -208,7 +209,7 @@ def _in_double_operators(layers: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*kept)
 
 
-FOLDING_TOLERANCE = 2e-6
+_FOLDING_TOLERANCE = 2e-6
 """Range-scaled difference that folding may cost; a fifth of what verification allows."""
 SCORE: dict[str, Any] = {
     "kind": "mse",
@@ -228,6 +229,7 @@ def export_checkpoint(
     Args:
         checkpoint: a directory written by `aetool train`, or the result of `aetool.model.train`.
         path: the bundle's directory.
+        options: name, threshold and opset of the bundle.
 
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
@@ -282,7 +284,7 @@ def export_checkpoint(
 
 
 def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
-    """The manifest's definition of the score."""
+    """Return the manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""
     return {**SCORE, "definition": f"{SCORE['definition']}{categories}{missing}"}
@@ -296,7 +298,7 @@ def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
 
 
 def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
-    """The form of the pipeline with the fewest operations that still computes the same in float32."""
+    """Return the form of the pipeline with the fewest operations that still computes the same in float32."""
     pipeline = trained.pipeline(torch.float64)
     evaluate = partial(evaluate_rows, pipeline, dtype=torch.float64)
     cases = [
@@ -305,7 +307,7 @@ def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple
     ]
     folded = FoldedPipeline(pipeline)
     lost = _difference(folded, cases, threshold)
-    if lost <= FOLDING_TOLERANCE:
+    if lost <= _FOLDING_TOLERANCE:
         return "folded", folded
     centre = np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0).astype(np.float32)
     centred = FoldedPipeline(pipeline, torch.from_numpy(np.nan_to_num(centre)))
@@ -313,7 +315,7 @@ def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple
 
 
 def _difference(form: FoldedPipeline, cases: Sequence[tuple[Rows, Reference]], threshold: float) -> float:
-    """Largest range-scaled difference of `form` to the reference."""
+    """Return the largest range-scaled difference of `form` to the reference."""
     worst = 0.0
     for features, expected in cases:
         found = dict(evaluate_rows(form, features, torch.float32))

@@ -1,4 +1,4 @@
-"""A graph with a batch of one becomes a graph for any batch; whether it computes the same, others prove."""
+"""Conversion of a graph with a batch of one to any batch; verification proves that it computes the same."""
 
 import copy
 import math
@@ -10,18 +10,18 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 from aetool.errors import ExportError
 
 BATCH = "batch"
-STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
+_STATEFUL = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 """Recurrent operators, and which of their inputs are initial states: (directions, batch, hidden)."""
-LARGEST_STATE = 1 << 24
+_LARGEST_STATE = 1 << 24
 
 
 def has_dynamic_batch(model: ModelProto) -> bool:
-    """Whether no input or output says that its first dimension is fixed."""
+    """Return True if no input or output has a fixed first dimension."""
     return not any(_fixed_batch(value) for value in [*real_inputs(model), *model.graph.output])
 
 
 def has_free_input(model: ModelProto) -> bool:
-    """Whether no input says so."""
+    """Return True if no input has a fixed first dimension."""
     return not any(_fixed_batch(value) for value in real_inputs(model))
 
 
@@ -41,7 +41,7 @@ def require_free_or_one(model: ModelProto) -> None:
 
 
 def lift_batch(model: ModelProto) -> ModelProto:
-    """A copy of `model`, which takes a batch of 1, with that batch left free.
+    """Return a copy of `model`, whose batch is fixed to 1, with a free batch.
 
     Shapes that Reshape takes from constants lose their leading 1; recurrent states of zeros are dropped (zero
     is their default), others are spread over the batch. The result must be compared with the original, row by
@@ -68,7 +68,7 @@ def lift_batch(model: ModelProto) -> ModelProto:
     for index, node in enumerate(graph.node):
         if node.op_type == "Reshape" and node.input[1] in constants:
             _free_reshape(lifted, node, fixed)
-        for position in STATEFUL.get(node.op_type, ()):
+        for position in _STATEFUL.get(node.op_type, ()):
             if len(node.input) > position and node.input[position]:
                 additions += _free_state(lifted, node, position, constants, index)
     for index, addition in reversed(additions):
@@ -78,13 +78,13 @@ def lift_batch(model: ModelProto) -> ModelProto:
 
 
 def real_inputs(model: ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that are no weights: in old files every weight is listed as an input, too."""
+    """Return the inputs that are not weights: old files list every weight as an input too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
 def _fixed_batch(value: onnx.ValueInfoProto) -> int:
-    """The number that the first dimension is fixed to; 0: free, or nothing is said of it."""
+    """Return the fixed size of the first dimension; 0 if it is free or unknown."""
     dims = value.type.tensor_type.shape.dim
     return int(dims[0].dim_value) if dims and dims[0].HasField("dim_value") else 0
 
@@ -96,7 +96,7 @@ def _constants(model: ModelProto) -> dict[str, np.ndarray]:
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif node.op_type == "ConstantOfShape" and node.input[0] in found:
             fill = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
-            if np.prod(found[node.input[0]]) <= LARGEST_STATE:
+            if np.prod(found[node.input[0]]) <= _LARGEST_STATE:
                 found[node.output[0]] = np.full(found[node.input[0]], fill)
     return found
 
@@ -109,7 +109,7 @@ def _add(model: ModelProto, name: str, value: np.ndarray) -> str:
 
 
 def _shapes(model: ModelProto) -> dict[str, list[int | str]]:
-    """Inferred shapes by name: numbers, or names of free dimensions ("" where unknown)."""
+    """Return the inferred shapes by name: numbers, or names of free dimensions ("" where unknown)."""
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: [

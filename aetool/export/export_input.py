@@ -1,4 +1,4 @@
-"""The input of every export, wherever it came from, and the rows it is proven on."""
+"""The input of every export, from any source, and the rows it is proven on."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ Rows = NDArray[np.float32]
 Reference = dict[str, NDArray[Any]]
 
 BATCH_BYTES = 256 << 20
-"""What the values of one batch may take in the proof."""
+"""Maximum size of the values of one batch in the proof, in bytes."""
 WORK = 2_000_000_000
 """Multiply-adds that the reference may take for one set of rows in the proof."""
 NUMBERS = 2_000_000
@@ -30,13 +30,13 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class RowCost:
-    """What one row takes in the reference: the proof runs as many as are worth it."""
+    """Cost of one row in the reference; it limits the number of rows of the proof."""
 
     bytes: int = 1
     """Held at one time, in float64."""
     multiply_adds: int = 1
     numbers: int = 1
-    """In the row itself."""
+    """Count of numbers in the row itself."""
 
     def rows(self, most: int, least: int = 3) -> int:
         """Return how many rows, `least` to `most`, stay within BATCH_BYTES, WORK and NUMBERS."""
@@ -45,7 +45,7 @@ class RowCost:
 
     @property
     def batch(self) -> int:
-        """Rows at once, 1 or more."""
+        """Return the number of rows at once, 1 or more."""
         return max(1, min(BLOCK_ROWS, BATCH_BYTES // self.bytes))
 
 
@@ -60,27 +60,27 @@ class ExportInput:
     in_float32: Callable[[Rows], Reference]
     """The same in float32, by other kernels than those that run the graph: what rounding alone explains."""
     reference: str
-    """What the reference is, for people."""
+    """Name of the reference, for people."""
     rows: Rows
     """Real rows, (rows, ...): compared, and kept as golden vectors."""
     threshold: Threshold
     score: Mapping[str, Any]
-    """How the score is defined."""
+    """Definition of the score."""
     features: tuple[Feature, ...] = ()
     """Columns, where the rows are those of a table."""
     imputes: bool = False
-    """Whether NaN stands for a missing value that the graph replaces."""
+    """True if NaN is a missing value that the graph replaces."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """Facts for the manifest."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     baseline: Baseline | None = None
-    """What the rows looked like that the model was made for."""
+    """Statistics of the rows that the model was made for."""
     cost: RowCost = RowCost()
     notes: tuple[str, ...] = ()
-    """What whoever exports should know, a sentence each."""
+    """Notes for the user, a sentence each."""
 
     def expected(self, rows: Rows) -> Reference:
-        """The reference outputs for `rows`, decisions included."""
+        """Return the reference outputs for `rows`, decisions included."""
         return expected_outputs(self.evaluate, rows, self.threshold.value)
 
     def rounded(self, rows: Rows, expected: Reference) -> Reference:
@@ -100,7 +100,7 @@ class ExportInput:
 
     @property
     def identity(self) -> str:
-        """sha256 of what decides the outputs."""
+        """Return the sha256 of what decides the outputs."""
         names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
         categories = json.dumps(self.categories, ensure_ascii=False) if self.categories else ""
         content = self.graph.SerializeToString(deterministic=True)
@@ -108,12 +108,12 @@ class ExportInput:
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """Of the features that hold them."""
+        """Return the categories of each feature that has any."""
         return categories_of(self.features)
 
 
 def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshold: float) -> Reference:
-    """Every output by name for `rows`, decisions included.
+    """Return every output by name for `rows`, decisions included.
 
     A number beyond float32 is infinite, as it is wherever the model is deployed.
     """
@@ -125,7 +125,7 @@ def expected_outputs(evaluate: Callable[[Rows], Reference], rows: Rows, threshol
     return outputs
 
 
-def middle_of(real: Rows) -> Rows:
+def _middle_of(real: Rows) -> Rows:
     """Return the median of the finite values of each column; 0 where there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
@@ -136,27 +136,29 @@ def middle_of(real: Rows) -> Rows:
 
 def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:
     """Return `rows`, so many times as far from the middle of the `real` ones."""
-    middle = middle_of(real)
+    middle = _middle_of(real)
     with np.errstate(over="ignore", invalid="ignore"):  # from a row that is infinite already
         return (middle + np.float32(times) * (rows - middle)).astype(np.float32)
 
 
-# Rows that a graph is proven on: real ones, and what no table holds but an app will send.
+# Rows that a graph is proven on: real ones, and rows that no table holds but an app will send.
 
 GOLDEN, OUT_OF_RANGE = "golden", "out of range"
 PROBE_ROWS = 24
 FEW = 4
 FAR, VERY_FAR = 100.0, 1e6
-NON_FINITE = (np.nan, np.inf, -np.inf)
+_NON_FINITE = (np.nan, np.inf, -np.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """Rows of one kind to compare on."""
+
     name: str
     rows: Rows
     """(rows, ...) float32"""
     finite: bool = True
-    """Whether no row holds NaN or infinity."""
+    """True if no row holds NaN or infinity."""
 
 
 def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
@@ -167,7 +169,7 @@ def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
     FEW, the one batch of each kind stands for all.
     """
     finite = real[np.isfinite(real.reshape(len(real), -1)).all(axis=1)]
-    some = _spaced(finite if len(finite) else np.broadcast_to(middle_of(real), (1, *real.shape[1:])), count)
+    some = _spaced(finite if len(finite) else np.broadcast_to(_middle_of(real), (1, *real.shape[1:])), count)
     largest = float(np.abs(some).max(initial=1.0))
     constants = (0.0, 1.0, -1.0, 0.5, largest, -largest, float(some.mean()), 1e-6)
     sets = {
@@ -192,7 +194,7 @@ def _spaced(rows: Rows, count: int) -> Rows:
 
 
 def _one_feature(rows: Rows) -> Rows:
-    """Each row with one feature a thousand times as far from the middle, another one in each row."""
+    """Return rows with one feature a thousand times as far from the middle, another one in each row."""
     changed = rows.reshape(len(rows), -1).copy()
     places = np.linspace(0, changed.shape[1] - 1, len(rows)).round().astype(int)
     spread = np.abs(changed - np.median(changed, axis=0)).max(axis=0) + np.abs(changed).max(axis=0) + 1
@@ -202,11 +204,11 @@ def _one_feature(rows: Rows) -> Rows:
 
 
 def _not_finite(rows: Rows) -> Rows:
-    """A row for each of NaN, Inf and -Inf in its first, middle and last place; one of NaN alone."""
+    """Return rows with NaN, Inf or -Inf in the first, middle or last place, and one row of NaN alone."""
     size = rows[0].size
     made = [np.full(rows.shape[1:], np.nan, np.float32)]
     for place in sorted({0, size // 2, size - 1}):
-        for value in NON_FINITE:
+        for value in _NON_FINITE:
             row = rows[len(made) % len(rows)].copy()
             row.flat[place] = value
             made.append(row)

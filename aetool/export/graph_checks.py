@@ -1,4 +1,4 @@
-"""What stands in a graph: every node and every constant, and what a deployed graph may not hold."""
+"""The nodes and constants of a graph, and the check for what a deployed graph must not contain."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
@@ -7,10 +7,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from aetool.errors import ExportError
+from aetool.onnx_check.dangers import RANDOM
 
-RANDOM_OPS = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
-)
 FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
@@ -24,7 +22,7 @@ def require_sane(model: ModelProto, where: str) -> None:
     for tensor in constants.values():
         _require_numbers(tensor, where)
     for node in nodes(model.graph):
-        if node.op_type in RANDOM_OPS:
+        if node.op_type in RANDOM:
             raise ExportError(
                 f"{where}: node {node.name!r} ({node.op_type}) is random; make sampling depend on self.training, "
                 "and export in eval mode"
@@ -37,7 +35,7 @@ def require_sane(model: ModelProto, where: str) -> None:
 
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node, those of inner graphs too."""
+    """Yield every node, also of inner graphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -46,7 +44,7 @@ def nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every constant tensor, those of inner graphs too."""
+    """Yield every constant tensor, also of inner graphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -54,7 +52,7 @@ def tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def node_tensors(found: Iterable[NodeProto]) -> Iterator[TensorProto]:
-    """Every constant tensor in the attributes of nodes."""
+    """Yield every constant tensor in the attributes of nodes."""
     for node in found:
         for attribute in node.attribute:
             if attribute.HasField("t"):
@@ -70,7 +68,7 @@ def node_tensors(found: Iterable[NodeProto]) -> Iterator[TensorProto]:
 
 
 def values_read(node: NodeProto) -> Iterator[str]:
-    """Names of the values that a node reads, and of all that stand in its inner graphs: they may be outer ones."""
+    """Yield the names of the values that a node and its inner graphs read; the latter may be outer ones."""
     yield from node.input
     for attribute in node.attribute:
         for inner in [attribute.g, *attribute.graphs]:

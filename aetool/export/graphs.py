@@ -1,4 +1,4 @@
-"""ONNX graphs: one export, its proofs, and the slices cut from it."""
+"""ONNX graphs: the export by torch, its checks, and the slices cut from it."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from aetool.export.graph_checks import require_sane, values_read
 from aetool.export.opset import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
 from aetool.model.pipeline import Outputs
 
-SLICES = {
+_SLICES = {
     "encoder": ("features", ("embedding",)),
     "decoder": ("embedding", ("reconstruction",)),
     "autoencoder": ("features", ("embedding", "reconstruction")),
@@ -28,7 +28,7 @@ SLICES = {
     SEGMENTER: ("features", ("segment", "distance")),
 }
 OUTPUTS = ("embedding", "reconstruction", "score", "contribution", "is_anomaly")
-WIDE_ROW = 64
+_WIDE_ROW = 64
 """Numbers in a row from which onnxruntime takes two to three times as long for ReduceSumSquare as for Mul and
 ReduceSum, which it vectorises; below, one node is faster than two."""
 
@@ -39,25 +39,29 @@ class WithDecision(nn.Module):
     threshold: Tensor
 
     def __init__(self, pipeline: nn.Module, threshold: float) -> None:
+        """Add the decision to a pipeline."""
         super().__init__()
         self.pipeline = pipeline
         self.register_buffer("threshold", torch.tensor(threshold, dtype=torch.float32))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """The outputs that there are, in the order of OUTPUTS."""
+        """Return the available outputs, in the order of OUTPUTS."""
         outputs: Outputs = self.pipeline(features)
         there = tuple(output for output in outputs[:4] if output is not None)
         return (*there, torch.logical_not(outputs.score <= self.threshold))
 
 
 def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int | None = None) -> ModelProto:
-    """One `torch.onnx.export` of `module` (features -> OUTPUTS), proven fit to be shipped.
+    """Export `module` (features -> OUTPUTS) with `torch.onnx.export`, and require that the graph can be shipped.
 
     A module that can be traced for one row only is traced so, and its batch left free afterwards; that it
     then computes the same is for the verification to prove.
 
     Args:
+        module: the pipeline with its decision.
         sample: (batch, ...) float32; with one row the exporter fixes the batch.
+        opset: opset of the graph.
+        max_ir: highest IR version; None for no limit.
 
     Raises:
         ExportError: the exporter refuses, or what it wrote is not what was asked for.
@@ -74,13 +78,13 @@ def export_graph(module: WithDecision, sample: Tensor, opset: int, max_ir: int |
     _drop_traces(model)
     model = bring_down(model, opset, max_ir)
     require_deployable(model, opset)
-    if opset >= 18 and sample[0].numel() < WIDE_ROW:  # before 18, its axes are an attribute
+    if opset >= 18 and sample[0].numel() < _WIDE_ROW:  # before 18, its axes are an attribute
         _merge_sums_of_squares(model)
     return model
 
 
 def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) -> ModelProto | None:
-    """What torch writes; None where it cannot leave the batch free."""
+    """Return the graph that torch writes; None if torch cannot leave the batch free."""
     with torch.no_grad():
         count = len(module(sample))
     shapes = {"features": {0: torch.export.Dim(BATCH)}} if dynamic else None
@@ -112,7 +116,7 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
 
 
 def _first_sentence(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that has content."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
     first = next((line for line in lines if line), "no reason given")
     return first.removesuffix("See the stack trace for more information.").rstrip(". ")[:200]
@@ -125,7 +129,7 @@ def _remedy_of(text: str) -> str:
 
 
 def require_deployable(model: ModelProto, opset: int) -> None:
-    """Structure alone: the opset asked for, nothing of training, nothing random, any batch.
+    """Check the structure alone: the opset asked for, nothing of training, nothing random, any batch.
 
     Raises:
         ExportError: naming what was found.
@@ -138,13 +142,13 @@ def require_deployable(model: ModelProto, opset: int) -> None:
 
 
 def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) -> dict[str, bytes]:
-    """Graph name -> serialised model, each standing alone: weights inside, metadata attached.
+    """Return graph name -> serialised model, each complete: weights inside, metadata attached.
 
     Without an embedding there is no encoder; without a reconstruction made of it alone, no decoder.
     """
     there = {output.name for output in model.graph.output}
     graphs = {}
-    for name, (source, wanted) in SLICES.items():
+    for name, (source, wanted) in _SLICES.items():
         outputs = [output for output in wanted if output in there]
         if source not in {"features"} | there or not outputs:
             continue
@@ -161,7 +165,7 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
 
 
 def _needed(model: ModelProto, outputs: list[str], stop: str) -> set[str]:
-    """Values that `outputs` are computed from, looking no further back than `stop`."""
+    """Return the values that `outputs` are computed from, looking no further back than `stop`."""
     makers = {value: node for node in model.graph.node for value in node.output}
     found: set[str] = set()
     waiting = list(outputs)
@@ -213,7 +217,7 @@ def _require_dynamic_batch(model: ModelProto) -> None:
 
 
 def _merge_sums_of_squares(model: ModelProto) -> None:
-    """Mul(x, x) and ReduceSum become one ReduceSumSquare: one pass over the residual instead of two."""
+    """Merge Mul(x, x) and ReduceSum to ReduceSumSquare: one pass over the residual instead of two."""
     nodes = model.graph.node
     uses = [name for node in nodes for name in node.input] + [output.name for output in model.graph.output]
     squares = {node.output[0]: node for node in nodes if node.op_type == "Mul" and node.input[0] == node.input[1]}

@@ -1,4 +1,4 @@
-"""`export_module`: any PyTorch autoencoder, proven, as a bundle."""
+"""`export_module`: make a proven bundle of any PyTorch autoencoder."""
 
 import contextlib
 import sys
@@ -33,18 +33,18 @@ from aetool.model.foreign.adapter import AdaptedModule, Latent
 from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
 
 GOLDEN_ROWS = 256
-MADE_ROWS = 64
+_MADE_ROWS = 64
 ROUNDED_ROWS = 256
-"""Rows whose scores tell how much of a score is rounding."""
+"""Number of rows whose scores show the size of rounding errors."""
 _COLUMNS = 8
 """Shown of a table."""
-WIDE_VARIANCES = 100
+_WIDE_VARIANCES = 100
 """Times as much as another that a column may vary before large columns decide the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleOptions:
-    """How to read a module."""
+    """Options for reading a module."""
 
     outputs: Sequence[str] = ()
     """Roles of its outputs in order (embedding, reconstruction, -), or ROLE=NAME; recognised by default."""
@@ -56,7 +56,7 @@ class ModuleOptions:
     latent: Latent | None = None
     """"mean": a variational autoencoder without its sampling, from encode(x) -> (mean, log_variance)."""
     score: Score = "mse"
-    """How far input and reconstruction are apart."""
+    """Distance of input and reconstruction."""
     mean: Sequence[float] | None = None
     """z = (x - mean) / scale goes in front of the module: one number, one a column, or one a channel."""
     scale: Sequence[float] | None = None
@@ -84,9 +84,11 @@ def export_module(
         path: the bundle's directory.
         rows: real normal rows, (rows, ...), in the units the module expects: they are compared, some become
             golden vectors, and the threshold comes from their scores.
-        input_shape: of one row, instead of `rows`: random rows are compared, and unless a threshold is given
+        input_shape: shape of one row, instead of `rows`: random rows are compared, and unless a threshold is given
             only rows that are not numbers are flagged.
-        names: of the columns, where the rows are those of a table.
+        names: column names, if the rows are a table's.
+        options: name, threshold and opset of the bundle.
+        reading: how the module is read: its outputs, parts and scaling.
 
     Raises:
         ExportError: the module is random, mixes the rows of a batch, or cannot be traced.
@@ -137,7 +139,7 @@ def export_module(
 def _scored(
     module: nn.Module, real: Rows, reading: ModuleOptions, scaling: Scaling | None
 ) -> tuple[ScoredModule, Tensor]:
-    """The module between its scaling and its score, and raw rows to trace it with."""
+    """Return the module between its scaling and its score, and raw rows to trace it with."""
     standard = standardised(real, scaling)
     sample = usable_sample(module, standard)
     network = AdaptedModule(
@@ -166,7 +168,7 @@ def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
 
 @contextlib.contextmanager
 def naming_columns(names: Sequence[str]) -> Iterator[None]:
-    """Tell with an error which columns of a table the model was given."""
+    """Add the columns that the model was given to errors inside the block."""
     try:
         yield
     except ExportError as error:
@@ -183,7 +185,7 @@ def naming_columns(names: Sequence[str]) -> Iterator[None]:
 def notes_on(
     given: object, real: Rows, features: Sequence[Feature], scaling: Scaling | None, threshold: Threshold
 ) -> list[str]:
-    """What whoever exports should know of the rows."""
+    """Return notes for the user on the rows."""
     notes = []
     if threshold.rule["method"].startswith("quantile"):
         notes.append(
@@ -193,7 +195,7 @@ def notes_on(
     if given is not None and scaling is None and real.ndim == 2:
         variance = np.var(np.where(np.isfinite(real), real, 0.0), axis=0, dtype=np.float64)
         varying = variance[variance > 0]
-        if len(varying) > 1 and varying.max() > WIDE_VARIANCES * varying.min():
+        if len(varying) > 1 and varying.max() > _WIDE_VARIANCES * varying.min():
             large, small = int(variance.argmax()), int(np.where(variance > 0, variance, np.inf).argmin())
             names = [feature.name for feature in features] or [f"column {i}" for i in range(real.shape[1])]
             notes.append(
@@ -206,7 +208,7 @@ def notes_on(
 
 
 def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
-    """One graph of a scored module, in the opset that the options ask for, with a free batch."""
+    """Return one graph of a scored module, in the requested opset, with a free batch."""
     options.progress("tracing")
     opset, max_ir = target(options.opset, options.onnxruntime_min)
     return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
@@ -215,7 +217,7 @@ def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: Exp
 def publish_scored(
     candidate: ExportInput, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
 ) -> Exported:
-    """`publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
+    """Call `publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
 
     It is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
     may need it.
@@ -229,7 +231,7 @@ def publish_scored(
 
 
 def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
-    """The names as features of `rows`.
+    """Return the names as features of `rows`.
 
     Raises:
         InputError: not a distinct name for each column.
@@ -243,7 +245,7 @@ def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
 
 
 def given_baseline(rows: Rows, features: Sequence[Feature], scores: NDArray[np.float64]) -> Baseline:
-    """Of the rows that a bundle is made with; images and windows leave their scores alone."""
+    """Return the baseline of the rows that a bundle is made with; for images and windows, of the scores alone."""
     names = [feature.name for feature in features]
     if rows.ndim == 2 and not names:
         names = [f"X_{i}" for i in range(rows.shape[1])]
@@ -252,7 +254,7 @@ def given_baseline(rows: Rows, features: Sequence[Feature], scores: NDArray[np.f
 
 
 def finite_scores(outputs: Reference) -> NDArray[np.float64]:
-    """Scores in ascending order; a row that holds NaN tells nothing of where normal ends."""
+    """Return the finite scores in ascending order; a row that holds NaN is left out."""
     scores: NDArray[np.float64] = outputs["score"]
     return np.sort(scores[np.isfinite(scores)])
 
@@ -265,7 +267,7 @@ def spread(rows: Rows, cost: RowCost) -> Rows:
 
 
 def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:
-    """The manifest's definition of a score."""
+    """Return the manifest's definition of a score."""
     definition = SCORES[score].replace("the input", "the scaled input") if scaled else SCORES[score]
     return {
         "kind": score,
@@ -277,11 +279,11 @@ def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:
 
 
 def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> Rows:
-    """The rows to compare on, float32: those given, or random ones of `input_shape`."""
+    """Return the rows to compare on, float32: those given, or random ones of `input_shape`."""
     if rows is None:
         if not input_shape or not all(isinstance(size, int) and size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        made: Rows = np.random.default_rng(0).standard_normal((MADE_ROWS, *input_shape)).astype(np.float32)
+        made: Rows = np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
         return made
     array = np.asarray(rows)
     if array.dtype.kind not in "biuf":

@@ -19,13 +19,13 @@ from aetool.model.foreign.adapter import has_mean, own_copy
 from aetool.model.foreign.scored_module import ScoredModule
 from aetool.model.pipeline import evaluate_rows
 
-REPEATS = 3
-CROWD_ROWS = 1000
+_REPEATS = 3
+_CROWD_ROWS = 1000
 SAMPLE_ROWS = 7
 """To trace with: no number of layers, channels or steps is likely to be taken for it."""
 SAME = {torch.float64: 1e-7, torch.float32: 1e-4}
 """Difference between a row alone and among others, relative to the output's size, that rounding explains."""
-LIVE_TENSORS = 3
+_LIVE_TENSORS = 3
 """Times the largest value of a run that are held at one time: an operator's inputs, its output, its workspace."""
 
 
@@ -34,7 +34,7 @@ class ModuleReference:
     """A module as what its graph must equal."""
 
     evaluate: "Evaluate"
-    """In float64, or in float32 where its forward allows nothing else."""
+    """Evaluation in float64, or in float32 if forward allows nothing else."""
     in_float32: "Evaluate"
     name: str
     cost: RowCost
@@ -68,6 +68,7 @@ class Evaluate:
     """Rows at once."""
 
     def __call__(self, rows: Rows) -> Reference:
+        """Return the outputs for the rows."""
         # What forward makes itself (an initial state, say) then has the right type as well.
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
@@ -88,7 +89,7 @@ class Evaluate:
             self(row.numpy())
         numbers = max(largest.numbers, row.numel())
         multiply_adds = max(operations.get_total_flops() // 2, numbers)
-        return RowCost(LIVE_TENSORS * 8 * numbers, multiply_adds, row.numel())
+        return RowCost(_LIVE_TENSORS * 8 * numbers, multiply_adds, row.numel())
 
     @property
     def _kind(self) -> str:
@@ -111,15 +112,15 @@ class _LargestValue(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def require_repeatable(scored: ScoredModule, sample: Tensor, module: nn.Module) -> None:
-    """Run a module repeatedly, and on one row.
+    """Raise unless a module gives the same results when run again, and for one row alone.
 
     Raises:
-        ExportError: it fails, or the results differ; the message tells what is usually behind it.
+        ExportError: it fails, or the results differ; the message gives the usual cause.
     """
     kind, single = type(module).__name__, scored.as_reference(torch.float32)
     with torch.no_grad():
         try:
-            runs = [single(sample) for _ in range(REPEATS)]
+            runs = [single(sample) for _ in range(_REPEATS)]
             single(sample[:1])
         except Exception as error:
             raise ExportError(
@@ -150,14 +151,14 @@ def require_rows_apart(reference: ModuleReference, sample: Tensor, module: nn.Mo
     if len(sample) == 1:
         return  # the module takes no more
     evaluate, rows = reference.evaluate, sample.numpy()
-    together = replace(evaluate, block=CROWD_ROWS)
+    together = replace(evaluate, block=_CROWD_ROWS)
     # A forward may branch on the size of its batch, or on what stands in it.
-    crowd = np.resize(rows, (reference.cost.rows(CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
+    crowd = np.resize(rows, (reference.cost.rows(_CROWD_ROWS, least=len(rows)), *rows.shape[1:]))
     _require_apart(type(module).__name__, evaluate, together, [rows, crowd, *_mixtures(together, rows)])
 
 
 def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
-    """Rows of other kinds that the module takes, with real ones between them."""
+    """Return rows of other kinds that the module takes, with real ones between them."""
     found = []
     for rows in [out_of_range(sample, sample), *(probe.rows for probe in probes(sample, FEW) if probe.finite)]:
         try:
@@ -187,7 +188,7 @@ def _require_apart(kind: str, evaluate: Evaluate, together: Evaluate, batches: S
 
 
 def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
-    """Some rows to trace with, or one where the module takes no more; more than one leaves the batch free."""
+    """Return rows to trace with, or one row if the module takes no more; more than one leave the batch free."""
     several = some_rows(rows)
     own = own_copy(module)
     with torch.no_grad():
@@ -199,7 +200,7 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
 
 
 def some_rows(rows: Rows) -> Tensor:
-    """SAMPLE_ROWS of the rows, finite ones where there are any, repeated where they are fewer."""
+    """Return SAMPLE_ROWS of the rows, finite ones if there are any, repeated if they are fewer."""
     finite = rows[np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)]
     chosen = finite if len(finite) else rows
     return torch.from_numpy(np.resize(chosen[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
@@ -210,7 +211,7 @@ def _numbers(values: Tensor) -> Tensor:
 
 
 def _same(one: np.ndarray, many: np.ndarray, tolerance: float) -> bool:
-    """Whether rows agree, relative to the size of each, or that of most of them."""
+    """Return True if rows agree, relative to the size of each, or that of most of them."""
     if one.size == 0:
         return True
     finite = np.isfinite(one)
@@ -223,7 +224,7 @@ def _same(one: np.ndarray, many: np.ndarray, tolerance: float) -> bool:
     return bool((difference <= allowed).all())
 
 
-# What one row takes in a graph of somebody else's: memory and multiplications, from the shapes of its values.
+# Cost of one row in a user's graph: memory and multiplications, from the shapes of its values.
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -245,11 +246,11 @@ def cost_of(model: ModelProto, row: tuple[int, ...]) -> RowCost:
             shapes[value.name] = tuple(dim.dim_value for dim in dims)
             largest = max(largest, math.prod(shapes[value.name]))
     products = sum(_products(node, shapes) for node in graph.node)
-    return RowCost(LIVE_TENSORS * 8 * largest, max(largest, products), math.prod(row))
+    return RowCost(_LIVE_TENSORS * 8 * largest, max(largest, products), math.prod(row))
 
 
 def _products(node: NodeProto, shapes: Shapes) -> int:
-    """Multiplications of one node; of those without weights, one for each value."""
+    """Return the multiplications of one node; of those without weights, one for each value."""
     weight = shapes.get(node.input[1] if len(node.input) > 1 else "", ())
     given, made = (math.prod(shapes.get(names[0], (0,))) if names else 0 for names in (node.input, node.output))
     if node.op_type in ("Conv", "QLinearConv", "ConvInteger"):

@@ -1,4 +1,4 @@
-"""Somebody else's ONNX files: read safely, joined, searched for threshold and scaling in their metadata."""
+"""The user's ONNX files: read safely, joined, searched for threshold and scaling in their metadata."""
 
 import heapq
 import json
@@ -23,12 +23,12 @@ from aetool.export.opset import bring_down, standard_opset
 from aetool.model.foreign.scored_module import Scaling
 
 MAX_BYTES = 2 << 30
-WEIGHTS_ARE_NO_INPUTS = 4
+_WEIGHTS_ARE_NO_INPUTS = 4
 """The IR version from which weights need not be listed as inputs: files of older ones leave them out too."""
 
 
 def read_onnx(path: str | Path) -> ModelProto:
-    """The model at `path`, its external data and local functions inlined.
+    """Read the model at `path`, with its external data and local functions inlined.
 
     Raises:
         ExportError: not an ONNX file, a damaged one, or one whose data lie outside its directory.
@@ -51,8 +51,8 @@ def read_onnx(path: str | Path) -> ModelProto:
     del model.training_info[:], model.graph.quantization_annotation[:]  # neither tells anything of inference
     # Converters leave the shapes and types of the graph that they changed: inference finds those of this one.
     del model.graph.value_info[:]
-    model.ir_version = max(model.ir_version, WEIGHTS_ARE_NO_INPUTS)
-    sort_nodes(model.graph)
+    model.ir_version = max(model.ir_version, _WEIGHTS_ARE_NO_INPUTS)
+    _sort_nodes(model.graph)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
@@ -63,7 +63,7 @@ def read_onnx(path: str | Path) -> ModelProto:
     return model
 
 
-def sort_nodes(graph: GraphProto) -> None:
+def _sort_nodes(graph: GraphProto) -> None:
     """Put every node behind those it reads from, otherwise in the order that there was.
 
     A node that reads what nothing makes, or what is made of itself, is left for the checker to name.
@@ -133,29 +133,29 @@ def _inline(tensor: TensorProto, path: Path, files: dict[str, bytes]) -> None:
 
 # Threshold and scaling of an ONNX file: given as options, or stated in its metadata under a usual key.
 
-THRESHOLDS = (
+_THRESHOLDS = (
     *("threshold", "anomaly_threshold", "score_threshold", "decision_threshold", "reconstruction_threshold"),
     *("reconstruction_error_threshold", "error_threshold", "mse_threshold", "loss_threshold", "cutoff"),
 )
-MEANS = ("mean", "means", "mean_", "scaler_mean", "scaler_mean_", "feature_mean", "feature_means", "x_mean")
-SCALES = (
+_MEANS = ("mean", "means", "mean_", "scaler_mean", "scaler_mean_", "feature_mean", "feature_means", "x_mean")
+_SCALES = (
     *("scale", "scales", "scale_", "scaler_scale", "scaler_scale_", "std", "stds", "stddev", "standard_deviation"),
     *("scaler_std", "feature_std", "feature_stds", "feature_scale", "x_std"),
 )
-MINIMA = ("minimum", "data_min", "data_min_", "scaler_min", "scaler_data_min", "feature_min", "x_min")
-MAXIMA = ("maximum", "data_max", "data_max_", "scaler_max", "scaler_data_max", "feature_max", "x_max")
+_MINIMA = ("minimum", "data_min", "data_min_", "scaler_min", "scaler_data_min", "feature_min", "x_min")
+_MAXIMA = ("maximum", "data_max", "data_max_", "scaler_max", "scaler_data_max", "feature_max", "x_max")
 """Keys of metadata that are read, as `_key` writes them."""
-FAMILIES = ({"mean": MEANS, "scale": SCALES}, {"minimum": MINIMA, "maximum": MAXIMA})
+FAMILIES = ({"mean": _MEANS, "scale": _SCALES}, {"minimum": _MINIMA, "maximum": _MAXIMA})
 _LIKELY = ("thresh", "mean", "std", "scale", "norm", "min_max", "minmax")
 
 
 def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
-    """The metadata's threshold, if there is one.
+    """Return the metadata's threshold, if there is one.
 
     Raises:
         ExportError: it is no finite number, or there are several.
     """
-    found = _entry(stated, THRESHOLDS, where, "--threshold")
+    found = _entry(stated, _THRESHOLDS, where, "--threshold")
     if found is None:
         return None
     key, text = found
@@ -176,10 +176,13 @@ def stated_scaling(
     where: str,
     row_shape: tuple[int, ...],
 ) -> Scaling | None:
-    """The scaling given, or else the metadata's; None where there is neither.
+    """Return the given scaling, or else the metadata's; None if there is neither.
 
     Args:
         given: mean and scale, or minimum and maximum; None for each that is not given.
+        stated: the metadata, key -> text.
+        where: name of the file, for messages.
+        row_shape: shape of one row.
 
     Raises:
         ExportError: not finite numbers for such rows, or a scale that is not above 0.
@@ -231,13 +234,13 @@ def given_scaling(
 
 
 def unread(stated: Mapping[str, str]) -> list[str]:
-    """Keys of metadata that look like a threshold or a scaler, and are not read."""
-    known = {*THRESHOLDS, *MEANS, *SCALES, *MINIMA, *MAXIMA}
+    """Return the keys of metadata that look like a threshold or a scaler, and are not read."""
+    known = {*_THRESHOLDS, *_MEANS, *_SCALES, *_MINIMA, *_MAXIMA}
     return [key for key in stated if _key(key) not in known and any(word in _key(key) for word in _LIKELY)]
 
 
 def _key(text: str) -> str:
-    """A key as the lists have it: `Scaler.Mean` is `scaler_mean`."""
+    """Normalise a key: `Scaler.Mean` becomes `scaler_mean`."""
     return re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower())
 
 
@@ -251,7 +254,7 @@ def _entry(stated: Mapping[str, str], keys: Sequence[str], where: str, option: s
 
 
 def _listed(text: str) -> Any:
-    """A list in JSON, or of numbers with commas or spaces between, with brackets or without."""
+    """Parse a list in JSON, or numbers separated by commas or spaces, with or without brackets."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -263,7 +266,7 @@ def _listed(text: str) -> Any:
 
 
 def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """As an array that goes with rows of `row_shape`."""
+    """Return an array that fits rows of `row_shape`."""
     listed = (
         list(values) if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) else [values]
     )
@@ -292,9 +295,11 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
 
 
 def join(encoder: ModelProto, decoder: ModelProto, embedding: str, outputs: Sequence[str]) -> ModelProto:
-    """One model: what `encoder` gives as `embedding` is what `decoder` takes.
+    """Join two models: the output `embedding` of `encoder` becomes the input of `decoder`.
 
     Args:
+        encoder: the first model.
+        decoder: the second model.
         embedding: an output of the encoder.
         outputs: names for the model's outputs: of the embedding, and of every output of the decoder in order.
 

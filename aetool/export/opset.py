@@ -1,4 +1,4 @@
-"""Which onnxruntime release loads what, and how a graph is brought down to it."""
+"""The onnxruntime release that loads an opset, and the conversion of a graph to an older opset."""
 
 import reprlib
 
@@ -26,15 +26,16 @@ RELEASES: dict[tuple[int, int], tuple[int, int]] = {
     (1, 32): (28, 14),
 }
 NATIVE_OPSET = 18
-"""What torch's exporter writes without a conversion; asked for less, it writes this without a word."""
+"""Opset that torch's exporter writes without a conversion; it also writes this, silently, when asked for an
+older one."""
 OLDEST_OPSET = 13
 """The first in which every operator that aetool writes takes its axes as input."""
 OPSETS = range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
-"""What can be asked for: torch writes 18 or later, earlier ones are converted from there."""
+"""Supported opsets: torch writes 18 or later, earlier ones are converted from there."""
 
 
 def limits(release: str) -> tuple[int, int]:
-    """Highest opset and IR version that onnxruntime `release` ("1.17" or "1.17.3") loads.
+    """Return the highest opset and IR version that onnxruntime `release` ("1.17" or "1.17.3") loads.
 
     Raises:
         InputError: not a release, or one older than the table.
@@ -51,7 +52,7 @@ def limits(release: str) -> tuple[int, int]:
 
 
 def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | None]:
-    """Opset to write, and highest IR version (None: any), for what the user asks.
+    """Return the opset to write, and the highest IR version (None: any), for the user's request.
 
     Raises:
         ExportError: no such opset, or one newer than that onnxruntime loads.
@@ -81,7 +82,7 @@ def require_opset_known(opset: int) -> None:
 
 
 def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> ModelProto:
-    """`model` in `opset`, and with an IR version of at most `max_ir`.
+    """Return `model` in `opset`, and with an IR version of at most `max_ir`.
 
     Raises:
         ExportError: an operator has no form in that opset, or the converter wrote something else.
@@ -112,7 +113,7 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
 
 
 def _drop_defaults(model: ModelProto) -> None:
-    """The converter keeps an attribute that opset 17 does not know, also where it says nothing."""
+    """Remove default values of attributes that opset 17 lacks: the converter keeps them."""
     for node in model.graph.node:
         kept = [a for a in node.attribute if a.name != "noop_with_empty_axes" or a.i]
         if len(kept) < len(node.attribute):
@@ -121,5 +122,5 @@ def _drop_defaults(model: ModelProto) -> None:
 
 
 def standard_opset(model: ModelProto) -> int:
-    """The opset of the standard operators."""
+    """Return the opset of the standard operators."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

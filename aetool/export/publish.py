@@ -1,4 +1,4 @@
-"""From an export input to a published bundle: slices, proof, golden vectors, manifest, model card."""
+"""From an export input to a published bundle: slices, proof, golden vectors, manifest and model card."""
 
 import io
 import json
@@ -46,7 +46,7 @@ from aetool.runtime.session import load
 
 
 def model_card(manifest: Manifest) -> str:
-    """Markdown with a YAML header, made of the manifest's facts alone."""
+    """Return Markdown with a YAML header, made of the manifest's facts alone."""
     figures = manifest.variants["fp32"].figures
     shown = ", ".join(map(_cell, manifest.feature_names[:20]))
     more = len(manifest.features) - 20
@@ -105,7 +105,7 @@ model.detect(rows)  # score above {threshold}, or not a number
 
 
 def _units(manifest: Manifest) -> str:
-    """What the numbers of rows and reconstructions are in."""
+    """Return the units of rows and reconstructions, in words."""
     if manifest.score.get("scaled", "training" in manifest.provenance):
         return "Rows and reconstructions are in raw units; scaling is inside the graphs."
     return (
@@ -124,7 +124,7 @@ def _origin(provenance: Mapping[str, Any]) -> str:
 
 
 def _precisions(manifest: Manifest) -> str:
-    """A table of the variants, where there are others than fp32; what is not known of one stays empty."""
+    """Return a table of the variants, if there are any besides fp32; unknown figures stay empty."""
     if len(manifest.variants) == 1:
         return ""
     lines = ["", "| precision | threshold | size to fp32's | flips | AUROC drop | rows a second to fp32's |"]
@@ -149,14 +149,14 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return ", ".join(map(str, shape)) if shape else "none"
 
 
-# Which values between a graph's nodes the runtime may bind to memory: see `aetool.onnx_check.edit`.
+# Values between a graph's nodes that the runtime may bind to memory: see `aetool.onnx_check.edit`.
 
 _FATAL_ALONE = 4
 """Severity from which onnxruntime writes to stderr: it raises its errors too, in the same words."""
 
 
 def inner_values(model: bytes) -> tuple[str, ...]:
-    """Names of the values that are still there when onnxruntime has fused what it can, each with the batch first.
+    """Return the values that remain after onnxruntime's fusions, each with the batch first.
 
     Of graphs of tables alone: with images, onnxruntime reorders memory between nodes, which outputs would undo.
     """
@@ -187,18 +187,21 @@ def _optimised(model: bytes) -> onnx.ModelProto:
 
 
 COARSE, LOST = 1e-3, 0.1
-"""How far float32 may move scores, a share of their range: beyond, float64 is tried; beyond, none is right."""
-GOLDEN_BYTES = 4 << 20
+"""Largest changes of scores by float32, as shares of their range: above the first, float64 is tried; above the
+second, none is acceptable."""
+_GOLDEN_BYTES = 4 << 20
 FEWEST_ROWS = 16
 """Golden rows that are worth leaving out large outputs for."""
 
 
 def _untold(step: str) -> None:
-    """Progress for nobody."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
+    """Options of every export."""
+
     name: str | None = None
     """Name of the bundle; the directory's by default."""
     contamination: float | None = None
@@ -212,18 +215,21 @@ class ExportOptions:
     overwrite: bool = False
     """Replace a bundle that is there already."""
     progress: Callable[[str], None] = _untold
-    """Told what begins, a few words each."""
+    """Called with each step as it begins, a few words."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Exported:
+    """The result of an export."""
+
     bundle: Bundle
     parity: list[OutputParity]
-    """What was proven before publishing."""
+    """Comparisons made before publishing."""
     notes: tuple[str, ...] = ()
-    """What whoever exports should know, a sentence each."""
+    """Notes for the user, a sentence each."""
 
     def __repr__(self) -> str:
+        """Return the class and the bundle's path."""
         return f"<Exported {self.bundle.manifest.name!r}: {summary(self.parity)}>"
 
 
@@ -254,6 +260,9 @@ def publish_candidate(
     """Prove that the graphs cut from `candidate` compute its reference, and publish them.
 
     Args:
+        candidate: the model with its reference and rows.
+        path: the bundle's directory.
+        options: options of the export.
         otherwise: gives another form of the same computation, slower but more exact, to prove where the first
             one fails or float32 moves the scores by more than COARSE; None where there is none.
         optional: graphs that are left out where they fail.
@@ -265,7 +274,7 @@ def publish_candidate(
     """
     name = options.name or path.name
     graphs, parity = _prove(candidate, name, options.progress)
-    lost, notes = lost_to_rounding(parity), candidate.notes
+    lost, notes = _lost_to_rounding(parity), candidate.notes
     passed = all(record.passed for record in parity)
     if (not passed or lost > COARSE) and (exact := _exact(otherwise, name, options.progress)) is not None:
         candidate, graphs, parity = exact
@@ -297,7 +306,7 @@ def publish_candidate(
                 "layers; sizes that are computed become fixed with torch.onnx.export(..., dynamo=True)"
             )
     files = {f"{graph}.onnx": content for graph, content in graphs.items()}
-    files[GOLDEN] = pack_golden(candidate.rows, golden)
+    files[GOLDEN] = _pack_golden(candidate.rows, golden)
     if candidate.baseline is not None:
         files[BASELINE] = candidate.baseline.to_json().encode()
     manifest = Manifest(
@@ -340,7 +349,7 @@ def publish_candidate(
 def _prove(
     candidate: ExportInput, name: str, progress: Callable[[str], None]
 ) -> tuple[dict[str, bytes], list[OutputParity]]:
-    """The graphs cut from a candidate, and how far they lie from its reference."""
+    """Cut the graphs from a candidate, and compare them with its reference."""
     metadata = {
         "name": name,
         "bundle": candidate.identity,
@@ -358,7 +367,7 @@ def _prove(
 def _exact(
     otherwise: Callable[[], ExportInput | None], name: str, progress: Callable[[str], None]
 ) -> tuple[ExportInput, dict[str, bytes], list[OutputParity]] | None:
-    """The more exact form with its graphs and proof; None where there is none, or it is not proven either."""
+    """Return the more exact form with its graphs and proof; None if there is none, or it fails too."""
     try:
         exact = otherwise()
         if exact is None:
@@ -369,21 +378,21 @@ def _exact(
     return (exact, graphs, parity) if all(record.passed for record in parity) else None
 
 
-def pack_golden(rows: Rows, outputs: Reference) -> bytes:
-    """Return golden.npz for `rows` and what the reference gives for them, GOLDEN_BYTES at most.
+def _pack_golden(rows: Rows, outputs: Reference) -> bytes:
+    """Return golden.npz for `rows` and what the reference gives for them, _GOLDEN_BYTES at most.
 
     Rows are spread over those given, as many as fit. Where not even FEWEST_ROWS do, the outputs that are as large
     as their row (golden.PARTIAL) are kept for the first row alone; and where the rows themselves are too large,
     fewer of them, at least one.
     """
     content = _archive({"features": rows, **outputs})
-    if len(content) <= GOLDEN_BYTES:
+    if len(content) <= _GOLDEN_BYTES:
         return content
     each = len(content) / len(rows)
-    partial = GOLDEN_BYTES / each < FEWEST_ROWS
+    partial = _GOLDEN_BYTES / each < FEWEST_ROWS
     if partial:
         each = len(_archive({"features": rows})) / len(rows)
-    count = max(1, min(len(rows), int(GOLDEN_BYTES / each)))
+    count = max(1, min(len(rows), int(_GOLDEN_BYTES / each)))
     while True:
         kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
         large = kept[:1] if partial else kept
@@ -391,9 +400,9 @@ def pack_golden(rows: Rows, outputs: Reference) -> bytes:
         if partial:
             chosen |= {key: chosen[key].astype(np.float32) for key in PARTIAL if key in chosen}
         content = _archive({"features": rows[kept], **chosen})
-        if len(content) <= GOLDEN_BYTES or count == 1:
+        if len(content) <= _GOLDEN_BYTES or count == 1:
             return content
-        count = max(1, min(count - 1, int(count * GOLDEN_BYTES / len(content))))
+        count = max(1, min(count - 1, int(count * _GOLDEN_BYTES / len(content))))
 
 
 def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -402,14 +411,15 @@ def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return stream.getvalue()
 
 
-def lost_to_rounding(parity: Sequence[OutputParity]) -> float:
+def _lost_to_rounding(parity: Sequence[OutputParity]) -> float:
     """Return how far float32 alone moves the scores of normal real rows, as a share of their range."""
     found = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
     return found.get("normal golden", found.get("golden", 0.0))
 
 
 def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
-    """What another machine is held to on golden rows: more than usual where rounding alone takes it."""
+    """Return tolerances for golden rows on other machines, wider than usual where rounding alone requires it;
+    else None."""
     wider: dict[str, Any] = {}
     for record in parity:
         alone = ROUNDING * (record.float32 or 0.0)
@@ -421,10 +431,10 @@ def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:
 
 
 def _require_loadable(folder: Path) -> None:
-    """Open what was written as an app would, and run it: nothing is published that `load` refuses.
+    """Open and run the written bundle as an app would: nothing is published that `load` refuses.
 
     Raises:
-        ExportError: with what `load` says.
+        ExportError: with the message of `load`.
     """
     try:
         with load(folder, provider="cpu") as model:
@@ -437,7 +447,7 @@ def _require_loadable(folder: Path) -> None:
 
 
 def _now() -> str:
-    """The time of export; SOURCE_DATE_EPOCH where it is set, so that two exports can be the same bytes."""
+    """Return the time of export; SOURCE_DATE_EPOCH if it is set, so that exports are reproducible."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)

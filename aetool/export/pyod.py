@@ -1,4 +1,4 @@
-"""`export_pyod`: a fitted PyOD detector, proven, as a bundle."""
+"""`export_pyod`: make a proven bundle of a fitted PyOD detector."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +44,9 @@ def export_pyod(
         rows: real rows in raw units, (rows, n_features): they are compared, and some become golden vectors. Of a
             VAE they should be the rows it was fitted to: it samples when it scores, so that its bundle, which
             takes the mean, has the threshold that the same rule makes of these rows.
+        path: the bundle's directory.
+        names: names of the columns.
+        options: name, threshold and opset of the bundle.
 
     Raises:
         ExportError: not such a detector, or not fitted.
@@ -87,7 +90,7 @@ def export_pyod(
 
 
 def _own_threshold(read: PyodAutoencoder, scores: NDArray[np.float64]) -> Threshold:
-    """`threshold_`; where that was made of sampled scores, what the same rule makes of `scores`, ascending."""
+    """Return `threshold_`; if it was made of sampled scores, the same rule's result for `scores`, ascending."""
     rule: dict[str, Any] = {"method": f"threshold_ of {read.kind}", "rows": len(scores)}
     value = read.threshold
     if read.random:
@@ -104,7 +107,7 @@ def _own_threshold(read: PyodAutoencoder, scores: NDArray[np.float64]) -> Thresh
 
 
 def _require_equal(detector: Any, rows: NDArray[np.float64], found: NDArray[np.float64]) -> None:
-    """That the detector was read rightly: its own scores on its own way."""
+    """Raise unless the detector's own scores equal those of the module read from it."""
     training = [part for part in detector.model.modules() if part.training]
     given = np.asarray(detector.decision_function(rows), np.float64)
     held = np.asarray(detector.decision_function(rows.astype(np.float32).astype(np.float64)), np.float64)

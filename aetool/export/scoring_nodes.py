@@ -1,4 +1,4 @@
-"""The nodes around somebody else's graph: scaling, reshaped outputs, raw units, score and decision."""
+"""The nodes around a user's graph: scaling, reshaped outputs, raw units, score and decision."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def _unscaled() -> tuple[list[NodeProto], list[NodeProto], str]:
 
 
 def _scaled(scaling: Scaling, weights: Weights) -> tuple[list[NodeProto], list[NodeProto], str]:
-    """In float64, as scalers compute: float32 would lose the digits of columns far from zero for their spread."""
+    """Scale in float64, as scalers do: float32 would lose digits of columns far from zero for their spread."""
     weights |= {"aetool/mean": scaling.mean, "aetool/scale": scaling.scale}
     before = [
         helper.make_node("Cast", ["features"], ["aetool/wide"], to=TensorProto.DOUBLE),
@@ -86,7 +86,7 @@ def _scaled(scaling: Scaling, weights: Weights) -> tuple[list[NodeProto], list[N
 def _score(
     residual: str, score: Score, row_shape: tuple[int, ...], kind: np.dtype[Any], ends: list[str], weights: Weights
 ) -> list[NodeProto]:
-    """The score and what each number of the row contributes to it, named `ends`; see `ScoredModule`."""
+    """Add the score and the contribution of each number of the row, named `ends`; see `ScoredModule`."""
     pair = ["aetool/distance", "aetool/distance"]
     nodes = [
         helper.make_node("Abs", [residual], pair[:1])
@@ -113,7 +113,7 @@ def _score(
     ]
 
 
-# Outputs that do not have the shape of the rows: reshaped where that is plain, and explained where it is not.
+# Outputs that do not have the shape of the rows: reshaped if unambiguous, else an error.
 
 Shape = tuple[int, ...]
 
@@ -122,7 +122,9 @@ def in_another_shape(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any], gi
     """Return the output that holds as many numbers as the rows; None where one has their shape, or none is left.
 
     Args:
-        given: what the user says of the outputs, see `aetool.model.foreign.output_roles.recognise`.
+        outputs: the model's outputs by name.
+        rows: the rows that gave them.
+        given: roles that the user gave to outputs, see `aetool.model.foreign.output_roles.recognise`.
 
     Raises:
         ExportError: the axes would have to change places, or several outputs could be meant.
@@ -148,7 +150,7 @@ def in_another_shape(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any], gi
 
 
 def why_none_fits(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> str | None:
-    """Say why no output can be the reconstruction of the rows, and what to do; None where one can."""
+    """Return why no output can be the reconstruction of the rows, and what to do; None if one can."""
     row = rows.shape[1:]
     if any(value.shape == rows.shape for value in outputs.values()):
         return None
@@ -171,12 +173,12 @@ def why_none_fits(outputs: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> st
 
 
 def _near(shape: Shape, row: Shape) -> bool:
-    """Whether shapes differ as those of layers with strides do: as many axes, none doubled or halved."""
+    """Return True if shapes differ as layers with strides make them: as many axes, none doubled or halved."""
     return len(shape) == len(row) > 1 and all(b / 2 < a < b * 2 for a, b in zip(shape, row, strict=True))
 
 
 def _remedy(shape: Shape, row: Shape) -> str:
-    """Crop or pad, and the nearest size that the strides would give back."""
+    """Return advice: crop or pad, and the nearest size that the strides would give back."""
     longer = all(a >= b for a, b in zip(shape, row, strict=True))
     if longer:
         return f"cut the output to {row} inside the model, or use rows of shape {shape} if those are given back"

@@ -1,4 +1,4 @@
-"""`export_pipeline`: a fitted scikit-learn Pipeline that ends in an autoencoder, its steps inside the graph."""
+"""`export_pipeline`: make a bundle of a fitted scikit-learn Pipeline that ends in an autoencoder."""
 
 import copy
 from collections.abc import Sequence
@@ -50,19 +50,19 @@ class Column:
     offset: float = 0.0
     scale: float = 1.0
     fill: Any = None
-    """What replaces a missing raw value; None: nothing does."""
+    """Replacement of a missing raw value; None for none."""
     category: int | None = None
     """Index among the raw column's categories."""
     categories: tuple[str, ...] = ()
-    """Of the raw column, where it was encoded."""
+    """Categories of the raw column, where it was encoded."""
 
     def scaled(self, offset: float, scale: float) -> "Column":
-        """After (value - offset) / scale."""
+        """Return the column after (value - offset) / scale."""
         return replace(self, offset=self.offset + self.scale * float(offset), scale=self.scale * float(scale))
 
     @property
     def is_raw(self) -> bool:
-        """Whether nothing has changed its values."""
+        """Return True if no step has changed the column's values."""
         return self.category is None and (self.offset, self.scale) == (0.0, 1.0)
 
 
@@ -72,8 +72,11 @@ def export_pipeline(pipeline: Pipeline, rows: Any, path: str | Path, *, overwrit
     Scalers, imputers and encoders become part of the graph; `detect` is `pipeline.predict(...) == -1`.
 
     Args:
+        pipeline: a fitted Pipeline.
         rows: real rows as the pipeline takes them, a DataFrame or an array: they are compared, and some become
             golden vectors.
+        path: the bundle's directory.
+        overwrite: replace an existing bundle.
 
     Raises:
         ExportError: a step that cannot become part of the graph; the message names it.
@@ -113,7 +116,7 @@ def export_pipeline(pipeline: Pipeline, rows: Any, path: str | Path, *, overwrit
 
 
 def _after(step: Any, columns: list[Column], names: Sequence[str], called: str) -> list[Column]:
-    """The columns that a fitted step makes of those given; `called`: its name, for messages."""
+    """Return the columns that a fitted step makes of those given; `called` is the step's name, for messages."""
     kind = type(step)
     if step is None or step == "passthrough" or (kind is FunctionTransformer and step.func is None):
         return columns
@@ -132,7 +135,7 @@ def _after(step: Any, columns: list[Column], names: Sequence[str], called: str) 
 
 
 def _scaling(step: Any, count: int, called: str) -> list[tuple[float, float]] | None:
-    """(offset, scale) of each column for (value - offset) / scale; None where it is no scaler that is known."""
+    """Return (offset, scale) of each column for (value - offset) / scale; None for an unknown scaler."""
     kind = type(step)
     offset, scale = np.zeros(count), np.ones(count)
     if kind in (StandardScaler, RobustScaler):
@@ -166,7 +169,7 @@ def _transformed(
 
 
 def _places(chosen: Any, names: Sequence[str], count: int) -> list[int]:
-    """Positions of the columns that a ColumnTransformer was told to take."""
+    """Return the positions of the columns that a ColumnTransformer selects."""
     if isinstance(chosen, slice):
         start, stop = (names.index(end) if isinstance(end, str) else end for end in (chosen.start, chosen.stop))
         last = stop + 1 if isinstance(chosen.stop, str) else stop  # a slice of names holds its end
@@ -228,7 +231,7 @@ _BY_KIND = {ColumnTransformer: _transformed, SimpleImputer: _imputed, OneHotEnco
 def _in_order(
     columns: Sequence[Column], names: Sequence[str], trained: TrainedAutoencoder
 ) -> tuple[list[int], list[int]]:
-    """The raw columns that are used, and the order of the network's columns that goes with theirs.
+    """Return the raw columns that are used, and the order of the network's columns that matches theirs.
 
     Raises:
         ExportError: a raw column is used twice, or in part.
@@ -264,7 +267,7 @@ def _converted(
     matrix: NDArray[np.float64],
     steps: Sequence[str],
 ) -> TrainedAutoencoder:
-    """The autoencoder between raw columns: its own scaling and the steps' in one, its weights in their order."""
+    """Return the autoencoder for raw columns: its own scaling and the steps' in one, its weights reordered."""
     placed = [columns[place] for place in order]
     own = trained.statistics
     mean = np.array([c.offset + c.scale * float(own.mean[place]) for c, place in zip(placed, order, strict=True)])
@@ -294,7 +297,7 @@ def _converted(
 def _fill(
     placed: Sequence[Column], used: Sequence[int], categories: dict[str, tuple[str, ...]], names: Sequence[str]
 ) -> NDArray[np.float64] | None:
-    """What replaces a missing value of each raw column; NaN where nothing does. None where nothing ever does."""
+    """Return the replacement of a missing value per raw column, NaN for none; None if no column has one."""
     fills = {column.source: column.fill for column in placed}
     if all(fill is None for fill in fills.values()):
         return None
@@ -310,7 +313,7 @@ def _fill(
 
 
 def _reordered(network: nn.Module, order: Sequence[int]) -> Any:
-    """A copy whose first layer takes, and whose last gives, the columns in another order."""
+    """Return a copy whose first layer takes, and whose last gives, the columns in another order."""
     made: Any = copy.deepcopy(network)
     linear = [part for part in made.modules() if isinstance(part, nn.Linear)]
     first, last, places = linear[0], linear[-1], torch.tensor(list(order))
@@ -324,7 +327,7 @@ def _reordered(network: nn.Module, order: Sequence[int]) -> Any:
 def _matrix(
     rows: Any, used: Sequence[int], names: Sequence[str], categories: dict[str, tuple[str, ...]]
 ) -> NDArray[np.float64]:
-    """Rows as the bundle takes them: numbers, and indexes of categories."""
+    """Return rows as the bundle takes them: numbers, and indexes of categories."""
     made = [
         to_indexes(cells, categories[names[source]], names[source])
         if names[source] in categories
@@ -335,7 +338,7 @@ def _matrix(
 
 
 def _cells(rows: Any, place: int) -> Any:
-    """One column of a DataFrame or of an array."""
+    """Return one column of a DataFrame or of an array."""
     return rows.iloc[:, place] if hasattr(rows, "iloc") else np.asarray(rows)[:, place]
 
 
@@ -359,7 +362,8 @@ def _require_equal(
     matrix: NDArray[np.float64],
     used: Sequence[int],
 ) -> None:
-    """That the steps were read rightly: the pipeline's own scores, of the rows as float32 holds them."""
+    """Raise unless the pipeline's own scores, on rows rounded to float32, equal those of the converted
+    autoencoder."""
     held: Any = rows.copy() if hasattr(rows, "iloc") else np.array(rows)
     for place, name in zip(used, converted.names, strict=True):
         if name in converted.categories:

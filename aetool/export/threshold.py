@@ -1,4 +1,4 @@
-"""Where normal ends: the threshold, from scores of held-out normal rows."""
+"""The choice of the threshold, from scores of held-out normal rows."""
 
 import math
 import reprlib
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 
-DEFAULT_CONTAMINATION = 0.01
+_DEFAULT_CONTAMINATION = 0.01
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
 ROUNDING = 1e-5
@@ -22,10 +22,12 @@ SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
+    """A threshold and its origin."""
+
     value: float
     """Highest score that still counts as normal; a float32 number."""
     rule: dict[str, Any]
-    """How it was chosen, for the manifest."""
+    """Rule that chose it, for the manifest."""
 
 
 def choose_threshold(
@@ -36,7 +38,7 @@ def choose_threshold(
     rows: str = "held-out normal rows",
     rounding: float = 0.0,
 ) -> Threshold:
-    """The threshold given, or the one that flags a share of `contamination` of the rows.
+    """Return the given threshold, or one that flags a share of `contamination` of the rows.
 
     A quantile that falls on a row's own score would leave that row's verdict to rounding: the threshold is
     put in the middle of the nearest clear gap between two scores instead.
@@ -60,7 +62,7 @@ def choose_threshold(
                 f"{LARGEST:.1e}), found {reprlib.repr(threshold)}"
             )
         return Threshold(float(np.float32(threshold)), {"method": "given"})
-    contamination = DEFAULT_CONTAMINATION if contamination is None else contamination
+    contamination = _DEFAULT_CONTAMINATION if contamination is None else contamination
     if not (_is_number(contamination) and 0 <= contamination < 1):
         raise InputError(f"contamination: expected 0 or more and below 1, found {reprlib.repr(contamination)}")
     if len(scores) == 0 or not scores[-1] < LARGEST_SCORE:

@@ -32,17 +32,17 @@ from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import load
 
 BATCHES = (1, 2, 3, 7, 17, 64)
-LARGEST_BATCH = 1000
+_LARGEST_BATCH = 1000
 
 
 def verify_graphs(
     graphs: Mapping[str, bytes], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
-    """Compare freshly exported graphs with the reference before anybody can use them; docs/proof.md tells how.
+    """Compare freshly exported graphs with the reference before they are published; see docs/proof.md.
 
     Real rows and rows 100 times out of range are compared in batches of every size of BATCHES and of up to
-    LARGEST_BATCH, as many as the cost of a row allows; then the sets of `probes`, each row alone as well. Two runs
-    must be identical; NaN and Inf must stay in their row and be flagged.
+    _LARGEST_BATCH, as far as the cost of a row allows; then the sets of `probes`, each row alone as well. Two
+    runs must be identical; NaN and Inf must stay in their row and be flagged.
 
     Raises:
         ExportError: a graph holds what a deployed one may not.
@@ -68,8 +68,8 @@ def verify_graphs(
 def _compare_golden(
     sessions: Mapping[str, Any], candidate: ExportInput, progress: Callable[[str], None]
 ) -> list[OutputParity]:
-    """Real rows and the same out of range, over and over, in batches of every size."""
-    largest = candidate.cost.rows(LARGEST_BATCH)
+    """Compare real rows, and the same out of range, repeated in batches of every size."""
+    largest = candidate.cost.rows(_LARGEST_BATCH)
     records = []
     for kind in (GOLDEN, OUT_OF_RANGE):
         progress(f"comparing {kind} rows")
@@ -109,7 +109,7 @@ def _compare_golden(
 
 
 def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: Probe) -> list[OutputParity]:
-    """The rows of a probe in one batch, and each alone."""
+    """Compare the rows of a probe in one batch, and each alone."""
     found = _references(candidate, probe.rows, required=False)
     if found is None:
         return []
@@ -143,7 +143,7 @@ def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: P
 
 
 def _where_accepted(expected: Reference) -> Reference:
-    """Embedding and reconstruction of the rows that the module makes finite numbers of; NaN for all else.
+    """Return embedding and reconstruction of the rows whose outputs are finite; NaN for all else.
 
     Which numbers of another row become NaN is a matter of kernels; its score must, and that is judged apart.
     """
@@ -159,7 +159,8 @@ def _where_accepted(expected: Reference) -> Reference:
 
 
 def _references(candidate: ExportInput, rows: Rows, *, required: bool) -> tuple[Reference, Reference] | None:
-    """The reference's outputs, and moved as far as float32 moves them; None where it does not take such rows."""
+    """Return the reference outputs, and the same shifted by float32 rounding; None if it does not take such
+    rows."""
     try:
         expected = candidate.expected(rows)
         return expected, candidate.rounded(rows, expected)
@@ -175,8 +176,11 @@ def verify_against(
     """Compare a bundle, through this machine's runtime, with the checkpoint it came from.
 
     Args:
+        bundle: the bundle's directory.
+        trained: the training result behind the bundle.
         rows: (rows, n_features); the checkpoint's held-out rows by default. They are compared as they are
             and, in a precision that is exact, 100 times out of range.
+        provider: execution provider.
 
     Raises:
         InputError: no rows, or rows of another width.
@@ -227,12 +231,12 @@ def require_parity(records: Sequence[OutputParity], what: str, reference: str) -
 
 
 def _repeated(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """The rows over and over, `count` of them."""
+    """Repeat the rows to `count` rows."""
     return np.resize(values, (count, *values.shape[1:]))
 
 
 def _repeats(outputs: Reference, count: int) -> bool:
-    """Whether every value is that of `count` rows before it."""
+    """Return True if every value equals that of `count` rows before it."""
     return all(
         np.array_equal(value[count:], value[:-count], equal_nan=value.dtype.kind == "f")
         for value in outputs.values()
@@ -243,7 +247,7 @@ def _repeats(outputs: Reference, count: int) -> bool:
 def _compare_normal(
     name: str, reference: Reference, found: Reference, rounded: Reference, features: Rows, threshold: float
 ) -> list[OutputParity]:
-    """The normal rows by themselves: beside one far anomaly, their range is nothing."""
+    """Compare the normal rows by themselves: beside one far anomaly, their range is nothing."""
     normal = ~reference["is_anomaly"]
     if normal.all() or not normal.any():
         return []
@@ -284,7 +288,7 @@ def _require_repeatable(name: str, session: Any, rows: Rows, first: Reference) -
 
 
 def _require_rows_apart(session: Any, candidate: ExportInput) -> None:
-    """A row with NaN or Inf is flagged, and its neighbours do not notice.
+    """Raise unless a row with NaN or Inf is flagged, and its neighbours do not change.
 
     Not where it stands for no category, which is a value like any other.
     """

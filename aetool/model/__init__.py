@@ -1,4 +1,10 @@
-"""The autoencoder in PyTorch: its shape, its training, its checkpoint."""
+"""The autoencoder in PyTorch: its network, its training, its checkpoint.
+
+Read in this order: `network` (layers and configuration), `one_hot` (categories to columns), `statistics`
+(scaling and missing values), `pipeline` (raw rows to all outputs, which exports refer to), `training` with
+`distributed` (several processes), `checkpoint` (the result, in memory and on disk). `foreign` reads other
+people's modules.
+"""
 
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint, save_checkpoint
 from aetool.model.distributed import is_first_process

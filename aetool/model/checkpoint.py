@@ -37,7 +37,7 @@ MAX_BYTES = 8 << 30
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What the rows that were kept out of training leave behind."""
+    """Figures of the rows that were held out of training."""
 
     features: NDArray[np.float32]
     """A sample of real rows, (rows, n_features), raw units: the golden vectors' input."""
@@ -50,7 +50,7 @@ class TrainedAutoencoder:
     """A trained network with everything that its export and its resumption need."""
 
     network: Autoencoder
-    """In eval mode, on the CPU, float32."""
+    """The network in eval mode, on the CPU, float32."""
     statistics: Statistics
     names: tuple[str, ...]
     """Feature columns, in order."""
@@ -59,15 +59,17 @@ class TrainedAutoencoder:
     """One entry per epoch: train_loss, validation_loss."""
     held_out: HeldOut
     provenance: Mapping[str, Any]
-    """Where the data came from, its fingerprint, row counts."""
+    """Source of the data, its fingerprint, row counts."""
     state: Mapping[str, Tensor] = field(default_factory=dict)
-    """Where training stopped, to resume from."""
+    """State at the end of training, to resume from."""
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of the features that hold them; such a feature is the index of its category, -1 for any other value."""
+    """Categories of the features that have any; such a feature is the index of its category, -1 for any other
+    value."""
     baseline: tuple[FeatureBaseline, ...] = ()
-    """What the training rows looked like; none in checkpoints of an older aetool."""
+    """Statistics of the training rows; empty in checkpoints of an older aetool."""
 
     def __repr__(self) -> str:
+        """Return the class and the main figures."""
         best = min((epoch["validation_loss"] for epoch in self.history), default=float("nan"))
         return (
             f"<TrainedAutoencoder: {len(self.names)} features, embedding {self.network.config.embedding_dim}, "
@@ -75,14 +77,15 @@ class TrainedAutoencoder:
         )
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
-        """A copy of the network between its scaling and its score, in eval mode; float64: the reference."""
+        """Return a copy of the network between its scaling and its score, in eval mode; float64 is the
+        reference."""
         encoding = one_hot(self.names, self.categories)
         return Pipeline(copy.deepcopy(self.network), self.statistics, encoding).to(dtype).eval()
 
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
     ) -> dict[str, NDArray[np.float64]]:
-        """embedding, reconstruction and score of (rows, n_features), in PyTorch.
+        """Return embedding, reconstruction and score of (rows, n_features), computed in PyTorch.
 
         With categories also `alternative`, see `aetool.model.pipeline.Outputs`.
 
@@ -98,11 +101,11 @@ class TrainedAutoencoder:
         return evaluate_rows(self.pipeline(dtype), found, dtype)
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Anomaly scores (rows,) in PyTorch, float32."""
+        """Return anomaly scores (rows,), computed in PyTorch, float32."""
         return self.evaluate(rows, torch.float32)["score"]
 
     def reconstruct(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Reconstructions (rows, n_features) in PyTorch, float32, raw units."""
+        """Return reconstructions (rows, n_features), computed in PyTorch, float32, raw units."""
         return self.evaluate(rows, torch.float32)["reconstruction"]
 
 
@@ -167,7 +170,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
-    """The network of `config` with these float32 weights, in eval mode; they are shared, not copied.
+    """Return the network of `config` with these float32 weights, in eval mode; they are shared, not copied.
 
     Raises:
         ValueError, RuntimeError: weights are missing, too many, or of another shape or type.
@@ -197,7 +200,7 @@ _Description = tuple[
 
 
 def _describe(path: Path) -> _Description:
-    """The content of checkpoint.json, in the order of _Description."""
+    """Parse checkpoint.json, in the order of _Description."""
     where = path / DESCRIPTION
     try:
         description = loads(_read(path, DESCRIPTION, DEFAULT_LIMITS.json_bytes))

@@ -26,25 +26,25 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Return True in the process that writes."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network as the steps call it; weights are those of the first process."""
+        """Wrap the network for the training steps; the weights are those of the first process."""
         return DistributedDataParallel(network) if self.count > 1 else network
 
     def part(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch."""
+        """Return this process's rows of a batch."""
         return batch[self.rank :: self.count]
 
     def agreed(self, value: Tensor) -> Tensor:
-        """The value of the first process."""
+        """Return the first process's value."""
         if self.count > 1:
             dist.broadcast(value, 0)
         return value
 
     def summed(self, value: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """Return the sum over all processes."""
         if self.count > 1:
             dist.all_reduce(value)
         return value
@@ -54,7 +54,7 @@ ALONE = Processes(0, 1)
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes: the first that torchrun started, or one without torchrun."""
+    """Return True in the process that writes: the first one of torchrun, or any without torchrun."""
     return not dist.is_torchelastic_launched() or int(os.environ["RANK"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""The autoencoder itself, its configuration and that of its training."""
+"""The autoencoder network, its configuration and that of its training."""
 
 import reprlib
 import sys
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from aetool.errors import InputError
 
-# What an autoencoder looks like and how it is trained.
+# Configuration of the network and its training
 
 Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 DropoutOn = Literal["embedding", "hidden", "both"]
 Impute = Literal["mean", "median"]
 
-MAX_WEIGHTS = 1 << 28
-"""Of a whole network: an ONNX file holds 2 GiB at most, and a graph carries some weights twice."""
+_MAX_WEIGHTS = 1 << 28
+"""Maximum number of weights: an ONNX file holds 2 GiB at most, and a graph contains some weights twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class AutoencoderConfig:
     """Standard deviation of the noise added to the standardised features while training (denoising)."""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         _require(isinstance(self.hidden_dims, tuple | list), "hidden_dims", "a list of widths", self.hidden_dims)
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         for name in ("n_features", "embedding_dim"):
             _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
         weights = 2 * sum(a * b for a, b in pairwise(self.widths))
-        _require(weights <= MAX_WEIGHTS, "widths of the layers", f"{MAX_WEIGHTS:,} weights at most", weights)
+        _require(weights <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", weights)
         for name, choices in (("activation", get_args(Activation)), ("dropout_on", get_args(DropoutOn))):
             _require(getattr(self, name) in choices, name, " or ".join(choices), getattr(self, name))
         _require(isinstance(self.batch_norm, bool), "batch_norm", "true or false", self.batch_norm)
@@ -66,12 +67,12 @@ class AutoencoderConfig:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the encoder's layers, from the features to the embedding."""
+        """Return the widths of the encoder's layers, from the features to the embedding."""
         return (self.n_features, *self.hidden_dims, self.embedding_dim)
 
     @classmethod
     def for_width(cls, n_features: int) -> "AutoencoderConfig":
-        """An architecture that suits a table of `n_features` columns (`aetool.model.encoded_width`).
+        """Return an architecture for a table of `n_features` columns (`aetool.model.encoded_width`).
 
         One layer each way with dropout on the embedding, as the reference model. Half as wide as the table
         where the table is wide (256 columns give the reference), up to four times as wide where it is
@@ -79,7 +80,7 @@ class AutoencoderConfig:
         network from copying its input.
         """
         suitable = min(4 * n_features, max(128, n_features // 2))
-        affordable = MAX_WEIGHTS // (2 * max(1, n_features))
+        affordable = _MAX_WEIGHTS // (2 * max(1, n_features))
         return cls(n_features=n_features, embedding_dim=max(1, min(suitable, affordable)))
 
 
@@ -103,9 +104,10 @@ class TrainingConfig:
     seed: int = 0
     """Same seed, same machine: same weights."""
     impute: Impute | None = None
-    """What replaces a missing value; None: a missing value is an error."""
+    """Replacement of missing values; with None, a missing value is an error."""
 
     def __post_init__(self) -> None:
+        """Check the values."""
         _require(self.epochs is None or _is_count(self.epochs), "epochs", "an integer of 1 or more", self.epochs)
         _require(_is_count(self.batch_size), "batch_size", "an integer of 1 or more", self.batch_size)
         rate, decay, share = self.learning_rate, self.weight_decay, self.validation_fraction
@@ -120,14 +122,15 @@ class TrainingConfig:
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
 
     def epochs_for(self, rows: int) -> int:
-        """Epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
+        """Return the epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
         if self.epochs is not None:
             return self.epochs
         steps = -(-rows // self.batch_size)
         return max(10, -(-600 // steps))
 
     def held_out_of(self, rows: int) -> int:
-        """Rows to hold out of `rows`: a tenth, but 100 where a quarter allows; two remain on either side."""
+        """Return the rows to hold out of `rows`: a tenth, but 100 where a quarter allows; two remain on either
+        side."""
         share = self.validation_fraction
         wanted = max(rows / 10, min(100, rows / 4)) if share is None else rows * share
         return min(rows - 2, max(2, round(wanted)))
@@ -138,7 +141,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Whether `value` is a finite number that a float can hold."""
+    """Return True if `value` is a finite number that fits a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return abs(value) <= sys.float_info.max
@@ -167,6 +170,7 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
+        """Build the layers."""
         super().__init__()
         self.config = config = config or AutoencoderConfig()
         widths = config.widths
@@ -176,17 +180,17 @@ class Autoencoder(nn.Module):
         self.decoder = _layers(widths[::-1], config, activate_last=False)
 
     def encode(self, features: Tensor) -> Tensor:
-        """(batch, n_features) -> (batch, embedding_dim)"""
+        """Map (batch, n_features) -> (batch, embedding_dim)."""
         embedding: Tensor = self.encoder(features)
         return embedding
 
     def decode(self, embedding: Tensor) -> Tensor:
-        """(batch, embedding_dim) -> (batch, n_features)"""
+        """Map (batch, embedding_dim) -> (batch, n_features)."""
         reconstruction: Tensor = self.decoder(embedding)
         return reconstruction
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, n_features) -> embedding (batch, embedding_dim), reconstruction (batch, n_features)."""
+        """Map (batch, n_features) -> embedding (batch, embedding_dim), reconstruction (batch, n_features)."""
         if self.training and self.config.input_noise > 0:
             features = features + self.config.input_noise * torch.randn_like(features)
         embedding = self.encode(features)

@@ -1,4 +1,4 @@
-"""Columns of a table to columns of the network and back: a number stays, a category becomes an indicator each."""
+"""One-hot encoding of a table's columns and back: numbers stay, categories become an indicator each."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from aetool.model.statistics import Statistics
 
-NEAR_TIE = 1e-5
-"""Two indicators this close, relative to the range of their column's, are told apart by rounding alone."""
+_NEAR_TIE = 1e-5
+"""Largest difference of two indicators, relative to their column's range, at which rounding decides between
+them."""
 
 
 class OneHot(nn.Module):
@@ -27,7 +28,7 @@ class OneHot(nn.Module):
     order: Tensor
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        """`sizes`: categories of each raw column, one or more; 0 for a number."""
+        """Prepare the blocks; `sizes` has the categories of each raw column, one or more, or 0 for a number."""
         super().__init__()
         widths = [size or 1 for size in sizes]
         starts = np.cumsum([0, *widths])
@@ -51,32 +52,32 @@ class OneHot(nn.Module):
             self.register_buffer(name, torch.from_numpy(value))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, columns) -> (batch, n_encoded)"""
+        """Encode (batch, columns) -> (batch, n_encoded)."""
         values = torch.index_select(features, 1, self.source)
         return torch.where(self.indicator, (values == self.index).to(values.dtype), values)
 
     def decode(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, columns): of each block the index of the largest, or NaN."""
+        """Decode (batch, n_encoded) -> (batch, columns): of each block the index of the largest, or NaN."""
         blocks = self._blocks(encoded)
         first = blocks[:, :, 0]
         found = torch.argmax(blocks, dim=2).to(encoded.dtype) + (first - first)
         return self._in_order(encoded, found)
 
     def decode_second(self, encoded: Tensor) -> Tensor:
-        """As `decode`, but the second largest where rounding may put it first."""
+        """Decode like `decode`, but take the second largest where rounding may put it first."""
         blocks = self._blocks(encoded).masked_fill(self.padding, -torch.inf)
         top = torch.topk(blocks, min(2, blocks.shape[2]), dim=2)
         size = torch.where(self.padding, 0, blocks).abs().amax(dim=(0, 2)) if len(blocks) else 0.0
-        near = top.values[:, :, 0] - top.values[:, :, -1] <= NEAR_TIE * size
+        near = top.values[:, :, 0] - top.values[:, :, -1] <= _NEAR_TIE * size
         found = torch.where(near, top.indices[:, :, -1], top.indices[:, :, 0]).to(encoded.dtype)
         return self._in_order(encoded, found + (blocks[:, :, 0] - blocks[:, :, 0]))
 
     def sum_categories(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, columns): of each block the sum."""
+        """Sum each block: (batch, n_encoded) -> (batch, columns)."""
         return self._in_order(encoded, self._blocks(encoded).masked_fill(self.padding, 0).sum(dim=2))
 
     def widen(self, numbers: Statistics) -> Statistics:
-        """Statistics of the numeric columns as those of all: indicators stay as they are.
+        """Extend statistics of the numeric columns to all columns: indicators stay as they are.
 
         One with scale 1 weighs what its column's values vary by, so that a column of categories counts about as
         much as one of numbers; scaled to unit spread, a column of many or rare categories would drown the rest.
@@ -91,11 +92,11 @@ class OneHot(nn.Module):
         return Statistics(mean, scale, fill, numbers.scores_filled)
 
     def centre(self, features: Tensor) -> Tensor:
-        """(columns,) -> (n_encoded,) where indicators have no centre."""
+        """Map (columns,) -> (n_encoded,), where indicators have no centre."""
         return torch.where(self.indicator, 0.0, features[self.source])
 
     def _blocks(self, encoded: Tensor) -> Tensor:
-        """(batch, n_encoded) -> (batch, categorical columns, most categories)"""
+        """Reshape (batch, n_encoded) -> (batch, categorical columns, most categories)."""
         flat = torch.index_select(encoded, 1, self.blocks.flatten())
         return flat.reshape(-1, *self.blocks.shape)
 
@@ -104,10 +105,10 @@ class OneHot(nn.Module):
 
 
 def one_hot(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> OneHot | None:
-    """The encoding of a table's columns; None where all of them are numbers."""
+    """Return the encoding of a table's columns; None if all of them are numbers."""
     return OneHot([len(categories.get(name, ())) for name in names]) if categories else None
 
 
 def encoded_width(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> int:
-    """Columns of the network: one for each number, one for each category."""
+    """Return the number of columns of the network: one for each number, one for each category."""
     return len(names) + sum(len(texts) - 1 for texts in categories.values())

@@ -1,4 +1,4 @@
-"""Raw features in, everything out: the network between its scaling and its score."""
+"""`Pipeline`: raw features in, all outputs out; the network between its scaling and its score."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +16,8 @@ BLOCK_ROWS = 65_536
 
 
 class Outputs(NamedTuple):
+    """Outputs of a pipeline."""
+
     embedding: Tensor | None
     """(batch, embedding_dim); None where a module gives none"""
     reconstruction: Tensor
@@ -48,6 +50,7 @@ class Pipeline(nn.Module):
     """Columns in which a missing value is filled; None: in all."""
 
     def __init__(self, network: Autoencoder, statistics: Statistics, encoding: OneHot | None = None) -> None:
+        """Put a network between its scaling and its score."""
         super().__init__()
         self.network = network
         self.encoding = encoding
@@ -62,18 +65,20 @@ class Pipeline(nn.Module):
         self.leaves_out = statistics.leaves_out
 
     def missing(self, features: Tensor) -> Tensor | None:
-        """Where encoded features are left out of the score, (batch, n_encoded); None where none ever is."""
+        """Return a mask of encoded features that are left out of the score, (batch, n_encoded); None if none
+        ever is."""
         return missing_of(features, self.encoding) if self.leaves_out else None
 
     def impute(self, features: Tensor) -> Tensor:
+        """Replace missing values."""
         return filled(features, self.fill, self.fillable)
 
     def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
-        """(batch,)"""
+        """Return the score, (batch,)."""
         return scored(residual, missing)[0]
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, n_features) in raw units."""
+        """Map (batch, n_features) in raw units to all outputs."""
         missing = self.missing(features)
         features = self.impute(features)
         if self.encoding is not None:
@@ -90,7 +95,7 @@ class Pipeline(nn.Module):
 
 
 def filled(features: Tensor, fill: Tensor | None, fillable: Tensor | None) -> Tensor:
-    """Features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
+    """Return features with `fill`, (n_features,), for missing values, in columns that are `fillable`."""
     if fill is None:
         return features
     missing = torch.isnan(features)
@@ -98,13 +103,14 @@ def filled(features: Tensor, fill: Tensor | None, fillable: Tensor | None) -> Te
 
 
 def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
-    """Where encoded features are those of a missing value, (batch, n_encoded)."""
+    """Return a mask of encoded features that come from a missing value, (batch, n_encoded)."""
     missing = torch.isnan(features)
     return missing if encoding is None else torch.index_select(missing, 1, encoding.source)
 
 
 def scored(residual: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The mean of the squared residual, (batch,), and its terms, (batch, n_encoded), without what is missing."""
+    """Return the mean of the squared residual, (batch,), and its terms, (batch, n_encoded), without missing
+    values."""
     if missing is None:
         squares = residual * residual
         return torch.mean(squares, dim=1), squares / squares.shape[1]
@@ -120,7 +126,7 @@ def evaluate_rows(
     dtype: torch.dtype,
     rows_at_once: int = BLOCK_ROWS,
 ) -> dict[str, NDArray[np.float64]]:
-    """Outputs by name for (rows, ...), computed in blocks; `module` must be in eval mode."""
+    """Return outputs by name for (rows, ...), computed in blocks; `module` must be in eval mode."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(rows), 1), rows_at_once):

@@ -1,4 +1,4 @@
-"""What is learnt from the training rows before the network: scaling, and values for the missing."""
+"""Statistics of the training rows: scaling, and replacements of missing values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Statistics:
     scale: Floats
     """Standard deviation; 1 for a constant column."""
     fill: Floats | None = None
-    """What replaces a missing value; where there is none, or NaN, it stays NaN and makes its row an anomaly."""
+    """Replacements of missing values; without one, or with NaN, a value stays NaN and its row is an anomaly."""
     scores_filled: bool = False
-    """Whether a value that was filled in counts in the score like one that was found: in checkpoints of an older
-    aetool, and in pipelines of scikit-learn. Else the score is that of the values that are there."""
+    """True if a filled-in value counts in the score like a present one, as in checkpoints of an older aetool and
+    in pipelines of scikit-learn; if False, the score is that of the present values."""
 
     @property
     def leaves_out(self) -> bool:
-        """Whether missing values are left out of the score."""
+        """Return True if missing values are left out of the score."""
         return self.fill is not None and not self.scores_filled
 
 
@@ -58,7 +58,7 @@ def require_usable(rows: NDArray[np.float64], names: Sequence[str], impute: Impu
 
 
 def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
-    """Statistics of the training rows, (rows, n_features), NaN where missing; `require_usable` has passed them.
+    """Compute statistics of the training rows, (rows, n_features), NaN where missing; see `require_usable`.
 
     Raises:
         InputError: a column without any value, or one whose values or spread float32 cannot hold.
@@ -83,7 +83,7 @@ def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Im
 
 
 def _as_single(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values as a deployed model will see them: rounded to float32, held in float64."""
+    """Round to float32 as a deployed model receives the values, and return them in float64."""
     with np.errstate(over="ignore"):
         return rows.astype(np.float32).astype(np.float64)
 

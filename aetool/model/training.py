@@ -1,4 +1,4 @@
-"""Training: rows prepared and split, the loop with early stopping, the result."""
+"""Training: preparing and splitting rows, the loop with early stopping, the result."""
 
 import copy
 import math
@@ -24,18 +24,18 @@ from aetool.tables import Table, fingerprint
 
 # The training loop: Adam, early stopping on held-out rows, the best epoch kept.
 
-WARM_UP = 0.1
+_WARM_UP = 0.1
 """Share of the steps in which the learning rate climbs."""
-SMALL_LAYER = 128 * 1024
+_SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
-HIDDEN = 0.2
+_HIDDEN = 0.2
 """Share of the values that training hides where others are missing."""
-ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
+_ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What a progress display is told after each epoch."""
+    """State of the training after an epoch, for a progress display."""
 
     number: int
     """1 for the first."""
@@ -46,7 +46,7 @@ class Epoch:
 
 
 class Loop:
-    """One training: its state changes after an epoch, all of it at once, so that an interrupt cannot split it."""
+    """One training: the state changes after an epoch, all at once, so that an interrupt leaves it consistent."""
 
     def __init__(
         self,
@@ -57,11 +57,16 @@ class Loop:
         processes: Processes = ALONE,
         fill: Tensor | None = None,
     ) -> None:
-        """
+        """Prepare training from the network's present weights.
+
         Args:
-            rows, held_out: standardised, (rows, n_encoded); NaN where a value is missing.
-            fill: what the network is shown for a missing value, (n_encoded,), standardised; its reconstruction
-                counts in no loss. None where none is missing.
+            network: trained in place.
+            rows: standardised training rows, (rows, n_encoded); NaN where a value is missing.
+            held_out: standardised validation rows, likewise.
+            config: configuration of the training.
+            processes: processes that train together.
+            fill: the network's input for a missing value, (n_encoded,), standardised; its reconstruction counts
+                in no loss. None where none is missing.
         """
         self.fill = fill
         self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
@@ -89,16 +94,16 @@ class Loop:
         return False
 
     def loss_of_mean(self) -> float:
-        """The validation loss of whoever expects every row to be the mean of the training rows: a yardstick."""
+        """Return the validation loss of predicting the mean of the training rows for every row: a yardstick."""
         mean = self.rows.double().nanmean(dim=0)
         return float(self.processes.agreed((self.held_out.double() - mean).square().nanmean()))
 
     def best_network(self) -> Autoencoder:
-        """The network of the best epoch, in eval mode, on the CPU."""
+        """Return the network of the best epoch, in eval mode, on the CPU."""
         return network_from(self.network.config, self.best)
 
     def restore(self, previous: TrainedAutoencoder) -> None:
-        """Go on where `previous` stopped.
+        """Continue where `previous` stopped.
 
         Raises:
             CheckpointError: its state is not that of this network and optimiser.
@@ -112,7 +117,7 @@ class Loop:
             )
         self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
         slots = {
-            index: {slot: state[f"adam.{index}.{slot}"] for slot in ADAM_SLOTS}
+            index: {slot: state[f"adam.{index}.{slot}"] for slot in _ADAM_SLOTS}
             for index, _ in enumerate(self.network.parameters())
         }
         groups = self.optimizer.state_dict()["param_groups"]
@@ -127,10 +132,10 @@ class Loop:
         self.state = dict(state)
 
     def _expected(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
-        """Shape and type of what `restore` needs."""
+        """Return shape and type of what `restore` needs."""
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
         for index, parameter in enumerate(self.network.parameters()):
-            tensors |= {f"adam.{index}.{slot}": parameter for slot in ADAM_SLOTS}
+            tensors |= {f"adam.{index}.{slot}": parameter for slot in _ADAM_SLOTS}
             tensors[f"adam.{index}.step"] = torch.zeros(())
         tensors["random"] = torch.get_rng_state()
         return {name: (value.shape, value.dtype) for name, value in tensors.items()}
@@ -186,22 +191,23 @@ class Loop:
             return float(self.processes.agreed(loss))
 
     def _shown(self, rows: Tensor) -> Tensor:
-        """What the network gets of the rows."""
+        """Return the network's input for the rows."""
         return rows if self.fill is None else torch.where(torch.isnan(rows), self.fill, rows)
 
     def _hidden(self, rows: Tensor) -> Tensor:
-        """The same with a share of the values hidden as if they were missing, so that it learns to do without.
+        """Return the same with a share of the values masked as missing, so that the network learns to do
+        without.
 
         A denoising autoencoder with masking noise: Vincent et al., Extracting and Composing Robust Features with
         Denoising Autoencoders, ICML 2008.
         """
         if self.fill is None:
             return rows
-        hidden = torch.rand(rows.shape, device=rows.device) < HIDDEN
+        hidden = torch.rand(rows.shape, device=rows.device) < _HIDDEN
         return torch.where(torch.isnan(rows) | hidden, self.fill, rows)
 
     def _loss(self, reconstruction: Tensor, rows: Tensor) -> Tensor:
-        """The mean squared error of what is there."""
+        """Return the mean squared error of the present values."""
         if self.fill is None:
             return torch.nn.functional.mse_loss(reconstruction, rows)
         missing = torch.isnan(rows)
@@ -219,19 +225,19 @@ class Loop:
 
 
 def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int) -> bool:
-    """Whether all epochs are done, or the last `patience` of them brought nothing better."""
+    """Return True if all epochs are done, or the last `patience` of them brought no improvement."""
     losses = [epoch["validation_loss"] for epoch in history]
     return len(losses) >= epochs or (bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience)
 
 
 @contextmanager
-def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
-    """Seed torch and set what training relies on; what the caller had set is back after the block."""
+def _own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
+    """Seed torch and set what training relies on; restore the caller's settings after the block."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
-        if max(a * b for a, b in pairwise(architecture.widths)) < SMALL_LAYER:
+        if max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER:
             torch.set_num_threads(1)
         try:
             yield
@@ -249,15 +255,15 @@ def _schedule(progress: float) -> float:
 
     Cosine annealing: Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5.
     """
-    if progress < WARM_UP:
-        return (progress + 1e-3) / (WARM_UP + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    if progress < _WARM_UP:
+        return (progress + 1e-3) / (_WARM_UP + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
 
 
-MIN_ROWS = 10
-GOLDEN_NORMAL = 192
-GOLDEN_ANOMALIES = 64
-COMPARABLE = 1e30
+_MIN_ROWS = 10
+_GOLDEN_NORMAL = 192
+_GOLDEN_ANOMALIES = 64
+_COMPARABLE = 1e30
 """Scores below can still be compared in float32 when the row is 100 times as far out."""
 
 
@@ -302,7 +308,7 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with (
         joined(len(training_rows), training.batch_size) as processes,
-        own_settings(training.seed + processes.rank, architecture),
+        _own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
         loop = Loop(
@@ -351,9 +357,9 @@ def _require_fit(
     training: TrainingConfig,
     resume: TrainedAutoencoder | None,
 ) -> None:
-    if len(normal) < MIN_ROWS:
+    if len(normal) < _MIN_ROWS:
         raise InputError(
-            f"{table.source}: {MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
+            f"{table.source}: {_MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
             f"{len(table)}; give more rows, or check --label"
         )
     if architecture.n_features != (width := encoded_width(table.names, table.categories)):
@@ -399,20 +405,20 @@ def _require_resumable(
 
 
 def _numbers(table: Table) -> tuple[NDArray[np.float64], list[str]]:
-    """The columns that hold no categories, and their names."""
+    """Return the columns that hold no categories, and their names."""
     names = [name for name in table.names if name not in table.categories]
     return table.values[:, [name not in table.categories for name in table.names]], names
 
 
 def _split(rows: int, training: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Indices of the held-out and of the training rows."""
+    """Return the indices of the held-out and of the training rows."""
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(training.seed))
     held_out = training.held_out_of(rows)
     return order[:held_out], order[held_out:]
 
 
 def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: OneHot | None) -> Tensor:
-    """Rows as the network takes them, (rows, n_encoded), NaN where a value is missing that is left out."""
+    """Return rows as the network takes them, (rows, n_encoded), NaN for missing values that are left out."""
     rows = torch.from_numpy(values.astype(np.float32).astype(np.float64))
     filled = rows
     if statistics.fill is not None:
@@ -425,7 +431,7 @@ def _standardise(values: NDArray[np.float64], statistics: Statistics, encoding: 
 
 
 def _fill(statistics: Statistics, encoding: OneHot | None, standardised: Tensor) -> Tensor | None:
-    """What the network is shown where a value is missing, (n_encoded,); None where none is."""
+    """Return the network's input for a missing value, (n_encoded,); None if none is missing."""
     if statistics.fill is None or not bool(torch.isnan(standardised).any()):
         return None
     row = _standardise(statistics.fill[None].astype(np.float64), statistics, encoding)
@@ -438,17 +444,17 @@ def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> He
     rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]  # rows without any value have none
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
-    sample = _spread(rows[order], GOLDEN_NORMAL)
+    sample = _spread(rows[order], _GOLDEN_NORMAL)
     if table.labels is not None:
         anomalies = table.values[table.labels]
         # A row that scores beyond float32 has nothing to compare but its verdict.
-        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < COMPARABLE
-        sample = np.concatenate([sample, _spread(anomalies[comparable], GOLDEN_ANOMALIES)])
+        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < _COMPARABLE
+        sample = np.concatenate([sample, _spread(anomalies[comparable], _GOLDEN_ANOMALIES)])
     return HeldOut(sample.astype(np.float32), scores[order])
 
 
 def _spread(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """`count` rows, evenly from the first to the last; all of them where they are fewer."""
+    """Return `count` rows, evenly from the first to the last; all of them if they are fewer."""
     chosen: NDArray[np.float64] = rows[
         np.unique(np.linspace(0, len(rows) - 1, min(len(rows), count)).round().astype(int))
     ]

@@ -1,4 +1,9 @@
-"""Other precisions of a bundle: made from its graphs and real rows, measured, added if they pay."""
+"""Other precisions of a bundle: made from its graphs and real rows, measured, added if they pay off.
+
+Read in this order: `variant` (`quantize`, from bundle to bundle), `search` (recipes until one is within the
+budget), `trial` (a recipe made and measured), `convert` (a recipe to a graph). Below it are the passes on the
+graph: `merge_graphs`, `layers`, `calibration`, `equalise`, and `int8`, `int8_dynamic` or `half`.
+"""
 
 from aetool.quantize.calibration import Calibration
 from aetool.quantize.convert import PRECISIONS, Precision

@@ -1,4 +1,4 @@
-"""The ranges that integers must cover, from real rows, and which rows calibrate and which judge."""
+"""The ranges that integers must cover, from real rows, and the split into calibration and evaluation rows."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ Calibration = Literal["minmax", "percentile", "entropy"]
 Floats = NDArray[np.float32]
 Values = dict[str, Floats]
 
-PERCENTILE = 99.9
-"""Of the numbers between both ends of a range; the others are cut off."""
+_PERCENTILE = 99.9
+"""Percentage of the numbers inside a range; the others are clipped."""
 LEVELS, BINS = 128, 2048
-"""Of the entropy method: what the magnitudes are rounded to, and the histogram that this is judged on."""
+"""Levels and histogram bins of the entropy method."""
 MOST_ROWS = 4096
-MOST_NUMBERS = 1 << 26
+_MOST_NUMBERS = 1 << 26
 """Observed in memory at once; of models with more numbers in a row, fewer rows are looked at."""
-LEAST_KEPT = 0.99
-"""Of the numbers, by the entropy method: where none are near zero, a cut before all of them would look perfect."""
+_LEAST_KEPT = 0.99
+"""Least share that the entropy method keeps: with no numbers near zero, cutting all would look perfect."""
 _CHUNK = 256
 
 
 def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
-    """The values `names` inside `model`, or features, for up to MOST_ROWS rows: name -> (rows, ...)."""
+    """Return the values `names` inside `model`, or features, for up to MOST_ROWS rows: name -> (rows, ...)."""
     wanted = sorted(set(names))
     inner = [name for name in wanted if name != "features"]
     session = open_session(
         with_outputs(model.SerializeToString(), inner), PROVIDERS["cpu"], where="the model, observed"
     )
     numbers = sum(value[0].size for value in session.run(inner, {"features": rows[:1]})) + rows[0].size
-    count = min(len(rows), MOST_ROWS, max(64, MOST_NUMBERS // numbers))
+    count = min(len(rows), MOST_ROWS, max(64, _MOST_NUMBERS // numbers))
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
     parts = [session.run(inner, {"features": chosen[i : i + _CHUNK]}) for i in range(0, len(chosen), _CHUNK)]
     found = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
@@ -45,7 +45,7 @@ def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
 
 
 def range_of(values: Floats, calibration: Calibration) -> tuple[float, float]:
-    """What 8 bits should cover of `values`; 0 is inside."""
+    """Return the range that 8 bits should cover for `values`; it includes 0."""
     finite = values[np.isfinite(values)]
     if not finite.any():
         return 0.0, 0.0
@@ -58,12 +58,12 @@ def _minmax(values: Floats) -> tuple[float, float]:
 
 
 def _percentile(values: Floats) -> tuple[float, float]:
-    low, high = np.percentile(values, [100 - PERCENTILE, PERCENTILE])
+    low, high = np.percentile(values, [100 - _PERCENTILE, _PERCENTILE])
     return float(low), float(high)
 
 
 def _entropy(values: Floats) -> tuple[float, float]:
-    """Cut where the rounded distribution tells most of the true one.
+    """Return the cut whose rounded distribution keeps the most information.
 
     Of all cuts, the one with the least Kullback-Leibler divergence between the histogram of magnitudes (what lies
     beyond counted to the last bin) and the same in LEVELS steps: S. Migacz, 8-bit inference with TensorRT, GTC
@@ -73,7 +73,7 @@ def _entropy(values: Floats) -> tuple[float, float]:
     counts, edges = np.histogram(magnitudes, bins=BINS, range=(0.0, float(magnitudes.max())))
     total = np.cumsum(counts)
     divergences = []
-    cuts = [cut for cut in range(LEVELS, BINS + 1, 8) if total[cut - 1] >= LEAST_KEPT * total[-1]]
+    cuts = [cut for cut in range(LEVELS, BINS + 1, 8) if total[cut - 1] >= _LEAST_KEPT * total[-1]]
     for cut in cuts:
         true = counts[:cut].astype(np.float64)
         true[-1] += total[-1] - total[cut - 1]
@@ -98,33 +98,35 @@ METHODS: dict[Calibration, Callable[[Floats], tuple[float, float]]] = {
 }
 
 
-# The rows of a table put to their uses: some to calibrate with, others to judge the result on.
+# Split of the rows: some to calibrate with, others to evaluate on.
 
 ENOUGH = 400
 """Normal rows from which on no row has both uses."""
-MOST_JUDGED = 20_000
+_MOST_JUDGED = 20_000
 Labels = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
+    """Rows to calibrate with, and rows to evaluate on."""
+
     calibration: Floats
     """Normal rows, (rows, ...)."""
     judged: Floats
     """(rows, ...)"""
     labels: Labels | None
-    """Of the rows judged, True for anomalies."""
+    """Labels of the evaluation rows, True for anomalies."""
     disjoint: bool
-    """Whether no row is in both."""
+    """True if no row is in both."""
 
     @property
     def normal(self) -> Labels:
-        """Of the rows judged."""
+        """Return a mask of the normal evaluation rows."""
         return np.ones(len(self.judged), bool) if self.labels is None else ~self.labels
 
 
 def split_rows(rows: Floats, labels: Labels | None, seed: int) -> Split:
-    """Half of the normal rows for each use, drawn from `seed`; where they are few, all of them for both.
+    """Draw half of the normal rows for each use from `seed`; if they are few, use all of them for both.
 
     Raises:
         InputError: no normal rows, or labels that are not one for each row.
@@ -139,9 +141,9 @@ def split_rows(rows: Floats, labels: Labels | None, seed: int) -> Split:
     half = len(normal) // 2 if disjoint else len(normal)
     kept = shuffled[half:] if disjoint else shuffled
     anomalies = np.setdiff1d(np.arange(len(rows)), normal)
-    judged = random.permutation(np.concatenate([kept, anomalies]))[:MOST_JUDGED]
+    judged = random.permutation(np.concatenate([kept, anomalies]))[:_MOST_JUDGED]
     if len(anomalies) and labels is not None and not (labels[judged].any() and not labels[judged].all()):
-        judged = np.concatenate([kept[: MOST_JUDGED // 2], anomalies[: MOST_JUDGED // 2]])
+        judged = np.concatenate([kept[: _MOST_JUDGED // 2], anomalies[: _MOST_JUDGED // 2]])
     judged = np.sort(judged)
     return Split(
         calibration=np.ascontiguousarray(rows[np.sort(shuffled[:half])]),

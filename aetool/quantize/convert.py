@@ -1,4 +1,4 @@
-"""From a recipe to a graph: which precision, calibrated how, and which layers stay in float."""
+"""From a recipe to a graph: the precision, its calibration, and the layers that stay in float."""
 
 import copy
 from dataclasses import dataclass
@@ -21,12 +21,15 @@ CALIBRATIONS: tuple[Calibration, ...] = ("minmax", "percentile", "entropy")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
+    """A precision, its calibration, and the layers that stay in float."""
+
     precision: Precision
     calibration: Calibration = "minmax"
     in_float: tuple[str, ...] = ()
     """Names of layers."""
 
     def __str__(self) -> str:
+        """Return the recipe in words."""
         parts = [f"calibration {self.calibration}"] if self.precision == "int8" else []
         parts += [f"{', '.join(self.in_float)} in float"] if self.in_float else []
         return "; ".join(parts) or "all layers"
@@ -36,7 +39,8 @@ class Converter:
     """Makes graphs by recipes from one graph in float and the same rows."""
 
     def __init__(self, model: ModelProto, rows: Floats) -> None:
-        """
+        """Prepare conversions of a model.
+
         Args:
             model: see `whole_graph`; not changed.
             rows: normal rows to calibrate with, (rows, ...).
@@ -45,7 +49,7 @@ class Converter:
         self._prepared: dict[Calibration, tuple[ModelProto, dict[str, Floats]]] = {}
 
     def layers(self, precision: Precision) -> list[str]:
-        """Names of the layers that a precision changes.
+        """Return the names of the layers that a precision changes.
 
         Raises:
             ExportError: there are none.
@@ -62,7 +66,7 @@ class Converter:
         return list(dict.fromkeys(layer.name for layer in found))
 
     def convert(self, recipe: Recipe) -> ModelProto:
-        """The graph of a recipe."""
+        """Return the graph of a recipe."""
         if recipe.precision == "bf16":
             model = copy.deepcopy(self._model)
             to_bf16(model, recipe.in_float)
@@ -79,7 +83,7 @@ class Converter:
         return model
 
     def _prepare(self, calibration: Calibration) -> tuple[ModelProto, dict[str, Floats]]:
-        """The graph with its columns in a common range, and its values inside."""
+        """Return the graph with its columns in a common range, and the values inside it."""
         if calibration not in self._prepared:
             model = copy.deepcopy(self._model)
             columns = {layer.source for layer in first_layers(model)}

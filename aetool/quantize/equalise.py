@@ -25,12 +25,13 @@ from aetool.quantize.layers import (
     take_constants,
 )
 
-UNEVEN = 4.0
-"""How much narrower than all columns together one may be: it keeps 6 of the 8 bits."""
+_UNEVEN = 4.0
+"""Ratio of all columns' range to one column's from which columns are uneven; at 4, a column keeps 6 of the 8
+bits."""
 
 
 def first_layers(model: ModelProto) -> list[Layer]:
-    """The layers of columns that no other layer comes before."""
+    """Return the layers that read columns, with no other layer before them."""
     layers = layers_of(model)
     makers = {output: node for node in model.graph.node for output in node.output}
     outputs = {layer.output for layer in layers}
@@ -50,14 +51,16 @@ def first_layers(model: ModelProto) -> list[Layer]:
 
 
 def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration: Calibration) -> bool:
-    """Rewrite the first layers where their columns are uneven; whether any was.
+    """Rewrite the first layers where the ranges of their columns are uneven; return True if any was.
 
     Args:
-        values: of each layer's source, (rows, columns).
+        model: changed in place.
+        values: values of each layer's source, (rows, columns).
+        calibration: method that sets the ranges.
     """
     before: dict[str, list[NodeProto]] = {}
     for layer in first_layers(model):
-        low, high = column_ranges(values[layer.source], calibration)
+        low, high = _column_ranges(values[layer.source], calibration)
         if not uneven(low, high):
             continue
         weight = layer.weight.astype(np.float64)
@@ -82,8 +85,8 @@ def to_common_range(model: ModelProto, values: Mapping[str, Floats], calibration
     return bool(before)
 
 
-def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest of each column, by a method of calibration; (columns,) each.
+def _column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return lowest and highest of each column, by a method of calibration; (columns,) each.
 
     Entropy needs more numbers than a column has: its percentiles are taken.
     """
@@ -96,13 +99,13 @@ def column_ranges(values: Floats, calibration: Calibration) -> tuple[NDArray[np.
 
 
 def uneven(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
-    """Whether one range for all columns leaves one of them with few steps."""
+    """Return True if one range for all columns leaves few steps to one of them."""
     width = (high - low)[high > low]
-    return bool(width.size) and max(high.max(), 0.0) - min(low.min(), 0.0) > UNEVEN * width.min()
+    return bool(width.size) and max(high.max(), 0.0) - min(low.min(), 0.0) > _UNEVEN * width.min()
 
 
 def _shares(reach: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """s of each column; one that is constant, or that no weight reads, gets a usual one."""
+    """Return s of each column; one that is constant, or that no weight reads, gets a usual one."""
     usable = (reach > 0) & (weight > 0)
     share = np.ones_like(reach)
     share[usable] = np.sqrt(reach[usable] / weight[usable])

@@ -1,4 +1,8 @@
-"""Half the bytes: layers computed in float16, or weights kept in bfloat16 and computed in float32."""
+"""Half the bytes: layers computed in float16, or weights kept in bfloat16 and computed in float32.
+
+onnxruntime's `convert_float_to_float16` also converts features and score, which are infinite above 65,504 then;
+set to leave them in float32, it writes a graph with two nodes of one name, which onnxruntime refuses (1.31).
+"""
 
 from collections.abc import Collection
 
@@ -9,13 +13,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of, take_constants
 
-ELEMENTWISE = frozenset(
+_ELEMENTWISE = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Gelu", "HardSigmoid", "HardSwish"}
 )
-"""Of one input: between layers they stay in float16."""
+"""Operators with one input that stay in float16 between layers."""
 LARGEST = float(np.finfo(np.float16).max)
-COMFORTABLE = 2.0**8
-"""Largest weights of a channel from 1 / COMFORTABLE to COMFORTABLE leave its results room in float16."""
+_COMFORTABLE = 2.0**8
+"""Largest weights of a channel from 1 / _COMFORTABLE to _COMFORTABLE leave its results room in float16."""
 
 
 def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
@@ -37,7 +41,7 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
         scale = None if layer is None else _output_scale(model, layer)
         if layer is not None and scale is None and not _fits(layer):
             continue
-        if layer is None and not (node.op_type in ELEMENTWISE and len(node.input) == 1 and value in halves):
+        if layer is None and not (node.op_type in _ELEMENTWISE and len(node.input) == 1 and value in halves):
             continue
         after[made] = [helper.make_node("Cast", [f"{made}/half"], [made], to=TensorProto.FLOAT)]
         if layer is not None:
@@ -97,14 +101,15 @@ def _fits(layer: Layer) -> bool:
 
 
 def _output_scale(model: ModelProto, layer: Layer) -> NDArray[np.float32] | None:
-    """The size of each channel of a layer that ends in float anyway, a power of 2; None where all are usual."""
+    """Return the size of each channel, a power of 2, of a layer that ends in float anyway; None if all are
+    usual."""
     readers = [node.op_type for node in model.graph.node if layer.output in node.input]
-    if layer.kind != "Gemm" or any(kind in ELEMENTWISE for kind in readers):
+    if layer.kind != "Gemm" or any(kind in _ELEMENTWISE for kind in readers):
         return None
     largest = np.abs(layer.weight).max(axis=1 - layer.out_axis)
     bias = 0.0 if layer.bias is None else float(np.abs(layer.bias).max())
     used = largest[largest > 0]
-    if bias <= COMFORTABLE and np.all((used >= 1 / COMFORTABLE) & (used <= COMFORTABLE)):
+    if bias <= _COMFORTABLE and np.all((used >= 1 / _COMFORTABLE) & (used <= _COMFORTABLE)):
         return None
     scale = np.where(largest > 0, np.exp2(np.round(np.log2(np.where(largest > 0, largest, 1.0)))), 1.0)
     return scale.astype(np.float32)

@@ -2,6 +2,10 @@
 
 x ~ (q - zero_point) * scale, as QuantizeLinear and DequantizeLinear define it. onnxruntime makes one integer
 product of a layer between them, which gives float where no integers follow: so does the last layer.
+
+onnxruntime's `quantize_static` also rounds what each layer gives. On exported/breast-cancer, with equalised
+columns, its reconstruction is off by up to 38 % of the range (28 % here); without them, scores correlate with
+fp32's by 0.65.
 """
 
 import platform
@@ -17,19 +21,20 @@ from aetool.quantize.layers import Layer, add_constant, insert_nodes, layers_of,
 Ranges = Mapping[str, tuple[float, float]]
 
 ACTIVATIONS: Any = np.int8 if platform.machine().lower() in ("arm64", "aarch64") else np.uint8
-"""What the processor multiplies fastest with signed weights: of x86 the unsigned (VNNI), of ARM the signed."""
+"""Type that the processor multiplies fastest with signed weights: unsigned on x86 (VNNI), signed on ARM."""
 _LARGEST_BIAS = 2.0**30
 
 
 def integer_layers(model: ModelProto, in_float: Collection[str] = ()) -> list[Layer]:
-    """The layers that can be integers: all but those named, and a convolution that gives a result itself."""
+    """Return the layers that can be integers: all but those named, and convolutions that give a result
+    themselves."""
     ends = {output.name for output in model.graph.output}
     chosen = [layer for layer in layers_of(model) if layer.name not in in_float]
     return [layer for layer in chosen if layer.kind != "Conv" or _activated(model, layer) not in ends]
 
 
 def values_to_observe(model: ModelProto) -> set[str]:
-    """What `to_int8` must know the ranges of."""
+    """Return the names of the values whose ranges `to_int8` needs."""
     layers = integer_layers(model)
     return {layer.source for layer in layers} | {
         _activated(model, layer) for layer in layers if layer.kind == "Conv"
@@ -37,10 +42,12 @@ def values_to_observe(model: ModelProto) -> set[str]:
 
 
 def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -> None:
-    """Turn the layers of `model` into integers, but those whose names are `in_float`.
+    """Convert the layers of `model` to integers, except those named in `in_float`.
 
     Args:
-        ranges: of `values_to_observe`.
+        model: changed in place.
+        ranges: ranges of `values_to_observe`.
+        in_float: names of layers that stay in float.
     """
     layers = integer_layers(model, in_float)
     # A convolution in integers gives integers: what follows it has them anyway.
@@ -71,7 +78,7 @@ def to_int8(model: ModelProto, ranges: Ranges, in_float: Collection[str] = ()) -
 
 
 def _activated(model: ModelProto, layer: Layer) -> str:
-    """A layer's output, after the ReLU that alone reads it."""
+    """Return the name of a layer's output, after the ReLU that alone reads it."""
     ends = {output.name for output in model.graph.output}
     readers = [node for node in model.graph.node if layer.output in node.input]
     alone = len(readers) == 1 and readers[0].op_type == "Relu" and layer.output not in ends
@@ -79,7 +86,7 @@ def _activated(model: ModelProto, layer: Layer) -> str:
 
 
 def _constants(model: ModelProto, layer: Layer, scale: float) -> list[NodeProto]:
-    """Weight and bias of a layer as integers, and the nodes that make them float again."""
+    """Add weight and bias of a layer as integers, and return the nodes that make them float again."""
     others = tuple(i for i in range(layer.weight.ndim) if i != layer.out_axis)
     steps = np.abs(layer.weight).max(axis=others).astype(np.float64) / 127
     if layer.bias is not None:  # which has 32 bits, in steps of both scales

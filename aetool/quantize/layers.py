@@ -1,4 +1,4 @@
-"""The layers of a graph: its products with constant matrices, where nearly all of the work and of the bytes is."""
+"""The layers of a graph: products with constant matrices, which take nearly all of the work and the bytes."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-KINDS = ("Gemm", "MatMul", "Conv")
+_KINDS = ("Gemm", "MatMul", "Conv")
 _COMMON = "/in_common_range"
 Weight = NDArray[np.float32]
 
@@ -19,36 +19,38 @@ class Layer:
     """One product of a graph, in float32."""
 
     name: str
-    """That of its weight, as in the file."""
+    """Name of its weight, as in the file."""
     node: NodeProto
-    """In the graph: changing it changes the graph."""
+    """The node in the graph: changing it changes the graph."""
     source: str
-    """What is multiplied."""
+    """Name of the multiplied value."""
     weight: Weight
     """(in, out), (out, in), or (out, in, ...) for Conv."""
     out_axis: int
-    """Of the weight: one channel of the output each."""
+    """Axis of the weight with one entry per channel of the output."""
     bias: Weight | None
     """(out,); None where nothing constant is added."""
 
     @property
     def kind(self) -> str:
+        """Return the operator's type."""
         return str(self.node.op_type)
 
     @property
     def output(self) -> str:
+        """Return the name of the output."""
         return str(self.node.output[0])
 
 
 def layers_of(model: ModelProto) -> list[Layer]:
-    """Every layer in order; without those that have constants of another type than float32."""
+    """Return every layer in order, except those with constants of another type than float32."""
     return list(_found(model))
 
 
 def _found(model: ModelProto) -> Iterator[Layer]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type not in KINDS or node.input[1] not in constants or node.input[0] in constants:
+        if node.op_type not in _KINDS or node.input[1] not in constants or node.input[0] in constants:
             continue
         names = [name for name in node.input[1:] if name]
         tensors = [constants.get(name) for name in names]
@@ -70,7 +72,7 @@ def _found(model: ModelProto) -> Iterator[Layer]:
 
 
 def in_common_range(name: str) -> str:
-    """Another weight for a layer that keeps its name."""
+    """Return the name of a layer's weight in the common range; the layer keeps its name."""
     return name + _COMMON
 
 
@@ -85,7 +87,7 @@ def take_constants(model: ModelProto, layer: Layer, weight: str, bias: str | Non
 
 
 def add_constant(model: ModelProto, name: str, values: NDArray[np.generic]) -> str:
-    """A constant for new nodes to read; its name."""
+    """Add a constant for new nodes to read; return its name."""
     model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
     return name
 

@@ -1,4 +1,4 @@
-"""The graphs of a bundle put together again: a variant is made of one graph, and cut as the model's own were."""
+"""The graphs of a bundle merged to one, from which a variant is made and cut as the model's own graphs were."""
 
 import copy
 
@@ -11,11 +11,11 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import ExportError
 
-THRESHOLD = "aetool/own_threshold"
+_THRESHOLD = "aetool/own_threshold"
 
 
 def whole_graph(bundle: Bundle) -> ModelProto:
-    """features -> every output of the graphs that take features.
+    """Return the graph from features to every output of the graphs that take features.
 
     Raises:
         ExportError: the graphs were not cut from one export.
@@ -63,16 +63,16 @@ def set_threshold(model: ModelProto, threshold: float) -> None:
             "detector: is_anomaly was expected to be not (score <= threshold), found "
             f"{(comparison or negation).op_type}; export the bundle again with this aetool"
         )
-    others = [tensor for tensor in model.graph.initializer if tensor.name != THRESHOLD]
+    others = [tensor for tensor in model.graph.initializer if tensor.name != _THRESHOLD]
     del model.graph.initializer[:]
     model.graph.initializer.extend(
-        [*others, numpy_helper.from_array(np.asarray(threshold, np.float32), THRESHOLD)]
+        [*others, numpy_helper.from_array(np.asarray(threshold, np.float32), _THRESHOLD)]
     )
-    comparison.input[1] = THRESHOLD
+    comparison.input[1] = _THRESHOLD
 
 
 def _split_products_from_sums(model: ModelProto) -> None:
-    """A Gemm that adds what the graph computes becomes a Gemm and an Add: only constants become integers."""
+    """Split each Gemm that adds a computed value into a Gemm and an Add: only constants become integers."""
     constants = {tensor.name for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -89,7 +89,7 @@ def _split_products_from_sums(model: ModelProto) -> None:
 
 
 def _join_products_with_biases(model: ModelProto) -> None:
-    """MatMul, and the Add of a bias behind it, become a Gemm: onnxruntime would leave the bias in float."""
+    """Join MatMul and the Add of a bias to a Gemm: onnxruntime would leave the bias in float."""
     shapes = onnx.shape_inference.infer_shapes(model).graph
     values = [*shapes.value_info, *shapes.input, *shapes.output]
     rank = {value.name: len(value.type.tensor_type.shape.dim) for value in values}

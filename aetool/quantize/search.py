@@ -1,4 +1,4 @@
-"""The recipe that keeps within the budget: as asked, else calibrated otherwise, else with layers left in float."""
+"""The search for a recipe within the budget: as asked, then with other calibrations, then with layers in float."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from aetool.quantize.convert import CALIBRATIONS, Precision, Recipe
 from aetool.quantize.trial import VariantTrial, Workbench
 
 Progress = Callable[[str], None]
-"""Told what is being done."""
+"""Called with the current step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Attempt:
     recipe: Recipe
     fidelity: Fidelity
     reasons: tuple[str, ...]
-    """What lay outside the budget; empty where nothing did."""
+    """Exceeded limits of the budget; empty if there are none."""
 
     @property
     def record(self) -> dict[str, Any]:
-        """For manifest and JSON."""
+        """Return the attempt for manifest and JSON."""
         found = self.fidelity
         return {
             "calibration": self.recipe.calibration if self.recipe.precision == "int8" else None,
@@ -40,16 +40,17 @@ class Attempt:
         }
 
     def __str__(self) -> str:
+        """Return the attempt in words."""
         return f"{self.recipe}: {'; '.join(self.reasons) or 'within the budget'}"
 
 
 def find_recipe(
     bench: Workbench, precision: Precision, calibration: Calibration, budget: Budget, progress: Progress
 ) -> tuple[VariantTrial, list[Attempt]]:
-    """The first trial that is faithful enough, and every attempt.
+    """Return the first trial within the budget, and every attempt.
 
     Raises:
-        BudgetError: none is; the message tells what was tried, and the layer or the column to blame.
+        BudgetError: none is; the message lists what was tried, and the layer or the column to blame.
     """
     attempts: list[Attempt] = []
     best: VariantTrial | None = None
@@ -67,7 +68,7 @@ def find_recipe(
 
 
 def refused(bench: Workbench, precision: Precision, best: VariantTrial, attempts: list[Attempt]) -> BudgetError:
-    """What to tell of a precision that lies outside the budget."""
+    """Return the error for a precision outside the budget."""
     nearest = min(attempts, key=lambda attempt: attempt.recipe != best.recipe)
     left = max((len(attempt.recipe.in_float) for attempt in attempts), default=0)
     tried = [f"calibration {name}" for name in dict.fromkeys(a.recipe.calibration for a in attempts)]
@@ -110,7 +111,7 @@ def _recipes(
 def _damage(
     bench: Workbench, precision: Precision, calibration: Calibration, layers: list[str], one: str
 ) -> float:
-    """What one layer alone does to the order of the scores."""
+    """Return how much one layer alone changes the order of the scores."""
     others = Recipe(precision, calibration, tuple(name for name in layers if name != one))
     before, after = bench.answers.score, bench.scores(others, bench.split.judged)
     lost = float(np.mean(np.isfinite(before) & ~np.isfinite(after)))

@@ -1,4 +1,4 @@
-"""One recipe made and measured: graphs, structural checks, threshold, fidelity."""
+"""One recipe, converted and measured: graphs, structural checks, threshold, fidelity."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +24,19 @@ from aetool.quantize.merge_graphs import set_threshold, whole_graph
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 
-# A precision has scores of its own, and so a threshold of its own.
+# Each precision has its own scores, and so its own threshold.
 
 
 def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], threshold: float) -> Threshold:
-    """Where `variant` flags as many normal rows as `threshold` does in the model.
+    """Return the threshold at which `variant` flags as many normal rows as the model at `threshold`.
 
     Between the same two scores in rank, and as far from them as it was; where no row is flagged, or every one, it
     moves as the highest score does, or the lowest.
 
     Args:
-        model, variant: scores of the same normal rows, (rows,).
+        model: the model's scores of normal rows, (rows,).
+        variant: the variant's scores of the same rows.
+        threshold: the model's threshold.
     """
     there = np.isfinite(model) & np.isfinite(variant)
     before, after = (np.sort(score[there]).astype(np.float64) for score in (model, variant))
@@ -71,13 +73,13 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
 
 
 def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
-    """The threshold's place between the scores of ranks `rank` - 1 and `rank`, in the other order."""
+    """Map the threshold's position between the scores of ranks `rank` - 1 and `rank` to the other order."""
     (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
     place = (threshold - low) / (high - low) if high > low else 0.5
     return float(np.float32(to_low + place * (to_high - to_low)))
 
 
-# What every precision must keep, however coarse it is: it repeats itself, and rows are matters of their own.
+# Required of every precision, however coarse: repeatable results, and rows that do not affect each other.
 
 Outputs = dict[str, NDArray[Any]]
 BATCHES = (1, 2, 7)
@@ -86,19 +88,19 @@ _MOST_COLUMNS = 200
 
 
 def run(session: Any, rows: NDArray[Any]) -> Outputs:
-    """All outputs by name."""
+    """Return all outputs by name."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: rows}), strict=True))
 
 
-def require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
-    """Raises ExportError for what no deployed graph may hold."""
+def _require_structure(graphs: Mapping[str, bytes], opset: int) -> None:
+    """Raise ExportError for what no deployed graph may hold."""
     for content in graphs.values():
         require_deployable(onnx.load_from_string(content), opset)
 
 
 def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, Floats], allowed: Tolerances) -> None:
-    """The same rows give the same, twice; a few of them what they give among many, as near as the precision is.
+    """Raise unless rows give the same results twice, and few rows nearly the same as among many.
 
     Raises:
         VerificationError: naming the graph and the output.
@@ -125,11 +127,14 @@ def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, Floats],
 
 
 def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[str]) -> None:
-    """A cell with NaN or Inf that the model flags is flagged by the variant, and its neighbours do not notice.
+    """Raise unless a cell with NaN or Inf that the model flags is flagged by the variant, and other rows do not
+    change.
 
     Args:
-        model, variant: sessions of the two detectors.
-        names: of the columns; none where the rows are no table's.
+        model: session of the model's detector.
+        variant: session of the variant's detector.
+        rows: rows to put the cells into.
+        names: names of the columns; empty if the rows are no table's.
 
     Raises:
         VerificationError: naming the column.
@@ -163,14 +168,16 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")
 
 
-WILD = 30.0
-"""How many times the range of nine tenths of its rows a column may have before it is to blame."""
+_WILD = 30.0
+"""Ratio of a column's range to that of nine tenths of its rows from which the column is to blame."""
 _CHUNK = 1024
 _OUTPUTS = ("embedding", "reconstruction", "score")
 
 
 @dataclass(frozen=True, slots=True)
 class VariantTrial:
+    """Graphs of one recipe, with their threshold and fidelity."""
+
     recipe: Recipe
     graphs: dict[str, bytes]
     threshold: Threshold
@@ -183,20 +190,21 @@ class Workbench:
     """A bundle with everything that its variants are made from and judged by."""
 
     def __init__(self, bundle: Bundle, split: Split) -> None:
+        """Open the bundle's graphs and compute the model's outputs."""
         self.bundle, self.split = bundle, split
         self.float32 = {name: bundle.graph(name) for name in bundle.variant("fp32").files}
         self._whole = whole_graph(bundle)
         self.converter = Converter(self._whole, split.calibration)
         self._sessions = _open(self.float32)
-        self._calibration_scores = run_many(self._sessions["detector"], split.calibration)["score"]
+        self._calibration_scores = _run_many(self._sessions["detector"], split.calibration)["score"]
         self.answers = _answers(self._sessions, split.judged)
 
     def scores(self, recipe: Recipe, rows: Floats) -> NDArray[np.float32]:
-        """What a recipe's detector gives for `rows`, (rows,)."""
+        """Return the scores of a recipe's detector for `rows`, (rows,)."""
         return self._scores(self.converter.convert(recipe), recipe.precision, rows)
 
     def make(self, recipe: Recipe) -> VariantTrial:
-        """The graphs of a recipe, judged."""
+        """Return the graphs of a recipe with their threshold and fidelity."""
         model = self.converter.convert(recipe)
         # The scores do not depend on the threshold: it is chosen by them, and set in a second cut.
         scores = self._scores(model, recipe.precision, self.split.calibration)
@@ -208,13 +216,14 @@ class Workbench:
         return VariantTrial(recipe, graphs, threshold, found, answers)
 
     def prove(self, trial: VariantTrial) -> Tolerances:
-        """What a trial's graphs may differ from the golden rows, after everything that no precision may lose.
+        """Return the allowed difference of a trial's graphs from the golden rows, after the checks every
+        precision must pass.
 
         Raises:
             VerificationError, ExportError: naming what was lost.
         """
         sessions = _open(trial.graphs)
-        require_structure(trial.graphs, standard_opset(self._whole))
+        _require_structure(trial.graphs, standard_opset(self._whole))
         golden = read_golden(self.bundle)
         feeds = {name: golden["embedding" if name == "decoder" else "features"] for name in sessions}
         feeds = {name: feed.astype(np.float32) for name, feed in feeds.items()}
@@ -225,13 +234,16 @@ class Workbench:
         return allowed
 
     def error_ratio(self, trial: VariantTrial) -> float | None:
-        """Root mean squared reconstruction error of the normal rows, in each column's range: the variant's to the
-        model's. None where nothing is left of it."""
+        """Return the ratio of root mean squared reconstruction errors, in each column's range, variant to model.
+
+        Normal rows only; None if it is not finite.
+        """
         first, second = (np.sqrt(np.mean(error)) for error in self._errors(trial))
         return float(second / first) if first > 0 and np.isfinite(second) else None
 
     def worst_column(self, trial: VariantTrial) -> str | None:
-        """The column to blame, in words: one with wild values, else the one whose reconstruction got worst."""
+        """Return the column to blame, in words: one with wild values, else the one whose reconstruction got
+        worst."""
         features = self.bundle.manifest.features
         names = [feature.name for feature in features if feature.categories is None]
         if not names:
@@ -240,14 +252,14 @@ class Workbench:
         with np.errstate(all="ignore"):
             low, *usual, high = np.nanpercentile(self.split.calibration[:, numbers], [0, 5, 95, 100], axis=0)
             wild = np.nan_to_num((high - low) / (usual[1] - usual[0]), nan=0.0, posinf=0.0)
-        if wild.max() > WILD:
+        if wild.max() > _WILD:
             return f"column {names[int(wild.argmax())]} has values {wild.max():.0f} times its usual range"
         before, after = (np.mean(error, axis=0) for error in self._errors(trial))
         worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
         return f"column {names[worst]} suffers most"
 
     def _errors(self, trial: VariantTrial) -> list[NDArray[np.float64]]:
-        """Squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
+        """Return squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
         normal, features = self.split.normal, self.bundle.manifest.features
         rows = self.split.judged[normal]
         scale = np.broadcast_to(np.asarray(column_scale(rows, rows), np.float64), rows.shape[1:])
@@ -261,7 +273,7 @@ class Workbench:
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
         sessions = _open({"detector": self._cut(model, precision, 0.0)["detector"]})
-        scores: NDArray[np.float32] = run_many(sessions["detector"], rows)["score"]
+        scores: NDArray[np.float32] = _run_many(sessions["detector"], rows)["score"]
         return scores
 
     def _cut(self, model: onnx.ModelProto, precision: Precision, threshold: float) -> dict[str, bytes]:
@@ -303,14 +315,14 @@ class Workbench:
         )
 
 
-def run_many(session: Any, rows: Floats) -> Outputs:
-    """All outputs for many rows, in chunks."""
+def _run_many(session: Any, rows: Floats) -> Outputs:
+    """Return all outputs for many rows, in chunks."""
     parts = [run(session, rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _answers(sessions: Mapping[str, Any], rows: Floats) -> Answers:
-    found = run_many(sessions["autoencoder"], rows) | run_many(sessions["detector"], rows)
+    found = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
     return Answers(found.get("embedding"), found["reconstruction"], found["score"], found["is_anomaly"])
 
 

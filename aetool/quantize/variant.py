@@ -1,4 +1,4 @@
-"""`quantize`: a precision for a bundle, made, measured, and added if it keeps within the budget."""
+"""`quantize`: a precision for a bundle, made, measured, and added if it stays within the budget."""
 
 import dataclasses
 import json
@@ -31,11 +31,11 @@ from aetool.quantize.int8 import ACTIVATIONS
 from aetool.quantize.search import Attempt, Progress, find_recipe, refused
 from aetool.quantize.trial import VariantTrial, Workbench
 
-# How fast a precision is, compared with float32 by taking turns, through the face that apps use.
+# Speed of a precision, compared with float32 in turns, through the API that apps use.
 
-BULK_ROWS = 16_384
+_BULK_ROWS = 16_384
 MOST_BYTES = 1 << 28
-"""Of the rows measured with: of images, fewer."""
+"""Maximum size of the rows to measure with, in bytes."""
 GRAPH = "score"
 
 
@@ -50,17 +50,22 @@ def measure_speed(
     progress: Callable[[str], None],
     limits: Limits,
 ) -> dict[str, Any]:
-    """Ratios of `score` in `precision` to fp32: above 1 is faster.
+    """Return ratios of `score` in `precision` to fp32: above 1 is faster.
 
     Args:
         staged: a bundle that has both.
-        rows: real ones.
-        seconds: of one turn; each has `rounds` of them for one row, and for many.
+        manifest: its manifest.
+        precision: the new precision.
+        rows: real rows.
+        seconds: duration of one turn.
+        rounds: number of turns for one row, and for many.
+        progress: called with the current step.
+        limits: limits for reading the bundle, see `load`.
 
     Raises:
         BenchmarkError: a process fails.
     """
-    bulk = min(BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
+    bulk = min(_BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
     found: dict[str, Any] = {"graph": GRAPH, "bulk_rows": bulk, "rounds": rounds, "seconds": seconds}
     with tempfile.TemporaryDirectory(prefix="aetool-quantize-") as folder:
         contestants = [
@@ -95,13 +100,15 @@ def measure_speed(
     return found
 
 
-CARD = "README.md"
+_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeOptions:
+    """Options of `quantize`."""
+
     calibration: Calibration = "minmax"
-    """How ranges are found, int8 alone; others are tried where the budget asks for it."""
+    """Method that sets ranges, for int8 alone; others are tried if the budget requires it."""
     overwrite: bool = False
     """Replace the precision where the bundle has it already."""
     seed: int = 0
@@ -109,13 +116,15 @@ class QuantizeOptions:
     rounds: int = 5
     """Turns of each, for one row and for many, of the speed measurement."""
     seconds: float = 0.2
-    """Of one turn."""
+    """Duration of one turn, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
+    """The result of `quantize`."""
+
     bundle: Bundle
-    """As it is now."""
+    """The bundle after the change."""
     precision: Precision
     variant: Variant
     tried: tuple[Attempt, ...]
@@ -123,7 +132,7 @@ class Quantized:
 
     @property
     def figures(self) -> Mapping[str, Any]:
-        """What was measured, as in the manifest: "fidelity", "speed", "bytes_ratio", ..."""
+        """Return the measurements, as in the manifest: "fidelity", "speed", "bytes_ratio", ..."""
         return self.variant.figures
 
 
@@ -138,14 +147,19 @@ def quantize(
     progress: Progress = lambda text: None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Quantized:
-    """Add a precision to the bundle at `path`, or nothing.
+    """Add a precision to the bundle at `path`, or change nothing and raise.
 
     Args:
+        path: the bundle's directory.
         rows: real ones, (rows, ...), as the bundle takes them. The normal ones calibrate and set the threshold;
             where there are enough, half of them are kept apart to judge by.
         labels: (rows,) True for anomalies; without them all rows are normal, and there is no AUROC.
-        limits: how much is read of the bundle, see `load`.
-        budget: `Budget()` by default. Without a `min_speedup`, what is neither smaller nor faster is outside it.
+        precision: the precision to add.
+        options: calibration and effort of the measurements.
+        budget: `Budget()` by default. Without a `min_speedup`, a variant that is neither smaller nor faster is
+            outside it.
+        progress: called with the current step.
+        limits: limits for reading the bundle, see `load`.
 
     Raises:
         BudgetError: it costs more than the budget allows, whatever was tried, or gains nothing.
@@ -249,7 +263,7 @@ def _figures(bench: Workbench, trial: VariantTrial, attempts: list[Attempt], bud
 def _publish(
     bundle: Bundle, path: Path, precision: Precision, variant: Variant, graphs: Mapping[str, bytes]
 ) -> Bundle:
-    """The whole bundle anew, with the variant; its other files as they were."""
+    """Rewrite the whole bundle with the variant; its other files stay as they were."""
     old = bundle.manifest
     replaced = set(old.variants[precision].files.values()) if precision in old.variants else set()
     replaced -= {
@@ -258,14 +272,14 @@ def _publish(
     files = {name: bundle.read(name) for name in old.files if name not in replaced}
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest = old._replace(variants={**old.variants, precision: variant})
-    files[CARD] = model_card(manifest).encode()
+    files[_CARD] = model_card(manifest).encode()
     kept = {name: record.unknown for name, record in old.files.items()}
     records = {name: r._replace(unknown=kept.get(name, {})) for name, r in record_files(files).items()}
     return publish(path, manifest._replace(files=records), files, overwrite=True)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back; what is no finite number is null."""
+    """Return the value as JSON gives it back; numbers that are not finite become null."""
 
     def finite(part: Any) -> Any:
         if isinstance(part, Mapping):
@@ -277,7 +291,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(finite(value)))
 
 
-# A copy of a bundle that has one precision more: what tries it changes nothing of the bundle.
+# A copy of a bundle with one more precision: trying it changes nothing in the bundle.
 
 
 def quantized_copy(

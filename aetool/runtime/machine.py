@@ -87,8 +87,14 @@ def usable_cores() -> int:
 def cores() -> Cores:
     """Return the limits of this process now."""
     machine = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
-    return Cores(machine, affinity, _quota())
+    return Cores(machine, len(affinity()), _quota())
+
+
+def affinity() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
+    return (
+        sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    )
 
 
 def _quota() -> float | None:
@@ -96,11 +102,11 @@ def _quota() -> float | None:
     try:
         with open(OWN_CGROUP, encoding="utf-8") as stream:
             own = next(line[3:].strip() for line in stream if line.startswith("0::"))
-    except (OSError, StopIteration):  # no cgroup v2 here: no quota to respect
-        return None
+    except (OSError, StopIteration):  # no cgroup v2 here
+        return _quota_v1()
     parts = own.split("/")
     found = [_quota_of(os.path.join(CGROUPS, *parts[1:depth])) for depth in range(len(parts), 0, -1)]
-    return min((quota for quota in found if quota is not None), default=None)
+    return min((quota for quota in found if quota is not None), default=None) or _quota_v1()
 
 
 def _quota_of(folder: str) -> float | None:
@@ -110,3 +116,16 @@ def _quota_of(folder: str) -> float | None:
     except (OSError, ValueError):  # the root group of a machine has none
         return None
     return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1() -> float | None:
+    """Return the quota of cgroup v1, of which a container has its own at the root."""
+    try:
+        with (
+            open(os.path.join(CGROUPS, "cpu/cpu.cfs_quota_us"), encoding="ascii") as quota,
+            open(os.path.join(CGROUPS, "cpu/cpu.cfs_period_us"), encoding="ascii") as period,
+        ):
+            share = int(quota.read()) / int(period.read())
+    except (OSError, ValueError):
+        return None
+    return share if share > 0 else None  # -1: no quota

@@ -20,10 +20,10 @@ from aetool.runtime.settings import DEFAULTS, RunConfig
 from aetool.tune.candidates import named
 from aetool.tune.result import FidelityFigures, Trial
 
-# Which precisions and providers keep the budget: known before anything is timed.
+# Precisions and providers within the budget, found before anything is timed.
 
 MOST_ROWS = 20_000
-"""That fidelity is measured on: more are drawn from."""
+"""Maximum rows that fidelity is measured on; of more, as many are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Sample:
     """(rows,) True for anomalies."""
     source: str
     given: bool
-    """By the user, not out of the bundle."""
+    """True if the user gave the rows, False if they come out of the bundle."""
 
     def drawn(self, seed: int) -> "Sample":
-        """MOST_ROWS of them at most."""
+        """Return MOST_ROWS of them at most."""
         if len(self.rows) <= MOST_ROWS:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self.rows), MOST_ROWS, replace=False))
@@ -57,7 +57,7 @@ class FidelityResult:
 
     @property
     def figures(self) -> FidelityFigures | None:
-        """What the result keeps of it."""
+        """Return the figures that the result keeps."""
         found = self.fidelity
         if found is None:
             return None
@@ -66,7 +66,7 @@ class FidelityResult:
         )
 
     def objection(self, budget: Budget, speedup: float | None = None) -> str:
-        """What of the budget is exceeded, in words; empty where nothing is."""
+        """Return the exceeded limits of the budget, in words; empty if there are none."""
         return "" if self.fidelity is None else ", ".join(budget.exceeded(self.fidelity, speedup))
 
 
@@ -76,16 +76,21 @@ class FidelityCheck:
     def __init__(
         self, bundle: Path, provider: str, sample: Sample, seed: int, limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        """
+        """Compute the default's outputs.
+
         Args:
-            provider: of the default, whose precision is fp32.
+            bundle: the bundle's directory.
+            provider: provider of the default, whose precision is fp32.
+            sample: rows to judge on.
+            seed: seed of the bootstrap.
+            limits: limits for reading the bundle, see `load`.
         """
         self._sample, self._seed, self._default = sample.drawn(seed), seed, (provider, "fp32")
         self._limits = limits
         self._model = self._answers(bundle, provider, "fp32")
 
     def judged(self, bundle: Path, provider: str, precision: str) -> FidelityResult:
-        """On the rows given, else by what was measured as the variant was made, else on the golden rows.
+        """Judge on the rows given, else by what was measured as the variant was made, else on the golden rows.
 
         Raises:
             ProviderError: the provider does not work here, or does not take the graphs.
@@ -128,7 +133,7 @@ def reference(
     rows: NDArray[np.float32],
     limits: Limits = DEFAULT_LIMITS,
 ) -> Mapping[str, NDArray[Any]]:
-    """What a precision gives for `rows`, and every setting of it must: output name -> values."""
+    """Return a precision's outputs for `rows`, which every setting of it must match: output name -> values."""
     with AutoencoderSession(
         bundle, provider=cast(ProviderName, provider), precision=precision, settings=DEFAULTS, limits=limits
     ) as model:
@@ -138,13 +143,16 @@ def reference(
 Way = tuple[str, str]
 """Provider and precision."""
 Maker = Callable[[Path, Path], object]
-"""(bundle, copy): writes a copy of the bundle that has one precision more; an AetoolError says why it cannot."""
+"""(bundle, copy): writes a copy of the bundle that has one more precision, or raises an AetoolError with the
+reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
+    """Providers and precisions within the budget, and the reasons against the others."""
+
     default: Way
-    """What `aetool.load` takes where nothing is tuned."""
+    """Provider and precision that `aetool.load` uses without tuning."""
     within: Mapping[Way, Path]
     """Those that keep the budget -> the bundle that has the precision; the default first."""
     judged: Mapping[Way, FidelityResult]
@@ -165,8 +173,14 @@ def find_ways(
     """Try every provider with every precision, and judge what comes out.
 
     Args:
-        makers: precision -> what makes it, for those that the bundle lacks.
-        scratch: a directory for what they make.
+        bundle: the bundle's directory.
+        sample: rows to judge on.
+        budget: limits of what a precision may cost.
+        makers: precision -> function that makes it, for those that the bundle lacks.
+        scratch: directory for the bundles that are made.
+        seed: seed of the bootstrap.
+        progress: called with the current step.
+        limits: limits for reading the bundle, see `load`.
     """
     default = ("auto" if len(candidates("auto")) > 1 else "cpu", "fp32")
     left_out: list[Trial] = []
@@ -206,7 +220,7 @@ def find_ways(
 
 
 def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]:
-    """Those that work with this onnxruntime on this machine, the default first."""
+    """Return the providers that work with this onnxruntime on this machine, the default first."""
     found = [default]
     for name in PROVIDERS:
         if name == default:

@@ -1,4 +1,4 @@
-"""The settings to try for one purpose, as far as other processes leave cores free."""
+"""The settings to try for one purpose, and the load that other processes put on the cores."""
 
 import math
 import os
@@ -14,10 +14,10 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
-from aetool.runtime.machine import usable_cores
+from aetool.runtime.machine import affinity, usable_cores
 from aetool.runtime.settings import DEFAULTS, RunConfig, RunSettings
 
-# How much of the cores other processes take meanwhile: where they are busy, fewer threads only seem faster.
+# CPU load of other processes: on busy cores, fewer threads only seem faster.
 
 _STAT = Path("/proc/stat")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,21 +28,23 @@ class Others:
     """Counts from here; the processes that this one started must have ended when it is asked."""
 
     def __init__(self) -> None:
+        """Read the counters of CPU time."""
         self._begin = time.monotonic(), _busy_s(), _own_s()
 
     @property
     def share(self) -> float:
-        """Of the cores that this process may use, 0 to 1; 0 where the system does not tell."""
+        """Return the load of other processes, as a share of the cores available to this process, 0 to 1; 0 if
+        unknown."""
         begin, busy, own = self._begin
-        passed = (time.monotonic() - begin) * len(_cores())
+        passed = (time.monotonic() - begin) * len(affinity())
         taken = (_busy_s() - busy) - (_own_s() - own)
         return min(1.0, max(0.0, taken / passed)) if passed > 0 else 0.0
 
 
 def physical_cores() -> int:
-    """Of those that this process may use; two threads of one core are one."""
+    """Return the number of physical cores available to this process; two threads of one core count once."""
     siblings = set()
-    for core in _cores():
+    for core in affinity():
         try:
             siblings.add(
                 Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
@@ -52,13 +54,9 @@ def physical_cores() -> int:
     return len(siblings)
 
 
-def _cores() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
 def _busy_s() -> float:
-    """Seconds for which these cores were not idle, since the start of the system."""
-    names = {f"cpu{core}" for core in _cores()}
+    """Return the seconds for which these cores were not idle, since the start of the system."""
+    names = {f"cpu{core}" for core in affinity()}
     try:
         lines = [line.split() for line in _STAT.read_text("ascii").splitlines()]
     except OSError:
@@ -73,29 +71,31 @@ def _own_s() -> float:
 
 Purpose = Literal["latency", "throughput"]
 """One row a call, or many."""
-SPINS_US = (0, 100, 1000)
-CHUNK_FACTORS = (0.5, 2.0, 0.25, 4.0)
-"""Of the default's chunk, the likelier first."""
+_SPINS_US = (0, 100, 1000)
+_CHUNK_FACTORS = (0.5, 2.0, 0.25, 4.0)
+"""Factors on the default's chunk, likeliest first."""
 DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class RunCandidate:
+    """A way to run the bundle that is measured."""
+
     name: str
-    """What it differs in."""
+    """Difference from the default, in words."""
     choice: RunConfig
     bundle: Path
-    """That has the precision."""
+    """Directory of the bundle that has the precision."""
     limits: Limits = DEFAULT_LIMITS
-    """How much is read of it."""
+    """Limits for reading it."""
 
     @property
     def way(self) -> tuple[str, str]:
-        """Provider and precision."""
+        """Return provider and precision."""
         return self.choice.provider, self.choice.precision
 
     def contestant(self, graph: str) -> Contestant:
-        """What runs it in a process of its own."""
+        """Return the contestant that runs the candidate in its own process."""
         arguments: dict[str, Any] = {
             "path": str(self.bundle.absolute()),
             "graph": graph,
@@ -108,17 +108,22 @@ class RunCandidate:
 
 
 def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> RunCandidate:
-    """What `aetool.load` opens where nothing is tuned."""
+    """Return the candidate that `aetool.load` opens without tuning."""
     return RunCandidate(DEFAULT, RunConfig(provider, "fp32", DEFAULTS), bundle, limits)
 
 
 def challengers(
     purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: RunCandidate
 ) -> list[RunCandidate]:
-    """What could be faster than the default, every provider and precision in its likeliest setting first.
+    """Return the candidates that may be faster than the default, every provider and precision in its likeliest
+    setting first.
 
     Args:
+        purpose: one row at a time, or many.
+        graph: the measured graph.
+        manifest: the bundle's manifest.
         ways: provider and precision -> the bundle that has it.
+        default: the candidate to beat.
     """
     found: list[tuple[int, RunCandidate]] = []
     for (provider, precision), bundle in ways.items():
@@ -133,7 +138,7 @@ def challengers(
 
 
 def named(choice: RunConfig, default: RunConfig) -> str:
-    """What a choice differs in: `int8, 512 rows a chunk`."""
+    """Return the difference of a choice from the default: `int8, 512 rows a chunk`."""
     words = []
     if choice.provider != default.provider:
         words.append(choice.provider)
@@ -143,7 +148,7 @@ def named(choice: RunConfig, default: RunConfig) -> str:
 
 
 def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> list[RunSettings]:
-    """Without two that come to the same; the default first."""
+    """Return the settings to try, without two that come to the same; the default first."""
     cores = usable_cores()
     if purpose == "latency":
         default = cores if size > ONE_SESSION_BYTES else few_threads(size)
@@ -151,11 +156,11 @@ def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> li
         found = [
             RunSettings(direct_threads=None if count == default else count, spin_us=spin)
             for count in threads
-            for spin in (SPINS_US if count > 1 else (DEFAULTS.spin_us,))
+            for spin in (_SPINS_US if count > 1 else (DEFAULTS.spin_us,))
         ]
         return sorted(found, key=lambda settings: settings != DEFAULTS)
     chunk = largest_chunk(_widest(graph, manifest))
-    found = [DEFAULTS, *(RunSettings(chunk_rows=int(chunk * factor)) for factor in CHUNK_FACTORS)]
+    found = [DEFAULTS, *(RunSettings(chunk_rows=int(chunk * factor)) for factor in _CHUNK_FACTORS)]
     if (physical := physical_cores()) < cores:  # two threads of one core may do no more than one
         found.append(RunSettings(workers=physical))
     if size > ONE_SESSION_BYTES:
@@ -164,11 +169,11 @@ def _settings(purpose: Purpose, graph: str, manifest: Manifest, size: int) -> li
 
 
 def _powers(most: int) -> Sequence[int]:
-    """1, 2, 4, ... and `most`."""
+    """Return 1, 2, 4, ... and `most`."""
     return sorted({*(1 << power for power in range(most.bit_length()) if 1 << power <= most), most})
 
 
 def _widest(graph: str, manifest: Manifest) -> int:
-    """Numbers that a row holds or gives at most."""
+    """Return how many numbers a row holds or gives at most."""
     embedding = manifest.embedding_dim if graph == "encode" else 0
     return max(math.prod(manifest.input_shape), embedding)

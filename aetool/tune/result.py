@@ -1,6 +1,6 @@
-"""The result of tuning: what is in the tuning file, written and read strictly.
+"""The result of tuning: the contents of the tuning file, written and read strictly.
 
-`aetool.runtime.tuning` reads of it what running the bundle needs.
+`aetool.runtime.tuning` reads the part that running the bundle needs.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ KIND, FORMAT_VERSION = "aetool.tuning", 1
 
 @dataclass(frozen=True, slots=True)
 class BundleFacts:
+    """Identity of the tuned bundle."""
+
     name: str
     id: str
     manifest_sha256: str
@@ -26,7 +28,7 @@ class BundleFacts:
 
 @dataclass(frozen=True, slots=True)
 class FidelityFigures:
-    """How faithful a precision is to fp32, see `aetool.checks.fidelity.Fidelity`."""
+    """Fidelity of a precision to fp32, see `aetool.checks.fidelity.Fidelity`."""
 
     rows: int
     flips: float
@@ -34,7 +36,7 @@ class FidelityFigures:
     embedding_cosine: float | None
     auroc_drop: float | None
     source: str
-    """Where the rows come from."""
+    """Source of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Race:
 
     name: str
     rows: int
-    """In one call."""
+    """Rows of one call."""
     seconds: tuple[float, ...]
     """Median time of a call, one a round."""
     default_seconds: tuple[float, ...]
@@ -67,6 +69,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
+    """The result of tuning."""
+
     aetool: str
     """Release; another one may run graphs in another way."""
     created: str
@@ -77,9 +81,9 @@ class TuningResult:
     graph: str
     """encode, reconstruct or score."""
     rows: int
-    """In one call."""
+    """Rows of one call."""
     data: str
-    """Where the rows come from."""
+    """Source of the rows."""
     budget: Mapping[str, float | None]
     machine: Machine
     bundle: BundleFacts
@@ -95,7 +99,7 @@ class TuningResult:
 
 
 def tuning_of(content: Mapping[str, Any], where: str) -> TuningResult:
-    """The result in a document of `aetool.bench.json_records.read_document`.
+    """Return the result in a document of `aetool.bench.json_records.read_document`.
 
     Raises:
         BenchmarkError: of another version, or with a missing entry or one that no measurement gives.

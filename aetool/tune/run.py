@@ -1,4 +1,4 @@
-"""Tuning from the bundle to the file beside it."""
+"""`tune`: from the bundle to the tuning file beside it."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,27 +27,28 @@ from aetool.tune.search import SHORT_ROWS, Clock, Outputs, Record, RunSetup, sea
 from aetool.version import __version__
 
 SAMPLE_ROWS = 256
-"""That every candidate computes before it is timed."""
+"""Number of rows that every candidate computes before it is timed."""
 
 Progress = Callable[[str, float], None]
-"""What is being done, and the share of the time that has passed."""
+"""Called with the current step and the share of the time that has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """What to tune for."""
+    """Purpose, budget and time of tuning."""
 
     purpose: Purpose
     graph: str = "score"
     """encode, reconstruct or score."""
     rows: int | None = None
-    """In one call; None: 1 for latency, 65,536 for throughput."""
+    """Rows of one call; None: 1 for latency, 65,536 for throughput."""
     budget: Budget = field(default_factory=Budget)
     seconds: float = 60.0
-    """That the search may take, about; starting and ending come on top."""
+    """Approximate time of the search, in seconds, without its start and end."""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Check the values."""
         if self.purpose not in ("latency", "throughput"):
             raise InputError(f"purpose {self.purpose!r} is unknown; choose latency or throughput")
         if self.graph not in GRAPH:
@@ -59,7 +60,7 @@ class TuningPlan:
 
     @property
     def batch(self) -> int:
-        """Rows in one call."""
+        """Return the rows of one call."""
         return self.rows or (1 if self.purpose == "latency" else 65_536)
 
 
@@ -80,15 +81,19 @@ def tune(
     """Find the fastest way to run the bundle at `path` within the budget, and write it beside the bundle.
 
     Args:
+        path: the bundle's directory.
+        plan: purpose, budget and time.
         rows: real ones, (rows, ...), raw units, to measure speed and fidelity on; None: the golden rows for speed,
             and for fidelity what was measured as each variant was made.
         labels: (rows,) True for anomalies; without them the budget's AUROC drop is not judged.
-        rows_name: what to call the rows.
-        makers: precision -> what makes it, for those that the bundle lacks. One that wins is added to the bundle.
+        rows_name: name of the rows in the result.
+        makers: precision -> function that makes it, for those that the bundle lacks. One that wins is added to
+            the bundle.
         dry_run: write nothing.
         overwrite: replace an older tuning file.
-        limits: how much is read of the bundle, see `load`.
-        command: how it was called, for the record.
+        limits: limits for reading the bundle, see `load`.
+        command: command line, for the record.
+        progress: called with the current step.
 
     Raises:
         BundleError: no bundle, or a damaged one.

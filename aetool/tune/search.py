@@ -1,4 +1,4 @@
-"""The search: short turns for all, longer ones for the best, and a final of these with the default.
+"""The search: short turns for all candidates, longer ones for the best, and a final of these with the default.
 
 Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what may be chosen.
 """
@@ -20,7 +20,7 @@ from aetool.runtime.settings import DEFAULTS
 from aetool.tune.candidates import Others, Purpose, RunCandidate
 from aetool.tune.result import Race
 
-# Candidates against the default: in processes of their own, compared first, then in turns.
+# Candidates and the default, each in its own process: outputs compared, then timed in turns.
 
 HEAT = 3
 """Candidates that race against the default at once: each holds all the rows."""
@@ -32,25 +32,28 @@ class Clock:
     """The time that the search may take."""
 
     def __init__(self, seconds: float) -> None:
+        """Start the clock."""
         self.seconds, self._start = seconds, time.monotonic()
 
     @property
     def passed(self) -> float:
+        """Return the seconds since the start."""
         return time.monotonic() - self._start
 
     @property
     def share(self) -> float:
-        """Of the time that has passed, 1 at most."""
+        """Return the share of the time that has passed, 1 at most."""
         return min(1.0, self.passed / self.seconds)
 
     @property
     def left(self) -> float:
+        """Return the seconds left."""
         return self.seconds - self.passed
 
 
 @dataclass(frozen=True, slots=True)
 class RunSetup:
-    """What they all race on."""
+    """Rows, graph and effort that all candidates share."""
 
     graph: str
     sample: Path
@@ -72,7 +75,7 @@ def race(
     rounds: int,
     seed: int,
 ) -> tuple[dict[str, Race], dict[str, str]]:
-    """One race, everybody in a new process.
+    """Run one race, with each candidate in a new process.
 
     Returns:
         By name, how the challengers did, and why those that could not take part did not.
@@ -119,32 +122,35 @@ def _prepare(running: Running, candidate: RunCandidate, track: RunSetup) -> None
     )
 
 
-KEPT = 1 / 3
-"""Of the candidates, after each stage."""
-BUSY = 0.1
+_KEPT = 1 / 3
+"""Share of the candidates kept after each stage."""
+_BUSY = 0.1
 """Share of the cores that others take from which what threads and spinning gain is not believed."""
-LEAST_ROUNDS = 2
-"""In a launch of the final."""
-FIRST_ROUNDS = 2
-"""Of the first stage; each later one has one more."""
+_LEAST_ROUNDS = 2
+"""Least number of rounds in a launch of the final."""
+_FIRST_ROUNDS = 2
+"""Rounds of the first stage; each later one has one more."""
 SHORT_ROWS = 16_384
-"""In a call of the first stage at most: enough to see what chunks do."""
-FINAL_SHARE = 0.4
-"""Of the time, kept for the final."""
+"""Maximum rows of a call in the first stage: enough to show the effect of chunks."""
+_FINAL_SHARE = 0.4
+"""Share of the time that is kept for the final."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
+    """Effort of the measurements."""
+
     turn_s: float
-    """Of one turn in the first stage, twice as long in each later one; one call at least."""
+    """Duration of one turn in the first stage, in seconds, twice as long in each later one; one call at least."""
     final_turn_s: float
     launches: int
-    """Of the final: where memory lies moves the times of one process by several percent as long as it lives."""
+    """Launches of the final: the memory layout of one process shifts its times by several percent."""
     rounds: int
-    """In each launch."""
+    """Rounds of each launch."""
     finalists: int
     least_gain: float
-    """Of the default's time; less is not worth another way of running, nor one more setting."""
+    """Least gain, as a share of the default's time; less is not worth another way of running, nor one more
+    setting."""
 
 
 EFFORTS: Mapping[Purpose, Effort] = {
@@ -155,7 +161,7 @@ EFFORTS: Mapping[Purpose, Effort] = {
 
 @dataclass(slots=True)
 class Record:
-    """What became of a candidate so far."""
+    """Measurements of a candidate so far, and its outcome."""
 
     candidate: RunCandidate
     races: list[Race] = field(default_factory=list)
@@ -163,11 +169,11 @@ class Record:
 
     @property
     def ratio(self) -> float:
-        """Its time to the default's, in its last race."""
+        """Return its time to the default's, in its last race."""
         return self.races[-1].ratio
 
     def rank(self, least_gain: float) -> float:
-        """What it is sorted by: every setting has to gain something to be worth it."""
+        """Return the sort key: every changed setting must gain something to be worth it."""
         return self.ratio * (1 + least_gain * len(self.candidate.choice.settings.words))
 
 
@@ -182,12 +188,17 @@ def search(
     objection: Callable[[RunCandidate, float], str],
     seed: int,
 ) -> Record | None:
-    """The fastest, or None for the default; `records` tell afterwards what became of each.
+    """Search for the fastest candidate; None means the default. `records` hold the outcome of each.
 
     Args:
-        records: of the candidates, the likelier first.
-        rows: in one call.
-        objection: candidate and speedup -> what forbids it, in words; empty where nothing does.
+        purpose: one row at a time, or many.
+        default: the candidate to beat.
+        records: records of the candidates, likeliest first.
+        track: rows, graph and effort.
+        rows: rows of one call.
+        clock: the time that is left.
+        objection: called with candidate and speedup; returns the reason against it, in words, or an empty text.
+        seed: seed of the order of turns.
 
     Raises:
         BenchmarkError: the default fails.
@@ -213,9 +224,9 @@ def search(
 
 
 def _doubt(record: Record, least: float, busy: float) -> str:
-    """Why a candidate is not clearly faster than the default; empty where it is."""
+    """Return why a candidate is not clearly faster than the default; empty if it is."""
     final, settings = record.races[-1], record.candidate.choice.settings
-    if busy > BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
+    if busy > _BUSY and (settings.direct_threads or settings.workers or settings.spin_us != DEFAULTS.spin_us):
         return f"others kept {busy:.0%} of the cores busy: threads cannot be judged; tune when quiet"
     lost = sum(own >= default for own, default in zip(final.seconds, final.default_seconds, strict=True))
     if lost:
@@ -229,7 +240,7 @@ class _Stages:
     ) -> None:
         self._effort, self._default, self._track, self._rows = effort, default, track, rows
         self._clock, self._seed = clock, seed
-        self.end = (1 - FINAL_SHARE) * clock.seconds
+        self.end = (1 - _FINAL_SHARE) * clock.seconds
         """When the final begins."""
         self._turn_s = 0.0  # that a turn took in the last race, with what comes before it
 
@@ -246,10 +257,10 @@ class _Stages:
             if start and begin + longest > self.end:
                 _drop(alive[start:], f"no time for it in stage {stage + 1}; give more seconds")
                 break
-            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, FIRST_ROUNDS + stage)
+            raced += self._race(f"stage {stage + 1}", alive[start : start + HEAT], load, _FIRST_ROUNDS + stage)
             longest = max(longest, self._clock.passed - begin)
         raced.sort(key=lambda record: record.rank(self._effort.least_gain))
-        room = max(self._effort.finalists, math.ceil(KEPT * len(raced)))
+        room = max(self._effort.finalists, math.ceil(_KEPT * len(raced)))
         faster = [record for record in raced if record.ratio < 1]
         _drop(faster[room:], f"not among the fastest in stage {stage + 1}")
         _drop(
@@ -258,14 +269,14 @@ class _Stages:
         return faster[:room]
 
     def final(self, alive: Sequence[Record]) -> list[Record]:
-        """Several launches, which become one race."""
+        """Run several launches, which become one race."""
         load = Load(batch=self._rows, seconds=self._effort.final_turn_s)
         before = {record.candidate.name: len(record.races) for record in alive}
         rounds = self._rounds(len(alive))
-        if rounds < LEAST_ROUNDS:
+        if rounds < _LEAST_ROUNDS:
             _drop(alive[1:], "no time for it in the final; give more seconds")
             alive = alive[:1]
-            rounds = max(LEAST_ROUNDS, self._rounds(1))
+            rounds = max(_LEAST_ROUNDS, self._rounds(1))
         for _ in range(self._effort.launches):
             alive = self._race("final", alive, load, rounds)
         for record in alive:
@@ -274,12 +285,12 @@ class _Stages:
         return list(alive)
 
     def _rounds(self, challengers: int) -> int:
-        """For which there is time in each launch of the final."""
+        """Return the rounds for which there is time in each launch of the final."""
         turns = self._clock.left / (self._turn_s or 1.0) / self._effort.launches
         return min(self._effort.rounds, int(turns / (challengers + 1)) - 1)  # one goes into warming up
 
     def _race(self, name: str, alive: Sequence[Record], load: Load, rounds: int) -> list[Record]:
-        """Those that could take part."""
+        """Race the candidates; return those that could take part."""
         if not alive:
             return []
         self._seed += 1

@@ -19,6 +19,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.write import publish, record_files
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
+from aetool.runtime import machine as cores
 
 QUICK = Grid(rounds=2, seconds=0.02, offline_rows=2048, batches=(1, 8))
 
@@ -219,7 +220,9 @@ def test_a_containers_quota_is_in_the_record(tmp_path, monkeypatch, files, quota
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    (tmp_path / "own").write_text("0::/\n" if "cpu.max" in files else "1:cpu:/\n")
+    monkeypatch.setattr(cores, "CGROUPS", str(tmp_path))
+    monkeypatch.setattr(cores, "OWN_CGROUP", str(tmp_path / "own"))
     found = machine.machine()
     assert found["quota_cores"] == quota
     assert found["cores"] == len(found["affinity"]) and found["packages"]["numpy"] == np.__version__

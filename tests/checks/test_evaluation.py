@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from aetool.checks.evaluation import evaluate, ranking
 from aetool.errors import InputError
@@ -37,6 +40,19 @@ def test_auroc_and_average_precision_by_hand() -> None:
 
 def test_ties_count_half() -> None:
     assert ranking(np.ones(4), labels(0, 1, 0, 1))["auroc"] == 0.5
+
+
+SCORES = st.floats(width=32) | st.sampled_from([0.0, 0.25, 0.5, 1.0])  # few values: ties
+
+
+@given(st.lists(st.tuples(SCORES, st.booleans()), min_size=2, max_size=60))
+def test_auroc_and_average_precision_are_those_of_sklearn(rows: list[tuple[float, bool]]) -> None:
+    score, truth = np.array([score for score, _ in rows], np.float32), labels(*(label for _, label in rows))
+    assume(truth.any() and not truth.all())
+    _, ranks = np.unique(np.where(np.isfinite(score), score, np.inf), return_inverse=True)
+    found = ranking(score, truth)
+    assert found["auroc"] == pytest.approx(roc_auc_score(truth, ranks), rel=0, abs=1e-12)
+    assert found["average_precision"] == pytest.approx(average_precision_score(truth, ranks), rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from aetool.checks.fidelity import Answers, Budget, _Auroc, auroc_drop_interval, fidelity, neighbour_overlap
+from aetool.checks.evaluation import Auroc
+from aetool.checks.fidelity import Answers, Budget, auroc_drop_interval, fidelity, neighbour_overlap
 from aetool.errors import InputError
 
 ROWS = 400
@@ -84,7 +85,7 @@ def test_weighted_auroc_is_that_of_the_rows_drawn(answers: Answers, labels: np.n
     weights = np.random.default_rng(3).integers(0, 4, ROWS)
     values = np.where(np.isfinite(score), score, 1e9)
     expected = roc_auc_score(np.repeat(labels, weights), np.repeat(values, weights))
-    assert _Auroc(score, labels).of(weights.astype(float)) == pytest.approx(expected)
+    assert Auroc(score, labels).of(weights.astype(float)) == pytest.approx(expected)
 
 
 def test_the_interval_holds_the_drop_of_a_worse_variant(answers: Answers, labels: np.ndarray) -> None:

@@ -19,10 +19,10 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import GRAPHS
 from aetool.errors import ExportError
 from aetool.export import ExportOptions, export_checkpoint
-from aetool.export.graph_checks import RANDOM_OPS
 from aetool.export.graphs import export_graph
 from aetool.export.opset import OPSETS
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
+from aetool.onnx_check.dangers import RANDOM
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_fixed_batch_is_refused() -> None:
 def test_nothing_of_training_is_left(any_bundle: Path) -> None:
     for name, model in graphs(any_bundle).items():
         kinds = {node.op_type for node in model.graph.node}
-        assert not kinds & ({"Dropout", "BatchNormalization"} | RANDOM_OPS), name
+        assert not kinds & ({"Dropout", "BatchNormalization"} | RANDOM), name
         assert {node.domain for node in model.graph.node} <= {""}
         assert not model.functions
 

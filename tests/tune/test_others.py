@@ -19,7 +19,7 @@ def test_what_this_process_and_its_own_do_is_not_others(monkeypatch):
 
 def test_what_somebody_else_does_is(monkeypatch):
     clock = iter([0.0, 10.0])
-    busy = iter([0.0, 10.0 * len(candidates._cores()) * 0.4])
+    busy = iter([0.0, 10.0 * len(candidates.affinity()) * 0.4])
     monkeypatch.setattr(candidates.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(candidates, "_busy_s", lambda: next(busy))
     monkeypatch.setattr(candidates, "_own_s", lambda: 0.0)
@@ -31,4 +31,4 @@ def test_this_machine_tells_how_busy_it_was():
 
 
 def test_there_is_a_core_and_no_more_than_may_be_used():
-    assert 1 <= physical_cores() <= max(usable_cores(), len(candidates._cores()))
+    assert 1 <= physical_cores() <= max(usable_cores(), len(candidates.affinity()))

@@ -56,12 +56,11 @@ def evaluate(
     import numpy as np
 
     from aetool import load
+    from aetool.checks import evaluation
     from aetool.tables import read_table
 
     if compression:
         return _compression(model, data, label, provider, precision)
-    with needs("train", "evaluating"):
-        from aetool.checks import evaluation
     scorer: Any
     if paths.what(model) == paths.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):

@@ -55,12 +55,10 @@ def tune(
     """
     from aetool.bench.json_records import document_of
     from aetool.bundle.bundle import Bundle, tuning_file
+    from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run
-
-    with needs("train", "tuning"):  # scikit-learn
-        from aetool.checks.fidelity import Budget
-        from aetool.tune.run import TuningPlan
-        from aetool.tune.run import tune as search
+    from aetool.tune import TuningPlan
+    from aetool.tune import tune as search
 
     if label is not None and data is None:
         raise click.UsageError("--label names a column of --data; give both")
@@ -74,16 +72,9 @@ def tune(
 
         found = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
         measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
-        with needs("train", "making int8"):
-            from aetool.quantize import quantized_copy
         measured["makers"] = {
             "int8": partial(
-                quantized_copy,
-                rows=found.values,
-                labels=found.labels,
-                precision="int8",
-                budget=budget,
-                limits=limits_in_force(),
+                _make_int8, rows=found.values, labels=found.labels, budget=budget, limits=limits_in_force()
             )
         }
     with ProgressBar(total=1.0, remaining=False) as bar:
@@ -99,6 +90,13 @@ def tune(
         )
     file = None if dry_run else Path(tuning_file(bundle.absolute()))
     return Result(document_of(result), lambda out: _show(out, result, file))
+
+
+def _make_int8(bundle: Path, copy: Path, **options: Any) -> object:
+    """Make int8; without the packages for that, the error is the reason why int8 is left out."""
+    with needs("train", "making int8"):
+        from aetool.quantize import quantized_copy
+    return quantized_copy(bundle, copy, precision="int8", **options)
 
 
 def _show(out: Console, result: Any, file: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Any module as an autoencoder: one forward that gives embedding and reconstruction, whatever it returned."""
+"""`AdaptedModule`: any module as an autoencoder with one forward that gives embedding and reconstruction."""
 
 import copy
 import math
@@ -42,7 +42,12 @@ class AdaptedModule(nn.Module):
         """Read a module; see `aetool.export.ModuleOptions`.
 
         Args:
+            module: the user's module.
             sample: (batch, ...) real rows.
+            outputs: roles of forward's outputs.
+            encoder: name of the part that encodes.
+            decoder: name of the part that decodes.
+            latent: choice among the outputs of an encoder with several.
             others: name -> rows of other kinds that forward must be decoder(encoder(x)) on, where it takes them.
 
         Raises:
@@ -52,11 +57,11 @@ class AdaptedModule(nn.Module):
         self.module = own_copy(module)
         self.has_embedding = True
         self.notes: tuple[str, ...] = _rounded_weights(module)
-        """What whoever exports the module should know, a sentence each."""
+        """Notes for the user, a sentence each."""
         self.as_reference = False
-        """Whether the reconstruction is what forward gives, even where the parts could give it."""
+        """True if the reconstruction must come from forward, even where the parts could give it."""
         self.in_double = False
-        """Whether the embedding is rounded to float32 in the midst of a computation in float64."""
+        """True if the embedding is rounded to float32 in a computation in float64."""
         if latent is not None:
             self._way: Callable[[Tensor], Both] = self._through_mean
             _require_mean(self.module, latent)
@@ -89,11 +94,11 @@ class AdaptedModule(nn.Module):
             self.notes += (self._no_embedding(lost, sample, beside),)
 
     def forward(self, features: Tensor) -> Both:
-        """(batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
+        """Map (batch, ...) -> embedding (batch, ...) or None, reconstruction (batch, ...)."""
         return self._way(features)
 
     def _recognise(self, sample: Tensor, given: Sequence[str]) -> tuple[Roles, list[str]]:
-        """The roles of forward's outputs, and which of them besides may be an embedding."""
+        """Return the roles of forward's outputs, and further outputs that may be an embedding."""
         kind = type(self.module).__name__
         with torch.no_grad():
             try:
@@ -135,7 +140,7 @@ class AdaptedModule(nn.Module):
         return embedding, _as_rows(self._decode(embedding), features)
 
     def _through_inside(self, features: Tensor) -> Both:
-        """With what the encoder gives inside forward, whatever forward does before and after."""
+        """Return the outputs, with the embedding that the encoder gives inside forward."""
         assert isinstance(self._encode, nn.Module)
         given: list[Tensor] = []
         handle = self._encode.register_forward_hook(lambda _part, _rows, output: given.append(output))
@@ -158,13 +163,13 @@ class AdaptedModule(nn.Module):
             )
 
     def _gives_inside(self, sample: Tensor) -> bool:
-        """Whether the encoder, called by forward, gives one tensor with the batch in front."""
+        """Return True if the encoder, called by forward, gives one tensor with the batch in front."""
         with torch.no_grad():
             embedding, _ = self._through_inside(sample)
         return isinstance(embedding, Tensor) and embedding.ndim >= 2 and len(embedding) == len(sample)
 
     def _no_embedding(self, lost: str, sample: Tensor, beside: Sequence[str]) -> str:
-        """Why the bundle has no encoder, and what brings it."""
+        """Return the reason why there is no encoder, and advice."""
         unwanted = "--outputs reconstruction says that none is wanted"
         if beside:
             return (
@@ -202,7 +207,7 @@ class AdaptedModule(nn.Module):
             )
 
     def _parts_differ(self, batches: Mapping[str, Tensor], ways: str) -> str | None:
-        """Why decoder(encoder(x)), called `ways`, cannot stand for forward; None where it gives the same."""
+        """Return why decoder(encoder(x)), called `ways`, cannot stand for forward; None if it gives the same."""
         if self._encode is None or self._decode is None:
             return f"{type(self.module).__name__} has no parts for {ways}"
         double = copy.deepcopy(self).double()
@@ -242,12 +247,12 @@ class _NotInDoubleError(Exception):
 
 
 def _as_rows(values: Tensor, features: Tensor) -> Tensor:
-    """The numbers of each row in the shape of the features."""
+    """Reshape each row's numbers like the features."""
     return values if values.shape == features.shape else values.reshape(features.shape)
 
 
 def _equal(found: Tensor, expected: Tensor, same: float) -> bool:
-    """Whether the same numbers are finite, and lie as near as `same` times the largest of their row."""
+    """Return True if the same numbers are finite, and differ by at most `same` times the largest of their row."""
     finite = expected.isfinite()
     if not torch.equal(finite, found.isfinite()):
         return False
@@ -271,14 +276,14 @@ def _remedy_of(module: nn.Module, error: Exception) -> str:
 
 
 def _rounded_weights(module: nn.Module) -> tuple[str, ...]:
-    """A note on a module that computes in 16 bits itself."""
+    """Return a note if the module computes in 16 bits itself."""
     halves = {value.dtype for value in module.parameters()} & {torch.bfloat16, torch.float16}
     names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in halves))
     return (f"its weights are {names}: exported in float32, without the rounding of {names}",) if halves else ()
 
 
 def own_copy(module: nn.Module) -> nn.Module:
-    """A copy on the CPU, in float32 and eval mode, its weights free of parametrizations.
+    """Return a copy on the CPU, in float32 and eval mode, its weights free of parametrizations.
 
     Raises:
         ExportError: the module cannot be copied, or has no usable weights.
@@ -362,5 +367,5 @@ def _require_mean(module: nn.Module, latent: str) -> None:
 
 
 def has_mean(module: nn.Module) -> bool:
-    """Whether a module has the methods of a common variational autoencoder."""
+    """Return True if a module has the methods of a common variational autoencoder."""
     return callable(getattr(module, "encode", None)) and callable(getattr(module, "decode", None))

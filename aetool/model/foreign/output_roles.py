@@ -1,4 +1,4 @@
-"""Which of a module's outputs is the embedding, and which the reconstruction."""
+"""The roles of a module's outputs: embedding and reconstruction."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ RECONSTRUCTION_NAMES = frozenset(
     {"reconstruction", "reconstructed", "recon", "x_recon", "recon_x", "x_hat", "xhat", "x_rec", "rec", "decoded"}
     | {"reconstructions", "output", "outputs", "out", "sample", "logits"}
 )
-EMBEDDING_NAMES = frozenset(
+_EMBEDDING_NAMES = frozenset(
     {"embedding", "embeddings", "latent", "latents", "z", "code", "codes", "encoded", "encoding", "bottleneck"}
     | {"hidden", "h", "features", "representation", "z_mean", "mu", "mean"}
 )
@@ -29,7 +29,8 @@ class Roles:
 
 
 def named_outputs(outputs: Any) -> dict[str, Tensor]:
-    """A module's outputs by name: fields of a dict, a dataclass or a named tuple; "0", "1", ... of a tuple.
+    """Return a module's outputs by name: fields of a dict, a dataclass or a named tuple; "0", "1", ... of a
+    tuple.
 
     Raises:
         ExportError: something else than tensors, or nothing.
@@ -81,7 +82,7 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
     embedding = roles.get("embedding")
     if reconstruction is None:
         reconstruction = _only(
-            [name for name in shaped if name != embedding], RECONSTRUCTION_NAMES, EMBEDDING_NAMES
+            [name for name in shaped if name != embedding], RECONSTRUCTION_NAMES, _EMBEDDING_NAMES
         )
     if reconstruction is None:
         state = "none has" if not shaped else f"{len(shaped)} have"
@@ -95,7 +96,7 @@ def recognise(outputs: Mapping[str, Tensor], features: Tensor, given: Sequence[s
             f"{found}; {remedy}"
         )
     if embedding is None and not given:
-        embedding = _only(beside(outputs, reconstruction, features), EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
+        embedding = _only(beside(outputs, reconstruction, features), _EMBEDDING_NAMES, RECONSTRUCTION_NAMES)
     return Roles(reconstruction, embedding)
 
 
@@ -109,13 +110,13 @@ def beside(outputs: Mapping[str, Tensor], reconstruction: str, features: Tensor)
 
 
 def _as_many_numbers(value: Tensor, features: Tensor) -> bool:
-    """Whether each row of `value` holds as many numbers as one of `features`, in another shape."""
+    """Return True if each row of `value` holds as many numbers as one of `features`, in another shape."""
     rows, numbers = len(features), math.prod(features.shape[1:])
     return value.ndim >= 2 and len(value) == rows and math.prod(value.shape[1:]) == numbers
 
 
 def _other_sizes(outputs: Mapping[str, Tensor], features: Tensor) -> str:
-    """What to do where no output is as large as the features."""
+    """Return advice where no output is as large as the features."""
     for name, value in outputs.items():
         axes = [axis for axis in range(1, value.ndim) if value.ndim == features.ndim]
         other = [axis for axis in axes if value.shape[axis] != features.shape[axis]]
@@ -152,7 +153,7 @@ def _given(outputs: Mapping[str, Tensor], given: Sequence[str]) -> dict[str, str
 
 
 def _only(names: Sequence[str], wanted: frozenset[str], unwanted: frozenset[str]) -> str | None:
-    """The one name left, by number or by word."""
+    """Return the one name left, by number or by word."""
     if len(names) == 1:
         return names[0]
     likely = [name for name in names if name.lower() in wanted]

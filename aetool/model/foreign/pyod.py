@@ -16,7 +16,7 @@ SUPPORTED = "AutoEncoder, VAE, AE1SVM"
 
 
 class Detector(Protocol):
-    """What is read of a fitted detector; its class is not imported: PyOD is not needed here."""
+    """The attributes read from a fitted detector; its class is not imported, so PyOD is not required."""
 
     model: nn.Module
     threshold_: float
@@ -31,14 +31,14 @@ class PyodAutoencoder:
     scored: ScoredModule
     threshold: float
     scores: NDArray[np.float64]
-    """Of the training rows, as the detector gave them."""
+    """Scores of the training rows, as the detector gave them."""
     contamination: float | None
     """Share of the training rows that it flags; None where PyThresh chose the threshold."""
     n_features: int
     kind: str
     """Name of the detector's class."""
     random: bool
-    """Whether the detector samples when it scores: then the bundle's scores are steadier than its own."""
+    """True if the detector samples when it scores: then the bundle's scores vary less than its own."""
 
 
 def from_pyod(detector: Any) -> PyodAutoencoder:

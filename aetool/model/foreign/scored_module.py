@@ -36,12 +36,13 @@ class InDouble(nn.Module):
     """A scored module that computes in float64 between float32 ends: for where float32 rounds too much."""
 
     def __init__(self, scored: "ScoredModule") -> None:
+        """Copy a scored module in float64."""
         super().__init__()
         self.scored = copy.deepcopy(scored).double().eval()
         self.scored.network.in_double = True
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, ...) float32, in raw units."""
+        """Map (batch, ...) in raw units to all outputs."""
         outputs: Outputs = self.scored(features.double())
         embedding = None if outputs.embedding is None else outputs.embedding.float()
         return Outputs(
@@ -66,6 +67,7 @@ class ScoredModule(nn.Module):
     scale: Tensor
 
     def __init__(self, network: AdaptedModule, score: Score = "mse", scaling: Scaling | None = None) -> None:
+        """Put a network between its scaling and its score."""
         super().__init__()
         self.network = network
         self.score = score
@@ -78,7 +80,7 @@ class ScoredModule(nn.Module):
             self.register_buffer("scale", torch.from_numpy(np.asarray(scaling.scale, np.float64)))
 
     def forward(self, features: Tensor) -> Outputs:
-        """(batch, ...) in raw units."""
+        """Map (batch, ...) in raw units to all outputs."""
         z = (features - self.mean - self.mean_rest) / self.scale if self.scaled else features
         embedding, y = self.network(z)
         residual = z - y
@@ -95,11 +97,11 @@ class ScoredModule(nn.Module):
         return Outputs(embedding, y, score, contribution)
 
     def in_float32(self) -> "ScoredModule":
-        """A copy to export, in eval mode."""
+        """Return a copy to export, in eval mode."""
         return copy.deepcopy(self).float().eval()
 
     def as_reference(self, dtype: torch.dtype) -> "ScoredModule":
-        """A copy to refer to, in eval mode: the reconstruction is what forward gives."""
+        """Return a copy that is the reference, in eval mode: the reconstruction comes from forward."""
         reference = copy.deepcopy(self).to(dtype).eval()
         reference.network.as_reference = True
         return reference

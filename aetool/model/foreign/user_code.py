@@ -1,4 +1,4 @@
-"""Somebody else's module, from a Python file or a package, and the weights found for it."""
+"""A user's module, from a Python file or a package, and its weights."""
 
 import ast
 import importlib
@@ -19,28 +19,28 @@ from torch import Tensor, nn
 
 from aetool.errors import ExportError, InputError
 
-# Weights of somebody else's module: found in the files that trainers write, and given to the module.
+# Weights of a user's module, read from the files that trainers write.
 
 State = dict[str, Tensor]
 Say = Callable[[str], None]
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which checkpoints hold the weights among other things, the likeliest first; others are tried too."""
-COMPILED = "_orig_mod."
-"""What torch.compile puts into the names of weights."""
-PREFIXES = ("module.", "model.", "net.", "network.", "autoencoder.")
-"""What DataParallel and trainers put in front of the names, the likeliest first; others are tried too."""
-COUNTER = "num_batches_tracked"
+_COMPILED = "_orig_mod."
+"""Prefix that torch.compile adds to the names of weights."""
+_PREFIXES = ("module.", "model.", "net.", "network.", "autoencoder.")
+"""Prefixes that DataParallel and trainers add to the names, likeliest first; others are tried too."""
+_COUNTER = "num_batches_tracked"
 """A number that batch normalisation needs for training alone; files of old PyTorch and of other tools lack it."""
 _DEEPEST = 3  # mappings inside one another
 _SHOWN = 3  # names in a message
 
 
 def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None) -> None:
-    """Give `module` the weights of a .safetensors file or of what `torch.save` wrote, all of them.
+    """Load all weights of `module` from a .safetensors file or a file of `torch.save`.
 
-    The weights may lie under a key, and their names may have a prefix, as trainers write them: `say` is told. The
-    file is read without running code that it names.
+    The weights may be under a key, and their names may have a prefix, as trainers write them; `say` is called
+    with what was done about it. The file is read without running code that it names.
 
     Raises:
         InputError: no such file.
@@ -66,23 +66,23 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
         notes.append(f"not those under {', '.join(map(repr, others))}")
     if lacking := [name for name in own if name not in state]:
         state |= {name: own[name] for name in lacking}
-        notes.append(f"without {COUNTER} of batch normalisation, which only training needs")
+        notes.append(f"without {_COUNTER} of batch normalisation, which only training needs")
     try:
         module.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError) as error:
         kind = type(module).__name__
-        raise ExportError(f"{path}: {kind} refuses the weights: {one_line(error)}; check the file") from error
+        raise ExportError(f"{path}: {kind} refuses the weights: {_one_line(error)}; check the file") from error
     if notes:
         say(f"{path.name}: took {', '.join(notes)}")
 
 
-def one_line(error: BaseException) -> str:
-    """The class and the beginning of the message of an error."""
+def _one_line(error: BaseException) -> str:
+    """Return the class and the beginning of the message of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _read(path: Path) -> list[tuple[str, State]]:
-    """Every state dict of a file, and the keys that lead to it; the likeliest first."""
+    """Return every state dict of a file with the keys that lead to it, likeliest first."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .safetensors file or a state dict saved by torch.save")
     if path.suffix == ".safetensors":
@@ -104,7 +104,7 @@ def _read(path: Path) -> list[tuple[str, State]]:
 
 
 class _StandIn:
-    """An object of a class that is not loaded (hyper-parameters, say): it takes everything and does nothing."""
+    """A substitute for objects of classes that are not loaded, such as hyper-parameters; it accepts everything."""
 
     def __new__(cls, *_arguments: Any, **_named: Any) -> "_StandIn":
         return object.__new__(cls)
@@ -115,7 +115,8 @@ class _StandIn:
 
 
 def _unpickled(path: Path) -> Any:
-    """What `torch.save` wrote; of classes other than tensors and containers, stand-ins without content."""
+    """Load a file of `torch.save`; objects of classes other than tensors and containers become empty
+    substitutes."""
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # noqa: BLE001 - an old format, or a damaged file: reading it tells
@@ -128,7 +129,7 @@ def _unpickled(path: Path) -> Any:
         raise _unsafe(path, _what_is_unsafe(error)) from error
     except Exception as error:
         raise ExportError(
-            f"{path}: not a state dict that torch can read ({one_line(error)}); save it again with "
+            f"{path}: not a state dict that torch can read ({_one_line(error)}); save it again with "
             "torch.save(model.state_dict(), ...)"
         ) from error
     if isinstance(found, _StandIn):
@@ -154,17 +155,17 @@ def _state_dicts(found: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
 
 
 def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
-    """The state under the module's own names, and what was done for it."""
+    """Return the state under the module's own names, and what was done for it."""
     notes: list[str] = []
-    if not any(COMPILED in name for name in own) and any(COMPILED in name for name in state):
-        state = {name.replace(COMPILED, ""): value for name, value in state.items()}
-    needed = [name for name in own if not name.endswith(COUNTER)]
+    if not any(_COMPILED in name for name in own) and any(_COMPILED in name for name in state):
+        state = {name.replace(_COMPILED, ""): value for name, value in state.items()}
+    needed = [name for name in own if not name.endswith(_COUNTER)]
     if not needed or all(name in state for name in needed):
         return state, notes
     prefixes = [name.removesuffix(needed[0]) for name in state if name.endswith(f".{needed[0]}")]
     fitting = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
     if fitting:
-        prefix = min(fitting, key=lambda one: _rank(one, PREFIXES))
+        prefix = min(fitting, key=lambda one: _rank(one, _PREFIXES))
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         outside = [name for name in state if not name.startswith(prefix)]
         notes.append(f"without {prefix!r} in front of their names")
@@ -180,9 +181,9 @@ def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]
 
 
 def _faults(state: State, own: Mapping[str, Tensor]) -> list[str]:
-    """Why these are not the weights of a module; empty where they are."""
+    """Return why these are not the weights of a module; empty if they are."""
     return [
-        *_named("lacks", [name for name in own if name not in state and not name.endswith(COUNTER)]),
+        *_named("lacks", [name for name in own if name not in state and not name.endswith(_COUNTER)]),
         *_named("has, beside them,", [name for name in state if name not in own]),
         *_named(
             "has other shapes in",
@@ -201,7 +202,7 @@ def _rank(name: str, likely: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _shape(value: Tensor) -> tuple[int, ...] | None:
-    """None for a lazy module's weight, which takes any shape."""
+    """Return the shape; None for a lazy module's weight, which takes any."""
     return None if isinstance(value, nn.UninitializedParameter | nn.UninitializedBuffer) else tuple(value.shape)
 
 
@@ -216,18 +217,18 @@ def _few(names: list[str]) -> str:
 
 def _what_is_unsafe(error: Exception) -> str:
     found = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"class (\S+)", str(error))
-    return f"an object of {found[1]}" if found else one_line(error)
+    return f"an object of {found[1]}" if found else _one_line(error)
 
 
 EXPECTED = "FILE.py:CALLABLE is expected, such as net.py:Autoencoder, or package.module:CALLABLE"
 
 
 def load_module(spec: str, weights: str | Path | None = None, say: Say = lambda _: None) -> nn.Module:
-    """The module of FILE.py:CALLABLE or package.module:CALLABLE, with the weights of a file where one is given.
+    """Load the module of FILE.py:CALLABLE or package.module:CALLABLE, with weights from a file if given.
 
-    The file runs as code: as part of its package where it imports from there, else alone. Packages are looked for
-    in the current directory. CALLABLE is a class of modules or a function that gives one, called without
-    arguments, or a module. `say` is told what of a file of weights was taken.
+    The file runs as code: as part of its package where it imports from there, else alone. Packages are
+    searched in the current directory. CALLABLE is a class of modules or a function that returns one, called
+    without arguments, or a module. `say` is called with what was taken of a file of weights.
 
     Raises:
         InputError: no such file, or nothing of that name in it.
@@ -256,7 +257,7 @@ def load_module(spec: str, weights: str | Path | None = None, say: Say = lambda 
 
 
 def _place(file: str) -> tuple[Path, str | None]:
-    """The file of the code, and its name as part of a package where it is one."""
+    """Return the file of the code, and its name as part of a package if it is one."""
     path = Path(file)
     parts = file.split(".")
     if not path.exists() and path.suffix != ".py" and all(part.isidentifier() for part in parts):
@@ -277,7 +278,7 @@ def _place(file: str) -> tuple[Path, str | None]:
 
 
 def _leading_dots(path: Path) -> int:
-    """How many packages up the relative imports of a file reach; 0 without any."""
+    """Return the number of packages that the relative imports of a file reach up; 0 without any."""
     try:
         tree = ast.parse(path.read_bytes())
     except OSError as error:
@@ -298,7 +299,7 @@ def _executed(path: Path) -> types.ModuleType:
 
 @contextmanager
 def _running(path: Path, name: str) -> Iterator[None]:
-    """Around the user's code: its neighbours can be imported, no cache is written, errors name their line."""
+    """Run the user's code: its neighbours can be imported, no cache is written, errors name their line."""
     whole = path.resolve()
     roots = [whole.parent]
     while (roots[-1] / "__init__.py").is_file():
@@ -314,8 +315,8 @@ def _running(path: Path, name: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ExportError(
-            f"{path}{_line_in(whole, error)}: fails ({one_line(error)}); aetool runs the file and calls {name}(): "
-            "give a function without arguments, and keep training under if __name__ == '__main__'"
+            f"{path}{_line_in(whole, error)}: fails ({_one_line(error)}); aetool runs the file and calls {name}()"
+            ": give a function without arguments, and keep training under if __name__ == '__main__'"
         ) from error
     finally:
         sys.dont_write_bytecode = before
@@ -325,7 +326,7 @@ def _running(path: Path, name: str) -> Iterator[None]:
 
 
 def _line_in(path: Path, error: BaseException) -> str:
-    """`, line 3`: where the user's file failed, if it was there."""
+    """Return `, line 3`, where the user's file failed, or an empty text."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == path:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -334,7 +335,7 @@ def _line_in(path: Path, error: BaseException) -> str:
 
 
 def _offered(found: types.ModuleType) -> list[str]:
-    """Names of what the file itself makes and could be a module."""
+    """Return the names that the file itself defines and that could be a module."""
     return [
         name
         for name, value in vars(found).items()

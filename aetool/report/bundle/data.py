@@ -1,6 +1,5 @@
 """`portray`: run a bundle over some rows and collect the data of its page."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,7 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
 from aetool.checks.drift import measure_drift
+from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
 from aetool.report.bundle.records import (
     Curves,
@@ -142,7 +142,7 @@ def _pca(z: Floats) -> tuple[Floats, float]:
 
 def _umap(z: Floats) -> Floats:
     try:
-        umap = importlib.import_module("umap")
+        import umap  # noqa: PLC0415 - an optional package, slow to import
     except ImportError as error:
         raise DependencyError("umap-learn", "umap", "a map by UMAP") from error
     # Neighbours: UMAP's default of 15, fewer where there are not as many rows.
@@ -201,29 +201,23 @@ def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHi
 def curves(score: Floats, labels: Labels) -> Curves | None:
     """Return ROC and precision-recall, equal scores as one step; None where labels are of one kind.
 
-    The area below the ROC is the trapezoids', average precision the sum of precision times gain of recall.
+    Average precision is the sum of precision times gain of recall.
     """
     if labels.all() or not labels.any():
         return None
-    known = np.where(np.isfinite(score), score, np.inf)
-    order = np.argsort(-known, kind="stable")
-    ordered = known[order]
-    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
-    hits = np.cumsum(labels[order])[last].astype(np.float64)
-    flagged = (last + 1).astype(np.float64)
+    hits, flagged = operating_points(score, labels)
     recall, precision = hits / labels.sum(), hits / flagged
     false_positives = (flagged - hits) / (~labels).sum()
     roc = np.vstack([[0.0, 0.0], np.column_stack([false_positives, recall])])
     return Curves(
         _thinned(roc),
         _thinned(np.vstack([[0.0, precision[0]], np.column_stack([recall, precision])])),
-        float(np.sum(np.diff(roc[:, 0]) * (roc[1:, 1] + roc[:-1, 1]) / 2)),
-        float(np.sum(np.diff(recall, prepend=0.0) * precision)),
+        **ranking(score, labels),
     )
 
 
 def _above(score: Floats, thresholds: Floats) -> NDArray[np.int64]:
-    ordered = np.sort(np.where(np.isfinite(score), score, np.inf))
+    ordered = np.sort(finite_last(score))
     return np.asarray(len(ordered) - np.searchsorted(ordered, thresholds, side="right"), np.int64)
 
 
