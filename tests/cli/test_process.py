@@ -209,7 +209,6 @@ def without(*packages):
         ("pyarrow", "pyarrow", "tables", ("score", "bundle", "new.csv")),
         ("uvicorn", "uvicorn", "serve", ("serve", "bundle")),
         ("prometheus_client", "prometheus-client", "serve", ("serve", "bundle")),
-        ("sklearn", "scikit-learn", "train", ("evaluate", "bundle", "new.csv")),
         ("sklearn", "scikit-learn", "train", ("demo", "-o", "{out}")),
     ],
 )
@@ -222,6 +221,11 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     assert failed.stderr.startswith("Error: ") and failed.stderr.count("\n") == 1
     assert f"needs {named}," in failed.stderr and f"with the extra {extra!r}" in failed.stderr
     assert not (tmp_path / "out").exists() and not (made / "train-checkpoint").exists()
+
+
+def test_a_bundle_is_evaluated_without_scikit_learn(process, made):
+    done = process("evaluate", "bundle", "new.csv", code=without("sklearn"), cwd=made)
+    assert done.returncode == 0 and "threshold" in done.stdout
 
 
 def test_without_onnxruntime_doctor_and_help_still_work(process):

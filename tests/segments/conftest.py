@@ -18,8 +18,8 @@ SIZES = (150, 100, 50)
 def few_refits():
     """Groups so far apart need no more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clustering, "REFITS", 2)
-        patch.setattr(clustering, "STARTS", 2)
+        patch.setattr(clustering, "_REFITS", 2)
+        patch.setattr(clustering, "_STARTS", 2)
         yield
 
 

@@ -46,7 +46,7 @@ def workers():
                 return True
         return False
 
-    return [process for process, name in names.items() if name.startswith(b"ray::Worker") and is_own(process)]
+    return [process for process, name in names.items() if name.startswith(b"ray::RayWorker") and is_own(process)]
 
 
 def test_its_files_are_those_of_one_process_byte_for_byte(run, files, tmp_path):
