@@ -9,12 +9,19 @@ HOSTS := .hosts/.installed
 APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addprefix tests/bundle/test_, \
 	bundle_faults.py links.py replaced.py write.py)
 
-.PHONY: demo test lint unit docs wheel-test fuzz soak sbom conformance exported clean
+.PHONY: demo test quick lint unit docs wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(STAMP)
 	$(BIN)/aetool demo -o aetool-demo --overwrite
 
 test: lint unit wheel-test
+
+# While you work: lint and the tests that take seconds.
+QUICK := tests/bundle tests/onnx_check tests/checks tests/tables tests/segments tests/report tests/test_architecture.py \
+	tests/test_supply_chain.py tests/cli/test_help.py tests/cli/test_output.py
+
+quick: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(QUICK)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
