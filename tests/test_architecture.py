@@ -1,6 +1,7 @@
 """What DESIGN asks of the code itself, where import-linter does not look: `make lint` runs that."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_library_code_prints_nothing_and_knows_no_click(path):
     tree = tree_of(path)
     assert prints(tree) == []
     assert [line for line, module in imports(tree) if module.split(".")[0] in ("click", "rich")] == []
+
+
+def test_the_map_names_files_that_exist():
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?!tests/)[a-z_]+/[a-z_/]+\.py)`", text)
+    modules = [name.split(".")[:2] for name in re.findall(r"`((?:[a-z_]+)\.[A-Za-z_.]+)`", text)]
+    rooms = {path.name for path in PACKAGE.iterdir()}
+    assert len(paths) > 8 and [path for path in paths if not (PACKAGE / path).exists()] == []
+    files = [PACKAGE / room / name for room, name in modules if room in rooms]
+    assert len(files) > 8
+    assert [file for file in files if not (file.is_dir() or file.with_suffix(".py").exists() or named(file))] == []
+
+
+def named(file):
+    """Decide whether the room's face hands out the name."""
+    return file.name in (file.parent / "__init__.py").read_text(encoding="utf-8")
 
 
 def test_the_house_is_small_enough_to_learn():

@@ -77,7 +77,8 @@ class Gate:
     never lock anybody out. Only where all of them are being answered is a new one refused.
 
     Each connection may hold 64 KiB (less where `max_held_bytes` is small), whatever the others hold; all the rest
-    together may hold what is left of `max_held_bytes`. So small requests are taken beside any large ones.
+    together may hold what is left of three quarters of `max_held_bytes`. So small requests are taken beside any
+    large ones.
 
     Args:
         limits: limits of the server.

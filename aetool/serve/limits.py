@@ -27,7 +27,7 @@ class ServerLimits:
     max_body_bytes: int = 16 << 20
     """Size of one request's body, uncompressed, in bytes."""
     max_held_bytes: int = 256 << 20
-    """Bytes of all requests and responses held at once; small ones are taken in any case, see `Gate`."""
+    """Bytes of all requests and responses held at once, a quarter of it for what is made of them; see `Gate`."""
     max_connections: int = 1024
     """Open connections. When all are taken, the one that has waited longest for its client makes room."""
     max_connections_per_client: int = 512

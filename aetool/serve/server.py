@@ -7,6 +7,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -249,6 +250,10 @@ def serve(
     _give_memory_back()
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port))
+        if health_port is not None and getattr(sys, "frozen", False):
+            raise InputError(
+                "--health-port: needs a Python interpreter, which a packed program has not; leave it out"
+            )
         probing = None if health_port is None else stack.enter_context(_listen(host, health_port))
         loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
         before = [(place, state(place)) for place in places]  # before they are read: no change is missed

@@ -370,7 +370,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _full(self) -> str:
         return (
-            f"too busy: {self.limits.max_held_bytes:,} bytes of requests and answers are held "
+            f"too busy: requests and answers fill the {self.limits.max_held_bytes:,} bytes allowed "
             "(--max-held-mb); come again"
         )
 
