@@ -92,7 +92,7 @@ def _require_operators(graph: OnnxGraph) -> None:
 
 
 def _require_constants(graph: OnnxGraph) -> None:
-    if graph.sparse or any(inner.sparse for node in graph.all_nodes() for inner in node.graphs()):
+    if graph.sparse or any(inner.sparse for node in graph.all_nodes() for inner in node.graphs):
         raise BoundError("it holds sparse constants")
     for tensor in graph.all_constants():
         if tensor.external:

@@ -67,7 +67,7 @@ def content_of_node(node: Node, inputs: Inputs, shape: Shape, kind: int) -> Cont
     ):
         return None
     try:
-        result = function(node, inputs, shape, *contents)
+        result = function(node, inputs, shape, *map(_in_fractions, contents))
     except _UnknownError:
         return None
     found = result if isinstance(result, np.ndarray) else exactly([result], ())
@@ -81,16 +81,30 @@ def content_of_constant(tensor: OnnxTensor) -> Content | None:
     kind = tensor.data_type
     if math.prod(tensor.dims) > _MAX_NUMBERS.get(kind, -1):
         return None
-    floats = tensor.numbers() if kind == FLOAT else None
-    return content_of_list(tensor.exact() if floats is None else floats.tolist(), tensor.dims, kind)
+    if kind == FLOAT:
+        numbers = tensor.numbers()
+        return None if numbers is None else content_of_list(numbers.tolist(), tensor.dims, kind)
+    return content_of_list(tensor.exact(), tensor.dims, kind)
 
 
-def content_of_list(numbers: Sequence[float] | None, shape: Shape, kind: int) -> Content | None:
+def content_of_list(numbers: Sequence[Any] | None, shape: Shape, kind: int) -> Content | None:
     """Return integers or floats as content; None if unknown."""
-    if numbers is None or len(numbers) > _MAX_NUMBERS[kind] or not all(map(math.isfinite, numbers)):
+    if numbers is None or len(numbers) > _MAX_NUMBERS[kind]:
         return None
-    found: list[Any] = [Fraction(number) if kind == FLOAT else number for number in numbers]
-    return exactly(found, shape) if all(_held(number, kind) for number in found) else None
+    if kind != FLOAT:
+        return exactly(numbers, shape) if all(_held(number, kind) for number in numbers) else None
+    # Most are the weights of a small layer: no fractions are made of what no size is computed from.
+    low, high = _FLOAT_RANGE
+    if not all(number == 0 or low < abs(number) < high for number in numbers):
+        return None
+    return np.array(numbers, np.float64).reshape([whole(side) for side in shape])
+
+
+def _in_fractions(content: Content | None) -> Content | None:
+    if content is None or content.dtype == object:
+        return content
+    fractions: list[Any] = [Fraction(number) for number in content.ravel().tolist()]
+    return exactly(fractions, content.shape)
 
 
 def _held(number: Side | Fraction, kind: int) -> bool:

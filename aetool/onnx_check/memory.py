@@ -385,7 +385,7 @@ def _require_true(name: str, sides: Sequence[int | None] | None, value: Value) -
 def _names_read(node: Node) -> list[str]:
     """Return the values that a node reads, and those that its inner graphs name: they may be outer ones."""
     names = [name for name in node.inputs if name]
-    for inner in node.graphs():
+    for inner in node.graphs:
         names += inner.outputs
         for each in inner.nodes:
             names += _names_read(each)

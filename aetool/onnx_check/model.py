@@ -6,8 +6,8 @@ that repeats where it should occur once, is a `WireError`. protobuf skips the fi
 third.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from aetool.onnx_check.protobuf import (
     FIXED64,
     VARINT,
     FieldBudget,
+    Schema,
     WireError,
     count_varints,
     fields,
@@ -128,42 +129,27 @@ RANGES = {INT64: (-(2**63), 2**63 - 1), INT32: (-(2**31), 2**31 - 1), BOOL: (0, 
 class Node:
     """Node of a graph."""
 
-    __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs")
+    __slots__ = ("attributes", "graphs", "inputs", "name", "operator", "outputs", "tensors")
 
     def __init__(self) -> None:
         """Begin empty; the reader fills in the fields."""
-        self.op_type = self.domain = self.name = ""
+        self.name = ""
+        self.operator = ""
+        """Operator, with its domain where that is not ONNX's: `Gemm`, or `com.microsoft.QGemm`."""
         self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.attributes: dict[str, Any] = {}
-        """Name -> int, float, bytes, Tensor, Graph, or a list of one of them."""
-
-    @property
-    def operator(self) -> str:
-        """Operator with its domain: `Gemm`, or `com.microsoft.QGemm`."""
-        return self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
+        """Name -> int, float, bytes, OnnxTensor, OnnxGraph, or a list of one of them."""
+        self.tensors: list[OnnxTensor] = []
+        """Constants in its attributes, not those of inner graphs."""
+        self.graphs: list[OnnxGraph] = []
+        """Inner graphs."""
 
     @property
     def title(self) -> str:
         """Name of the node, for messages."""
         name = self.name[:_SHOWN] or ", ".join(self.outputs[:3])[:_SHOWN]
         return f"node {name!r} ({self.operator[:_SHOWN]})"
-
-    def tensors(self) -> Iterator[OnnxTensor]:
-        """Yield the constants in its attributes, not those of inner graphs."""
-        for value in self.attributes.values():
-            if isinstance(value, OnnxTensor):
-                yield value
-            elif isinstance(value, list) and value and isinstance(value[0], OnnxTensor):
-                yield from value
-
-    def graphs(self) -> Iterator["OnnxGraph"]:
-        """Yield its inner graphs."""
-        for value in self.attributes.values():
-            if isinstance(value, OnnxGraph):
-                yield value
-            elif isinstance(value, list) and value and isinstance(value[0], OnnxGraph):
-                yield from value
 
 
 class OnnxGraph:
@@ -188,15 +174,15 @@ class OnnxGraph:
         """Yield every node, including those of inner graphs."""
         for node in self.nodes:
             yield node
-            for inner in node.graphs():
+            for inner in node.graphs:
                 yield from inner.all_nodes()
 
     def all_constants(self) -> Iterator[OnnxTensor]:
         """Yield every constant, including those in attributes and inner graphs."""
         yield from self.constants
         for node in self.nodes:
-            yield from node.tensors()
-            for inner in node.graphs():
+            yield from node.tensors
+            for inner in node.graphs:
                 yield from inner.all_constants()
 
 
@@ -224,48 +210,49 @@ def read_model(content: bytes, max_depth: int, max_nodes: int) -> OnnxModel:
     return _Reader(max_nodes).model(memoryview(content), max_depth)
 
 
-class _Message(NamedTuple):
-    """A message of onnx.proto: numbers of its fields, by content and by how often they occur."""
+def _schema(
+    name: str,
+    integer: Sequence[int] = (),
+    content: Sequence[int] = (),
+    contents: Sequence[int] = (),
+    integers: Sequence[int] = (),
+    floats: Sequence[int] = (),
+    doubles: Sequence[int] = (),
+    single: Sequence[int] = (),
+) -> Schema:
+    """Return a message of onnx.proto from the numbers of its fields.
 
-    name: str
-    integer: tuple[int, ...] = ()
-    content: tuple[int, ...] = ()
-    """A text, bytes, or another message."""
-    contents: tuple[int, ...] = ()
-    integers: tuple[int, ...] = ()
-    floats: tuple[int, ...] = ()
-    doubles: tuple[int, ...] = ()
-    single: tuple[int, ...] = ()
-    """A float."""
-
-    def forms(self) -> dict[int, tuple[tuple[int, ...], bool]]:
-        """Return field -> its wire types, and whether it may occur once only."""
-        return {
-            **dict.fromkeys(self.integer, ((VARINT,), True)),
-            **dict.fromkeys(self.content, ((BYTES,), True)),
-            **dict.fromkeys(self.contents, ((BYTES,), False)),
-            **dict.fromkeys(self.integers, ((VARINT, BYTES), False)),
-            **dict.fromkeys(self.floats, ((FIXED32, BYTES), False)),
-            **dict.fromkeys(self.doubles, ((FIXED64, BYTES), False)),
-            **dict.fromkeys(self.single, ((FIXED32,), True)),
-        }
+    Args:
+        name: for error messages.
+        integer: fields that occur once, an integer.
+        content: fields that occur once, a text, bytes or a message.
+        contents: fields like `content` that repeat.
+        integers: repeated integers, packed or not, as all repeated numbers.
+        floats: repeated floats of four bytes.
+        doubles: repeated floats of eight bytes.
+        single: fields that occur once, a float of four bytes.
+    """
+    once = {VARINT: integer, BYTES: content, FIXED32: single}
+    often = {VARINT: integers, BYTES: (*contents, *integers, *floats, *doubles), FIXED32: floats, FIXED64: doubles}
+    return Schema(
+        name,
+        {number << 3 | kind: True for kind, numbers in once.items() for number in numbers}
+        | {number << 3 | kind: False for kind, numbers in often.items() for number in numbers},
+    )
 
 
-_MESSAGES = (
-    _Message("model", (1, 5), (2, 3, 4, 6, 7), (8, 14, 20, 25, 26)),
-    _Message("graph", (), (2, 10), (1, 5, 11, 12, 13, 14, 15, 16)),
-    _Message("node", (), (3, 4, 6, 7, 8), (1, 2, 5, 9, 10)),
-    _Message("attribute", (3, 20), (1, 4, 5, 6, 13, 14, 21, 22), (9, 10, 11, 15, 23), (8,), (7,), (), (2,)),
-    _Message("constant", (2, 14), (3, 8, 9, 12), (6, 13, 16), (1, 5, 7, 11), (4,), (10,)),
-    _Message("value", (), (1, 2, 3), (4,)),
-    _Message("type", (), (1, 4, 5, 6, 7, 8, 9)),
-    _Message("tensor type", (1,), (2,)),
-    _Message("shape", (), (), (1,)),
-    _Message("side", (1,), (2, 3)),
-    _Message("operator set", (2,), (1,)),
-    _Message("property", (), (1, 2)),
-)
-_FORMS = {message.name: message.forms() for message in _MESSAGES}
+_MODEL = _schema("model", (1, 5), (2, 3, 4, 6, 7), (8, 14, 20, 25, 26))
+_GRAPH = _schema("graph", (), (2, 10), (1, 5, 11, 12, 13, 14, 15, 16))
+_NODE = _schema("node", (), (3, 4, 6, 7, 8), (1, 2, 5, 9, 10))
+_ATTRIBUTE = _schema("attribute", (3, 20), (1, 4, 5, 6, 13, 14, 21, 22), (9, 10, 11, 15, 23), (8,), (7,), (), (2,))
+_CONSTANT = _schema("constant", (2, 14), (3, 8, 9, 12), (6, 13, 16), (1, 5, 7, 11), (4,), (10,))
+_VALUE = _schema("value", (), (1, 2, 3), (4,))
+_TYPE = _schema("type", (), (1, 4, 5, 6, 7, 8, 9))
+_TENSOR_TYPE = _schema("tensor type", (1,), (2,))
+_SHAPE = _schema("shape", (), (), (1,))
+_SIDE = _schema("side", (1,), (2, 3))
+_OPERATOR_SET = _schema("operator set", (2,), (1,))
+_PROPERTY = _schema("property", (), (1, 2))
 
 
 class _Reader:
@@ -277,7 +264,7 @@ class _Reader:
 
     def model(self, message: memoryview, depth: int) -> OnnxModel:
         model, found = OnnxModel(), False
-        for number, value in self._read("model", message):
+        for number, _, value in self._read(_MODEL, message):
             if number == 1:
                 model.ir_version = signed(value)
             elif number == 8:
@@ -288,7 +275,7 @@ class _Reader:
             elif number == 7:
                 found, model.graph = True, self._graph(value, depth)
             elif number == 14:
-                for _, text in self._read("property", value):
+                for _, _, text in self._read(_PROPERTY, value):
                     _text(text)
             elif number in (20, 25):
                 model.functions = True
@@ -296,27 +283,14 @@ class _Reader:
             raise WireError("no graph")
         return model
 
-    def _read(self, name: str, message: memoryview) -> Iterator[tuple[int, Any]]:
-        """Yield the fields of a message: an integer, or bytes."""
-        if not len(message):
-            return
-        forms, seen = _FORMS[name], set()
-        for number, kind, value in fields(message, self._budget):
-            kinds, once = forms.get(number, ((), False))
-            if kind not in kinds:
-                expected = " or ".join(map(str, kinds)) or "none"
-                raise WireError(f"field {number} of a {name}: wire type {kind}, expected {expected}")
-            if once:
-                if number in seen:
-                    raise WireError(f"two graphs or other parts where one belongs: field {number} of a {name}")
-                seen.add(number)
-            yield number, value
+    def _read(self, schema: Schema, message: memoryview) -> Iterator[tuple[int, int, Any]]:
+        return fields(message, self._budget, schema)
 
     def _graph(self, message: memoryview, depth: int) -> OnnxGraph:
         if depth == 0:
             raise WireError("graphs nested too deeply")
         graph = OnnxGraph()
-        for number, value in self._read("graph", message):
+        for number, _, value in self._read(_GRAPH, message):
             if number == 1:
                 self._left -= 1
                 if self._left < 0:
@@ -338,8 +312,8 @@ class _Reader:
         return graph
 
     def _node(self, message: memoryview, depth: int) -> Node:
-        node = Node()
-        for number, value in self._read("node", message):
+        node, operator, domain = Node(), "", ""
+        for number, _, value in self._read(_NODE, message):
             if number == 1:
                 node.inputs.append(_text(value))
             elif number == 2:
@@ -347,20 +321,26 @@ class _Reader:
             elif number == 3:
                 node.name = _text(value)
             elif number == 4:
-                node.op_type = _text(value)
+                operator = _text(value)
             elif number == 7:
-                node.domain = _text(value)
+                domain = _text(value)
             elif number == 5:
                 name, content = self._attribute(value, depth)
                 if name in node.attributes:
                     raise WireError(f"attribute {name!r} stands twice")
                 node.attributes[name] = content
+                parts = content if isinstance(content, list) else [content]
+                if parts and isinstance(parts[0], OnnxTensor):
+                    node.tensors += parts
+                elif parts and isinstance(parts[0], OnnxGraph):
+                    node.graphs += parts
+        node.operator = operator if domain in ("", "ai.onnx") else f"{domain}.{operator}"
         return node
 
     def _attribute(self, message: memoryview, depth: int) -> tuple[str, Any]:
         name, stated = "", 0
         held: dict[int, Any] = {}
-        for number, value in self._read("attribute", message):
+        for number, _, value in self._read(_ATTRIBUTE, message):
             if number == 1:
                 name = _text(value)
             elif number == 20:
@@ -394,7 +374,7 @@ class _Reader:
     def _tensor(self, message: memoryview) -> OnnxTensor:
         self._budget.left -= _PARTS_OF_A_CONSTANT
         tensor = OnnxTensor()
-        for number, value in self._read("constant", message):
+        for number, _, value in self._read(_CONSTANT, message):
             if number == 1:
                 if len(tensor.dims) + count_varints(value) > MAX_RANK:
                     raise WireError(f"a constant of more than {MAX_RANK} dimensions")
@@ -413,7 +393,7 @@ class _Reader:
 
     def _opset(self, message: memoryview) -> tuple[str, int]:
         domain, version = "", 0
-        for number, value in self._read("operator set", message):
+        for number, _, value in self._read(_OPERATOR_SET, message):
             if number == 1:
                 domain = _text(value)
             else:
@@ -423,21 +403,25 @@ class _Reader:
     def _value_info(self, message: memoryview) -> tuple[str, list[int | None] | None]:
         """Return name and shape, as far as it is stated."""
         name, shape = "", None
-        for number, value in self._read("value", message):
+        for number, _, value in self._read(_VALUE, message):
             if number == 1:
                 name = _text(value)
             elif number == 2:
-                for tensor in self._inside("type", value, 1):
-                    for sides in self._inside("tensor type", tensor, 2):
-                        shape = [self._side(side) for side in self._inside("shape", sides, 1)]
+                for kind, _, tensor in self._read(_TYPE, value):
+                    shape = self._shape(tensor) if kind == 1 else shape
         return name, shape
 
-    def _inside(self, name: str, message: memoryview, wanted: int) -> Iterator[Any]:
-        return (value for number, value in self._read(name, message) if number == wanted)
-
-    def _side(self, message: memoryview) -> int | None:
-        sides = list(self._inside("side", message, 1))
-        return signed(sides[0]) if sides else None
+    def _shape(self, tensor_type: memoryview) -> list[int | None] | None:
+        shape: list[int | None] | None = None
+        for number, _, sides in self._read(_TENSOR_TYPE, tensor_type):
+            if number == 2:
+                shape = []
+                for _, _, side in self._read(_SHAPE, sides):
+                    size = None
+                    for kind, _, value in self._read(_SIDE, side):
+                        size = signed(value) if kind == 1 else size
+                    shape.append(size)
+        return shape
 
 
 MAX_RANK = 16

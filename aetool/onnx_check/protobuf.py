@@ -4,7 +4,8 @@ Used where the `onnx` package is not installed, and before onnxruntime gets a fi
 result is fields or a `WireError`, in time and memory proportional to their number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,35 +34,54 @@ class FieldBudget:
         self.left = left
 
 
-def fields(message: memoryview, budget: FieldBudget | None = None) -> Iterator[Field]:
+class Schema(NamedTuple):
+    """Fields that a message may have."""
+
+    name: str
+    once: Mapping[int, bool]
+    """Tag, 8 times the field's number plus its wire type -> whether it may occur once only."""
+
+
+def fields(  # noqa: PLR0912 - one loop without calls: they cost more than what they would do
+    message: memoryview, budget: FieldBudget | None = None, schema: Schema | None = None
+) -> Iterator[Field]:
     """Yield the fields of a message in order; contents are views, nothing is copied.
 
     Raises:
-        WireError: truncated, not a message, or of more fields than `budget` has left.
+        WireError: truncated, not a message, of more fields than `budget` has left, or not as `schema` says.
     """
-    place, end = 0, len(message)
+    place, end, seen = 0, len(message), 0
     budget = budget or FieldBudget(end)
     while place < end:
         budget.left -= 1
         if budget.left < 0:
             raise WireError("more parts than any deployed graph has")
         tag = message[place]
-        if tag < 128:  # nearly always, and a call costs as much as the rest
+        if tag < 128:  # nearly always, here and below, and a call costs as much as the rest
             place += 1
         else:
             tag, place = _varint(message, place, end)
         number, kind = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
+        if schema is not None:
+            once = schema.once.get(tag)
+            if once is None:
+                raise WireError(_unexpected(schema, number, kind))
+            if once:
+                if seen >> number & 1:
+                    raise WireError(
+                        f"two graphs or other parts where one belongs: field {number} of a {schema.name}"
+                    )
+                seen |= 1 << number
+        elif not 0 < number < 1 << 29:
             raise WireError(f"field number {number} does not exist")
-        if kind == VARINT:
-            value, place = _varint(message, place, end)
-            yield number, kind, value
-            continue
-        if kind == BYTES:
+        if kind in (VARINT, BYTES):
             if place < end and message[place] < 128:
                 size, place = message[place], place + 1
             else:
                 size, place = _varint(message, place, end)
+            if kind == VARINT:
+                yield number, kind, size
+                continue
         elif kind in _WIDTHS:
             size = _WIDTHS[kind]
         else:
@@ -70,6 +90,11 @@ def fields(message: memoryview, budget: FieldBudget | None = None) -> Iterator[F
             raise WireError(f"a field of {size:,} bytes where {end - place:,} are left")
         yield number, kind, message[place : place + size]
         place += size
+
+
+def _unexpected(schema: Schema, number: int, kind: int) -> str:
+    expected = " or ".join(str(tag & 7) for tag in schema.once if tag >> 3 == number) or "none"
+    return f"field {number} of a {schema.name}: wire type {kind}, expected {expected}"
 
 
 def integer(number: int, value: int) -> bytes:

@@ -22,7 +22,7 @@ class Rows(NamedTuple):
 Side = int | Rows
 Shape = tuple[Side, ...]
 Content = NDArray[Any]
-"""Exact integers, as Side, or of float32 fractions, in the shape of their value."""
+"""Exact integers, as Side, or for float32 fractions, or floats as a file has them, in the shape of their value."""
 
 
 class Value(NamedTuple):

@@ -64,7 +64,7 @@ def use(content):
         return "refused", took, 0, 0, reason
     graph, found, numbers = computed(content)
     outcome, most, bound = "ran", 0, 1
-    recurrent = any(node.op_type in RECURRENT for node in graph.nodes)  # which the runtime gives no empty batch
+    recurrent = any(node.operator in RECURRENT for node in graph.nodes)  # which the runtime gives no empty batch
     for rows in (1, 16) if recurrent else (1, 16, 0):
         before = status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

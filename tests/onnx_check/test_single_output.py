@@ -30,7 +30,7 @@ def test_what_only_the_decision_needs_goes(exported):
     before, after = graph_of(whole), graph_of(with_only(whole, "score", ["embedding", "le", "nothing"]))
     assert after.outputs == ["score", "embedding", "nothing"]  # which onnxruntime refuses
     assert made(before) - made(after) == {"le", "is_anomaly"}
-    assert [n.op_type for n in after.nodes] == [n.op_type for n in before.nodes][:-2]
+    assert [n.operator for n in after.nodes] == [n.operator for n in before.nodes][:-2]
     assert len(after.constants) == len(before.constants) - 1
 
 
