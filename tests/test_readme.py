@@ -53,7 +53,7 @@ def test_the_other_commands_are_targets_of_the_makefile_and_its_environment():
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), words
         else:
-            assert words == ["source", ".venv/bin/activate"] and "VENV := .venv\n" in makefile
+            assert words == ["source", ".venv-demo/bin/activate"] and "venv .venv-demo\n" in makefile
 
 
 def test_every_pip_install_names_extras_that_exist_and_one_onnxruntime_at_most():
