@@ -34,7 +34,11 @@ def test_other_numbers():
     assert [units.size(value) for value in (12, 540_000, 16 * 2**30)] == ["12 B", "527 KiB", "16 GiB"]
     shares = [units.percent(x, signed=True) for x in (0, -1e-5, -0.0305, 0.02, 1)]
     assert shares == [f"{n}{units.NO_BREAK}%" for n in ("0.0", "0.0", "\N{MINUS SIGN}3.0", "+2.0", "+100.0")]
-    assert [units.percent(x) for x in (0.344, -0.2)] == ["34.4\xa0%", "\N{MINUS SIGN}20.0\xa0%"]
+    assert [units.percent(x) for x in (0.344, -0.2, 12.5)] == [
+        "34.4\xa0%",
+        "\N{MINUS SIGN}20.0\xa0%",
+        "1,250.0\xa0%",
+    ]
     assert [units.figure(x) for x in (0.0119712, 1.6, 999.96, 1000, 4980.2, -47943)] == [
         *("0.01197", "1.6", "1,000", "1,000", "4,980", "-47,943")
     ]

@@ -29,9 +29,9 @@ def size(value: float) -> str:
 
 def percent(value: float, signed: bool = False) -> str:
     """Return `2.1 %`, `34.0 %` of a share of 1; number and sign stay on one line."""
-    shown = f"{value * 100:,.1f}"
-    sign = "" if not float(shown) else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
-    return f"{sign}{shown.removeprefix('-')}{NO_BREAK}%"
+    percentage = round(value * 100, 1)
+    sign = "" if not percentage else "\N{MINUS SIGN}" if value < 0 else "+" if signed else ""
+    return f"{sign}{abs(percentage):,.1f}{NO_BREAK}%"
 
 
 def ratio(value: float) -> str:
