@@ -1,14 +1,71 @@
 """The result of a benchmark: the contents of the JSON file, written and read strictly."""
 
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.json_records import fault, from_plain, read_document
+from aetool.bundle.atomic import publish_file
+from aetool.bundle.schema import Source, read_json, to_plain
+from aetool.errors import BenchmarkError
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
+MAX_BYTES = 256 << 20
+
+
+def document_of(result: Any) -> dict[str, Any]:
+    """Return a record that has a kind and a version as JSON, these two first."""
+    plain = to_plain(result)
+    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
+
+
+def write_document(document: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> None:
+    """Write the JSON file.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    publish_file(path, text.encode(), overwrite=overwrite)
+
+
+def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str, Any]:
+    """Read the JSON object in a file of one of `kinds`.
+
+    Args:
+        path: the file.
+        kinds: kind -> format version.
+        writer: the command that writes such files, for messages.
+
+    Raises:
+        BenchmarkError: not there, another kind of file, or of a newer aetool.
+    """
+    try:
+        content = read_json(path, MAX_BYTES)
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}; give a file of {writer}") from error
+    except ValueError as error:
+        raise BenchmarkError(f"{path}: not valid JSON ({error}); give a file that {writer} wrote") from error
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind not in list(kinds):
+        expected = " or ".join(map(repr, kinds))
+        raise BenchmarkError(
+            f"{path}: kind {expected} expected, found {kind!r:.40}; give a file that {writer} wrote"
+        )
+    version = content.get("format_version")
+    if version != kinds[kind] or isinstance(version, bool):
+        raise BenchmarkError(
+            f"{path}: format_version {kinds[kind]} expected, found {version!r:.40}; measure again, or use the "
+            "aetool that wrote it"
+        )
+    return dict(content)
+
+
+def measured_in(where: str) -> Source:
+    """Return the source of measurements that are read strictly."""
+    return Source(where, "measure again with this aetool", BenchmarkError, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,26 +300,27 @@ def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
     Raises:
         BenchmarkError: with a missing entry or one that no measurement gives, which the message names.
     """
-    result = from_plain(BenchResult, content, where)
-    _require_plausible(result, where)
+    source = measured_in(where)
+    result = source.read(BenchResult, content)
+    _require_plausible(result, source)
     return result
 
 
-def _require_plausible(result: BenchResult, where: str) -> None:
+def _require_plausible(result: BenchResult, source: Source) -> None:
     """Raise for what types cannot express: no measurements, times of 0 or less, counts outside the histogram's
     edges."""
     if not result.results:
-        raise fault(where, "$.results", "a list of one or more", [])
+        raise source.fault("$.results", "a list of one or more", [])
     for i, measured in enumerate(result.results):
         path = f"$.results[{i}]"
         if measured.batch < 1:
-            raise fault(where, f"{path}.batch", "1 or more", measured.batch)
+            raise source.fault(f"{path}.batch", "1 or more", measured.batch)
         if not measured.rounds:
-            raise fault(where, f"{path}.rounds", "a list of one or more", [])
-        _require_counted(measured.histogram, where, f"{path}.histogram")
+            raise source.fault(f"{path}.rounds", "a list of one or more", [])
+        _require_counted(measured.histogram, source, f"{path}.histogram")
         times = measured.latency_s
         _require_positive(
-            where,
+            source,
             {
                 f"{path}.throughput_rows_per_s": measured.throughput_rows_per_s,
                 f"{path}.latency_s.min": times.min,
@@ -277,20 +335,20 @@ def _require_plausible(result: BenchResult, where: str) -> None:
     for i, ratio in enumerate(result.ratios):
         path = f"$.ratios[{i}]"
         low, high = ratio.spread
-        _require_positive(where, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
+        _require_positive(source, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
 
 
-def _require_counted(histogram: LatencyHistogram, where: str, path: str) -> None:
+def _require_counted(histogram: LatencyHistogram, source: Source, path: str) -> None:
     edges, counts = histogram.edges_s, histogram.counts
     if not counts or min(counts) < 0:
-        raise fault(where, f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
+        raise source.fault(f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
     if len(edges) != len(counts) + 1:
-        raise fault(where, f"{path}.edges_s", f"a list of {len(counts) + 1}, one more than counts", len(edges))
+        raise source.fault(f"{path}.edges_s", f"a list of {len(counts) + 1}, one more than counts", len(edges))
     if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
-        raise fault(where, f"{path}.edges_s", "above 0 and ascending", list(edges))
+        raise source.fault(f"{path}.edges_s", "above 0 and ascending", list(edges))
 
 
-def _require_positive(where: str, values: Mapping[str, float | None]) -> None:
+def _require_positive(source: Source, values: Mapping[str, float | None]) -> None:
     for path, value in values.items():
         if value is not None and value <= 0:
-            raise fault(where, path, "above 0", value)
+            raise source.fault(path, "above 0", value)

@@ -18,7 +18,6 @@ from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.factories import GRAPH, REGISTERED
 from aetool.bench.flops import multiply_adds_per_row
 from aetool.bench.grid import OURS, RAW, GridPlan, Setting
-from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import ceiling, machine
 from aetool.bench.result import (
     Agreement,
@@ -27,7 +26,6 @@ from aetool.bench.result import (
     Ceiling,
     GraphFile,
     Latency,
-    MachineRecord,
     Measured,
     NodeTime,
     RatioRecord,
@@ -38,6 +36,7 @@ from aetool.bench.rows import Pool, make_pool
 from aetool.bench.statistics import histogram, latency_figures, stability
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
+from aetool.bundle.schema import to_plain
 
 # One launch of a setting: its contestants are started, compared, and run every load of the grid in turns.
 #
@@ -328,7 +327,7 @@ def run(
     return BenchResult(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=tuple(command),
-        machine=from_plain(MachineRecord, to_plain(machine()), "this machine"),
+        machine=machine(),
         ceiling=limits,
         bundle=bundle,
         parameters={**_parameters(plan), "rows": pool.source},
@@ -382,7 +381,7 @@ def _name(setting: Setting) -> str:
 def _file(bundle: Bundle, setting: Setting) -> GraphFile:
     name = bundle.variant(setting.precision).files[GRAPH[setting.graph]]
     record = bundle.manifest.files[name]
-    return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name)))
+    return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name), bundle.limits))
 
 
 def _parameters(plan: GridPlan) -> dict[str, Any]:

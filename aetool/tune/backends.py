@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.factories import OUTPUT
-from aetool.bench.json_records import from_plain
+from aetool.bench.result import measured_in
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity
@@ -17,8 +17,8 @@ from aetool.errors import AetoolError, ProviderError
 from aetool.runtime.providers import PROVIDERS, ProviderName, candidates
 from aetool.runtime.session import AutoencoderSession
 from aetool.runtime.settings import DEFAULTS, RunConfig
+from aetool.runtime.tuning_file import FidelityFigures, Trial
 from aetool.tune.candidates import named
-from aetool.tune.result import FidelityFigures, Trial
 
 # Precisions and providers within the budget, found before anything is timed.
 
@@ -100,8 +100,8 @@ class FidelityCheck:
             return FidelityResult(None, "")
         stated: Any = Bundle.open(bundle, limits=self._limits).variant(precision).figures.get("fidelity")
         if stated is not None and not self._sample.given and provider == self._default[0]:
-            where = f"{bundle}, manifest.json, {precision}"
-            return FidelityResult(from_plain(Fidelity, stated, where), "measured as it was made")
+            source = measured_in(f"{bundle}, manifest.json, {precision}")
+            return FidelityResult(source.read(Fidelity, stated), "measured as it was made")
         answers = self._answers(bundle, provider, precision)
         return FidelityResult(
             fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source

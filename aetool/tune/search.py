@@ -6,7 +6,7 @@ Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from aetool.bench.contestants import Load, Running, opened
 from aetool.bench.rounds import ratio, take_turns
 from aetool.errors import AetoolError
 from aetool.runtime.settings import DEFAULTS
+from aetool.runtime.tuning_file import Race
 from aetool.tune.candidates import Others, Purpose, RunCandidate
-from aetool.tune.result import Race
 
 # Candidates and the default, each in its own process: outputs compared, then timed in turns.
 
@@ -309,7 +309,7 @@ def _joined(launches: Sequence[Race]) -> Race:
     seconds = tuple(second for one in launches for second in one.seconds)
     default_seconds = tuple(second for one in launches for second in one.default_seconds)
     median = ratio(seconds, default_seconds).median
-    return replace(launches[0], seconds=seconds, default_seconds=default_seconds, ratio=median)
+    return launches[0]._replace(seconds=seconds, default_seconds=default_seconds, ratio=median)
 
 
 def _drop(records: Sequence[Record], why: str) -> None:

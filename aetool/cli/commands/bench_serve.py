@@ -43,7 +43,7 @@ def bench_serve(
     Example:
       aetool bench serve exported/machines --url http://127.0.0.1:8000 --p99-ms 10
     """
-    from aetool.bench.json_records import write_document
+    from aetool.bench.result import write_document
     from aetool.bench.serving import ServingPlan, ServingResult, measure
 
     paths.require_bundle(bundle)
