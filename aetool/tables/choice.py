@@ -44,11 +44,11 @@ class ColumnChoice:
 class Options:
     """Options of `read_table`."""
 
-    columns: Sequence[str] | None
-    drop: Sequence[str]
-    label: str | None
-    keep: Sequence[str]
-    only: Sequence[str] | None
+    columns: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    label: str | None = None
+    keep: Sequence[str] = ()
+    only: Sequence[str] | None = None
     categorical: Sequence[str] | None = ()
     categories: Mapping[str, Sequence[str]] | None = None
     limits: Limits = DEFAULT_LIMITS

@@ -1,4 +1,4 @@
-"""`read_table` and `table_from_columns`, and the header of a file from its first bytes."""
+"""Tables from files of every format and from columns in memory, and the header of a file."""
 
 import csv
 import gzip
@@ -111,7 +111,10 @@ def read_table(
         InputError: the file cannot be read, or does not hold what was asked for.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
+    return _read(Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits))
+
+
+def _read(path: Path, options: Options) -> Table:
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
@@ -119,27 +122,23 @@ def read_table(
     return assemble(choice, data, str(path))
 
 
-def check_table(
-    path: str | os.PathLike[str],
-    *,
-    columns: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
-    label: str | None = None,
-    keep: Sequence[str] = (),
-    only: Sequence[str] | None = None,
-    categorical: Sequence[str] | None = (),
-    categories: Mapping[str, Sequence[str]] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-) -> None:
-    """Refuse early what `read_table`, whose options these are, would refuse for the file's name or its columns.
+class TableFile:
+    """A file whose name and columns are checked at once, and whose rows are read later."""
 
-    Raises:
-        InputError: there is no such file, or its columns are not what was asked for.
-        DependencyError: a CSV or Parquet file without pyarrow.
-    """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
-    if (found := table_header(path, limits)) is not None:
-        options.choose(found.names, str(path), found.positional)
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Refuse what `read_table`, whose options these are, would refuse for the file's name or its columns.
+
+        Raises:
+            InputError: there is no such file, or its columns are not what was asked for.
+            DependencyError: a CSV or Parquet file without pyarrow.
+        """
+        self._path, self._options = Path(path), Options(**options)
+        if (found := table_header(self._path, self._options.limits)) is not None:
+            self._options.choose(found.names, str(path), found.positional)
+
+    def read(self) -> Table:
+        """Read the rows as `read_table` does."""
+        return _read(self._path, self._options)
 
 
 def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
