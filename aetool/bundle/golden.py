@@ -14,13 +14,16 @@ from aetool.errors import BundleError, InputError, reason_of
 
 PARTIAL = ("reconstruction", "contribution")
 """Outputs as large as their row, for which golden.npz may hold the first rows alone."""
-
-
 _KNOWN = (
     *("features", "embedding", "reconstruction", "alternative", "score", "is_anomaly", "contribution"),
     *("segment", "distance"),
 )
 """Arrays of golden.npz."""
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return up to `most` indexes, evenly from the first of `count` rows to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER, Tolerances, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.runtime.ort import open_session
@@ -146,17 +146,9 @@ def _published(
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
-    records = record_files(files)
-    for name, old in manifest.files.items():
-        records[name] = records[name]._replace(unknown=old.unknown)
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
-    return publish(
-        bundle.path,
-        manifest._replace(variants=variants, files=records, segments=described),
-        files,
-        overwrite=True,
-    )
+    return publish(bundle.path, manifest._replace(variants=variants, segments=described), files, overwrite=True)
 
 
 def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.int64]) -> dict[str, Any]:
