@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from aetool.checks.first_run import crash_of
-from aetool.errors import AetoolError, ExportError, VerificationError
+from aetool.errors import AetoolError, ExportError, VerificationError, reason_of
 from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
 from aetool.export.export_input import ExportInput, Reference, RowCost, Rows
 from aetool.export.graph_checks import nodes, rename_values, require_sane, tensors
@@ -227,7 +227,7 @@ class _File:
             found = self.session.run(self.names, {self.source: rows})
         except Exception as error:  # onnxruntime's errors share no public base
             require_memory(error, f"{self.where}: {len(rows)} rows of shape {rows.shape[1:]}")
-            raise ExportError(self._refusal(rows, " ".join(str(error).split())[:200])) from error
+            raise ExportError(self._refusal(rows, reason_of(error, 200))) from error
         # Sequences and maps, which classifiers give, are no arrays.
         return {
             name: value for name, value in zip(self.names, found, strict=True) if isinstance(value, np.ndarray)

@@ -14,6 +14,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.bundle.baseline import Baseline, baseline_of, features_of
+from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Feature
 from aetool.errors import ExportError, InputError
 from aetool.export.export_input import FEW, FLOAT32_MAX, ExportInput, Reference, RowCost, Rows, probes
@@ -261,9 +262,7 @@ def finite_scores(outputs: Reference) -> NDArray[np.float64]:
 
 def spread(rows: Rows, cost: RowCost) -> Rows:
     """Return golden rows: evenly from all of them, as many as their cost allows."""
-    spaced = np.linspace(0, len(rows) - 1, min(len(rows), cost.rows(GOLDEN_ROWS))).round().astype(int)
-    picked: Rows = rows[np.unique(spaced)]
-    return picked
+    return rows[evenly(len(rows), cost.rows(GOLDEN_ROWS))]
 
 
 def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from aetool.bundle.baseline import BASELINE
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.escape import markdown_code as _cell
 from aetool.bundle.files import DEFAULT_LIMITS
-from aetool.bundle.golden import PARTIAL
+from aetool.bundle.golden import PARTIAL, evenly
 from aetool.bundle.manifest import DOUBLE, Manifest, Tolerances, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
 from aetool.errors import AetoolError, ExportError, InputError, VerificationError
 from aetool.export.dynamic_batch import BATCH
@@ -341,7 +341,6 @@ def publish_candidate(
         files={},
     )
     files["README.md"] = model_card(manifest).encode()
-    manifest = manifest._replace(files=record_files(files))
     published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)
     return Exported(published, parity, notes)
 
@@ -394,7 +393,7 @@ def _pack_golden(rows: Rows, outputs: Reference) -> bytes:
         each = len(_archive({"features": rows})) / len(rows)
     count = max(1, min(len(rows), int(_GOLDEN_BYTES / each)))
     while True:
-        kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+        kept = evenly(len(rows), count)
         large = kept[:1] if partial else kept
         chosen = {key: value[large if key in PARTIAL else kept] for key, value in outputs.items()}
         if partial:

@@ -21,7 +21,7 @@ from aetool.bundle.atomic import publish_directory
 from aetool.bundle.baseline import FeatureBaseline
 from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
 from aetool.bundle.schema import loads
-from aetool.errors import CheckpointError, InputError
+from aetool.errors import CheckpointError, InputError, reason_of
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
@@ -162,7 +162,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         _require_shapes(config.n_features, len(names), statistics, held_out)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: its tensors do not fit its {DESCRIPTION} ({' '.join(str(error).split())[:200]}); train again"
+            f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
         ) from error
     return TrainedAutoencoder(
         network, statistics, names, training, history, held_out, provenance, tensors[STATE], categories, baseline
@@ -238,8 +238,8 @@ def _describe(path: Path) -> _Description:
         raise CheckpointError(f"{where}: {error}; train again") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{where}: not the description of a checkpoint ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}); train again"
+            f"{where}: not the description of a checkpoint ({type(error).__name__}: {reason_of(error, 200)}); "
+            "train again"
         ) from error
 
 

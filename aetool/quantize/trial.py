@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 import aetool
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.golden import read_golden
+from aetool.bundle.golden import evenly, read_golden
 from aetool.bundle.manifest import Tolerances
 from aetool.checks.fidelity import Answers, Fidelity, fidelity
 from aetool.checks.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph, compare_values
@@ -18,6 +19,7 @@ from aetool.errors import VerificationError
 from aetool.export.graphs import require_deployable, slice_graphs
 from aetool.export.opset import standard_opset
 from aetool.export.threshold import CLEAR_GAP, LARGEST_SCORE, Threshold, choose_threshold
+from aetool.export.verify import rows_apart
 from aetool.quantize.calibration import Floats, Split
 from aetool.quantize.convert import Converter, Precision, Recipe
 from aetool.quantize.merge_graphs import set_threshold, whole_graph
@@ -139,32 +141,20 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
     Raises:
         VerificationError: naming the column.
     """
-    sample = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)][:1]
-    if not len(sample):
-        return
-    width = sample[0].size
-    columns = np.unique(np.linspace(0, width - 1, min(width, _MOST_COLUMNS)).round().astype(int))
-    values = np.array([np.nan, np.inf, -np.inf], np.float32)
-    spoilt = np.repeat(sample, len(columns) * len(values), axis=0)
-    spoilt.reshape(len(spoilt), -1)[np.arange(len(spoilt)), np.repeat(columns, len(values))] = np.tile(
-        values, len(columns)
+    columns = evenly(rows[0].size, _MOST_COLUMNS).tolist()
+    before, after = (
+        rows_apart(partial(run, session), rows, columns, (np.nan, np.inf, -np.inf), 0.0)
+        for session in (model, variant)
     )
-    # Whole rows between the spoilt ones: each has such neighbours.
-    mixed = np.stack([spoilt, np.repeat(sample, len(spoilt), axis=0)], axis=1).reshape(-1, *sample.shape[1:])
-    expected, found = run(model, mixed), run(variant, mixed)
-    lost = expected["is_anomaly"][::2] & ~np.isfinite(expected["score"][::2])
-    lost &= ~found["is_anomaly"][::2] | np.isfinite(found["score"][::2])
-    if lost.any():
-        at = int(np.flatnonzero(lost)[0])
-        column = int(np.repeat(columns, len(values))[at])
-        value = values[at % len(values)]
+    lost = np.flatnonzero(after.passes & ~before.passes)
+    if len(lost):
+        column, value = after.cells[lost[0]]
         where = names[column] if names else f"place {column}"
         raise VerificationError(
             f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
             "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
         )
-    clean = run(variant, np.repeat(sample, len(mixed), axis=0))["score"][1::2]
-    if not np.array_equal(clean, found["score"][1::2]):
+    if after.spreads:
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")
 
 

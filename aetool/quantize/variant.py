@@ -21,7 +21,7 @@ from aetool.bench.rows import make_pool, pool_size
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.fidelity import Budget
 from aetool.errors import BundleError, InputError, OutputError
 from aetool.export.publish import inner_values, model_card
@@ -273,9 +273,7 @@ def _publish(
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest = old._replace(variants={**old.variants, precision: variant})
     files[_CARD] = model_card(manifest).encode()
-    kept = {name: record.unknown for name, record in old.files.items()}
-    records = {name: r._replace(unknown=kept.get(name, {})) for name, r in record_files(files).items()}
-    return publish(path, manifest._replace(files=records), files, overwrite=True)
+    return publish(path, manifest, files, overwrite=True)
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from aetool.errors import ExportError, InputError
+from aetool.errors import ExportError, InputError, reason_of
 
 # Weights of a user's module, read from the files that trainers write.
 
@@ -78,7 +78,7 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
 
 def _one_line(error: BaseException) -> str:
     """Return the class and the beginning of the message of an error."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {reason_of(error, 200)}"
 
 
 def _read(path: Path) -> list[tuple[str, State]]:
