@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from aetool.bundle.atomic import publish_file
-from aetool.bundle.schema import Source, read_json, to_plain
+from aetool.bundle.schema import NOT_EMPTY, Count, Positive, Source, read_json, to_plain
 from aetool.errors import BenchmarkError
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
@@ -148,12 +148,12 @@ class Latency:
     """Seconds per query over all rounds; None where there are too few samples."""
 
     mean: float
-    min: float
-    max: float
-    p50: float
-    p90: float | None
-    p99: float | None
-    p99_9: float | None = field(metadata={"key": "p99.9"})
+    min: Positive
+    max: Positive
+    p50: Positive
+    p90: Positive | None
+    p99: Positive | None
+    p99_9: Positive | None = field(metadata={"key": "p99.9"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class LatencyHistogram:
 
     edges_s: tuple[float, ...]
     """Ascending, evenly spaced in their logarithm; one more than there are counts."""
-    counts: tuple[int, ...]
+    counts: Annotated[tuple[int, ...], NOT_EMPTY]
     """Every sample is in one of them."""
 
 
@@ -170,7 +170,7 @@ class LatencyHistogram:
 class Round:
     """One round of a case."""
 
-    p50_s: float
+    p50_s: Positive
     rows_per_s: float
 
 
@@ -209,7 +209,7 @@ class Measured:
     precision: str
     threads: int | None
     """Inside one call; None: the contestant's own default."""
-    batch: int
+    batch: Count
     """Rows a query."""
     scenario: str
     placement: Mapping[str, int] | None
@@ -225,11 +225,11 @@ class Measured:
     warm_up_samples: int
     latency_s: Latency
     histogram: LatencyHistogram
-    throughput_rows_per_s: float
+    throughput_rows_per_s: Positive
     """Median over rounds of rows / wall time."""
     arrivals_per_s: float | None
     """Queries; of the server scenario."""
-    rounds: tuple[Round, ...]
+    rounds: Annotated[tuple[Round, ...], NOT_EMPTY]
     stability: Stability
     share_of_peak: float | None
     """Share of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
@@ -255,13 +255,13 @@ class RatioRecord:
     scenario: str
     of: str
     to: str
-    p50: float
+    p50: Positive
     """Latency of the first / latency of the second: below 1, the first is faster."""
     p99: float | None
     """99th percentile of all samples."""
     throughput: float
     """Above 1, the first is faster."""
-    spread: tuple[float, float]
+    spread: tuple[Positive, Positive]
     """Smallest and largest p50 ratio of a round."""
 
 
@@ -278,7 +278,7 @@ class BenchResult:
     parameters: Mapping[str, Any]
     """Parameters of the run, and the source of the rows."""
     agreement: tuple[Agreement, ...]
-    results: tuple[Measured, ...]
+    results: Annotated[tuple[Measured, ...], NOT_EMPTY]
     ratios: tuple[RatioRecord, ...]
     kind: str = KIND
     format_version: int = FORMAT_VERSION
@@ -302,53 +302,13 @@ def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
     """
     source = measured_in(where)
     result = source.read(BenchResult, content)
-    _require_plausible(result, source)
-    return result
-
-
-def _require_plausible(result: BenchResult, source: Source) -> None:
-    """Raise for what types cannot express: no measurements, times of 0 or less, counts outside the histogram's
-    edges."""
-    if not result.results:
-        raise source.fault("$.results", "a list of one or more", [])
     for i, measured in enumerate(result.results):
-        path = f"$.results[{i}]"
-        if measured.batch < 1:
-            raise source.fault(f"{path}.batch", "1 or more", measured.batch)
-        if not measured.rounds:
-            raise source.fault(f"{path}.rounds", "a list of one or more", [])
-        _require_counted(measured.histogram, source, f"{path}.histogram")
-        times = measured.latency_s
-        _require_positive(
-            source,
-            {
-                f"{path}.throughput_rows_per_s": measured.throughput_rows_per_s,
-                f"{path}.latency_s.min": times.min,
-                f"{path}.latency_s.max": times.max,
-                f"{path}.latency_s.p50": times.p50,
-                f"{path}.latency_s.p90": times.p90,
-                f"{path}.latency_s.p99": times.p99,
-                f"{path}.latency_s.p99.9": times.p99_9,
-                **{f"{path}.rounds[{j}].p50_s": turn.p50_s for j, turn in enumerate(measured.rounds)},
-            },
-        )
-    for i, ratio in enumerate(result.ratios):
-        path = f"$.ratios[{i}]"
-        low, high = ratio.spread
-        _require_positive(source, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
-
-
-def _require_counted(histogram: LatencyHistogram, source: Source, path: str) -> None:
-    edges, counts = histogram.edges_s, histogram.counts
-    if not counts or min(counts) < 0:
-        raise source.fault(f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
-    if len(edges) != len(counts) + 1:
-        raise source.fault(f"{path}.edges_s", f"a list of {len(counts) + 1}, one more than counts", len(edges))
-    if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
-        raise source.fault(f"{path}.edges_s", "above 0 and ascending", list(edges))
-
-
-def _require_positive(source: Source, values: Mapping[str, float | None]) -> None:
-    for path, value in values.items():
-        if value is not None and value <= 0:
-            raise source.fault(path, "above 0", value)
+        edges, counts = measured.histogram.edges_s, measured.histogram.counts
+        path = f"$.results[{i}].histogram.edges_s"
+        if min(counts) < 0:
+            raise source.fault(f"$.results[{i}].histogram.counts", "0 or more each", min(counts))
+        if len(edges) != len(counts) + 1:
+            raise source.fault(path, f"a list of {len(counts) + 1}, one more than counts", len(edges))
+        if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
+            raise source.fault(path, "above 0 and ascending", list(edges))
+    return result

@@ -26,10 +26,10 @@ from aetool.bench.http_load import (
     request_bytes,
 )
 from aetool.bench.machine import machine
-from aetool.bench.result import Latency, LatencyHistogram, MachineRecord, document_of, measured_in
+from aetool.bench.result import Latency, LatencyHistogram, MachineRecord, document_of
 from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
-from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_figures
+from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_of
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.checks.parity import compare_values
@@ -277,7 +277,7 @@ def _trial(rate: float, seen: LoadResult) -> LoadTrial:
         answered=answered,
         failed=sum(count for status, count in seen.statuses.items() if status != OK),
         answered_per_s=answered / seen.seconds,
-        latency_s=measured_in("this trial").read(Latency, latency_figures(seen.latencies_s)) if answered else None,
+        latency_s=latency_of(seen.latencies_s) if answered else None,
         histogram=histogram(seen.latencies_s) if answered else None,
         late_p99_s=float(np.quantile(seen.late_s, 0.99)),
     )

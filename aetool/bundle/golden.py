@@ -68,10 +68,10 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
     for name, shape in shapes.items():
-        found = golden[name].shape
+        actual = golden[name].shape
         if name in PARTIAL and 0 < len(golden[name]) < rows:
-            found = (rows, *found[1:])
-        if found != shape or rows == 0:
+            actual = (rows, *actual[1:])
+        if actual != shape or rows == 0:
             raise BundleError(
                 f"{where}: {name} must hold numbers of shape {shape}, 1 or more rows, found {golden[name].dtype} "
                 f"of shape {golden[name].shape}; export the bundle again"

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath
 from aetool.errors import AetoolError, BundleError, InputError
@@ -159,6 +159,8 @@ OPTIONAL = "optional"
 """Annotation of a field that is left out of the document where it has its default."""
 NOT_NULL = "not null"
 """Annotation of such a field whose default is None, which null in a document does not stand for."""
+NOT_EMPTY = "not empty"
+"""Annotation of a list of one or more."""
 
 
 class Entry(NamedTuple):
@@ -213,7 +215,7 @@ def to_plain(value: Any) -> Any:
 def _record(record: Any, strict: bool) -> Reader:
     entries = [(entry, _reader(entry.hint, strict)) for entry in entries_of(record)]
     known = {entry.key for entry, _ in entries}
-    keeps = "unknown" in getattr(record, "_fields", ())
+    keeps = "unknown" in record.__annotations__
 
     def read(content: Any) -> Any:
         values = _values(content, entries)
@@ -254,7 +256,8 @@ def _reader(hint: Any, strict: bool) -> Reader:
         hint, *rules = arguments
         if callable(rules[0]):
             return cast(Reader, rules[0])
-        return _reader(get_args(hint)[0] if NOT_NULL in rules else hint, strict)
+        read = _reader(get_args(hint)[0] if NOT_NULL in rules else hint, strict)
+        return _not_empty(read) if NOT_EMPTY in rules else read
     if kind is not None:
         return _inner(kind, arguments, strict)
     if hint is Any:
@@ -264,6 +267,8 @@ def _reader(hint: Any, strict: bool) -> Reader:
 
 def _inner(kind: Any, arguments: tuple[Any, ...], strict: bool) -> Reader:
     """Return a reader of a union, a list or an object."""
+    if kind is Literal:  # for the record's own checks
+        return lambda value: value
     if kind is tuple:
         return _list(_reader(arguments[0], strict), None if arguments[1] is ... else len(arguments))
     if kind not in (Union, UnionType):
@@ -307,6 +312,15 @@ def _list(read_item: Reader, length: int | None) -> Reader:
     return read
 
 
+def _not_empty(read_list: Reader) -> Reader:
+    def read(values: Any) -> Any:
+        if values == []:
+            raise _wrong("a list of one or more", values)
+        return read_list(values)
+
+    return read
+
+
 def _object(read_item: Reader) -> Reader:
     def read(values: Any) -> dict[str, Any]:
         if type(values) is not dict:
@@ -343,6 +357,12 @@ def _read_sizes(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
+def _read_positive(value: Any) -> float:
+    if (number := _plain(float, strict=True)(value)) <= 0:
+        raise _wrong("above 0", value)
+    return cast(float, number)
+
+
 def _at_least(least: int) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not int or not least <= value < 2**63:
@@ -364,5 +384,6 @@ Sizes = Annotated[tuple[int, ...], _read_sizes]
 """One or more sizes of 1 or more."""
 Count = Annotated[int, _at_least(1)]
 Size = Annotated[int, _at_least(0)]
+Positive = Annotated[float, _read_positive]
 Digest = Annotated[str, _read_digest]
 """A sha256 in hex."""

@@ -68,7 +68,7 @@ def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = D
     )
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
-    place = bundle.path / SIGNATURE
+    signature = bundle.path / SIGNATURE
     # What a crash leaves must not lie in the bundle, where it would be a foreign file.
-    publish_file(place, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
-    return place
+    publish_file(signature, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
+    return signature

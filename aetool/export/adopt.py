@@ -15,9 +15,7 @@ from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_
 from aetool.export.export_input import ExportInput, Reference, RowCost, Rows
 from aetool.export.graph_checks import nodes, rename_values, require_sane, tensors
 from aetool.export.module import (
-    ROUNDED_ROWS,
     columns,
-    finite_scores,
     given_baseline,
     naming_columns,
     notes_on,
@@ -25,13 +23,13 @@ from aetool.export.module import (
     score_rule,
     spread,
     standardised,
+    threshold_for,
 )
 from aetool.export.module_checks import cost_of, some_rows
 from aetool.export.onnx_input import FAMILIES, join, read_onnx, stated_scaling, stated_threshold, unread
 from aetool.export.opset import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, in_another_shape, why_none_fits
-from aetool.export.threshold import choose_threshold, rounding_of
 from aetool.model.foreign.output_roles import Roles, recognise
 from aetool.model.foreign.scored_module import SCORES, SMALLEST, Scaling, Score
 from aetool.runtime.ort import open_session, require_memory
@@ -123,13 +121,7 @@ def adopt(
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
     known = reference.scores(real)
-    threshold = choose_threshold(
-        finite_scores(known),
-        options.contamination,
-        given,
-        rows="the rows given",
-        rounding=rounding_of(known, reference.in_float32(real[: cost.rows(ROUNDED_ROWS)])),
-    )
+    threshold = threshold_for(reference, real, known, options.contamination, given)
     notes = [*_notes(stated, scaling, options, reading), *notes_on(rows, real, features, scaling, threshold)]
     if roles.embedding is None and not reading.outputs:
         notes.append(_no_embedding(found, roles))

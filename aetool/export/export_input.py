@@ -131,8 +131,7 @@ def _middle_of(real: Rows) -> Rows:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
         middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0)
-    found: Rows = np.nan_to_num(middle).astype(np.float32)
-    return found
+    return np.asarray(np.nan_to_num(middle), np.float32)
 
 
 def finite_rows(rows: Rows) -> Rows:

@@ -32,10 +32,11 @@ from aetool.export.publish import Exported, ExportOptions, prepare, publish_cand
 from aetool.export.threshold import Threshold, choose_threshold, rounding_of
 from aetool.model.foreign.adapter import AdaptedModule, Latent
 from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
+from aetool.suggest import few
 
 GOLDEN_ROWS = 256
 _MADE_ROWS = 64
-ROUNDED_ROWS = 256
+_ROUNDED_ROWS = 256
 """Number of rows whose scores show the size of rounding errors."""
 _COLUMNS = 8
 """Shown of a table."""
@@ -112,13 +113,7 @@ def export_module(
         if rows is None and options.threshold is None:
             threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
         else:
-            threshold = choose_threshold(
-                finite_scores(known),
-                options.contamination,
-                options.threshold,
-                rows="the rows given",
-                rounding=rounding_of(known, reference.in_float32(real[: reference.cost.rows(ROUNDED_ROWS)])),
-            )
+            threshold = threshold_for(reference, real, known, options.contamination, options.threshold)
         candidate = ExportInput(
             graph=traced(scored.in_float32(), threshold, sample, options),
             evaluate=reference.evaluate,
@@ -163,8 +158,7 @@ def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
     if scaling is None:
         return rows
     with np.errstate(over="ignore", invalid="ignore"):
-        z: Rows = ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
-    return z
+        return ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
 
 
 @contextlib.contextmanager
@@ -175,11 +169,9 @@ def naming_columns(names: Sequence[str]) -> Iterator[None]:
     except ExportError as error:
         if not names:
             raise
-        shown = ", ".join(names[:_COLUMNS]) + (
-            f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
-        )
         raise ExportError(
-            f"{error}. The {len(names)} columns given are {shown}; leave out with --drop what is no feature"
+            f"{error}. The {len(names)} columns given are {few(names, _COLUMNS)}; leave out with --drop what is "
+            "no feature"
         ) from error
 
 
@@ -260,6 +252,15 @@ def finite_scores(outputs: Reference) -> NDArray[np.float64]:
     return np.sort(scores[np.isfinite(scores)])
 
 
+def threshold_for(
+    reference: Any, real: Rows, known: Reference, contamination: float | None, given: float | None
+) -> Threshold:
+    """Return the threshold chosen from `known`, the scores of `real`; `reference` has `in_float32` and `cost`."""
+    rounded = reference.in_float32(real[: reference.cost.rows(_ROUNDED_ROWS)])
+    scores, rounding = finite_scores(known), rounding_of(known, rounded)
+    return choose_threshold(scores, contamination, given, rows="the rows given", rounding=rounding)
+
+
 def spread(rows: Rows, cost: RowCost) -> Rows:
     """Return golden rows: evenly from all of them, as many as their cost allows."""
     return rows[evenly(len(rows), cost.rows(GOLDEN_ROWS))]
@@ -282,15 +283,14 @@ def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> R
     if rows is None:
         if not input_shape or not all(isinstance(size, int) and size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        made: Rows = np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
-        return made
+        return np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
     array = np.asarray(rows)
     if array.dtype.kind not in "biuf":
         raise InputError(f"rows: expected numbers, found {array.dtype!s:.40}; give an array of float32")
     with np.errstate(over="ignore"):
-        found: Rows = np.ascontiguousarray(array, dtype=np.float32)
-    if found.ndim < 2 or found.size == 0:
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+    if floats.ndim < 2 or floats.size == 0:
         raise InputError(
-            f"rows: expected one or more rows, (rows, ...), found shape {found.shape}; give real rows"
+            f"rows: expected one or more rows, (rows, ...), found shape {floats.shape}; give real rows"
         )
-    return found
+    return floats

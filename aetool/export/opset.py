@@ -87,16 +87,16 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
     Raises:
         ExportError: an operator has no form in that opset, or the converter wrote something else.
     """
-    found = standard_opset(model)
-    if found != opset:
+    current = standard_opset(model)
+    if current != opset:
         require_opset_known(opset)
         _drop_defaults(model)
         try:
             model = version_converter.convert_version(model, opset)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             raise ExportError(
-                f"opset {opset}: the graph (opset {found}) cannot be converted: {reason_of(error, 200)}; choose a "
-                f"--opset nearer to {found}"
+                f"opset {opset}: the graph (opset {current}) cannot be converted: {reason_of(error, 200)}; choose "
+                f"a --opset nearer to {current}"
             ) from error
         if standard_opset(model) != opset:
             raise ExportError(f"opset {opset} was asked for, the converter wrote {standard_opset(model)}")

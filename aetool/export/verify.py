@@ -32,6 +32,7 @@ from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.runtime.ort import open_session, require_memory
 from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import load
+from aetool.suggest import few
 
 BATCHES = (1, 2, 3, 7, 17, 64)
 _LARGEST_BATCH = 1000
@@ -77,11 +78,13 @@ def _compare_golden(
         progress(f"comparing {kind} rows")
         rows = candidate.rows[:largest]
         rows = rows if kind == GOLDEN else out_of_range(rows, candidate.rows)
-        found = _references(candidate, rows, required=kind == GOLDEN)
-        if found is None:
+        references = _references(candidate, rows, required=kind == GOLDEN)
+        if references is None:
             continue
         features = _repeated(rows, largest)
-        expected, rounded = ({key: _repeated(value, largest) for key, value in part.items()} for part in found)
+        expected, rounded = (
+            {key: _repeated(value, largest) for key, value in part.items()} for part in references
+        )
         for name, session in sessions.items():
             feed = expected["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run(name, session, feed)
@@ -112,10 +115,10 @@ def _compare_golden(
 
 def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: Probe) -> list[OutputParity]:
     """Compare the rows of a probe in one batch, and each alone."""
-    found = _references(candidate, probe.rows, required=False)
-    if found is None:
+    references = _references(candidate, probe.rows, required=False)
+    if references is None:
         return []
-    expected, rounded = found
+    expected, rounded = references
     if not probe.finite:
         expected = _where_accepted(expected)
     records = []
@@ -128,7 +131,7 @@ def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: P
                 continue
         together = _run(name, session, feed)
         alone = [_run(name, session, feed[i : i + 1]) for i in range(len(feed))]
-        apart = {key: np.concatenate([one[key] for one in alone]) for key in together}
+        apart = {key: np.concatenate([part[key] for part in alone]) for key in together}
         for label, outputs in ((probe.name, together), (f"{probe.name}, one by one", apart)):
             compared = compare_graph(
                 name,
@@ -224,9 +227,8 @@ def require_parity(records: Sequence[OutputParity], what: str, reference: str) -
     """
     failed = [f"{r.graph} {r.output} on {r.rows} rows: {r.reason}" for r in records if not r.passed]
     if failed:
-        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         raise VerificationError(
-            f"{what} does not compute what {reference} does: {'; '.join(failed[:4])}{more}; not published. "
+            f"{what} does not compute what {reference} does: {few(failed, 4, '; ')}; not published. "
             "Where float32 alone differs by about as much, scale the rows before training; else the export "
             "changed the model: try another --opset or a simpler forward"
         )

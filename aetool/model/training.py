@@ -383,8 +383,8 @@ def _require_resumable(
     training: TrainingConfig,
 ) -> None:
     # Both: the fingerprint of a table leaves its labels out.
-    found = {"data_fingerprint": fingerprint(table), "normal_rows_fingerprint": fingerprint(normal)}
-    if any(resume.provenance.get(name) != value for name, value in found.items()):
+    fingerprints = {"data_fingerprint": fingerprint(table), "normal_rows_fingerprint": fingerprint(normal)}
+    if any(resume.provenance.get(name) != value for name, value in fingerprints.items()):
         raise InputError(
             f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
             "train afresh"

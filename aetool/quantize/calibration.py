@@ -45,8 +45,8 @@ def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
     count = min(MOST_ROWS, max(64, _MOST_NUMBERS // numbers))
     chosen = rows[evenly(len(rows), count)]
     parts = [session.run(inner, {"features": chosen[i : i + _CHUNK]}) for i in range(0, len(chosen), _CHUNK)]
-    found = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
-    return {name: found.get(name, chosen) for name in wanted}
+    values = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
+    return {name: values.get(name, chosen) for name in wanted}
 
 
 def range_of(values: Floats, calibration: Calibration) -> tuple[float, float]:

@@ -77,8 +77,8 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
 def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
     """Map the threshold's position between the scores of ranks `rank` - 1 and `rank` to the other order."""
     (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
-    place = (threshold - low) / (high - low) if high > low else 0.5
-    return float(np.float32(to_low + place * (to_high - to_low)))
+    share = (threshold - low) / (high - low) if high > low else 0.5
+    return float(np.float32(to_low + share * (to_high - to_low)))
 
 
 # Required of every precision, however coarse: repeatable results, and rows that do not affect each other.
@@ -202,8 +202,8 @@ class Workbench:
         threshold = matched_threshold(self._calibration_scores, scores, old)
         graphs = self._cut(model, recipe.precision, threshold.value)
         answers = _answers(_open(graphs), self.split.judged)
-        found = fidelity(self.answers, answers, self.split.labels)
-        return VariantTrial(recipe, graphs, threshold, found, answers)
+        result = fidelity(self.answers, answers, self.split.labels)
+        return VariantTrial(recipe, graphs, threshold, result, answers)
 
     def prove(self, trial: VariantTrial) -> Tolerances:
         """Return the allowed difference of a trial's graphs from the golden rows, after the checks every
@@ -263,8 +263,7 @@ class Workbench:
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
         sessions = _open({"detector": self._cut(model, precision, 0.0)["detector"]})
-        scores: NDArray[np.float32] = _run_many(sessions["detector"], rows)["score"]
-        return scores
+        return _run_many(sessions["detector"], rows)["score"]
 
     def _cut(self, model: onnx.ModelProto, precision: Precision, threshold: float) -> dict[str, bytes]:
         set_threshold(model, threshold)
@@ -279,9 +278,9 @@ class Workbench:
     ) -> Tolerances:
         records = []
         for name, session in sessions.items():
-            found = {key: value for key, value in run(session, feeds[name]).items() if key in golden}
+            outputs = {key: value for key, value in run(session, feeds[name]).items() if key in golden}
             records += compare_graph(
-                name, golden, found, features=golden["features"], threshold=trial.threshold.value
+                name, golden, outputs, features=golden["features"], threshold=trial.threshold.value
             )
         normal = self.split.normal
         for output in _OUTPUTS:
@@ -312,8 +311,8 @@ def _run_many(session: Any, rows: Floats) -> Outputs:
 
 
 def _answers(sessions: Mapping[str, Any], rows: Floats) -> Answers:
-    found = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
-    return Answers(found.get("embedding"), found["reconstruction"], found["score"], found["is_anomaly"])
+    outputs = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
+    return Answers(outputs.get("embedding"), outputs["reconstruction"], outputs["score"], outputs["is_anomaly"])
 
 
 def _open(graphs: Mapping[str, bytes]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The contents of a tuning file: `aetool tune` writes it, `load` reads the choice in it."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from aetool.bundle.schema import Digest
+from aetool.bundle.schema import NOT_EMPTY, Digest
 from aetool.runtime.machine import Machine
 from aetool.runtime.settings import RunConfig
 
@@ -81,7 +81,7 @@ class TuningResult(NamedTuple):
     """Median of the final rounds, the default's time over the choice's; 1 for the default itself."""
     reason: str
     """Why it was chosen, in words."""
-    trials: tuple[Trial, ...]
+    trials: Annotated[tuple[Trial, ...], NOT_EMPTY]
     """The default first."""
     kind: str = KIND
     format_version: int = FORMAT_VERSION

@@ -85,9 +85,9 @@ def add_segments(
     golden = read_golden(bundle)
     expected = clustering.answers(embedding)
     golden |= clustering.answers(golden["embedding"])
-    found = {name: _run(graph, rows) for name, graph in graphs.items()}
+    outputs = {name: _run(graph, rows) for name, graph in graphs.items()}
     parity = [
-        *compare_graph(SEGMENTER, expected, found["fp32"], features=rows, threshold=0.0, rows=source or "given"),
+        *compare_graph(SEGMENTER, expected, outputs["fp32"], features=rows, threshold=0.0, rows=source or "given"),
         *compare_graph(
             SEGMENTER,
             golden,
@@ -101,7 +101,7 @@ def add_segments(
         raise VerificationError(
             f"{path}: the segmenter does not give what scikit-learn does: {'; '.join(failed)}; nothing was changed"
         )
-    kept = {name: float(np.mean(answer["segment"] == expected["segment"])) for name, answer in found.items()}
+    kept = {name: float(np.mean(answer["segment"] == expected["segment"])) for name, answer in outputs.items()}
     described = {
         **_method(clustering, seed, source, expected["segment"]),
         "same_as_fp32": kept,
@@ -110,7 +110,9 @@ def add_segments(
         ),
     }
     tolerances = {
-        name: _tolerances(manifest.variants[name], expected, found[name], golden, _run(graph, golden["features"]))
+        name: _tolerances(
+            manifest.variants[name], expected, outputs[name], golden, _run(graph, golden["features"])
+        )
         for name, graph in graphs.items()
     }
     return Segmented(_published(bundle, graphs, golden, described, tolerances), parity)
@@ -140,9 +142,9 @@ def _published(
     files = {name: bundle.read(name) for name in manifest.files}
     variants = {}
     for name, variant in manifest.variants.items():
-        place = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
-        files[place] = graphs[name]
-        variants[name] = variant._replace(files={**variant.files, SEGMENTER: place}, tolerances=tolerances[name])
+        path = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
+        files[path] = graphs[name]
+        variants[name] = variant._replace(files={**variant.files, SEGMENTER: path}, tolerances=tolerances[name])
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()

@@ -74,21 +74,11 @@ def require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Ca
         cell.look(part)
 
 
-def require_short(data: Iterable[bytes], source: str, limits: Limits) -> None:
-    """Refuse a CSV text with a longer cell than is allowed.
+class _Cell:
+    """Length of the current cell, over parts of a text.
 
     In quotes separators count as such: a longer cell may be left to whoever has parsed it.
-
-    Raises:
-        InputError: naming the limit.
     """
-    cell = _Cell(source, limits)
-    for part in data:
-        cell.look(part)
-
-
-class _Cell:
-    """Length of the current cell, over parts of a text."""
 
     def __init__(self, source: str, limits: Limits) -> None:
         self._source, self._limits = source, limits
@@ -187,7 +177,9 @@ def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
         # Again, in one block and one thread: rows longer than a block then parse, a header without an end of line
         # too, and a ragged row tells its number.
         with pa.input_stream(str(path), compression=compression) as stream:
-            require_short(parts(stream), str(path), limits)
+            cell = _Cell(str(path), limits)
+            for part in parts(stream):
+                cell.look(part)
         with pa.input_stream(str(path), compression=compression) as stream:
             whole = stream.read() + b"\n"
     if b"\0" in whole[:4096]:

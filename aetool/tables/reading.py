@@ -32,16 +32,6 @@ class Header(NamedTuple):
     """Names among them that are made up: an array has none."""
 
 
-def header(path: Path, ending: str, limits: Limits) -> Header | None:
-    """Return the columns of the file, as `read_table` would name them; None where its first bytes do not show.
-
-    Passes on the exceptions of its readers.
-    """
-    if ending == ".parquet":
-        return Header(tuple(parquet_names(pq.read_schema(str(path)))))
-    return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path, limits)
-
-
 def _of_csv(path: Path, ending: str) -> Header | None:
     with (gzip.open if ending == ".csv.gz" else Path.open)(path, "rb") as stream:
         head = stream.read(HEAD_BYTES)
@@ -133,8 +123,8 @@ class TableFile:
             DependencyError: a CSV or Parquet file without pyarrow.
         """
         self._path, self._options = Path(path), Options(**options)
-        if (found := table_header(self._path, self._options.limits)) is not None:
-            self._options.choose(found.names, str(path), found.positional)
+        if (header := table_header(self._path, self._options.limits)) is not None:
+            self._options.choose(header.names, str(path), header.positional)
 
     def read(self) -> Table:
         """Read the rows as `read_table` does."""
@@ -142,7 +132,7 @@ class TableFile:
 
 
 def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
-    """Return the columns of a table, without its rows; None where they cannot be known so.
+    """Return the columns of a table as `read_table` names them; None where its first bytes do not show.
 
     Raises:
         InputError: there is no such file, or a damaged one.
@@ -151,7 +141,9 @@ def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
-        return header(path, ending, limits)
+        if ending == ".parquet":
+            return Header(tuple(parquet_names(pq.read_schema(str(path)))))
+        return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path, limits)
 
 
 def _require_file(path: Path) -> None:

@@ -204,24 +204,24 @@ def find_ways(
     within: dict[Way, Path] = {default: bundle}
     judged: dict[Way, FidelityResult] = {}
     for provider in _providers(default[0], leave_out):
-        for precision, place in places.items():
+        for precision, directory in places.items():
             way = provider, precision
             progress(f"fidelity of {precision} on {provider}")
             try:
-                judged[way] = judge.judged(place, *way)
+                judged[way] = judge.judged(directory, *way)
             except ProviderError as error:
                 leave_out(way, str(error))
                 continue
             if objection := judged[way].objection(budget):
                 leave_out(way, objection, judged[way].figures)
             else:
-                within[way] = place
+                within[way] = directory
     return Ways(default, within, judged, tuple(left_out))
 
 
 def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]:
     """Return the providers that work with this onnxruntime on this machine, the default first."""
-    found = [default]
+    names = [default]
     for name in PROVIDERS:
         if name == default:
             continue
@@ -230,5 +230,5 @@ def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]
         except ProviderError as error:
             leave_out((name, "fp32"), str(error))
         else:
-            found.append(name)
-    return found
+            names.append(name)
+    return names

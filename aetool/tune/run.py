@@ -184,9 +184,9 @@ def _track(
     for batch, file in rows.items():
         np.save(file, pool.for_batch(batch))
     references: dict[str, Outputs] = {}
-    for (provider, precision), place in ways.within.items():  # the default provider comes first
+    for (provider, precision), directory in ways.within.items():  # the default provider comes first
         if precision not in references:
-            references[precision] = reference(place, provider, precision, plan.graph, sample, limits)
+            references[precision] = reference(directory, provider, precision, plan.graph, sample, limits)
     return RunSetup(plan.graph, folder / "sample.npy", rows, references, done)
 
 
