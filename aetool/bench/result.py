@@ -198,8 +198,8 @@ class NodeTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One contestant under one load."""
+class MeasuredCase:
+    """A contestant, and what it was put to: the same measurement in two results has the same case."""
 
     contestant: str
     """aetool, raw-onnxruntime, torch, torch-compile, openvino."""
@@ -212,6 +212,19 @@ class Measured:
     batch: Count
     """Rows a query."""
     scenario: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int | None, int, str]:
+        """Return the fields that identify the same measurement in two results."""
+        return (
+            self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(MeasuredCase):
+    """One contestant under one load."""
+
     placement: Mapping[str, int] | None
     """Execution provider -> nodes it runs, as recorded by onnxruntime; None if not recorded."""
     import_s: float
@@ -234,13 +247,6 @@ class Measured:
     share_of_peak: float | None
     """Share of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
     profile: tuple[NodeTime, ...] | None
-
-    @property
-    def key(self) -> tuple[str, str, str, str, int | None, int, str]:
-        """Return the fields that identify the same measurement in two results."""
-        return (
-            self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from aetool.errors import ExportError, InputError
 from aetool.export.export_input import FEW, FLOAT32_MAX, ExportInput, Reference, RowCost, Rows, probes
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.module_checks import (
+    ModuleReference,
     reference_of,
     require_repeatable,
     require_rows_apart,
@@ -114,22 +115,21 @@ def export_module(
             threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
         else:
             threshold = threshold_for(reference, real, known, options.contamination, options.threshold)
-        candidate = ExportInput(
-            graph=traced(scored.in_float32(), threshold, sample, options),
-            evaluate=reference.evaluate,
-            in_float32=reference.in_float32,
-            reference=reference.name,
-            rows=spread(real, reference.cost),
-            threshold=threshold,
+        return publish_scored(
+            scored,
+            reference,
+            sample,
+            real,
+            threshold,
+            path,
+            options,
             score=score_rule(reading.score, scaled=scaling is not None),
             features=features,
             figures={"rows": "real" if rows is not None else "random"},
             provenance={"module": type(module).__name__, "torch": torch.__version__},
             baseline=None if rows is None else given_baseline(real, features, known["score"]),
-            cost=reference.cost,
             notes=(*scored.network.notes, *notes_on(rows, real, features, scaling, threshold)),
         )
-        return publish_scored(candidate, scored, sample, path, options)
 
 
 def _scored(
@@ -200,26 +200,51 @@ def notes_on(
     return notes
 
 
-def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
-    """Return one graph of a scored module, in the requested opset, with a free batch."""
-    options.progress("tracing")
-    opset, max_ir = target(options.opset, options.onnxruntime_min)
-    return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
-
-
 def publish_scored(
-    candidate: ExportInput, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
+    scored: ScoredModule,
+    reference: ModuleReference,
+    sample: Tensor,
+    real: Rows,
+    threshold: Threshold,
+    path: Path,
+    options: ExportOptions,
+    **facts: Any,
 ) -> Exported:
-    """Call `publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
+    """Trace a scored module and publish it, with a graph in float64 where float32 rounds too much to be proven.
 
-    It is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
+    That is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
     may need it.
+
+    Args:
+        scored: the module between its scaling and its score.
+        reference: what the graph must equal.
+        sample: raw rows to trace with.
+        real: raw rows, some of which become golden vectors.
+        threshold: highest normal score.
+        path: the bundle's directory.
+        options: options of the export.
+        facts: other fields of `ExportInput`.
     """
 
-    def in_double() -> ExportInput:
-        graph = traced(InDouble(scored), candidate.threshold, sample, options)
-        return replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
+    def traced(module: nn.Module) -> ModelProto:
+        options.progress("tracing")
+        opset, max_ir = target(options.opset, options.onnxruntime_min)
+        return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
 
+    def in_double() -> ExportInput:
+        figures = {**candidate.figures, "form": "float64 inside"}
+        return replace(candidate, graph=traced(InDouble(scored)), figures=figures)
+
+    candidate = ExportInput(
+        graph=traced(scored.in_float32()),
+        evaluate=reference.evaluate,
+        in_float32=reference.in_float32,
+        reference=reference.name,
+        rows=spread(real, reference.cost),
+        threshold=threshold,
+        cost=reference.cost,
+        **facts,
+    )
     return publish_candidate(candidate, path, options, otherwise=in_double)
 
 

@@ -2,7 +2,8 @@
 
 onnxruntime's `quantize_dynamic` takes one range over all rows of a batch, so that a row's result depends on its
 neighbours: on exported/breast-cancer, a score moves by 0.2 between a row alone and among others. Its MatMulNBits
-with accuracy_level 4 rounds block by block within each row.
+with accuracy_level 4 rounds block by block within each row; the quantizer for it takes no Gemm, and one size of
+block for all layers.
 """
 
 import math

@@ -43,35 +43,26 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
     there = np.isfinite(model) & np.isfinite(variant)
     before, after = (np.sort(score[there]).astype(np.float64) for score in (model, variant))
     flagged = int(np.count_nonzero(~(before <= threshold)))
-    rule = {"rows": len(before), "flagged_share": flagged / max(len(before), 1)}
+    share = flagged / max(len(before), 1)
     if threshold >= LARGEST_SCORE or len(before) == 0:
-        return Threshold(threshold, {"method": "that of fp32", **rule})
+        return Threshold(threshold, {"method": "that of fp32", "rows": len(before), "flagged_share": share})
     if 0 < flagged < len(before):
+        method = "flags the share of normal rows that fp32 flags"
         value = _between(before, after, len(before) - flagged, threshold)
         if np.min(np.abs(after - value)) <= CLEAR_GAP * value:  # rounding would decide
-            value = choose_threshold(after, flagged / len(before), None).value
-        return Threshold(
-            value,
-            {
-                "method": "flags the share of normal rows that fp32 flags",
-                **rule,
-                "flagged_share": float(np.mean(~(after <= value))),
-                "fp32_flagged_share": flagged / len(before),
-            },
-        )
-    end = 0 if flagged else -1
-    ratio = after[end] / before[end] if before[end] > 0 else 1.0
-    moved = float(np.float32(threshold * ratio))
-    share = float(np.mean(~(after <= moved)))
-    return Threshold(
-        moved,
-        {
-            "method": f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows",
-            **rule,
-            "flagged_share": share,
-            "fp32_flagged_share": flagged / len(before),
-        },
-    )
+            value = choose_threshold(after, share, None).value
+    else:
+        method = f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows"
+        end = 0 if flagged else -1
+        ratio = after[end] / before[end] if before[end] > 0 else 1.0
+        value = float(np.float32(threshold * ratio))
+    rule = {
+        "method": method,
+        "rows": len(before),
+        "flagged_share": float(np.mean(~(after <= value))),
+        "fp32_flagged_share": share,
+    }
+    return Threshold(value, rule)
 
 
 def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:

@@ -23,7 +23,7 @@ def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[st
     """Read the chosen columns of a Parquet file by name; also return the choice."""
     with pq.ParquetFile(str(path)) as file:
         choice = options.choose(parquet_names(file.schema_arrow), str(path))
-        require_readable(file, choice.wanted, str(path), options.limits)
+        _require_readable(file, choice.wanted, str(path), options.limits)
         text = [name for name in choice.wanted if is_text(file.schema_arrow.field(name).type)]
     # Text as a dictionary: what one byte of the file may stand for is known before it is spelled out.
     with pq.ParquetFile(str(path), read_dictionary=text) as file:
@@ -41,12 +41,8 @@ def is_text(kind: Any) -> bool:
     return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
 
 
-def require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limits) -> None:
-    """Refuse, by its metadata alone, a Parquet file whose columns `wanted` would take more than `limits` allow.
-
-    Raises:
-        InputError: naming the limit.
-    """
+def _require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limits) -> None:
+    """Refuse, by its metadata alone, a Parquet file whose columns `wanted` would take more than `limits` allow."""
     metadata = file.metadata
     if metadata.num_columns > limits.columns:
         raise InputError(f"{source}: {limits.excess('columns', f'{metadata.num_columns:,} columns')}")
@@ -122,12 +118,12 @@ def read_one(path: Path, limits: Limits) -> NDArray[Any]:
 
 def read_archive(path: Path, limits: Limits) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read name and array of every member of a .npz file, of any rank."""
-    with open_archive(path, limits) as archive:
+    with _open_archive(path, limits) as archive:
         yield from read_members(archive, str(path), limits, "table_bytes")
 
 
 @contextmanager
-def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     """Open a .npz file, if it has no more arrays than columns are allowed."""
     with path.open("rb") as stream:
         # An entry takes ten times as much memory as in the file.
@@ -145,7 +141,7 @@ def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, .
         with path.open("rb") as stream:
             yield "X", shape_and_type(stream)[0]
         return
-    with open_archive(path, limits) as archive:
+    with _open_archive(path, limits) as archive:
         for member in members(archive, str(path), limits, "table_bytes"):
             with archive.open(member) as stream:
                 yield member.filename.removesuffix(".npy"), shape_and_type(stream)[0]

@@ -50,17 +50,10 @@ def require_narrow(data: Iterable[bytes], source: str, limits: Limits) -> None:
             return
 
 
-def require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Callable[[], int]) -> None:
+def _require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Callable[[], int]) -> None:
     """Refuse an unpacked CSV text that is larger, or was packed more tightly, than is allowed.
 
-    Args:
-        data: parts of the text.
-        source: the file, for messages.
-        limits: bounds on size and compression.
-        packed: bytes of the compressed file that were read so far.
-
-    Raises:
-        InputError: naming the limit; at the first byte above it.
+    `packed` tells how many bytes of the compressed file were read so far.
     """
     total = 0
     cell = _Cell(source, limits)
@@ -113,7 +106,7 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
     data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
-            require_short_cells(column, name, source, options.limits)
+            _require_short_cells(column, name, source, options.limits)
             text = _text(column, name, source)
             if name in keep:
                 data[name] = _plain(text)
@@ -135,7 +128,7 @@ def require_commas(names: Sequence[str], source: str) -> None:
         raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
-def require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
+def _require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
     """Refuse an Arrow column of text with a longer cell than is allowed."""
     longest = pc.max(pc.binary_length(column)).as_py() or 0
     if longest > limits.cell_bytes:
@@ -154,7 +147,7 @@ def _require_allowed(path: Path, limits: Limits) -> None:
         require_narrow(parts(text), source, limits)
     if packed:
         with pa.OSFile(source) as raw, pa.CompressedInputStream(raw, "gzip") as text:
-            require_small(parts(text), source, limits, raw.tell)
+            _require_small(parts(text), source, limits, raw.tell)
 
 
 def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
