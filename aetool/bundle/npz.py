@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle.files import FEW_BYTES, Limits
+from aetool.bundle.files import Limits
 from aetool.errors import InputError
 
 _ENDING = ".npy"
@@ -70,11 +70,8 @@ def members(archive: zipfile.ZipFile, where: str, limits: Limits, most: str) -> 
         )
     # What each promises; zipfile gives no more, and what stands twice in the file is counted twice.
     unpacked, packed = sum(member.file_size for member in arrays), max(1, _length(archive))
-    if unpacked > getattr(limits, most):
-        raise InputError(f"{where}: {limits.excess(most, f'{unpacked:,} bytes unpacked')}")
-    if unpacked > FEW_BYTES and unpacked > limits.compression_ratio * packed:
-        ratio = f"{packed:,} bytes that become {unpacked:,}, {unpacked // packed:,} times as many"
-        raise InputError(f"{where}: {limits.excess('compression_ratio', ratio)}")
+    limits.require(most, unpacked, "{:,} bytes unpacked", where)
+    limits.require_ratio(packed, unpacked, where)
     return arrays
 
 

@@ -98,9 +98,7 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
     key, bundle = _key(public_key, "public"), Path(bundle)
     where = bundle / SIGNATURE
     try:
-        text = read_inside(
-            bundle, SIGNATURE, _MAX_BYTES, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
-        )
+        text = read_inside(bundle, SIGNATURE, _MAX_BYTES, limits)
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle}: is not signed, and a signature is required; a variant added later takes the signature "

@@ -59,13 +59,7 @@ def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = D
         DependencyError: `cryptography` is not installed.
     """
     bundle = Bundle.open_whole(path, limits=limits)
-    text = read_inside(
-        bundle.path,
-        MANIFEST,
-        limits.manifest_bytes,
-        hard_links=limits.hard_links,
-        symbolic_links=limits.symbolic_links,
-    )
+    text = read_inside(bundle.path, MANIFEST, limits.manifest_bytes, limits)
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
     signature = bundle.path / SIGNATURE

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aetool.bundle.files import FEW_BYTES, Limits
+from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.tables.choice import ColumnChoice, Options, command_option
 from aetool.tables.formats import pa, pacsv, pc
@@ -44,8 +44,7 @@ def require_narrow(data: Iterable[bytes], source: str, limits: Limits) -> None:
                 counts[j] += line.count(separator)
             if ended := bool(newline):
                 break
-        if (columns := max(counts) + 1) > limits.columns:
-            raise InputError(f"{source}: {limits.excess('columns', f'{columns:,} columns or more')}")
+        limits.require("columns", max(counts) + 1, "{:,} columns or more", source)
         if ended:
             return
 
@@ -59,11 +58,8 @@ def _require_small(data: Iterable[bytes], source: str, limits: Limits, packed: C
     cell = _Cell(source, limits)
     for part in data:
         total += len(part)
-        if total > limits.table_bytes:
-            raise InputError(f"{source}: {limits.excess('table_bytes', f'{total:,} bytes or more unpacked')}")
-        if total > FEW_BYTES and total > limits.compression_ratio * (size := max(1, packed())):
-            ratio = f"{size:,} bytes that become {total:,}, {total // size:,} times as many"
-            raise InputError(f"{source}: {limits.excess('compression_ratio', ratio)}")
+        limits.require("table_bytes", total, "{:,} bytes or more unpacked", source)
+        limits.require_ratio(max(1, packed()), total, source)
         cell.look(part)
 
 
@@ -83,9 +79,7 @@ class _Cell:
             piece = part[start : start + most]
             first = min((place for each in (*_SEPARATORS, b"\n") if (place := piece.find(each)) >= 0), default=-1)
             length = self._since + (len(piece) if first < 0 else first)
-            if length > most:
-                found = self._limits.excess("cell_bytes", f"a cell of {length:,} bytes or more")
-                raise InputError(f"{self._source}: {found}")
+            self._limits.require("cell_bytes", length, "a cell of {:,} bytes or more", self._source)
             last = max(piece.rfind(each) for each in (*_SEPARATORS, b"\n"))
             self._since = length if last < 0 else len(piece) - last - 1
 
@@ -106,7 +100,8 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
     data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
-            _require_short_cells(column, name, source, options.limits)
+            longest = pc.max(pc.binary_length(column)).as_py() or 0
+            options.limits.require("cell_bytes", longest, "a cell of {:,} bytes", f"{source}: column {name!r}")
             text = _text(column, name, source)
             if name in keep:
                 data[name] = _plain(text)
@@ -128,20 +123,10 @@ def require_commas(names: Sequence[str], source: str) -> None:
         raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
-def _require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
-    """Refuse an Arrow column of text with a longer cell than is allowed."""
-    longest = pc.max(pc.binary_length(column)).as_py() or 0
-    if longest > limits.cell_bytes:
-        raise InputError(
-            f"{source}: column {name!r}: {limits.excess('cell_bytes', f'a cell of {longest:,} bytes')}"
-        )
-
-
 def _require_allowed(path: Path, limits: Limits) -> None:
     """Refuse a file that would take more memory than `limits` allow."""
     size, source = path.stat().st_size, str(path)
-    if size > limits.table_bytes:
-        raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes')}")
+    limits.require("table_bytes", size, "{:,} bytes", source)
     packed = path.name.lower().endswith(".gz")
     with pa.input_stream(source, compression="gzip" if packed else None) as text:
         require_narrow(parts(text), source, limits)
