@@ -26,7 +26,7 @@ from aetool.bench.http_load import (
     request_bytes,
 )
 from aetool.bench.machine import machine
-from aetool.bench.result import Latency, LatencyHistogram, MachineRecord, document_of
+from aetool.bench.result import Latency, LatencyHistogram, MachineRecord
 from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
 from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_of
@@ -110,11 +110,6 @@ class ServingResult:
     """Arrivals a second whose p99 stays within the bound; None: not asked for, or none does."""
     kind: str = KIND
     format_version: int = FORMAT_VERSION
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the result as JSON, kind and version first."""
-        return document_of(self)
 
 
 def measure(

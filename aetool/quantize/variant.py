@@ -236,7 +236,7 @@ def _figures(bench: Workbench, trial: VariantTrial, attempts: list[Attempt], bud
         "recipe": {
             "calibration": recipe.calibration if recipe.precision == "int8" else None,
             "in_float": recipe.in_float,
-            "activations": ACTIVATIONS.name[1:].lower() if recipe.precision == "int8" else None,
+            "activations": np.dtype(ACTIVATIONS).name if recipe.precision == "int8" else None,
         },
         "rows": {"calibration": len(split.calibration), "judged": len(split.judged), "disjoint": split.disjoint},
         "budget": dataclasses.asdict(budget),
