@@ -1,7 +1,7 @@
-""" "Did you mean": names near a misspelled one."""
+"""Names for messages: those near a misspelled one, and a few of many."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -12,6 +12,12 @@ def hint(word: str, known: Iterable[str]) -> str:
         folded.setdefault(name.casefold(), name)
     near = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" (nearest: {folded[near[0]]!r})" if near else ""
+
+
+def few(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first of these texts for a message: `a, b and 5 more`."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
 
 
 def file_hint(path: Path) -> str:

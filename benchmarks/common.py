@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.machine import machine
+from aetool.bundle.schema import to_plain
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,7 +25,7 @@ def save(name: str, parameters: dict[str, Any], results: Any) -> Path:
     document = {
         "benchmark": name,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(),
+        "machine": to_plain(machine()),
         "parameters": parameters,
         "results": results,
     }

@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def many(folder: Path, rows: int) -> NDArray[np.float32]:
 
 def run_bulk(folder: Path, rows: int) -> Record:
     from aetool.runtime.gpu.pinned import Staging, pinned_memory
-    from aetool.runtime.ort import nodes_by_provider, placement
+    from aetool.runtime.ort import placement
 
     model, session = session_of(folder)
     memory = pinned_memory()
@@ -79,7 +80,7 @@ def run_bulk(folder: Path, rows: int) -> Record:
     require_equal("bulk", staging.run(features), expected)
     given = many(folder, rows)
     found = rate(rows, lambda: staging.run(given))
-    nodes = nodes_by_provider(placement(model, PROVIDERS["cuda"], GRAPH))
+    nodes = Counter(node.provider for node in placement(model, PROVIDERS["cuda"], GRAPH))
     return {**found, "page_locked": memory is not None, "chunk_rows": staging.chunk_rows, "nodes": nodes}
 
 

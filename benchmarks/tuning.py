@@ -19,8 +19,8 @@ from models import NAMES, Model, make
 
 from aetool.bench.contestants import Contestant, Load
 from aetool.bench.factories import GRAPH
-from aetool.bench.json_records import to_plain
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.schema import to_plain
 from aetool.checks.fidelity import Budget
 from aetool.quantize import quantized_copy
 from aetool.runtime.machine import usable_cores

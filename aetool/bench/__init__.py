@@ -2,8 +2,8 @@
 
 Read in this order: `grid` (what to measure) with `rows`, `run` (a grid on a bundle), `contestants` (their
 processes), `worker` (inside such a process), `factories` and `torch_contestant` (what runs there), `agreement`
-(outputs compared first), `rounds` (turns) with `statistics`, `machine` and `flops` (peak rates), `result` with
-`json_records` (the file), `compare` (two results). `serving` with `http_load` measures a running server.
+(outputs compared first), `rounds` (turns) with `statistics`, `machine` and `flops` (peak rates), `result`
+(the file), `compare` (two results). `serving` with `http_load` measures a running server.
 
 `aetool.bench.run` measures a bundle. A comparison of your own uses the modules below it:
 

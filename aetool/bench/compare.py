@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aetool.bench.result import BenchResult, Measured
+from aetool.bench.result import BenchResult, Measured, MeasuredCase
 from aetool.errors import BenchmarkError
 
 Word = Literal["faster", "slower", "same"]
@@ -16,16 +16,9 @@ _IDENTITY = ("cpu", "cpu_flags", "cores", "quota_cores")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(MeasuredCase):
     """One measurement that both results have."""
 
-    contestant: str
-    graph: str
-    provider: str
-    precision: str
-    threads: int | None
-    batch: int
-    scenario: str
     before_s: float
     """Median over rounds of the median latency of a query."""
     after_s: float

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool import errors
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import AetoolError, BenchmarkError
 
 Rows = NDArray[np.float32]
@@ -52,6 +53,13 @@ class Contestant:
     """JSON."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of its process, besides those of this one."""
+
+
+def bundle_contestant(name: str, path: Path, limits: Limits, **arguments: Any) -> Contestant:
+    """Return the contestant that runs the bundle at `path` through aetool; arguments as in `factories.bundle`."""
+    if limits != DEFAULT_LIMITS:
+        arguments["limits"] = limits._asdict()
+    return Contestant(name, "aetool.bench.factories:bundle", {"path": str(path.absolute()), **arguments})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aetool.bench.contestants import Contestant
+from aetool.bench.contestants import Contestant, bundle_contestant
 from aetool.bench.factories import GRAPH
 from aetool.bench.rounds import SCENARIOS
 from aetool.bundle.bundle import Bundle
@@ -108,18 +108,7 @@ class Setting:
 
     def ours(self, bundle: Bundle) -> Contestant:
         """Return the contestant that runs the bundle through aetool."""
-        return Contestant(
-            OURS,
-            "aetool.bench.factories:bundle",
-            {
-                "path": str(bundle.path.absolute()),
-                "graph": self.graph,
-                "provider": self.provider,
-                "precision": self.precision,
-                "threads": self.threads,
-                **({} if bundle.limits == DEFAULT_LIMITS else {"limits": bundle.limits._asdict()}),
-            },
-        )
+        return bundle_contestant(OURS, bundle.path, bundle.limits, **asdict(self))
 
     def peer(self, name: str, bundle: Bundle, provider: str, against: Path | None) -> Contestant:
         """Return a peer that runs where aetool does, on `provider`, or on the CPU if it does not support that."""

@@ -6,12 +6,11 @@ import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aetool.bench.contestants import Contestant, Load, opened, wait_until_idle
-from aetool.bench.result import Ceiling
+from aetool.bench.result import Ceiling, MachineRecord
 from aetool.runtime.machine import affinity, cores, cpu
 
 PACKAGES = (
@@ -28,21 +27,21 @@ PACKAGES = (
 )
 
 
-def machine() -> dict[str, Any]:
+def machine() -> MachineRecord:
     """Return CPU, cores, memory, versions and commit, by which results can be compared."""
     model, flags = cpu()
-    return {
-        "cpu": model,
-        "cpu_flags": list(flags),
-        "cores": len(affinity()),
-        "affinity": affinity(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "quota_cores": cores().quota,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "commit": _commit(),
-    }
+    return MachineRecord(
+        cpu=model,
+        cpu_flags=flags,
+        cores=len(affinity()),
+        affinity=tuple(affinity()),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        quota_cores=cores().quota,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        commit=_commit(),
+    )
 
 
 def _version(name: str) -> str | None:

@@ -1,14 +1,71 @@
 """The result of a benchmark: the contents of the JSON file, written and read strictly."""
 
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from aetool.bench.json_records import fault, from_plain, read_document
+from aetool.bundle.atomic import publish_file
+from aetool.bundle.schema import NOT_EMPTY, Count, Positive, Source, read_json, to_plain
+from aetool.errors import BenchmarkError
 
 KIND, FORMAT_VERSION = "aetool.bench", 1
+MAX_BYTES = 256 << 20
+
+
+def document_of(result: Any) -> dict[str, Any]:
+    """Return a record that has a kind and a version as JSON, these two first."""
+    plain = to_plain(result)
+    return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
+
+
+def write_document(document: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> None:
+    """Write the JSON file.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    publish_file(path, text.encode(), overwrite=overwrite)
+
+
+def read_document(path: Path, kinds: Mapping[str, int], writer: str) -> dict[str, Any]:
+    """Read the JSON object in a file of one of `kinds`.
+
+    Args:
+        path: the file.
+        kinds: kind -> format version.
+        writer: the command that writes such files, for messages.
+
+    Raises:
+        BenchmarkError: not there, another kind of file, or of a newer aetool.
+    """
+    try:
+        content = read_json(path, MAX_BYTES)
+    except OSError as error:
+        raise BenchmarkError(f"{path}: cannot be read: {error.strerror}; give a file of {writer}") from error
+    except ValueError as error:
+        raise BenchmarkError(f"{path}: not valid JSON ({error}); give a file that {writer} wrote") from error
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind not in list(kinds):
+        expected = " or ".join(map(repr, kinds))
+        raise BenchmarkError(
+            f"{path}: kind {expected} expected, found {kind!r:.40}; give a file that {writer} wrote"
+        )
+    version = content.get("format_version")
+    if version != kinds[kind] or isinstance(version, bool):
+        raise BenchmarkError(
+            f"{path}: format_version {kinds[kind]} expected, found {version!r:.40}; measure again, or use the "
+            "aetool that wrote it"
+        )
+    return dict(content)
+
+
+def measured_in(where: str) -> Source:
+    """Return the source of measurements that are read strictly."""
+    return Source(where, "measure again with this aetool", BenchmarkError, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +148,12 @@ class Latency:
     """Seconds per query over all rounds; None where there are too few samples."""
 
     mean: float
-    min: float
-    max: float
-    p50: float
-    p90: float | None
-    p99: float | None
-    p99_9: float | None = field(metadata={"key": "p99.9"})
+    min: Positive
+    max: Positive
+    p50: Positive
+    p90: Positive | None
+    p99: Positive | None
+    p99_9: Positive | None = field(metadata={"key": "p99.9"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +162,7 @@ class LatencyHistogram:
 
     edges_s: tuple[float, ...]
     """Ascending, evenly spaced in their logarithm; one more than there are counts."""
-    counts: tuple[int, ...]
+    counts: Annotated[tuple[int, ...], NOT_EMPTY]
     """Every sample is in one of them."""
 
 
@@ -113,7 +170,7 @@ class LatencyHistogram:
 class Round:
     """One round of a case."""
 
-    p50_s: float
+    p50_s: Positive
     rows_per_s: float
 
 
@@ -141,8 +198,8 @@ class NodeTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One contestant under one load."""
+class MeasuredCase:
+    """A contestant, and what it was put to: the same measurement in two results has the same case."""
 
     contestant: str
     """aetool, raw-onnxruntime, torch, torch-compile, openvino."""
@@ -152,9 +209,22 @@ class Measured:
     precision: str
     threads: int | None
     """Inside one call; None: the contestant's own default."""
-    batch: int
+    batch: Count
     """Rows a query."""
     scenario: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int | None, int, str]:
+        """Return the fields that identify the same measurement in two results."""
+        return (
+            self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(MeasuredCase):
+    """One contestant under one load."""
+
     placement: Mapping[str, int] | None
     """Execution provider -> nodes it runs, as recorded by onnxruntime; None if not recorded."""
     import_s: float
@@ -168,22 +238,15 @@ class Measured:
     warm_up_samples: int
     latency_s: Latency
     histogram: LatencyHistogram
-    throughput_rows_per_s: float
+    throughput_rows_per_s: Positive
     """Median over rounds of rows / wall time."""
     arrivals_per_s: float | None
     """Queries; of the server scenario."""
-    rounds: tuple[Round, ...]
+    rounds: Annotated[tuple[Round, ...], NOT_EMPTY]
     stability: Stability
     share_of_peak: float | None
     """Share of the machine's float32 matrix-product peak on all cores; None for other providers and precisions."""
     profile: tuple[NodeTime, ...] | None
-
-    @property
-    def key(self) -> tuple[str, str, str, str, int | None, int, str]:
-        """Return the fields that identify the same measurement in two results."""
-        return (
-            self.contestant, self.graph, self.provider, self.precision, self.threads, self.batch, self.scenario
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +261,13 @@ class RatioRecord:
     scenario: str
     of: str
     to: str
-    p50: float
+    p50: Positive
     """Latency of the first / latency of the second: below 1, the first is faster."""
     p99: float | None
     """99th percentile of all samples."""
     throughput: float
     """Above 1, the first is faster."""
-    spread: tuple[float, float]
+    spread: tuple[Positive, Positive]
     """Smallest and largest p50 ratio of a round."""
 
 
@@ -221,7 +284,7 @@ class BenchResult:
     parameters: Mapping[str, Any]
     """Parameters of the run, and the source of the rows."""
     agreement: tuple[Agreement, ...]
-    results: tuple[Measured, ...]
+    results: Annotated[tuple[Measured, ...], NOT_EMPTY]
     ratios: tuple[RatioRecord, ...]
     kind: str = KIND
     format_version: int = FORMAT_VERSION
@@ -243,54 +306,15 @@ def result_of(content: Mapping[str, Any], where: str) -> BenchResult:
     Raises:
         BenchmarkError: with a missing entry or one that no measurement gives, which the message names.
     """
-    result = from_plain(BenchResult, content, where)
-    _require_plausible(result, where)
-    return result
-
-
-def _require_plausible(result: BenchResult, where: str) -> None:
-    """Raise for what types cannot express: no measurements, times of 0 or less, counts outside the histogram's
-    edges."""
-    if not result.results:
-        raise fault(where, "$.results", "a list of one or more", [])
+    source = measured_in(where)
+    result = source.read(BenchResult, content)
     for i, measured in enumerate(result.results):
-        path = f"$.results[{i}]"
-        if measured.batch < 1:
-            raise fault(where, f"{path}.batch", "1 or more", measured.batch)
-        if not measured.rounds:
-            raise fault(where, f"{path}.rounds", "a list of one or more", [])
-        _require_counted(measured.histogram, where, f"{path}.histogram")
-        times = measured.latency_s
-        _require_positive(
-            where,
-            {
-                f"{path}.throughput_rows_per_s": measured.throughput_rows_per_s,
-                f"{path}.latency_s.min": times.min,
-                f"{path}.latency_s.max": times.max,
-                f"{path}.latency_s.p50": times.p50,
-                f"{path}.latency_s.p90": times.p90,
-                f"{path}.latency_s.p99": times.p99,
-                f"{path}.latency_s.p99.9": times.p99_9,
-                **{f"{path}.rounds[{j}].p50_s": turn.p50_s for j, turn in enumerate(measured.rounds)},
-            },
-        )
-    for i, ratio in enumerate(result.ratios):
-        path = f"$.ratios[{i}]"
-        low, high = ratio.spread
-        _require_positive(where, {f"{path}.p50": ratio.p50, f"{path}.spread[0]": low, f"{path}.spread[1]": high})
-
-
-def _require_counted(histogram: LatencyHistogram, where: str, path: str) -> None:
-    edges, counts = histogram.edges_s, histogram.counts
-    if not counts or min(counts) < 0:
-        raise fault(where, f"{path}.counts", "a list of one or more, 0 or more each", min(counts, default=[]))
-    if len(edges) != len(counts) + 1:
-        raise fault(where, f"{path}.edges_s", f"a list of {len(counts) + 1}, one more than counts", len(edges))
-    if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
-        raise fault(where, f"{path}.edges_s", "above 0 and ascending", list(edges))
-
-
-def _require_positive(where: str, values: Mapping[str, float | None]) -> None:
-    for path, value in values.items():
-        if value is not None and value <= 0:
-            raise fault(where, path, "above 0", value)
+        edges, counts = measured.histogram.edges_s, measured.histogram.counts
+        path = f"$.results[{i}].histogram.edges_s"
+        if min(counts) < 0:
+            raise source.fault(f"$.results[{i}].histogram.counts", "0 or more each", min(counts))
+        if len(edges) != len(counts) + 1:
+            raise source.fault(path, f"a list of {len(counts) + 1}, one more than counts", len(edges))
+        if not all(low < high for low, high in itertools.pairwise((0.0, *edges))):
+            raise source.fault(path, "above 0 and ascending", list(edges))
+    return result

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from aetool.bench.contestants import ContestantTurn, Load, Running, wait_until_idle
-from aetool.errors import InputError
 
 WARM_SECONDS = 0.1
 """Before the first turn, per shape."""
@@ -110,26 +109,14 @@ def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"]
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 UTILISATION = 0.5
 """Share of what the slowest contestant can answer that arrives in the server scenario, unless a rate is given."""
-_LEAST_CALLS = 3
+LEAST_CALLS = 3
 """Queries a turn, however long they take."""
 _CALIBRATION_SECONDS = 0.1
 
 
-def load_for(scenario: str, batch: int, seconds: float, arrivals_per_s: float | None = None) -> Load:
-    """Return the load of one turn; in the server scenario `arrivals_per_s` queries arrive per second.
-
-    Raises:
-        InputError: there is no such scenario.
-    """
-    if scenario not in SCENARIOS:
-        raise InputError(f"scenario {scenario!r} is unknown; choose {', '.join(SCENARIOS)}")
-    rate = arrivals_per_s if scenario == "server" else None
-    return Load(batch=batch, seconds=seconds, calls=_LEAST_CALLS, scenario=scenario, rate=rate)
-
-
-def arrivals_for(running: Sequence[Running], batch: int, share: float = UTILISATION) -> float:
-    """Return the queries per second that all contestants can answer: `share` of the slowest one's own rate."""
-    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=_LEAST_CALLS)
+def arrivals_for(running: Sequence[Running], batch: int) -> float:
+    """Return the queries per second that all contestants can answer: a share of the slowest one's own rate."""
+    probe = Load(batch=batch, seconds=_CALIBRATION_SECONDS, calls=LEAST_CALLS)
     for contestant in running:
         contestant.warm(probe)
-    return share * min(contestant.turn(probe).rows_per_s / batch for contestant in running)
+    return UTILISATION * min(contestant.turn(probe).rows_per_s / batch for contestant in running)

@@ -18,7 +18,6 @@ from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.factories import GRAPH, REGISTERED
 from aetool.bench.flops import multiply_adds_per_row
 from aetool.bench.grid import OURS, RAW, GridPlan, Setting
-from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import ceiling, machine
 from aetool.bench.result import (
     Agreement,
@@ -26,18 +25,17 @@ from aetool.bench.result import (
     BundleRecord,
     Ceiling,
     GraphFile,
-    Latency,
-    MachineRecord,
     Measured,
     NodeTime,
     RatioRecord,
     Round,
 )
-from aetool.bench.rounds import Turns, arrivals_for, compared, load_for, take_turns
+from aetool.bench.rounds import LEAST_CALLS, Turns, arrivals_for, compared, take_turns
 from aetool.bench.rows import Pool, make_pool
-from aetool.bench.statistics import histogram, latency_figures, stability
+from aetool.bench.statistics import histogram, latency_figures, latency_of, stability
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
+from aetool.bundle.schema import to_plain
 
 # One launch of a setting: its contestants are started, compared, and run every load of the grid in turns.
 #
@@ -116,11 +114,10 @@ def launch(
                 np.save(rows := Path(folder) / "rows.npy", pool.for_batch(batch))
                 for contestant in running:
                     contestant.take(rows)
-            load = load_for(scenario, batch, plan.grid.seconds)
-            if scenario == "server":
-                if batch not in arrivals:
-                    arrivals[batch] = plan.grid.arrivals_per_s or arrivals_for(running, batch)
-                load = replace(load, rate=arrivals[batch])
+            if scenario == "server" and batch not in arrivals:
+                arrivals[batch] = plan.grid.arrivals_per_s or arrivals_for(running, batch)
+            rate = arrivals[batch] if scenario == "server" else None
+            load = Load(batch, plan.grid.seconds, LEAST_CALLS, scenario, rate)
             rounds = plan.grid.rounds_of(number)
             turns = take_turns(
                 running,
@@ -185,42 +182,42 @@ def cells_of(setting: Setting, launches: Sequence[Launch]) -> list[Cell]:
         every = [launch.observed[number] for launch in launches]
         turns = {
             name: Turns(
-                tuple(turn for one in every for turn in one.turns[name].turns),
-                sum(one.turns[name].warm_up_samples for one in every),
+                tuple(turn for case in every for turn in case.turns[name].turns),
+                sum(case.turns[name].warm_up_samples for case in every),
             )
             for name in observed.turns
         }
-        peaks = {name: max(one.peak_memory_bytes[name] or 0 for one in every) or None for name in turns}
+        peaks = {name: max(case.peak_memory_bytes[name] or 0 for case in every) or None for name in turns}
         results = []
         for starts in zip(*(launch.everybody for launch in launches), strict=True):
             name = starts[0].running.name
             results.append(_measured(setting, starts, observed.load, turns[name], peaks[name]))
         ours = replace(setting, provider=results[0].provider)
-        peers = (one.contestant for one in results[1:])
+        peers = (case.contestant for case in results[1:])
         cells.append(Cell(results, [_compared(ours, observed.load, turns, peer) for peer in peers]))
     return cells
 
 
 def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Turns, peak: int | None) -> Measured:
-    latencies, one = turns.latencies_s, starts[0]
-    on_checkpoint = "checkpoint" in one.running.contestant.arguments
+    latencies, first = turns.latencies_s, starts[0]
+    on_checkpoint = "checkpoint" in first.running.contestant.arguments
     return Measured(
-        contestant=one.running.name,
+        contestant=first.running.name,
         graph=setting.graph,
-        provider=one.loaded.provider or "cpu",
+        provider=first.loaded.provider or "cpu",
         precision="fp32" if on_checkpoint else setting.precision,
         threads=setting.threads,
         batch=load.batch,
         scenario=load.scenario,
-        placement=one.placement,
+        placement=first.placement,
         import_s=statistics.median(start.loaded.import_s for start in starts),
         session_creation_s=statistics.median(start.loaded.session_creation_s for start in starts),
         first_run_s=statistics.median(start.first_run_s for start in starts),
-        resident_after_load_bytes=one.loaded.resident_after_bytes,
+        resident_after_load_bytes=first.loaded.resident_after_bytes,
         peak_memory_bytes=peak,
         samples=len(latencies),
         warm_up_samples=turns.warm_up_samples,
-        latency_s=Latency(**{name.replace(".", "_"): value for name, value in latency_figures(latencies).items()}),
+        latency_s=latency_of(latencies),
         histogram=histogram(latencies),
         throughput_rows_per_s=turns.rows_per_s,
         arrivals_per_s=load.rate,
@@ -234,7 +231,7 @@ def _measured(setting: Setting, starts: Sequence[Started], load: Load, turns: Tu
 def _compared(setting: Setting, load: Load, turns: dict[str, Turns], peer: str) -> RatioRecord:
     ours, theirs = turns[OURS], turns[peer]
     p50 = compared(ours, theirs)
-    tails = [latency_figures(one.latencies_s)["p99"] for one in (ours, theirs)]
+    tails = [latency_figures(side.latencies_s)["p99"] for side in (ours, theirs)]
     return RatioRecord(
         graph=setting.graph,
         provider=setting.provider,
@@ -267,9 +264,9 @@ def profile(
         np.save(rows := Path(folder) / "rows.npy", pool.rows[:batch])
         running.load()
         running.take(rows)
-        found = running.outputs()
-    names = [str(name).partition("|") for name in found["node"]]
-    return tuple(NodeTime(node, op, float(us)) for (node, _, op), us in zip(names, found["us"], strict=True))
+        outputs = running.outputs()
+    names = [str(name).partition("|") for name in outputs["node"]]
+    return tuple(NodeTime(node, op, float(us)) for (node, _, op), us in zip(names, outputs["us"], strict=True))
 
 
 def placement(plan: GridPlan, setting: Setting, provider: str) -> dict[str, int] | None:
@@ -328,7 +325,7 @@ def run(
     return BenchResult(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=tuple(command),
-        machine=from_plain(MachineRecord, to_plain(machine()), "this machine"),
+        machine=machine(),
         ceiling=limits,
         bundle=bundle,
         parameters={**_parameters(plan), "rows": pool.source},
@@ -382,7 +379,7 @@ def _name(setting: Setting) -> str:
 def _file(bundle: Bundle, setting: Setting) -> GraphFile:
     name = bundle.variant(setting.precision).files[GRAPH[setting.graph]]
     record = bundle.manifest.files[name]
-    return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name)))
+    return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name), bundle.limits))
 
 
 def _parameters(plan: GridPlan) -> dict[str, Any]:

@@ -25,12 +25,11 @@ from aetool.bench.http_load import (
     open_loop,
     request_bytes,
 )
-from aetool.bench.json_records import from_plain, to_plain
 from aetool.bench.machine import machine
 from aetool.bench.result import Latency, LatencyHistogram, MachineRecord
 from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
-from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_figures
+from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_of
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.checks.parity import compare_values
@@ -112,12 +111,6 @@ class ServingResult:
     kind: str = KIND
     format_version: int = FORMAT_VERSION
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the result as JSON, kind and version first."""
-        plain: dict[str, Any] = to_plain(self)
-        return {"kind": plain.pop("kind"), "format_version": plain.pop("format_version"), **plain}
-
 
 def measure(
     plan: ServingPlan, *, command: Sequence[str] = (), progress: Progress = lambda text: None
@@ -169,7 +162,7 @@ def measure(
     return ServingResult(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=tuple(command),
-        machine=from_plain(MachineRecord, to_plain(machine()), "this machine"),
+        machine=machine(),
         server={**server, "url": plan.url},
         parameters={**asdict(replace(plan, token="")), "bundle": str(plan.bundle), "rows": pool.source},
         closed_loop_per_s=most,
@@ -279,7 +272,7 @@ def _trial(rate: float, seen: LoadResult) -> LoadTrial:
         answered=answered,
         failed=sum(count for status, count in seen.statuses.items() if status != OK),
         answered_per_s=answered / seen.seconds,
-        latency_s=from_plain(Latency, latency_figures(seen.latencies_s), "this trial") if answered else None,
+        latency_s=latency_of(seen.latencies_s) if answered else None,
         histogram=histogram(seen.latencies_s) if answered else None,
         late_p99_s=float(np.quantile(seen.late_s, 0.99)),
     )

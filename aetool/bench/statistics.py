@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.result import LatencyHistogram, Stability
+from aetool.bench.result import Latency, LatencyHistogram, Stability
 
 Seconds = NDArray[np.float64]
 
@@ -39,6 +39,11 @@ def latency_figures(latencies: Seconds) -> dict[str, Any]:
     return figures
 
 
+def latency_of(latencies: Seconds) -> Latency:
+    """Return `latency_figures` as a record."""
+    return Latency(**{name.replace(".", "_"): value for name, value in latency_figures(latencies).items()})
+
+
 def histogram(latencies: Seconds) -> LatencyHistogram:
     """Count all of (samples,), seconds, from the smallest to the largest, in bins of BIN_FACTOR or less."""
     low, high = float(latencies.min()), float(latencies.max())
@@ -57,9 +62,9 @@ LARGEST_SPREAD = 0.10
 """The windows' medians may lie this far apart, as a share of their own median."""
 
 
-def stability(turns: Sequence[NDArray[np.int64]], windows_per_turn: int = 2) -> Stability:
-    """Cut each turn's latencies, (queries,) nanoseconds, into windows and compare their medians."""
-    parts = [part for latencies in turns for part in np.array_split(latencies, windows_per_turn) if part.size]
+def stability(turns: Sequence[NDArray[np.int64]]) -> Stability:
+    """Cut each turn's latencies, (queries,) nanoseconds, into two windows and compare their medians."""
+    parts = [part for latencies in turns for part in np.array_split(latencies, 2) if part.size]
     medians = [float(np.median(part)) / 1e9 for part in parts]
     middle = float(np.median(medians))
     spread = (max(medians) - min(medians)) / middle if middle > 0 else 0.0

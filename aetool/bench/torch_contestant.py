@@ -45,21 +45,14 @@ def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
     """Return the function that computes `graph`, without operations that it does not need."""
 
     def encode(features: Any) -> Any:
-        features = pipeline.impute(features)
-        if pipeline.encoding is not None:
-            features = pipeline.encoding(features)
-        return pipeline.network.encode((features - pipeline.mean) / pipeline.scale)
+        return pipeline.network.encode(pipeline.standardise(features))
 
     def reconstruct(features: Any) -> Any:
         raw = pipeline.network.decode(encode(features)) * pipeline.scale + pipeline.mean
         return raw if pipeline.encoding is None else pipeline.encoding.decode(raw)
 
     def score(features: Any) -> Any:
-        missing = pipeline.missing(features)
-        features = pipeline.impute(features)
-        if pipeline.encoding is not None:
-            features = pipeline.encoding(features)
-        standardised = (features - pipeline.mean) / pipeline.scale
+        missing, standardised = pipeline.missing(features), pipeline.standardise(features)
         residual = standardised - pipeline.network.decode(pipeline.network.encode(standardised))
         return pipeline.score_of(residual, missing)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import Manifest
-from aetool.bundle.schema import Fields, loads
+from aetool.bundle.schema import Count, Size, Source
 from aetool.errors import BundleError
 
 BASELINE = "baseline.json"
@@ -30,7 +30,7 @@ class FeatureBaseline:
     """Edges for numbers: bin i holds what lies above edges[i - 1] and up to edges[i]."""
     range: tuple[float, float] | None = None
     """Smallest and largest value; None for categories, and where there is no value."""
-    categories: int | None = None
+    categories: Count | None = None
     """Number of categories, for a column that holds their indexes."""
 
     def counts_of(self, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -69,11 +69,11 @@ class Baseline:
 
     of: str
     """Name of the rows, for people."""
-    rows: int
+    rows: Count
     """Number of rows behind `features`."""
     features: tuple[FeatureBaseline, ...]
     """None for images and windows, of which scores alone are compared."""
-    score_rows: int
+    score_rows: Size
     """Number of rows that `scores` stand for."""
     scores: tuple[float, ...]
     """Scores of normal rows, ascending."""
@@ -115,18 +115,8 @@ def read_baseline(bundle: Bundle) -> Baseline | None:
     where = str(bundle.path / BASELINE)
     if (size := bundle.manifest.files[BASELINE].size) > bundle.limits.json_bytes:
         raise BundleError(f"{where}: {bundle.limits.excess('json_bytes', f'{size:,} bytes')}")
-    try:
-        content = loads(bundle.read(BASELINE))
-    except ValueError as error:
-        raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
-    entries = Fields(content, where)
-    baseline = Baseline(
-        of=entries.take("of", str),
-        rows=entries.count("rows"),
-        features=tuple(_read_feature(entry) for entry in entries.objects("features")),
-        score_rows=entries.count("score_rows", 0),
-        scores=entries.numbers("scores"),
-    )
+    source = Source(where)
+    baseline = source.read(Baseline, source.parse(bundle.read(BASELINE)))
     _require_fit(baseline, bundle.manifest, where)
     return baseline
 
@@ -148,17 +138,6 @@ def _feature(name: str, column: NDArray[np.float64], categories: int | None) -> 
     counts = FeatureBaseline(name, (), edges, ends, categories).counts_of(column)
     shares = tuple((counts / max(len(column), 1)).tolist())
     return FeatureBaseline(name, shares, edges, ends, categories)
-
-
-def _read_feature(entry: Fields) -> FeatureBaseline:
-    ends = entry.numbers("range") if entry.content.get("range") is not None else None
-    return FeatureBaseline(
-        entry.take("name", str),
-        entry.numbers("shares"),
-        entry.numbers("edges"),
-        None if ends is None else (ends[0], ends[-1]),
-        entry.count("categories") if entry.content.get("categories") is not None else None,
-    )
 
 
 def _require_fit(baseline: Baseline, manifest: Manifest, where: str) -> None:

@@ -255,9 +255,7 @@ def _nearest(path: str) -> str:
 
 def _read(path: str, name: str, max_bytes: int, limits: Limits) -> bytes:
     try:
-        return read_inside(
-            path, name, max_bytes, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
-        )
+        return read_inside(path, name, max_bytes, limits)
     except FileNotFoundError as error:
         raise BundleError(
             f"{os.path.join(path, name)}: missing; {path} is not a whole bundle, fetch or export it again"

@@ -53,14 +53,21 @@ def javascript(text: str) -> str:
     return re.sub(r"[<>&`$]", lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(text))
 
 
-def yaml(text: str) -> str:
-    """Return a double-quoted scalar of YAML that holds `text`; letters stay as they are."""
-    return _readable_literal(text)
-
-
 def python(text: str) -> str:
     """Return a string literal of Python, in double quotes, that holds `text`; letters stay as they are."""
-    return _readable_literal(text)
+    parts = []
+    for sign in text:
+        code = ord(sign)
+        if sign in '"\\':
+            parts.append(f"\\{sign}")
+        elif _is_invisible(sign):
+            parts.append(f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
+        else:
+            parts.append(sign)
+    return '"{}"'.format("".join(parts))
+
+
+yaml = python  # a double-quoted scalar: the two languages share these escapes
 
 
 def html(text: str) -> str:
@@ -94,22 +101,8 @@ def _spelled(sign: str) -> str:
 
 def _octal(text: str, special: str) -> str:
     """Return three octal digits for each byte, so that no character after them is taken for a part of them."""
-    found = []
+    parts = []
     for byte in text.encode("utf-8", "backslashreplace"):
         sign = chr(byte)
-        found.append(f"\\{sign}" if sign in special else sign if " " <= sign <= "~" else f"\\{byte:03o}")
-    return '"{}"'.format("".join(found))
-
-
-def _readable_literal(text: str) -> str:
-    """Return `text` in double quotes, with escapes that YAML and Python share for all that does not show."""
-    found = []
-    for sign in text:
-        code = ord(sign)
-        if sign in '"\\':
-            found.append(f"\\{sign}")
-        elif _is_invisible(sign):
-            found.append(f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
-        else:
-            found.append(sign)
-    return '"{}"'.format("".join(found))
+        parts.append(f"\\{sign}" if sign in special else sign if " " <= sign <= "~" else f"\\{byte:03o}")
+    return '"{}"'.format("".join(parts))

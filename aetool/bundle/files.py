@@ -11,7 +11,72 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from aetool.errors import InputError
+
 AnyPath = str | os.PathLike[str]
+_FEW_BYTES = 64 << 20
+"""Unpacked size up to which the ratio is not checked: tables of zeros compress that well."""
+
+
+# How much is read, and how large graphs may be: what a file whose author nobody knows may cost.
+
+
+class Limits(NamedTuple):
+    """Bounds that are checked before memory is taken; the defaults are generous."""
+
+    manifest_bytes: int = 8 << 20
+    """Size of manifest.json, which takes up to 35 times as much memory while it is read."""
+    file_bytes: int = 2 << 30
+    """Size of every other file; 2 GiB is protobuf's own limit for one message."""
+    nodes: int = 20_000
+    """Nodes in one graph, those of its inner graphs included."""
+    depth: int = 8
+    """Depth of graphs within graphs."""
+    numbers_per_row: int = 48 << 20
+    """Numbers that the values between a graph's nodes hold at one time for one row, in whatever order the nodes
+    run, with the workspace of their operators: 192 MiB in float32. For n rows, n times as many."""
+    hard_links: bool = False
+    """True: files may have other names, outside of the bundle: some package managers install by such links."""
+    symbolic_links: bool = False
+    """True: files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
+    lead from `snapshots/` to `blobs/` of one model cache."""
+    golden_bytes: int = 1 << 30
+    """Size of golden.npz, unpacked."""
+    json_bytes: int = 64 << 20
+    """Size of any other JSON file, such as baseline.json of a bundle."""
+    table_bytes: int = 16 << 30
+    """Size of a table that is read as a whole: its text, or its arrays, unpacked."""
+    columns: int = 100_000
+    """Columns of a table."""
+    cell_bytes: int = 1 << 20
+    """Size of one cell of a table, or of a column's name."""
+    compression_ratio: int = 200
+    """Bytes that a byte of a compressed file may become, from 64 MiB on."""
+
+    def excess(self, name: str, found: str) -> str:
+        """Return the end of a message: what is above the limit `name`, and how to raise it."""
+        return (
+            f"{found}, more than {getattr(self, name):,} allowed; if you trust the file, allow more with --limit "
+            f"{name}=NUMBER, in Python limits=Limits({name}=...)"
+        )
+
+    def require(self, name: str, amount: int, words: str, where: str) -> None:
+        """Refuse an amount above the limit `name`; `words` hold its place, such as `{:,} columns`.
+
+        Raises:
+            InputError: naming `where`, the amount and the limit.
+        """
+        if amount > getattr(self, name):
+            raise InputError(f"{where}: {self.excess(name, words.format(amount))}")
+
+    def require_ratio(self, packed: int, unpacked: int, where: str) -> None:
+        """Refuse bytes that were packed more tightly than is allowed, with an InputError."""
+        if unpacked > _FEW_BYTES and unpacked > self.compression_ratio * packed:
+            ratio = f"{packed:,} bytes that become {unpacked:,}, {unpacked // packed:,} times as many"
+            raise InputError(f"{where}: {self.excess('compression_ratio', ratio)}")
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def sha256(data: bytes) -> str:
@@ -36,29 +101,27 @@ def is_plain_relative(name: str) -> bool:
     return "\\" not in name and "\0" not in name and all(part not in ("..", ".", "") for part in name.split("/"))
 
 
-def read_inside(
-    directory: AnyPath, name: str, max_bytes: int, *, hard_links: bool = False, symbolic_links: bool = False
-) -> bytes:
+def read_inside(directory: AnyPath, name: str, max_bytes: int, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Read the regular file `name` below `directory`; no component may be a symbolic link.
 
     Args:
         directory: the directory, which may itself be reached by links.
         name: relative path of the file.
         max_bytes: largest size that is read.
-        hard_links: take a file that has other names too, which may lie anywhere.
-        symbolic_links: follow links that lead to where `linked_file` allows.
+        limits: tell whether the file may have other names too, which may lie anywhere, and whether links are
+            followed that lead to where `linked_file` allows.
 
     Raises:
         OSError: the file is missing, too large, or not a regular file inside `directory` alone.
     """
     while True:
-        place = linked_file(directory, name) if symbolic_links else (os.fspath(directory), name)
-        with pin(place[0]) as descriptor:
+        tree, rest = linked_file(directory, name) if limits.symbolic_links else (os.fspath(directory), name)
+        with pin(tree) as descriptor:
             try:
-                return _read_below(descriptor, place[1], max_bytes, hard_links)
+                return _read_below(descriptor, rest, max_bytes, limits.hard_links)
             except FileNotFoundError:
-                moved = symbolic_links and linked_file(directory, name) != place
-                if not moved and still_there(place[0], descriptor):
+                moved = limits.symbolic_links and linked_file(directory, name) != (tree, rest)
+                if not moved and still_there(tree, descriptor):
                     raise
         # The directory, or what a link stands for, was replaced after it was opened, and its files are gone.
 
@@ -177,51 +240,3 @@ def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> 
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"more than the {max_bytes:,} bytes allowed", name)
     return data
-
-
-# How much is read, and how large graphs may be: what a file whose author nobody knows may cost.
-
-
-class Limits(NamedTuple):
-    """Bounds that are checked before memory is taken; the defaults are generous."""
-
-    manifest_bytes: int = 8 << 20
-    """Size of manifest.json, which takes up to 35 times as much memory while it is read."""
-    file_bytes: int = 2 << 30
-    """Size of every other file; 2 GiB is protobuf's own limit for one message."""
-    nodes: int = 20_000
-    """Nodes in one graph, those of its inner graphs included."""
-    depth: int = 8
-    """Depth of graphs within graphs."""
-    numbers_per_row: int = 48 << 20
-    """Numbers that the values between a graph's nodes hold at one time for one row, in whatever order the nodes
-    run, with the workspace of their operators: 192 MiB in float32. For n rows, n times as many."""
-    hard_links: bool = False
-    """True: files may have other names, outside of the bundle: some package managers install by such links."""
-    symbolic_links: bool = False
-    """True: files may be symbolic links that stay inside the bundle's directory, as in a mounted ConfigMap, or
-    lead from `snapshots/` to `blobs/` of one model cache."""
-    golden_bytes: int = 1 << 30
-    """Size of golden.npz, unpacked."""
-    json_bytes: int = 64 << 20
-    """Size of any other JSON file, such as baseline.json of a bundle."""
-    table_bytes: int = 16 << 30
-    """Size of a table that is read as a whole: its text, or its arrays, unpacked."""
-    columns: int = 100_000
-    """Columns of a table."""
-    cell_bytes: int = 1 << 20
-    """Size of one cell of a table, or of a column's name."""
-    compression_ratio: int = 200
-    """Bytes that a byte of a compressed file may become, from 64 MiB on."""
-
-    def excess(self, name: str, found: str) -> str:
-        """Return the end of a message: what is above the limit `name`, and how to raise it."""
-        return (
-            f"{found}, more than {getattr(self, name):,} allowed; if you trust the file, allow more with --limit "
-            f"{name}=NUMBER, in Python limits=Limits({name}=...)"
-        )
-
-
-DEFAULT_LIMITS = Limits()
-FEW_BYTES = 64 << 20
-"""Unpacked size up to which the ratio is not checked: tables of zeros compress that well."""

@@ -14,13 +14,16 @@ from aetool.errors import BundleError, InputError, reason_of
 
 PARTIAL = ("reconstruction", "contribution")
 """Outputs as large as their row, for which golden.npz may hold the first rows alone."""
-
-
 _KNOWN = (
     *("features", "embedding", "reconstruction", "alternative", "score", "is_anomaly", "contribution"),
     *("segment", "distance"),
 )
 """Arrays of golden.npz."""
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return up to `most` indexes, evenly from the first of `count` rows to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
@@ -65,10 +68,10 @@ def read_golden(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if missing := [name for name in shapes if name not in golden]:
         raise BundleError(f"{where}: holds no {', '.join(missing)}; export the bundle again")
     for name, shape in shapes.items():
-        found = golden[name].shape
+        actual = golden[name].shape
         if name in PARTIAL and 0 < len(golden[name]) < rows:
-            found = (rows, *found[1:])
-        if found != shape or rows == 0:
+            actual = (rows, *actual[1:])
+        if actual != shape or rows == 0:
             raise BundleError(
                 f"{where}: {name} must hold numbers of shape {shape}, 1 or more rows, found {golden[name].dtype} "
                 f"of shape {golden[name].shape}; export the bundle again"

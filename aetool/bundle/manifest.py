@@ -4,30 +4,35 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from aetool.bundle.files import is_plain_relative
-from aetool.bundle.schema import Fields, member, no_constant, require_storable, shown, unique_keys
+from aetool.bundle.schema import (
+    NOT_NULL,
+    OPTIONAL,
+    REQUIRED,
+    Count,
+    Digest,
+    Size,
+    Sizes,
+    Source,
+    Texts,
+    member,
+    shown,
+    to_plain,
+)
 from aetool.errors import BundleError
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 """Signature's file, beside the manifest; not listed there, since it covers the manifest."""
-_TOLERANCES = ("embedding", "reconstruction", "score", "rank_correlation", "flips")
-_TOLERANCES_OF_SOME = ("contribution", "distance", "segments")
-"""Graphs that not every bundle has."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
 """The graph that `aetool segment` adds."""
-
-
 DOUBLE = ("float64", "float64 inside")
 """Forms (`figures.form`) whose graphs compute in float64 between float32 ends."""
-_OPTIONAL = ("categories", "inner_values", "tolerances", "segments")
 _NONE: Mapping[str, Any] = {}
-_USUAL = {"name", "unit"}
-"""The keys of most features."""
 
 
 class Feature(NamedTuple):
@@ -35,9 +40,9 @@ class Feature(NamedTuple):
 
     name: str
     """Column name, as in the training table."""
-    unit: str = ""
+    unit: Annotated[str, REQUIRED] = ""
     """Unit of measure, for people."""
-    categories: tuple[str, ...] | None = None
+    categories: Annotated[Texts | None, OPTIONAL] = None
     """Categories of the column in order; None for numbers.
 
     Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
@@ -50,9 +55,9 @@ class Feature(NamedTuple):
 class FileRecord(NamedTuple):
     """Hash and size of one file of the bundle."""
 
-    sha256: str
+    sha256: Digest
     """Hex digest of the content."""
-    size: int
+    size: Size
     """Bytes."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
@@ -88,14 +93,14 @@ class Variant(NamedTuple):
     """Graph name -> path inside the bundle."""
     threshold: float
     """Highest score that still counts as normal, in this precision."""
-    figures: Mapping[str, Any] = _NONE
+    figures: Annotated[Mapping[str, Any], REQUIRED] = _NONE
     """Measurements from when the variant was made."""
-    inner_values: Mapping[str, tuple[str, ...]] | None = None
+    inner_values: Annotated[Mapping[str, Texts] | None, OPTIONAL, NOT_NULL] = None
     """Graph name -> values between its nodes that onnxruntime keeps when it optimises, batch first.
 
     Bound to memory, as outputs can be, a row needs no allocation. A graph without an entry runs all the same.
     """
-    tolerances: Tolerances | None = None
+    tolerances: Annotated[Tolerances | None, OPTIONAL, NOT_NULL] = None
     """Allowed differences of its outputs; None for those of float32 (aetool.checks.parity.EXACT)."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
@@ -111,14 +116,14 @@ class Manifest(NamedTuple):
     """ISO 8601, UTC."""
     tools: Mapping[str, str]
     """Package -> version that made the bundle."""
-    input_shape: tuple[int, ...]
+    input_shape: Sizes
     """Shape of one row: (n_features,) for tables."""
-    embedding_shape: tuple[int, ...] | None
+    embedding_shape: Sizes | None
     """Shape of one row's embedding, mostly (embedding_dim,); None where the model gives no embedding."""
     features: tuple[Feature, ...]
     """Columns of the input in order, in raw units; empty where the input is no table."""
-    opset: int
-    ir_version: int
+    opset: Count
+    ir_version: Count
     score: Mapping[str, Any]
     """Definition of the score."""
     threshold: Mapping[str, Any]
@@ -130,7 +135,7 @@ class Manifest(NamedTuple):
     files: Mapping[str, FileRecord]
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
-    segments: Mapping[str, Any] = _NONE
+    segments: Annotated[Mapping[str, Any], OPTIONAL] = _NONE
     """Description of the segments; empty where `aetool segment` made none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
@@ -152,7 +157,7 @@ class Manifest(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file as plain values."""
-        return {"format_version": self.format_version, **_plain(self)}
+        return {"format_version": self.format_version, **to_plain(self)}
 
     def to_json(self) -> str:
         """Return the text of the file."""
@@ -165,45 +170,11 @@ class Manifest(NamedTuple):
         Raises:
             BundleError: not a manifest, or one that this version cannot read.
         """
-        try:
-            content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
-            require_storable(content)
-        except (ValueError, RecursionError) as error:
-            raise BundleError(f"{where}: not valid JSON ({error}); export the bundle again") from error
-        entries = Fields(content, where)
-        _require_version(entries.take("format_version", str), where)
-        manifest = cls(
-            format_version=entries.take("format_version", str),
-            name=entries.take("name", str),
-            id=entries.take("id", str),
-            created=entries.take("created", str),
-            tools=entries.mapping("tools", str),
-            input_shape=entries.sizes("input_shape"),
-            embedding_shape=entries.sizes_or_null("embedding_shape"),
-            features=tuple(map(_feature, entries.objects("features"))),
-            opset=entries.count("opset"),
-            ir_version=entries.count("ir_version"),
-            score=entries.take("score", dict),
-            threshold=entries.take("threshold", dict),
-            variants={
-                precision: Variant(
-                    files=entry.mapping("files", str),
-                    threshold=entry.finite("threshold"),
-                    figures=entry.take("figures", dict),
-                    inner_values=entry.text_lists("inner_values"),
-                    tolerances=_tolerances(entry),
-                    unknown=entry.rest(),
-                )
-                for precision, entry in entries.children("variants")
-            },
-            provenance=entries.take("provenance", dict),
-            files={
-                name: FileRecord(entry.digest("sha256"), entry.count("size", 0), entry.rest())
-                for name, entry in entries.children("files")
-            },
-            segments=entries.take("segments", dict) if "segments" in entries.content else _NONE,
-            unknown=entries.rest(),
-        )
+        source = Source(where)
+        content = source.parse(text)
+        (version,) = source.read_fields(cls, content, "format_version")
+        _require_version(version, where)  # first, since a later one may have other keys
+        manifest = source.read(cls, content)
         manifest._validate(where)
         return manifest
 
@@ -264,22 +235,6 @@ def _at(*keys: str) -> str:
     return shown(path)
 
 
-def _feature(entry: Fields) -> Feature:
-    found = entry.content
-    if found.keys() == _USUAL and type(found["name"]) is type(found["unit"]) is str:  # there may be thousands
-        return Feature(found["name"], found["unit"])
-    return Feature(entry.take("name", str), entry.take("unit", str), entry.texts("categories"), entry.rest())
-
-
-def _tolerances(entry: Fields) -> Tolerances | None:
-    found = entry.child_or_none("tolerances")
-    if found is None:
-        return None
-    there = [*_TOLERANCES, *(name for name in _TOLERANCES_OF_SOME if name in found.content)]
-    named = {name: found.finite(name) for name in there}
-    return Tolerances(**named, unknown=found.rest())
-
-
 def _require_version(version: str, where: str) -> None:
     if version == FORMAT_VERSION:
         return
@@ -294,18 +249,3 @@ def _require_version(version: str, where: str) -> None:
             f"{where}: $.format_version {version} is newer than {FORMAT_VERSION}, the newest that this aetool "
             "reads; upgrade aetool"
         )
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON: unknown keys go back to where they were, missing optional keys are left out."""
-    if hasattr(value, "_asdict"):
-        content = value._asdict()
-        left_out = {
-            "unknown",
-            *(name for name in _OPTIONAL if content.get(name) is None or content[name] is _NONE),
-        }
-        found = {**content["unknown"], **{name: each for name, each in content.items() if name not in left_out}}
-        return {name: _plain(each) for name, each in found.items()}
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle.files import FEW_BYTES, Limits
+from aetool.bundle.files import Limits
 from aetool.errors import InputError
 
 _ENDING = ".npy"
@@ -63,19 +63,16 @@ def members(archive: zipfile.ZipFile, where: str, limits: Limits, most: str) -> 
     Raises:
         InputError: more than `limits` allow, or packed in a way that numpy does not write.
     """
-    found = [member for member in archive.infolist() if member.filename.endswith(_ENDING)]
-    if odd := next((member for member in found if member.compress_type not in _METHODS), None):
+    arrays = [member for member in archive.infolist() if member.filename.endswith(_ENDING)]
+    if odd := next((member for member in arrays if member.compress_type not in _METHODS), None):
         raise InputError(
             f"{where}: {odd.filename!r:.80} is packed in a way that numpy does not write: save it again"
         )
     # What each promises; zipfile gives no more, and what stands twice in the file is counted twice.
-    unpacked, packed = sum(member.file_size for member in found), max(1, _length(archive))
-    if unpacked > getattr(limits, most):
-        raise InputError(f"{where}: {limits.excess(most, f'{unpacked:,} bytes unpacked')}")
-    if unpacked > FEW_BYTES and unpacked > limits.compression_ratio * packed:
-        ratio = f"{packed:,} bytes that become {unpacked:,}, {unpacked // packed:,} times as many"
-        raise InputError(f"{where}: {limits.excess('compression_ratio', ratio)}")
-    return found
+    unpacked, packed = sum(member.file_size for member in arrays), max(1, _length(archive))
+    limits.require(most, unpacked, "{:,} bytes unpacked", where)
+    limits.require_ratio(packed, unpacked, where)
+    return arrays
 
 
 def read_members(

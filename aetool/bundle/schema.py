@@ -1,18 +1,29 @@
-"""Strict reading of JSON: every error names its path in the document."""
+"""JSON to records and back: dataclasses and named tuples whose fields are declared once, with their types.
+
+`Source.read` is strict, and every error names its path in the document. A field may have the types of JSON, lists
+(`tuple[X, ...]`), objects (`Mapping[str, X]`), other records, `X | None`, and the stricter types below, such as
+`Count` and `Digest`. Keys that are no fields go into the field `unknown` where a record has one; else they are
+ignored, or an error if `strict`.
+"""
 
 import json
 import math
 import sys
 from collections import Counter
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath
-from aetool.errors import BundleError
+from aetool.errors import AetoolError, BundleError, InputError
 
 MAX_DEPTH = 64  # of the document
 _HEX = frozenset("0123456789abcdef")
 
-_T = TypeVar("_T")
+T = TypeVar("T")
+Reader = Callable[[Any], Any]
+"""From a value of the document to that of a field; raises a _FaultError."""
 
 
 def loads(text: str | bytes) -> Any:
@@ -22,10 +33,10 @@ def loads(text: str | bytes) -> Any:
         ValueError: not JSON, a key twice, a number that is not finite, nested deeper than MAX_DEPTH.
     """
     try:
-        content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
+        content = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except RecursionError as error:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from error
-    require_storable(content)
+    _require_storable(content)
     return content
 
 
@@ -43,12 +54,8 @@ def read_json(path: AnyPath, max_bytes: int = DEFAULT_LIMITS.json_bytes) -> Any:
     return loads(text)
 
 
-def require_storable(content: Any) -> None:
-    """Refuse what could be read but not be written again: inf, half a surrogate pair, unbounded nesting.
-
-    Raises:
-        ValueError: naming it.
-    """
+def _require_storable(content: Any) -> None:
+    """Refuse what could be read but not be written again: inf, half a surrogate pair, unbounded nesting."""
     level, depth = [content], 0
     while level:
         depth += 1
@@ -67,6 +74,18 @@ def require_storable(content: Any) -> None:
         level = inside
 
 
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {twice!r} stands twice")
+    return content
+
+
+def _no_constant(token: str) -> Any:
+    raise ValueError(f"{token} is not a number that JSON knows")
+
+
 def shown(path: str) -> str:
     """Return a JSON path for a message, short and on one line: its parts may come from anybody."""
     return path if path.isprintable() and len(path) < 200 else ascii(path[:200])
@@ -80,164 +99,291 @@ def member(path: str, key: str) -> str:
     return f"{path}['{escaped}']"
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that stands twice, with a ValueError; for `json.loads(object_pairs_hook=...)`."""
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"key {twice!r} stands twice")
-    return content
+class _FaultError(Exception):
+    """A wrong value, and the steps of the path to it, the last one first."""
+
+    def __init__(self, message: str, *steps: str) -> None:
+        super().__init__(message)
+        self.steps = list(steps)
 
 
-def no_constant(token: str) -> Any:
-    """Refuse NaN and Infinity with a ValueError; for `json.loads(parse_constant=...)`."""
-    raise ValueError(f"{token} is not a number that JSON knows")
+def _wrong(expected: str, value: Any, *steps: str) -> _FaultError:
+    return _FaultError(f" must be {expected}, found {str(value)[:40]!r}", *steps)
 
 
-class Fields:
-    """Typed access to one JSON object; every error names its JSON path.
+class Source(NamedTuple):
+    """A document, as its errors name it."""
 
-    Args:
-        content: the parsed object.
-        where: the file, for messages.
-        path: JSON path of the object.
-        remedy: what to do about a fault, for messages.
-    """
+    where: str
+    """The file."""
+    remedy: str = "export the bundle again"
+    error: type[AetoolError] = BundleError
+    strict: bool = False
+    """Refuse unknown keys."""
 
-    def __init__(self, content: Any, where: str, path: str = "$", remedy: str = "export the bundle again") -> None:
-        """Refuse content that is not an object."""
-        self.where, self.path, self.remedy = where, path, remedy
-        if not isinstance(content, dict):
-            self._fail(path, "an object", content)
-        self.content = cast(dict[str, Any], content)
-        self.taken: set[str] = set()
+    def parse(self, text: str | bytes) -> Any:
+        """Parse JSON as `loads` does; a fault is an `error`."""
+        try:
+            return loads(text)
+        except ValueError as error:
+            raise self.error(f"{self.where}: not valid JSON ({error}); {self.remedy}") from error
 
-    def _fail(self, path: str, expected: str, found: Any) -> None:
-        raise BundleError(
-            f"{self.where}: {shown(path)} must be {expected}, found {str(found)[:40]!r}; {self.remedy}"
-        )
+    def read(self, record: type[T], content: Any) -> T:
+        """Return the record in parsed JSON, or raise an `error` that names the path."""
+        try:
+            return cast(T, _record(cast(Any, record), self.strict)(content))
+        except _FaultError as fault:
+            raise self._named(fault) from fault
 
-    def _there(self, key: str) -> Any:
-        self.taken.add(key)
-        if key not in self.content:
-            raise BundleError(f"{self.where}: {shown(member(self.path, key))} is missing; {self.remedy}")
-        return self.content[key]
+    def read_fields(self, record: Any, content: Any, *names: str) -> tuple[Any, ...]:
+        """Return these fields of the record alone, all of which must be there."""
+        try:
+            entries = [entry._replace(needed=True) for entry in entries_of(record) if entry.name in names]
+            values = _values(content, [(entry, _reader(entry.hint, self.strict)) for entry in entries])
+        except _FaultError as fault:
+            raise self._named(fault) from fault
+        return tuple(values[name] for name in names)
 
-    def take(self, key: str, kind: type[_T]) -> _T:
-        """Return the value at `key`, which must have the type `kind`."""
-        value = self._there(key)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self._fail(
-                member(self.path, key),
-                {str: "a string", int: "an integer", dict: "an object"}.get(kind, "a list"),
-                value,
-            )
-        return cast(_T, value)
+    def fault(self, path: str, expected: str, value: Any) -> AetoolError:
+        """Return the error for a value at `path` that types alone cannot refuse."""
+        return self._named(_wrong(expected, value, path[1:]))
 
-    def count(self, key: str, least: int = 1) -> int:
-        """Return an integer of at least `least`."""
-        value = self.take(key, int)
-        if not least <= value < 2**63:
-            self._fail(member(self.path, key), f"{least} or more", value)
+    def _named(self, fault: _FaultError) -> AetoolError:
+        path = "$" + "".join(reversed(fault.steps))
+        return self.error(f"{self.where}: {shown(path)}{fault}; {self.remedy}")
+
+
+REQUIRED = "required"
+"""Annotation of a field whose default is for those who make a record: in a document it must be there."""
+OPTIONAL = "optional"
+"""Annotation of a field that is left out of the document where it has its default."""
+NOT_NULL = "not null"
+"""Annotation of such a field whose default is None, which null in a document does not stand for."""
+NOT_EMPTY = "not empty"
+"""Annotation of a list of one or more."""
+
+
+class Entry(NamedTuple):
+    """A field of a record, as it is in a document."""
+
+    key: str
+    """Its name, or `metadata["key"]` of a dataclass's field."""
+    name: str
+    hint: Any
+    needed: bool
+    default: Any
+    """Value for which it is left out of the document; `Ellipsis` for none."""
+
+
+@cache
+def entries_of(record: Any) -> tuple[Entry, ...]:
+    """Return the fields of a record's class in order, without `unknown`."""
+    hints = {
+        name: hint
+        for base in reversed(record.__mro__)
+        for name, hint in getattr(base, "__annotations__", {}).items()
+    }
+    if hasattr(record, "_fields"):
+        keys, defaults = {name: name for name in record._fields}, record._field_defaults
+    else:
+        from dataclasses import MISSING, fields  # here: slow to import, and manifests are named tuples
+
+        keys = {each.name: each.metadata.get("key", each.name) for each in fields(record)}
+        defaults = {each.name: each.default for each in fields(record) if each.default is not MISSING}
+    entries = []
+    for name, key in keys.items():
+        rules = getattr(hints[name], "__metadata__", ())
+        left_out = defaults[name] if OPTIONAL in rules else ...
+        entries.append(Entry(key, name, hints[name], name not in defaults or REQUIRED in rules, left_out))
+    return tuple(entry for entry in entries if entry.name != "unknown")
+
+
+def to_plain(value: Any) -> Any:
+    """Return dictionaries, lists, texts and numbers; unknown keys go back to where they were."""
+    if hasattr(value, "_fields") or hasattr(value, "__dataclass_fields__"):
+        plain = dict(to_plain(getattr(value, "unknown", {})))
+        for entry in entries_of(cast(Any, type(value))):
+            if (each := getattr(value, entry.name)) is not entry.default:
+                plain[entry.key] = to_plain(each)
+        return plain
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def _record(record: Any, strict: bool) -> Reader:
+    entries = [(entry, _reader(entry.hint, strict)) for entry in entries_of(record)]
+    known = {entry.key for entry, _ in entries}
+    keeps = "unknown" in record.__annotations__
+
+    def read(content: Any) -> Any:
+        values = _values(content, entries)
+        if len(values) < len(content):
+            rest = {key: value for key, value in content.items() if key not in known}
+            if keeps:
+                values["unknown"] = rest
+            elif strict:
+                raise _FaultError(" is unknown", f".{min(rest)}")
+        try:
+            return record(**values)
+        except InputError as error:  # a record with checks of its own: `name: what is wrong`
+            raise _FaultError(f".{error}") from error
+
+    return read
+
+
+def _values(content: Any, entries: list[tuple[Entry, Reader]]) -> dict[str, Any]:
+    if type(content) is not dict:
+        raise _wrong("an object", content)
+    values = {}
+    for entry, read in entries:
+        if entry.key in content:
+            try:
+                values[entry.name] = read(content[entry.key])
+            except _FaultError as fault:
+                fault.steps.append(f".{entry.key}")
+                raise
+        elif entry.needed:
+            raise _FaultError(" is missing", f".{entry.key}")
+    return values
+
+
+@cache
+def _reader(hint: Any, strict: bool) -> Reader:
+    kind, arguments = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        hint, *rules = arguments
+        if callable(rules[0]):
+            return cast(Reader, rules[0])
+        read = _reader(get_args(hint)[0] if NOT_NULL in rules else hint, strict)
+        return _not_empty(read) if NOT_EMPTY in rules else read
+    if kind is not None:
+        return _inner(kind, arguments, strict)
+    if hint is Any:
+        return lambda value: value
+    return _plain(hint, strict) if hint in (str, int, float, bool) else _record(hint, strict)
+
+
+def _inner(kind: Any, arguments: tuple[Any, ...], strict: bool) -> Reader:
+    """Return a reader of a union, a list or an object."""
+    if kind is Literal:  # for the record's own checks
+        return lambda value: value
+    if kind is tuple:
+        return _list(_reader(arguments[0], strict), None if arguments[1] is ... else len(arguments))
+    if kind not in (Union, UnionType):
+        return _object(_reader(arguments[1], strict))
+    read = _reader(arguments[0], strict)  # X | None, the only union there is here
+    return lambda value: None if value is None else read(value)
+
+
+def _plain(kind: type, strict: bool) -> Reader:
+    """Return a reader of texts and numbers: finite as a float, integers of machine size."""
+    kinds = (int, float) if kind is float else (kind,)
+    low, high = (-(2**63), 2**63 - 1) if kind is int else (-sys.float_info.max, sys.float_info.max)
+    expected = {
+        str: "a text" if strict else "a string",
+        int: "an integer",
+        float: "a number" if strict else "a finite number",
+        bool: "true or false",
+    }[kind]
+
+    def read(value: Any) -> Any:
+        if type(value) not in kinds or (kind is not str and not low <= value <= high):
+            raise _wrong(expected, value)
+        return float(value) if kind is float else value
+
+    return read
+
+
+def _list(read_item: Reader, length: int | None) -> Reader:
+    def read(values: Any) -> tuple[Any, ...]:
+        if type(values) is not list or (length is not None and len(values) != length):
+            raise _wrong("a list" if length is None else f"a list of {length}", values)
+        items = []
+        try:
+            for item in values:
+                items.append(read_item(item))
+        except _FaultError as fault:
+            fault.steps.append(f"[{len(items)}]")
+            raise
+        return tuple(items)
+
+    return read
+
+
+def _not_empty(read_list: Reader) -> Reader:
+    def read(values: Any) -> Any:
+        if values == []:
+            raise _wrong("a list of one or more", values)
+        return read_list(values)
+
+    return read
+
+
+def _object(read_item: Reader) -> Reader:
+    def read(values: Any) -> dict[str, Any]:
+        if type(values) is not dict:
+            raise _wrong("an object", values)
+        items: dict[str, Any] = {}
+        for key, item in values.items():
+            try:
+                items[key] = read_item(item)
+            except _FaultError as fault:
+                fault.steps.append(member("", key))
+                raise
+        return items
+
+    return read
+
+
+def _read_texts(values: Any) -> tuple[str, ...]:
+    if type(values) is not list or not values:
+        raise _wrong("a list of texts", values)
+    for i, value in enumerate(values):
+        if type(value) is not str or not value:
+            raise _wrong("a text", value, f"[{i}]")
+    if len(set(values)) != len(values):
+        raise _wrong("distinct texts", values)
+    return tuple(values)
+
+
+def _read_sizes(values: Any) -> tuple[int, ...]:
+    if type(values) is not list or not values:
+        raise _wrong("a list of sizes of 1 or more", values)
+    for i, size in enumerate(values):
+        if type(size) is not int or not 1 <= size < 2**31:
+            raise _wrong("a size of 1 or more", size, f"[{i}]")
+    return tuple(values)
+
+
+def _read_positive(value: Any) -> float:
+    if (number := _plain(float, strict=True)(value)) <= 0:
+        raise _wrong("above 0", value)
+    return cast(float, number)
+
+
+def _at_least(least: int) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not int or not least <= value < 2**63:
+            raise _wrong("an integer" if type(value) is not int else f"{least} or more", value)
         return value
 
-    def sizes(self, key: str) -> tuple[int, ...]:
-        """Return a list of one or more integers of 1 or more."""
-        values, path = self.take(key, list), member(self.path, key)
-        if not values:
-            self._fail(path, "a list of sizes of 1 or more", values)
-        for i, size in enumerate(values):
-            if type(size) is not int or not 1 <= size < 2**31:
-                self._fail(f"{path}[{i}]", "a size of 1 or more", size)
-        return tuple(values)
+    return read
 
-    def sizes_or_null(self, key: str) -> tuple[int, ...] | None:
-        """Return `sizes`, or None where the key holds null."""
-        if self.content.get(key, ()) is not None:
-            return self.sizes(key)
-        self.taken.add(key)
-        return None
 
-    def digest(self, key: str) -> str:
-        """Return a sha256 in hex."""
-        value = self.take(key, str)
-        if len(value) != 64 or not _HEX.issuperset(value):
-            self._fail(member(self.path, key), "a sha256 in 64 hex digits", value)
-        return value
+def _read_digest(value: Any) -> Any:
+    if type(value) is not str or len(value) != 64 or not _HEX.issuperset(value):
+        raise _wrong("a sha256 in 64 hex digits" if type(value) is str else "a string", value)
+    return value
 
-    def finite(self, key: str) -> float:
-        """Return a finite number."""
-        value = self._there(key)
-        usable = isinstance(value, int | float) and not isinstance(value, bool)
-        if (
-            not usable or not abs(cast(float, value)) <= sys.float_info.max
-        ):  # also NaN, and integers no float can hold
-            self._fail(member(self.path, key), "a finite number", value)
-        return float(cast(float, value))
 
-    def texts(self, key: str) -> tuple[str, ...] | None:
-        """Return a list of distinct texts; None where the key is missing or null."""
-        self.taken.add(key)
-        values = self.content.get(key)
-        if values is None:
-            return None
-        path = member(self.path, key)
-        if not isinstance(values, list) or not values:
-            self._fail(path, "a list of texts", values)
-        for i, value in enumerate(values):
-            if not isinstance(value, str) or not value:
-                self._fail(f"{path}[{i}]", "a text", value)
-        if len(set(values)) != len(values):
-            self._fail(path, "distinct texts", values)
-        return tuple(values)
-
-    def text_lists(self, key: str) -> dict[str, tuple[str, ...]] | None:
-        """Return name -> distinct texts, one or more; None where the key is missing."""
-        entry = self.child_or_none(key)
-        if entry is None:
-            return None
-        lists = {name: entry.texts(name) for name in entry.content}
-        for name, texts in lists.items():
-            if texts is None:
-                self._fail(member(entry.path, name), "a list of texts", None)
-        return cast(dict[str, tuple[str, ...]], lists)
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        """Return a list of numbers."""
-        values = self.take(key, list)
-        for i, value in enumerate(values):
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                self._fail(f"{member(self.path, key)}[{i}]", "a number", value)
-        return tuple(map(float, values))
-
-    def mapping(self, key: str, kind: type[_T]) -> dict[str, _T]:
-        """Return an object whose values all have the type `kind`."""
-        entry = self.child(key)
-        return {name: entry.take(name, kind) for name in entry.content}
-
-    def child(self, key: str) -> "Fields":
-        """Return the object at `key`."""
-        return self._below(self.take(key, dict), member(self.path, key))
-
-    def _below(self, content: Any, path: str) -> "Fields":
-        return Fields(content, self.where, path, self.remedy)
-
-    def objects(self, key: str) -> "list[Fields]":
-        """Return a list of objects."""
-        values, path = self.take(key, list), member(self.path, key)
-        return [self._below(value, f"{path}[{i}]") for i, value in enumerate(values)]
-
-    def children(self, key: str) -> "list[tuple[str, Fields]]":
-        """Return name -> object of the object at `key`, as pairs."""
-        values, path = self.take(key, dict), member(self.path, key)
-        return [(name, self._below(value, member(path, name))) for name, value in values.items()]
-
-    def child_or_none(self, key: str) -> "Fields | None":
-        """Return the object at `key`; None where the key is missing."""
-        if key not in self.content:
-            return None
-        return self.child(key)
-
-    def rest(self) -> dict[str, Any]:
-        """Return the keys that were not taken."""
-        return {key: value for key, value in self.content.items() if key not in self.taken}
+Texts = Annotated[tuple[str, ...], _read_texts]
+"""One or more distinct texts, none empty."""
+Sizes = Annotated[tuple[int, ...], _read_sizes]
+"""One or more sizes of 1 or more."""
+Count = Annotated[int, _at_least(1)]
+Size = Annotated[int, _at_least(0)]
+Positive = Annotated[float, _read_positive]
+Digest = Annotated[str, _read_digest]
+"""A sha256 in hex."""

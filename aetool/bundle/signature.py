@@ -5,7 +5,6 @@ beside the manifest in signature.json. `cryptography` is imported only when a si
 """
 
 import base64
-import binascii
 import json
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, read_inside, sha256
 from aetool.bundle.manifest import MANIFEST, SIGNATURE
-from aetool.bundle.schema import no_constant, unique_keys
+from aetool.bundle.schema import loads
 from aetool.errors import BundleError, DependencyError, InputError, OutputError
 
 try:
@@ -99,9 +98,7 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
     key, bundle = _key(public_key, "public"), Path(bundle)
     where = bundle / SIGNATURE
     try:
-        text = read_inside(
-            bundle, SIGNATURE, _MAX_BYTES, hard_links=limits.hard_links, symbolic_links=limits.symbolic_links
-        )
+        text = read_inside(bundle, SIGNATURE, _MAX_BYTES, limits)
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle}: is not signed, and a signature is required; a variant added later takes the signature "
@@ -110,10 +107,10 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
     except OSError as error:
         raise BundleError(f"{where}: cannot be read: {error.strerror}; fetch the bundle again") from error
     try:
-        content = json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_constant)
+        content = loads(text)
         algorithm, signature = content["algorithm"], base64.b64decode(content["signature"], validate=True)
         signer = str(content.get("public_key"))
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # binascii.Error is a ValueError
         raise BundleError(f"{where}: is no signature; fetch the bundle again, or sign it anew") from error
     if algorithm != ALGORITHM:
         raise BundleError(f"{where}: {ALGORITHM} expected, found {algorithm!r:.40}; upgrade aetool")

@@ -23,7 +23,7 @@ def publish(
 
     Args:
         path: the bundle's directory.
-        manifest: its manifest, which lists the files.
+        manifest: its manifest; the list of files is made here, keys of a later version in it stay.
         files: name -> content.
         overwrite: replace an older bundle at `path`.
         check: called with the new directory before it is published; an exception stops the publishing.
@@ -31,7 +31,12 @@ def publish(
     Raises:
         OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
     """
-    path = Path(path)
+    path, old = Path(path), manifest.files
+    records = {
+        name: FileRecord(sha256(content), len(content), old[name].unknown if name in old else {})
+        for name, content in sorted(files.items())
+    }
+    manifest = manifest._replace(files=records)
     text, most = manifest.to_json().encode(), DEFAULT_LIMITS.manifest_bytes
     if len(text) > most:
         raise OutputError(
@@ -39,11 +44,6 @@ def publish(
         )
     publish_directory(path, {**files, MANIFEST: text}, overwrite=overwrite, check=check)
     return Bundle(path, manifest)
-
-
-def record_files(files: Mapping[str, bytes]) -> dict[str, FileRecord]:
-    """Return the manifest's `files` entry for these contents."""
-    return {name: FileRecord(sha256(content), len(content)) for name, content in sorted(files.items())}
 
 
 # A bundle signed: checked whole, then its signature put beside its manifest.
@@ -59,16 +59,10 @@ def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = D
         DependencyError: `cryptography` is not installed.
     """
     bundle = Bundle.open_whole(path, limits=limits)
-    text = read_inside(
-        bundle.path,
-        MANIFEST,
-        limits.manifest_bytes,
-        hard_links=limits.hard_links,
-        symbolic_links=limits.symbolic_links,
-    )
+    text = read_inside(bundle.path, MANIFEST, limits.manifest_bytes, limits)
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
-    place = bundle.path / SIGNATURE
+    signature = bundle.path / SIGNATURE
     # What a crash leaves must not lie in the bundle, where it would be a foreign file.
-    publish_file(place, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
-    return place
+    publish_file(signature, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
+    return signature

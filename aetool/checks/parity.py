@@ -330,7 +330,7 @@ def column_scale(features: Array, reconstruction: Array) -> Array:
 
 def rank_correlation(first: Array, second: Array) -> float:
     """Return Spearman's rank correlation of two (rows,) arrays, ties at their average rank; 1 if undefined."""
-    a, b = _ranks(first), _ranks(second)
+    a, b = ranks(first), ranks(second)
     a, b = a - a.mean() if a.size else a, b - b.mean() if b.size else b
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm > 0 else 1.0
@@ -368,13 +368,11 @@ def _share(difference: NDArray[np.float64], divisor: NDArray[np.float64]) -> NDA
     return np.where(difference == 0, 0.0, difference / divisor)
 
 
-def _ranks(values: Array) -> NDArray[np.float64]:
-    # NaN and inf are the most abnormal of all, and equal to one another.
+def ranks(values: Array) -> NDArray[np.float64]:
+    """Return ranks of (rows,), ties at their average; NaN and infinity above all, equal to one another."""
     ordered = np.where(np.isfinite(values), values, np.inf).astype(np.float64)
     _, inverse, counts = np.unique(ordered, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    average: NDArray[np.float64] = (last - (counts - 1) / 2.0)[inverse]
-    return average
+    return (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
 
 
 def _largest(values: NDArray[np.float64]) -> float:

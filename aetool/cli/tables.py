@@ -25,16 +25,22 @@ def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: 
 
 def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
     """Read the same with the numbers as the file has them; float64."""
-    from aetool.tables import read_array, read_table
+    from aetool.tables import read_array
 
     if len(manifest.input_shape) > 1:
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
+    table = _table_file(manifest, data, label, keep).read()
+    for name, texts in table.unseen.items():
+        _tell_unseen(name, texts)
+    return table
+
+
+def _table_file(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
+    from aetool.tables import TableFile
+
     # By name, or all columns in their order where the model has no names.
     names, categories = manifest.feature_names or None, manifest.categories
-    found = read_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
-    for name, texts in found.unseen.items():
-        _tell_unseen(name, texts)
-    return found
+    return TableFile(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
 
 
 def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
@@ -51,14 +57,12 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
     Raises:
         InputError: there is no such file, or its columns are not the model's, the label or those to keep.
     """
-    from aetool.tables.arrays import check_array
-    from aetool.tables.reading import check_table
+    from aetool.tables.arrays import require_array
 
     if len(manifest.input_shape) == 1:
-        names, categories = manifest.feature_names or None, manifest.categories
-        check_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+        _table_file(manifest, data, label, keep)
     else:
-        check_array(data)
+        require_array(data)
 
 
 def _tell_unseen(name: str, texts: Any) -> None:
@@ -97,10 +101,10 @@ def check_normal_rows(
         InputError: there is no such file, or its columns are not those asked for.
     """
     from aetool.cli.options import flat
-    from aetool.tables.reading import check_table
+    from aetool.tables import TableFile
 
     chosen, left_out = flat(columns) or None, flat(drop)
-    check_table(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
+    TableFile(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
 
 
 def normal_rows(

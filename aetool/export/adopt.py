@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from aetool.checks.first_run import crash_of
-from aetool.errors import AetoolError, ExportError, VerificationError
+from aetool.errors import AetoolError, ExportError, VerificationError, reason_of
 from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
 from aetool.export.export_input import ExportInput, Reference, RowCost, Rows
 from aetool.export.graph_checks import nodes, rename_values, require_sane, tensors
 from aetool.export.module import (
-    ROUNDED_ROWS,
     columns,
-    finite_scores,
     given_baseline,
     naming_columns,
     notes_on,
@@ -25,13 +23,13 @@ from aetool.export.module import (
     score_rule,
     spread,
     standardised,
+    threshold_for,
 )
 from aetool.export.module_checks import cost_of, some_rows
 from aetool.export.onnx_input import FAMILIES, join, read_onnx, stated_scaling, stated_threshold, unread
 from aetool.export.opset import OLDEST_OPSET, bring_down, limits, standard_opset, target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, in_another_shape, why_none_fits
-from aetool.export.threshold import choose_threshold, rounding_of
 from aetool.model.foreign.output_roles import Roles, recognise
 from aetool.model.foreign.scored_module import SCORES, SMALLEST, Scaling, Score
 from aetool.runtime.ort import open_session, require_memory
@@ -123,13 +121,7 @@ def adopt(
     if given is None and options.contamination is None:
         given = stated_threshold(stated, where)
     known = reference.scores(real)
-    threshold = choose_threshold(
-        finite_scores(known),
-        options.contamination,
-        given,
-        rows="the rows given",
-        rounding=rounding_of(known, reference.in_float32(real[: cost.rows(ROUNDED_ROWS)])),
-    )
+    threshold = threshold_for(reference, real, known, options.contamination, given)
     notes = [*_notes(stated, scaling, options, reading), *notes_on(rows, real, features, scaling, threshold)]
     if roles.embedding is None and not reading.outputs:
         notes.append(_no_embedding(found, roles))
@@ -227,7 +219,7 @@ class _File:
             found = self.session.run(self.names, {self.source: rows})
         except Exception as error:  # onnxruntime's errors share no public base
             require_memory(error, f"{self.where}: {len(rows)} rows of shape {rows.shape[1:]}")
-            raise ExportError(self._refusal(rows, " ".join(str(error).split())[:200])) from error
+            raise ExportError(self._refusal(rows, reason_of(error, 200))) from error
         # Sequences and maps, which classifiers give, are no arrays.
         return {
             name: value for name, value in zip(self.names, found, strict=True) if isinstance(value, np.ndarray)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from aetool.bundle.baseline import Baseline
+from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Feature, categories_of
 from aetool.export.threshold import Threshold
 from aetool.model.pipeline import BLOCK_ROWS
@@ -130,8 +131,12 @@ def _middle_of(real: Rows) -> Rows:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite value
         middle = np.nanmedian(np.where(np.isfinite(real), real, np.nan), axis=0)
-    found: Rows = np.nan_to_num(middle).astype(np.float32)
-    return found
+    return np.asarray(np.nan_to_num(middle), np.float32)
+
+
+def finite_rows(rows: Rows) -> Rows:
+    """Return the rows without NaN and infinity."""
+    return rows[np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)]
 
 
 def out_of_range(rows: Rows, real: Rows, times: float = 100.0) -> Rows:
@@ -168,8 +173,10 @@ def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
     of each kind in one batch, and rows that hold NaN or infinity. Where a row costs so much that `count` is below
     FEW, the one batch of each kind stands for all.
     """
-    finite = real[np.isfinite(real.reshape(len(real), -1)).all(axis=1)]
-    some = _spaced(finite if len(finite) else np.broadcast_to(_middle_of(real), (1, *real.shape[1:])), count)
+    some = finite_rows(real)
+    if not len(some):
+        some = np.broadcast_to(_middle_of(real), (1, *real.shape[1:]))
+    some = some[evenly(len(some), count)]
     largest = float(np.abs(some).max(initial=1.0))
     constants = (0.0, 1.0, -1.0, 0.5, largest, -largest, float(some.mean()), 1e-6)
     sets = {
@@ -186,11 +193,6 @@ def probes(real: Rows, count: int = PROBE_ROWS) -> Iterator[Probe]:
     for name, rows in chosen.items():
         yield Probe(name, np.ascontiguousarray(rows, np.float32))
     yield Probe("not finite", _not_finite(some)[:count], finite=False)
-
-
-def _spaced(rows: Rows, count: int) -> Rows:
-    picked: Rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), count)).round().astype(int))]
-    return picked
 
 
 def _one_feature(rows: Rows) -> Rows:

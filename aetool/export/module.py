@@ -14,11 +14,13 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from aetool.bundle.baseline import Baseline, baseline_of, features_of
+from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Feature
 from aetool.errors import ExportError, InputError
 from aetool.export.export_input import FEW, FLOAT32_MAX, ExportInput, Reference, RowCost, Rows, probes
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.module_checks import (
+    ModuleReference,
     reference_of,
     require_repeatable,
     require_rows_apart,
@@ -31,10 +33,11 @@ from aetool.export.publish import Exported, ExportOptions, prepare, publish_cand
 from aetool.export.threshold import Threshold, choose_threshold, rounding_of
 from aetool.model.foreign.adapter import AdaptedModule, Latent
 from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
+from aetool.suggest import few
 
 GOLDEN_ROWS = 256
 _MADE_ROWS = 64
-ROUNDED_ROWS = 256
+_ROUNDED_ROWS = 256
 """Number of rows whose scores show the size of rounding errors."""
 _COLUMNS = 8
 """Shown of a table."""
@@ -111,29 +114,22 @@ def export_module(
         if rows is None and options.threshold is None:
             threshold = Threshold(FLOAT32_MAX, {"method": "none: no rows to choose it from"})
         else:
-            threshold = choose_threshold(
-                finite_scores(known),
-                options.contamination,
-                options.threshold,
-                rows="the rows given",
-                rounding=rounding_of(known, reference.in_float32(real[: reference.cost.rows(ROUNDED_ROWS)])),
-            )
-        candidate = ExportInput(
-            graph=traced(scored.in_float32(), threshold, sample, options),
-            evaluate=reference.evaluate,
-            in_float32=reference.in_float32,
-            reference=reference.name,
-            rows=spread(real, reference.cost),
-            threshold=threshold,
+            threshold = threshold_for(reference, real, known, options.contamination, options.threshold)
+        return publish_scored(
+            scored,
+            reference,
+            sample,
+            real,
+            threshold,
+            path,
+            options,
             score=score_rule(reading.score, scaled=scaling is not None),
             features=features,
             figures={"rows": "real" if rows is not None else "random"},
             provenance={"module": type(module).__name__, "torch": torch.__version__},
             baseline=None if rows is None else given_baseline(real, features, known["score"]),
-            cost=reference.cost,
             notes=(*scored.network.notes, *notes_on(rows, real, features, scaling, threshold)),
         )
-        return publish_scored(candidate, scored, sample, path, options)
 
 
 def _scored(
@@ -162,8 +158,7 @@ def standardised(rows: Rows, scaling: Scaling | None) -> Rows:
     if scaling is None:
         return rows
     with np.errstate(over="ignore", invalid="ignore"):
-        z: Rows = ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
-    return z
+        return ((rows.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
 
 
 @contextlib.contextmanager
@@ -174,11 +169,9 @@ def naming_columns(names: Sequence[str]) -> Iterator[None]:
     except ExportError as error:
         if not names:
             raise
-        shown = ", ".join(names[:_COLUMNS]) + (
-            f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
-        )
         raise ExportError(
-            f"{error}. The {len(names)} columns given are {shown}; leave out with --drop what is no feature"
+            f"{error}. The {len(names)} columns given are {few(names, _COLUMNS)}; leave out with --drop what is "
+            "no feature"
         ) from error
 
 
@@ -207,26 +200,51 @@ def notes_on(
     return notes
 
 
-def traced(module: nn.Module, threshold: Threshold, sample: Tensor, options: ExportOptions) -> ModelProto:
-    """Return one graph of a scored module, in the requested opset, with a free batch."""
-    options.progress("tracing")
-    opset, max_ir = target(options.opset, options.onnxruntime_min)
-    return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
-
-
 def publish_scored(
-    candidate: ExportInput, scored: ScoredModule, sample: Tensor, path: Path, options: ExportOptions
+    scored: ScoredModule,
+    reference: ModuleReference,
+    sample: Tensor,
+    real: Rows,
+    threshold: Threshold,
+    path: Path,
+    options: ExportOptions,
+    **facts: Any,
 ) -> Exported:
-    """Call `publish_candidate`, with a graph in float64 where float32 rounds too much to be proven.
+    """Trace a scored module and publish it, with a graph in float64 where float32 rounds too much to be proven.
 
-    It is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
+    That is larger and slower. Rows far from zero for their spread, and modules that reconstruct almost perfectly,
     may need it.
+
+    Args:
+        scored: the module between its scaling and its score.
+        reference: what the graph must equal.
+        sample: raw rows to trace with.
+        real: raw rows, some of which become golden vectors.
+        threshold: highest normal score.
+        path: the bundle's directory.
+        options: options of the export.
+        facts: other fields of `ExportInput`.
     """
 
-    def in_double() -> ExportInput:
-        graph = traced(InDouble(scored), candidate.threshold, sample, options)
-        return replace(candidate, graph=graph, figures={**candidate.figures, "form": "float64 inside"})
+    def traced(module: nn.Module) -> ModelProto:
+        options.progress("tracing")
+        opset, max_ir = target(options.opset, options.onnxruntime_min)
+        return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
 
+    def in_double() -> ExportInput:
+        figures = {**candidate.figures, "form": "float64 inside"}
+        return replace(candidate, graph=traced(InDouble(scored)), figures=figures)
+
+    candidate = ExportInput(
+        graph=traced(scored.in_float32()),
+        evaluate=reference.evaluate,
+        in_float32=reference.in_float32,
+        reference=reference.name,
+        rows=spread(real, reference.cost),
+        threshold=threshold,
+        cost=reference.cost,
+        **facts,
+    )
     return publish_candidate(candidate, path, options, otherwise=in_double)
 
 
@@ -259,11 +277,18 @@ def finite_scores(outputs: Reference) -> NDArray[np.float64]:
     return np.sort(scores[np.isfinite(scores)])
 
 
+def threshold_for(
+    reference: Any, real: Rows, known: Reference, contamination: float | None, given: float | None
+) -> Threshold:
+    """Return the threshold chosen from `known`, the scores of `real`; `reference` has `in_float32` and `cost`."""
+    rounded = reference.in_float32(real[: reference.cost.rows(_ROUNDED_ROWS)])
+    scores, rounding = finite_scores(known), rounding_of(known, rounded)
+    return choose_threshold(scores, contamination, given, rows="the rows given", rounding=rounding)
+
+
 def spread(rows: Rows, cost: RowCost) -> Rows:
     """Return golden rows: evenly from all of them, as many as their cost allows."""
-    spaced = np.linspace(0, len(rows) - 1, min(len(rows), cost.rows(GOLDEN_ROWS))).round().astype(int)
-    picked: Rows = rows[np.unique(spaced)]
-    return picked
+    return rows[evenly(len(rows), cost.rows(GOLDEN_ROWS))]
 
 
 def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:
@@ -283,15 +308,14 @@ def real_rows(rows: NDArray[Any] | None, input_shape: Sequence[int] | None) -> R
     if rows is None:
         if not input_shape or not all(isinstance(size, int) and size >= 1 for size in input_shape):
             raise InputError(f"input shape: expected sizes of 1 or more such as 3,32,32, found {input_shape}")
-        made: Rows = np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
-        return made
+        return np.random.default_rng(0).standard_normal((_MADE_ROWS, *input_shape)).astype(np.float32)
     array = np.asarray(rows)
     if array.dtype.kind not in "biuf":
         raise InputError(f"rows: expected numbers, found {array.dtype!s:.40}; give an array of float32")
     with np.errstate(over="ignore"):
-        found: Rows = np.ascontiguousarray(array, dtype=np.float32)
-    if found.ndim < 2 or found.size == 0:
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+    if floats.ndim < 2 or floats.size == 0:
         raise InputError(
-            f"rows: expected one or more rows, (rows, ...), found shape {found.shape}; give real rows"
+            f"rows: expected one or more rows, (rows, ...), found shape {floats.shape}; give real rows"
         )
-    return found
+    return floats

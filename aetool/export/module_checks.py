@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aetool.errors import ExportError, reason_of
 from aetool.export.dynamic_batch import real_inputs
-from aetool.export.export_input import FEW, WORK, Reference, RowCost, Rows, out_of_range, probes
+from aetool.export.export_input import FEW, WORK, Reference, RowCost, Rows, finite_rows, out_of_range, probes
 from aetool.model.foreign.adapter import has_mean, own_copy
 from aetool.model.foreign.scored_module import ScoredModule
 from aetool.model.pipeline import evaluate_rows
@@ -201,7 +201,7 @@ def usable_sample(module: nn.Module, rows: Rows) -> Tensor:
 
 def some_rows(rows: Rows) -> Tensor:
     """Return SAMPLE_ROWS of the rows, finite ones if there are any, repeated if they are fewer."""
-    finite = rows[np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)]
+    finite = finite_rows(rows)
     chosen = finite if len(finite) else rows
     return torch.from_numpy(np.resize(chosen[:SAMPLE_ROWS], (SAMPLE_ROWS, *rows.shape[1:])))
 

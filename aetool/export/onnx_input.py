@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, external_data_helper, helper
 
 from aetool.bundle.files import read_inside
-from aetool.errors import ExportError
+from aetool.errors import ExportError, reason_of
 from aetool.export.dynamic_batch import real_inputs
 from aetool.export.graph_checks import node_tensors, nodes, rename_values, tensors, values_read
 from aetool.export.opset import bring_down, standard_opset
@@ -58,8 +58,7 @@ def read_onnx(path: str | Path) -> ModelProto:
             model = onnx.inliner.inline_local_functions(model)
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:250]
-        raise ExportError(f"{path}: not a valid model: {reason}; export it again") from error
+        raise ExportError(f"{path}: not a valid model: {reason_of(error, 250)}; export it again") from error
     return model
 
 

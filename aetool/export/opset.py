@@ -5,7 +5,7 @@ import reprlib
 import onnx
 from onnx import ModelProto, version_converter
 
-from aetool.errors import ExportError, InputError
+from aetool.errors import ExportError, InputError, reason_of
 
 # Highest opset and IR version that each release loads, measured with the releases on PyPI: a one-node model
 # stamped with each number, loaded and run on the CPU (releases not listed behave as the one before).
@@ -87,17 +87,16 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
     Raises:
         ExportError: an operator has no form in that opset, or the converter wrote something else.
     """
-    found = standard_opset(model)
-    if found != opset:
+    current = standard_opset(model)
+    if current != opset:
         require_opset_known(opset)
         _drop_defaults(model)
         try:
             model = version_converter.convert_version(model, opset)
         except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise ExportError(
-                f"opset {opset}: the graph (opset {found}) cannot be converted: {reason}; choose a --opset nearer "
-                f"to {found}"
+                f"opset {opset}: the graph (opset {current}) cannot be converted: {reason_of(error, 200)}; choose "
+                f"a --opset nearer to {current}"
             ) from error
         if standard_opset(model) != opset:
             raise ExportError(f"opset {opset} was asked for, the converter wrote {standard_opset(model)}")
@@ -107,8 +106,9 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
         try:
             onnx.checker.check_model(model, full_check=True)
         except onnx.checker.ValidationError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ExportError(f"IR version {max_ir}: the graph needs a later one: {reason}") from error
+            raise ExportError(
+                f"IR version {max_ir}: the graph needs a later one: {reason_of(error, 200)}"
+            ) from error
     return model
 
 

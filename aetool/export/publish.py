@@ -27,9 +27,9 @@ from aetool.bundle.baseline import BASELINE
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.escape import markdown_code as _cell
 from aetool.bundle.files import DEFAULT_LIMITS
-from aetool.bundle.golden import PARTIAL
+from aetool.bundle.golden import PARTIAL, evenly
 from aetool.bundle.manifest import DOUBLE, Manifest, Tolerances, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
 from aetool.errors import AetoolError, ExportError, InputError, VerificationError
 from aetool.export.dynamic_batch import BATCH
@@ -41,6 +41,7 @@ from aetool.export.verify import require_parity, verify_graphs
 from aetool.onnx_check.check import refusal
 from aetool.runtime.cpu import TYPES
 from aetool.runtime.session import load
+from aetool.suggest import few
 
 # The bundle's README: a model card (Hugging Face metadata header).
 
@@ -48,13 +49,10 @@ from aetool.runtime.session import load
 def model_card(manifest: Manifest) -> str:
     """Return Markdown with a YAML header, made of the manifest's facts alone."""
     figures = manifest.variants["fp32"].figures
-    shown = ", ".join(map(_cell, manifest.feature_names[:20]))
-    more = len(manifest.features) - 20
-    columns = shown + (f" and {more} more" if more > 0 else "")
+    columns = few(list(map(_cell, manifest.feature_names)), 20)
     listed = ""
     for name, texts in manifest.categories.items():
-        rest = f" and {len(texts) - 20} more" if len(texts) > 20 else ""
-        listed += f"\n| {_cell(name)} | index of {', '.join(map(_cell, texts[:20]))}{rest}; else none of them |"
+        listed += f"\n| {_cell(name)} | index of {few(list(map(_cell, texts)), 20)}; else none of them |"
     share = manifest.threshold.get("flagged_share")
     chosen = str(manifest.threshold["method"])
     if share is not None:
@@ -130,13 +128,13 @@ def _precisions(manifest: Manifest) -> str:
     lines = ["", "| precision | threshold | size to fp32's | flips | AUROC drop | rows a second to fp32's |"]
     lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
     for precision, variant in manifest.variants.items():
-        found = [
+        figures = [
             _figure(variant.figures, "bytes_ratio", "all", ".2f"),
             _figure(variant.figures, "fidelity", "flips", ".2%"),
             _figure(variant.figures, "fidelity", "auroc_drop", ".4f"),
             _figure(variant.figures, "speed", "bulk", ".2f"),
         ]
-        lines.append(f"| {_cell(precision)} | {variant.threshold:.6g} | {' | '.join(found)} |")
+        lines.append(f"| {_cell(precision)} | {variant.threshold:.6g} | {' | '.join(figures)} |")
     return "\n".join([*lines, "", "`aetool.load(..., precision=...)` takes one of them.", ""])
 
 
@@ -341,7 +339,6 @@ def publish_candidate(
         files={},
     )
     files["README.md"] = model_card(manifest).encode()
-    manifest = manifest._replace(files=record_files(files))
     published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)
     return Exported(published, parity, notes)
 
@@ -394,7 +391,7 @@ def _pack_golden(rows: Rows, outputs: Reference) -> bytes:
         each = len(_archive({"features": rows})) / len(rows)
     count = max(1, min(len(rows), int(_GOLDEN_BYTES / each)))
     while True:
-        kept = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+        kept = evenly(len(rows), count)
         large = kept[:1] if partial else kept
         chosen = {key: value[large if key in PARTIAL else kept] for key, value in outputs.items()}
         if partial:
@@ -413,8 +410,8 @@ def _archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 def _lost_to_rounding(parity: Sequence[OutputParity]) -> float:
     """Return how far float32 alone moves the scores of normal real rows, as a share of their range."""
-    found = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
-    return found.get("normal golden", found.get("golden", 0.0))
+    moved = {record.rows: record.float32 or 0.0 for record in parity if record.output == "score"}
+    return moved.get("normal golden", moved.get("golden", 0.0))
 
 
 def _tolerances(parity: Sequence[OutputParity]) -> Tolerances | None:

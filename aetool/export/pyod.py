@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from aetool.errors import InputError, VerificationError
-from aetool.export.export_input import ExportInput
 from aetool.export.module import (
     columns,
     finite_scores,
@@ -17,8 +16,6 @@ from aetool.export.module import (
     publish_scored,
     real_rows,
     score_rule,
-    spread,
-    traced,
 )
 from aetool.export.module_checks import reference_of, some_rows
 from aetool.export.publish import Exported, ExportOptions, prepare
@@ -73,20 +70,19 @@ def export_pyod(
     else:
         threshold = choose_threshold(scores, options.contamination, options.threshold)
     features = columns(names or [f"X_{i}" for i in range(read.n_features)], real)
-    candidate = ExportInput(
-        graph=traced(read.scored.in_float32(), threshold, sample, options),
-        evaluate=reference.evaluate,
-        in_float32=reference.in_float32,
-        reference=reference.name,
-        rows=spread(real, reference.cost),
-        threshold=threshold,
+    return publish_scored(
+        read.scored,
+        reference,
+        sample,
+        real,
+        threshold,
+        path,
+        options,
         score=score_rule("euclidean", scaled=read.scored.scaled),
         features=features,
         provenance={"detector": read.kind, "torch": torch.__version__},
         baseline=given_baseline(real, features, scores),
-        cost=reference.cost,
     )
-    return publish_scored(candidate, read.scored, sample, path, options)
 
 
 def _own_threshold(read: PyodAutoencoder, scores: NDArray[np.float64]) -> Threshold:

@@ -23,6 +23,7 @@ from sklearn.preprocessing import (
 from torch import nn
 
 from aetool.bundle.baseline import features_of
+from aetool.bundle.golden import evenly
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export.checkpoint import export_checkpoint
 from aetool.export.publish import Exported, ExportOptions
@@ -274,7 +275,6 @@ def _converted(
     scale = np.array([c.scale * float(own.scale[place]) for c, place in zip(placed, order, strict=True)])
     categories = _categories(columns, names)
     held = tuple(names[source] for source in used)
-    spaced = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), GOLDEN_ROWS)).round().astype(int))
     kept = ("rows_trained", "rows_held_out", "validation_loss_of_mean", "interrupted", "device", "torch")
     return replace(
         trained,
@@ -283,7 +283,7 @@ def _converted(
         statistics=Statistics(mean, scale, _fill(placed, used, categories, names), scores_filled=True),  # type: ignore[arg-type]
         names=held,
         categories=categories,
-        held_out=HeldOut(matrix[spaced].astype(np.float32), trained.held_out.scores),
+        held_out=HeldOut(matrix[evenly(len(matrix), GOLDEN_ROWS)].astype(np.float32), trained.held_out.scores),
         provenance={
             **{key: trained.provenance[key] for key in kept if key in trained.provenance},
             "data": "a scikit-learn Pipeline",

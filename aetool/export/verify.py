@@ -1,8 +1,9 @@
 """The proof: exported graphs against PyTorch in float64."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from aetool.bundle.bundle import Bundle
 from aetool.checks.parity import OutputParity, compare_graph
 from aetool.checks.verify import in_precision, run_all_graphs
-from aetool.errors import BundleError, ExportError, InputError, VerificationError
+from aetool.errors import BundleError, ExportError, InputError, VerificationError, reason_of
 from aetool.export.export_input import (
     GOLDEN,
     OUT_OF_RANGE,
@@ -21,6 +22,7 @@ from aetool.export.export_input import (
     Reference,
     Rows,
     expected_outputs,
+    finite_rows,
     out_of_range,
     probes,
 )
@@ -30,6 +32,7 @@ from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.runtime.ort import open_session, require_memory
 from aetool.runtime.providers import PROVIDERS, ProviderName
 from aetool.runtime.session import load
+from aetool.suggest import few
 
 BATCHES = (1, 2, 3, 7, 17, 64)
 _LARGEST_BATCH = 1000
@@ -75,11 +78,13 @@ def _compare_golden(
         progress(f"comparing {kind} rows")
         rows = candidate.rows[:largest]
         rows = rows if kind == GOLDEN else out_of_range(rows, candidate.rows)
-        found = _references(candidate, rows, required=kind == GOLDEN)
-        if found is None:
+        references = _references(candidate, rows, required=kind == GOLDEN)
+        if references is None:
             continue
         features = _repeated(rows, largest)
-        expected, rounded = ({key: _repeated(value, largest) for key, value in part.items()} for part in found)
+        expected, rounded = (
+            {key: _repeated(value, largest) for key, value in part.items()} for part in references
+        )
         for name, session in sessions.items():
             feed = expected["embedding"].astype(np.float32) if name == "decoder" else features
             whole = _run(name, session, feed)
@@ -110,10 +115,10 @@ def _compare_golden(
 
 def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: Probe) -> list[OutputParity]:
     """Compare the rows of a probe in one batch, and each alone."""
-    found = _references(candidate, probe.rows, required=False)
-    if found is None:
+    references = _references(candidate, probe.rows, required=False)
+    if references is None:
         return []
-    expected, rounded = found
+    expected, rounded = references
     if not probe.finite:
         expected = _where_accepted(expected)
     records = []
@@ -126,7 +131,7 @@ def _compare_probe(sessions: Mapping[str, Any], candidate: ExportInput, probe: P
                 continue
         together = _run(name, session, feed)
         alone = [_run(name, session, feed[i : i + 1]) for i in range(len(feed))]
-        apart = {key: np.concatenate([one[key] for one in alone]) for key in together}
+        apart = {key: np.concatenate([part[key] for part in alone]) for key in together}
         for label, outputs in ((probe.name, together), (f"{probe.name}, one by one", apart)):
             compared = compare_graph(
                 name,
@@ -222,9 +227,8 @@ def require_parity(records: Sequence[OutputParity], what: str, reference: str) -
     """
     failed = [f"{r.graph} {r.output} on {r.rows} rows: {r.reason}" for r in records if not r.passed]
     if failed:
-        more = f" and {len(failed) - 4} more" if len(failed) > 4 else ""
         raise VerificationError(
-            f"{what} does not compute what {reference} does: {'; '.join(failed[:4])}{more}; not published. "
+            f"{what} does not compute what {reference} does: {few(failed, 4, '; ')}; not published. "
             "Where float32 alone differs by about as much, scale the rows before training; else the export "
             "changed the model: try another --opset or a simpler forward"
         )
@@ -271,9 +275,8 @@ def _run(name: str, session: Any, rows: Rows) -> dict[str, NDArray[Any]]:
         values = session.run(names, {session.get_inputs()[0].name: rows})
     except Exception as error:  # onnxruntime's errors share no public base
         require_memory(error, f"{name}: {len(rows):,} rows of shape {rows.shape[1:]}")
-        reason = " ".join(str(error).split())[:200]
         raise VerificationError(
-            f"{name}: does not run on {len(rows)} rows ({reason}); its forward may hold constants "
+            f"{name}: does not run on {len(rows)} rows ({reason_of(error, 200)}); its forward may hold constants "
             "that fit the example rows alone"
         ) from error
     return dict(zip(names, values, strict=True))
@@ -287,29 +290,61 @@ def _require_repeatable(name: str, session: Any, rows: Rows, first: Reference) -
             )
 
 
+class RowsApart(NamedTuple):
+    """Answers to rows with one cell that is no number, each before a whole row."""
+
+    cells: list[tuple[int, float]]
+    """Column and value of each such cell."""
+    scores: NDArray[Any]
+    passes: NDArray[np.bool_]
+    """True where such a row counts as normal, or its score as a number."""
+    spreads: bool
+    """True if the whole rows score otherwise than among themselves."""
+
+
+def rows_apart(
+    run: Callable[[Rows], Reference], rows: Rows, columns: Sequence[int], values: Sequence[float], tolerance: float
+) -> RowsApart:
+    """Put each of the values into each of the columns of a row, and run a detector on these rows together.
+
+    Args:
+        run: runs the detector.
+        rows: real ones, of which the first that is finite is taken.
+        columns: places in the row.
+        values: NaN or infinity.
+        tolerance: allowed relative difference of a whole row's score.
+    """
+    finite = finite_rows(rows)
+    cells = [(column, value) for column in columns for value in values]
+    whole = np.repeat((finite if len(finite) else rows)[:1], 2 * len(cells), axis=0)
+    spoilt = whole.copy()
+    for row, (column, value) in zip(spoilt[::2], cells, strict=True):
+        row.flat[column] = value
+    outputs, clean = run(spoilt), run(whole)["score"][1::2]
+    scores, is_anomaly = outputs["score"], outputs["is_anomaly"][::2]
+    same = np.allclose(scores[1::2], clean, rtol=tolerance, atol=0, equal_nan=True)
+    return RowsApart(cells, scores[::2], ~is_anomaly | np.isfinite(scores[::2]), not same)
+
+
 def _require_rows_apart(session: Any, candidate: ExportInput) -> None:
     """Raise unless a row with NaN or Inf is flagged, and its neighbours do not change.
 
     Not where it stands for no category, which is a value like any other.
     """
-    sample = np.resize(candidate.rows, (7, *candidate.rows.shape[1:]))
-    names = [feature.name for feature in candidate.features] or range(sample[0].size)
+    names = [feature.name for feature in candidate.features] or range(candidate.rows[0].size)
     numbers = [column for column, name in enumerate(names) if name not in candidate.categories]
-    clean = _run("detector", session, sample)["score"]
-    columns = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]}) if numbers else []
+    if not numbers:
+        return
+    columns = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]})
     for value in (np.inf, -np.inf) if candidate.imputes else (np.nan, np.inf, -np.inf):
-        for column in columns:
-            spoilt = sample.copy()
-            spoilt[3].flat[column] = value
-            found = _run("detector", session, spoilt)
-            score, is_anomaly = found["score"], found["is_anomaly"]
-            others = np.arange(7) != 3
-            if not is_anomaly[3] or np.isfinite(score[3]):
-                raise VerificationError(
-                    f"detector: a row holding {value} scores {score[3]} and passes as normal; not publishable"
-                )
-            if not np.allclose(score[others], clean[others], rtol=1e-5, atol=0, equal_nan=True):
-                raise VerificationError(
-                    f"detector: a row holding {value} changes the scores of its neighbours; make each row a "
-                    "matter of its own, with no mean over the batch"
-                )
+        apart = rows_apart(partial(_run, "detector", session), candidate.rows, columns, [value], 1e-5)
+        if apart.passes.any():
+            score = apart.scores[apart.passes][0]
+            raise VerificationError(
+                f"detector: a row holding {value} scores {score} and passes as normal; not publishable"
+            )
+        if apart.spreads:
+            raise VerificationError(
+                f"detector: a row holding {value} changes the scores of its neighbours; make each row a "
+                "matter of its own, with no mean over the batch"
+            )

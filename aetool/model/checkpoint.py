@@ -2,12 +2,10 @@
 
 import copy
 import json
-import reprlib
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +18,8 @@ from torch import Tensor
 from aetool.bundle.atomic import publish_directory
 from aetool.bundle.baseline import FeatureBaseline
 from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
-from aetool.bundle.schema import loads
-from aetool.errors import CheckpointError, InputError
+from aetool.bundle.schema import OPTIONAL, REQUIRED, Source, Texts, to_plain
+from aetool.errors import CheckpointError, InputError, reason_of
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
@@ -33,6 +31,8 @@ WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
 )
 MAX_BYTES = 8 << 30
+_LOSSES = ("train_loss", "validation_loss")
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ class TrainedAutoencoder:
         Raises:
             InputError: not rows of that many numbers.
         """
-        found = np.asarray(rows)
-        if found.ndim != 2 or found.shape[1] != len(self.names) or found.dtype.kind not in "biuf":
+        array = np.asarray(rows)
+        if array.ndim != 2 or array.shape[1] != len(self.names) or array.dtype.kind not in "biuf":
             raise InputError(
-                f"rows: numbers of shape (rows, {len(self.names)}) expected, found {found.dtype} of shape "
-                f"{found.shape}; pick the columns {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}"
+                f"rows: numbers of shape (rows, {len(self.names)}) expected, found {array.dtype} of shape "
+                f"{array.shape}; pick the columns {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}"
             )
-        return evaluate_rows(self.pipeline(dtype), found, dtype)
+        return evaluate_rows(self.pipeline(dtype), array, dtype)
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return anomaly scores (rows,), computed in PyTorch, float32."""
@@ -107,6 +107,24 @@ class TrainedAutoencoder:
     def reconstruct(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return reconstructions (rows, n_features), computed in PyTorch, float32, raw units."""
         return self.evaluate(rows, torch.float32)["reconstruction"]
+
+
+class _Description(NamedTuple):
+    """The content of checkpoint.json."""
+
+    format: str
+    architecture: AutoencoderConfig
+    training: TrainingConfig
+    features: Texts
+    scores_filled: bool = True
+    """See `Statistics`; an older aetool did not say."""
+    categories: Annotated[Mapping[str, Texts], OPTIONAL] = _NONE
+    history: Annotated[tuple[Mapping[str, float], ...], REQUIRED] = ()
+    provenance: Annotated[Mapping[str, Any], REQUIRED] = _NONE
+    files: Annotated[Mapping[str, str], REQUIRED] = _NONE
+    """Name -> sha256."""
+    baseline: tuple[FeatureBaseline, ...] = ()
+    unknown: Mapping[str, Any] = _NONE
 
 
 def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite: bool = False) -> None:
@@ -123,19 +141,19 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         HELD_OUT: save_tensors(held_out),
         STATE: save_tensors(dict(trained.state)),
     }
-    description = {
-        "format": FORMAT,
-        "architecture": asdict(trained.network.config),
-        "training": asdict(trained.training),
-        "features": list(trained.names),
-        "scores_filled": trained.statistics.scores_filled,
-        **({"categories": {k: list(v) for k, v in trained.categories.items()}} if trained.categories else {}),
-        "history": [dict(epoch) for epoch in trained.history],
-        "provenance": dict(trained.provenance),
-        "files": {name: sha256(content) for name, content in files.items()},
-        "baseline": [asdict(feature) for feature in trained.baseline],
-    }
-    text = json.dumps(description, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    description = _Description(
+        format=FORMAT,
+        architecture=trained.network.config,
+        training=trained.training,
+        features=trained.names,
+        scores_filled=trained.statistics.scores_filled,
+        categories=trained.categories or _NONE,
+        history=trained.history,
+        provenance=trained.provenance,
+        files={name: sha256(content) for name, content in files.items()},
+        baseline=trained.baseline,
+    )
+    text = json.dumps(to_plain(description), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     publish_directory(Path(path), {**files, DESCRIPTION: text.encode()}, overwrite=overwrite)
 
 
@@ -147,25 +165,35 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
     """
     path = Path(path)
     if not path.is_dir():
-        found = "a file" if path.exists() else "nothing"
+        what = "a file" if path.exists() else "nothing"
         raise CheckpointError(
-            f"{path}: a checkpoint directory was expected, found {found}; make one with aetool train"
+            f"{path}: a checkpoint directory was expected, found {what}; make one with aetool train"
         )
-    config, training, names, scores_filled, categories, history, provenance, digests, baseline = _describe(path)
-    tensors = {name: _tensors(path, name, digests) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
+    description = _describe(path)
+    tensors = {name: _tensors(path, name, description.files) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
+    config, names = description.architecture, description.features
     try:
         network = network_from(config, tensors[WEIGHTS])
         statistics = Statistics(
-            **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=scores_filled
+            **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=description.scores_filled
         )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
         _require_shapes(config.n_features, len(names), statistics, held_out)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: its tensors do not fit its {DESCRIPTION} ({' '.join(str(error).split())[:200]}); train again"
+            f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
         ) from error
     return TrainedAutoencoder(
-        network, statistics, names, training, history, held_out, provenance, tensors[STATE], categories, baseline
+        network,
+        statistics,
+        names,
+        description.training,
+        description.history,
+        held_out,
+        description.provenance,
+        tensors[STATE],
+        dict(description.categories),
+        description.baseline,
     )
 
 
@@ -186,72 +214,26 @@ def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Au
     return network.eval()
 
 
-_Description = tuple[
-    AutoencoderConfig,
-    TrainingConfig,
-    tuple[str, ...],
-    bool,
-    dict[str, tuple[str, ...]],
-    tuple[dict[str, float], ...],
-    dict[str, Any],
-    dict[str, Any],
-    tuple[FeatureBaseline, ...],
-]
-
-
 def _describe(path: Path) -> _Description:
-    """Parse checkpoint.json, in the order of _Description."""
-    where = path / DESCRIPTION
-    try:
-        description = loads(_read(path, DESCRIPTION, DEFAULT_LIMITS.json_bytes))
-        if description["format"] != FORMAT:
-            raise CheckpointError(
-                f"{where}: format {FORMAT!r} expected, found {reprlib.repr(description['format'])}; "
-                "train again, or use the aetool that wrote it"
-            )
-        config = AutoencoderConfig(**description["architecture"])
-        training = TrainingConfig(**description["training"])
-        names = tuple(description["features"])
-        if not all(isinstance(name, str) and name.encode() for name in names) or len(set(names)) != len(names):
-            raise ValueError("features must be distinct names")
-        categories = {name: tuple(texts) for name, texts in description.get("categories", {}).items()}
-        for name, texts in categories.items():
-            if name not in names or not texts or len({str(text) for text in texts if text}) != len(texts):
-                raise ValueError(f"categories of {name!r} must be distinct texts of a feature")
-        if (width := encoded_width(names, categories)) != config.n_features:
-            raise ValueError(f"{config.n_features} features expected, found {width}")
-        history = tuple(
-            {loss: _finite(epoch[loss]) for loss in ("train_loss", "validation_loss")}
-            for epoch in description["history"]
-        )
-        if not history:
-            raise ValueError("history holds no epoch")
-        provenance, files = dict(description["provenance"]), dict(description["files"])
-        baseline = tuple(map(_feature, description.get("baseline", [])))
-        if baseline and tuple(feature.name for feature in baseline) != names:
-            raise ValueError("baseline must be of the features")
-        scores_filled = description.get("scores_filled", True)  # as an older aetool scored
-        if not isinstance(scores_filled, bool):
-            raise TypeError("scores_filled must be true or false")
-        return config, training, names, scores_filled, categories, history, provenance, files, baseline
-    except InputError as error:
-        raise CheckpointError(f"{where}: {error}; train again") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    source = Source(str(path / DESCRIPTION), "train again", CheckpointError, strict=True)
+    content = source.parse(_read(path, DESCRIPTION, DEFAULT_LIMITS.json_bytes))
+    (version,) = source.read_fields(_Description, content, "format")
+    if version != FORMAT:
         raise CheckpointError(
-            f"{where}: not the description of a checkpoint ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}); train again"
-        ) from error
-
-
-def _feature(content: dict[str, Any]) -> FeatureBaseline:
-    given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
-    return FeatureBaseline(**given)
-
-
-def _finite(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
-        raise ValueError(f"a finite number expected, found {reprlib.repr(value)}")
-    return float(value)
+            f"{source.where}: format {FORMAT!r} expected, found {version[:40]!r}; train again, or use the aetool "
+            "that wrote it"
+        )
+    description = source.read(_Description, content)
+    names, categories = description.features, description.categories
+    if categories.keys() - set(names):
+        raise source.fault("$.categories", "those of features", [*categories])
+    if (width := encoded_width(names, categories)) != description.architecture.n_features:
+        raise source.fault("$.features", f"{description.architecture.n_features} in all", width)
+    if not description.history or any({*_LOSSES} - epoch.keys() for epoch in description.history):
+        raise source.fault("$.history", f"one or more epochs with {' and '.join(_LOSSES)}", description.history)
+    if description.baseline and tuple(feature.name for feature in description.baseline) != names:
+        raise source.fault("$.baseline", "that of the features", len(description.baseline))
+    return description
 
 
 def _require_shapes(n_encoded: int, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:

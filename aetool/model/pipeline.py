@@ -69,9 +69,12 @@ class Pipeline(nn.Module):
         ever is."""
         return missing_of(features, self.encoding) if self.leaves_out else None
 
-    def impute(self, features: Tensor) -> Tensor:
-        """Replace missing values."""
-        return filled(features, self.fill, self.fillable)
+    def standardise(self, features: Tensor) -> Tensor:
+        """Return the network's input, (batch, n_encoded)."""
+        features = filled(features, self.fill, self.fillable)
+        if self.encoding is not None:
+            features = self.encoding(features)
+        return (features - self.mean) / self.scale
 
     def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
         """Return the score, (batch,)."""
@@ -80,10 +83,7 @@ class Pipeline(nn.Module):
     def forward(self, features: Tensor) -> Outputs:
         """Map (batch, n_features) in raw units to all outputs."""
         missing = self.missing(features)
-        features = self.impute(features)
-        if self.encoding is not None:
-            features = self.encoding(features)
-        standardised = (features - self.mean) / self.scale
+        standardised = self.standardise(features)
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed

@@ -118,6 +118,6 @@ def _require_resolution(
 
 
 def _counted(names: Sequence[str], counts: NDArray[np.int64]) -> str:
-    found = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count]
-    shown = ", ".join(found[:10])
-    return shown if len(found) <= 10 else f"{shown} and {len(found) - 10} more columns"
+    counted = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count]
+    shown = ", ".join(counted[:10])
+    return shown if len(counted) <= 10 else f"{shown} and {len(counted) - 10} more columns"

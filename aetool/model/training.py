@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aetool.bundle.baseline import features_of
+from aetool.bundle.golden import evenly
 from aetool.errors import CheckpointError, InputError
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.distributed import ALONE, Processes, joined
@@ -382,8 +383,8 @@ def _require_resumable(
     training: TrainingConfig,
 ) -> None:
     # Both: the fingerprint of a table leaves its labels out.
-    found = {"data_fingerprint": fingerprint(table), "normal_rows_fingerprint": fingerprint(normal)}
-    if any(resume.provenance.get(name) != value for name, value in found.items()):
+    fingerprints = {"data_fingerprint": fingerprint(table), "normal_rows_fingerprint": fingerprint(normal)}
+    if any(resume.provenance.get(name) != value for name, value in fingerprints.items()):
         raise InputError(
             f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
             "train afresh"
@@ -444,18 +445,10 @@ def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> He
     rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]  # rows without any value have none
     order = np.argsort(scores)
     # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
-    sample = _spread(rows[order], _GOLDEN_NORMAL)
+    sample = rows[order][evenly(len(rows), _GOLDEN_NORMAL)]
     if table.labels is not None:
         anomalies = table.values[table.labels]
         # A row that scores beyond float32 has nothing to compare but its verdict.
-        comparable = evaluate_rows(reference, anomalies, torch.float64)["score"] < _COMPARABLE
-        sample = np.concatenate([sample, _spread(anomalies[comparable], _GOLDEN_ANOMALIES)])
+        anomalies = anomalies[evaluate_rows(reference, anomalies, torch.float64)["score"] < _COMPARABLE]
+        sample = np.concatenate([sample, anomalies[evenly(len(anomalies), _GOLDEN_ANOMALIES)]])
     return HeldOut(sample.astype(np.float32), scores[order])
-
-
-def _spread(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return `count` rows, evenly from the first to the last; all of them if they are fewer."""
-    chosen: NDArray[np.float64] = rows[
-        np.unique(np.linspace(0, len(rows) - 1, min(len(rows), count)).round().astype(int))
-    ]
-    return chosen

@@ -1,4 +1,8 @@
-"""The ranges that integers must cover, from real rows, and the split into calibration and evaluation rows."""
+"""The ranges that integers must cover, from real rows, and the split into calibration and evaluation rows.
+
+onnxruntime's calibrators write and run a file for each method, and observe no range for each column: the values
+observed here once serve all methods, and `equalise` too. It has nothing that splits rows.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from aetool.bundle.golden import evenly
 from aetool.errors import InputError
 from aetool.onnx_check.edit import with_outputs
 from aetool.runtime.ort import open_session
@@ -37,11 +42,11 @@ def observe(model: ModelProto, names: Iterable[str], rows: Floats) -> Values:
         with_outputs(model.SerializeToString(), inner), PROVIDERS["cpu"], where="the model, observed"
     )
     numbers = sum(value[0].size for value in session.run(inner, {"features": rows[:1]})) + rows[0].size
-    count = min(len(rows), MOST_ROWS, max(64, _MOST_NUMBERS // numbers))
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
+    count = min(MOST_ROWS, max(64, _MOST_NUMBERS // numbers))
+    chosen = rows[evenly(len(rows), count)]
     parts = [session.run(inner, {"features": chosen[i : i + _CHUNK]}) for i in range(0, len(chosen), _CHUNK)]
-    found = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
-    return {name: found.get(name, chosen) for name in wanted}
+    values = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(inner)}
+    return {name: values.get(name, chosen) for name in wanted}
 
 
 def range_of(values: Floats, calibration: Calibration) -> tuple[float, float]:

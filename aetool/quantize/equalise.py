@@ -6,7 +6,8 @@ and s a scale of its own,
     x' = (x - c) / s        W' = s W        b' = b + W c
 
 is exact algebra, computed in float. s = sqrt(range of x / range of W) leaves both equally uneven, whatever the
-units are (SmoothQuant, Xiao et al. 2023, with alpha = 1/2).
+units are (SmoothQuant, Xiao et al. 2023, with alpha = 1/2). onnxruntime's option of that name needs the package
+neural-compressor, and moves no centre.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The layers of a graph: products with constant matrices, which take nearly all of the work and the bytes."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -102,6 +102,11 @@ def insert_nodes(
     for node in model.graph.node:
         made = node.output[0]
         nodes += [*before.get(made, ()), node, *after.get(made, ())]
+    set_nodes(model, nodes)
+
+
+def set_nodes(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
+    """Put these nodes in the place of the graph's own; references to its nodes are stale then."""
     copies = [copy.deepcopy(node) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)

@@ -1,6 +1,7 @@
-"""The graphs of a bundle merged to one, from which a variant is made and cut as the model's own graphs were."""
+"""The graphs of a bundle merged to one, from which a variant is made and cut as the model's own graphs were.
 
-import copy
+onnxruntime's quantizer takes one file: each graph by itself would get other ranges, and disagree with the others.
+"""
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import ExportError
+from aetool.quantize.layers import set_nodes
 
 _THRESHOLD = "aetool/own_threshold"
 
@@ -84,8 +86,7 @@ def _split_products_from_sums(model: ModelProto) -> None:
             nodes += [node, helper.make_node("Add", [product, added], [sum_])]
         else:
             nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    set_nodes(model, nodes)
 
 
 def _join_products_with_biases(model: ModelProto) -> None:
@@ -110,10 +111,7 @@ def _join_products_with_biases(model: ModelProto) -> None:
             node.input.append(bias)
             joined.add(node.output[0])
             node.output[0] = readers[0].output[0]
-    kept = [node for node in model.graph.node if node.op_type != "Add" or joined.isdisjoint(node.input)]
-    copies = [copy.deepcopy(node) for node in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    set_nodes(model, [node for node in model.graph.node if node.op_type != "Add" or joined.isdisjoint(node.input)])
 
 
 def _beta(node: NodeProto) -> float:

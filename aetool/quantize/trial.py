@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 import aetool
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.golden import read_golden
+from aetool.bundle.golden import evenly, read_golden
 from aetool.bundle.manifest import Tolerances
 from aetool.checks.fidelity import Answers, Fidelity, fidelity
 from aetool.checks.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph, compare_values
@@ -18,6 +19,7 @@ from aetool.errors import VerificationError
 from aetool.export.graphs import require_deployable, slice_graphs
 from aetool.export.opset import standard_opset
 from aetool.export.threshold import CLEAR_GAP, LARGEST_SCORE, Threshold, choose_threshold
+from aetool.export.verify import rows_apart
 from aetool.quantize.calibration import Floats, Split
 from aetool.quantize.convert import Converter, Precision, Recipe
 from aetool.quantize.merge_graphs import set_threshold, whole_graph
@@ -41,42 +43,33 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
     there = np.isfinite(model) & np.isfinite(variant)
     before, after = (np.sort(score[there]).astype(np.float64) for score in (model, variant))
     flagged = int(np.count_nonzero(~(before <= threshold)))
-    rule = {"rows": len(before), "flagged_share": flagged / max(len(before), 1)}
+    share = flagged / max(len(before), 1)
     if threshold >= LARGEST_SCORE or len(before) == 0:
-        return Threshold(threshold, {"method": "that of fp32", **rule})
+        return Threshold(threshold, {"method": "that of fp32", "rows": len(before), "flagged_share": share})
     if 0 < flagged < len(before):
+        method = "flags the share of normal rows that fp32 flags"
         value = _between(before, after, len(before) - flagged, threshold)
         if np.min(np.abs(after - value)) <= CLEAR_GAP * value:  # rounding would decide
-            value = choose_threshold(after, flagged / len(before), None).value
-        return Threshold(
-            value,
-            {
-                "method": "flags the share of normal rows that fp32 flags",
-                **rule,
-                "flagged_share": float(np.mean(~(after <= value))),
-                "fp32_flagged_share": flagged / len(before),
-            },
-        )
-    end = 0 if flagged else -1
-    ratio = after[end] / before[end] if before[end] > 0 else 1.0
-    moved = float(np.float32(threshold * ratio))
-    share = float(np.mean(~(after <= moved)))
-    return Threshold(
-        moved,
-        {
-            "method": f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows",
-            **rule,
-            "flagged_share": share,
-            "fp32_flagged_share": flagged / len(before),
-        },
-    )
+            value = choose_threshold(after, share, None).value
+    else:
+        method = f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows"
+        end = 0 if flagged else -1
+        ratio = after[end] / before[end] if before[end] > 0 else 1.0
+        value = float(np.float32(threshold * ratio))
+    rule = {
+        "method": method,
+        "rows": len(before),
+        "flagged_share": float(np.mean(~(after <= value))),
+        "fp32_flagged_share": share,
+    }
+    return Threshold(value, rule)
 
 
 def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
     """Map the threshold's position between the scores of ranks `rank` - 1 and `rank` to the other order."""
     (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
-    place = (threshold - low) / (high - low) if high > low else 0.5
-    return float(np.float32(to_low + place * (to_high - to_low)))
+    share = (threshold - low) / (high - low) if high > low else 0.5
+    return float(np.float32(to_low + share * (to_high - to_low)))
 
 
 # Required of every precision, however coarse: repeatable results, and rows that do not affect each other.
@@ -139,32 +132,20 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
     Raises:
         VerificationError: naming the column.
     """
-    sample = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)][:1]
-    if not len(sample):
-        return
-    width = sample[0].size
-    columns = np.unique(np.linspace(0, width - 1, min(width, _MOST_COLUMNS)).round().astype(int))
-    values = np.array([np.nan, np.inf, -np.inf], np.float32)
-    spoilt = np.repeat(sample, len(columns) * len(values), axis=0)
-    spoilt.reshape(len(spoilt), -1)[np.arange(len(spoilt)), np.repeat(columns, len(values))] = np.tile(
-        values, len(columns)
+    columns = evenly(rows[0].size, _MOST_COLUMNS).tolist()
+    before, after = (
+        rows_apart(partial(run, session), rows, columns, (np.nan, np.inf, -np.inf), 0.0)
+        for session in (model, variant)
     )
-    # Whole rows between the spoilt ones: each has such neighbours.
-    mixed = np.stack([spoilt, np.repeat(sample, len(spoilt), axis=0)], axis=1).reshape(-1, *sample.shape[1:])
-    expected, found = run(model, mixed), run(variant, mixed)
-    lost = expected["is_anomaly"][::2] & ~np.isfinite(expected["score"][::2])
-    lost &= ~found["is_anomaly"][::2] | np.isfinite(found["score"][::2])
-    if lost.any():
-        at = int(np.flatnonzero(lost)[0])
-        column = int(np.repeat(columns, len(values))[at])
-        value = values[at % len(values)]
+    lost = np.flatnonzero(after.passes & ~before.passes)
+    if len(lost):
+        column, value = after.cells[lost[0]]
         where = names[column] if names else f"place {column}"
         raise VerificationError(
             f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
             "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
         )
-    clean = run(variant, np.repeat(sample, len(mixed), axis=0))["score"][1::2]
-    if not np.array_equal(clean, found["score"][1::2]):
+    if after.spreads:
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")
 
 
@@ -212,8 +193,8 @@ class Workbench:
         threshold = matched_threshold(self._calibration_scores, scores, old)
         graphs = self._cut(model, recipe.precision, threshold.value)
         answers = _answers(_open(graphs), self.split.judged)
-        found = fidelity(self.answers, answers, self.split.labels)
-        return VariantTrial(recipe, graphs, threshold, found, answers)
+        result = fidelity(self.answers, answers, self.split.labels)
+        return VariantTrial(recipe, graphs, threshold, result, answers)
 
     def prove(self, trial: VariantTrial) -> Tolerances:
         """Return the allowed difference of a trial's graphs from the golden rows, after the checks every
@@ -273,8 +254,7 @@ class Workbench:
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
         sessions = _open({"detector": self._cut(model, precision, 0.0)["detector"]})
-        scores: NDArray[np.float32] = _run_many(sessions["detector"], rows)["score"]
-        return scores
+        return _run_many(sessions["detector"], rows)["score"]
 
     def _cut(self, model: onnx.ModelProto, precision: Precision, threshold: float) -> dict[str, bytes]:
         set_threshold(model, threshold)
@@ -289,9 +269,9 @@ class Workbench:
     ) -> Tolerances:
         records = []
         for name, session in sessions.items():
-            found = {key: value for key, value in run(session, feeds[name]).items() if key in golden}
+            outputs = {key: value for key, value in run(session, feeds[name]).items() if key in golden}
             records += compare_graph(
-                name, golden, found, features=golden["features"], threshold=trial.threshold.value
+                name, golden, outputs, features=golden["features"], threshold=trial.threshold.value
             )
         normal = self.split.normal
         for output in _OUTPUTS:
@@ -322,8 +302,8 @@ def _run_many(session: Any, rows: Floats) -> Outputs:
 
 
 def _answers(sessions: Mapping[str, Any], rows: Floats) -> Answers:
-    found = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
-    return Answers(found.get("embedding"), found["reconstruction"], found["score"], found["is_anomaly"])
+    outputs = _run_many(sessions["autoencoder"], rows) | _run_many(sessions["detector"], rows)
+    return Answers(outputs.get("embedding"), outputs["reconstruction"], outputs["score"], outputs["is_anomaly"])
 
 
 def _open(graphs: Mapping[str, bytes]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import aetool
-from aetool.bench.contestants import Contestant, Load, opened
+from aetool.bench.contestants import Load, bundle_contestant, opened
 from aetool.bench.rounds import compared, take_turns
 from aetool.bench.rows import make_pool, pool_size
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.fidelity import Budget
 from aetool.errors import BundleError, InputError, OutputError
 from aetool.export.publish import inner_values, model_card
@@ -66,20 +66,10 @@ def measure_speed(
         BenchmarkError: a process fails.
     """
     bulk = min(_BULK_ROWS, max(64, MOST_BYTES // rows[0].nbytes))
-    found: dict[str, Any] = {"graph": GRAPH, "bulk_rows": bulk, "rounds": rounds, "seconds": seconds}
+    speed: dict[str, Any] = {"graph": GRAPH, "bulk_rows": bulk, "rounds": rounds, "seconds": seconds}
     with tempfile.TemporaryDirectory(prefix="aetool-quantize-") as folder:
         contestants = [
-            Contestant(
-                name,
-                "aetool.bench.factories:bundle",
-                {
-                    "path": str(staged),
-                    "graph": GRAPH,
-                    "provider": "cpu",
-                    "precision": name,
-                    "limits": limits._asdict(),
-                },
-            )
+            bundle_contestant(name, staged, limits, graph=GRAPH, provider="cpu", precision=name)
             for name in ("fp32", precision)
         ]
         with opened(contestants) as running:
@@ -95,9 +85,9 @@ def measure_speed(
                 figure = "p50_s" if batch == 1 else "rows_per_s"
                 times = (turns["fp32"], turns[precision])
                 ratio = compared(*times, "p50_s") if figure == "p50_s" else compared(*times[::-1], "rows_per_s")
-                found[name] = ratio.median
-                found[f"{name}_range"] = [ratio.low, ratio.high]
-    return found
+                speed[name] = ratio.median
+                speed[f"{name}_range"] = [ratio.low, ratio.high]
+    return speed
 
 
 _CARD = "README.md"
@@ -221,14 +211,14 @@ def _require_possible(bundle: Bundle, precision: Precision, options: QuantizeOpt
 
 
 def _as_rows(bundle: Bundle, rows: NDArray[Any]) -> Floats:
-    found, shape = np.asarray(rows), bundle.manifest.input_shape
-    if found.dtype.kind not in "biuf" or found.shape[1:] != shape:
+    array, shape = np.asarray(rows), bundle.manifest.input_shape
+    if array.dtype.kind not in "biuf" or array.shape[1:] != shape:
         raise InputError(
-            f"rows: expected numbers of shape (rows, {', '.join(map(str, shape))}), found {found.dtype!s:.40} of "
-            f"shape {found.shape}; give rows as the bundle takes them"
+            f"rows: expected numbers of shape (rows, {', '.join(map(str, shape))}), found {array.dtype!s:.40} of "
+            f"shape {array.shape}; give rows as the bundle takes them"
         )
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(found, dtype=np.float32)
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _figures(bench: Workbench, trial: VariantTrial, attempts: list[Attempt], budget: Budget) -> dict[str, Any]:
@@ -273,9 +263,7 @@ def _publish(
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest = old._replace(variants={**old.variants, precision: variant})
     files[_CARD] = model_card(manifest).encode()
-    kept = {name: record.unknown for name, record in old.files.items()}
-    records = {name: r._replace(unknown=kept.get(name, {})) for name, r in record_files(files).items()}
-    return publish(path, manifest._replace(files=records), files, overwrite=True)
+    return publish(path, manifest, files, overwrite=True)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from aetool.bundle.schema import Count
+
 _CPUINFO = "/proc/cpuinfo"
 _VECTORS = ("avx", "amx", "fma", "f16c", "asimd", "sve")
 
@@ -17,7 +19,7 @@ class Machine(NamedTuple):
     """Model name."""
     cpu_flags: tuple[str, ...]
     """Flags of vector and matrix instructions, sorted."""
-    cores: int
+    cores: Count
     """Number of cores that the process may keep busy."""
     versions: Mapping[str, str]
     """Versions of the packages that run the graphs: package -> version."""

@@ -1,7 +1,6 @@
 """onnxruntime sessions: configuration, translation of errors, placement of nodes."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -162,8 +161,3 @@ def placement(model: bytes, provider: Provider, where: str) -> list[NodePlacemen
         for part in session.get_provider_graph_assignment_info()
         for node in part.get_nodes()
     ]
-
-
-def nodes_by_provider(nodes: Iterable[NodePlacement]) -> dict[str, int]:
-    """Count the nodes that each execution provider takes: {"CUDAExecutionProvider": 8}."""
-    return dict(Counter(node.provider for node in nodes))

@@ -1,22 +1,21 @@
 """The tuning file beside a bundle: the choice of `aetool tune` for this machine, read with the bundle."""
 
 import errno
-import json
 import os
 import stat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.bundle.files import sha256
 from aetool.bundle.manifest import MANIFEST
-from aetool.bundle.schema import Fields, no_constant, require_storable, unique_keys
-from aetool.errors import BundleError, InputError
+from aetool.bundle.schema import Source
+from aetool.errors import BundleError
 from aetool.runtime.machine import Machine, cpu, usable_cores
 from aetool.runtime.providers import onnxruntime
-from aetool.runtime.settings import RunConfig, RunSettings
+from aetool.runtime.settings import RunConfig
+from aetool.runtime.tuning_file import KIND, TuningResult
 from aetool.version import __version__
 
-KIND = "aetool.tuning"
 MAX_BYTES = 16 << 20
 _REMEDY = "run aetool tune again, or delete the file"
 
@@ -61,16 +60,15 @@ def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
     data = _read(path)
     if data is None:
         return None
-    entries = Fields(_parsed(data, path), path, remedy=_REMEDY)
-    if (kind := entries.take("kind", str)) != KIND:
+    source = Source(path, _REMEDY)
+    content = source.parse(data)
+    kind, release = source.read_fields(TuningResult, content, "kind", "aetool")
+    if kind != KIND:
         raise BundleError(f"{path}: kind {KIND!r} expected, found {kind[:40]!r}; {_REMEDY}")
-    if (release := entries.take("aetool", str)) != __version__:  # which may have written it in another way
+    if release != __version__:  # which may have written the rest in another way
         return Tuning(path, None, f"made with aetool {release[:20]}, this is {__version__}")
-    of = entries.child("bundle")
-    made_for = of.take("id", str), of.digest("manifest_sha256")
-    machine = _machine(entries.child("machine"))
-    choice = _choice(entries.child("choice"))
-    if made_for != (bundle.manifest.id, manifest_digest(bundle)):
+    facts, machine, choice = source.read_fields(TuningResult, content, "bundle", "machine", "choice")
+    if (facts.id, facts.manifest_sha256) != (bundle.manifest.id, manifest_digest(bundle)):
         return Tuning(path, None, "made for another bundle")
     if differs := machine.difference(this_machine(choice.provider)):
         return Tuning(path, None, f"made on another machine: {differs}")
@@ -108,30 +106,3 @@ def _read(path: str) -> bytes | None:
     if len(data) > MAX_BYTES:
         raise BundleError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no tuning file is; {_REMEDY}")
     return data
-
-
-def _parsed(data: bytes, path: str) -> Any:
-    try:
-        content = json.loads(data, object_pairs_hook=unique_keys, parse_constant=no_constant)
-        require_storable(content)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not valid JSON ({error}); {_REMEDY}") from error
-    return content
-
-
-def _machine(entries: Fields) -> Machine:
-    return Machine(
-        cpu=entries.take("cpu", str),
-        cpu_flags=tuple(map(str, entries.take("cpu_flags", list))),
-        cores=entries.count("cores"),
-        versions=entries.mapping("versions", str),
-    )
-
-
-def _choice(entries: Fields) -> RunConfig:
-    given = entries.take("settings", dict)
-    try:
-        settings = RunSettings(**{name: given[name] for name in RunSettings._fields if name in given})
-    except InputError as error:
-        raise BundleError(f"{entries.where}: $.choice.settings.{error}; {_REMEDY}") from error
-    return RunConfig(entries.take("provider", str), entries.take("precision", str), settings)

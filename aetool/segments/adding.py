@@ -14,7 +14,7 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER, Tolerances, Variant
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, MARGIN, OutputParity, compare_graph, compare_values, summary
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.runtime.ort import open_session
@@ -85,9 +85,9 @@ def add_segments(
     golden = read_golden(bundle)
     expected = clustering.answers(embedding)
     golden |= clustering.answers(golden["embedding"])
-    found = {name: _run(graph, rows) for name, graph in graphs.items()}
+    outputs = {name: _run(graph, rows) for name, graph in graphs.items()}
     parity = [
-        *compare_graph(SEGMENTER, expected, found["fp32"], features=rows, threshold=0.0, rows=source or "given"),
+        *compare_graph(SEGMENTER, expected, outputs["fp32"], features=rows, threshold=0.0, rows=source or "given"),
         *compare_graph(
             SEGMENTER,
             golden,
@@ -101,7 +101,7 @@ def add_segments(
         raise VerificationError(
             f"{path}: the segmenter does not give what scikit-learn does: {'; '.join(failed)}; nothing was changed"
         )
-    kept = {name: float(np.mean(answer["segment"] == expected["segment"])) for name, answer in found.items()}
+    kept = {name: float(np.mean(answer["segment"] == expected["segment"])) for name, answer in outputs.items()}
     described = {
         **_method(clustering, seed, source, expected["segment"]),
         "same_as_fp32": kept,
@@ -110,7 +110,9 @@ def add_segments(
         ),
     }
     tolerances = {
-        name: _tolerances(manifest.variants[name], expected, found[name], golden, _run(graph, golden["features"]))
+        name: _tolerances(
+            manifest.variants[name], expected, outputs[name], golden, _run(graph, golden["features"])
+        )
         for name, graph in graphs.items()
     }
     return Segmented(_published(bundle, graphs, golden, described, tolerances), parity)
@@ -140,23 +142,15 @@ def _published(
     files = {name: bundle.read(name) for name in manifest.files}
     variants = {}
     for name, variant in manifest.variants.items():
-        place = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
-        files[place] = graphs[name]
-        variants[name] = variant._replace(files={**variant.files, SEGMENTER: place}, tolerances=tolerances[name])
+        path = (PurePosixPath(variant.files["encoder"]).parent / f"{SEGMENTER}.onnx").as_posix()
+        files[path] = graphs[name]
+        variants[name] = variant._replace(files={**variant.files, SEGMENTER: path}, tolerances=tolerances[name])
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
-    records = record_files(files)
-    for name, old in manifest.files.items():
-        records[name] = records[name]._replace(unknown=old.unknown)
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
         raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
-    return publish(
-        bundle.path,
-        manifest._replace(variants=variants, files=records, segments=described),
-        files,
-        overwrite=True,
-    )
+    return publish(bundle.path, manifest._replace(variants=variants, segments=described), files, overwrite=True)
 
 
 def _method(clustering: Clustering, seed: int, source: str, segment: NDArray[np.int64]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.checks.parity import ranks
+
 _MOST_TRAITS = 20
 """Most traits kept per segment."""
 SMALL, CLEAR = 0.2, 0.3
@@ -88,16 +90,16 @@ def _of_number(
     name: str, values: NDArray[np.float64], members: Sequence[NDArray[np.bool_]]
 ) -> list[_Trait | None]:
     known = np.isfinite(values)
-    ranks = np.zeros(len(values))
-    ranks[known] = _ranks(values[known])
-    spread = float(ranks[known].std()) if known.any() else 0.0
+    rank = np.zeros(len(values))
+    rank[known] = ranks(values[known])
+    spread = float(rank[known].std()) if known.any() else 0.0
     traits: list[_Trait | None] = []
     for member in members:
         own = member & known
         if not own.any() or spread == 0:
             traits.append(None)
             continue
-        difference = float(ranks[own].mean() - ranks[known].mean()) / spread
+        difference = float(rank[own].mean() - rank[known].mean()) / spread
         traits.append({"feature": name, "difference": difference, **_told(values[own], values[known])})
     return traits
 
@@ -143,10 +145,3 @@ def _of_category(
             }
         )
     return traits
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks, ties at their average rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    average: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    return average

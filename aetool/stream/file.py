@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aetool.bundle.schema import loads
-from aetool.errors import AetoolError, InputError, OutputError
+from aetool.errors import AetoolError, InputError, OutputError, reason_of
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.filesystems import appearing, locate, make_folder
 from aetool.stream.inputs import InputFile
@@ -134,12 +134,12 @@ def run_shard(
     except InputError as error:
         return Outcome(source, None, str(error))
     except pa.ArrowException as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         return Outcome(source, None, f"{source.path}: columns that Parquet cannot hold: {reason}; keep others")
     except AetoolError:
         raise
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+        reason = error.strerror or reason_of(error)
         raise OutputError(
             f"{output}/{source.output}: could not be written: {reason}; check the free space and the rights, "
             "and go on with --resume"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from aetool.errors import AetoolError, InputError
+from aetool.errors import AetoolError, InputError, reason_of
 from aetool.runtime.machine import usable_cores
 from aetool.stream.engines import Outcomes, Progress
 from aetool.stream.file import Outcome, run_shard
@@ -91,7 +91,7 @@ class RayEngine:
             else:
                 ray.init(address=self.address, **common)
         except Exception as error:  # a node that does not start raises no class of its own
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)
             raise InputError(
                 f"no Ray at {self.address or 'this machine'}: {reason}; check --address, and RAY_AUTH_MODE and "
                 "the token, which must be the cluster's"
@@ -129,7 +129,7 @@ def _outcome(done: Any, source: InputFile) -> Outcome:
         found: Outcome = ray.get(done)
         return found
     except RayActorError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         return Outcome(
             source,
             None,

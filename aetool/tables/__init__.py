@@ -10,12 +10,13 @@ more axes), `streaming` (batches of large files), `writing`.
 """
 
 from aetool.tables.arrays import read_array, read_rows
-from aetool.tables.reading import read_table, table_from_columns
+from aetool.tables.reading import TableFile, read_table, table_from_columns
 from aetool.tables.table import Table, fingerprint
 from aetool.tables.writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 
 __all__ = [
     "Table",
+    "TableFile",
     "fingerprint",
     "read_array",
     "read_rows",

@@ -83,23 +83,18 @@ def read_array(
     return replace(table, names=(), values=values, named=False)
 
 
-def check_array(path: str | os.PathLike[str]) -> None:
-    """Refuse early what `read_array` would refuse for the file's name.
-
-    Raises:
-        InputError: there is no such file, or it is not an array.
-    """
-    _require_array(Path(path))
-
-
 def _arrays(path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
-    ending = _require_array(path)
+    ending = require_array(path)
     with reading(str(path), ending):
         return {ROWS: read_one(path, limits)} if ending == ".npy" else dict(read_archive(path, limits))
 
 
-def _require_array(path: Path) -> str:
-    """Return the file's ending; raise where it is not an array's."""
+def require_array(path: Path) -> str:
+    """Return the file's ending.
+
+    Raises:
+        InputError: there is no such file, or it is not an array.
+    """
     ending = path.suffix.lower()
     if ending not in ARRAY_ENDINGS:
         raise InputError(

@@ -23,15 +23,14 @@ def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[st
     """Read the chosen columns of a Parquet file by name; also return the choice."""
     with pq.ParquetFile(str(path)) as file:
         choice = options.choose(parquet_names(file.schema_arrow), str(path))
-        require_readable(file, choice.wanted, str(path), options.limits)
+        _require_readable(file, choice.wanted, str(path), options.limits)
         text = [name for name in choice.wanted if is_text(file.schema_arrow.field(name).type)]
     # Text as a dictionary: what one byte of the file may stand for is known before it is spelled out.
     with pq.ParquetFile(str(path), read_dictionary=text) as file:
         table = file.read(columns=choice.wanted)
     data = {name: table.column(name) for name in choice.wanted}
     size = spelled_out_bytes({name: data[name] for name in text}, str(path), options.limits)
-    if size > options.limits.table_bytes:
-        raise InputError(f"{path}: {options.limits.excess('table_bytes', f'{size:,} bytes of text')}")
+    options.limits.require("table_bytes", size, "{:,} bytes of text", str(path))
     return choice, data
 
 
@@ -41,15 +40,10 @@ def is_text(kind: Any) -> bool:
     return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
 
 
-def require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limits) -> None:
-    """Refuse, by its metadata alone, a Parquet file whose columns `wanted` would take more than `limits` allow.
-
-    Raises:
-        InputError: naming the limit.
-    """
+def _require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limits) -> None:
+    """Refuse, by its metadata alone, a Parquet file whose columns `wanted` would take more than `limits` allow."""
     metadata = file.metadata
-    if metadata.num_columns > limits.columns:
-        raise InputError(f"{source}: {limits.excess('columns', f'{metadata.num_columns:,} columns')}")
+    limits.require("columns", metadata.num_columns, "{:,} columns", source)
     numbers = metadata.num_rows * len(wanted) * 8
     groups, names = range(metadata.num_row_groups), set(wanted)
     pages = sum(
@@ -58,8 +52,7 @@ def require_readable(file: Any, wanted: Sequence[str], source: str, limits: Limi
         for chunk in map(group.column, range(group.num_columns))
         if chunk.path_in_schema.split(".")[0] in names
     )
-    if (size := max(numbers, pages)) > limits.table_bytes:
-        raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes unpacked')}")
+    limits.require("table_bytes", max(numbers, pages), "{:,} bytes unpacked", source)
 
 
 def spelled_out_bytes(columns: Mapping[str, Any], source: str, limits: Limits) -> int:
@@ -72,9 +65,8 @@ def spelled_out_bytes(columns: Mapping[str, Any], source: str, limits: Limits) -
     for name, column in columns.items():
         for chunk in column.chunks:
             lengths = pc.binary_length(chunk.dictionary)
-            if len(lengths) and (longest := pc.max(lengths).as_py() or 0) > limits.cell_bytes:
-                found = limits.excess("cell_bytes", f"a cell of {longest:,} bytes")
-                raise InputError(f"{source}: column {name!r}: {found}")
+            longest = pc.max(lengths).as_py() or 0
+            limits.require("cell_bytes", longest, "a cell of {:,} bytes", f"{source}: column {name!r}")
             size += pc.sum(lengths.take(chunk.indices)).as_py() or 0
     return size
 
@@ -114,28 +106,26 @@ def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
 def read_one(path: Path, limits: Limits) -> NDArray[Any]:
     """Read the array of a .npy file, of any rank."""
     size = path.stat().st_size
-    if size > limits.table_bytes:
-        raise InputError(f"{path}: {limits.excess('table_bytes', f'{size:,} bytes')}")
+    limits.require("table_bytes", size, "{:,} bytes", str(path))
     with path.open("rb") as stream:
         return read_array(stream, size, str(path))
 
 
 def read_archive(path: Path, limits: Limits) -> Iterator[tuple[str, NDArray[Any]]]:
     """Read name and array of every member of a .npz file, of any rank."""
-    with open_archive(path, limits) as archive:
+    with _open_archive(path, limits) as archive:
         yield from read_members(archive, str(path), limits, "table_bytes")
 
 
 @contextmanager
-def open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+def _open_archive(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     """Open a .npz file, if it has no more arrays than columns are allowed."""
     with path.open("rb") as stream:
         # An entry takes ten times as much memory as in the file.
         if (size := directory_bytes(stream)) > MOST_ENTRY_BYTES * limits.columns:
             raise InputError(f"{path}: {limits.excess('columns', f'{size:,} bytes of names of arrays')}")
         with zipfile.ZipFile(stream) as archive:
-            if (arrays := len(archive.infolist())) > limits.columns:
-                raise InputError(f"{path}: {limits.excess('columns', f'{arrays:,} arrays')}")
+            limits.require("columns", len(archive.infolist()), "{:,} arrays", str(path))
             yield archive
 
 
@@ -145,13 +135,12 @@ def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, .
         with path.open("rb") as stream:
             yield "X", shape_and_type(stream)[0]
         return
-    with open_archive(path, limits) as archive:
+    with _open_archive(path, limits) as archive:
         for member in members(archive, str(path), limits, "table_bytes"):
             with archive.open(member) as stream:
                 yield member.filename.removesuffix(".npy"), shape_and_type(stream)[0]
 
 
 def _split(name: str, array: NDArray[Any], path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
-    if array.shape[1] > limits.columns:
-        raise InputError(f"{path}: array {name!r}: {limits.excess('columns', f'{array.shape[1]:,} columns')}")
+    limits.require("columns", array.shape[1], "{:,} columns", f"{path}: array {name!r}")
     return {f"{name}_{index}": array[:, index] for index in range(array.shape[1])}

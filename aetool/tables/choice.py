@@ -44,11 +44,11 @@ class ColumnChoice:
 class Options:
     """Options of `read_table`."""
 
-    columns: Sequence[str] | None
-    drop: Sequence[str]
-    label: str | None
-    keep: Sequence[str]
-    only: Sequence[str] | None
+    columns: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    label: str | None = None
+    keep: Sequence[str] = ()
+    only: Sequence[str] | None = None
     categorical: Sequence[str] | None = ()
     categories: Mapping[str, Sequence[str]] | None = None
     limits: Limits = DEFAULT_LIMITS
@@ -67,10 +67,8 @@ class Options:
 
     def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> ColumnChoice:
         """Apply the options to a file's columns; `positional` are those whose names are made up."""
-        if len(names) > self.limits.columns:
-            raise InputError(f"{source}: {self.limits.excess('columns', f'{len(names):,} columns')}")
-        if (longest := max(map(len, names), default=0)) > self.limits.cell_bytes:
-            raise InputError(f"{source}: {self.limits.excess('cell_bytes', f'a name of {longest:,} characters')}")
+        self.limits.require("columns", len(names), "{:,} columns", source)
+        self.limits.require("cell_bytes", max(map(len, names), default=0), "a name of {:,} characters", source)
         if twice := repeated(names):
             raise InputError(f"{source}: repeated column names {listed(twice)}: give each column its own name")
         if any("\0" in name for name in names):

@@ -99,8 +99,7 @@ def _unseen(column: Any, categories: tuple[str, ...]) -> NDArray[np.str_]:
     """Return the text of each cell that is none of the categories, "" for the others, (rows,)."""
     texts, places = factorise(column if isinstance(column, np.ndarray) else _decoded(column), "")
     known = frozenset(categories)
-    found: NDArray[np.str_] = np.array(["" if text is None or text in known else text for text in texts])[places]
-    return found
+    return np.array(["" if text is None or text in known else text for text in texts])[places]
 
 
 def _is_boolean(column: Any) -> bool:

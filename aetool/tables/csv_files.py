@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aetool.bundle.files import FEW_BYTES, Limits
+from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.tables.choice import ColumnChoice, Options, command_option
 from aetool.tables.formats import pa, pacsv, pc
@@ -44,51 +44,30 @@ def require_narrow(data: Iterable[bytes], source: str, limits: Limits) -> None:
                 counts[j] += line.count(separator)
             if ended := bool(newline):
                 break
-        if (columns := max(counts) + 1) > limits.columns:
-            raise InputError(f"{source}: {limits.excess('columns', f'{columns:,} columns or more')}")
+        limits.require("columns", max(counts) + 1, "{:,} columns or more", source)
         if ended:
             return
 
 
-def require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Callable[[], int]) -> None:
+def _require_small(data: Iterable[bytes], source: str, limits: Limits, packed: Callable[[], int]) -> None:
     """Refuse an unpacked CSV text that is larger, or was packed more tightly, than is allowed.
 
-    Args:
-        data: parts of the text.
-        source: the file, for messages.
-        limits: bounds on size and compression.
-        packed: bytes of the compressed file that were read so far.
-
-    Raises:
-        InputError: naming the limit; at the first byte above it.
+    `packed` tells how many bytes of the compressed file were read so far.
     """
     total = 0
     cell = _Cell(source, limits)
     for part in data:
         total += len(part)
-        if total > limits.table_bytes:
-            raise InputError(f"{source}: {limits.excess('table_bytes', f'{total:,} bytes or more unpacked')}")
-        if total > FEW_BYTES and total > limits.compression_ratio * (size := max(1, packed())):
-            ratio = f"{size:,} bytes that become {total:,}, {total // size:,} times as many"
-            raise InputError(f"{source}: {limits.excess('compression_ratio', ratio)}")
-        cell.look(part)
-
-
-def require_short(data: Iterable[bytes], source: str, limits: Limits) -> None:
-    """Refuse a CSV text with a longer cell than is allowed.
-
-    In quotes separators count as such: a longer cell may be left to whoever has parsed it.
-
-    Raises:
-        InputError: naming the limit.
-    """
-    cell = _Cell(source, limits)
-    for part in data:
+        limits.require("table_bytes", total, "{:,} bytes or more unpacked", source)
+        limits.require_ratio(max(1, packed()), total, source)
         cell.look(part)
 
 
 class _Cell:
-    """Length of the current cell, over parts of a text."""
+    """Length of the current cell, over parts of a text.
+
+    In quotes separators count as such: a longer cell may be left to whoever has parsed it.
+    """
 
     def __init__(self, source: str, limits: Limits) -> None:
         self._source, self._limits = source, limits
@@ -100,9 +79,7 @@ class _Cell:
             piece = part[start : start + most]
             first = min((place for each in (*_SEPARATORS, b"\n") if (place := piece.find(each)) >= 0), default=-1)
             length = self._since + (len(piece) if first < 0 else first)
-            if length > most:
-                found = self._limits.excess("cell_bytes", f"a cell of {length:,} bytes or more")
-                raise InputError(f"{self._source}: {found}")
+            self._limits.require("cell_bytes", length, "a cell of {:,} bytes or more", self._source)
             last = max(piece.rfind(each) for each in (*_SEPARATORS, b"\n"))
             self._since = length if last < 0 else len(piece) - last - 1
 
@@ -123,7 +100,8 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
     data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
-            require_short_cells(column, name, source, options.limits)
+            longest = pc.max(pc.binary_length(column)).as_py() or 0
+            options.limits.require("cell_bytes", longest, "a cell of {:,} bytes", f"{source}: column {name!r}")
             text = _text(column, name, source)
             if name in keep:
                 data[name] = _plain(text)
@@ -145,26 +123,16 @@ def require_commas(names: Sequence[str], source: str) -> None:
         raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
 
 
-def require_short_cells(column: Any, name: str, source: str, limits: Limits) -> None:
-    """Refuse an Arrow column of text with a longer cell than is allowed."""
-    longest = pc.max(pc.binary_length(column)).as_py() or 0
-    if longest > limits.cell_bytes:
-        raise InputError(
-            f"{source}: column {name!r}: {limits.excess('cell_bytes', f'a cell of {longest:,} bytes')}"
-        )
-
-
 def _require_allowed(path: Path, limits: Limits) -> None:
     """Refuse a file that would take more memory than `limits` allow."""
     size, source = path.stat().st_size, str(path)
-    if size > limits.table_bytes:
-        raise InputError(f"{source}: {limits.excess('table_bytes', f'{size:,} bytes')}")
+    limits.require("table_bytes", size, "{:,} bytes", source)
     packed = path.name.lower().endswith(".gz")
     with pa.input_stream(source, compression="gzip" if packed else None) as text:
         require_narrow(parts(text), source, limits)
     if packed:
         with pa.OSFile(source) as raw, pa.CompressedInputStream(raw, "gzip") as text:
-            require_small(parts(text), source, limits, raw.tell)
+            _require_small(parts(text), source, limits, raw.tell)
 
 
 def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
@@ -187,7 +155,9 @@ def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
         # Again, in one block and one thread: rows longer than a block then parse, a header without an end of line
         # too, and a ragged row tells its number.
         with pa.input_stream(str(path), compression=compression) as stream:
-            require_short(parts(stream), str(path), limits)
+            cell = _Cell(str(path), limits)
+            for part in parts(stream):
+                cell.look(part)
         with pa.input_stream(str(path), compression=compression) as stream:
             whole = stream.read() + b"\n"
     if b"\0" in whole[:4096]:

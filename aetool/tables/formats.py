@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aetool.errors import AetoolError, DependencyError, InputError
+from aetool.errors import AetoolError, DependencyError, InputError, reason_of
 
 __all__ = [
     "ARRAY_ENDINGS",
@@ -15,7 +15,6 @@ __all__ = [
     "pc",
     "pq",
     "reading",
-    "reason_of",
     "require_pyarrow",
 ]
 
@@ -51,13 +50,6 @@ def ending_of(path: Path, error: type[AetoolError]) -> str:
     raise error(f"{path}: unknown ending, which tells the format: use one of {', '.join(ENDINGS)}")
 
 
-def reason_of(error: Exception) -> str:
-    """Return the reason of an error, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join((str(error) or type(error).__name__).split())[:200]
-
-
 @contextmanager
 def reading(source: str, ending: str) -> Iterator[None]:
     """Turn any exception of a reader into an InputError."""
@@ -68,6 +60,7 @@ def reading(source: str, ending: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{source}: cannot be read: {error.strerror}; check its rights") from error
+        reason = reason_of(error, 200)
         raise InputError(
-            f"{source}: not a sound {ending} file, perhaps cut short: {reason_of(error)}; write or copy it again"
+            f"{source}: not a sound {ending} file, perhaps cut short: {reason}; write or copy it again"
         ) from error

@@ -1,4 +1,4 @@
-"""`read_table` and `table_from_columns`, and the header of a file from its first bytes."""
+"""Tables from files of every format and from columns in memory, and the header of a file."""
 
 import csv
 import gzip
@@ -30,16 +30,6 @@ class Header(NamedTuple):
     names: tuple[str, ...]
     positional: tuple[str, ...] = ()
     """Names among them that are made up: an array has none."""
-
-
-def header(path: Path, ending: str, limits: Limits) -> Header | None:
-    """Return the columns of the file, as `read_table` would name them; None where its first bytes do not show.
-
-    Passes on the exceptions of its readers.
-    """
-    if ending == ".parquet":
-        return Header(tuple(parquet_names(pq.read_schema(str(path)))))
-    return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path, limits)
 
 
 def _of_csv(path: Path, ending: str) -> Header | None:
@@ -111,7 +101,10 @@ def read_table(
         InputError: the file cannot be read, or does not hold what was asked for.
         DependencyError: a CSV or Parquet file without pyarrow.
     """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
+    return _read(Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits))
+
+
+def _read(path: Path, options: Options) -> Table:
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
@@ -119,31 +112,27 @@ def read_table(
     return assemble(choice, data, str(path))
 
 
-def check_table(
-    path: str | os.PathLike[str],
-    *,
-    columns: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
-    label: str | None = None,
-    keep: Sequence[str] = (),
-    only: Sequence[str] | None = None,
-    categorical: Sequence[str] | None = (),
-    categories: Mapping[str, Sequence[str]] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-) -> None:
-    """Refuse early what `read_table`, whose options these are, would refuse for the file's name or its columns.
+class TableFile:
+    """A file whose name and columns are checked at once, and whose rows are read later."""
 
-    Raises:
-        InputError: there is no such file, or its columns are not what was asked for.
-        DependencyError: a CSV or Parquet file without pyarrow.
-    """
-    path, options = Path(path), Options(columns, drop, label, keep, only, categorical, categories, limits)
-    if (found := table_header(path, limits)) is not None:
-        options.choose(found.names, str(path), found.positional)
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Refuse what `read_table`, whose options these are, would refuse for the file's name or its columns.
+
+        Raises:
+            InputError: there is no such file, or its columns are not what was asked for.
+            DependencyError: a CSV or Parquet file without pyarrow.
+        """
+        self._path, self._options = Path(path), Options(**options)
+        if (header := table_header(self._path, self._options.limits)) is not None:
+            self._options.choose(header.names, str(path), header.positional)
+
+    def read(self) -> Table:
+        """Read the rows as `read_table` does."""
+        return _read(self._path, self._options)
 
 
 def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
-    """Return the columns of a table, without its rows; None where they cannot be known so.
+    """Return the columns of a table as `read_table` names them; None where its first bytes do not show.
 
     Raises:
         InputError: there is no such file, or a damaged one.
@@ -152,7 +141,9 @@ def table_header(path: Path, limits: Limits = DEFAULT_LIMITS) -> Header | None:
     ending = ending_of(path, InputError)
     with reading(str(path), ending):
         _require_file(path)
-        return header(path, ending, limits)
+        if ending == ".parquet":
+            return Header(tuple(parquet_names(pq.read_schema(str(path)))))
+        return _of_csv(path, ending) if ending.startswith(".csv") else _of_arrays(path, limits)
 
 
 def _require_file(path: Path) -> None:

@@ -72,7 +72,7 @@ def read_batches(
     ending = streamed_ending(source)
     if ending is None:
         raise InputError(f"{source}: a file to stream is expected, {', '.join(STREAMED)}: convert it")
-    options = Options(None, (), None, keep, only, (), categories, limits)
+    options = Options(keep=keep, only=only, categories=categories, limits=limits)
     with reading(source, ending):
         read = _parquet if ending == ".parquet" else _csv
         for choice, table, share in read(opened, source, options, width):

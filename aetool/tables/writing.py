@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.atomic import require_new, scratch
-from aetool.errors import AetoolError, InputError, OutputError
+from aetool.errors import AetoolError, InputError, OutputError, reason_of
 from aetool.tables.choice import listed
-from aetool.tables.formats import ARRAY_ENDINGS, ending_of, pa, pacsv, pq, reason_of, require_pyarrow
+from aetool.tables.formats import ARRAY_ENDINGS, ending_of, pa, pacsv, pq, require_pyarrow
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Characters that begin a formula, also after white space that is not shown, and in full width."""
@@ -73,8 +73,9 @@ def _publish(path: Path, arrays: Mapping[str, NDArray[Any]], overwrite: bool) ->
     except AetoolError:
         raise
     except Exception as error:
+        reason = getattr(error, "strerror", None) or reason_of(error, 200)
         raise OutputError(
-            f"{path}: could not be written: {reason_of(error)}; nothing was changed; check the directory, its "
+            f"{path}: could not be written: {reason}; nothing was changed; check the directory, its "
             "rights and free space, or choose another format"
         ) from error
 
@@ -98,7 +99,7 @@ def write_csv(stream: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
         pacsv.write_csv(pa.table(parts, names=list(arrays)), stream, pacsv.WriteOptions(include_header=False))
     except (pa.ArrowException, UnicodeError) as error:
         raise InputError(
-            f"columns that CSV cannot hold: {reason_of(error)}; convert them to text or numbers"
+            f"columns that CSV cannot hold: {reason_of(error, 200)}; convert them to text or numbers"
         ) from error
 
 

@@ -5,7 +5,8 @@ the bundle to the tuning file), `backends` (providers and precisions within the 
 to try), `search` (which is fastest), `result` (the tuning file).
 """
 
-from aetool.tune.result import TuningResult, read_tuning
+from aetool.runtime.tuning_file import TuningResult
+from aetool.tune.result import read_tuning
 from aetool.tune.run import TuningPlan, tune
 
 __all__ = ["TuningPlan", "TuningResult", "read_tuning", "tune"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.factories import OUTPUT
-from aetool.bench.json_records import from_plain
+from aetool.bench.result import measured_in
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity
@@ -17,8 +17,8 @@ from aetool.errors import AetoolError, ProviderError
 from aetool.runtime.providers import PROVIDERS, ProviderName, candidates
 from aetool.runtime.session import AutoencoderSession
 from aetool.runtime.settings import DEFAULTS, RunConfig
+from aetool.runtime.tuning_file import FidelityFigures, Trial
 from aetool.tune.candidates import named
-from aetool.tune.result import FidelityFigures, Trial
 
 # Precisions and providers within the budget, found before anything is timed.
 
@@ -100,8 +100,8 @@ class FidelityCheck:
             return FidelityResult(None, "")
         stated: Any = Bundle.open(bundle, limits=self._limits).variant(precision).figures.get("fidelity")
         if stated is not None and not self._sample.given and provider == self._default[0]:
-            where = f"{bundle}, manifest.json, {precision}"
-            return FidelityResult(from_plain(Fidelity, stated, where), "measured as it was made")
+            source = measured_in(f"{bundle}, manifest.json, {precision}")
+            return FidelityResult(source.read(Fidelity, stated), "measured as it was made")
         answers = self._answers(bundle, provider, precision)
         return FidelityResult(
             fidelity(self._model, answers, self._sample.labels, seed=self._seed), self._sample.source
@@ -204,24 +204,24 @@ def find_ways(
     within: dict[Way, Path] = {default: bundle}
     judged: dict[Way, FidelityResult] = {}
     for provider in _providers(default[0], leave_out):
-        for precision, place in places.items():
+        for precision, directory in places.items():
             way = provider, precision
             progress(f"fidelity of {precision} on {provider}")
             try:
-                judged[way] = judge.judged(place, *way)
+                judged[way] = judge.judged(directory, *way)
             except ProviderError as error:
                 leave_out(way, str(error))
                 continue
             if objection := judged[way].objection(budget):
                 leave_out(way, objection, judged[way].figures)
             else:
-                within[way] = place
+                within[way] = directory
     return Ways(default, within, judged, tuple(left_out))
 
 
 def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]:
     """Return the providers that work with this onnxruntime on this machine, the default first."""
-    found = [default]
+    names = [default]
     for name in PROVIDERS:
         if name == default:
             continue
@@ -230,5 +230,5 @@ def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]
         except ProviderError as error:
             leave_out((name, "fp32"), str(error))
         else:
-            found.append(name)
-    return found
+            names.append(name)
+    return names

@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from aetool.bench.contestants import Contestant
+from aetool.bench.contestants import Contestant, bundle_contestant
 from aetool.bench.factories import GRAPH
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest
+from aetool.bundle.schema import to_plain
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import affinity, usable_cores
@@ -96,15 +97,7 @@ class RunCandidate:
 
     def contestant(self, graph: str) -> Contestant:
         """Return the contestant that runs the candidate in its own process."""
-        arguments: dict[str, Any] = {
-            "path": str(self.bundle.absolute()),
-            "graph": graph,
-            "provider": self.choice.provider,
-            "precision": self.choice.precision,
-            "settings": self.choice.settings._asdict(),
-            **({} if self.limits == DEFAULT_LIMITS else {"limits": self.limits._asdict()}),
-        }
-        return Contestant(self.name, "aetool.bench.factories:bundle", arguments)
+        return bundle_contestant(self.name, self.bundle, self.limits, graph=graph, **to_plain(self.choice))
 
 
 def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> RunCandidate:
@@ -125,16 +118,16 @@ def challengers(
         ways: provider and precision -> the bundle that has it.
         default: the candidate to beat.
     """
-    found: list[tuple[int, RunCandidate]] = []
+    ranked: list[tuple[int, RunCandidate]] = []
     for (provider, precision), bundle in ways.items():
         precisions = manifest.variants
         variant = precisions.get(precision, precisions["fp32"])  # one that is made for the purpose is no larger
         size = manifest.files[variant.files[GRAPH[graph]]].size
-        for place, settings in enumerate(_settings(purpose, graph, manifest, size)):
+        for index, settings in enumerate(_settings(purpose, graph, manifest, size)):
             choice = RunConfig(provider, precision, settings)
             if choice != default.choice:
-                found.append((place, RunCandidate(named(choice, default.choice), choice, bundle, default.limits)))
-    return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
+                ranked.append((index, RunCandidate(named(choice, default.choice), choice, bundle, default.limits)))
+    return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def named(choice: RunConfig, default: RunConfig) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bench.factories import GRAPH
-from aetool.bench.json_records import document_of, write_document
+from aetool.bench.result import document_of, write_document
 from aetool.bench.rows import Pool, make_pool
 from aetool.bundle.atomic import publish_directory, require_new
 from aetool.bundle.bundle import Bundle, tuning_file
@@ -20,9 +20,9 @@ from aetool.bundle.manifest import MANIFEST
 from aetool.checks.fidelity import Budget
 from aetool.errors import InputError
 from aetool.runtime.tuning import manifest_digest, this_machine
+from aetool.runtime.tuning_file import BundleFacts, Trial, TuningResult
 from aetool.tune.backends import Maker, Sample, Ways, find_ways, reference
 from aetool.tune.candidates import Purpose, RunCandidate, challengers, default_of
-from aetool.tune.result import BundleFacts, Trial, TuningResult
 from aetool.tune.search import SHORT_ROWS, Clock, Outputs, Record, RunSetup, search
 from aetool.version import __version__
 
@@ -184,9 +184,9 @@ def _track(
     for batch, file in rows.items():
         np.save(file, pool.for_batch(batch))
     references: dict[str, Outputs] = {}
-    for (provider, precision), place in ways.within.items():  # the default provider comes first
+    for (provider, precision), directory in ways.within.items():  # the default provider comes first
         if precision not in references:
-            references[precision] = reference(place, provider, precision, plan.graph, sample, limits)
+            references[precision] = reference(directory, provider, precision, plan.graph, sample, limits)
     return RunSetup(plan.graph, folder / "sample.npy", rows, references, done)
 
 

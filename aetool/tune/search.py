@@ -6,7 +6,7 @@ Successive halving (Jamieson & Talwalkar 2016): what is measured longest is what
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from aetool.bench.contestants import Load, Running, opened
 from aetool.bench.rounds import ratio, take_turns
 from aetool.errors import AetoolError
 from aetool.runtime.settings import DEFAULTS
+from aetool.runtime.tuning_file import Race
 from aetool.tune.candidates import Others, Purpose, RunCandidate
-from aetool.tune.result import Race
 
 # Candidates and the default, each in its own process: outputs compared, then timed in turns.
 
@@ -102,10 +102,10 @@ def race(
         for running in ready:
             running.take(track.rows[load.batch])
         turns = take_turns(ready, load, rounds=rounds, seed=seed, done=lambda: track.done(name))
-    seconds = {one: tuple(turn.p50_s for turn in found.turns) for one, found in turns.items()}
+    seconds = {rival: tuple(turn.p50_s for turn in found.turns) for rival, found in turns.items()}
     own = seconds.pop(default.name)
     return {
-        one: Race(name, load.batch, times, own, ratio(times, own).median) for one, times in seconds.items()
+        rival: Race(name, load.batch, times, own, ratio(times, own).median) for rival, times in seconds.items()
     }, refused
 
 
@@ -296,20 +296,20 @@ class _Stages:
         self._seed += 1
         challengers = [record.candidate for record in alive]
         begin = self._clock.passed
-        found, refused = race(name, self._default, challengers, self._track, load, rounds, self._seed)
+        races, refused = race(name, self._default, challengers, self._track, load, rounds, self._seed)
         self._turn_s = (self._clock.passed - begin) / (len(challengers) + 1) / (rounds + 1)
         for record in alive:
             record.dropped = refused.get(record.candidate.name, "")
             if not record.dropped:
-                record.races.append(found[record.candidate.name])
+                record.races.append(races[record.candidate.name])
         return [record for record in alive if not record.dropped]
 
 
 def _joined(launches: Sequence[Race]) -> Race:
-    seconds = tuple(second for one in launches for second in one.seconds)
-    default_seconds = tuple(second for one in launches for second in one.default_seconds)
+    seconds = tuple(second for launch in launches for second in launch.seconds)
+    default_seconds = tuple(second for launch in launches for second in launch.default_seconds)
     median = ratio(seconds, default_seconds).median
-    return replace(launches[0], seconds=seconds, default_seconds=default_seconds, ratio=median)
+    return launches[0]._replace(seconds=seconds, default_seconds=default_seconds, ratio=median)
 
 
 def _drop(records: Sequence[Record], why: str) -> None:

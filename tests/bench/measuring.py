@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aetool.bench.result import Latency, Measured, Round
-from aetool.bench.statistics import histogram, latency_figures, stability
+from aetool.bench.result import Measured, Round
+from aetool.bench.statistics import histogram, latency_of, stability
 
 SUBJECTS = str(Path(__file__).with_name("subjects.py"))
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
@@ -47,7 +47,7 @@ def measured(contestant="aetool", *, rounds=(1e-5, 1.01e-5, 1.02e-5, 1.01e-5, 1e
         peak_memory_bytes=60 << 20,
         samples=len(latencies),
         warm_up_samples=10,
-        latency_s=Latency(**{key.replace(".", "_"): value for key, value in latency_figures(latencies).items()}),
+        latency_s=latency_of(latencies),
         histogram=histogram(latencies),
         throughput_rows_per_s=1 / rounds[0],
         arrivals_per_s=None,

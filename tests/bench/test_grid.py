@@ -12,11 +12,10 @@ from aetool.bench import machine, run
 from aetool.bench import rounds as turns
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
-from aetool.bench.json_records import document_of, write_document
-from aetool.bench.result import Ceiling, read_result
+from aetool.bench.result import Ceiling, document_of, read_result, write_document
 from aetool.bench.rounds import SCENARIOS
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
 from aetool.runtime import machine as cores
@@ -132,7 +131,7 @@ def test_precisions_are_told_apart(no_ceiling, tmp_path):
     files |= {f"fp16/{name}": files[name] for name in exact.files.values()}
     variant = exact._replace(files={graph: f"fp16/{name}" for graph, name in exact.files.items()})
     variants = {**bundle.manifest.variants, "fp16": variant}
-    manifest = bundle.manifest._replace(variants=variants, files=record_files(files))
+    manifest = bundle.manifest._replace(variants=variants)
     publish(tmp_path / "both", manifest, files)
     grid = replace(
         QUICK, graphs=("encode",), precisions=("fp32", "fp16"), scenarios=("single-stream",), batches=(1,)
@@ -224,5 +223,5 @@ def test_a_containers_quota_is_in_the_record(tmp_path, monkeypatch, files, quota
     monkeypatch.setattr(cores, "CGROUPS", str(tmp_path))
     monkeypatch.setattr(cores, "OWN_CGROUP", str(tmp_path / "own"))
     found = machine.machine()
-    assert found["quota_cores"] == quota
-    assert found["cores"] == len(found["affinity"]) and found["packages"]["numpy"] == np.__version__
+    assert found.quota_cores == quota
+    assert found.cores == len(found.affinity) and found.packages["numpy"] == np.__version__

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from aetool.bench.json_records import document_of, write_document
-from aetool.bench.result import read_result
+from aetool.bench.result import document_of, read_result, write_document
 from aetool.errors import BenchmarkError, OutputError
 
 

@@ -120,7 +120,7 @@ def test_a_link_that_is_changed_after_it_was_looked_at_leads_nowhere_else(tmp_pa
 
     monkeypatch.setattr("aetool.bundle.files.linked_file", looked_at_then_changed)
     with pytest.raises(OSError):
-        read_inside(tmp_path / "bundle", "a", 100, symbolic_links=True)
+        read_inside(tmp_path / "bundle", "a", 100, Limits(symbolic_links=True))
 
 
 def test_a_version_that_is_swapped_while_it_is_read_is_read_from_the_next(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_a_version_that_is_swapped_while_it_is_read_is_read_from_the_next(tmp_pa
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", swap_first)
-    assert read_inside(tmp_path, "a", 100, symbolic_links=True) == b"v2"
+    assert read_inside(tmp_path, "a", 100, Limits(symbolic_links=True)) == b"v2"
 
 
 def test_a_foreign_file_among_the_links_is_found(bundle):

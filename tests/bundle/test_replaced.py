@@ -11,7 +11,7 @@ import aetool
 from aetool import BundleError
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import Manifest
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def replace(bundle):
         other = opened.manifest._replace(id="f" * 64)
         for name in [name for name in files if name.endswith(".onnx")]:
             files[name] = files[name].replace(opened.manifest.id.encode(), other.id.encode())
-        publish(bundle, other._replace(files=record_files(files)), files, overwrite=True)
+        publish(bundle, other, files, overwrite=True)
 
     return apply
 
@@ -121,5 +121,5 @@ def test_a_pickle_opens_a_bundle_to_which_something_was_added(bundle, rows):
     pickled = pickle.dumps(aetool.load(bundle))
     added = {**manifest.variants, "again": fp32}
     changed = {**files, "README.md": b"new"}
-    publish(bundle, manifest._replace(variants=added, files=record_files(changed)), changed, overwrite=True)
+    publish(bundle, manifest._replace(variants=added), changed, overwrite=True)
     np.testing.assert_array_equal(pickle.loads(pickled).score(rows), aetool.load(bundle).score(rows))

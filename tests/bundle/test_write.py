@@ -16,7 +16,7 @@ from aetool.bundle import atomic
 from aetool.bundle.atomic import publish_directory, publish_file, require_new
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import read_inside
-from aetool.bundle.write import publish, record_files
+from aetool.bundle.write import publish
 
 GUARD_S = 30
 
@@ -272,7 +272,7 @@ def test_whoever_looks_on_while_bundles_are_overwritten_sees_only_whole_ones(tmp
 
     def publish_named(name):
         changed = {**files, "README.md": f"# {name}".encode(), "golden.npz": os.urandom(300_000)}
-        named = manifest._replace(name=name, files=record_files(changed))
+        named = manifest._replace(name=name)
         publish(path, named, changed, overwrite=True)
 
     publish_named("0")
@@ -299,7 +299,7 @@ def test_an_opened_bundle_that_was_replaced_says_so(tmp_path, whole):
     manifest, files = whole
     first = publish(tmp_path / "bundle", manifest, files)
     changed = {**files, "README.md": b"other"}
-    publish(tmp_path / "bundle", manifest._replace(files=record_files(changed)), changed, overwrite=True)
+    publish(tmp_path / "bundle", manifest, changed, overwrite=True)
     with pytest.raises(BundleError, match="was replaced by another bundle"):
         first.check_files()
 

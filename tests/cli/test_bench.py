@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from aetool.bench import grid, rounds, run
-from aetool.bench.json_records import document_of, write_document
-from aetool.bench.result import Ceiling, read_result
+from aetool.bench.result import Ceiling, document_of, read_result, write_document
 from aetool.cli.commands.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"

@@ -1,6 +1,5 @@
 """The page of a tuning."""
 
-import dataclasses
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from aetool.report import tuning_page
 from aetool.report.bench.tuning_page import TimedTrial, front_of, points_of
 from aetool.runtime.machine import Machine
 from aetool.runtime.settings import RunConfig, RunSettings
-from aetool.tune.result import BundleFacts, FidelityFigures, Race, Trial, TuningResult
+from aetool.runtime.tuning_file import BundleFacts, FidelityFigures, Race, Trial, TuningResult
 
 
 def trial(name, precision="fp32", *, ratio=None, flips=None, dropped="", stage="final", settings=RunSettings()):  # noqa: B008
@@ -65,9 +64,7 @@ def test_every_timed_candidate_is_a_sign_and_the_budget_a_line(result):
     assert "budget 0.50%" in picture
     assert (
         "budget"
-        not in tuning_page(dataclasses.replace(result, budget={"max_flips": None}))
-        .split("Environment")[0]
-        .split("<desc")[1]
+        not in tuning_page(result._replace(budget={"max_flips": None})).split("Environment")[0].split("<desc")[1]
     )
 
 
@@ -82,8 +79,7 @@ def test_the_front_has_what_no_other_beats_in_both(result):
 
 
 def test_where_only_the_default_was_left_there_is_a_page_too(result):
-    alone = dataclasses.replace(
-        result,
+    alone = result._replace(
         choice=RunConfig("cpu", "fp32", RunSettings()),
         speedup=1.0,
         reason="nothing else is clearly faster",

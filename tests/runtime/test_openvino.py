@@ -14,7 +14,7 @@ import aetool
 from aetool import ProviderError
 from aetool.runtime import providers
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.ort import nodes_by_provider, open_session, placement
+from aetool.runtime.ort import open_session, placement
 from aetool.runtime.providers import PROVIDERS, candidates
 
 # A whole ONNX model of one node, StringNormalizer, which OpenVINO does not have.
@@ -123,7 +123,7 @@ def test_nan_and_infinity_are_anomalies_there_too(plugin, exported, rows):
 
 def test_every_node_is_its_own(plugin, exported):
     model = (exported / "detector.onnx").read_bytes()
-    assert set(nodes_by_provider(placement(model, PROVIDERS["openvino"], "here"))) == {providers.OPENVINO}
+    assert {node.provider for node in placement(model, PROVIDERS["openvino"], "here")} == {providers.OPENVINO}
 
 
 def test_threads_may_open_it_at_once_and_share_it(plugin, exported, model, many):

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from aetool.errors import InputError
-from aetool.tables import read_table, reading
-from aetool.tables.reading import check_table, table_header
+from aetool.tables import TableFile, read_table, reading
+from aetool.tables.reading import table_header
 
 CSV = {
     "plain": b"a,b,y\n1,2,0\n",
@@ -45,7 +45,7 @@ def refused(call, *arguments, **options):
 
 def test_the_names_are_those_that_reading_gives(path):
     assert table_header(path).names == read_table(path).names == ("a", "b", "y")
-    check_table(path, label="y")
+    TableFile(path, label="y")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_names_are_those_that_reading_gives(path):
     ],
 )
 def test_what_it_refuses_it_refuses_in_the_words_of_reading(path, options):
-    assert refused(check_table, path, **options) == refused(read_table, path, **options)
+    assert refused(TableFile, path, **options) == refused(read_table, path, **options)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_what_it_refuses_it_refuses_in_the_words_of_reading(path, options):
 def test_so_it_does_of_files_that_are_no_tables(tmp_path, name, content):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    assert refused(check_table, tmp_path / name) == refused(read_table, tmp_path / name)
+    assert refused(TableFile, tmp_path / name) == refused(read_table, tmp_path / name)
 
 
 def test_an_array_s_columns_go_by_position(tmp_path):
     np.save(tmp_path / "t.npy", np.ones((2, 3)))
     assert table_header(tmp_path / "t.npy") == reading.Header(("X_0", "X_1", "X_2"), ("X_0", "X_1", "X_2"))
-    check_table(tmp_path / "t.npy", only=["a", "b", "c"])
-    refused(check_table, tmp_path / "t.npy", only=["a", "b"])
+    TableFile(tmp_path / "t.npy", only=["a", "b", "c"])
+    refused(TableFile, tmp_path / "t.npy", only=["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_an_array_s_columns_go_by_position(tmp_path):
 def test_what_the_first_bytes_do_not_tell_is_left_to_reading(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     assert table_header(tmp_path / "t.csv") is None
-    check_table(tmp_path / "t.csv", only=["anything"])
+    TableFile(tmp_path / "t.csv", only=["anything"])
 
 
 def test_no_row_is_read(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a,b\n1,2\n" + b"not,a,table\n" * reading.HEAD_BYTES)
-    check_table(tmp_path / "t.csv", only=["a", "b"])
+    TableFile(tmp_path / "t.csv", only=["a", "b"])

@@ -15,8 +15,7 @@ from table_files import npy, npy_header, npz, refusal
 
 from aetool import InputError, Limits
 from aetool.bundle.npz import read_members
-from aetool.tables import read_array, read_rows, read_table
-from aetool.tables.reading import check_table
+from aetool.tables import TableFile, read_array, read_rows, read_table
 from aetool.tables.streaming import read_batches
 
 HIGHEST_MB = 400
@@ -168,7 +167,7 @@ def test_files_below_the_limits_are_read_as_ever(save):
 def test_the_limits_of_the_caller_hold_for_every_way_in(save):
     csv, cube = save(b"a,b,c\n1,2,3\n"), save(npz(X=np.zeros((10, 3, 4))), "t.npz")
     narrow, small = Limits(columns=2), Limits(table_bytes=100)
-    for call in (read_table, read_rows, check_table):
+    for call in (read_table, read_rows, TableFile):
         assert "--limit columns=NUMBER" in refusal(InputError, csv, call=call, limits=narrow)
     for call in (read_array, read_rows):
         assert "--limit table_bytes=NUMBER" in refusal(InputError, cube, call=call, limits=small)

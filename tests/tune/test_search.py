@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from aetool.runtime.settings import RunConfig, RunSettings
+from aetool.runtime.tuning_file import Race
 from aetool.tune import search as searching
 from aetool.tune.candidates import RunCandidate, default_of
-from aetool.tune.result import Race
 from aetool.tune.search import EFFORTS, HEAT, Clock, Record, RunSetup, search
 
 DEFAULT = default_of("cpu", Path("bundle"))

@@ -9,8 +9,9 @@ import pytest
 from variants import add_precision
 
 import aetool
-from aetool.bench.json_records import document_of, to_plain
+from aetool.bench.result import document_of
 from aetool.bundle.bundle import Bundle, tuning_file
+from aetool.bundle.schema import to_plain
 from aetool.errors import BenchmarkError, InputError, OutputError
 from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.tune import run, search

@@ -65,7 +65,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
       aetool bench exported/machines --graph score --batch 1,16 --peers openvino
     """
     from aetool.bench.grid import Grid, plan
-    from aetool.bench.json_records import document_of, write_document
+    from aetool.bench.result import document_of, write_document
     from aetool.bench.run import run
     from aetool.bundle.bundle import Bundle
     from aetool.cli.show.bench import show_result

@@ -43,7 +43,7 @@ def bench_serve(
     Example:
       aetool bench serve exported/machines --url http://127.0.0.1:8000 --p99-ms 10
     """
-    from aetool.bench.json_records import write_document
+    from aetool.bench.result import document_of, write_document
     from aetool.bench.serving import ServingPlan, ServingResult, measure
 
     paths.require_bundle(bundle)
@@ -54,7 +54,7 @@ def bench_serve(
     plan = ServingPlan(bundle, url, model or bundle.absolute().name, p99_s=bound, token=token, **given)
     result = measure(plan, command=["aetool", *sys.argv[1:]], progress=say)
     if output is not None:
-        write_document(result.document, output, overwrite=overwrite)
+        write_document(document_of(result), output, overwrite=overwrite)
 
     def show(out: Console, result: ServingResult = result) -> None:
         lines = []
@@ -78,4 +78,4 @@ def bench_serve(
         out.print()
         out.print(facts(pairs + ([("result", str(output))] if output else [])))
 
-    return Result(result.document, show)
+    return Result(document_of(result), show)

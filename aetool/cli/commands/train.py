@@ -87,7 +87,7 @@ def train(
       aetool train machines.csv --label broken --drop serial -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
-    from aetool.tables.reading import check_table, read_table
+    from aetool.tables import TableFile
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -98,18 +98,18 @@ def train(
                 f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
-    reading: dict[str, Any] = {
-        "label": label,
-        "drop": options.flat(drop),
-        "columns": options.flat(columns) or None,
-        "categorical": options.flat(categorical),
-        "limits": limits_in_force(),
-    }
-    check_table(data, **reading)
+    file = TableFile(
+        data,
+        label=label,
+        drop=options.flat(drop),
+        columns=options.flat(columns) or None,
+        categorical=options.flat(categorical),
+        limits=limits_in_force(),
+    )
     paths.require_free(output, overwrite, paths.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
-    table = read_table(data, **reading)
+    table = file.read()
     if resume is None and model.is_first_process() and (codes := _like_codes(table)):
         option = f"--categorical {shlex.quote(','.join(codes))}"
         say(f"{', '.join(codes)}: few different whole numbers; if they are codes: {option}")

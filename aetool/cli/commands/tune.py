@@ -53,7 +53,7 @@ def tune(
       aetool tune exported/machines --for throughput --data new.csv
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
-    from aetool.bench.json_records import document_of
+    from aetool.bench.result import document_of
     from aetool.bundle.bundle import Bundle, tuning_file
     from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run

@@ -108,8 +108,7 @@ class AdaptedModule(nn.Module):
             except Exception as error:
                 raise ExportError(
                     f"{kind} fails on a batch of shape {tuple(sample.shape)} "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-                    + _remedy_of(self.module, error)
+                    f"({type(error).__name__}: {reason_of(error, 200)}); " + _remedy_of(self.module, error)
                 ) from error
         roles = recognise(found, sample, given)
         empty = [name for name, value in found.items() if 0 in value.shape[1:]]
@@ -193,7 +192,7 @@ class AdaptedModule(nn.Module):
             except Exception as error:
                 raise ExportError(
                     f"--latent mean: decode(encode(x)[0]) fails on a batch of shape {tuple(sample.shape)} "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); encode(x) must return "
+                    f"({type(error).__name__}: {reason_of(error, 200)}); encode(x) must return "
                     "(mean, log_variance), decode(z) a reconstruction"
                 ) from error
         if (

@@ -1,7 +1,7 @@
 """A fitted PyOD detector with an autoencoder inside, as a module that can be exported."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +13,6 @@ from aetool.model.foreign.adapter import AdaptedModule
 from aetool.model.foreign.scored_module import Scaling, ScoredModule
 
 SUPPORTED = "AutoEncoder, VAE, AE1SVM"
-
-
-class Detector(Protocol):
-    """The attributes read from a fitted detector; its class is not imported, so PyOD is not required."""
-
-    model: nn.Module
-    threshold_: float
-    decision_scores_: NDArray[np.float64]
-    contamination: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from aetool.errors import ExportError, InputError
+from aetool.errors import ExportError, InputError, reason_of
+from aetool.suggest import few
 
 # Weights of a user's module, read from the files that trainers write.
 
@@ -78,7 +79,7 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
 
 def _one_line(error: BaseException) -> str:
     """Return the class and the beginning of the message of an error."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {reason_of(error, 200)}"
 
 
 def _read(path: Path) -> list[tuple[str, State]]:
@@ -97,7 +98,7 @@ def _read(path: Path) -> list[tuple[str, State]]:
         raise ExportError(
             f"{path}: a state dict is expected, found {type(loaded).__name__}; save model.state_dict()"
         )
-    keys = _few([str(key) for key in loaded])
+    keys = few([str(key) for key in loaded], _SHOWN)
     raise ExportError(
         f"{path}: a state dict of tensors is expected, alone or under a key, found {keys}; save model.state_dict()"
     )
@@ -170,7 +171,7 @@ def _renamed(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]
         outside = [name for name in state if not name.startswith(prefix)]
         notes.append(f"without {prefix!r} in front of their names")
         if outside:
-            notes.append(f"not {_few(outside)} beside them")
+            notes.append(f"not {few(outside, _SHOWN)} beside them")
         return inside, notes
     # The other way: the module wraps another, whose weights these are.
     wrapped = next((one[: -len(name)] for name in state for one in needed[:1] if one.endswith(f".{name}")), None)
@@ -207,12 +208,7 @@ def _shape(value: Tensor) -> tuple[int, ...] | None:
 
 
 def _named(fault: str, names: list[str]) -> list[str]:
-    return [f"{fault} {_few(names)}"] if names else []
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return [f"{fault} {few(names, _SHOWN)}"] if names else []
 
 
 def _what_is_unsafe(error: Exception) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aetool.bench import result as bench
-from aetool.bench.json_records import read_document
-from aetool.bench.result import BenchResult, GraphFile
+from aetool.bench.result import BenchResult, GraphFile, read_document
 from aetool.report.bench import distribution, tables, throughput
 from aetool.report.bench.series import Case, Lineup, by_case, ordered
 from aetool.report.bench.verdicts import cards, stability_warning, summary, verdicts
@@ -16,8 +15,8 @@ from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.tables import listed
 from aetool.report.draw.units import counted, size
-from aetool.tune import result as tune
-from aetool.tune.result import TuningResult
+from aetool.runtime.tuning_file import FORMAT_VERSION, KIND, TuningResult
+from aetool.tune.result import tuning_of
 
 # Environment of the measurement, and the command that repeats it.
 
@@ -168,8 +167,8 @@ def read_result(path: Path) -> BenchResult | TuningResult:
     Raises:
         BenchmarkError: not there, another kind of file, of a newer aetool, or with an entry that is wrong.
     """
-    kinds = {module.KIND: module.FORMAT_VERSION for module in (bench, tune)}
+    kinds = {bench.KIND: bench.FORMAT_VERSION, KIND: FORMAT_VERSION}
     content = read_document(path, kinds, "aetool bench or aetool tune")
-    if content["kind"] == tune.KIND:
-        return tune.tuning_of(content, str(path))
+    if content["kind"] == KIND:
+        return tuning_of(content, str(path))
     return bench.result_of(content, str(path))

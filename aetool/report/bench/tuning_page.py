@@ -10,7 +10,7 @@ from aetool.report.draw.page import page, section
 from aetool.report.draw.svg import linear_ticks, log_ticks
 from aetool.report.draw.tables import Cell, table
 from aetool.report.draw.units import TIMES, counted, percent, ratio, rows, seconds
-from aetool.tune.result import Race, Trial, TuningResult
+from aetool.runtime.tuning_file import Race, Trial, TuningResult
 
 # Speed against fidelity: every candidate that was timed, and the front that nothing lies beyond.
 
