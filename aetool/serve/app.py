@@ -165,7 +165,7 @@ class App:
         """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """True: clients should look for another server."""
-        self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
+        self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping())
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
