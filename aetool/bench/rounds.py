@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from aetool.bench.contestants import ContestantTurn, Load, Running, wait_until_idle
+from aetool.choices import SCENARIOS
 from aetool.errors import InputError
 
 WARM_SECONDS = 0.1
@@ -107,7 +108,6 @@ def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"]
 #                 intended arrival, so that a stall is charged to every query that it delays.
 # offline         all rows lie there at once and go into one call; what counts is rows / wall time.
 
-SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 UTILISATION = 0.5
 """Share of what the slowest contestant can answer that arrives in the server scenario, unless a rate is given."""
 _LEAST_CALLS = 3

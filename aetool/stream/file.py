@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aetool.bundle.schema import loads
+from aetool.choices import CALLS
 from aetool.errors import AetoolError, InputError, OutputError
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.filesystems import appearing, locate, make_folder
 from aetool.stream.inputs import InputFile
-from aetool.stream.task import GRAPHS, Task, fingerprint
+from aetool.stream.task import Task, fingerprint
 from aetool.tables.streaming import Batch, read_batches
 
 # Steps that overlap: each in a thread of its own, a few items ahead of the next.
@@ -167,7 +168,7 @@ def _computed(
     """Yield Arrow tables of results."""
     try:
         for batch in batches:
-            outputs = model.run(GRAPHS[task.command], batch.values)
+            outputs = model.run(CALLS[task.command], batch.values)
             found = _columns(model, task.command, outputs)
             if clash := [name for name in batch.kept if name in found]:
                 raise InputError(

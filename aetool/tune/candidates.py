@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aetool.bench.contestants import Contestant
-from aetool.bench.factories import GRAPH
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest
+from aetool.choices import CALLS
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import affinity, usable_cores
@@ -129,7 +129,7 @@ def challengers(
     for (provider, precision), bundle in ways.items():
         precisions = manifest.variants
         variant = precisions.get(precision, precisions["fp32"])  # one that is made for the purpose is no larger
-        size = manifest.files[variant.files[GRAPH[graph]]].size
+        size = manifest.files[variant.files[CALLS[graph]]].size
         for place, settings in enumerate(_settings(purpose, graph, manifest, size)):
             choice = RunConfig(provider, precision, settings)
             if choice != default.choice:

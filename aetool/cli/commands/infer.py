@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from aetool.bundle.manifest import Manifest
+from aetool.choices import CALLS
 from aetool.cli import options, paths
 from aetool.cli.commands import infer_stream
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports
-from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv, why_columns
+from aetool.cli.output import Result, reports, say
+from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv
 from aetool.runtime.providers import ProviderName
 
 
@@ -108,9 +109,6 @@ def score(**arguments: Any) -> Result:
     return _run("score", **arguments)
 
 
-_GRAPHS = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
-
-
 def _run(
     command: str,
     *,
@@ -133,7 +131,7 @@ def _run(
         if rest.pop("explain", None):
             raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
         return infer_stream.run(command, bundle, data, output, how, **rest)
-    return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
+    return _one_file(CALLS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
 
 
 def _one_file(
@@ -175,7 +173,7 @@ def _one_file(
             rows = rows.select(order)
             found = {"row": order + 1, **{name: column[order] for name, column in found.items()}}
         if explain is not None:
-            found |= why_columns(model, rows.values, explain, rows.unseen)
+            found |= _why(model, rows.values, explain, rows.unseen)
     columns, write = beside(rows.kept, found, data), write_arrays if as_array else write_table
     return given(columns, document, output, write, overwrite=overwrite, more=_anomalies(document))
 
@@ -204,10 +202,18 @@ def _top_of_files(
         found = top_of_files(model, data, top, kept, limits_in_force())
         columns = found.columns
         if explain is not None:
-            columns |= why_columns(model, found.values, explain, {})
+            columns |= _why(model, found.values, explain, {})
         document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
     infer_stream.tell_odd(found.not_finite, found.rows)
     return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
+
+
+def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
+    from aetool.runtime.explain import feature_labels, why_columns
+
+    if count > (known := len(feature_labels(model))):
+        say(f"--explain {count}: the model has {known:,} features, all of them are named")
+    return why_columns(model, rows, count, unseen)
 
 
 def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,17 +2,15 @@
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from aetool.cli.options import flat, limits_in_force, needs
+from aetool.cli.options import flat, limits_in_force, needs, several
 from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
-_ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
 
 
@@ -27,22 +25,17 @@ class How(NamedTuple):
     gpus_per_worker: float | None
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
+def options(command: Any) -> Any:
     """Add the options that become `How`."""
-    for decorate in (
-        click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
-        click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
-        click.option("--engine", type=click.Choice(_ENGINES), help="What computes the files.  [default: local]"),
-        click.option("--workers", type=int, help="Files at once.  [default: one per core]"),
-        click.option(
-            "--on-error",
-            type=click.Choice(["stop", "skip"]),
-            help="After a file that cannot be read.  [default: stop]",
-        ),
-        click.option("--resume", is_flag=True, help="Go on with what stands in the output directory."),
-    ):
-        command = decorate(command)
-    return command
+    rest = several(
+        ("--on-error", click.Choice(["stop", "skip"]), "After a file that cannot be read.  [default: stop]"),
+        ("--workers", int, "Files at once.  [default: one per core]"),
+        ("--engine", click.Choice(["local", "ray"]), "What computes the files.  [default: local]"),
+        ("--address", str, "Of a Ray cluster.  [default: a Ray of this machine's own]"),
+        ("--gpus-per-worker", float, "Of a Ray worker; 0.25: four share one."),
+    )
+    resume = click.option("--resume", is_flag=True, help="Go on with what stands in the output directory.")
+    return resume(rest(command))
 
 
 def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:

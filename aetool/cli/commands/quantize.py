@@ -6,15 +6,13 @@ from typing import Any
 import click
 from rich.console import Console
 
+from aetool.choices import CALIBRATIONS, PRECISIONS
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import Result, facts, fail, progress_shown, reports, say
 from aetool.cli.show.bundle import show_precisions
 from aetool.cli.tables import rows_for
 from aetool.errors import BudgetError
-
-PRECISIONS = ("int8", "int8-dynamic", "fp16", "bf16")
-CALIBRATIONS = ("minmax", "percentile", "entropy")
 
 
 @click.command()

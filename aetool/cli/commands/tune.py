@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from aetool.choices import CALLS
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import ProgressBar, Result, facts, reports, table
 
-GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.factories; a test holds them together
 _BETTER = "green"
 
 
@@ -29,7 +29,7 @@ _BETTER = "green"
 )
 @click.option("--data", type=options.PATH, help="Rows to measure speed and fidelity on.  [default: golden ones]")
 @options.label
-@click.option("--graph", type=click.Choice(GRAPHS), help="What must be fast.  [default: score]")
+@click.option("--graph", type=click.Choice(list(CALLS)), help="What must be fast.  [default: score]")
 @click.option("--rows", type=int, help="Rows a call.  [default: 1 for latency, 65536 for throughput]")
 @options.budget
 @click.option("--seconds", type=float, help="That the search may take, about.  [default: 60]")
