@@ -19,7 +19,7 @@ _TOLERANCES_OF_SOME = ("contribution", "distance", "segments")
 """Graphs that not every bundle has."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
-"""The graph that `aetool segment` adds."""
+"""The graph that `aetool segment learn` adds."""
 
 
 DOUBLE = ("float64", "float64 inside")
@@ -131,7 +131,7 @@ class Manifest(NamedTuple):
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
     segments: Mapping[str, Any] = _NONE
-    """Description of the segments; empty where `aetool segment` made none."""
+    """Description of the segments; empty where `aetool segment learn` made none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 

@@ -1,4 +1,7 @@
-"""TOML files with a command's options, generated from the options themselves."""
+"""TOML files with a command's options, generated from the options themselves.
+
+A file holds the options of one command, in a group or not, so it has no sections.
+"""
 
 import json
 import re
