@@ -13,9 +13,18 @@ from rich.console import Console
 from aetool.bundle.manifest import Manifest
 from aetool.cli.options import limits_in_force
 from aetool.cli.output import Result, facts, say, visible
+from aetool.cli.paths import require_bundle
 from aetool.errors import InputError
 
 _SHOWN = 5  # values in a message
+
+
+def manifest_of(bundle: Path) -> Manifest:
+    """Return the manifest of a bundle; refuse what is none."""
+    from aetool.bundle.bundle import Bundle
+
+    require_bundle(bundle)
+    return Bundle.open(bundle, limits=limits_in_force()).manifest
 
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
@@ -31,10 +40,10 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
     # By name, or all columns in their order where the model has no names.
     names, categories = manifest.feature_names or None, manifest.categories
-    found = read_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
-    for name, texts in found.unseen.items():
+    table = read_table(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+    for name, texts in table.unseen.items():
         _tell_unseen(name, texts)
-    return found
+    return table
 
 
 def was_trained_on(manifest: Manifest, table: Any) -> bool | None:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from aetool.bundle.schema import loads
 from aetool.choices import CALLS
-from aetool.errors import AetoolError, InputError, OutputError
+from aetool.errors import AetoolError, InputError, OutputError, reason_of
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.filesystems import appearing, locate, make_folder
-from aetool.stream.inputs import InputFile
+from aetool.stream.inputs import InputFile, batches_of, require_apart
 from aetool.stream.task import Task, fingerprint
-from aetool.tables.streaming import Batch, read_batches
+from aetool.tables.streaming import Batch
 
 # Steps that overlap: each in a thread of its own, a few items ahead of the next.
 
@@ -116,16 +116,8 @@ def run_shard(
     place, folder = locate(output)
     path = f"{folder}/{source.output}"
     temporary = f"{folder}/.aetool-{secrets.token_hex(8)}.tmp"
-    system, inside = locate(source.path)
-    batches = read_batches(
-        lambda: system.open_input_file(inside),
-        source.path,
-        only=model.feature_names or None,
-        keep=task.keep,
-        categories=model.categories,
-        limits=task.limits,
-        width={"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command],
-    )
+    width = {"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command]
+    batches = batches_of(source, model, task.keep, task.limits, width)
     results = ahead(_computed(model, task, ahead(batches), source))
     origin = {"task": fingerprint(task.describe(model)), "size": source.size, "modified": source.modified}
     try:
@@ -135,12 +127,12 @@ def run_shard(
     except InputError as error:
         return Outcome(source, None, str(error))
     except pa.ArrowException as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         return Outcome(source, None, f"{source.path}: columns that Parquet cannot hold: {reason}; keep others")
     except AetoolError:
         raise
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+        reason = error.strerror or reason_of(error)
         raise OutputError(
             f"{output}/{source.output}: could not be written: {reason}; check the free space and the rights, "
             "and go on with --resume"
@@ -169,12 +161,9 @@ def _computed(
     try:
         for batch in batches:
             outputs = model.run(CALLS[task.command], batch.values)
-            found = _columns(model, task.command, outputs)
-            if clash := [name for name in batch.kept if name in found]:
-                raise InputError(
-                    f"{source.path}: --keep {clash[0]!r}: a result has that name too; rename the column there"
-                )
-            results = {name: pa.array(column) for name, column in found.items()}
+            columns = _columns(model, task.command, outputs)
+            require_apart(source, batch.kept, columns)
+            results = {name: pa.array(column) for name, column in columns.items()}
             yield pa.table({**batch.kept, **results}), batch.share
     finally:
         batches.close()

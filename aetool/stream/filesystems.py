@@ -10,7 +10,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem
 
 from aetool.bundle.files import folder_inside
-from aetool.errors import InputError
+from aetool.errors import InputError, reason_of
 
 
 def is_remote(path: str) -> bool:
@@ -32,7 +32,7 @@ def locate(path: str) -> tuple[Any, str]:
             system, inside = FileSystem.from_uri(uri)
             return system, inside.rstrip("/") or "/"
         except (ArrowException, ImportError, ValueError, OSError) as error:
-            reasons.append(" ".join(str(error).split())[:200])
+            reasons.append(reason_of(error, 200))
     raise InputError(f"{path}: no file system for this URI ({'; '.join(reasons)}); check it, or install fsspec")
 
 

@@ -72,9 +72,8 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
     from aetool.bench.grid import Grid, plan
     from aetool.bench.json_records import document_of, write_document
     from aetool.bench.run import run as measure
-    from aetool.bundle.bundle import Bundle
     from aetool.cli.show.bench import show_result
-    from aetool.cli.tables import check_rows, rows_for
+    from aetool.cli.tables import check_rows, manifest_of, rows_for
 
     if given["peers"] == ("none",):
         given["peers"] = ()
@@ -82,7 +81,7 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
     if given["against"] is not None:
         paths.require_checkpoint(given["against"])
     if data is not None:
-        check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data)
+        check_rows(manifest_of(bundle), data)
     if output is not None:
         paths.require_new_file(output, overwrite)
     grid = Grid(**{name: value for name, value in given.items() if value is not None})

@@ -7,10 +7,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options, paths
+from aetool.cli import options
 from aetool.cli.options import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports, table
-from aetool.cli.tables import check_rows, rows_for
+from aetool.cli.tables import check_rows, manifest_of, rows_for
 from aetool.runtime.providers import ProviderName
 
 
@@ -33,11 +33,9 @@ def compression(bundle: Path, data: Path, label: str | None, provider: ProviderN
       aetool compression exported/machines test.csv
     """
     from aetool import load
-    from aetool.bundle.bundle import Bundle
     from aetool.checks.compression import compression as measure
 
-    paths.require_bundle(bundle)
-    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
+    check_rows(manifest_of(bundle), data, label=label)
     with load(bundle, provider=provider, precision=precision, limits=limits_in_force()) as session:
         result = measure(session, rows_for(session.manifest, data, label=label).values)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from aetool.cli.options import flat, limits_in_force, needs, several
+from aetool.cli.options import limits_in_force, needs, several
 from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
@@ -23,6 +23,24 @@ class How(NamedTuple):
     engine: str | None
     address: str | None
     gpus_per_worker: float | None
+
+
+class Inference(NamedTuple):
+    """Options of every run of a bundle over rows."""
+
+    bundle: Path
+    keep: tuple[str, ...]
+    provider: ProviderName
+    precision: str
+    overwrite: bool
+    explain: int | None = None
+
+    def task(self, command: str) -> Any:
+        """Return the `aetool.stream.Task`."""
+        from aetool.stream import Task
+
+        path = str(self.bundle.absolute())
+        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force())
 
 
 def options(command: Any) -> Any:
@@ -69,33 +87,22 @@ def require_none(how: How) -> None:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
 
 
-def run(
-    command: str,
-    bundle: Path,
-    data: tuple[str, ...],
-    output: str | None,
-    how: How,
-    *,
-    keep: tuple[tuple[str, ...], ...],
-    provider: ProviderName,
-    precision: str,
-    overwrite: bool,
-) -> Result:
+def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: How) -> Result:
     """Stream `data` into the directory `output`."""
-    assert output is not None
-    if how.resume and overwrite:
+    if what.explain:
+        raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
+    if how.resume and what.overwrite:
         raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
     with needs("tables", "streaming"):
-        from aetool.stream import Task, stream
-    task = Task(command, str(bundle.absolute()), provider, precision, flat(keep), limits_in_force())
+        from aetool.stream import stream
     with _Progress() as bar:
         done = stream(
-            task,
+            what.task(command),
             data,
             output.rstrip("/") or "/",
             engine=_engine(how),
             resume=how.resume,
-            overwrite=overwrite,
+            overwrite=what.overwrite,
             skip_bad=how.on_error == "skip",
             started=bar.start,
             progress=bar.advance,

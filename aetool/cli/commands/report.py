@@ -8,7 +8,7 @@ import click
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force
 from aetool.cli.output import Result, reports
-from aetool.cli.tables import as_float32, as_read, check_rows, was_trained_on
+from aetool.cli.tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
 from aetool.errors import InputError, OutputError
 from aetool.runtime.providers import ProviderName
 
@@ -86,11 +86,10 @@ def _of_bundle(
     provider: ProviderName,
     precision: str,
 ) -> Result:
-    from aetool.bundle.bundle import Bundle
     from aetool.report import BenchResult, bundle_page, read_result
     from aetool.report.bundle.data import portray
 
-    manifest, kept = Bundle.open(bundle, limits=limits_in_force()).manifest, options.flat(keep)
+    manifest, kept = manifest_of(bundle), options.flat(keep)
     if data is not None:
         check_rows(manifest, data, label=label, keep=kept)
     measured = None if bench is None else read_result(bench)

@@ -12,7 +12,7 @@ from aetool.cli.main import CommandGroup
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import Result, reports, say
 from aetool.cli.show.bundle import record_of, show_segments
-from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv
+from aetool.cli.tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.errors import BundleError, InputError
 
 
@@ -75,12 +75,10 @@ def learn(bundle: Path, data: Path, clusters: int | str, seed: int, overwrite: b
     Example:
       aetool segment learn exported/customers customers.csv --clusters 5
     """
-    paths.require_bundle(bundle)
-    from aetool.bundle.bundle import Bundle
-
+    manifest = manifest_of(bundle)
     with needs("train", "making segments"):
         from aetool.segments import add_segments
-    rows = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data).values
+    rows = rows_for(manifest, data).values
     made = add_segments(
         bundle,
         rows,
@@ -106,7 +104,6 @@ def show(bundle: Path) -> Result:
     Example:
       aetool segment show exported/customers
     """
-    paths.require_bundle(bundle)
     return _shown(bundle)
 
 
@@ -132,9 +129,7 @@ def name(bundle: Path, names: tuple[tuple[int, str], ...]) -> Result:
 
 
 def _shown(bundle: Path) -> Result:
-    from aetool.bundle.bundle import Bundle
-
-    segments = Bundle.open(bundle, limits=limits_in_force()).manifest.segments
+    segments = manifest_of(bundle).segments
     if not segments:
         raise InputError(f"{bundle}: has no segments; make some: aetool segment learn {bundle} TABLE")
 
@@ -176,12 +171,10 @@ def assign(
     import numpy as np
 
     from aetool import load
-    from aetool.bundle.bundle import Bundle
     from aetool.tables import write_table
 
-    paths.require_bundle(bundle)
     kept = options.flat(keep)
-    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=kept)
+    check_rows(manifest_of(bundle), data, keep=kept)
     if output is not None:
         paths.require_free_file(output, overwrite)
     with load(bundle, limits=limits_in_force()) as model:

@@ -54,7 +54,7 @@ def tune(
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
     from aetool.bench.json_records import document_of
-    from aetool.bundle.bundle import Bundle, tuning_file
+    from aetool.bundle.bundle import tuning_file
     from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run
     from aetool.tune import TuningPlan
@@ -68,13 +68,13 @@ def tune(
     require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
-        from aetool.cli.tables import rows_for
+        from aetool.cli.tables import manifest_of, rows_for
 
-        found = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
-        measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
+        table = rows_for(manifest_of(bundle), data, label=label)
+        measured = {"rows": table.values, "labels": table.labels, "rows_name": f"rows of {data.name}"}
         measured["makers"] = {
             "int8": partial(
-                _make_int8, rows=found.values, labels=found.labels, budget=budget, limits=limits_in_force()
+                _make_int8, rows=table.values, labels=table.labels, budget=budget, limits=limits_in_force()
             )
         }
     with ProgressBar(total=1.0, remaining=False) as bar:
