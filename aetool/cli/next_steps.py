@@ -116,8 +116,8 @@ def _bundle(here: Path, path: Path) -> _Model:
 
 def _checkpoint(here: Path, path: Path) -> _Model:
     try:
-        found = read_json(here / path / "checkpoint.json")
-        return _Model(_quoted(path), tuple(map(str, found["features"])), found["history"])
+        content = read_json(here / path / "checkpoint.json")
+        return _Model(_quoted(path), tuple(map(str, content["features"])), content["history"])
     except (OSError, ValueError, KeyError, TypeError):  # aetool export tells
         return _Model(_quoted(path))
 
@@ -126,10 +126,10 @@ def _table(here: Path, path: Path) -> _Table:
     from aetool.tables.reading import table_header
 
     try:
-        found = table_header(here / path)
+        header = table_header(here / path)
     except AetoolError:  # aetool train tells
-        found = None
-    return _Table(_quoted(path), found and found.names, bool(found and found.positional))
+        header = None
+    return _Table(_quoted(path), header and header.names, bool(header and header.positional))
 
 
 def _is_result(table: _Table, segmented: bool) -> bool:

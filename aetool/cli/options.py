@@ -103,8 +103,8 @@ def _keep(context: click.Context, _: click.Parameter, given: tuple[tuple[str, An
 def limits_in_force() -> Limits:
     """Return the limits of the running command."""
     context = click.get_current_context(silent=True)
-    found: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
-    return found
+    limits: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
+    return limits
 
 
 PATH = click.Path(path_type=Path)
@@ -154,9 +154,9 @@ class _NumberList(_Parsed):
         try:
             if not value.lower().endswith(".json"):
                 return tuple(float(part) for part in value.split(",") if part.strip())
-            found = read_json(Path(value))
-            found = found[param.name] if isinstance(found, dict) and param is not None else found
-            return tuple(float(number) for number in found)
+            content = read_json(Path(value))
+            numbers = content[param.name] if isinstance(content, dict) and param is not None else content
+            return tuple(float(number) for number in numbers)
         except OSError as error:
             self.fail(f"{value}: cannot be read: {error.strerror}", param, ctx)
         except (ValueError, TypeError, KeyError):

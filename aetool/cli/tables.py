@@ -143,17 +143,17 @@ def normal_rows(
 # Columns that a command computed: written to a file, or what a person and a program see instead.
 
 
-def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dict[str, Any]:
+def beside(kept: Mapping[str, Any], results: Mapping[str, Any], data: Path) -> dict[str, Any]:
     """Return the columns of --keep before the results.
 
     Raises:
         InputError: two have one name.
     """
-    if clash := [name for name in kept if name in found]:
+    if clash := [name for name in kept if name in results]:
         raise InputError(
             f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
         )
-    return {**kept, **found}
+    return {**kept, **results}
 
 
 _SAFE = "aetool.safe_csv"

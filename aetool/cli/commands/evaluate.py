@@ -64,8 +64,8 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
         rows = rows_for(scorer.manifest, data, label=label)
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
     definition = None if threshold is None else scorer.manifest.score["definition"]
-    found = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
-    document = {key: value for key, value in asdict(found).items() if value is not None}
+    result = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
+    document = {key: value for key, value in asdict(result).items() if value is not None}
 
     def show(out: Console) -> None:
         named = [(NAMES.get(key, key.replace("_", " ")), _text(value)) for key, value in document.items()]

@@ -86,13 +86,7 @@ def benchmark_page(result: BenchResult) -> str:
     rates = throughput.figures(result, lineup, found)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
-    header = tag(
-        "header",
-        tag("p", "aetool bench", class_="kicker"),
-        tag("h1", f"How fast is {bundle.name}?"),
-        tag("p", summary(result, told), class_="lead"),
-        tag("p", f"{bundle.features:,} features, {machine}, {result.created}", class_="about"),
-    )
+    about = f"{bundle.features:,} features, {machine}, {result.created}"
     sections = (
         stability_warning(found, lineup),
         cards(told) if told else None,
@@ -139,7 +133,8 @@ def benchmark_page(result: BenchResult) -> str:
         else None,
         section("Environment", None, environment(result)),
     )
-    return page(f"{bundle.name}: aetool bench", header, sections)
+    heading, lead = f"How fast is {bundle.name}?", summary(result, told)
+    return page(bundle.name, "aetool bench", heading, lead, about, sections)
 
 
 def _grid(figures: Iterable[Markup]) -> Markup:
