@@ -91,13 +91,9 @@ def limit(*, table: bool = True, bundle: bool = False) -> Callable[[Any], Any]:
         type=_Limit(names),
         multiple=True,
         expose_value=False,
-        callback=_keep,
+        callback=lambda context, _, given: context.meta.update({_META: DEFAULT_LIMITS._replace(**dict(given))}),
         help=f"Read more, or less, than by default: {', '.join(names)}.",
     )
-
-
-def _keep(context: click.Context, _: click.Parameter, given: tuple[tuple[str, Any], ...]) -> None:
-    context.meta[_META] = DEFAULT_LIMITS._replace(**dict(given))
 
 
 def limits_in_force() -> Limits:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,9 +171,9 @@ def given(
     columns: Mapping[str, Any],
     document: dict[str, Any],
     output: Path | None,
-    write: Callable[..., None],
     *,
     overwrite: bool,
+    arrays: bool = False,
     more: Sequence[tuple[str, str]] = (),
 ) -> Result:
     """Return a result whose `columns` go to `output`, or to stdout as CSV.
@@ -181,19 +181,19 @@ def given(
     Args:
         columns: name -> values of every row.
         output: the file, if any.
-        write: the function that writes it.
         overwrite: replace a file that is there.
         document: of --json; "rows" are those that were read.
+        arrays: they have more axes than a table's columns.
         more: facts for a person, after the file and its rows.
     """
-    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
-        from aetool.tables import without_formulas
+    from aetool.tables import without_formulas, write_arrays, write_table
 
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
         columns = without_formulas(columns)
     document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write(output, columns, overwrite=overwrite)
+        (write_arrays if arrays else write_table)(output, columns, overwrite=overwrite)
         document["output"] = str(output)
     else:
         document["data"] = columns

@@ -138,7 +138,6 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
     import numpy as np
 
     from aetool import load
-    from aetool.tables import write_arrays, write_table
 
     check_rows(manifest_of(what.bundle), data, keep=what.keep)
     if output is not None:
@@ -161,13 +160,11 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
             results = {"row": order + 1, **{name: column[order] for name, column in results.items()}}
         if what.explain is not None:
             results |= _why(model, rows.values, what.explain, rows.unseen)
-    columns, write = beside(rows.kept, results, data), write_arrays if as_array else write_table
-    return given(columns, document, output, write, overwrite=what.overwrite, more=_anomalies(document))
+    columns, more = beside(rows.kept, results, data), _anomalies(document)
+    return given(columns, document, output, overwrite=what.overwrite, arrays=as_array, more=more)
 
 
 def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, top: int) -> Result:
-    from aetool.tables import write_table
-
     if output is not None:
         paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
@@ -179,7 +176,7 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
             columns |= _why(model, best.values, what.explain, {})
         document = {"rows": best.rows, "threshold": model.threshold, "anomalies": best.anomalies}
     infer_stream.tell_odd(best.not_finite, best.rows)
-    return given(columns, document, output, write_table, overwrite=what.overwrite, more=_anomalies(document))
+    return given(columns, document, output, overwrite=what.overwrite, more=_anomalies(document))
 
 
 def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:

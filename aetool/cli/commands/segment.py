@@ -171,7 +171,6 @@ def assign(
     import numpy as np
 
     from aetool import load
-    from aetool.tables import write_table
 
     kept = options.flat(keep)
     check_rows(manifest_of(bundle), data, keep=kept)
@@ -187,7 +186,7 @@ def assign(
         say(f"{counts[-1]:,} of {len(rows):,} rows have no segment (missing or infinite values): -1")
     words = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
     document: dict[str, Any] = {"rows": len(rows), "counts": counts}
-    return given(columns, document, output, write_table, overwrite=overwrite, more=[("segments", words)])
+    return given(columns, document, output, overwrite=overwrite, more=[("segments", words)])
 
 
 def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:

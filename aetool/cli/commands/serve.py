@@ -41,19 +41,12 @@ from aetool.cli.output import Result, reports
     ("--keep-alive", "keep_alive_s", float, "Seconds a connection may be idle.  [default: 30]"),
     ("--queue-timeout", "queue_timeout_s", float, "Seconds to wait in line.  [default: 5]"),
     ("--grace", "grace_s", float, "Seconds to finish in when stopped.  [default: 30]"),
-)
-@click.option(
-    "--health-port",
-    type=click.IntRange(0, 65535),
-    help="Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
-)
-@click.option(
-    "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
-)
-@click.option(
-    "--public-key",
-    type=options.PATH,
-    help="Serve only bundles signed by the owner of this key, replaced ones too.",
+    (
+        *("--health-port", click.IntRange(0, 65535)),
+        "Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
+    ),
+    ("--token-file", options.PATH, "File with the bearer token that clients must show; or AETOOL_TOKEN."),
+    ("--public-key", options.PATH, "Serve only bundles signed by the owner of this key, replaced ones too."),
 )
 @click.option(
     "--allow-host",

@@ -115,7 +115,7 @@ def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
             groups.append(Group(title, []))
         peak = max(measured.peak_memory_bytes or 0 for measured in every)
         times = map(_time, (record.import_s, record.session_creation_s, record.first_run_s))
-        sizes = map(_memory, (record.resident_after_load_bytes, peak))
+        sizes = [f"{size / _MIB:,.0f} MiB" if size else "" for size in (record.resident_after_load_bytes, peak)]
         groups[-1].lines.append([f"  {record.contestant}", *times, *sizes])
     return groups
 
@@ -186,7 +186,3 @@ def _time(seconds: float | None) -> str:
         return ""
     size, unit = next(pair for pair in _UNITS if seconds >= pair[0] or pair is _UNITS[-1])
     return f"{seconds / size:#.3g}".removesuffix(".") + f" {unit}"
-
-
-def _memory(size: int | None) -> str:
-    return "" if not size else f"{size / _MIB:,.0f} MiB"

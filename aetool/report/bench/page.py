@@ -4,7 +4,6 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from aetool.bench import result as bench
 from aetool.bench.json_records import read_document
@@ -39,7 +38,10 @@ def environment(result: BenchResult) -> Markup:
         "bundle": f"{bundle.name} ({bundle.id})",
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
         **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
-        **{name.replace("_", " "): _text(value) for name, value in result.parameters.items()},
+        **{
+            name.replace("_", " "): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in result.parameters.items()
+        },
         "measured": result.created,
     }
     return repeated(result.command, facts, machine.cpu_flags)
@@ -64,10 +66,6 @@ def _file(file: GraphFile) -> str:
     work = file.multiply_adds_per_row
     told = "" if work is None else f", {work:,} multiply-adds a row"
     return f"{size(file.bytes)}{told}, sha256 {file.sha256}"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 _OPEN = 6  # figures that are shown before the rest is folded away

@@ -50,7 +50,12 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         section("Segments", "What makes each different from everybody.", facts.segments(manifest.segments))
         if manifest.segments
         else None,
-        section("Drift", _told_of_drift(portrait), drift.figures(portrait.drift, portrait.trained_on))
+        section(
+            "Drift",
+            f"Whether {portrait.source}{', labelled anomalies left out,' * (portrait.anomalies is not None)} "
+            "is still like the rows that the model was made for.",
+            drift.figures(portrait.drift, portrait.trained_on),
+        )
         if portrait.drift is not None
         else None,
         section(
@@ -153,11 +158,6 @@ def _map(portrait: Portrait) -> Markup | None:
             ]
         ),
     )
-
-
-def _told_of_drift(portrait: Portrait) -> str:
-    without = "" if portrait.anomalies is None else ", labelled anomalies left out,"
-    return f"Whether {portrait.source}{without} is still like the rows that the model was made for."
 
 
 def _training(portrait: Portrait) -> Markup | None:
