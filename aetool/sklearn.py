@@ -12,13 +12,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin as NamesOutMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from aetool.choices import Activation, DropoutOn
 from aetool.errors import InputError
 from aetool.export import Exported, ExportOptions, export_checkpoint
 from aetool.export.sklearn_pipeline import export_pipeline
 from aetool.export.threshold import choose_threshold
 from aetool.model import AutoencoderConfig, TrainingConfig, train
 from aetool.model.checkpoint import TrainedAutoencoder
-from aetool.model.network import Activation, DropoutOn
 from aetool.tables import table_from_columns
 
 Floats = NDArray[np.float64]

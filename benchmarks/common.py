@@ -4,10 +4,11 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,3 +60,43 @@ def semi_supervised(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.
     training = normal[: len(normal) // 2]
     test = np.setdiff1d(np.arange(len(labels)), training)
     return values[training], values[test], labels[test]
+
+
+class Judged(NamedTuple):
+    """A model of the first half of the normal rows, exported, and the rows to judge it on."""
+
+    table: Any
+    trained: Any
+    exported: Any
+    test: NDArray[Any]
+    labels: NDArray[np.bool_]
+
+
+def judged(path: Path, seed: int, folder: Path) -> Judged:
+    """Train with default options on an NPZ file that `semi_supervised` reads, and export into `folder`."""
+    from aetool import model
+    from aetool.export import export_checkpoint
+    from aetool.tables import table_from_columns
+
+    training, test, labels = semi_supervised(path)
+    table = table_from_columns({f"X_{i}": column for i, column in enumerate(training.T)}, source=path.name)
+    trained = model.train(table, model.TrainingConfig(seed=seed))
+    return Judged(table, trained, export_checkpoint(trained, folder / f"{path.stem}-{seed}"), test, labels)
+
+
+def of_every_table(
+    name: str,
+    description: str | None,
+    measure: Callable[[Path, int, Path], dict[str, Any]],
+    summary: Callable[[str, list[dict[str, Any]]], Any],
+) -> None:
+    """Measure the tables of the command line with seeds 0 to 2, and save what `summary` makes of each."""
+    arguments = parser(description)
+    arguments.add_argument("data", type=Path, nargs="+")
+    options = arguments.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in options.data:
+            rounds = [measure(path, seed, Path(folder)) for seed in range(3)]
+            results[path.stem] = summary(path.stem, rounds)
+    save(name, {"data": [path.name for path in options.data]}, results)

@@ -23,8 +23,9 @@ from models import NAMES, make
 
 import aetool
 from aetool.bench.contestants import Contestant, Load
-from aetool.bench.factories import GRAPH, OUTPUT, Phase
+from aetool.bench.factories import OUTPUT, Phase
 from aetool.bench.grid import OURS, RAW
+from aetool.choices import CALLS
 
 GRAPHS = ("encode", "reconstruct", "score")
 PARTS = ("bound", "copied")
@@ -76,7 +77,7 @@ def _ready(phase: Phase, path: str, graph: str) -> tuple[aetool.AutoencoderSessi
         model = aetool.load(path, provider="cpu")
         row = np.zeros((1, *model.input_shape), np.float32)
         getattr(model, graph)(row)
-    opened = model._graphs["score alone" if graph == "score" else GRAPH[graph]]
+    opened = model._graphs["score alone" if graph == "score" else CALLS[graph]]
     return model, opened._ready[OUTPUT[graph]][row.shape][0]
 
 

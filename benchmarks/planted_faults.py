@@ -7,26 +7,19 @@ each, drawn evenly, is shifted by 6 of its standard deviations, up or down; of t
 often that feature is named first, and whether the contributions add up to the score.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, save, semi_supervised
+from common import judged, of_every_table
 
 import aetool
-from aetool import model
-from aetool.export import export_checkpoint
-from aetool.tables import table_from_columns
 
 ROWS, SIGMAS = 1000, 6
 
 
 def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:
-    training, test, labels = semi_supervised(path)
-    table = table_from_columns({f"X_{i}": column for i, column in enumerate(training.T)}, source=path.name)
-    trained = model.train(table, model.TrainingConfig(seed=seed))
-    exported = export_checkpoint(trained, folder / f"{path.stem}-{seed}")
+    _, trained, exported, test, labels = judged(path, seed, folder)
     session = aetool.load(exported.bundle.path)
     random, every = np.random.default_rng(seed), np.arange(ROWS)
     rows = random.choice(test[~labels], ROWS).astype(np.float32)
@@ -45,18 +38,11 @@ def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("data", type=Path, nargs="+")
-    options = arguments.parse_args()
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for path in options.data:
-            results[path.stem] = [measure(path, seed, Path(folder)) for seed in range(3)]
-            for found in results[path.stem]:
-                print(f"{path.stem:20}", *(f"{name} {value:.6g}" for name, value in found.items()), sep="  ")
-    save("planted_faults", {"data": [path.name for path in options.data]}, results)
+def summary(name: str, rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for figures in rounds:
+        print(f"{name:20}", *(f"{figure} {value:.6g}" for figure, value in figures.items()), sep="  ")
+    return rounds
 
 
 if __name__ == "__main__":
-    main()
+    of_every_table("planted_faults", __doc__, measure, summary)

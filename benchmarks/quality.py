@@ -4,24 +4,17 @@ python benchmarks/quality.py DATA.npz...      NPZ with X and y (1 = anomaly)
 """
 
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import parser, save, semi_supervised
+from common import judged, of_every_table
 
 import aetool
-from aetool import model
 from aetool.checks.evaluation import ranking
-from aetool.export import export_checkpoint
-from aetool.tables import table_from_columns
 
 
 def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:
-    training, test, labels = semi_supervised(path)
-    table = table_from_columns({f"X_{i}": column for i, column in enumerate(training.T)}, source=path.name)
-    trained = model.train(table, model.TrainingConfig(seed=seed))
-    exported = export_checkpoint(trained, folder / f"{path.stem}-{seed}")
+    _, trained, exported, test, labels = judged(path, seed, folder)
     session = aetool.load(exported.bundle.path)
     torch_auroc = ranking(trained.score(test), labels)["auroc"]
     auroc = ranking(session.score(test), labels)["auroc"]
@@ -34,21 +27,13 @@ def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    arguments = parser(__doc__)
-    arguments.add_argument("data", type=Path, nargs="+")
-    options = arguments.parse_args()
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for path in options.data:
-            rounds = [measure(path, seed, Path(folder)) for seed in range(3)]
-            median = statistics.median(found["auroc"] for found in rounds)
-            results[path.stem] = {"median_auroc": median, "rounds": rounds}
-            difference = max(found["difference_to_torch"] for found in rounds)
-            scaled = max(found["max_scaled_difference"] for found in rounds)
-            print(f"{path.stem:20} AUROC {median:.4f}  torch differs {difference:.0e}  parity {scaled:.0e}")
-    save("quality", {"data": [path.name for path in options.data]}, results)
+def summary(name: str, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    median = statistics.median(figures["auroc"] for figures in rounds)
+    difference = max(figures["difference_to_torch"] for figures in rounds)
+    scaled = max(figures["max_scaled_difference"] for figures in rounds)
+    print(f"{name:20} AUROC {median:.4f}  torch differs {difference:.0e}  parity {scaled:.0e}")
+    return {"median_auroc": median, "rounds": rounds}
 
 
 if __name__ == "__main__":
-    main()
+    of_every_table("quality", __doc__, measure, summary)

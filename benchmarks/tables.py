@@ -4,7 +4,7 @@ python benchmarks/tables.py        writes them into README.md
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,11 @@ def _one_row() -> str:
     peers = ("raw-onnxruntime", "torch", "openvino")
     rows = [
         [
-            f"{MODELS[model]}, {name}",
-            f"{found[model][graph]['aetool']['latency_us']['p50']:.1f}",
-            *(f"{found[model][graph][peer]['to_it']['p50']:.2f}" for peer in peers),
+            name,
+            f"{figures['aetool']['latency_us']['p50']:.1f}",
+            *(f"{figures[peer]['to_it']['p50']:.2f}" for peer in peers),
         ]
-        for model in MODELS
-        for graph, name in GRAPHS.items()
+        for name, figures in _graphs(found)
     ]
     alone = [
         f"{GRAPHS[graph]} takes {found[model]['alone'][graph]['p50']:.2f} of the time of `reconstruct` "
@@ -68,11 +67,10 @@ def _one_row_parts() -> str:
     found = _read("one_row_parts")["results"]
     rows = [
         [
-            f"{MODELS[model]}, {name}",
-            *(f"{found[model][graph]['shares'][part]:.2f}" for part in ("bound", "copied", "aetool")),
+            name,
+            *(f"{figures['shares'][part]:.2f}" for part in ("bound", "copied", "aetool")),
         ]
-        for model in MODELS
-        for graph, name in GRAPHS.items()
+        for name, figures in _graphs(found)
     ]
     heads = [
         "one row, shares of bare onnxruntime's time",
@@ -89,14 +87,13 @@ def _bulk() -> str:
     peers = ("raw-onnxruntime", "torch", "torch-compile", "openvino")
     rows = [
         [
-            f"{MODELS[model]}, {name}",
-            f"{found[model][graph]['aetool']['rows_per_s'] / 1e6:.2f}",
-            *(f"{found[model][graph][peer]['to_it']['throughput']:.2f}x" for peer in peers),
-            f"{found[model][graph]['share_of_peak']:.0%}",
-            f"{found[model][graph]['possible']:.2f}x",
+            name,
+            f"{figures['aetool']['rows_per_s'] / 1e6:.2f}",
+            *(f"{figures[peer]['to_it']['throughput']:.2f}x" for peer in peers),
+            f"{figures['share_of_peak']:.0%}",
+            f"{figures['possible']:.2f}x",
         ]
-        for model in MODELS
-        for graph, name in GRAPHS.items()
+        for name, figures in _graphs(found)
     ]
     heads = ["65,536 rows, float32", "aetool, million rows/s", "one `session.run`", "PyTorch", "torch.compile"]
     return _table([*heads, "OpenVINO", "share of the matrix-product peak", "that peak to `session.run`"], rows)
@@ -184,6 +181,13 @@ def _streaming() -> str:
         f"reading and writing alone, memory {found['peak_mb']['rows']:.0f} MB, {found['growth']['directory']:.2f} "
         f"of that for a tenth of the rows. Two Ray actors: {actors['speed_up']:.2f}x one.\n"
     )
+
+
+def _graphs(results: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name and figures of each graph of each model."""
+    for model, title in MODELS.items():
+        for graph, name in GRAPHS.items():
+            yield f"{title}, {name}", results[model][graph]
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -25,13 +25,16 @@ when it fails (`{"error": ..., "type": ...}`); numbers that JSON lacks are the t
 def reference() -> str:
     """The whole page."""
     settings = {**main.context_settings, "terminal_width": 80, "max_content_width": 80}
-    root = click.Context(main, info_name="aetool", **settings)
-    sections = [("aetool", main.get_help(root))]
-    for name in main.list_commands(root):
-        command = main.commands[name]
-        context = click.Context(command, parent=root, info_name=name, **settings)
-        sections.append((f"aetool {name}", command.get_help(context)))
+    sections = helps(main, "aetool", None, settings)
     return HEAD + "".join(f"\n## {name}\n\n```text\n{text.rstrip()}\n```\n" for name, text in sections)
+
+
+def helps(command, name, parent, settings):
+    """(path, help) of a command, then of those in it."""
+    context = click.Context(command, parent=parent, info_name=name, **settings)
+    yield context.command_path, command.get_help(context)
+    for inner in getattr(command, "commands", {}).values():
+        yield from helps(inner, inner.name, context, settings)
 
 
 if __name__ == "__main__":

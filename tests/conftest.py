@@ -27,6 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+@pytest.fixture(scope="session")
+def every_output() -> list[tuple[str, str]]:
+    """(graph, output) of a bundle without segments, in order."""
+    return [
+        ("encoder", "embedding"),
+        ("decoder", "reconstruction"),
+        ("autoencoder", "embedding"),
+        ("autoencoder", "reconstruction"),
+        ("detector", "score"),
+        ("detector", "is_anomaly"),
+        ("explainer", "contribution"),
+        ("explainer", "reconstruction"),
+    ]
+
+
 def _table(values: Any, labels: Any = None, source: str = "made.csv") -> Any:
     from aetool.tables import table_from_columns
 

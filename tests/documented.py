@@ -15,16 +15,26 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import click
 from click.testing import CliRunner
 
 import aetool.quantize
 from aetool.cli import main
 
 ROOT = Path(__file__).parents[1]
-HURRY = {"bench": {"seconds": 0.02, "offline_rows": 1024, "launches": 1}}
+HURRY = {"bench": {"run": {"seconds": 0.02, "offline_rows": 1024, "launches": 1}}}
 """Options that a page leaves out: how long is measured is not what it promises."""
 QUICK = functools.partial(aetool.quantize.QuantizeOptions, rounds=1, seconds=0.01)
 """The same for `aetool quantize`, which has no such option."""
+
+
+def every_command(group=main, path=""):
+    """Words after `aetool` -> the command, of all that are no groups."""
+    found = {}
+    for name, command in group.commands.items():
+        words = f"{path}{name}"
+        found |= every_command(command, f"{words} ") if isinstance(command, click.Group) else {words: command}
+    return found
 
 
 class Block(NamedTuple):

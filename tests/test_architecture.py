@@ -126,6 +126,7 @@ LATER = {
     },  # start-up: slow to import, for few programs
     "bench/factories.py": {
         "aetool",
+        "aetool.choices",
         "aetool.runtime.settings",
         "onnxruntime",
         "openvino",

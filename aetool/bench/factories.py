@@ -21,8 +21,6 @@ Phase = Callable[[str], AbstractContextManager[None]]
 
 OUTPUT: Mapping[str, str] = {"encode": "embedding", "reconstruct": "reconstruction", "score": "score"}
 """Measured method -> the output that a caller gets."""
-GRAPH: Mapping[str, str] = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
-"""Measured method -> the bundle's graph that computes it."""
 _OPENVINO_CHUNK = 1024
 """Rows of one of its requests where there are many: the fastest of 256 to 4,096 on the models of the README."""
 REGISTERED = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -57,10 +55,12 @@ def bundle(
         model = aetool.AutoencoderSession(path, provider=provider, precision=precision, **options)
         call = getattr(model, graph)
         call(np.empty((0, *model.input_shape), np.float32))  # sessions are made at first use
+    from aetool.choices import CALLS  # after what is timed
+
     return SimpleNamespace(
         call=call,
         outputs=(OUTPUT[graph],),
-        placement=lambda: dict(Counter(node.provider for node in model.placement(GRAPH[graph]))),
+        placement=lambda: dict(Counter(node.provider for node in model.placement(CALLS[graph]))),
         provider=model.provider,
     )
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from aetool.bench.contestants import Contestant, bundle_contestant
-from aetool.bench.factories import GRAPH
-from aetool.bench.rounds import SCENARIOS
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
+from aetool.choices import CALLS, PEERS, SCENARIOS
 from aetool.errors import DependencyError, InputError
 from aetool.runtime.providers import PROVIDERS
 
 OURS, RAW = "aetool", "raw-onnxruntime"
-PEERS = (RAW, "torch", "torch-compile", "openvino")
 _PACKAGES = {"torch": ("torch", "train"), "torch-compile": ("torch", "train"), "openvino": ("openvino", "peers")}
 _ON_CHECKPOINT = {
     "torch": "aetool.bench.torch_contestant:eager",
@@ -54,7 +52,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        _require_known("graph", self.graphs, tuple(GRAPH))
+        _require_known("graph", self.graphs, tuple(CALLS))
         _require_known("scenario", self.scenarios, SCENARIOS)
         _require_known("peer", self.peers, PEERS)
         _require_known("provider", self.providers, ("auto", *PROVIDERS))
@@ -129,7 +127,7 @@ class Setting:
 
     def file(self, bundle: Bundle) -> Path:
         """Return the path of the measured ONNX file."""
-        return bundle.path.absolute() / bundle.variant(self.precision).files[GRAPH[self.graph]]
+        return bundle.path.absolute() / bundle.variant(self.precision).files[CALLS[self.graph]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +153,9 @@ def plan(path: Path, grid: Grid, limits: Limits = DEFAULT_LIMITS) -> GridPlan:
     """
     bundle = Bundle.open_whole(path, limits=limits)
     has = bundle.variant("fp32").files
-    if missing := [graph for graph in grid.graphs if GRAPH[graph] not in has]:
-        raise InputError(f"{path}: has no {GRAPH[missing[0]]}, which {missing[0]} needs; it has {', '.join(has)}")
-    graphs = grid.graphs or tuple(graph for graph, name in GRAPH.items() if name in has)
+    if missing := [graph for graph in grid.graphs if CALLS[graph] not in has]:
+        raise InputError(f"{path}: has no {CALLS[missing[0]]}, which {missing[0]} needs; it has {', '.join(has)}")
+    graphs = grid.graphs or tuple(graph for graph, name in CALLS.items() if name in has)
     precisions = ["fp32" if precision == "auto" else precision for precision in grid.precisions]
     for precision in precisions:
         bundle.variant(precision)  # raises if it is not there, before anything is run

@@ -106,7 +106,6 @@ def compared(first: Turns, second: Turns, figure: Literal["p50_s", "rows_per_s"]
 #                 intended arrival, so that a stall is charged to every query that it delays.
 # offline         all rows lie there at once and go into one call; what counts is rows / wall time.
 
-SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 UTILISATION = 0.5
 """Share of what the slowest contestant can answer that arrives in the server scenario, unless a rate is given."""
 LEAST_CALLS = 3

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_agreement
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
-from aetool.bench.factories import GRAPH, REGISTERED
+from aetool.bench.factories import REGISTERED
 from aetool.bench.flops import multiply_adds_per_row
 from aetool.bench.grid import OURS, RAW, GridPlan, Setting
 from aetool.bench.machine import ceiling, machine
@@ -36,6 +36,7 @@ from aetool.bench.statistics import histogram, latency_figures, latency_of, stab
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.bundle.schema import to_plain
+from aetool.choices import CALLS
 
 # One launch of a setting: its contestants are started, compared, and run every load of the grid in turns.
 #
@@ -377,7 +378,7 @@ def _name(setting: Setting) -> str:
 
 
 def _file(bundle: Bundle, setting: Setting) -> GraphFile:
-    name = bundle.variant(setting.precision).files[GRAPH[setting.graph]]
+    name = bundle.variant(setting.precision).files[CALLS[setting.graph]]
     record = bundle.manifest.files[name]
     return GraphFile(record.sha256, record.size, multiply_adds_per_row(bundle.read(name), bundle.limits))
 

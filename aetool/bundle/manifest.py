@@ -29,7 +29,7 @@ SIGNATURE = "signature.json"
 """Signature's file, beside the manifest; not listed there, since it covers the manifest."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
-"""The graph that `aetool segment` adds."""
+"""The graph that `aetool segment learn` adds."""
 DOUBLE = ("float64", "float64 inside")
 """Forms (`figures.form`) whose graphs compute in float64 between float32 ends."""
 _NONE: Mapping[str, Any] = {}
@@ -136,7 +136,7 @@ class Manifest(NamedTuple):
     """Every file of the bundle but the manifest itself."""
     format_version: str = FORMAT_VERSION
     segments: Annotated[Mapping[str, Any], OPTIONAL] = _NONE
-    """Description of the segments; empty where `aetool segment` made none."""
+    """Description of the segments; empty where `aetool segment learn` made none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 

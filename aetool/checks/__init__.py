@@ -3,5 +3,6 @@
 Read in this order: `parity` (differences of two computations of the same outputs), `verify` (a bundle against its
 golden vectors), `first_run` (foreign graphs in a process of their own), `fidelity` (a variant against its model,
 and the budget), `evaluation` (scores against labels), `drift` (new rows against the baseline), `compression`
-(embeddings sent instead of rows). Other rooms import these modules; loading all of them here would slow the start.
+(embeddings sent instead of rows), `doctor` (this machine). Other rooms import these modules; loading all of them
+here would slow the start.
 """

@@ -7,8 +7,8 @@ room uses anything but `main`.
 """
 
 from aetool.cli.commands.adopt import adopt
-from aetool.cli.commands.bench import bench, compare
-from aetool.cli.commands.bench_serve import bench_serve
+from aetool.cli.commands.bench import bench
+from aetool.cli.commands.compression import compression
 from aetool.cli.commands.demo import demo
 from aetool.cli.commands.deploy import deploy
 from aetool.cli.commands.drift import drift
@@ -28,30 +28,8 @@ from aetool.cli.commands.verify import verify
 from aetool.cli.main import AetoolGroup, root
 
 main: AetoolGroup = root
-for command in (
-    init,
-    train,
-    export,
-    adopt,
-    verify,
-    encode,
-    reconstruct,
-    score,
-    evaluate,
-    quantize,
-    tune,
-    serve,
-    segment,
-    drift,
-    bench,
-    compare,
-    bench_serve,
-    report,
-    keygen,
-    sign,
-    deploy,
-    info,
-    doctor,
-    demo,
-):
-    main.add_command(command)
+main.add_section("Make", demo, init, train, export, adopt)
+main.add_section("Check", verify, evaluate, compression, drift, info, doctor)
+main.add_section("Use", encode, reconstruct, score, segment, serve)
+main.add_section("Faster", quantize, tune, bench)
+main.add_section("Ship", deploy, report, keygen, sign)

@@ -1,4 +1,7 @@
-"""TOML files with a command's options, generated from the options themselves."""
+"""TOML files with a command's options, generated from the options themselves.
+
+A file holds the options of one command, in a group or not, so it has no sections.
+"""
 
 import json
 import re
@@ -55,8 +58,8 @@ def template(
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
     """Return the options that a file may hold: name -> option."""
-    found = {option.name: option for option in command.params if isinstance(option, click.Option)}
-    return {name: option for name, option in found.items() if name is not None and name not in _NOT_KEPT}
+    every = [param for param in command.params if isinstance(param, click.Option)]
+    return {option.name: option for option in every if option.name and option.name not in _NOT_KEPT}
 
 
 def _use(context: click.Context, _: click.Parameter, path: Path | None) -> None:

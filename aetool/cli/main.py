@@ -1,4 +1,4 @@
-"""The root command: order of the help, and the one place where errors become messages and exit codes."""
+"""Groups of commands, and the root: the one place where errors become messages and exit codes."""
 
 import io
 import sys
@@ -12,25 +12,67 @@ import aetool
 from aetool.cli.next_steps import next_steps
 from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say, visible
 from aetool.errors import AetoolError
+from aetool.suggest import hint
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DRIFTED = 3
 """Exit code of `aetool drift` when there is drift."""
 
 
-class AetoolGroup(click.Group):
-    """Root group: commands in order of use; a known failure is one line and an exit code."""
+class CommandGroup(click.Group):
+    """Group of commands that its help lists under headings.
+
+    Args:
+        default: name of the command that is meant where none is named.
+    """
+
+    def __init__(self, *args: Any, default: str | None = None, **settings: Any) -> None:
+        """Make a group without commands."""
+        super().__init__(*args, **settings)
+        self.default = default
+        self.sections: dict[str, Sequence[click.Command]] = {}
+
+    def add_section(self, heading: str, *commands: click.Command) -> None:
+        """Add commands, listed under a heading in the order of their use."""
+        self.sections[heading] = commands
+        for command in commands:
+            self.add_command(command)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in order of use."""
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write every section, their summaries one below the other."""
+        width = max(map(len, self.commands))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                names = [(command.name or "").ljust(width) for command in commands]
+                texts = [command.get_short_help_str(formatter.width - width - 6) for command in commands]
+                formatter.write_dl(list(zip(names, texts, strict=True)))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command before what is no command, and not a mistyped one either."""
+        known = (*self.commands, *ctx.help_option_names)
+        if self.default and args and args[0] not in known and (Path(args[0]).exists() or not hint(args[0], known)):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve names of two words, the first of which is a command too."""
-        words = " ".join(args[:2])
-        return super().resolve_command(ctx, [words, *args[2:]] if words in self.commands else args)
+        """Find a command; the error for one that is none names the nearest, in a group all there are."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if ctx.parent is None or getattr(error, "possibilities", None):
+                raise
+            known = ", ".join(self.commands)
+            raise click.UsageError(f"{error.message.rstrip('.')}; choose of {known}", ctx) from error
+
+
+class AetoolGroup(CommandGroup):
+    """Root group: a known failure is one line and an exit code."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -71,8 +113,8 @@ def _message(error: AetoolError | OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         reason = str(error).strip()
         return f"not enough memory: {reason}" if reason else _MORE_MEMORY
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}; check the path, its rights and the free space on the disk"
+    file = f"{error.filename}: " if error.filename else ""
+    return f"{file}{error.strerror or error}; check the path, its rights and the free space on the disk"
 
 
 def _report(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:

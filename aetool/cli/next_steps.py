@@ -54,9 +54,9 @@ def next_steps(here: Path) -> list[tuple[str, str]]:
     steps = [step for bundle, table in _pairs(bundles, tables)[:1] for step in _of_bundle(here, bundle, table)]
     exported = [bundle.training for bundle in bundles]
     steps += [
-        (f"aetool export {one.path}", "a checkpoint that is not exported yet: make a bundle of it")
-        for one in checkpoints
-        if one.training is None or one.training not in exported
+        (f"aetool export {model.path}", "a checkpoint that is not exported yet: make a bundle of it")
+        for model in checkpoints
+        if model.training is None or model.training not in exported
     ][:1]
     steps += [
         (f"aetool train {table.path}", "a table: train on it (--label marks anomalies, --drop leaves columns out)")
@@ -76,9 +76,9 @@ def _of_bundle(here: Path, bundle: _Model, table: _Table | None) -> Iterator[tup
         return
     yield f"aetool score {path} {data}", "how abnormal every row is; with --explain 3, and why"
     if manifest.segments:
-        yield f"aetool segment {path} {data}", "the segment of every row; --profile alone: what each segment is"
+        yield f"aetool segment assign {path} {data}", "the segment of every row; segment show: what each is"
     elif manifest.embedding_shape is not None:
-        yield f"aetool segment {path} --data {data}", "groups of rows that are alike"
+        yield f"aetool segment learn {path} {data}", "groups of rows that are alike"
     if not (here / f"{shlex.split(path)[0]}.html").exists():
         yield f"aetool report {path} --data {data}", "a page to pass around"
     if "baseline.json" in manifest.files:
@@ -116,8 +116,8 @@ def _bundle(here: Path, path: Path) -> _Model:
 
 def _checkpoint(here: Path, path: Path) -> _Model:
     try:
-        found = read_json(here / path / "checkpoint.json")
-        return _Model(_quoted(path), tuple(map(str, found["features"])), found["history"])
+        content = read_json(here / path / "checkpoint.json")
+        return _Model(_quoted(path), tuple(map(str, content["features"])), content["history"])
     except (OSError, ValueError, KeyError, TypeError):  # aetool export tells
         return _Model(_quoted(path))
 
@@ -126,10 +126,10 @@ def _table(here: Path, path: Path) -> _Table:
     from aetool.tables.reading import table_header
 
     try:
-        found = table_header(here / path)
+        header = table_header(here / path)
     except AetoolError:  # aetool train tells
-        found = None
-    return _Table(_quoted(path), found and found.names, bool(found and found.positional))
+        header = None
+    return _Table(_quoted(path), header and header.names, bool(header and header.positional))
 
 
 def _is_result(table: _Table, segmented: bool) -> bool:

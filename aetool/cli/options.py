@@ -11,6 +11,7 @@ import click
 
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.schema import read_json
+from aetool.choices import SCORES
 from aetool.errors import DependencyError
 from aetool.runtime.providers import PROVIDERS
 from aetool.suggest import hint
@@ -90,20 +91,16 @@ def limit(*, table: bool = True, bundle: bool = False) -> Callable[[Any], Any]:
         type=_Limit(names),
         multiple=True,
         expose_value=False,
-        callback=_keep,
+        callback=lambda context, _, given: context.meta.update({_META: DEFAULT_LIMITS._replace(**dict(given))}),
         help=f"Read more, or less, than by default: {', '.join(names)}.",
     )
-
-
-def _keep(context: click.Context, _: click.Parameter, given: tuple[tuple[str, Any], ...]) -> None:
-    context.meta[_META] = DEFAULT_LIMITS._replace(**dict(given))
 
 
 def limits_in_force() -> Limits:
     """Return the limits of the running command."""
     context = click.get_current_context(silent=True)
-    found: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
-    return found
+    limits: Limits = DEFAULT_LIMITS if context is None else context.meta.get(_META, DEFAULT_LIMITS)
+    return limits
 
 
 PATH = click.Path(path_type=Path)
@@ -153,9 +150,9 @@ class _NumberList(_Parsed):
         try:
             if not value.lower().endswith(".json"):
                 return tuple(float(part) for part in value.split(",") if part.strip())
-            found = read_json(Path(value))
-            found = found[param.name] if isinstance(found, dict) and param is not None else found
-            return tuple(float(number) for number in found)
+            content = read_json(Path(value))
+            numbers = content[param.name] if isinstance(content, dict) and param is not None else content
+            return tuple(float(number) for number in numbers)
         except OSError as error:
             self.fail(f"{value}: cannot be read: {error.strerror}", param, ctx)
         except (ValueError, TypeError, KeyError):
@@ -173,6 +170,17 @@ class Share(_Parsed):
             return float(text) / 100 if percent else float(text)
         except ValueError:
             self.fail(f"{value!r} is not a share such as 0.5% or 0.005", param, ctx)
+
+
+def several(*given: tuple[Any, ...]) -> _Decorator:
+    """Add options in their order, each given as its names, its type and its help."""
+
+    def decorate(command: Any) -> Any:
+        for *names, kind, text in reversed(given):
+            command = click.option(*names, type=kind, help=text)(command)
+        return command
+
+    return decorate
 
 
 def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
@@ -202,11 +210,6 @@ keep = click.option(
     "--keep", type=CommaList(), multiple=True, help="Columns carried through to the output, such as an id."
 )
 
-SCORES = (
-    "mse",
-    "mae",
-    "euclidean",
-)  # as in aetool.model.foreign.scored_module, whose package imports torch; a test holds them together
 score = click.option(
     "--score",
     type=click.Choice(SCORES),
@@ -220,36 +223,26 @@ outputs = click.option(
 )
 
 
-_SCALING = ("mean", "scale", "minimum", "maximum")
-_NUMBERS = "N[,N...]|FILE.json"
-
-
 def scaling(command: Any) -> Any:
-    """Add SCALING, the options for a model that was trained on scaled rows."""
-    for name, text in reversed(
-        (
-            ("mean", "The model takes (row - mean) / scale: one number, one a column, or one a channel."),
-            ("scale", "See --mean."),
-            ("minimum", "The model takes (row - minimum) / (maximum - minimum); instead of --mean and --scale."),
-            ("maximum", "See --minimum."),
-        )
+    """Add the options for a model that was trained on scaled rows."""
+    for name, text in (
+        ("--maximum", "See --minimum."),
+        ("--minimum", "The model takes (row - minimum) / (maximum - minimum); instead of --mean and --scale."),
+        ("--scale", "See --mean."),
+        ("--mean", "The model takes (row - mean) / scale: one number, one a column, or one a channel."),
     ):
-        command = click.option(f"--{name}", type=_NumberList(), metavar=_NUMBERS, help=text)(command)
+        command = click.option(name, type=_NumberList(), metavar="N[,N...]|FILE.json", help=text)(command)
     return command
 
 
 def budget(command: Any) -> Any:
     """Add the options that become `aetool.checks.fidelity.Budget`."""
-    for decorate in (
-        click.option("--min-speedup", type=float, help="Least rows a second to fp32's.  [default: none]"),
-        click.option(
-            "--max-flips", type=Share(), default=0.005, help="Rows whose decision may differ.  [default: 0.5%]"
-        ),
-        click.option(
-            "--max-auroc-drop", type=Share(), default=0.002, help="AUROC that it may cost.  [default: 0.002]"
-        ),
+    for name, kind, default, text in (
+        ("--min-speedup", float, None, "Least rows a second to fp32's.  [default: none]"),
+        ("--max-flips", Share(), 0.005, "Rows whose decision may differ.  [default: 0.5%]"),
+        ("--max-auroc-drop", Share(), 0.002, "AUROC that it may cost.  [default: 0.002]"),
     ):
-        command = decorate(command)
+        command = click.option(name, type=kind, default=default, help=text)(command)
     return command
 
 
@@ -264,10 +257,12 @@ def publishing(command: Any) -> Any:
         click.option(
             "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."
         ),
-        click.option("--opset", type=int, help="ONNX operator set.  [default: 18, or the adopted file's]"),
-        click.option("--threshold", type=float, help="A fixed threshold instead."),
-        click.option("--contamination", type=float, help="Share of normal rows to flag.  [default: 0.01]"),
-        click.option("--name", help="Name of the model.  [default: that of the directory]"),
+        several(
+            ("--name", str, "Name of the model.  [default: that of the directory]"),
+            ("--contamination", float, "Share of normal rows to flag.  [default: 0.01]"),
+            ("--threshold", float, "A fixed threshold instead."),
+            ("--opset", int, "ONNX operator set.  [default: 18, or the adopted file's]"),
+        ),
         output(help="Bundle directory to write.  [default: exported/NAME]"),
         limit(),
     ):

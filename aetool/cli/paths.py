@@ -1,5 +1,6 @@
 """Kinds of paths, checked before any work is done."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aetool.bundle.atomic import require_new
@@ -24,36 +25,24 @@ def what(path: Path) -> str:
 
 def require_bundle(path: Path) -> None:
     """Raise BundleError, with advice, unless `path` is a bundle."""
-    if (found := what(path)) == BUNDLE:
-        return
-    if found == CHECKPOINT:
-        remedy = f"make a bundle of it first: aetool export {path}"
-    elif what(path.parent) == BUNDLE:
-        remedy = f"give its directory, {path.parent}"
-    else:
-        remedy = "give the directory that aetool export wrote"
-    raise BundleError(
-        f"{path}: a bundle is expected (a directory with {MANIFEST}), found {_found(path, found)}; {remedy}"
-    )
+    if (found := what(path)) != BUNDLE:
+        remedies = {CHECKPOINT: f"make a bundle of it first: aetool export {path}"}
+        raise BundleError(_expected(path, BUNDLE, MANIFEST, found, "export", remedies))
 
 
 def require_checkpoint(path: Path) -> None:
     """Raise CheckpointError, with advice, unless `path` is a checkpoint."""
-    if (found := what(path)) == CHECKPOINT:
-        return
-    if found == BUNDLE:
-        remedy = "it is exported already; to export anew give the checkpoint that it was made from"
-    elif what(path.parent) == CHECKPOINT:
-        remedy = f"give its directory, {path.parent}"
-    else:
-        remedy = "give the directory that aetool train wrote"
-    raise CheckpointError(
-        f"{path}: a checkpoint is expected (a directory with {_CHECKPOINT}), found {_found(path, found)}; {remedy}"
-    )
+    if (found := what(path)) != CHECKPOINT:
+        again = "it is exported already; to export anew give the checkpoint that it was made from"
+        raise CheckpointError(_expected(path, CHECKPOINT, _CHECKPOINT, found, "train", {BUNDLE: again}))
 
 
-def _found(path: Path, found: str) -> str:
-    return f"{found}{file_hint(path)}" if found == "nothing" else found
+def _expected(path: Path, kind: str, file: str, found: str, command: str, remedies: Mapping[str, str]) -> str:
+    """Return the message where `found` is not of the `kind` that `command` writes, with `file` in it."""
+    own = f"give its directory, {path.parent}" if what(path.parent) == kind else ""
+    remedy = remedies.get(found) or own or f"give the directory that aetool {command} wrote"
+    near = file_hint(path) if found == "nothing" else ""
+    return f"{path}: {kind} is expected (a directory with {file}), found {found}{near}; {remedy}"
 
 
 def require_free(path: Path, overwrite: bool, kind: str) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,18 @@ from rich.console import Console
 from aetool.bundle.manifest import Manifest
 from aetool.cli.options import limits_in_force
 from aetool.cli.output import Result, facts, say, visible
+from aetool.cli.paths import require_bundle
 from aetool.errors import InputError
 
 _SHOWN = 5  # values in a message
+
+
+def manifest_of(bundle: Path) -> Manifest:
+    """Return the manifest of a bundle; refuse what is none."""
+    from aetool.bundle.bundle import Bundle
+
+    require_bundle(bundle)
+    return Bundle.open(bundle, limits=limits_in_force()).manifest
 
 
 def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
@@ -138,17 +147,17 @@ def normal_rows(
 # Columns that a command computed: written to a file, or what a person and a program see instead.
 
 
-def beside(kept: Mapping[str, Any], found: Mapping[str, Any], data: Path) -> dict[str, Any]:
+def beside(kept: Mapping[str, Any], results: Mapping[str, Any], data: Path) -> dict[str, Any]:
     """Return the columns of --keep before the results.
 
     Raises:
         InputError: two have one name.
     """
-    if clash := [name for name in kept if name in found]:
+    if clash := [name for name in kept if name in results]:
         raise InputError(
             f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
         )
-    return {**kept, **found}
+    return {**kept, **results}
 
 
 _SAFE = "aetool.safe_csv"
@@ -166,9 +175,9 @@ def given(
     columns: Mapping[str, Any],
     document: dict[str, Any],
     output: Path | None,
-    write: Callable[..., None],
     *,
     overwrite: bool,
+    arrays: bool = False,
     more: Sequence[tuple[str, str]] = (),
 ) -> Result:
     """Return a result whose `columns` go to `output`, or to stdout as CSV.
@@ -176,19 +185,19 @@ def given(
     Args:
         columns: name -> values of every row.
         output: the file, if any.
-        write: the function that writes it.
         overwrite: replace a file that is there.
         document: of --json; "rows" are those that were read.
+        arrays: they have more axes than a table's columns.
         more: facts for a person, after the file and its rows.
     """
-    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
-        from aetool.tables import without_formulas
+    from aetool.tables import without_formulas, write_arrays, write_table
 
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
         columns = without_formulas(columns)
     document["columns"] = list(columns)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write(output, columns, overwrite=overwrite)
+        (write_arrays if arrays else write_table)(output, columns, overwrite=overwrite)
         document["output"] = str(output)
     else:
         document["data"] = columns
@@ -213,45 +222,3 @@ def _to_stdout(columns: Mapping[str, Any]) -> None:
     text = io.BytesIO()
     write_csv(text, columns)
     sys.stdout.write(visible(text.getvalue().decode()))
-
-
-# Columns that tell why a row scores as it does.
-
-
-def why_columns(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return why_1, why_1_share, why_1_expected, why_1_found, why_2, ... of the features that contribute most.
-
-    Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
-    expected and found are texts.
-    """
-    import numpy as np
-
-    from aetool.runtime.explain import feature_labels, shares
-
-    explained, names = model.explain(rows), np.array(feature_labels(model))
-    if count > len(names):
-        say(f"--explain {count}: the model has {len(names):,} features, all of them are named")
-    largest, share = explained.largest(count), shares(explained)
-    expected, found = (part.reshape(share.shape) for part in (explained.expected, explained.found))
-    if model.categories:
-        expected, found = _texts(model, expected, {}), _texts(model, found, unseen)
-    columns: dict[str, Any] = {}
-    place = np.arange(len(rows))
-    for rank, feature in enumerate(largest.T, 1):
-        columns[f"why_{rank}"] = names[feature]
-        columns[f"why_{rank}_share"] = share[place, feature]
-        columns[f"why_{rank}_expected"] = expected[place, feature]
-        columns[f"why_{rank}_found"] = found[place, feature]
-    return columns
-
-
-def _texts(model: Any, rows: Any, unseen: Mapping[str, Any]) -> Any:
-    """Return (rows, n_features) as text: categories by name, numbers as short as float32 has them, "" for NaN."""
-    import numpy as np
-
-    texts = []
-    for name, column in model.to_columns(rows).items():
-        known = True if name in model.categories else ~np.isnan(column)
-        text = np.where(known, column.astype(str), "")
-        texts.append(np.where(unseen[name] == "", text, unseen[name]) if name in unseen else text)
-    return np.stack(texts, axis=1)

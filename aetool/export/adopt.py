@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from aetool.checks.first_run import crash_of
+from aetool.choices import SCORES, Score
 from aetool.errors import AetoolError, ExportError, VerificationError, reason_of
 from aetool.export.dynamic_batch import BATCH, has_free_input, lift_batch, real_inputs, require_free_or_one
 from aetool.export.export_input import ExportInput, Reference, RowCost, Rows
@@ -31,7 +32,7 @@ from aetool.export.opset import OLDEST_OPSET, bring_down, limits, standard_opset
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.scoring_nodes import add_scoring, in_another_shape, why_none_fits
 from aetool.model.foreign.output_roles import Roles, recognise
-from aetool.model.foreign.scored_module import SCORES, SMALLEST, Scaling, Score
+from aetool.model.foreign.scored_module import SMALLEST, Scaling
 from aetool.runtime.ort import open_session, require_memory
 from aetool.runtime.providers import PROVIDERS
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aetool.bundle.baseline import Baseline, baseline_of, features_of
 from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Feature
+from aetool.choices import Score
 from aetool.errors import ExportError, InputError
 from aetool.export.export_input import FEW, FLOAT32_MAX, ExportInput, Reference, RowCost, Rows, probes
 from aetool.export.graphs import WithDecision, export_graph
@@ -32,7 +33,7 @@ from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
 from aetool.export.threshold import Threshold, choose_threshold, rounding_of
 from aetool.model.foreign.adapter import AdaptedModule, Latent
-from aetool.model.foreign.scored_module import SCORES, InDouble, Scaling, Score, ScoredModule
+from aetool.model.foreign.scored_module import DEFINITIONS, InDouble, Scaling, ScoredModule
 from aetool.suggest import few
 
 GOLDEN_ROWS = 256
@@ -293,7 +294,7 @@ def spread(rows: Rows, cost: RowCost) -> Rows:
 
 def score_rule(score: Score, *, scaled: bool = False) -> dict[str, Any]:
     """Return the manifest's definition of a score."""
-    definition = SCORES[score].replace("the input", "the scaled input") if scaled else SCORES[score]
+    definition = DEFINITIONS[score].replace("the input", "the scaled input") if scaled else DEFINITIONS[score]
     return {
         "kind": score,
         "definition": definition,

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from aetool.choices import Score
 from aetool.errors import ExportError
 from aetool.export.dynamic_batch import BATCH
 from aetool.model.foreign.output_roles import RECONSTRUCTION_NAMES
-from aetool.model.foreign.scored_module import SMALLEST, Scaling, Score
+from aetool.model.foreign.scored_module import SMALLEST, Scaling
 
 Weights = dict[str, np.ndarray]
 

@@ -9,12 +9,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from aetool.choices import ACTIVATIONS, DROPOUT_ON, Activation, DropoutOn
 from aetool.errors import InputError
 
 # Configuration of the network and its training
 
-Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
-DropoutOn = Literal["embedding", "hidden", "both"]
 Impute = Literal["mean", "median"]
 
 _MAX_WEIGHTS = 1 << 28
@@ -51,7 +50,7 @@ class AutoencoderConfig:
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
         weights = 2 * sum(a * b for a, b in pairwise(self.widths))
         _require(weights <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", weights)
-        for name, choices in (("activation", get_args(Activation)), ("dropout_on", get_args(DropoutOn))):
+        for name, choices in (("activation", ACTIVATIONS), ("dropout_on", DROPOUT_ON)):
             _require(getattr(self, name) in choices, name, " or ".join(choices), getattr(self, name))
         _require(isinstance(self.batch_norm, bool), "batch_norm", "true or false", self.batch_norm)
         share, noise = self.dropout, self.input_noise
@@ -152,7 +151,7 @@ def _require(holds: bool, name: str, expected: str, found: object) -> None:
         raise InputError(f"{name}: expected {expected}, found {reprlib.repr(found)}")
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "relu": nn.ReLU,
     "elu": nn.ELU,
@@ -205,7 +204,7 @@ def _layers(widths: tuple[int, ...], config: AutoencoderConfig, *, activate_last
         if i < last or activate_last:
             if config.batch_norm:
                 layers.append(nn.BatchNorm1d(width_out))
-            layers.append(ACTIVATIONS[config.activation]())
+            layers.append(_ACTIVATIONS[config.activation]())
         if i < last and config.dropout > 0 and config.dropout_on in ("hidden", "both"):
             layers.append(nn.Dropout(config.dropout))
     return nn.Sequential(*layers)

@@ -5,8 +5,7 @@ budget), `trial` (a recipe made and measured), `convert` (a recipe to a graph). 
 graph: `merge_graphs`, `layers`, `calibration`, `equalise`, and `int8`, `int8_dynamic` or `half`.
 """
 
-from aetool.quantize.calibration import Calibration
-from aetool.quantize.convert import PRECISIONS, Precision
+from aetool.choices import PRECISIONS, Calibration, Precision
 from aetool.quantize.variant import Quantized, QuantizeOptions, quantize, quantized_copy
 
 __all__ = ["PRECISIONS", "Calibration", "Precision", "QuantizeOptions", "Quantized", "quantize", "quantized_copy"]

@@ -6,19 +6,18 @@ observed here once serve all methods, and `equalise` too. It has nothing that sp
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from aetool.bundle.golden import evenly
+from aetool.choices import Calibration
 from aetool.errors import InputError
 from aetool.onnx_check.edit import with_outputs
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 
-Calibration = Literal["minmax", "percentile", "entropy"]
 Floats = NDArray[np.float32]
 Values = dict[str, Floats]
 

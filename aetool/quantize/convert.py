@@ -2,21 +2,17 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
 
 from onnx import ModelProto
 
+from aetool.choices import Calibration, Precision
 from aetool.errors import ExportError
-from aetool.quantize.calibration import Calibration, Floats, observe, range_of
+from aetool.quantize.calibration import Floats, observe, range_of
 from aetool.quantize.equalise import first_layers, to_common_range
 from aetool.quantize.half import to_bf16, to_fp16
 from aetool.quantize.int8 import integer_layers, to_int8, values_to_observe
 from aetool.quantize.int8_dynamic import to_int8_dynamic
 from aetool.quantize.layers import layers_of
-
-Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("int8", "int8-dynamic", "fp16", "bf16")
-CALIBRATIONS: tuple[Calibration, ...] = ("minmax", "percentile", "entropy")
 
 
 @dataclass(frozen=True, slots=True)

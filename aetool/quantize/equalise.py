@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
-from aetool.quantize.calibration import METHODS, Calibration, Floats
+from aetool.choices import Calibration
+from aetool.quantize.calibration import METHODS, Floats
 from aetool.quantize.layers import (
     Layer,
     add_constant,

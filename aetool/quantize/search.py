@@ -8,9 +8,9 @@ import numpy as np
 
 from aetool.checks.fidelity import Budget, Fidelity
 from aetool.checks.parity import rank_correlation
+from aetool.choices import CALIBRATIONS, Calibration, Precision
 from aetool.errors import BudgetError
-from aetool.quantize.calibration import Calibration
-from aetool.quantize.convert import CALIBRATIONS, Precision, Recipe
+from aetool.quantize.convert import Recipe
 from aetool.quantize.trial import VariantTrial, Workbench
 
 Progress = Callable[[str], None]

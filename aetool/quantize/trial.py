@@ -15,13 +15,14 @@ from aetool.bundle.golden import evenly, read_golden
 from aetool.bundle.manifest import Tolerances
 from aetool.checks.fidelity import Answers, Fidelity, fidelity
 from aetool.checks.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph, compare_values
+from aetool.choices import Precision
 from aetool.errors import VerificationError
 from aetool.export.graphs import require_deployable, slice_graphs
 from aetool.export.opset import standard_opset
 from aetool.export.threshold import CLEAR_GAP, LARGEST_SCORE, Threshold, choose_threshold
 from aetool.export.verify import rows_apart
 from aetool.quantize.calibration import Floats, Split
-from aetool.quantize.convert import Converter, Precision, Recipe
+from aetool.quantize.convert import Converter, Recipe
 from aetool.quantize.merge_graphs import set_threshold, whole_graph
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS

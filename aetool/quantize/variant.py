@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,10 +23,10 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.bundle.write import publish
 from aetool.checks.fidelity import Budget
+from aetool.choices import CALIBRATIONS, PRECISIONS, Calibration, Precision
 from aetool.errors import BundleError, InputError, OutputError
 from aetool.export.publish import inner_values, model_card
-from aetool.quantize.calibration import Calibration, Floats, Labels, Split, split_rows
-from aetool.quantize.convert import PRECISIONS, Precision
+from aetool.quantize.calibration import Floats, Labels, Split, split_rows
 from aetool.quantize.int8 import ACTIVATIONS
 from aetool.quantize.search import Attempt, Progress, find_recipe, refused
 from aetool.quantize.trial import VariantTrial, Workbench
@@ -202,10 +202,8 @@ def quantize(
 def _require_possible(bundle: Bundle, precision: Precision, options: QuantizeOptions) -> None:
     if precision not in PRECISIONS:
         raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}; choose one")
-    if options.calibration not in get_args(Calibration):
-        raise InputError(
-            f"calibration: expected one of {', '.join(get_args(Calibration))}, found {options.calibration!r}"
-        )
+    if options.calibration not in CALIBRATIONS:
+        raise InputError(f"calibration: expected one of {', '.join(CALIBRATIONS)}, found {options.calibration!r}")
     if precision in bundle.manifest.variants and not options.overwrite:
         raise OutputError(f"{bundle.path}: has {precision} already; pass --overwrite to replace it")
 

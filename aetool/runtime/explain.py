@@ -68,6 +68,7 @@ class _Model(Protocol):
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]: ...
     def explain(self, features: Any) -> Explanation: ...
+    def to_columns(self, rows: Any) -> Mapping[str, NDArray[Any]]: ...
 
 
 class Reason(NamedTuple):
@@ -142,3 +143,34 @@ def _own_texts(values: list[Value], cells: Any, name: str) -> list[Value]:
 def highest(score: Any, count: int) -> Any:
     """Return the positions of the highest of (rows,) scores, highest first, at most `count`; NaN comes last."""
     return np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")[:count]
+
+
+def why_columns(model: _Model, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why_1, why_1_share, why_1_expected, why_1_found, why_2, ... of the features that contribute most.
+
+    Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
+    expected and found are texts.
+    """
+    explained, names = model.explain(rows), np.array(feature_labels(model))
+    largest, share = explained.largest(count), shares(explained)
+    expected, found = (_flat(part) for part in (explained.expected, explained.found))
+    if model.categories:
+        expected, found = _texts(model, expected, {}), _texts(model, found, unseen)
+    columns: dict[str, Any] = {}
+    index = np.arange(len(rows))
+    for rank, feature in enumerate(largest.T, 1):
+        columns[f"why_{rank}"] = names[feature]
+        columns[f"why_{rank}_share"] = share[index, feature]
+        columns[f"why_{rank}_expected"] = expected[index, feature]
+        columns[f"why_{rank}_found"] = found[index, feature]
+    return columns
+
+
+def _texts(model: _Model, rows: Any, unseen: Mapping[str, Any]) -> Any:
+    """Return (rows, n_features) as text: categories by name, numbers as short as float32 has them, "" for NaN."""
+    texts = []
+    for name, column in model.to_columns(rows).items():
+        known = True if name in model.categories else ~np.isnan(column)
+        text = np.where(known, column.astype(str), "")
+        texts.append(np.where(unseen[name] == "", text, unseen[name]) if name in unseen else text)
+    return np.stack(texts, axis=1)

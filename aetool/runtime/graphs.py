@@ -32,7 +32,7 @@ NEEDED_OUTPUTS = {
 }
 WHY_MISSING = {
     "explainer": ": an older aetool exported it; export it again",
-    SEGMENTER: ": make one with aetool segment, from rows to learn the segments from",
+    SEGMENTER: ": make one with aetool segment learn, from rows to learn the segments from",
 }
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20

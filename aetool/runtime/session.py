@@ -312,7 +312,7 @@ class AutoencoderSession:
         too; `manifest.segments` describes the segments.
 
         Raises:
-            InputError: the bundle has no segments yet; see `aetool segment`.
+            InputError: the bundle has no segments yet; see `aetool segment learn`.
         """
         call = self._calls.get("segment") or self._call("segment")
         result: Segments | np.int64 = call(features, out)

@@ -204,7 +204,7 @@ def name_segments(path: str | Path, names: Mapping[int, str], *, limits: Limits 
     bundle = Bundle.open_whole(path, limits=limits)
     segments = bundle.manifest.segments
     if not segments:
-        raise InputError(f"{path}: has no segments to name; make some: aetool segment {path} --data TABLE")
+        raise InputError(f"{path}: has no segments to name; make some: aetool segment learn {path} TABLE")
     named = []
     try:
         for entry in segments["segments"]:
@@ -214,7 +214,7 @@ def name_segments(path: str | Path, names: Mapping[int, str], *, limits: Limits 
     except (AttributeError, KeyError, TypeError) as error:
         raise BundleError(
             f"{path}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); make "
-            f"them again: aetool segment {path} --data TABLE --overwrite"
+            f"them again: aetool segment learn {path} TABLE --overwrite"
         ) from error
     if other := sorted(set(names) - {entry["segment"] for entry in named}):
         raise InputError(f"segment {other[0]}: {path} has segments 0 to {len(named) - 1}; name one of them")

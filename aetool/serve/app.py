@@ -19,7 +19,7 @@ from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
 from aetool.serve.metrics import Metrics
 from aetool.serve.models import Catalogue, ServedModel
-from aetool.serve.protocol import JSON, Header, InferRequest, Refusal, answer, json_bytes, read_request
+from aetool.serve.protocol import JSON, Header, Refusal, answer, json_bytes, read_request
 from aetool.serve.routes import pages
 
 # The body of a request, within its limit of size; `uvicorn_server` bounds the time.
@@ -165,7 +165,7 @@ class App:
         """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """True: clients should look for another server."""
-        self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping(), locked=token is not None)
+        self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping())
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -195,7 +195,10 @@ class App:
             pass
         if 400 <= status < 500:
             scope["state"]["connection"].gate.faults += 1
-        self._answered(scope, model, status, time.perf_counter() - begin, queued_s)
+        seconds = time.perf_counter() - begin
+        if status:  # else the client went away, or the gate counts it
+            self._metrics.answered(model, status, seconds)
+        self._log(scope, status, seconds, queued_s)
 
     def is_full(self, scope: Scope) -> bool:
         """Decide whether a new request would have to wait behind too many; if not, count it as expected."""
@@ -209,12 +212,6 @@ class App:
         self._metrics.answered(model, 503)
         self._log(scope, 503, 0.0, 0.0)
         return self._refusal_closing if close else self._refusal
-
-    def _answered(self, scope: Scope, model: str, status: int, seconds: float, queued_s: float) -> None:
-        """Count and log a request; status 0: the client went away, or the gate counts it."""
-        if status:
-            self._metrics.answered(model, status, seconds)
-        self._log(scope, status, seconds, queued_s)
 
     def _log(self, scope: Scope, status: int, seconds: float, queued_s: float) -> None:
         if self._access_log:
@@ -260,7 +257,8 @@ class App:
                 request = read_request(body, header_length, model.signature, self._limits.max_rows)
                 self._small += 1
             else:
-                request = await self._apart(self._read, model, body, header_length)
+                how = model.signature, self._limits.max_rows
+                request = await self._apart(read_request, body, header_length, *how)
             del body
             outputs, part, queued_s = await model.batcher(request).submit(request.rows)
             self._metrics.queued(model.name, queued_s)
@@ -284,9 +282,6 @@ class App:
             log(logging.ERROR, "an inference failed", model=model.name, error=f"{type(error).__name__}: {error}")
             failed = Refusal(500, "the model failed; the server's log says why")
             return await self._refuse(failed, receive, send), queued_s
-
-    def _read(self, model: ServedModel, body: bytes | bytearray, header_length: int | None) -> InferRequest:
-        return read_request(body, header_length, model.signature, self._limits.max_rows)
 
     async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a slow function in another thread, so that small requests are answered meanwhile."""

@@ -1,6 +1,6 @@
 """Counters of the server, for Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -43,38 +43,22 @@ class Metrics:
     def __init__(self) -> None:
         """Register the counters."""
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "aetool_requests",
-            "Requests answered; those that are no inference have no model.",
-            ("model", "status"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "aetool_request_seconds",
-            "From a request's head to its answer.",
-            ("model",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._batch_rows = Histogram(
-            "aetool_batch_rows", "Rows computed together.", ("bundle",), buckets=_ROWS, registry=registry
-        )
-        self._queue_seconds = Histogram(
-            "aetool_queue_seconds",
-            "From a request's last byte to the start of its batch.",
-            ("model",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._compute_seconds = Counter(
-            "aetool_compute_seconds", "Time spent in the graphs.", ("bundle",), registry=registry
-        )
-        self._replacements = Counter(
-            "aetool_replacements",
-            "Bundles published in place of served ones.",
-            ("bundle", "result"),
-            registry=registry,
-        )
+
+        def histogram(name: str, text: str, label: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"aetool_{name}", text, (label,), buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"aetool_{name}", text, labels, registry=registry)
+
+        no_model = "Requests answered; those that are no inference have no model."
+        self._requests = counter("requests", no_model, "model", "status")
+        self._seconds = histogram("request_seconds", "From a request's head to its answer.", "model", _SECONDS)
+        self._batch_rows = histogram("batch_rows", "Rows computed together.", "bundle", _ROWS)
+        waited = "From a request's last byte to the start of its batch."
+        self._queue_seconds = histogram("queue_seconds", waited, "model", _SECONDS)
+        self._compute_seconds = counter("compute_seconds", "Time spent in the graphs.", "bundle")
+        published = "Bundles published in place of served ones."
+        self._replacements = counter("replacements", published, "bundle", "result")
         self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
         ProcessCollector(registry=registry)  # CPU, memory, descriptors
         self._answered: dict[tuple[str, int], Counter] = {}

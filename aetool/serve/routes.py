@@ -18,14 +18,13 @@ from aetool.serve.openapi import document
 EXTENSIONS = ("binary_tensor_data",)
 
 
-def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool], locked: bool) -> Starlette:
+def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool]) -> Starlette:
     """Return the application for everything but inference.
 
     Args:
         catalogue: the served models.
         metrics: counters of requests.
         ready: returns whether the server takes requests.
-        locked: a bearer token must be shown; noted in the document.
     """
 
     def found(request: Request) -> ServedModel:
@@ -70,7 +69,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool], 
         return Response(metrics.page(), media_type=metrics.content_type)
 
     async def openapi(request: Request) -> Response:
-        return _json(document(catalogue, locked=locked))
+        return _json(document(catalogue))
 
     routes = [
         Route("/v2/health/live", live),

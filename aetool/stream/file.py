@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from aetool.bundle.schema import loads
+from aetool.choices import CALLS
 from aetool.errors import AetoolError, InputError, OutputError, reason_of
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.filesystems import appearing, locate, make_folder
-from aetool.stream.inputs import InputFile
-from aetool.stream.task import GRAPHS, Task, fingerprint
-from aetool.tables.streaming import Batch, read_batches
+from aetool.stream.inputs import InputFile, batches_of, require_apart
+from aetool.stream.task import Task, fingerprint
+from aetool.tables.streaming import Batch
 
 # Steps that overlap: each in a thread of its own, a few items ahead of the next.
 
@@ -115,16 +116,8 @@ def run_shard(
     place, folder = locate(output)
     path = f"{folder}/{source.output}"
     temporary = f"{folder}/.aetool-{secrets.token_hex(8)}.tmp"
-    system, inside = locate(source.path)
-    batches = read_batches(
-        lambda: system.open_input_file(inside),
-        source.path,
-        only=model.feature_names or None,
-        keep=task.keep,
-        categories=model.categories,
-        limits=task.limits,
-        width={"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command],
-    )
+    width = {"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command]
+    batches = batches_of(source, model, task.keep, task.limits, width)
     results = ahead(_computed(model, task, ahead(batches), source))
     origin = {"task": fingerprint(task.describe(model)), "size": source.size, "modified": source.modified}
     try:
@@ -167,13 +160,10 @@ def _computed(
     """Yield Arrow tables of results."""
     try:
         for batch in batches:
-            outputs = model.run(GRAPHS[task.command], batch.values)
-            found = _columns(model, task.command, outputs)
-            if clash := [name for name in batch.kept if name in found]:
-                raise InputError(
-                    f"{source.path}: --keep {clash[0]!r}: a result has that name too; rename the column there"
-                )
-            results = {name: pa.array(column) for name, column in found.items()}
+            outputs = model.run(CALLS[task.command], batch.values)
+            columns = _columns(model, task.command, outputs)
+            require_apart(source, batch.kept, columns)
+            results = {name: pa.array(column) for name, column in columns.items()}
             yield pa.table({**batch.kept, **results}), batch.share
     finally:
         batches.close()

@@ -1,17 +1,18 @@
 """The input files of a run: files, directories, patterns and URIs become a list, each with a name of its own."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyarrow.fs import FileType
 
+from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.stream.filesystems import as_pattern, is_below, is_remote, listed, locate, uri_of
 from aetool.suggest import file_hint
-from aetool.tables.streaming import STREAMED, streamed_ending
+from aetool.tables.streaming import STREAMED, Batch, read_batches, streamed_ending
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -33,6 +34,34 @@ class InputFile:
     def output(self) -> str:
         """Name of its output, below the output directory."""
         return self.name if self.name.lower().endswith(".parquet") else f"{self.name}.parquet"
+
+
+def batches_of(
+    source: InputFile, model: Any, keep: Sequence[str], limits: Limits, width: int = 1
+) -> Generator[Batch, None, None]:
+    """Yield the rows of a file that `model` takes, as `read_batches` does."""
+    system, inside = locate(source.path)
+    return read_batches(
+        lambda: system.open_input_file(inside),
+        source.path,
+        only=model.feature_names or None,
+        keep=keep,
+        categories=model.categories,
+        limits=limits,
+        width=width,
+    )
+
+
+def require_apart(source: InputFile, kept: Iterable[str], results: Container[str]) -> None:
+    """Refuse columns to keep that are called like a result.
+
+    Raises:
+        InputError: there is one.
+    """
+    if clash := [name for name in kept if name in results]:
+        raise InputError(
+            f"{source.path}: --keep {clash[0]!r}: a result has that name too; rename the column there"
+        )
 
 
 def find_sources(given: Sequence[str], *, outside: str | None = None) -> list[InputFile]:

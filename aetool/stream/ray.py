@@ -91,10 +91,9 @@ class RayEngine:
             else:
                 ray.init(address=self.address, **common)
         except Exception as error:  # a node that does not start raises no class of its own
-            reason = reason_of(error)
             raise InputError(
-                f"no Ray at {self.address or 'this machine'}: {reason}; check --address, and RAY_AUTH_MODE and "
-                "the token, which must be the cluster's"
+                f"no Ray at {self.address or 'this machine'}: {reason_of(error)}; check --address, and "
+                "RAY_AUTH_MODE and the token, which must be the cluster's"
             ) from error
 
     def _run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
@@ -126,12 +125,8 @@ class RayEngine:
 
 def _outcome(done: Any, source: InputFile) -> Outcome:
     try:
-        found: Outcome = ray.get(done)
-        return found
+        outcome: Outcome = ray.get(done)
+        return outcome
     except RayActorError as error:
-        reason = reason_of(error)
-        return Outcome(
-            source,
-            None,
-            f"{source.path}: its worker died {RETRIES + 1} times ({reason}); more memory, or leave it out",
-        )
+        died = f"its worker died {RETRIES + 1} times ({reason_of(error)}); more memory, or leave it out"
+        return Outcome(source, None, f"{source.path}: {died}")

@@ -10,15 +10,13 @@ from aetool.errors import BundleError, InputError
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
 
-GRAPHS = {"score": "detector", "encode": "encoder", "reconstruct": "autoencoder"}
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """Bundle and options; small, and can be sent to another machine that has the bundle at the same path."""
 
     command: str
-    """Command: one of GRAPHS."""
+    """Command: one of aetool.choices.CALLS."""
     bundle: str
     """Absolute path of the bundle."""
     provider: ProviderName = "auto"

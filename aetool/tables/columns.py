@@ -181,3 +181,29 @@ def as_column(column: Any, name: str, source: str) -> Any:
     except (pa.ArrowException, ValueError, TypeError, OverflowError):  # a mixture: to keep, but no numbers
         return np.asarray(column)
     return converted if isinstance(converted, pa.ChunkedArray) else pa.chunked_array([converted])
+
+
+_MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
+
+
+def like_codes(table: Table) -> list[str]:
+    """Return columns of numbers that may be codes.
+
+    These are whole numbers without a gap, from 0 or 1 to _MOST_CODES at most, each of them in many rows, but not 0
+    and 1 alone. A count mostly has a few large values, too.
+    """
+    names = []
+    for name, column in zip(table.names, table.values.T, strict=True):
+        known = column[np.isfinite(column)]
+        if name in table.categories or not known.size or known.max() > _MOST_CODES or known.min() not in (0, 1):
+            continue
+        values, counts = np.unique(known, return_counts=True)
+        in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
+        if (
+            in_a_row
+            and len(values) > 1
+            and values.tolist() != [0, 1]
+            and counts.min() >= _LEAST_ROWS_OF_A_CODE * len(known)
+        ):
+            names.append(name)
+    return names

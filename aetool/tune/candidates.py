@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from aetool.bench.contestants import Contestant, bundle_contestant
-from aetool.bench.factories import GRAPH
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest
 from aetool.bundle.schema import to_plain
+from aetool.choices import CALLS
 from aetool.runtime.chunks import largest_chunk
 from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import affinity, usable_cores
@@ -122,7 +122,7 @@ def challengers(
     for (provider, precision), bundle in ways.items():
         precisions = manifest.variants
         variant = precisions.get(precision, precisions["fp32"])  # one that is made for the purpose is no larger
-        size = manifest.files[variant.files[GRAPH[graph]]].size
+        size = manifest.files[variant.files[CALLS[graph]]].size
         for index, settings in enumerate(_settings(purpose, graph, manifest, size)):
             choice = RunConfig(provider, precision, settings)
             if choice != default.choice:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.factories import GRAPH
 from aetool.bench.result import document_of, write_document
 from aetool.bench.rows import Pool, make_pool
 from aetool.bundle.atomic import publish_directory, require_new
@@ -18,6 +17,7 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import MANIFEST
 from aetool.checks.fidelity import Budget
+from aetool.choices import CALLS
 from aetool.errors import InputError
 from aetool.runtime.tuning import manifest_digest, this_machine
 from aetool.runtime.tuning_file import BundleFacts, Trial, TuningResult
@@ -51,8 +51,8 @@ class TuningPlan:
         """Check the values."""
         if self.purpose not in ("latency", "throughput"):
             raise InputError(f"purpose {self.purpose!r} is unknown; choose latency or throughput")
-        if self.graph not in GRAPH:
-            raise InputError(f"graph {self.graph!r} is unknown; choose {', '.join(GRAPH)}")
+        if self.graph not in CALLS:
+            raise InputError(f"graph {self.graph!r} is unknown; choose {', '.join(CALLS)}")
         if self.rows is not None and not 1 <= self.rows <= 1 << 24:
             raise InputError(f"rows: 1 to {1 << 24:,} expected, found {self.rows:,}")
         if not 0 < self.seconds < float("inf"):
@@ -102,8 +102,8 @@ def tune(
         OutputError: there is a tuning file already and `overwrite` is false, or it cannot be written.
     """
     bundle = Bundle.open_whole(path.absolute(), limits=limits)
-    if GRAPH[plan.graph] not in bundle.variant("fp32").files:
-        raise InputError(f"{path}: has no {GRAPH[plan.graph]}, which {plan.graph} needs; choose another graph")
+    if CALLS[plan.graph] not in bundle.variant("fp32").files:
+        raise InputError(f"{path}: has no {CALLS[plan.graph]}, which {plan.graph} needs; choose another graph")
     if not dry_run:
         require_new(Path(tuning_file(bundle.where)), overwrite)
     given = rows is not None

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aetool.bench import grid, rounds, run
+from aetool.bench import grid, run
 from aetool.bench.result import Ceiling, document_of, read_result, write_document
-from aetool.cli.commands.bench import PEERS, SCENARIOS
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 QUICK = ("--graph", "encode", "--rounds", 2, "--launches", 1, "--seconds", 0.02, "--offline-rows", 2048)
@@ -108,15 +107,26 @@ def test_what_cannot_be_measured_is_refused_before_anything_runs(fails, monkeypa
     assert named in fails("bench", EXPORTED, *options)
 
 
-def test_its_words_are_those_of_the_library():
-    assert rounds.SCENARIOS == SCENARIOS and grid.PEERS == PEERS
-
-
 def test_a_bundle_may_be_called_compare(aetool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "compare").symlink_to(EXPORTED)
     done = aetool("bench", "./compare", *QUICK, "--scenario", "single-stream", "--json")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "compare "),
+        (("compar", "before.json", "after.json"), "'compare'"),
+        (("exported/none",), "a bundle is expected"),
+        (("--rounds", "2", "exported/none"), "a bundle is expected"),
+        (("run", "exported/none"), "a bundle is expected"),
+    ],
+)
+def test_a_bundle_alone_is_measured_and_a_mistyped_command_is_told(aetool, words, told):
+    done = aetool("bench", *words)
+    assert done.exit_code in (1, 2) and told in done.stderr
 
 
 def test_ctrl_c_ends_it_and_every_process_of_it(environment):

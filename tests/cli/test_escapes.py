@@ -93,7 +93,7 @@ COMMANDS = {
     "verify": lambda bundle, data: ["verify", bundle],
     "score": lambda bundle, data: ["score", bundle, data],
     "score, a column missing": lambda bundle, data: ["score", bundle, data, "--keep", "x\x1b[2J"],
-    "segments": lambda bundle, data: ["segment", bundle, "--profile"],
+    "segments": lambda bundle, data: ["segment", "show", bundle],
     "a precision": lambda bundle, data: ["score", bundle, data, "--precision", "x\x1b[2J"],
     "a usage error": lambda bundle, data: ["info", "--x\x1b[2J"],
     "what to do next": lambda bundle, data: [],

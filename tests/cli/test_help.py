@@ -4,70 +4,54 @@ import json
 import re
 import runpy
 import shlex
-import typing
 from pathlib import Path
+from unittest import mock
 
 import click
 import pytest
+from documented import every_command
 
+from aetool import choices
 from aetool.cli import main
-from aetool.cli.commands.quantize import CALIBRATIONS, PRECISIONS
-from aetool.cli.commands.train import ACTIVATIONS, DROPOUT_ON
-from aetool.cli.options import SCORES
 from aetool.model import network
 from aetool.model.foreign import scored_module
-from aetool.quantize import Calibration, Precision
+from aetool.quantize import calibration
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (
-    "init",
-    "train",
-    "export",
-    "adopt",
-    "verify",
-    "encode",
-    "reconstruct",
-    "score",
-    "evaluate",
-    "quantize",
-    "tune",
-    "serve",
-    "segment",
-    "drift",
-    "bench",
-    "bench compare",
-    "bench serve",
-    "report",
-    "keygen",
-    "sign",
-    "deploy",
-    "info",
-    "doctor",
-    "demo",
-)
+COMMANDS = {
+    "Make": ("demo", "init", "train", "export", "adopt"),
+    "Check": ("verify", "evaluate", "compression", "drift", "info", "doctor"),
+    "Use": ("encode", "reconstruct", "score", "segment", "serve"),
+    "Faster": ("quantize", "tune", "bench"),
+    "Ship": ("deploy", "report", "keygen", "sign"),
+}
+GROUPS = {"segment": ("learn", "show", "name", "assign"), "bench": ("run", "compare", "serve")}
+EVERY = every_command() | {name: main.commands[name] for name in GROUPS}
 
 
 def examples(name):
     """The command lines below "Example:" in a help text."""
-    text = main.commands[name].help or ""
+    text = EVERY[name].help or ""
     return re.findall(r"^ +(aetool .+)$", text, re.MULTILINE)
 
 
 def parses(line):
-    """Whether the parser takes a command line: command, options and number of arguments."""
+    """Parse a command line: command, options and number of arguments."""
     program, *words = shlex.split(line)
     assert program == "aetool"
-    with click.Context(main) as context:
-        name, command, arguments = main.resolve_command(context, words)
-    with click.Context(main, info_name="aetool", **main.context_settings) as parent:
-        command.make_context(name, arguments, parent=parent)
+    with mock.patch.object(click.Command, "invoke"), main.make_context("aetool", words) as context:
+        main.invoke(context)
 
 
 def test_the_commands_are_these():
-    assert tuple(main.commands) == COMMANDS
+    assert {
+        heading: tuple(command.name for command in inner) for heading, inner in main.sections.items()
+    } == COMMANDS
+    assert {name: tuple(main.commands[name].commands) for name in GROUPS} == GROUPS
+    assert list(EVERY)[:3] == ["demo", "init", "train"] and "segment learn" in EVERY
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_help_has_an_example_that_parses(name, work):
     (work / "aetool.toml").touch()  # of --config, which is read at once
     assert examples(name)
@@ -81,15 +65,17 @@ def test_the_example_check_finds_a_wrong_option():
         parses("aetool score bundle data.csv --keeep id")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", every_command())
 def test_every_command_has_json_and_every_option_a_help(name):
-    options = [param for param in main.commands[name].params if isinstance(param, click.Option)]
+    options = [param for param in EVERY[name].params if isinstance(param, click.Option)]
     assert "--json" in [name for option in options for name in option.opts]
     assert all(option.help for option in options)
 
 
-def test_no_summary_is_cut_short_at_80_columns(aetool):
-    assert "..." not in aetool("--help").stdout.split("Commands:")[1]
+@pytest.mark.parametrize("words", [(), ("segment",), ("bench",)])
+def test_no_summary_is_cut_short_at_80_columns(aetool, words):
+    listed = re.split("Make:|Commands:", aetool(*words, "--help").stdout)[1]
+    assert "..." not in listed and max(map(len, listed.splitlines())) <= 80
 
 
 def test_the_reference_in_docs_is_what_the_commands_say():
@@ -111,11 +97,9 @@ def test_the_table_of_onnxruntime_releases_is_what_the_code_says():
 
 
 def test_choices_are_those_of_the_model():
-    assert typing.get_args(network.Activation) == ACTIVATIONS
-    assert typing.get_args(network.DropoutOn) == DROPOUT_ON
-    assert typing.get_args(scored_module.Score) == SCORES
-    assert typing.get_args(Precision) == PRECISIONS
-    assert typing.get_args(Calibration) == CALIBRATIONS
+    assert tuple(network._ACTIVATIONS) == choices.ACTIVATIONS
+    assert tuple(scored_module.DEFINITIONS) == choices.SCORES
+    assert tuple(calibration.METHODS) == choices.CALIBRATIONS
 
 
 @pytest.mark.parametrize(

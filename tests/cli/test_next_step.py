@@ -30,7 +30,7 @@ def test_what_it_tells_runs(aetool, made, work):
         result = aetool(*shlex.split(line)[1:])
         assert result.exit_code == 0 and "exported/mine" in line, f"{line}\n{result.output}"
     after = [line.split()[1] for line in told(aetool())]
-    assert "report" not in after and "aetool segment exported/mine 'a table.csv'" in told(aetool())
+    assert "report" not in after and "aetool segment assign exported/mine 'a table.csv'" in told(aetool())
 
 
 def test_only_a_table_that_fits_is_told(aetool, made, work):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aetool.cli.show.segments import advice
+from aetool.report.bundle.facts import advice
 
 HEADER = "id,spend,visits,kind\n"
 
@@ -55,53 +55,54 @@ def rows_of(text):
 
 
 def test_segments_are_made_shown_and_given_to_rows(aetool, bundle, shops, tmp_path):
-    made = aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
+    made = aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", 2)
     assert made.exit_code == 0, made.output
     assert "Segment 0: 200 rows (67%)" in made.stdout and "Segment 1: 100 rows (33%)" in made.stdout
     assert "kind   club for 100%, everybody 33% (3 times)" in made.stdout
     assert "visits typical 40" in made.stdout and "the median: half of the rows" in made.stdout
-    shown = aetool("segment", bundle, "--profile")
+    shown = aetool("segment", "show", bundle)
     assert shown.stdout == made.stdout
     assert "segments         2, stability " in aetool("info", bundle).stdout
-    assigned = aetool("segment", bundle, shops / "same.csv", "--keep", "id,kind")
+    assigned = aetool("segment", "assign", bundle, shops / "same.csv", "--keep", "id,kind")
     found = rows_of(assigned.stdout)
     assert list(found[0]) == ["id", "kind", "segment"] and len(found) == 150
     assert {(row["kind"], row["segment"]) for row in found} == {("club", "1"), ("guest", "0")}
-    written = aetool("segment", bundle, shops / "same.csv", "-o", tmp_path / "out.csv")
+    written = aetool("segment", "assign", bundle, shops / "same.csv", "-o", tmp_path / "out.csv")
     assert "0: 100, 1: 50" in written.stdout
     assert [row["segment"] for row in rows_of((tmp_path / "out.csv").read_text())] == [r["segment"] for r in found]
     assert aetool("verify", bundle).exit_code == 0
 
 
 def test_json_has_every_segment_and_its_traits(aetool, bundle, shops):
-    made = json.loads(aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2, "--json").stdout)
-    shown = json.loads(aetool("segment", bundle, "--profile", "--json").stdout)
+    made = json.loads(aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", 2, "--json").stdout)
+    shown = json.loads(aetool("segment", "show", bundle, "--json").stdout)
     assert made["segments"] == shown["segments"] and all(record["passed"] for record in made["parity"])
     assert {trait["feature"] for trait in shown["segments"][0]["traits"]} == {"spend", "visits", "kind"}
-    given = json.loads(aetool("segment", bundle, shops / "same.csv", "--json").stdout)
+    given = json.loads(aetool("segment", "assign", bundle, shops / "same.csv", "--json").stdout)
     assert given["counts"] == {"0": 100, "1": 50} and len(given["data"]["segment"]) == 150
 
 
 def test_names_of_segments_stand_in_the_profile_the_results_and_the_page(aetool, fails, bundle, shops, tmp_path):
-    aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
-    named = aetool("segment", bundle, "--name", "0=Small shops", "--name", "1= Big = good ")
+    aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", 2)
+    named = aetool("segment", "name", bundle, "0=Small shops", "1= Big = good ")
     assert named.exit_code == 0, named.output
     assert "Segment 0, Small shops: 200 rows (67%)" in named.stdout
-    assert "Segment 1, Big = good: 100 rows" in aetool("segment", bundle, "--profile").stdout
-    found = rows_of(aetool("segment", bundle, shops / "same.csv").stdout)
+    assert "Segment 1, Big = good: 100 rows" in aetool("segment", "show", bundle).stdout
+    found = rows_of(aetool("segment", "assign", bundle, shops / "same.csv").stdout)
     assert {(row["segment"], row["segment_name"]) for row in found} == {("0", "Small shops"), ("1", "Big = good")}
     assert aetool("report", bundle, "-o", tmp_path / "page.html").exit_code == 0
     assert "Segment 0, Small shops" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert aetool("verify", bundle).exit_code == 0
-    assert "name one of them" in fails("segment", bundle, "--name", "2=x")
+    assert "name one of them" in fails("segment", "name", bundle, "2=x")
     (tmp_path / "clash.csv").write_text("segment_name,spend,visits,kind\nx,1,2,club\n")
-    assert "--keep 'segment_name'" in fails("segment", bundle, tmp_path / "clash.csv", "--keep", "segment_name")
+    clash = ("segment", "assign", bundle, tmp_path / "clash.csv", "--keep", "segment_name")
+    assert "--keep 'segment_name'" in fails(*clash)
 
 
 def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
-    aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", 2)
+    aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", 2)
     (tmp_path / "gap.csv").write_text(HEADER + "a,,5,club\nb,3000,5,guest\n")
-    found = aetool("segment", bundle, tmp_path / "gap.csv")
+    found = aetool("segment", "assign", bundle, tmp_path / "gap.csv")
     assert [row["segment"] for row in rows_of(found.stdout)] == ["-1", "0"]
     assert "1 of 2 rows have no segment" in found.stderr
 
@@ -109,28 +110,32 @@ def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "Give one of"),
-        (("--profile", "--data", "x.csv"), "Give one of"),
-        (("--profile", "--name", "0=x"), "Give one of"),
-        (("--name", "shops"), "'shops' is no segment's number and name"),
-        (("--name", "x=shops"), "is no segment's number and name"),
-        (("new.csv", "--clusters", "3"), "--clusters and --seed go with --data"),
-        (("--data", "x.csv", "-o", "out.csv"), "--output and --keep go with DATA"),
-        (("--data", "x.csv", "--clusters", "some"), "'some' is neither a number nor auto"),
+        ((), "learn "),
+        (("{bundle}",), "choose of learn, show, name, assign"),
+        (("{bundle}", "--profile"), "choose of learn, show, name, assign"),
+        (("{bundle}", "--data", "x.csv"), "choose of learn, show, name, assign"),
+        (("lern", "{bundle}", "x.csv"), "'learn'"),
+        (("learn", "{bundle}"), "Missing argument 'DATA'"),
+        (("name", "{bundle}"), "Missing argument 'N=NAME...'"),
+        (("name", "{bundle}", "shops"), "'shops' is no segment's number and name"),
+        (("name", "{bundle}", "x=shops"), "is no segment's number and name"),
+        (("assign", "{bundle}", "new.csv", "--clusters", "3"), "No such option"),
+        (("learn", "{bundle}", "x.csv", "-o", "out.csv"), "No such option"),
+        (("learn", "{bundle}", "x.csv", "--clusters", "some"), "'some' is neither a number nor auto"),
     ],
 )
 def test_a_wrong_command_line_is_told(aetool, bundle, words, told):
-    done = aetool("segment", bundle, *words)
+    done = aetool("segment", *(word.format(bundle=bundle) for word in words))
     assert done.exit_code == 2 and told in done.stderr
 
 
 def test_what_segments_need_is_told(fails, aetool, bundle, shops):
-    assert "has no segments" in fails("segment", bundle, "--profile")
-    assert "make one with aetool segment" in fails("segment", bundle, shops / "same.csv")
-    assert "expected 2 to 1,000" in fails("segment", bundle, "--data", shops / "train.csv", "--clusters", "1")
-    aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", "2")
-    assert "pass --overwrite" in fails("segment", bundle, "--data", shops / "train.csv")
-    again = aetool("segment", bundle, "--data", shops / "train.csv", "--clusters", "3", "--overwrite", "--json")
+    assert "has no segments" in fails("segment", "show", bundle)
+    assert "make one with aetool segment" in fails("segment", "assign", bundle, shops / "same.csv")
+    assert "expected 2 to 1,000" in fails("segment", "learn", bundle, shops / "train.csv", "--clusters", "1")
+    aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", "2")
+    assert "pass --overwrite" in fails("segment", "learn", bundle, shops / "train.csv")
+    again = aetool("segment", "learn", bundle, shops / "train.csv", "--clusters", "3", "--overwrite", "--json")
     assert json.loads(again.stdout)["clusters"] == 3
 
 
@@ -206,13 +211,13 @@ def test_what_drift_cannot_compare_fails_with_exit_code_1(fails, shops, tmp_path
 def test_segments_changed_by_hand_are_told(fails, bundle, segments):
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "segments": segments}))
-    told = fails("segment", bundle, "--profile")
+    told = fails("segment", "show", bundle)
     assert "changed by hand" in told and "--overwrite" in told
 
 
 def test_auto_shows_what_it_went_by_with_the_choice_marked(aetool, bundle, shops):
-    made = aetool("segment", bundle, "--data", shops / "train.csv")
-    document = json.loads(aetool("segment", bundle, "--profile", "--json").stdout)
+    made = aetool("segment", "learn", bundle, shops / "train.csv")
+    document = json.loads(aetool("segment", "show", bundle, "--json").stdout)
     lines = [line.split() for line in made.stdout.splitlines() if line.split()[:1] and line.split()[0].isdigit()]
     assert [int(line[0]) for line in lines] == list(range(2, 11))
     (chosen,) = (line for line in lines if line[-1] == "chosen")

@@ -39,7 +39,7 @@ def session_of(content):
     return open_session(content, PROVIDERS["cpu"], intra_op_num_threads=1, where="g")
 
 
-def computed(content):
+def computed(content, row=ROW):
     """Every value between the nodes, and how many numbers are held."""
     graph = read_model(content, 8, 1000).graph
     found, counter = {}, _Counter(1 << 40)
@@ -51,7 +51,7 @@ def computed(content):
         return values, inside
 
     counter._results = remember
-    counted = counter.count(graph, {graph.inputs[0]: Value((Rows(1), *ROW), 1)}, 1)
+    counted = counter.count(graph, {graph.inputs[0]: Value((Rows(1), *row), 1)}, 1)
     return graph, found, counted.numbers
 
 

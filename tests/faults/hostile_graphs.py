@@ -56,6 +56,13 @@ def node(
     return helper.make_node(operator, names, output.split(), domain=domain, **attributes)
 
 
+def rest_of(rows: str) -> Iterator[onnx.NodeProto]:
+    """`rest`, which is `many` less the number of `rows`, `n`; `z` is 0."""
+    yield node("Shape", rows, "s")
+    yield node("Gather", "s z", "n")
+    yield node("Sub", "many n", "rest")
+
+
 def f32(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
 
@@ -95,6 +102,7 @@ def scan_of_bombs() -> onnx.NodeProto:
 
 
 IMAGE = i64(-1, 1, 5, 6)
+SIZES = {"z": i64(0), "many": i64(64), "large": i64(10**9)}
 BOMBS: dict[str, Change] = {
     "ConstantOfShape": also(node("ConstantOfShape", "s"), s=i64(10**12)),
     "ConstantOfShape of many axes": also(node("ConstantOfShape", "s"), s=i64(*[2] * 40)),
@@ -135,24 +143,19 @@ BOMBS: dict[str, Change] = {
     "Gather": also(
         node("Gather", "table places"), table=np.ones((2, 50_000), "f4"), places=np.zeros(50_000, "i8")
     ),
-    "Conv with wide pads": also(
-        node("Reshape", "features i", "x"),
-        node("Conv", "x w", pads=[10**5] * 4),
-        i=IMAGE,
-        w=np.ones((1, 1, 1, 1), "f4"),
-    ),
-    "ConvTranspose with wide strides": also(
-        node("Reshape", "features i", "x"),
-        node("ConvTranspose", "x w", strides=[10**5] * 2),
-        i=IMAGE,
-        w=np.ones((1, 1, 1, 1), "f4"),
-    ),
-    "ConvTranspose by its output": also(
-        node("Reshape", "features i", "x"),
-        node("ConvTranspose", "x w", output_shape=[10**5] * 2),
-        i=IMAGE,
-        w=np.ones((1, 1, 1, 1), "f4"),
-    ),
+    **{
+        name: also(
+            node("Reshape", "features i", "x"),
+            node(name.split()[0], "x w", **wide),
+            i=IMAGE,
+            w=np.ones((1, 1, 1, 1), "f4"),
+        )
+        for name, wide in (
+            ("Conv with wide pads", {"pads": [10**5] * 4}),
+            ("ConvTranspose with wide strides", {"strides": [10**5] * 2}),
+            ("ConvTranspose by its output", {"output_shape": [10**5] * 2}),
+        )
+    },
     "MaxPool with wide pads": also(
         node("Reshape", "features i", "x"), node("MaxPool", "x", kernel_shape=[1, 1], pads=[10**5] * 4), i=IMAGE
     ),
@@ -221,28 +224,20 @@ BOMBS: dict[str, Change] = {
         large=i64(2**40 + 1),
     ),
     "a size that is small for 1 row and for 64": also(
-        node("Shape", "features", "s"),
-        node("Gather", "s z", "n"),
+        *rest_of("features"),
         node("Sub", "n one", "less"),
-        node("Sub", "many n", "rest"),
         node("Mul", "less rest", "product"),
         node("Mul", "product large", "size"),
         node("ConstantOfShape", "size"),
-        z=i64(0),
         one=i64(1),
-        many=i64(64),
-        large=i64(10**9),
+        **SIZES,
     ),
     "a part of the rows": also(
         node("Slice", "features z many", "few"),
-        node("Shape", "few", "s"),
-        node("Gather", "s z", "n"),
-        node("Sub", "many n", "rest"),
+        *rest_of("few"),
         node("Mul", "rest large", "size"),
         node("ConstantOfShape", "size"),
-        z=i64(0),
-        many=i64(64),
-        large=i64(10**9),
+        **SIZES,
     ),
     "large values that another order of nodes keeps": also(*kept_by_another_order(40), s=i64(10**7)),
     "NonZero": also(node("NonZero", "features")),
@@ -320,6 +315,10 @@ def sparse_constant(model: ModelProto) -> None:
 def functions(model: ModelProto) -> None:
     made = helper.make_function("mine", "F", ["x"], ["y"], [node("Identity", "x", "y")], model.opset_import)
     model.functions.append(made)
+
+
+def of_opset(version: int) -> Change:
+    return lambda model: setattr(model.opset_import[0], "version", version)
 
 
 def untrue_shape(model: ModelProto) -> None:
@@ -446,18 +445,9 @@ TRICKS: dict[str, tuple[Change, str]] = {
     ),
     "an unknown type": (weights(lambda tensor: setattr(tensor, "data_type", 99)), "no kind of number"),
     "sparse weights": (sparse, "sparse constants"),
-    "an ancient operator set": (
-        lambda model: setattr(model.opset_import[0], "version", 3),
-        "opset 7 to 28 expected, found 3",
-    ),
-    "a future operator set": (
-        lambda model: setattr(model.opset_import[0], "version", 99),
-        "opset 7 to 28 expected, found 99",
-    ),
-    "an operator set below zero": (
-        lambda model: setattr(model.opset_import[0], "version", -1),
-        "expected, found -1",
-    ),
+    "an ancient operator set": (of_opset(3), "opset 7 to 28 expected, found 3"),
+    "a future operator set": (of_opset(99), "opset 7 to 28 expected, found 99"),
+    "an operator set below zero": (of_opset(-1), "expected, found -1"),
     "no operator set": (lambda model: model.ClearField("opset_import"), "expected, found None"),
     "a future IR": (lambda model: setattr(model, "ir_version", 99), "IR version 3 to 14 expected, found 99"),
     "graphs nested 12 deep": (also(deep(12), yes=np.bool_(True)), "nested too deeply"),

@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from bundle_workers import EXPORTED
+from graph_worker import computed
 from hostile_graphs import FEATURES, also, f32, honest, i64, node
 from onnx import numpy_helper
 from operator_samples import SAMPLES, model_of
@@ -11,26 +12,9 @@ from operator_samples import SAMPLES, model_of
 from aetool import Limits
 from aetool.onnx_check.check import CONTROL, refusal
 from aetool.onnx_check.edit import with_outputs
-from aetool.onnx_check.memory import _Counter
-from aetool.onnx_check.model import NUMPY, read_model
-from aetool.onnx_check.shape_inputs import Rows, Value
+from aetool.onnx_check.model import NUMPY
+from aetool.onnx_check.shape_inputs import Rows
 from aetool.onnx_check.shapes import RULES
-
-
-def computed(content, row):
-    """Every value between the nodes, by name."""
-    graph = read_model(content, 8, 1000).graph
-    found, counter = {}, _Counter(1 << 40)
-    results = counter._results
-
-    def remember(node, *arguments):
-        values, inside = results(node, *arguments)
-        found.update(zip(node.outputs, values, strict=False))
-        return values, inside
-
-    counter._results = remember
-    counter.count(graph, {graph.inputs[0]: Value((Rows(1), *row), 1)}, 1)
-    return graph, found
 
 
 def for_rows(side, n):
@@ -38,7 +22,7 @@ def for_rows(side, n):
 
 
 def assert_the_same(content, rows):
-    graph, found = computed(content, rows.shape[1:])
+    graph, found, _ = computed(content, rows.shape[1:])
     names = [name for node in graph.nodes for name in node.outputs if name]
     model = with_outputs(content, [name for name in names if name not in graph.outputs])
     results = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(names, {graph.inputs[0]: rows})

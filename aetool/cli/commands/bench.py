@@ -1,4 +1,4 @@
-"""`aetool bench` and `aetool bench compare`."""
+"""`aetool bench run`, `compare` and `serve`."""
 
 import sys
 from dataclasses import asdict
@@ -6,54 +6,59 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
+from aetool.choices import PEERS, SCENARIOS
 from aetool.cli import options, paths
+from aetool.cli.main import CommandGroup
 from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import ProgressBar, Result, reports, say
+from aetool.cli.output import ProgressBar, Result, facts, reports, say, table
 
-SCENARIOS = ("single-stream", "multi-stream", "server", "offline")  # as in aetool.bench.rounds
-PEERS = (
-    "raw-onnxruntime",
-    "torch",
-    "torch-compile",
-    "openvino",
-)  # as in aetool.bench.grid; a test holds them together
 _WORDS = options.CommaList()
 _COUNTS = options.IntegerList()
 
 
+@click.group(cls=CommandGroup, default="run")
+def bench() -> None:
+    """Measure a bundle, beside its peers or behind a server.
+
+    With a BUNDLE in place of a command, run is meant.
+
+    \b
+    Example:
+      aetool bench exported/machines -o before.json
+      aetool bench compare before.json after.json
+    """
+
+
 @click.command()
 @click.argument("bundle", type=options.PATH)
-@click.option("--data", type=options.PATH, help="Rows to measure with.  [default: the golden ones]")
-@click.option("--graph", "graphs", type=_WORDS, help="encode, reconstruct, score.  [default: all]")
-@click.option("--provider", "providers", type=_WORDS, help="Execution providers.  [default: auto]")
-@click.option("--precision", "precisions", type=_WORDS, help="Precisions of the bundle.  [default: fp32]")
-@click.option("--batch", "batches", type=_COUNTS, help="Rows a query.  [default: 1,64]")
-@click.option("--offline-rows", type=int, help="Rows at once, offline scenario.  [default: 16384]")
-@click.option("--threads", type=_COUNTS, help="Threads inside one call.  [default: each contestant's own]")
-@click.option(
-    "--scenario",
-    "scenarios",
-    type=_WORDS,
-    help=f"As in MLPerf LoadGen: {', '.join(SCENARIOS)}.  [default: single-stream,offline]",
+@options.several(
+    ("--data", options.PATH, "Rows to measure with.  [default: the golden ones]"),
+    ("--graph", "graphs", _WORDS, "encode, reconstruct, score.  [default: all]"),
+    ("--provider", "providers", _WORDS, "Execution providers.  [default: auto]"),
+    ("--precision", "precisions", _WORDS, "Precisions of the bundle.  [default: fp32]"),
+    ("--batch", "batches", _COUNTS, "Rows a query.  [default: 1,64]"),
+    ("--offline-rows", int, "Rows at once, offline scenario.  [default: 16384]"),
+    ("--threads", _COUNTS, "Threads inside one call.  [default: each contestant's own]"),
+    (
+        *("--scenario", "scenarios", _WORDS),
+        f"As in MLPerf LoadGen: {', '.join(SCENARIOS)}.  [default: single-stream,offline]",
+    ),
+    ("--arrivals", "arrivals_per_s", float, "Queries a second, server scenario."),
+    ("--peers", _WORDS, f"Measured beside it: {', '.join(PEERS)}, or none.  [default: raw-onnxruntime]"),
+    ("--against", options.PATH, "The bundle's checkpoint, for the peers torch and torch-compile."),
+    ("--seconds", float, "Of one turn of one contestant.  [default: 0.25]"),
+    ("--rounds", int, "Turns of each contestant under each load.  [default: 6]"),
+    ("--launches", int, "Processes that share these rounds, one after the other.  [default: 2]"),
+    ("--seed", int, "Of rows, order of turns and arrivals.  [default: 0]"),
 )
-@click.option("--arrivals", "arrivals_per_s", type=float, help="Queries a second, server scenario.")
-@click.option(
-    "--peers", type=_WORDS, help=f"Measured beside it: {', '.join(PEERS)}, or none.  [default: raw-onnxruntime]"
-)
-@click.option(
-    "--against", type=options.PATH, help="The bundle's checkpoint, for the peers torch and torch-compile."
-)
-@click.option("--seconds", type=float, help="Of one turn of one contestant.  [default: 0.25]")
-@click.option("--rounds", type=int, help="Turns of each contestant under each load.  [default: 6]")
-@click.option("--launches", type=int, help="Processes that share these rounds, one after the other.  [default: 2]")
-@click.option("--seed", type=int, help="Of rows, order of turns and arrivals.  [default: 0]")
 @click.option("--profile", is_flag=True, help="Also the time of each node, by onnxruntime's profiler.")
 @options.output(help="JSON file to write.")
 @options.overwrite
 @limit(bundle=True)
 @reports
-def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, **given: Any) -> Result:
+def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, **given: Any) -> Result:
     """Measure a bundle on this machine, beside its peers.
 
     Latency and throughput of every combination of the options. Each contestant has a process of its own; they take
@@ -61,15 +66,14 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
 
     \b
     Example:
-      aetool bench exported/machines -o before.json
-      aetool bench exported/machines --graph score --batch 1,16 --peers openvino
+      aetool bench run exported/machines -o before.json
+      aetool bench run exported/machines --graph score --batch 1,16 --peers openvino
     """
     from aetool.bench.grid import Grid, plan
     from aetool.bench.result import document_of, write_document
-    from aetool.bench.run import run
-    from aetool.bundle.bundle import Bundle
+    from aetool.bench.run import run as measure
     from aetool.cli.show.bench import show_result
-    from aetool.cli.tables import check_rows, rows_for
+    from aetool.cli.tables import check_rows, manifest_of, rows_for
 
     if given["peers"] == ("none",):
         given["peers"] = ()
@@ -77,7 +81,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     if given["against"] is not None:
         paths.require_checkpoint(given["against"])
     if data is not None:
-        check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data)
+        check_rows(manifest_of(bundle), data)
     if output is not None:
         paths.require_new_file(output, overwrite)
     grid = Grid(**{name: value for name, value in given.items() if value is not None})
@@ -86,7 +90,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     if data is not None:
         rows, name = rows_for(settled.bundle.manifest, data).values, f"rows of {data.name}"
     with ProgressBar(total=settled.turns) as bar:
-        result = run(
+        result = measure(
             settled,
             rows=rows,
             rows_name=name,
@@ -101,7 +105,7 @@ def bench(bundle: Path, data: Path | None, output: Path | None, overwrite: bool,
     return Result(document_of(result), lambda out: show_result(out, result, output))
 
 
-@click.command("bench compare")
+@click.command()
 @click.argument("before", type=options.PATH)
 @click.argument("after", type=options.PATH)
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
@@ -119,6 +123,79 @@ def compare(before: Path, after: Path, different_machines: bool) -> Result:
     from aetool.bench.result import read_result
     from aetool.cli.show.bench import show_comparison
 
-    found = compare_results(read_result(before), read_result(after), different_machines=different_machines)
-    document = {"before": str(before), "after": str(after), **asdict(found)}
-    return Result(document, lambda out: show_comparison(out, found))
+    result = compare_results(read_result(before), read_result(after), different_machines=different_machines)
+    document = {"before": str(before), "after": str(after), **asdict(result)}
+    return Result(document, lambda out: show_comparison(out, result))
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the server.")
+@click.option("--model", help="The bundle's name there.  [default: that of the directory]")
+@click.option("--rate", type=float, help="Requests a second.  [default: half of what the server takes]")
+@click.option("--p99-ms", type=float, help="Find the highest rate whose p99 stays within this.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="Of one trial.")
+@click.option("--connections", type=int, default=64, show_default=True, help="Kept open.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of rows and arrivals.")
+@click.option("--token-file", type=options.PATH, help="File with the server's bearer token.")
+@options.output(help="JSON file to write.")
+@options.overwrite
+@reports
+def serve(
+    bundle: Path,
+    url: str,
+    model: str | None,
+    p99_ms: float | None,
+    token_file: Path | None,
+    output: Path | None,
+    overwrite: bool,
+    **given: Any,
+) -> Result:
+    """Measure a running server, such as aetool serve.
+
+    Requests of one row come at random times, whether the server is ready or not; latency counts from the moment
+    that one was due. Before anything is timed, the server's answers are compared with the bundle's own.
+
+    \b
+    Example:
+      aetool bench serve exported/machines --url http://127.0.0.1:8000 --p99-ms 10
+    """
+    from aetool.bench.result import document_of, write_document
+    from aetool.bench.serving import ServingPlan, ServingResult, measure
+
+    paths.require_bundle(bundle)
+    if output is not None:
+        paths.require_new_file(output, overwrite)
+    token = token_file.read_text("ascii").strip() if token_file is not None else ""
+    bound = None if p99_ms is None else p99_ms / 1e3
+    plan = ServingPlan(bundle, url, model or bundle.absolute().name, p99_s=bound, token=token, **given)
+    result = measure(plan, command=["aetool", *sys.argv[1:]], progress=say)
+    if output is not None:
+        write_document(document_of(result), output, overwrite=overwrite)
+
+    def show(out: Console, result: ServingResult = result) -> None:
+        lines = []
+        for trial in result.trials:
+            times = trial.latency_s
+            shown = [times.p50, times.p90, times.p99] if times is not None else [None] * 3
+            texts = ["" if value is None else f"{value * 1e3:.2f} ms" for value in shown]
+            lines.append(
+                [f"{trial.arrivals_per_s:,.0f}", f"{trial.answered_per_s:,.0f}", str(trial.failed), *texts]
+            )
+        names = ["arrivals/s", "answered/s", "failed", "p50", "p90", "p99"]
+        out.print(table(names, lines, right=names))
+        late = max(trial.late_p99_s for trial in result.trials)
+        pairs = [
+            ("closed loop", f"{result.closed_loop_per_s:,.0f} requests/s on {plan.connections} connections"),
+            ("client late", f"{late * 1e3:.2f} ms at p99"),
+        ]
+        if p99_ms is not None:
+            highest = "none" if result.highest is None else f"{result.highest:,.0f} requests/s"
+            pairs.append((f"p99 <= {p99_ms:g} ms", highest))
+        out.print()
+        out.print(facts(pairs + ([("result", str(output))] if output else [])))
+
+    return Result(document_of(result), show)
+
+
+bench.add_section("Commands", run, compare, serve)

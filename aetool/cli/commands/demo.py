@@ -147,13 +147,13 @@ class _Steps:
     def __init__(self, out: Console) -> None:
         self.out, self.number = out, 0
 
-    def step(self, heading: str, *found: str) -> None:
+    def step(self, heading: str, *lines: str) -> None:
         self.number += 1
         self.out.print(Text.assemble("\n", (f"{self.number}. ", "bold cyan"), (heading, "bold")))
-        self.tell(*found)
+        self.tell(*lines)
 
-    def tell(self, *found: str) -> None:
-        for line in found:
+    def tell(self, *lines: str) -> None:
+        for line in lines:
             self.out.print(Padding(line, (0, 0, 0, 3)))
 
 

@@ -63,28 +63,28 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
         raise OutputError(f"{output}: --single-file writes one page; choose a name that ends in .html")
     if not dry_run:
         require_new(output, overwrite)
-    found = _made(target, Bundle.open_whole(bundle, limits=limits_in_force()), given)
+    made = _made(target, Bundle.open_whole(bundle, limits=limits_in_force()), given)
     if not dry_run:
         if single:
-            publish_file(output, found.files["index.html"], overwrite=overwrite)
+            publish_file(output, made.files["index.html"], overwrite=overwrite)
         else:
-            publish_directory(output, found.files, overwrite=overwrite)
-    step = found.next_step.format(output=shlex.quote(str(output)))
+            publish_directory(output, made.files, overwrite=overwrite)
+    step = made.next_step.format(output=shlex.quote(str(output)))
     document = {
         "target": target,
         "output": None if dry_run else str(output),
-        "files": {name: len(content) for name, content in found.files.items()},
-        "bytes": found.size,
-        "figures": found.figures,
+        "files": {name: len(content) for name, content in made.files.items()},
+        "bytes": made.size,
+        "figures": made.figures,
         "next": step,
     }
-    told = [
+    pairs = [
         ("target", f"{target}: {output}{' (not written: --dry-run)' if dry_run else ''}"),
-        ("size", f"{found.size / 1e6:.2f} MB in {len(found.files)} file{'s' if len(found.files) > 1 else ''}"),
-        *((name, _told(value)) for name, value in found.figures.items()),
+        ("size", f"{made.size / 1e6:.2f} MB in {len(made.files)} file{'s' if len(made.files) > 1 else ''}"),
+        *((name, _text(value)) for name, value in made.figures.items()),
         ("next", step),
     ]
-    return Result(document, lambda out: out.print(facts(told)))
+    return Result(document, lambda out: out.print(facts(pairs)))
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
@@ -111,7 +111,7 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
         return triton(bundle)
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return (
         ", ".join(f"{key} {number:,}" for key, number in value.items()) if isinstance(value, dict) else str(value)
     )

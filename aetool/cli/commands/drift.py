@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options, paths
+from aetool.cli import options
 from aetool.cli.main import DRIFTED
 from aetool.cli.options import limit, limits_in_force
 from aetool.cli.output import Result, facts, reports, say, table
-from aetool.cli.tables import rows_for
+from aetool.cli.tables import manifest_of, rows_for
 from aetool.runtime.providers import ProviderName
 
 SHOWN = 12  # columns; --json has them all
@@ -42,14 +42,12 @@ def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, p
     Example:
       aetool drift exported/machines --data this-week.csv
     """
-    from aetool.bundle.bundle import Bundle
     from aetool.checks.drift import FEWEST_ROWS, measure_drift
 
-    paths.require_bundle(bundle)
-    rows = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
+    rows = rows_for(manifest_of(bundle), data, label=label)
     values = rows.values if rows.labels is None else rows.values[~rows.labels]
-    found = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
-    if not found.has_baseline:
+    result = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
+    if not result.has_baseline:
         say(
             "the bundle keeps no baseline of its training rows, its golden rows stand in for them; train and "
             "export again"
@@ -65,31 +63,36 @@ def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, p
                 *(f"{share:.1%}" for share in (feature.outside, feature.missing, feature.missing_before)),
                 feature.change if feature.verdict in ("drift", "moderate") else "",
             ]
-            for feature in found.features[:SHOWN]
+            for feature in result.features[:SHOWN]
         ]
         if lines:
             out.print(table(columns, lines, right=columns[2:6]))
-        if (more := len(found.features) - SHOWN) > 0:
+        if (more := len(result.features) - SHOWN) > 0:
             out.print(f"and {more} columns that have changed less")
         promised = "no promise to hold them to"
-        if found.promised is not None and found.promised_interval is not None:
-            low, high = found.promised_interval
-            promised = f"{found.promised:.2%} promised (95 %: {low:.2%} to {high:.2%})"
-        low, high = found.flagged_interval
+        if result.promised is not None and result.promised_interval is not None:
+            low, high = result.promised_interval
+            promised = f"{result.promised:.2%} promised (95 %: {low:.2%} to {high:.2%})"
+        low, high = result.flagged_interval
         pairs = [
-            ("rows", f"{found.rows:,}, compared with {found.compared_with}"),
-            ("flagged", f"{found.flagged:.2%} (95 %: {low:.2%} to {high:.2%}); {promised}"),
-            ("scores", f"distance {found.score_distance:.3f}, by chance in {found.score_chance:.2g} of all cases"),
+            ("rows", f"{result.rows:,}, compared with {result.compared_with}"),
+            ("flagged", f"{result.flagged:.2%} (95 %: {low:.2%} to {high:.2%}); {promised}"),
+            (
+                "scores",
+                f"distance {result.score_distance:.3f}, by chance in {result.score_chance:.2g} of all cases",
+            ),
         ]
         out.print(facts(pairs))
         out.print()
-        if found.too_few_rows and not found.drifted:
-            out.print(f"too few rows to tell: {found.rows}, {FEWEST_ROWS} or more are needed", style="bold yellow")
-        elif not found.drifted:
+        if result.too_few_rows and not result.drifted:
+            out.print(
+                f"too few rows to tell: {result.rows}, {FEWEST_ROWS} or more are needed", style="bold yellow"
+            )
+        elif not result.drifted:
             out.print("no drift", style="bold green")
-        for reason in found.reasons:
+        for reason in result.reasons:
             out.print(Text.assemble(("drift  ", "bold red"), reason))
 
-    document = {"bundle": str(bundle), "drifted": found.drifted, **asdict(found)}
-    exit_code = DRIFTED if found.drifted else 1 if found.too_few_rows else 0
+    document = {"bundle": str(bundle), "drifted": result.drifted, **asdict(result)}
+    exit_code = DRIFTED if result.drifted else 1 if result.too_few_rows else 0
     return Result(document, show, exit_code=exit_code)

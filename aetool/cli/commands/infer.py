@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from aetool.bundle.manifest import Manifest
+from aetool.choices import CALLS
 from aetool.cli import options, paths
 from aetool.cli.commands import infer_stream
+from aetool.cli.commands.infer_stream import Inference
 from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports
-from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv, why_columns
-from aetool.runtime.providers import ProviderName
+from aetool.cli.output import Result, reports, say
+from aetool.cli.tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
@@ -108,106 +109,82 @@ def score(**arguments: Any) -> Result:
     return _run("score", **arguments)
 
 
-_GRAPHS = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
-
-
 def _run(
     command: str,
     *,
     bundle: Path,
     data: tuple[str, ...],
     output: str | None,
+    keep: tuple[tuple[str, ...], ...],
+    top: int | None = None,
     **rest: Any,
 ) -> Result:
     how = infer_stream.How(*(rest.pop(name) for name in infer_stream.How._fields))
+    what = Inference(bundle, options.flat(keep), **rest)
     paths.require_bundle(bundle)
-    top = rest.pop("top", None)
     if top is not None:
         if output is not None and infer_stream.is_directory(output):
             raise click.UsageError("--top writes one file; give a name with an ending as --output")
         infer_stream.require_none(how)
         if len(data) > 1 or not Path(data[0]).is_file():
-            return _top_of_files(bundle, data, None if output is None else Path(output), top, **rest)
-        rest["top"] = top
-    if infer_stream.is_wanted(data, output, how):
-        if rest.pop("explain", None):
-            raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
-        return infer_stream.run(command, bundle, data, output, how, **rest)
-    return _one_file(_GRAPHS[command], bundle, Path(data[0]), None if output is None else Path(output), **rest)
+            return _top_of_files(what, data, None if output is None else Path(output), top)
+    elif infer_stream.is_wanted(data, output, how):
+        assert output is not None
+        return infer_stream.run(command, what, data, output, how)
+    return _one_file(CALLS[command], what, Path(data[0]), None if output is None else Path(output), top)
 
 
-def _one_file(
-    graph: str,
-    bundle: Path,
-    data: Path,
-    output: Path | None,
-    *,
-    keep: tuple[tuple[str, ...], ...],
-    provider: ProviderName,
-    precision: str,
-    overwrite: bool,
-    explain: int | None = None,
-    top: int | None = None,
-) -> Result:
+def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top: int | None) -> Result:
     import numpy as np
 
     from aetool import load
-    from aetool.bundle.bundle import Bundle
-    from aetool.tables import write_arrays, write_table
 
-    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=options.flat(keep))
+    check_rows(manifest_of(what.bundle), data, keep=what.keep)
     if output is not None:
-        paths.require_free_file(output, overwrite)
-    with load(bundle, provider=provider, precision=precision, limits=limits_in_force()) as model:
+        paths.require_free_file(output, what.overwrite)
+    with load(what.bundle, provider=what.provider, precision=what.precision, limits=limits_in_force()) as model:
         as_array = _gives_array(model.manifest, graph)
         if as_array:
             paths.require_array_file(output)
-        rows = rows_for(model.manifest, data, keep=options.flat(keep))
-        found = _results(model, graph, model.run(graph, rows.values))
+        rows = rows_for(model.manifest, data, keep=what.keep)
+        results = _results(model, graph, model.run(graph, rows.values))
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
-            document |= {"threshold": model.threshold, "anomalies": int(found["is_anomaly"].sum())}
-            infer_stream.tell_odd(int((~np.isfinite(found["score"])).sum()), len(rows))
+            document |= {"threshold": model.threshold, "anomalies": int(results["is_anomaly"].sum())}
+            infer_stream.tell_odd(int((~np.isfinite(results["score"])).sum()), len(rows))
         if top is not None:
             from aetool.runtime.explain import highest
 
-            order = highest(found["score"], top)
+            order = highest(results["score"], top)
             rows = rows.select(order)
-            found = {"row": order + 1, **{name: column[order] for name, column in found.items()}}
-        if explain is not None:
-            found |= why_columns(model, rows.values, explain, rows.unseen)
-    columns, write = beside(rows.kept, found, data), write_arrays if as_array else write_table
-    return given(columns, document, output, write, overwrite=overwrite, more=_anomalies(document))
+            results = {"row": order + 1, **{name: column[order] for name, column in results.items()}}
+        if what.explain is not None:
+            results |= _why(model, rows.values, what.explain, rows.unseen)
+    columns, more = beside(rows.kept, results, data), _anomalies(document)
+    return given(columns, document, output, overwrite=what.overwrite, arrays=as_array, more=more)
 
 
-def _top_of_files(
-    bundle: Path,
-    data: tuple[str, ...],
-    output: Path | None,
-    top: int,
-    *,
-    keep: tuple[tuple[str, ...], ...],
-    provider: ProviderName,
-    precision: str,
-    overwrite: bool,
-    explain: int | None = None,
-) -> Result:
-    from aetool.tables import write_table
-
+def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, top: int) -> Result:
     if output is not None:
-        paths.require_free_file(output, overwrite)
+        paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
-        from aetool.stream import Task
         from aetool.stream.top import top_of_files
-    kept = options.flat(keep)
-    with Task("score", str(bundle.absolute()), provider, precision, kept, limits_in_force()).open() as model:
-        found = top_of_files(model, data, top, kept, limits_in_force())
-        columns = found.columns
-        if explain is not None:
-            columns |= why_columns(model, found.values, explain, {})
-        document = {"rows": found.rows, "threshold": model.threshold, "anomalies": found.anomalies}
-    infer_stream.tell_odd(found.not_finite, found.rows)
-    return given(columns, document, output, write_table, overwrite=overwrite, more=_anomalies(document))
+    with what.task("score").open() as model:
+        best = top_of_files(model, data, top, what.keep, limits_in_force())
+        columns = best.columns
+        if what.explain is not None:
+            columns |= _why(model, best.values, what.explain, {})
+        document = {"rows": best.rows, "threshold": model.threshold, "anomalies": best.anomalies}
+    infer_stream.tell_odd(best.not_finite, best.rows)
+    return given(columns, document, output, overwrite=what.overwrite, more=_anomalies(document))
+
+
+def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
+    from aetool.runtime.explain import feature_labels, why_columns
+
+    if count > (known := len(feature_labels(model))):
+        say(f"--explain {count}: the model has {known:,} features, all of them are named")
+    return why_columns(model, rows, count, unseen)
 
 
 def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,17 +2,15 @@
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from aetool.cli.options import flat, limits_in_force, needs
+from aetool.cli.options import limits_in_force, needs, several
 from aetool.cli.output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
-_ENGINES = ("local", "ray")
 _SHOWN = 5  # names of bad files in a message
 
 
@@ -27,22 +25,35 @@ class How(NamedTuple):
     gpus_per_worker: float | None
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
+class Inference(NamedTuple):
+    """Options of every run of a bundle over rows."""
+
+    bundle: Path
+    keep: tuple[str, ...]
+    provider: ProviderName
+    precision: str
+    overwrite: bool
+    explain: int | None = None
+
+    def task(self, command: str) -> Any:
+        """Return the `aetool.stream.Task`."""
+        from aetool.stream import Task
+
+        path = str(self.bundle.absolute())
+        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force())
+
+
+def options(command: Any) -> Any:
     """Add the options that become `How`."""
-    for decorate in (
-        click.option("--gpus-per-worker", type=float, help="Of a Ray worker; 0.25: four share one."),
-        click.option("--address", help="Of a Ray cluster.  [default: a Ray of this machine's own]"),
-        click.option("--engine", type=click.Choice(_ENGINES), help="What computes the files.  [default: local]"),
-        click.option("--workers", type=int, help="Files at once.  [default: one per core]"),
-        click.option(
-            "--on-error",
-            type=click.Choice(["stop", "skip"]),
-            help="After a file that cannot be read.  [default: stop]",
-        ),
-        click.option("--resume", is_flag=True, help="Go on with what stands in the output directory."),
-    ):
-        command = decorate(command)
-    return command
+    rest = several(
+        ("--on-error", click.Choice(["stop", "skip"]), "After a file that cannot be read.  [default: stop]"),
+        ("--workers", int, "Files at once.  [default: one per core]"),
+        ("--engine", click.Choice(["local", "ray"]), "What computes the files.  [default: local]"),
+        ("--address", str, "Of a Ray cluster.  [default: a Ray of this machine's own]"),
+        ("--gpus-per-worker", float, "Of a Ray worker; 0.25: four share one."),
+    )
+    resume = click.option("--resume", is_flag=True, help="Go on with what stands in the output directory.")
+    return resume(rest(command))
 
 
 def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
@@ -76,33 +87,22 @@ def require_none(how: How) -> None:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
 
 
-def run(
-    command: str,
-    bundle: Path,
-    data: tuple[str, ...],
-    output: str | None,
-    how: How,
-    *,
-    keep: tuple[tuple[str, ...], ...],
-    provider: ProviderName,
-    precision: str,
-    overwrite: bool,
-) -> Result:
+def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: How) -> Result:
     """Stream `data` into the directory `output`."""
-    assert output is not None
-    if how.resume and overwrite:
+    if what.explain:
+        raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
+    if how.resume and what.overwrite:
         raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
     with needs("tables", "streaming"):
-        from aetool.stream import Task, stream
-    task = Task(command, str(bundle.absolute()), provider, precision, flat(keep), limits_in_force())
+        from aetool.stream import stream
     with _Progress() as bar:
         done = stream(
-            task,
+            what.task(command),
             data,
             output.rstrip("/") or "/",
             engine=_engine(how),
             resume=how.resume,
-            overwrite=overwrite,
+            overwrite=what.overwrite,
             skip_bad=how.on_error == "skip",
             started=bar.start,
             progress=bar.advance,

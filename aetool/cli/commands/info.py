@@ -109,7 +109,7 @@ def _segments(segments: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a line `5, stability 0.93`, if any; segments may have been changed by hand."""
     try:
         index = float(segments["stability"]["adjusted_rand_index"])
-        return [("segments", f"{segments['clusters']}, stability {index:.2f} (aetool segment --profile)")]
+        return [("segments", f"{segments['clusters']}, stability {index:.2f} (aetool segment show)")]
     except (TypeError, KeyError, ValueError):
         return []
 
@@ -157,7 +157,7 @@ def doctor(bundle: Path | None) -> Result:
       aetool doctor
       aetool doctor exported/machines
     """
-    from aetool import doctor as doctors
+    from aetool.checks import doctor as doctors
 
     if bundle is not None:
         paths.require_bundle(bundle)

@@ -62,7 +62,7 @@ def defaults() -> dict[str, Any]:
     """Return the defaults of training and architecture that are the same for every table."""
     with needs("train", "training"):
         from aetool.model import AutoencoderConfig, TrainingConfig
-    found = {
+    values = {
         entry.name: entry.default for config in (AutoencoderConfig, TrainingConfig) for entry in fields(config)
     }
-    return {name: value for name, value in found.items() if name not in EXAMPLES}
+    return {name: value for name, value in values.items() if name not in EXAMPLES}

@@ -6,15 +6,13 @@ from typing import Any
 import click
 from rich.console import Console
 
+from aetool.choices import CALIBRATIONS, PRECISIONS
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import Result, facts, fail, progress_shown, reports, say
 from aetool.cli.show.bundle import show_precisions
-from aetool.cli.tables import rows_for
+from aetool.cli.tables import manifest_of, rows_for
 from aetool.errors import BudgetError
-
-PRECISIONS = ("int8", "int8-dynamic", "fp16", "bf16")
-CALIBRATIONS = ("minmax", "percentile", "entropy")
 
 
 @click.command()
@@ -53,12 +51,11 @@ def quantize(
       aetool quantize exported/machines --data machines.csv --label broken --min-speedup 1.2
     """
     paths.require_bundle(bundle)
-    from aetool.bundle.bundle import Bundle
     from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run
 
     budget = Budget(**limits)
-    table = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
+    table = rows_for(manifest_of(bundle), data, label=label)
     require_first_run(bundle)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions

@@ -8,7 +8,7 @@ import click
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force
 from aetool.cli.output import Result, reports
-from aetool.cli.tables import as_float32, as_read, check_rows, was_trained_on
+from aetool.cli.tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
 from aetool.errors import InputError, OutputError
 from aetool.runtime.providers import ProviderName
 
@@ -30,18 +30,7 @@ _ENDINGS = (".html", ".htm")
 @options.overwrite
 @limit(bundle=True)
 @reports
-def report(
-    result: Path,
-    data: Path | None,
-    label: str | None,
-    bench: Path | None,
-    umap: bool,
-    keep: tuple[tuple[str, ...], ...],
-    provider: ProviderName,
-    precision: str,
-    output: Path | None,
-    overwrite: bool,
-) -> Result:
+def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> Result:
     """Make a page to pass around: of a bundle, or of a measurement.
 
     RESULT is a bundle, or what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing.
@@ -58,24 +47,20 @@ def report(
       aetool report bench.json -o bench.html
       aetool report exported/machines.tuning.json -o tuning.html
     """
-    if is_bundle := result.is_dir():
+    if result.is_dir():
         paths.require_bundle(result)
-    for option, given in (("--label", label), ("--keep", keep)):
-        if given and data is None:
-            raise click.UsageError(f"{option} names a column of --data; give --data too")
-    if not is_bundle and (data, bench, umap, provider, precision) != (None, None, False, "auto", "auto"):
+    for option in ("label", "keep"):
+        if given[option] and given["data"] is None:
+            raise click.UsageError(f"--{option} names a column of --data; give --data too")
+    if result.is_dir():
+        output = output or result.parent / f"{result.resolve().name}.html"
+        return _of_bundle(result, output, overwrite, **given)
+    if any(value not in (None, False, (), "auto") for value in given.values()):
         raise click.UsageError(
             "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle, which RESULT "
             "is not"
         )
-    output = output or (
-        result.parent / f"{result.resolve().name}.html" if is_bundle else result.with_suffix(".html")
-    )
-    if is_bundle:
-        return _of_bundle(
-            result, data, label, bench, umap, options.flat(keep), provider, precision, output, overwrite
-        )
-    return _of_measurement(result, output, overwrite)
+    return _of_measurement(result, output or result.with_suffix(".html"), overwrite)
 
 
 def _require_place(output: Path, result: Path, overwrite: bool) -> None:
@@ -90,36 +75,36 @@ def _require_place(output: Path, result: Path, overwrite: bool) -> None:
 
 def _of_bundle(
     bundle: Path,
+    output: Path,
+    overwrite: bool,
+    *,
     data: Path | None,
     label: str | None,
     bench: Path | None,
     umap: bool,
-    keep: tuple[str, ...],
+    keep: tuple[tuple[str, ...], ...],
     provider: ProviderName,
     precision: str,
-    output: Path,
-    overwrite: bool,
 ) -> Result:
-    from aetool.bundle.bundle import Bundle
     from aetool.report import BenchResult, bundle_page, read_result
     from aetool.report.bundle.data import portray
 
-    manifest = Bundle.open(bundle, limits=limits_in_force()).manifest
+    manifest, kept = manifest_of(bundle), options.flat(keep)
     if data is not None:
-        check_rows(manifest, data, label=label, keep=keep)
+        check_rows(manifest, data, label=label, keep=kept)
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
         raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
     _require_place(output, bundle, overwrite)
-    table = None if data is None else as_read(manifest, data, label=label, keep=keep)
-    rows = None if table is None else as_float32(table)
+    real: dict[str, Any] = {}
+    if data is not None:
+        table = as_read(manifest, data, label=label, keep=kept)
+        rows = as_float32(table)
+        real = {"rows": rows.values, "labels": rows.labels, "kept": rows.kept, "source": data.name}
+        real["trained_on"] = was_trained_on(manifest, table)
     portrait = portray(
         bundle,
-        None if rows is None else rows.values,
-        None if rows is None else rows.labels,
-        kept=None if rows is None else rows.kept,
-        source="" if data is None else data.name,
-        trained_on=None if table is None else was_trained_on(manifest, table),
+        **real,
         provider=provider,
         precision=precision,
         method="umap" if umap else "pca",
@@ -133,31 +118,31 @@ def _of_bundle(
         "auroc": None if curves is None else curves.auroc,
         "drifted": None if portrait.drift is None else portrait.drift["drifted"],
     }
-    told = "golden rows" if portrait.is_golden else "rows"
-    return _written(output, bundle_page(portrait, measured), overwrite, document, f"{portrait.rows:,} {told}", "")
+    summary = f"{portrait.rows:,} {'golden rows' if portrait.is_golden else 'rows'}"
+    return _written(output, bundle_page(portrait, measured), overwrite, document, summary)
 
 
-def _of_measurement(result: Path, output: Path, overwrite: bool) -> Result:
+def _of_measurement(file: Path, output: Path, overwrite: bool) -> Result:
     from aetool.report import TuningResult, benchmark_page, read_result, tuning_page
 
-    found = read_result(result)
-    _require_place(output, result, overwrite)
-    if isinstance(found, TuningResult):
-        counts: dict[str, Any] = {"candidates": len(found.trials)}
-        return _written(output, tuning_page(found), overwrite, counts, f"{len(found.trials)} candidates", "")
-    unstable = sum(not one.stability.stable for one in found.results)
-    counts = {"measurements": len(found.results), "unstable": unstable}
+    result = read_result(file)
+    _require_place(output, file, overwrite)
+    if isinstance(result, TuningResult):
+        count = len(result.trials)
+        return _written(output, tuning_page(result), overwrite, {"candidates": count}, f"{count} candidates")
+    count, unstable = len(result.results), sum(not measured.stability.stable for measured in result.results)
+    counts = {"measurements": count, "unstable": unstable}
     after = f"; {unstable} not stable" if unstable else ""
-    return _written(output, benchmark_page(found), overwrite, counts, f"{len(found.results)} measurements", after)
+    return _written(output, benchmark_page(result), overwrite, counts, f"{count} measurements", after)
 
 
 def _written(
-    output: Path, page: str, overwrite: bool, document: dict[str, Any], before: str, after: str
+    output: Path, page: str, overwrite: bool, document: dict[str, Any], before: str, after: str = ""
 ) -> Result:
     """Publish the page; a person sees `before`, its size, and `after`."""
     from aetool.bundle.atomic import publish_file
 
     content = page.encode()
     publish_file(output, content, overwrite=overwrite)
-    told = f"{output}: {before}, {len(content) / 1024:.0f} KiB{after}"
-    return Result({"page": str(output), "bytes": len(content), **document}, lambda out: out.print(told))
+    line = f"{output}: {before}, {len(content) / 1024:.0f} KiB{after}"
+    return Result({"page": str(output), "bytes": len(content), **document}, lambda out: out.print(line))

@@ -1,4 +1,4 @@
-"""`aetool segment`: learn, describe and assign groups of rows."""
+"""`aetool segment learn`, `show`, `name` and `assign`: groups of rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 
 from aetool.cli import options, paths
+from aetool.cli.main import CommandGroup
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import Result, reports, say
-from aetool.cli.show.bundle import record_of
-from aetool.cli.show.segments import show_segments
-from aetool.cli.tables import beside, check_rows, given, rows_for, safe_csv
+from aetool.cli.show.bundle import record_of, show_segments
+from aetool.cli.tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.errors import BundleError, InputError
 
 
@@ -38,26 +38,116 @@ class _Name(click.ParamType[Any]):
         return int(number), name.strip()
 
 
+@click.group(cls=CommandGroup)
+def segment() -> None:
+    """Learn, show, name and assign groups of similar rows.
+
+    The groups become part of the bundle: 0 is the largest.
+
+    \b
+    Example:
+      aetool segment learn exported/customers customers.csv
+      aetool segment assign exported/customers new.csv -o segments.csv
+    """
+
+
 @click.command()
 @click.argument("bundle", type=options.PATH)
-@click.argument("rows", metavar="[DATA]", type=options.PATH, required=False)
-@click.option("--data", type=options.PATH, help="Learn segments from this table, and add them to the bundle.")
+@click.argument("data", type=options.PATH)
 @click.option(
     "--clusters",
     type=_Clusters(),
+    default="auto",
+    show_default=True,
     metavar="N|auto",
-    help="How many to learn; auto: 2 to 10, by silhouette.  [default: auto]",
+    help="How many to learn; auto: 2 to 10, by silhouette.",
 )
-@click.option("--seed", type=int, help="Same seed, same segments.  [default: 0]")
-@click.option("--profile", is_flag=True, help="Show what each segment is.")
-@click.option(
-    "--name",
-    "names",
-    multiple=True,
-    type=_Name(),
-    metavar="N=NAME",
-    help='Call segment N so: --name 0="Small shops"; may be given again.',
-)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same segments.")
+@options.overwrite
+@limit(bundle=True)
+@reports
+def learn(bundle: Path, data: Path, clusters: int | str, seed: int, overwrite: bool) -> Result:
+    """Learn groups of similar rows, and add them to a bundle.
+
+    By k-means on the embeddings of DATA, with what makes each group different from everybody.
+
+    \b
+    Example:
+      aetool segment learn exported/customers customers.csv --clusters 5
+    """
+    manifest = manifest_of(bundle)
+    with needs("train", "making segments"):
+        from aetool.segments import add_segments
+    rows = rows_for(manifest, data).values
+    made = add_segments(
+        bundle,
+        rows,
+        clusters=None if clusters == "auto" else clusters,  # type: ignore[arg-type]  # a number, by _Clusters
+        seed=seed,
+        source=data.name,
+        overwrite=overwrite,
+        limits=limits_in_force(),
+    )
+    segments = made.bundle.manifest.segments
+    document = {"bundle": str(bundle), **segments, "parity": [record_of(record) for record in made.parity]}
+    return Result(document, lambda out: show_segments(out, segments))
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@limit(table=False, bundle=True)
+@reports
+def show(bundle: Path) -> Result:
+    """Show what makes each segment different from everybody.
+
+    \b
+    Example:
+      aetool segment show exported/customers
+    """
+    return _shown(bundle)
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.argument("names", metavar="N=NAME...", type=_Name(), nargs=-1, required=True)
+@limit(table=False, bundle=True)
+@reports
+def name(bundle: Path, names: tuple[tuple[int, str], ...]) -> Result:
+    """Name segments, until they are learnt anew.
+
+    An empty name takes it away.
+
+    \b
+    Example:
+      aetool segment name exported/customers 0="Small shops" 1="Big spenders"
+    """
+    paths.require_bundle(bundle)
+    with needs("train", "naming segments"):
+        from aetool.segments import name_segments
+    name_segments(bundle, dict(names), limits=limits_in_force())
+    return _shown(bundle)
+
+
+def _shown(bundle: Path) -> Result:
+    segments = manifest_of(bundle).segments
+    if not segments:
+        raise InputError(f"{bundle}: has no segments; make some: aetool segment learn {bundle} TABLE")
+
+    def show(out: Console) -> None:
+        try:
+            show_segments(out, segments)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{bundle}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); "
+                f"make them again: aetool segment learn {bundle} TABLE --overwrite"
+            ) from error
+
+    return Result({"bundle": str(bundle), **segments}, show)
+
+
+@click.command()
+@click.argument("bundle", type=options.PATH)
+@click.argument("data", type=options.PATH)
 @options.output(
     help="CSV, Parquet, NPY or NPZ file to write the segment of each row to.  [default: CSV on stdout]"
 )
@@ -66,116 +156,37 @@ class _Name(click.ParamType[Any]):
 @limit(bundle=True)
 @safe_csv
 @reports
-def segment(
-    bundle: Path,
-    rows: Path | None,
-    data: Path | None,
-    clusters: int | str | None,
-    seed: int | None,
-    profile: bool,
-    names: tuple[tuple[int, str], ...],
-    output: Path | None,
-    keep: tuple[tuple[str, ...], ...],
-    overwrite: bool,
+def assign(
+    bundle: Path, data: Path, output: Path | None, keep: tuple[tuple[str, ...], ...], overwrite: bool
 ) -> Result:
-    """Make, show or assign groups of similar rows.
+    """Give the segment of every row of a table.
 
-    With --data, k-means on the embeddings makes the groups and adds them to the bundle, with what makes each
-    different from everybody. With --profile it shows that again. With --name segments get names, which stay in the
-    bundle until segments are made anew (an empty one takes it away). With DATA it gives the segment of every row:
-    0 is the largest, -1 a row that has none, since a value is missing.
+    0 is the largest, -1 a row that has none, since a value is missing. Where segments have names, a column
+    segment_name too.
 
     \b
     Example:
-      aetool segment exported/customers --data customers.csv --clusters 5
-      aetool segment exported/customers --profile
-      aetool segment exported/customers --name 0="Small shops" --name 1="Big spenders"
-      aetool segment exported/customers new.csv --keep id -o segments.csv
+      aetool segment assign exported/customers new.csv --keep id -o segments.csv
     """
-    if [data is not None, profile, bool(names), rows is not None].count(True) != 1:
-        raise click.UsageError(
-            "Give one of --data FILE to make segments, --profile to see them, --name to name them, DATA to use "
-            "them."
-        )
-    if data is None and (clusters is not None or seed is not None):
-        raise click.UsageError("--clusters and --seed go with --data, which segments are learnt from.")
-    if rows is None and (output is not None or keep):
-        raise click.UsageError("--output and --keep go with DATA, the rows to give segments to.")
-    paths.require_bundle(bundle)
-    if data is not None:
-        return _make(bundle, data, None if clusters == "auto" else clusters, seed or 0, overwrite)
-    if rows is not None:
-        return _assign(bundle, rows, output, options.flat(keep), overwrite)
-    return _named(bundle, dict(names)) if names else _profile(bundle)
-
-
-def _make(bundle: Path, data: Path, clusters: Any, seed: int, overwrite: bool) -> Result:
-    from aetool.bundle.bundle import Bundle
-
-    with needs("train", "making segments"):
-        from aetool.segments import add_segments
-    rows = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data).values
-    made = add_segments(
-        bundle, rows, clusters=clusters, seed=seed, source=data.name, overwrite=overwrite, limits=limits_in_force()
-    )
-    manifest = made.bundle.manifest
-    document = {
-        "bundle": str(bundle),
-        **manifest.segments,
-        "parity": [record_of(record) for record in made.parity],
-    }
-    return Result(document, lambda out: show_segments(out, manifest.segments))
-
-
-def _named(bundle: Path, names: Mapping[int, str]) -> Result:
-    with needs("train", "naming segments"):
-        from aetool.segments import name_segments
-    name_segments(bundle, names, limits=limits_in_force())
-    return _profile(bundle)
-
-
-def _profile(bundle: Path) -> Result:
-    from aetool.bundle.bundle import Bundle
-
-    segments = Bundle.open(bundle, limits=limits_in_force()).manifest.segments
-    if not segments:
-        raise InputError(f"{bundle}: has no segments; make some: aetool segment {bundle} --data TABLE")
-
-    def show(out: Console) -> None:
-        try:
-            show_segments(out, segments)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(
-                f"{bundle}: the segments in its manifest were changed by hand ({type(error).__name__}: {error}); "
-                f"make them again: aetool segment {bundle} --data TABLE --overwrite"
-            ) from error
-
-    return Result({"bundle": str(bundle), **segments}, show)
-
-
-def _assign(bundle: Path, data: Path, output: Path | None, keep: tuple[str, ...], overwrite: bool) -> Result:
     import numpy as np
 
     from aetool import load
-    from aetool.bundle.bundle import Bundle
-    from aetool.tables import write_table
 
-    check_rows(Bundle.open(bundle, limits=limits_in_force()).manifest, data, keep=keep)
+    kept = options.flat(keep)
+    check_rows(manifest_of(bundle), data, keep=kept)
     if output is not None:
         paths.require_free_file(output, overwrite)
     with load(bundle, limits=limits_in_force()) as model:
-        rows = rows_for(model.manifest, data, keep=keep)
-        found = model.run("segmenter", rows.values)
-    segment = found["segment"]
+        rows = rows_for(model.manifest, data, keep=kept)
+        segment = model.run("segmenter", rows.values)["segment"]
     columns = beside(rows.kept, {"segment": segment, **_names(segment, model.manifest.segments)}, data)
-    counts = {
-        int(number): int(count) for number, count in zip(*np.unique(segment, return_counts=True), strict=True)
-    }
+    numbers, sizes = np.unique(segment, return_counts=True)
+    counts = dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
     if -1 in counts:
         say(f"{counts[-1]:,} of {len(rows):,} rows have no segment (missing or infinite values): -1")
-    sizes = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
+    words = ", ".join(f"{number}: {count:,}" for number, count in counts.items())
     document: dict[str, Any] = {"rows": len(rows), "counts": counts}
-    return given(columns, document, output, write_table, overwrite=overwrite, more=[("segments", sizes)])
+    return given(columns, document, output, overwrite=overwrite, more=[("segments", words)])
 
 
 def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,3 +197,6 @@ def _names(segment: Any, segments: Mapping[str, Any]) -> dict[str, Any]:
 
     names = names_of(segments)
     return {"segment_name": np.array([names.get(number, "") for number in segment.tolist()])} if names else {}
+
+
+segment.add_section("Commands", learn, show, name, assign)

@@ -22,46 +22,31 @@ from aetool.cli.output import Result, reports
 )
 @options.provider
 @options.precision
-@click.option("--threads", type=int, help="Cores that one batch may use.  [default: all]")
-@click.option("--max-batch", type=int, help="Rows of several requests computed together; 1: none.  [default: 64]")
-@click.option("--max-wait-ms", type=float, help="How long a busy server waits to fill a batch.  [default: 1]")
-@click.option(
-    "--max-queue", "max_queue_rows", type=int, help="Rows that may wait; more get 503.  [default: 16384]"
-)
-@click.option(
-    "--max-queue-seconds", "max_queue_s", type=float, help="Computing that may wait; likewise.  [default: 1]"
-)
-@click.option("--max-rows", type=int, help="Rows in one request.  [default: 65536]")
-@click.option("--max-head-kb", type=float, help="Size of a request's headers, KiB.  [default: 16]")
-@click.option("--max-headers", type=int, help="Headers of a request.  [default: 100]")
-@click.option("--max-body-mb", type=float, help="Size of one request, MiB.  [default: 16]")
-@click.option("--max-held-mb", type=float, help="Size of all requests and answers in memory, MiB.  [default: 256]")
-@click.option("--max-connections", type=int, help="Maximum open connections.  [default: 1024]")
-@click.option(
-    "--max-connections-per-client", type=int, help="Maximum open connections of one address.  [default: 512]"
-)
-@click.option(
-    "--head-timeout", "head_timeout_s", type=float, help="Seconds to send the headers in.  [default: 10]"
-)
-@click.option("--body-timeout", "body_timeout_s", type=float, help="Seconds to send the body in.  [default: 10]")
-@click.option(
-    "--write-timeout", "write_timeout_s", type=float, help="Seconds to read an answer in.  [default: 30]"
-)
-@click.option("--keep-alive", "keep_alive_s", type=float, help="Seconds a connection may be idle.  [default: 30]")
-@click.option("--queue-timeout", "queue_timeout_s", type=float, help="Seconds to wait in line.  [default: 5]")
-@click.option("--grace", "grace_s", type=float, help="Seconds to finish in when stopped.  [default: 30]")
-@click.option(
-    "--health-port",
-    type=click.IntRange(0, 65535),
-    help="Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
-)
-@click.option(
-    "--token-file", type=options.PATH, help="File with the bearer token that clients must show; or AETOOL_TOKEN."
-)
-@click.option(
-    "--public-key",
-    type=options.PATH,
-    help="Serve only bundles signed by the owner of this key, replaced ones too.",
+@options.several(
+    ("--threads", int, "Cores that one batch may use.  [default: all]"),
+    ("--max-batch", int, "Rows of several requests computed together; 1: none.  [default: 64]"),
+    ("--max-wait-ms", float, "How long a busy server waits to fill a batch.  [default: 1]"),
+    ("--max-queue", "max_queue_rows", int, "Rows that may wait; more get 503.  [default: 16384]"),
+    ("--max-queue-seconds", "max_queue_s", float, "Computing that may wait; likewise.  [default: 1]"),
+    ("--max-rows", int, "Rows in one request.  [default: 65536]"),
+    ("--max-head-kb", float, "Size of a request's headers, KiB.  [default: 16]"),
+    ("--max-headers", int, "Headers of a request.  [default: 100]"),
+    ("--max-body-mb", float, "Size of one request, MiB.  [default: 16]"),
+    ("--max-held-mb", float, "Size of all requests and answers in memory, MiB.  [default: 256]"),
+    ("--max-connections", int, "Maximum open connections.  [default: 1024]"),
+    ("--max-connections-per-client", int, "Maximum open connections of one address.  [default: 512]"),
+    ("--head-timeout", "head_timeout_s", float, "Seconds to send the headers in.  [default: 10]"),
+    ("--body-timeout", "body_timeout_s", float, "Seconds to send the body in.  [default: 10]"),
+    ("--write-timeout", "write_timeout_s", float, "Seconds to read an answer in.  [default: 30]"),
+    ("--keep-alive", "keep_alive_s", float, "Seconds a connection may be idle.  [default: 30]"),
+    ("--queue-timeout", "queue_timeout_s", float, "Seconds to wait in line.  [default: 5]"),
+    ("--grace", "grace_s", float, "Seconds to finish in when stopped.  [default: 30]"),
+    (
+        *("--health-port", click.IntRange(0, 65535)),
+        "Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
+    ),
+    ("--token-file", options.PATH, "File with the bearer token that clients must show; or AETOOL_TOKEN."),
+    ("--public-key", options.PATH, "Serve only bundles signed by the owner of this key, replaced ones too."),
 )
 @click.option(
     "--allow-host",
@@ -112,12 +97,12 @@ def serve(
         from aetool.serve.server import serve as serve_bundles
         from aetool.serve.warmup import Opening
 
-    found = []
+    places = []
     for text in bundles:
         name, equals, path = text.partition("=")
         alone = not equals or Path(text).exists()
-        found.append(place(Path(text)) if alone else place(Path(path), name))
-        paths.require_bundle(found[-1].path)
+        places.append(place(Path(text)) if alone else place(Path(path), name))
+        paths.require_bundle(places[-1].path)
     token = None
     if token_file is None and VARIABLE in os.environ:
         token = require_token(os.environ[VARIABLE], VARIABLE)
@@ -141,7 +126,7 @@ def serve(
             chosen[name] = value * factor if factor < 1 else type(factor)(value * factor)
     write_lines(sys.stderr)
     summary = serve_bundles(
-        found,
+        places,
         host=host,
         port=port,
         health_port=health_port,

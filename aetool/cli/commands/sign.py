@@ -49,6 +49,6 @@ def sign(bundle: Path, private_key: Path) -> Result:
     from aetool.bundle.write import sign_bundle
 
     paths.require_bundle(bundle)
-    place = sign_bundle(bundle, private_key, limits=limits_in_force())
-    document = {"bundle": str(bundle), "signature": str(place)}
-    return Result(document, lambda out: out.print(facts([("signature", str(place))])))
+    signature = sign_bundle(bundle, private_key, limits=limits_in_force())
+    document = {"bundle": str(bundle), "signature": str(signature)}
+    return Result(document, lambda out: out.print(facts([("signature", str(signature))])))

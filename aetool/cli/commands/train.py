@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from aetool.choices import ACTIVATIONS, DROPOUT_ON
 from aetool.cli import options, paths
 from aetool.cli.config_file import config_option
 from aetool.cli.options import limit, limits_in_force, needs
@@ -32,12 +33,6 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
     return f"{line} (the mean: {of_mean:.4f}), {gain}"
 
 
-# As in aetool.model.network, whose package imports torch; a test holds them together.
-ACTIVATIONS = ("leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid")
-DROPOUT_ON = ("embedding", "hidden", "both")
-_MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
-
-
 @click.command()
 @click.argument("data", type=options.PATH)
 @config_option
@@ -46,22 +41,26 @@ _MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
 @options.drop
 @options.columns
 @options.categorical
-@click.option("--impute", type=click.Choice(["mean", "median"]), help="Fill missing values, inside the model.")
-@click.option("--hidden-dims", type=options.IntegerList(), help="Layers between features and embedding.")
-@click.option("--embedding-dim", type=int, help="Width of the embedding.")
-@click.option("--activation", type=click.Choice(ACTIVATIONS), help="After every layer but the last.")
-@click.option("--dropout", type=float, help="Share of units dropped in training.")
-@click.option("--dropout-on", type=click.Choice(DROPOUT_ON), help="Which layers' outputs lose units.")
+@options.several(
+    ("--impute", click.Choice(["mean", "median"]), "Fill missing values, inside the model."),
+    ("--hidden-dims", options.IntegerList(), "Layers between features and embedding."),
+    ("--embedding-dim", int, "Width of the embedding."),
+    ("--activation", click.Choice(ACTIVATIONS), "After every layer but the last."),
+    ("--dropout", float, "Share of units dropped in training."),
+    ("--dropout-on", click.Choice(DROPOUT_ON), "Which layers' outputs lose units."),
+)
 @click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation after every layer.")
-@click.option("--input-noise", type=float, help="Noise on the standardised features (denoising).")
-@click.option("--epochs", type=int, help="Passes over the rows at most.")
-@click.option("--batch-size", type=int, help="Rows per step.")
-@click.option("--learning-rate", type=float, help="Peak of the schedule.")
-@click.option("--weight-decay", type=float, help="L2 penalty.")
-@click.option("--validation-fraction", type=float, help="Share of rows held out.")
-@click.option("--patience", type=int, help="Epochs without improvement before stopping.")
-@click.option("--seed", type=int, help="Same seed, same machine: same weights.")
-@click.option("--resume", type=options.PATH, help="Continue this checkpoint on the same table.")
+@options.several(
+    ("--input-noise", float, "Noise on the standardised features (denoising)."),
+    ("--epochs", int, "Passes over the rows at most."),
+    ("--batch-size", int, "Rows per step."),
+    ("--learning-rate", float, "Peak of the schedule."),
+    ("--weight-decay", float, "L2 penalty."),
+    ("--validation-fraction", float, "Share of rows held out."),
+    ("--patience", int, "Epochs without improvement before stopping."),
+    ("--seed", int, "Same seed, same machine: same weights."),
+    ("--resume", options.PATH, "Continue this checkpoint on the same table."),
+)
 @limit()
 @options.overwrite
 @reports
@@ -88,6 +87,7 @@ def train(
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
     from aetool.tables import TableFile
+    from aetool.tables.columns import like_codes
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -110,7 +110,7 @@ def train(
     with needs("train", "training"):
         from aetool import model
     table = file.read()
-    if resume is None and model.is_first_process() and (codes := _like_codes(table)):
+    if resume is None and model.is_first_process() and (codes := like_codes(table)):
         option = f"--categorical {shlex.quote(','.join(codes))}"
         say(f"{', '.join(codes)}: few different whole numbers; if they are codes: {option}")
     previous = model.load_checkpoint(resume) if resume else None
@@ -171,31 +171,6 @@ def train(
         again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
-
-
-def _like_codes(table: Any) -> list[str]:
-    """Return columns of numbers that may be codes.
-
-    These are whole numbers without a gap, from 0 or 1 to _MOST_CODES at most, each of them in many rows, but not 0
-    and 1 alone. A count mostly has a few large values, too.
-    """
-    import numpy as np
-
-    found = []
-    for name, column in zip(table.names, table.values.T, strict=True):
-        known = column[np.isfinite(column)]
-        if name in table.categories or not known.size or known.max() > _MOST_CODES or known.min() not in (0, 1):
-            continue
-        values, counts = np.unique(known, return_counts=True)
-        in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
-        if (
-            in_a_row
-            and len(values) > 1
-            and values.tolist() != [0, 1]
-            and counts.min() >= _LEAST_ROWS_OF_A_CODE * len(known)
-        ):
-            found.append(name)
-    return found
 
 
 def _fields(config: type[Any]) -> set[str]:

@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from aetool.choices import CALLS
 from aetool.cli import options, paths
 from aetool.cli.options import limit, limits_in_force, needs
 from aetool.cli.output import ProgressBar, Result, facts, reports, table
 
-GRAPHS = ("encode", "reconstruct", "score")  # as in aetool.bench.factories; a test holds them together
 _BETTER = "green"
 
 
@@ -29,7 +29,7 @@ _BETTER = "green"
 )
 @click.option("--data", type=options.PATH, help="Rows to measure speed and fidelity on.  [default: golden ones]")
 @options.label
-@click.option("--graph", type=click.Choice(GRAPHS), help="What must be fast.  [default: score]")
+@click.option("--graph", type=click.Choice(list(CALLS)), help="What must be fast.  [default: score]")
 @click.option("--rows", type=int, help="Rows a call.  [default: 1 for latency, 65536 for throughput]")
 @options.budget
 @click.option("--seconds", type=float, help="That the search may take, about.  [default: 60]")
@@ -54,7 +54,7 @@ def tune(
       aetool tune exported/machines --for latency --max-flips 0.001 --dry-run
     """
     from aetool.bench.result import document_of
-    from aetool.bundle.bundle import Bundle, tuning_file
+    from aetool.bundle.bundle import tuning_file
     from aetool.checks.fidelity import Budget
     from aetool.checks.first_run import require_first_run
     from aetool.tune import TuningPlan
@@ -68,13 +68,13 @@ def tune(
     require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
-        from aetool.cli.tables import rows_for
+        from aetool.cli.tables import manifest_of, rows_for
 
-        found = rows_for(Bundle.open(bundle, limits=limits_in_force()).manifest, data, label=label)
-        measured = {"rows": found.values, "labels": found.labels, "rows_name": f"rows of {data.name}"}
+        table = rows_for(manifest_of(bundle), data, label=label)
+        measured = {"rows": table.values, "labels": table.labels, "rows_name": f"rows of {data.name}"}
         measured["makers"] = {
             "int8": partial(
-                _make_int8, rows=found.values, labels=found.labels, budget=budget, limits=limits_in_force()
+                _make_int8, rows=table.values, labels=table.labels, budget=budget, limits=limits_in_force()
             )
         }
     with ProgressBar(total=1.0, remaining=False) as bar:

@@ -32,7 +32,7 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
     loads = []
     for cell in _cells(result.results):
         load, setting, arrivals = _load(cell[0]), _setting(cell[0]), cell[0].arrivals_per_s
-        lines = [_measured(one, ratios.get((load, setting, one.contestant))) for one in cell]
+        lines = [_measured(record, ratios.get((load, setting, record.contestant))) for record in cell]
         title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
         loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
     _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
@@ -45,22 +45,22 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
     out.print(facts(_facts(result, file)))
 
 
-def show_comparison(out: Console, found: Comparison) -> None:
+def show_comparison(out: Console, result: Comparison) -> None:
     """Print one line per measurement, then what else changed."""
     groups: list[Group] = []
-    for one in found.verdicts:
-        title = f"{_load(one)} ({_setting(one)})"
+    for record in result.verdicts:
+        title = f"{_load(record)} ({_setting(record)})"
         if not groups or groups[-1].title != title:
             groups.append(Group(title, []))
-        word = Text(one.verdict, _COLOURS[one.verdict])
-        noisy = "" if one.stable else Text("noisy", "yellow")
-        times = (_time(one.before_s), _time(one.after_s))
-        groups[-1].lines.append([f"  {one.contestant}", *times, f"{one.ratio:.2f}", word, noisy])
+        word = Text(record.verdict, _COLOURS[record.verdict])
+        noisy = "" if record.stable else Text("noisy", "yellow")
+        times = (_time(record.before_s), _time(record.after_s))
+        groups[-1].lines.append([f"  {record.contestant}", *times, f"{record.ratio:.2f}", word, noisy])
     _show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
-    words = [verdict.verdict for verdict in found.verdicts]
+    words = [verdict.verdict for verdict in result.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
-    pairs += [("changed", change) for change in found.changed]
-    for name, count in (("only before", found.only_before), ("only after", found.only_after)):
+    pairs += [("changed", change) for change in result.changed]
+    for name, count in (("only before", result.only_before), ("only after", result.only_after)):
         pairs += [(name, f"{count} measurements")] if count else []
     out.print()
     out.print(facts(pairs))
@@ -90,15 +90,15 @@ def _show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) 
             show(cells)
 
 
-def _measured(one: Measured, ratio: RatioRecord | None) -> _Cells:
+def _measured(record: Measured, ratio: RatioRecord | None) -> _Cells:
     return [
-        f"  {one.contestant}",
-        _time(one.latency_s.p50),
-        _time(one.latency_s.p99),
-        f"{one.throughput_rows_per_s:,.0f}",
-        "" if one.share_of_peak is None else f"{one.share_of_peak:.0%}",
+        f"  {record.contestant}",
+        _time(record.latency_s.p50),
+        _time(record.latency_s.p99),
+        f"{record.throughput_rows_per_s:,.0f}",
+        "" if record.share_of_peak is None else f"{record.share_of_peak:.0%}",
         "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})",
-        "" if one.stability.stable else Text("noisy", "yellow"),
+        "" if record.stability.stable else Text("noisy", "yellow"),
     ]
 
 
@@ -109,26 +109,26 @@ def _starts(result: BenchResult, one_setting: bool) -> list[Group]:
         processes.setdefault(measured.key[:5], []).append(measured)
     groups: list[Group] = []
     for every in processes.values():
-        one = every[0]
-        title = one.graph if one_setting else f"{one.graph} ({_setting(one)})"
+        record = every[0]
+        title = record.graph if one_setting else f"{record.graph} ({_setting(record)})"
         if not groups or groups[-1].title != title:
             groups.append(Group(title, []))
         peak = max(measured.peak_memory_bytes or 0 for measured in every)
-        times = map(_time, (one.import_s, one.session_creation_s, one.first_run_s))
-        sizes = map(_memory, (one.resident_after_load_bytes, peak))
-        groups[-1].lines.append([f"  {one.contestant}", *times, *sizes])
+        times = map(_time, (record.import_s, record.session_creation_s, record.first_run_s))
+        sizes = [f"{size / _MIB:,.0f} MiB" if size else "" for size in (record.resident_after_load_bytes, peak)]
+        groups[-1].lines.append([f"  {record.contestant}", *times, *sizes])
     return groups
 
 
 def _profiles(result: BenchResult) -> list[Group]:
     """Return profiles of every setting and batch once: the scenario does not change them."""
-    profiled = {(*one.key[:5], one.batch): one for one in reversed(result.results) if one.profile}
+    profiled = {(*record.key[:5], record.batch): record for record in reversed(result.results) if record.profile}
     return [
         Group(
-            f"{one.graph}, {_rows(one.batch)} ({_setting(one)})",
-            [[f"  {node.node}", node.op, _time(node.us / 1e6)] for node in one.profile or ()],
+            f"{record.graph}, {_rows(record.batch)} ({_setting(record)})",
+            [[f"  {node.node}", node.op, _time(node.us / 1e6)] for node in record.profile or ()],
         )
-        for one in reversed(profiled.values())
+        for record in reversed(profiled.values())
     ]
 
 
@@ -139,7 +139,7 @@ def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
         for count, flops in limits.matmul_gflops.items()
     )
     worst = max(result.agreement, key=lambda record: record.max_scaled)
-    settings = sorted({_setting(one) for one in result.results})
+    settings = sorted({_setting(record) for record in result.results})
     pairs = [
         ("machine", f"{machine.cpu}, {machine.cores} cores, {machine.system}"),
         ("at most", f"{peak} (float32 matrix product), {limits.copy_gb_per_s:,.0f} GB/s (copy)"),
@@ -148,9 +148,9 @@ def _facts(result: BenchResult, file: Path | None) -> list[tuple[str, str]]:
         ("agreement", f"all, within {worst.max_scaled:.1e} of an output's range ({worst.rows})"),
     ]
     placed = {
-        f"{one.graph}: {', '.join(f'{count} nodes on {provider}' for provider, count in one.placement.items())}"
-        for one in result.results
-        if one.placement
+        f"{record.graph}: {', '.join(f'{count} nodes on {name}' for name, count in record.placement.items())}"
+        for record in result.results
+        if record.placement
     }
     pairs += [("placement", text) for text in sorted(placed)]
     return pairs + ([("result", str(file))] if file else [])
@@ -167,17 +167,17 @@ def _cells(results: Sequence[Measured]) -> Iterator[list[Measured]]:
     yield cell
 
 
-def _load(one: Measured | RatioRecord | Verdict) -> str:
-    return f"{one.graph}, {one.scenario}, {_rows(one.batch)}"
+def _load(record: Measured | RatioRecord | Verdict) -> str:
+    return f"{record.graph}, {record.scenario}, {_rows(record.batch)}"
 
 
 def _rows(batch: int) -> str:
     return f"{batch:,} row{'s' * (batch > 1)}"
 
 
-def _setting(one: Measured | RatioRecord | Verdict) -> str:
-    threads = "" if one.threads is None else f", {one.threads} thread{'s' * (one.threads > 1)}"
-    return f"{one.provider}, {one.precision}{threads}"
+def _setting(record: Measured | RatioRecord | Verdict) -> str:
+    threads = "" if record.threads is None else f", {record.threads} thread{'s' * (record.threads > 1)}"
+    return f"{record.provider}, {record.precision}{threads}"
 
 
 def _time(seconds: float | None) -> str:
@@ -186,7 +186,3 @@ def _time(seconds: float | None) -> str:
         return ""
     size, unit = next(pair for pair in _UNITS if seconds >= pair[0] or pair is _UNITS[-1])
     return f"{seconds / size:#.3g}".removesuffix(".") + f" {unit}"
-
-
-def _memory(size: int | None) -> str:
-    return "" if not size else f"{size / _MIB:,.0f} MiB"

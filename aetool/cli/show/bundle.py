@@ -1,4 +1,4 @@
-"""Printed parity and precisions of a bundle."""
+"""Printed parity, precisions and segments of a bundle."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from aetool.bundle.golden import read_golden
@@ -123,3 +124,51 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _number(value: Any, form: str) -> str:
     return form.format(value) if isinstance(value, int | float) else ""
+
+
+# The segments of a bundle.
+
+_TRAITS = 5  # shown of each segment; --json has more
+
+
+def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
+    """Print each segment with its traits, how their number was chosen, their stability, and advice."""
+    from aetool.report.bundle.facts import advice, sentence, stability, title  # the report's package starts slowly
+
+    for entry in segments["segments"]:
+        head = f"{title(entry)}: {entry['rows']:,} rows ({entry['share']:.0%})"
+        out.print(Text.assemble((head, "bold"), f"  {entry['label']}" if entry["label"] else ""))
+        lines: list[list[str | Text]] = [["", *sentence(trait)] for trait in entry["traits"][:_TRAITS]]
+        if lines:
+            out.print(table(["", "", ""], lines))
+        out.print()
+    silhouettes = {int(count): value for count, value in segments.get("silhouettes", {}).items()}
+    if silhouettes:
+        out.print(_silhouettes(silhouettes, segments["clusters"]))
+        out.print()
+    source = f" of {segments['data']}" if segments["data"] else ""
+    missing = segments["rows_without_segment"]
+    pairs = [
+        ("segments", f"{segments['clusters']} ({segments['chosen']})"),
+        ("learnt from", f"{segments['rows']:,} rows{source}"),
+        ("typical", "the median: half of the rows have less, half have more"),
+        ("stability", stability(segments["stability"])),
+        ("method", segments["method"]),
+        *([("no segment", f"{missing:,} rows with missing or infinite values")] if missing else []),
+    ]
+    out.print(facts(pairs))
+    if next_steps := advice(segments["clusters"], segments["stability"]["adjusted_rand_index"], silhouettes):
+        out.print()
+    for line in next_steps:
+        out.print(line)
+
+
+def _silhouettes(silhouettes: Mapping[int, float], chosen: int) -> Table:
+    """Return the silhouettes that --clusters auto compared."""
+    from aetool.report.bundle.facts import separation
+
+    lines: list[list[str | Text]] = [
+        [str(count), f"{value:.3f}", separation(value), "chosen" if count == chosen else ""]
+        for count, value in silhouettes.items()
+    ]
+    return table(["segments", "silhouette", "separation", ""], lines, right=["segments", "silhouette"])

@@ -78,7 +78,7 @@ export declare class Autoencoder {
   explain(rows: Rows): Promise<Explanation[]>;
   /** The `count` (3) features that contribute most to each row's score, the largest first, for people. */
   reasons(rows: Rows, count?: number): Promise<Reason[][]>;
-  /** The segment of each row, -1 for none; of a bundle that `aetool segment` was run on. */
+  /** The segment of each row, -1 for none; of a bundle that `aetool segment learn` was run on. */
   segment(rows: Rows): Promise<number[]>;
   /** Every output of one graph. */
   run(graph: string, rows: Rows): Promise<Record<string, Output>>;

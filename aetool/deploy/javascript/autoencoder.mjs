@@ -108,7 +108,7 @@ export class Autoencoder {
 
   /** The segment of each row: an array of numbers, -1 for a row that belongs to none. */
   async segment(rows) {
-    if (!this.graphs.includes("segmenter")) throw new Error(`${this.name} has no segments: make them with aetool segment`);
+    if (!this.graphs.includes("segmenter")) throw new Error(`${this.name} has no segments: make them with aetool segment learn`);
     return Array.from((await this.run("segmenter", rows)).segment.data, Number);
   }
 

@@ -2,18 +2,17 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aetool.choices import Score
 from aetool.model.foreign.adapter import AdaptedModule
 from aetool.model.pipeline import Outputs
 
-Score = Literal["mse", "mae", "euclidean"]
-SCORES: dict[str, str] = {
+DEFINITIONS: dict[Score, str] = {
     "mse": "mean of the squared difference between the input and its reconstruction",
     "mae": "mean of the absolute difference between the input and its reconstruction",
     "euclidean": "Euclidean distance between the input and its reconstruction",

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 from aetool.bench.result import Measured
 from aetool.report.bench.series import Case, Lineup, Series
@@ -25,7 +26,7 @@ def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> M
         f"Latency of {case.words}",
         f"Histograms on one logarithmic axis from {seconds(scale.low)} to {seconds(scale.high)}. {told}.",
         bottom + 24,
-        svg.axis_below(scale, log_ticks(scale.low, scale.high), bottom, 0, _tick),
+        svg.axis_below(scale, log_ticks(scale.low, scale.high), bottom, 0, partial(seconds, exact=True)),
         *ridges,
     )
     return tag("figure", tag("figcaption", case.words + _arrivals(found)), picture)
@@ -52,10 +53,6 @@ def _arrivals(found: Sequence[Measured]) -> str:
     if not rates:
         return ""
     return f", {' to '.join(dict.fromkeys((rates[0][0], rates[-1][0])))} arrivals/s"
-
-
-def _tick(value: float) -> str:
-    return seconds(value, exact=True)
 
 
 def _ends(found: Measured) -> tuple[float, float]:

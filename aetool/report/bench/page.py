@@ -4,7 +4,6 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from aetool.bench import result as bench
 from aetool.bench.result import BenchResult, GraphFile, read_document
@@ -38,7 +37,10 @@ def environment(result: BenchResult) -> Markup:
         "bundle": f"{bundle.name} ({bundle.id})",
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
         **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
-        **{name.replace("_", " "): _text(value) for name, value in result.parameters.items()},
+        **{
+            name.replace("_", " "): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in result.parameters.items()
+        },
         "measured": result.created,
     }
     return repeated(result.command, facts, machine.cpu_flags)
@@ -65,10 +67,6 @@ def _file(file: GraphFile) -> str:
     return f"{size(file.bytes)}{told}, sha256 {file.sha256}"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 _OPEN = 6  # figures that are shown before the rest is folded away
 
 
@@ -85,13 +83,7 @@ def benchmark_page(result: BenchResult) -> str:
     rates = throughput.figures(result, lineup, found)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
-    header = tag(
-        "header",
-        tag("p", "aetool bench", class_="kicker"),
-        tag("h1", f"How fast is {bundle.name}?"),
-        tag("p", summary(result, told), class_="lead"),
-        tag("p", f"{bundle.features:,} features, {machine}, {result.created}", class_="about"),
-    )
+    about = f"{bundle.features:,} features, {machine}, {result.created}"
     sections = (
         stability_warning(found, lineup),
         cards(told) if told else None,
@@ -138,7 +130,8 @@ def benchmark_page(result: BenchResult) -> str:
         else None,
         section("Environment", None, environment(result)),
     )
-    return page(f"{bundle.name}: aetool bench", header, sections)
+    heading, lead = f"How fast is {bundle.name}?", summary(result, told)
+    return page(bundle.name, "aetool bench", heading, lead, about, sections)
 
 
 def _grid(figures: Iterable[Markup]) -> Markup:

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aetool.bench.result import BenchResult, Measured, RatioRecord
+from aetool.choices import CALLS, SCENARIOS
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined
 from aetool.report.draw.units import counted, rows
 
 _FIRST = ("aetool", "raw-onnxruntime")
 _COLOURS = 8  # in the style sheet
-_GRAPHS = ("encode", "reconstruct", "score")
-_SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
 Setting = tuple[str, str, int | None]  # provider, precision, threads
 _Key = tuple[str, Setting]
@@ -62,7 +61,7 @@ class Case:
     @property
     def place(self) -> tuple[int, str, int, str, int]:
         """Return a key that sorts cases in the order people expect."""
-        return (*_known(self.graph, _GRAPHS), *_known(self.scenario, _SCENARIOS), self.batch)
+        return (*_known(self.graph, tuple(CALLS)), *_known(self.scenario, SCENARIOS), self.batch)
 
 
 def case_of(found: Measured | RatioRecord) -> Case:

@@ -85,7 +85,8 @@ def start_up(found: Sequence[Measured], lineup: Lineup) -> Markup:
     for (graph, series), group in groups.items():
         seconds_of = ((one.import_s, one.session_creation_s, one.first_run_s) for one in group)
         medians = [statistics.median(values) for values in zip(*seconds_of, strict=True)]
-        loaded = _median([one.resident_after_load_bytes for one in group])
+        sizes = [one.resident_after_load_bytes for one in group if one.resident_after_load_bytes is not None]
+        loaded = statistics.median(sizes) if sizes else None
         peak = max((one.peak_memory_bytes for one in group if one.peak_memory_bytes is not None), default=None)
         times = map(_time, (*medians, sum(medians)))
         lines.append([series.named(), graph, *times, _size(loaded), _size(peak)])
@@ -117,11 +118,6 @@ def profiles(found: Sequence[Measured], lineup: Lineup) -> Markup:
             )
     columns = ("contestant", "graph", "rows", "operator", "node", "time", "share")
     return table("Time of each node", columns, lines, headers=5)
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def _time(value: float | None) -> Cell | None:

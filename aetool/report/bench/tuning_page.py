@@ -127,17 +127,8 @@ _VALUE = 56.0  # at the right, for the median
 def tuning_page(result: TuningResult) -> str:
     """Return a complete HTML document that needs neither network nor JavaScript."""
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
-    header = tag(
-        "header",
-        tag("p", "aetool tune", class_="kicker"),
-        tag("h1", f"How to run {result.bundle.name} here"),
-        tag("p", f"{result.choice.words}: {result.reason}.", class_="lead"),
-        tag(
-            "p",
-            f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {result.created}",
-            class_="about",
-        ),
-    )
+    lead = f"{result.choice.words}: {result.reason}."
+    about = f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {result.created}"
     finals = [trial for trial in result.trials if trial.races and trial.races[-1].name == "final"]
     sections = (
         section(
@@ -157,7 +148,8 @@ def tuning_page(result: TuningResult) -> str:
         section("What was tried", None, _tried(result)),
         section("Environment", None, _environment(result)),
     )
-    return page(f"{result.bundle.name}: aetool tune", header, sections)
+    name = result.bundle.name
+    return page(name, "aetool tune", f"How to run {name} here", lead, about, sections)
 
 
 def _final(finals: list[Trial]) -> Markup:

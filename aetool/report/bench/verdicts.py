@@ -34,7 +34,8 @@ def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | Non
             "li",
             f"{lineup.of(one).name}, {case_of(one).words}: ",
             one.stability.reason or f"windows {percent(one.stability.spread)} apart",
-            _windows(one),
+            # The time in each window, from the beginning to the end.
+            svg.sparkline(one.stability.windows_s, "line") if len(one.stability.windows_s) > 1 else None,
         )
         for one in found
         if not one.stability.stable
@@ -50,12 +51,6 @@ def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | Non
         class_="warning",
         aria_label="Warning",
     )
-
-
-def _windows(found: Measured) -> Markup | None:
-    """Draw the time in each window, from the beginning to the end."""
-    windows = found.stability.windows_s
-    return svg.sparkline(windows, "line") if len(windows) > 1 else None
 
 
 _LESS, _SAME, _MORE, _NONE = "less", "same", "more", "none"

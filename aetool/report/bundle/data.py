@@ -26,7 +26,7 @@ from aetool.report.bundle.records import (
     ScoreHistogram,
     Sweep,
 )
-from aetool.runtime.explain import shares
+from aetool.runtime.explain import feature_labels, shares
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
 
@@ -53,7 +53,7 @@ def _explained_rows(
     largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
-    names = model.feature_names or [",".join(map(str, index)) for index in np.ndindex(*model.input_shape)]
+    names = feature_labels(model)
     flat = rows.reshape(len(rows), -1)
     ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
 

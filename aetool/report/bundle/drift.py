@@ -19,11 +19,13 @@ def figures(found: Mapping[str, Any], trained_on: bool | None) -> Markup:
         trained_on: whether the rows are the very ones that the model was trained on; None: not known.
     """
     promised = "" if found["promised"] is None else f"; {percent(found['promised'])} was promised"
+    low, high = map(percent, found["flagged_interval"])
+    chance = percent(found["score_chance"]) if found["score_chance"] >= 0.001 else f"less than {percent(0.001)}"
     facts = {
         "compared with": found["compared_with"],
-        "flagged": f"{_interval(found['flagged'], found['flagged_interval'])}{promised}",
+        "flagged": f"{percent(found['flagged'])} (95{NO_BREAK}%: {low} to {high}){promised}",
         "scores": f"higher than they were by {found['score_distance']:.3f}, on a scale from 0 to 1 "
-        f"(Kolmogorov-Smirnov distance); by chance alone in {_chance(found['score_chance'])} of all cases",
+        f"(Kolmogorov-Smirnov distance); by chance alone in {chance} of all cases",
     }
     if not found["has_baseline"]:
         facts["baseline"] = "none in the bundle; its golden rows stand in for it"
@@ -80,14 +82,6 @@ def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
     return tag("div", table("Drift of every column", columns, lines), tag("p", note, class_="note"))
 
 
-def _chance(share: float) -> str:
-    return percent(share) if share >= 0.001 else f"less than {percent(0.001)}"
-
-
 def _spaced(reason: str) -> str:
     """Write shares as the rest of the page does."""
     return re.sub(r"(?<=\d)%", f"{NO_BREAK}%", reason)
-
-
-def _interval(share: float, interval: tuple[float, float]) -> str:
-    return f"{percent(share)} (95\N{NO-BREAK SPACE}%: {percent(interval[0])} to {percent(interval[1])})"

@@ -11,7 +11,10 @@ from aetool.report.draw.units import figure as number
 
 # Traits of segments in plain words.
 
-_AGREEMENT = ((0.9, "excellent"), (0.8, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
+_GOOD = 0.8
+_AGREEMENT = ((0.9, "excellent"), (_GOOD, "good"), (0.65, "moderate"))  # Steinley 2004, of adjusted Rand indexes
+_STRUCTURE = ((0.71, "strong"), (0.51, "reasonable"), (0.26, "weak"))  # Kaufman & Rousseeuw 1990, of silhouettes
+_NEAR = 0.9  # of the largest silhouette: numbers of segments that are about as good
 _PARTS = {"half": 1 / 2, "a third": 1 / 3, "a quarter": 1 / 4, "a fifth": 1 / 5, "a tenth": 1 / 10}
 _Percent = Callable[[float], str]
 
@@ -60,6 +63,40 @@ def stability(found: Mapping[str, Any]) -> str:
     index = found["adjusted_rand_index"]
     word = next((word for least, word in _AGREEMENT if index >= least), "poor: other rows would give other groups")
     return f"{index:.2f}, {word} (adjusted Rand index of {found['refits']} bootstrap refits)"
+
+
+def separation(silhouette: float) -> str:
+    """Describe how separate segments are: `reasonable`."""
+    return next((word for least, word in _STRUCTURE if silhouette >= least), "none to speak of")
+
+
+def advice(chosen: int, index: float, silhouettes: Mapping[int, float]) -> list[str]:
+    """Return what to try for better segments, one line each.
+
+    Args:
+        chosen: number of segments.
+        index: adjusted Rand index of their stability.
+        silhouettes: number of segments -> silhouette, of those that were tried.
+    """
+    lines = []
+    best = silhouettes.get(chosen, 0.0)
+    if silhouettes and chosen == max(silhouettes):
+        lines.append(f"{chosen} is the most that was tried; give --clusters for more")
+    if silhouettes and best < _STRUCTURE[-1][0]:
+        lines.append(
+            f"a silhouette of {best:.2f} says that the segments run into one another; choose their number by what "
+            "is of use"
+        )
+    if index < _GOOD:
+        near = [str(count) for count, value in silhouettes.items() if count < chosen and value >= _NEAR * best]
+        fewer = "fewer of them, or " if chosen > 2 else ""
+        if near:
+            fewer = f"--clusters {' or '.join(near)}, about as separate, or "
+        lines.append(
+            f"for steadier segments try {fewer}a model without columns that are bookkeeping or tell the outcome "
+            "(aetool train --drop)"
+        )
+    return lines
 
 
 def _number(value: float) -> str:

@@ -29,22 +29,11 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
             "benchmark of this bundle"
         )
     flagged = portrait.sweep.flagged[portrait.sweep.own]
-    header = tag(
-        "header",
-        tag("p", "aetool report", class_="kicker"),
-        tag("h1", manifest.name),
-        tag(
-            "p",
-            f"This model has learnt what rows usually look like. It flags {flagged:,} of {rows(portrait.rows)} "
-            f"({percent(flagged / portrait.rows)}) of {portrait.source} as unusual.",
-            class_="lead",
-        ),
-        tag(
-            "p",
-            f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}",
-            class_="about",
-        ),
+    lead = (
+        f"This model has learnt what rows usually look like. It flags {flagged:,} of {rows(portrait.rows)} "
+        f"({percent(flagged / portrait.rows)}) of {portrait.source} as unusual."
     )
+    about = f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}"
     trained = _training(portrait)
     sections = (
         _golden_only() if portrait.is_golden else None,
@@ -61,7 +50,12 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         section("Segments", "What makes each different from everybody.", facts.segments(manifest.segments))
         if manifest.segments
         else None,
-        section("Drift", _told_of_drift(portrait), drift.figures(portrait.drift, portrait.trained_on))
+        section(
+            "Drift",
+            f"Whether {portrait.source}{', labelled anomalies left out,' * (portrait.anomalies is not None)} "
+            "is still like the rows that the model was made for.",
+            drift.figures(portrait.drift, portrait.trained_on),
+        )
         if portrait.drift is not None
         else None,
         section(
@@ -75,7 +69,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         trained,
         section("Model card", None, facts.card(manifest, is_trained=trained is not None)),
     )
-    return page(f"{manifest.name}: aetool report", header, sections, _SCRIPTS)
+    return page(manifest.name, "aetool report", manifest.name, lead, about, sections, _SCRIPTS)
 
 
 def _golden_only() -> Markup:
@@ -164,11 +158,6 @@ def _map(portrait: Portrait) -> Markup | None:
             ]
         ),
     )
-
-
-def _told_of_drift(portrait: Portrait) -> str:
-    without = "" if portrait.anomalies is None else ", labelled anomalies left out,"
-    return f"Whether {portrait.source}{without} is still like the rows that the model was made for."
 
 
 def _training(portrait: Portrait) -> Markup | None:

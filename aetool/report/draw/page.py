@@ -9,9 +9,25 @@ from aetool.report.draw.markup import Markup, tag
 
 
 def page(
-    title: str, header: Markup, sections: Iterable[Markup | None], scripts: Sequence[str] = ("tables.js",)
+    name: str,
+    command: str,
+    heading: str,
+    lead: str,
+    about: str,
+    sections: Iterable[Markup | None],
+    scripts: Sequence[str] = ("tables.js",),
 ) -> str:
-    """Return a complete HTML document; `scripts` are files beside this one."""
+    """Return a complete HTML document.
+
+    Args:
+        name: the bundle's name.
+        command: the command that made the page.
+        heading: the page's heading.
+        lead: what it says, in a sentence or two.
+        about: where and when it was made.
+        sections: its parts.
+        scripts: files beside this one.
+    """
     sheet = style()
     script = Markup("".join(map(_file, scripts)))
     allowed = {
@@ -27,12 +43,18 @@ def page(
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
+        tag("title", f"{name}: {command}"),
         tag("style", sheet),
     )
     body = tag(
         "body",
-        header,
+        tag(
+            "header",
+            tag("p", command, class_="kicker"),
+            tag("h1", heading),
+            tag("p", lead, class_="lead"),
+            tag("p", about, class_="about"),
+        ),
         tag("main", *sections),
         tag("footer", tag("p", "Made by aetool report.")),
         tag("script", script),

@@ -6,12 +6,14 @@ import tomllib
 from dataclasses import fields
 
 import click
+import click.testing
 import pytest
 
 from aetool.cli import main
 from aetool.cli.commands.init import EXAMPLES, RULES, defaults
 from aetool.cli.commands.train import train
-from aetool.cli.config_file import options_of
+from aetool.cli.config_file import config_option, options_of
+from aetool.cli.main import CommandGroup
 from aetool.model import AutoencoderConfig, TrainingConfig
 
 QUICK = ("--label", "broken", "--drop", "id", "--epochs", "2", "-o", "checkpoint")
@@ -142,6 +144,25 @@ def test_what_is_wrong_in_the_file_is_named(aetool, made, work, line):
 def test_a_file_that_is_not_there_is_told_the_nearest(aetool, made, text):
     result = aetool("train", made / "train.csv", *QUICK, "--config", "aetol.toml")
     assert result.exit_code == 2 and "no such file (nearest: 'aetool.toml')" in result.stderr
+
+
+def test_a_command_in_a_group_takes_a_file_too(work):
+    seen = []
+
+    @click.command()
+    @config_option
+    @click.option("--seed", type=int)
+    def inner(seed):
+        seen.append(seed)
+
+    outer = CommandGroup("outer", default="inner")
+    outer.add_section("Commands", inner)
+    (work / "mine.toml").write_text("seed = 5")
+    for words in (["inner", "--config", "mine.toml"], ["--config", "mine.toml"]):
+        assert click.testing.CliRunner().invoke(outer, words).exit_code == 0
+    (work / "mine.toml").write_text("[inner]\nseed = 5")
+    told = click.testing.CliRunner().invoke(outer, ["inner", "--config", "mine.toml"])
+    assert seen == [5, 5] and told.exit_code == 2 and "unknown key 'inner'" in told.output
 
 
 def test_init_replaces_nothing_unasked(aetool, fails, text):

@@ -8,17 +8,16 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from documented import every_command
 
-from aetool.cli import main
-
-SLOW = {"tune", "quantize", "bench", "bench compare", "bench serve", "report", "serve", "demo", "doctor"}
+SLOW = {"tune", "quantize", "bench run", "bench compare", "bench serve", "report", "serve", "demo", "doctor"}
 """README and docs run these, on data that are smaller."""
 ELSEWHERE = {"deploy", "adopt"}  # npm's network; an ONNX file of somebody else
 MODULE = "export --module"  # a file of somebody's Python
 
 
 def pasted():
-    for name, command in main.commands.items():
+    for name, command in every_command().items():
         for line in re.findall(r"^ +(aetool .+)$", command.help or "", re.MULTILINE):
             if name not in SLOW | ELSEWHERE and MODULE not in line:
                 yield line
@@ -59,8 +58,8 @@ def _prepare(aetool, here, words):
         (here / "aetool.toml").unlink()
     if words[0] == "sign":
         assert aetool("keygen", "-o", "signing.pem").exit_code == 0
-    if words[0] == "segment" and "--clusters" not in words:
-        made = aetool("segment", words[1], "--data", "customers.csv", "--clusters", "3")
+    if words[0] == "segment" and words[1] != "learn":
+        made = aetool("segment", "learn", words[2], "customers.csv", "--clusters", "3")
         assert made.exit_code == 0, made.output
     if words[0] == "segment" and "new.csv" in words:
         shutil.copy(here / "customers.csv", here / "new.csv")

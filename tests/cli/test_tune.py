@@ -6,9 +6,9 @@ import shutil
 import click.testing
 import pytest
 
-from aetool.bench.factories import GRAPH
+from aetool.bench.factories import OUTPUT
+from aetool.choices import CALLS
 from aetool.cli import main
-from aetool.cli.commands.tune import GRAPHS
 
 FAST = ("--for", "latency", "--seconds", "0.3")
 
@@ -86,4 +86,4 @@ def test_mistakes_are_told_before_anything_is_measured(aetool, fails, bundle, ma
 
 
 def test_graphs_are_those_of_the_benchmark():
-    assert tuple(GRAPH) == GRAPHS
+    assert tuple(OUTPUT) == tuple(CALLS)

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from aetool import doctor
-from aetool.doctor import Finding
+from aetool.checks import doctor
+from aetool.checks.doctor import Finding
 from aetool.runtime import machine
 from aetool.runtime.providers import PROVIDERS
 

@@ -40,7 +40,7 @@ _PROBE = base64.b64decode(
     "CAg6SwoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWhgKAXgSEwoRCAESDQoHEgViYXRjaAoCCAFiGAoBeRITChEIARINCgcSBWJhdGNoCgIIAUIECgAQDQ=="
 )
 # With the path of this process, so that the child finds the same aetool whatever directory it starts in.
-_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aetool import doctor; doctor.child()"
+_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aetool.checks.doctor import child; child()"
 
 
 @dataclass(frozen=True, slots=True)

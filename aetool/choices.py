@@ -1,0 +1,21 @@
+"""Values that options take, for the command line and for modules that are slow to import, such as PyTorch's."""
+
+from typing import Literal, get_args
+
+Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+DropoutOn = Literal["embedding", "hidden", "both"]
+Score = Literal["mse", "mae", "euclidean"]
+Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
+Calibration = Literal["minmax", "percentile", "entropy"]
+
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+DROPOUT_ON: tuple[DropoutOn, ...] = get_args(DropoutOn)
+SCORES: tuple[Score, ...] = get_args(Score)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
+SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
+"""Loads of a benchmark, as in MLPerf LoadGen."""
+PEERS = ("raw-onnxruntime", "torch", "torch-compile", "openvino")
+"""What a benchmark measures beside a bundle."""
+CALLS = {"encode": "encoder", "reconstruct": "autoencoder", "score": "detector"}
+"""Call of a model -> the graph that answers it."""
