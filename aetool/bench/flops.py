@@ -18,11 +18,12 @@ def multiply_adds_per_row(model: bytes, limits: Limits = DEFAULT_LIMITS) -> int 
     sizes = {tensor.name: tensor.dims[0] * tensor.dims[1] for tensor in graph.constants if len(tensor.dims) == 2}
     total = 0
     for node in graph.nodes:
-        if node.operator in _OTHERS:
+        operator = node.operator.rpartition(".")[2]  # onnxruntime's own alike
+        if operator in _OTHERS:
             return None
-        if node.operator in _THROUGH and node.inputs and node.outputs:
+        if operator in _THROUGH and node.inputs and node.outputs:
             sizes[node.outputs[0]] = sizes.get(node.inputs[0], 0)
-        elif node.operator in _PRODUCTS:
+        elif operator in _PRODUCTS:
             if not (size := max((sizes.get(name, 0) for name in node.inputs), default=0)):
                 return None  # neither operand is a constant matrix
             total += size

@@ -13,9 +13,9 @@ from aetool.bench import rounds as turns
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import Ceiling, document_of, read_result, write_document
-from aetool.bench.rounds import SCENARIOS
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.write import publish
+from aetool.choices import SCENARIOS
 from aetool.errors import BenchmarkError, BundleError, DependencyError, InputError
 from aetool.export import export_module
 from aetool.runtime import machine as cores
