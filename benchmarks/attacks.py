@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from common import parser, save
 
-from aetool.bench.http_load import OK, LoadResult, address_of, closed_loop, request_bytes
+from aetool.bench._http_load import OK, LoadResult, address_of, closed_loop, request_bytes
 from aetool.bundle.files import sha256
 
 EXPORTED = Path(__file__).parents[1] / "exported" / "breast-cancer"

@@ -15,8 +15,8 @@ from common import parser, save
 from competing import compete, contestants_on, figures
 from models import NAMES, make
 
+from aetool.bench._machine import ceiling
 from aetool.bench.contestants import Load
-from aetool.bench.machine import ceiling
 from aetool.runtime.machine import usable_cores
 
 PEERS = ("raw-onnxruntime", "torch", "torch-compile", "openvino")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.machine import machine
+from aetool.bench._machine import machine
 from aetool.bundle.schema import to_plain
 
 RESULTS = Path(__file__).parent / "results"

@@ -9,11 +9,11 @@ import numpy as np
 from models import Model
 from numpy.typing import NDArray
 
+from aetool.bench._statistics import latency_figures
 from aetool.bench.agreement import require_agreement
 from aetool.bench.contestants import Contestant, Load, opened
 from aetool.bench.grid import Setting
 from aetool.bench.rounds import Turns, ratio, take_turns
-from aetool.bench.statistics import latency_figures
 from aetool.bundle.bundle import Bundle
 
 Figures = dict[str, Any]

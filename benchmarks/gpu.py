@@ -107,7 +107,7 @@ def run_bus(folder: Path, rows: int) -> Record:
 def run_device(folder: Path, rows: int) -> Record:
     import torch
 
-    from aetool.runtime.gpu.arrays import run_on_device
+    from aetool.runtime.gpu._arrays import run_on_device
 
     _, session = session_of(folder)
     features, expected = golden(folder)

@@ -27,8 +27,8 @@ import aetool
 from aetool.bundle.atomic import publish_directory
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
+from aetool.deploy._deployment import Deployment, in_order
 from aetool.deploy.c import VERBS, c, symbol
-from aetool.deploy.deployment import Deployment, in_order
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.web import web

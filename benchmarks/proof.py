@@ -28,7 +28,7 @@ from torch import nn
 import aetool
 from aetool.errors import AetoolError
 from aetool.export import ModuleOptions, export_module
-from aetool.export import module as exporting
+from aetool.export import _module as exporting
 
 BASES = (
     "dense ReLU",

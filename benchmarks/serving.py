@@ -30,7 +30,7 @@ from common import parser, save
 from models import Model, make
 
 import aetool
-from aetool.bench.http_load import (
+from aetool.bench._http_load import (
     NO_ANSWER,
     OK,
     LoadResult,
@@ -40,13 +40,13 @@ from aetool.bench.http_load import (
     open_loop,
     request_bytes,
 )
-from aetool.bench.statistics import latency_figures
-from aetool.serve.app import App
-from aetool.serve.batching import Line, Share
-from aetool.serve.gate import Gate
+from aetool.bench._statistics import latency_figures
+from aetool.serve._app import App
+from aetool.serve._batching import Line, Share
+from aetool.serve._gate import Gate
+from aetool.serve._metrics import Metrics
+from aetool.serve._protocol import Signature, TensorSpec
 from aetool.serve.limits import ServerLimits
-from aetool.serve.metrics import Metrics
-from aetool.serve.protocol import Signature, TensorSpec
 from aetool.serve.server import drained
 
 CLIENTS = 64

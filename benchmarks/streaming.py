@@ -73,8 +73,9 @@ class _NoModel:
 def run(name: str, bundle: Path, rows: Path, out: Path) -> dict[str, Any]:
     """One contestant over the rows of a directory; seconds and peak memory in MB."""
     from aetool import load
-    from aetool.stream import LocalEngine, Task, engines, stream
-    from aetool.stream.file import run_shard
+    from aetool.stream import LocalEngine, Task, stream
+    from aetool.stream import _engines as engines
+    from aetool.stream._file import run_shard
 
     if name == "compute":
         files = [rows] if rows.is_file() else sorted(rows.iterdir())

@@ -84,17 +84,7 @@ def test_library_code_prints_nothing_and_knows_no_click(path):
 def test_the_map_names_files_that_exist():
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     paths = re.findall(r"`((?!tests/)[a-z_]+/[a-z_/]+\.py)`", text)
-    modules = [name.split(".")[:2] for name in re.findall(r"`((?:[a-z_]+)\.[A-Za-z_.]+)`", text)]
-    rooms = {path.name for path in PACKAGE.iterdir()}
-    assert len(paths) > 8 and [path for path in paths if not (PACKAGE / path).exists()] == []
-    files = [PACKAGE / room / name for room, name in modules if room in rooms]
-    assert len(files) > 8
-    assert [file for file in files if not (file.is_dir() or file.with_suffix(".py").exists() or named(file))] == []
-
-
-def named(file):
-    """Decide whether the room's face hands out the name."""
-    return file.name in (file.parent / "__init__.py").read_text(encoding="utf-8")
+    assert len(paths) > 25 and [path for path in paths if not (PACKAGE / path).exists()] == []
 
 
 def test_the_house_is_small_enough_to_learn():
@@ -117,6 +107,39 @@ def test_no_class_name_stands_twice():
     assert sorted(classes) == sorted(set(classes))
 
 
+ROOMS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
+
+
+def handed_out(room):
+    """`__all__` of a room's face, and the names that it imports or defines."""
+    names, defined = [], set()
+    for node in tree_of(room / "__init__.py").body:
+        if isinstance(node, ast.ImportFrom):
+            defined |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            defined.add(node.targets[0].id)
+            if node.targets[0].id == "__all__":
+                names = ast.literal_eval(node.value)
+    return names, defined
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_module_is_private_or_handed_out_by_its_room(room):
+    names, defined = handed_out(room)
+    public = {path.stem for path in room.glob("*.py") if not path.name.startswith("_")}
+    assert public <= set(names), "name it in __all__, or begin its name with an underscore"
+    assert set(names) <= public | defined and sorted(set(names)) == sorted(names)
+
+
+@every_module
+def test_no_room_enters_another_by_a_private_module(path):
+    inside = ("aetool", *path.relative_to(PACKAGE).parts)
+    for line, module in imports(tree_of(path)):
+        *room, name = module.split(".")
+        private = room[:1] == ["aetool"] and name.startswith("_") and name != "__init__"
+        assert not private or inside[: len(room)] == tuple(room), f"line {line}: {module}"
+
+
 LATER = {
     "bundle/schema.py": {"dataclasses"},  # start-up: an app's own records are named tuples
     "bundle/bundle.py": {
@@ -131,9 +154,9 @@ LATER = {
         "onnxruntime",
         "openvino",
     },  # their import is timed
-    "bench/torch_contestant.py": {"torch", "aetool.model"},  # the same, and PyTorch is an optional package
+    "bench/_torch_contestant.py": {"torch", "aetool.model"},  # the same, and PyTorch is an optional package
     "report/bundle/data.py": {"umap"},  # an optional package
-    "runtime/inputs.py": {"aetool.suggest"},  # the same
+    "runtime/_inputs.py": {"aetool.suggest"},  # the same
     "runtime/session.py": {"aetool.runtime.explain", "aetool.runtime.tuning"},
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
     "runtime/providers.py": {"onnxruntime_ep_openvino"},  # an optional package

@@ -1,9 +1,9 @@
 """Latency and throughput: contestants in their own processes take turns; reliable ratios and percentiles.
 
 Read in this order: `grid` (what to measure) with `rows`, `run` (a grid on a bundle), `contestants` (their
-processes), `worker` (inside such a process), `factories` and `torch_contestant` (what runs there), `agreement`
-(outputs compared first), `rounds` (turns) with `statistics`, `machine` and `flops` (peak rates), `result`
-(the file), `compare` (two results). `serving` with `http_load` measures a running server.
+processes), `_worker` (inside such a process), `factories` and `_torch_contestant` (what runs there),
+`agreement` (outputs compared first), `rounds` (turns) with `_statistics`, `_machine` and `_flops` (peak rates),
+`result` (the file), `compare` (two results). `serving` with `_http_load` measures a running server.
 
 `aetool.bench.run` measures a bundle. A comparison of your own uses the modules below it:
 
@@ -27,3 +27,16 @@ processes), `worker` (inside such a process), `factories` and `torch_contestant`
 `numpy.save` made rows.npy, (rows, n_features) float32. `Contestant` documents what a factory such as `make`
 returns.
 """
+
+__all__ = [
+    "agreement",
+    "compare",
+    "contestants",
+    "factories",
+    "grid",
+    "result",
+    "rounds",
+    "rows",
+    "run",
+    "serving",
+]

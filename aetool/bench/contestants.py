@@ -25,7 +25,7 @@ Rows = NDArray[np.float32]
 
 ANSWER_S = 120.0
 """Time limit of a command, in seconds, on top of its own duration; torch.compile needs most of it."""
-_WORKER = Path(__file__).with_name("worker.py")
+_WORKER = Path(__file__).with_name("_worker.py")
 _STDERR_TAIL = 600
 _IDLE_CHECK_S, _IDLE_LIMIT_S = 0.02, 2.0
 

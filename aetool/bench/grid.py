@@ -16,8 +16,8 @@ from aetool.runtime.providers import PROVIDERS
 OURS, RAW = "aetool", "raw-onnxruntime"
 _PACKAGES = {"torch": ("torch", "train"), "torch-compile": ("torch", "train"), "openvino": ("openvino", "peers")}
 _ON_CHECKPOINT = {
-    "torch": "aetool.bench.torch_contestant:eager",
-    "torch-compile": "aetool.bench.torch_contestant:compiled",
+    "torch": "aetool.bench._torch_contestant:eager",
+    "torch-compile": "aetool.bench._torch_contestant:compiled",
 }
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bench._flops import multiply_adds_per_row
+from aetool.bench._machine import ceiling, machine
+from aetool.bench._statistics import histogram, latency_figures, latency_of, stability
 from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_agreement
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened
 from aetool.bench.factories import REGISTERED
-from aetool.bench.flops import multiply_adds_per_row
 from aetool.bench.grid import OURS, RAW, GridPlan, Setting
-from aetool.bench.machine import ceiling, machine
 from aetool.bench.result import (
     Agreement,
     BenchResult,
@@ -32,7 +33,6 @@ from aetool.bench.result import (
 )
 from aetool.bench.rounds import LEAST_CALLS, Turns, arrivals_for, compared, take_turns
 from aetool.bench.rows import Pool, make_pool
-from aetool.bench.statistics import histogram, latency_figures, latency_of, stability
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.bundle.schema import to_plain

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench.http_load import (
+from aetool.bench._http_load import (
     OK,
     Address,
     LoadResult,
@@ -25,11 +25,11 @@ from aetool.bench.http_load import (
     open_loop,
     request_bytes,
 )
-from aetool.bench.machine import machine
+from aetool.bench._machine import machine
+from aetool.bench._statistics import MINIMUM_SAMPLES, histogram, latency_of
 from aetool.bench.result import Latency, LatencyHistogram, MachineRecord
 from aetool.bench.rounds import UTILISATION
 from aetool.bench.rows import make_pool
-from aetool.bench.statistics import MINIMUM_SAMPLES, histogram, latency_of
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.checks.parity import compare_values

@@ -5,3 +5,17 @@ Read in this order: `bundle` (a directory opened and checked), `manifest` and `s
 `signature`, `escape` (a bundle's texts inside other languages). Other rooms import these modules; nothing is
 imported here, since an app that opens a bundle needs few of them.
 """
+
+__all__ = [
+    "atomic",
+    "baseline",
+    "bundle",
+    "escape",
+    "files",
+    "golden",
+    "manifest",
+    "npz",
+    "schema",
+    "signature",
+    "write",
+]

@@ -6,3 +6,14 @@ and the budget), `evaluation` (scores against labels), `drift` (new rows against
 (embeddings sent instead of rows), `doctor` (this machine). Other rooms import these modules; loading all of them
 here would slow the start.
 """
+
+__all__ = [
+    "compression",
+    "doctor",
+    "drift",
+    "evaluation",
+    "fidelity",
+    "first_run",
+    "parity",
+    "verify",
+]

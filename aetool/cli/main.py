@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import click
 
 import aetool
-from aetool.cli.next_steps import next_steps
-from aetool.cli.output import JSON_OPTION, console, facts, fail, print_json, say, visible
+from aetool.cli._next_steps import next_steps
+from aetool.cli._output import JSON_OPTION, console, facts, fail, print_json, say, visible
 from aetool.errors import AetoolError
 from aetool.suggest import hint
 

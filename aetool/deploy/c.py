@@ -13,10 +13,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
-from aetool.deploy.c_check import OUTPUTS, check_calls, check_header, given_to, number
-from aetool.deploy.c_source import Array, CSource, fit
-from aetool.deploy.child import in_child
-from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
+from aetool.deploy._c_check import OUTPUTS, check_calls, check_header, given_to, number
+from aetool.deploy._c_source import Array, CSource, fit
+from aetool.deploy._child import in_child
+from aetool.deploy._deployment import Deployment, admitted, asset, identifier, in_order
 from aetool.errors import DependencyError, ExportError, InputError
 from aetool.version import __version__
 

@@ -9,8 +9,8 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import MANIFEST
 from aetool.checks.parity import EXACT, compare_graph
-from aetool.deploy.child import in_child, run_graphs
-from aetool.deploy.deployment import Deployment, admitted, asset, in_order
+from aetool.deploy._child import in_child, run_graphs
+from aetool.deploy._deployment import Deployment, admitted, asset, in_order
 from aetool.errors import VerificationError
 
 CONFIG = "required_operators.config"

@@ -4,7 +4,7 @@ import json
 
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
-from aetool.deploy.deployment import Deployment, asset, bundle_files, identifier
+from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy.web import MODULES
 
 ONNXRUNTIME_NODE = "1.30.0"

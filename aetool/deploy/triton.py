@@ -6,7 +6,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.escape import protobuf_text
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
-from aetool.deploy.deployment import Deployment, admitted, asset, identifier, in_order
+from aetool.deploy._deployment import Deployment, admitted, asset, identifier, in_order
 
 _MAX_BATCH = 256
 _QUEUE_DELAY_US = 100

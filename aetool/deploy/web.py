@@ -17,7 +17,7 @@ from pathlib import Path
 from aetool.bundle import escape
 from aetool.bundle.atomic import publish_file
 from aetool.bundle.bundle import Bundle
-from aetool.deploy.deployment import Deployment, asset, bundle_files
+from aetool.deploy._deployment import Deployment, asset, bundle_files
 from aetool.errors import DependencyError, InputError
 
 # The two files of the npm package onnxruntime-web that a page needs: from a directory, the cache, or npm.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import ExportError
-from aetool.export.dynamic_batch import BATCH, has_dynamic_batch, lift_batch
-from aetool.export.graph_checks import require_sane, values_read
+from aetool.export._dynamic_batch import BATCH, has_dynamic_batch, lift_batch
+from aetool.export._graph_checks import require_sane, values_read
 from aetool.export.opset import NATIVE_OPSET, bring_down, require_opset_known, standard_opset
 from aetool.model.pipeline import Outputs
 

@@ -32,9 +32,9 @@ from aetool.bundle.manifest import DOUBLE, Manifest, Tolerances, Variant
 from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
 from aetool.errors import AetoolError, ExportError, InputError, VerificationError
-from aetool.export.dynamic_batch import BATCH
-from aetool.export.export_input import GOLDEN as GOLDEN_PROBE
-from aetool.export.export_input import ExportInput, Reference, Rows
+from aetool.export._dynamic_batch import BATCH
+from aetool.export._export_input import GOLDEN as GOLDEN_PROBE
+from aetool.export._export_input import ExportInput, Reference, Rows
 from aetool.export.graphs import slice_graphs
 from aetool.export.opset import standard_opset
 from aetool.export.verify import require_parity, verify_graphs

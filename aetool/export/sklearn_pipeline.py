@@ -25,7 +25,7 @@ from torch import nn
 from aetool.bundle.baseline import features_of
 from aetool.bundle.golden import evenly
 from aetool.errors import ExportError, InputError, VerificationError
-from aetool.export.checkpoint import export_checkpoint
+from aetool.export._checkpoint import export_checkpoint
 from aetool.export.publish import Exported, ExportOptions
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.statistics import Statistics

@@ -13,7 +13,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.checks.parity import OutputParity, compare_graph
 from aetool.checks.verify import in_precision, run_all_graphs
 from aetool.errors import BundleError, ExportError, InputError, VerificationError, reason_of
-from aetool.export.export_input import (
+from aetool.export._export_input import (
     GOLDEN,
     OUT_OF_RANGE,
     PROBE_ROWS,

@@ -1,17 +1,17 @@
 """The autoencoder in PyTorch: its network, its training, its checkpoint.
 
-Read in this order: `network` (layers and configuration), `one_hot` (categories to columns), `statistics`
-(scaling and missing values), `pipeline` (raw rows to all outputs, which exports refer to), `training` with
-`distributed` (several processes), `checkpoint` (the result, in memory and on disk). `foreign` reads other
+Read in this order: `network` (layers and configuration), `_one_hot` (categories to columns), `statistics`
+(scaling and missing values), `pipeline` (raw rows to all outputs, which exports refer to), `_training` with
+`_distributed` (several processes), `checkpoint` (the result, in memory and on disk). `foreign` reads other
 people's modules.
 """
 
+from aetool.model._distributed import is_first_process
+from aetool.model._one_hot import encoded_width
+from aetool.model._training import train
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint, save_checkpoint
-from aetool.model.distributed import is_first_process
 from aetool.model.foreign.pyod import PyodAutoencoder, from_pyod
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
-from aetool.model.one_hot import encoded_width
-from aetool.model.training import train
 
 __all__ = [
     "Autoencoder",
@@ -19,10 +19,14 @@ __all__ = [
     "PyodAutoencoder",
     "TrainedAutoencoder",
     "TrainingConfig",
+    "checkpoint",
     "encoded_width",
     "from_pyod",
     "is_first_process",
     "load_checkpoint",
+    "network",
+    "pipeline",
     "save_checkpoint",
+    "statistics",
     "train",
 ]

@@ -20,8 +20,8 @@ from aetool.bundle.baseline import FeatureBaseline
 from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
 from aetool.bundle.schema import OPTIONAL, REQUIRED, Source, Texts, to_plain
 from aetool.errors import CheckpointError, InputError, reason_of
+from aetool.model._one_hot import encoded_width, one_hot
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
-from aetool.model.one_hot import encoded_width, one_hot
 from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aetool.model._one_hot import OneHot
 from aetool.model.network import Autoencoder
-from aetool.model.one_hot import OneHot
 from aetool.model.statistics import Statistics
 
 BLOCK_ROWS = 65_536

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from aetool.bundle.files import Limits
 from aetool.errors import BundleError, reason_of
+from aetool.onnx_check._memory import BoundError, numbers_held
+from aetool.onnx_check._shapes import RULES
 from aetool.onnx_check.dangers import FLOATS, RANDOM
-from aetool.onnx_check.memory import BoundError, numbers_held
 from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, OnnxGraph, OnnxModel, OnnxTensor, read_model
-from aetool.onnx_check.shapes import RULES
 
 IR_VERSIONS = range(3, 15)
 """IR versions: onnxruntime reads none before 3; 14 is that of ONNX 1.22."""

@@ -6,8 +6,8 @@ Found by running operators with odd inputs and attributes in processes of their 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from aetool.onnx_check._shape_inputs import Inputs, Rows
 from aetool.onnx_check.model import BFLOAT16, DOUBLE, FLOAT, FLOAT16, Node
-from aetool.onnx_check.shape_inputs import Inputs, Rows
 
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")

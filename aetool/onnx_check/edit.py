@@ -5,7 +5,7 @@ onnxruntime runs every node of a graph, whichever outputs are requested.
 
 from collections.abc import Iterable
 
-from aetool.onnx_check.protobuf import BYTES, Field, field, fields, header, integer
+from aetool.onnx_check._protobuf import BYTES, Field, field, fields, header, integer
 
 # Values between the nodes of a graph made outputs, so that they can be bound to memory like any output.
 #

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.onnx_check.protobuf import (
+from aetool.onnx_check._protobuf import (
     BYTES,
     FIXED32,
     FIXED64,

@@ -1,9 +1,25 @@
 """The part that an app embeds: a bundle run on onnxruntime, without PyTorch.
 
 Read in this order: `session` (AutoencoderSession, the public methods), `graphs` (graphs opened and identified),
-`providers` and `ort` (onnxruntime, its execution providers and sessions), `inputs` and `categories` (data to
-rows), `cpu`, `binding` and `chunks` (one row and many), `explain` (contributions), `settings`, `machine` and
-`tuning` (speed on this machine), `native_calls` (threads at the interpreter's end). `gpu` does the same on a GPU.
+`providers` and `ort` (onnxruntime, its execution providers and sessions), `_inputs` and `categories` (data to
+rows), `cpu`, `_binding` and `chunks` (one row and many), `explain` (contributions), `settings`, `machine` and
+`tuning` (speed on this machine), `_native_calls` (threads at the interpreter's end). `gpu` does the same on a
+GPU.
 
 Other rooms import these modules; nothing is imported here, since every import slows the start of an app.
 """
+
+__all__ = [
+    "categories",
+    "chunks",
+    "cpu",
+    "explain",
+    "graphs",
+    "machine",
+    "ort",
+    "providers",
+    "session",
+    "settings",
+    "tuning",
+    "tuning_file",
+]

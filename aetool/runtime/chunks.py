@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aetool.runtime.binding import Array, Binding
-from aetool.runtime.native_calls import call_native
+from aetool.runtime._binding import Array, Binding
+from aetool.runtime._native_calls import call_native
 
 CHUNK_NUMBERS = 256 * 1024
 """Numbers in the rows of one chunk: a megabyte, so that its activations stay in a core's cache."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime import native_calls
-from aetool.runtime.binding import Array, Ready, RowKind, ready
+from aetool.runtime import _native_calls as native_calls
+from aetool.runtime._binding import Array, Ready, RowKind, ready
+from aetool.runtime._inputs import require_out
+from aetool.runtime._native_calls import call_native, flushing
 from aetool.runtime.chunks import largest_chunk, run_chunks
-from aetool.runtime.inputs import require_out
-from aetool.runtime.native_calls import call_native, flushing
 from aetool.runtime.ort import run_failed
 
 # Memory of large results, used again once the caller has let go of them.

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.runtime._inputs import column_names
 from aetool.runtime.categories import factorise
-from aetool.runtime.inputs import column_names
 
 # Why a row is as odd as it is: what each feature contributes to its score.
 

@@ -12,7 +12,7 @@ from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
 from aetool.onnx_check.edit import with_only, with_outputs
-from aetool.runtime.binding import Array
+from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
 from aetool.runtime.ort import NodePlacement, open_session, placement

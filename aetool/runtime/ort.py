@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aetool.errors import AetoolError, BundleError, ProviderError, install_with, reason_of
 from aetool.runtime import providers
-from aetool.runtime.native_calls import call_native, flushing, slow_here
+from aetool.runtime._native_calls import call_native, flushing, slow_here
 from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries, onnxruntime
 from aetool.runtime.settings import DEFAULTS
 

@@ -17,10 +17,10 @@ from aetool.bundle.bundle import Bundle, Identity, tuning_file
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path
 from aetool.bundle.manifest import SEGMENTER, Manifest
 from aetool.errors import BundleError, InputError
+from aetool.runtime._inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
 from aetool.runtime.graphs import GraphLoader
-from aetool.runtime.inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from aetool.errors import InputError
-from aetool.serve.batching import Batcher, Line
+from aetool.serve._batching import Batcher, Line
+from aetool.serve._protocol import InferRequest, Signature
 from aetool.serve.limits import ServerLimits
-from aetool.serve.protocol import InferRequest, Signature
 from aetool.serve.warmup import Ready
 
 Observe = Callable[[int, float], None]

@@ -23,16 +23,16 @@ from uvicorn.loops.auto import auto_loop_factory
 import aetool
 from aetool.errors import InputError
 from aetool.runtime.machine import usable_cores
-from aetool.serve.app import App, give_way
+from aetool.serve._app import App, give_way
+from aetool.serve._gate import Gate
+from aetool.serve._health import Health, probed
+from aetool.serve._metrics import Metrics
+from aetool.serve._reload import Watch, state
+from aetool.serve._uvicorn_server import LimitedProtocol
 from aetool.serve.auth import Hosts, Proxies, is_loopback, read_token
-from aetool.serve.gate import Gate
-from aetool.serve.health import Health, probed
 from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
-from aetool.serve.metrics import Metrics
 from aetool.serve.models import Catalogue, Place, Served
-from aetool.serve.reload import Watch, state
-from aetool.serve.uvicorn_server import LimitedProtocol
 from aetool.serve.warmup import Opening, Ready, make_ready
 
 # uvicorn's server, but for its beginning and its end: how connections are taken, and how it stops.

@@ -17,7 +17,7 @@ from aetool.checks.verify import verify_bundle
 from aetool.errors import BundleError
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
-from aetool.serve.protocol import TensorSpec, tensor_of
+from aetool.serve._protocol import TensorSpec, tensor_of
 
 # How long a graph takes for so many rows: measured here, to decide where it is computed.
 

@@ -1,13 +1,20 @@
 """A bundle over files that need not fit in memory, by one machine or many.
 
-Read in this order: `run` (`stream`, the whole run), `inputs` (the input files), `task` (what is computed),
-`engines` and `ray` (where), `file` (one input to one output), `output` (the output directory, which a killed run
-is resumed from), `filesystems` (local or remote), `top` (the highest scores of files). Other rooms import these
-modules: `ray` and pyarrow are optional.
+Read in this order: `_run` (`stream`, the whole run), `_inputs` (the input files), `_task` (what is computed),
+`_engines` and `ray` (where), `_file` (one input to one output), `_output` (the output directory, which a killed
+run is resumed from), `_filesystems` (local or remote), `top` (the highest scores of files). Other rooms import
+these modules: `ray` and pyarrow are optional.
 """
 
-from aetool.stream.engines import LocalEngine
-from aetool.stream.run import Run, stream
-from aetool.stream.task import Task
+from aetool.stream._engines import LocalEngine
+from aetool.stream._run import Run, stream
+from aetool.stream._task import Task
 
-__all__ = ["LocalEngine", "Run", "Task", "stream"]
+__all__ = [
+    "LocalEngine",
+    "Run",
+    "Task",
+    "ray",
+    "stream",
+    "top",
+]

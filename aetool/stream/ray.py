@@ -19,10 +19,10 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from aetool.errors import AetoolError, InputError, reason_of
 from aetool.runtime.machine import usable_cores
-from aetool.stream.engines import Outcomes, Progress
-from aetool.stream.file import Outcome, run_shard
-from aetool.stream.inputs import InputFile
-from aetool.stream.task import Task
+from aetool.stream._engines import Outcomes, Progress
+from aetool.stream._file import Outcome, run_shard
+from aetool.stream._inputs import InputFile
+from aetool.stream._task import Task
 
 RETRIES = 3
 """Number of retries of a file after its process died."""
@@ -66,7 +66,7 @@ class RayEngine:
             )
 
     def run(self, task: Task, sources: Sequence[InputFile], output: str, progress: Progress) -> Outcomes:
-        """Compute the files by actors; see `aetool.stream.engines.Engine`."""
+        """Compute the files by actors; see `aetool.stream._engines.Engine`."""
         if not sources:
             return
         own = not ray.is_initialized()  # else the program's, which goes on after the run

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from aetool.bundle.files import Limits
 from aetool.runtime.explain import highest
-from aetool.stream.inputs import batches_of, find_sources, require_apart
+from aetool.stream._inputs import batches_of, find_sources, require_apart
 
 
 class Top(NamedTuple):

@@ -1,27 +1,32 @@
 """Tables in and out: CSV (also .csv.gz), Parquet, NPY and NPZ.
 
-Features become one C-ordered float64 array, (rows, columns), where NaN stands for a missing value; labels and id
-columns are kept beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images, windows
-of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
+Features become one C-ordered float64 array, (rows, columns), where NaN stands for a missing value; labels and
+id columns are kept beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images,
+windows of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 
-Read in this order: `table` (the result), `reading` (files by their ending), `formats`, `csv_files` and
-`binary_files` (one reader per format), `choice` (which columns), `columns` (columns to numbers), `arrays` (rows of
-more axes), `streaming` (batches of large files), `writing`.
+Read in this order: `_table` (the result), `reading` (files by their ending), `formats`, `_csv_files` and
+`_binary_files` (one reader per format), `_choice` (which columns), `columns` (columns to numbers), `arrays`
+(rows of more axes), `streaming` (batches of large files), `_writing`.
 """
 
+from aetool.tables._table import Table, fingerprint
+from aetool.tables._writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 from aetool.tables.arrays import read_array, read_rows
 from aetool.tables.reading import TableFile, read_table, table_from_columns
-from aetool.tables.table import Table, fingerprint
-from aetool.tables.writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 
 __all__ = [
     "Table",
     "TableFile",
+    "arrays",
+    "columns",
     "fingerprint",
+    "formats",
     "read_array",
     "read_rows",
     "read_table",
+    "reading",
     "require_array_ending",
+    "streaming",
     "table_from_columns",
     "without_formulas",
     "write_arrays",

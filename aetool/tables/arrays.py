@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.suggest import file_hint
-from aetool.tables.binary_files import array_shapes, read_archive, read_one
-from aetool.tables.choice import listed
+from aetool.tables._binary_files import array_shapes, read_archive, read_one
+from aetool.tables._choice import listed
+from aetool.tables._table import Table
 from aetool.tables.formats import ARRAY_ENDINGS, reading
 from aetool.tables.reading import read_table, table_from_columns
-from aetool.tables.table import Table
 
 ROWS = "X"
 """Name of the array that holds the rows, where several could."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
-from aetool.tables.choice import ColumnChoice, command_option, listed
+from aetool.tables._choice import ColumnChoice, command_option, listed
+from aetool.tables._table import Table
 from aetool.tables.formats import pa
-from aetool.tables.table import Table
 
 F = TypeVar("F", np.float32, np.float64)
 

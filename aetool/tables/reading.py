@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.suggest import file_hint
-from aetool.tables.binary_files import array_shapes, parquet_names, read_npy, read_npz, read_parquet
-from aetool.tables.choice import ColumnChoice, Options
+from aetool.tables._binary_files import array_shapes, parquet_names, read_npy, read_npz, read_parquet
+from aetool.tables._choice import ColumnChoice, Options
+from aetool.tables._csv_files import read_csv, require_commas
+from aetool.tables._table import Table
 from aetool.tables.columns import as_column, assemble
-from aetool.tables.csv_files import read_csv, require_commas
 from aetool.tables.formats import ENDINGS, ending_of, pq, reading
-from aetool.tables.table import Table
 
 # What columns a file has, by its first bytes: to refuse a wrong one before anything is done, or written.
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
-from aetool.tables.binary_files import is_text, parquet_names, spelled_out_bytes
-from aetool.tables.choice import ColumnChoice, Options
+from aetool.tables._binary_files import is_text, parquet_names, spelled_out_bytes
+from aetool.tables._choice import ColumnChoice, Options
+from aetool.tables._csv_files import parts, require_commas, require_narrow
 from aetool.tables.columns import assemble_float32
-from aetool.tables.csv_files import parts, require_commas, require_narrow
 from aetool.tables.formats import pa, pacsv, pq, reading, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aetool.bench._statistics import histogram, latency_of, stability
 from aetool.bench.result import Measured, Round
-from aetool.bench.statistics import histogram, latency_of, stability
 
 SUBJECTS = str(Path(__file__).with_name("subjects.py"))
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"

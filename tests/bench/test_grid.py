@@ -8,8 +8,9 @@ import pytest
 import torch
 from measuring import EXPORTED, SUBJECTS
 
-from aetool.bench import machine, run
+from aetool.bench import _machine as machine
 from aetool.bench import rounds as turns
+from aetool.bench import run
 from aetool.bench.contestants import Contestant
 from aetool.bench.grid import Grid, Setting, plan
 from aetool.bench.result import Ceiling, document_of, read_result, write_document
@@ -81,7 +82,7 @@ def test_peers_run_where_aetool_does_if_they_can(ours, theirs):
     assert raw.arguments["provider"] == theirs and raw.arguments["threads"] == 2
     assert raw.arguments["file"] == str(EXPORTED / "detector.onnx")
     compiled = setting.peer("torch-compile", bundle, ours, EXPORTED)
-    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.bench.torch_contestant:compiled", theirs)
+    assert (compiled.factory, compiled.arguments["device"]) == ("aetool.bench._torch_contestant:compiled", theirs)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from aetool import BundleError, Limits
 from aetool.bench import factories
 from aetool.bench.grid import Grid, plan
-from aetool.tune.candidates import default_of
+from aetool.tune._candidates import default_of
 
 LINKS = Limits(symbolic_links=True)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aetool.bench.worker import back_to_back, batches, open_loop, poisson, streams
+from aetool.bench._worker import back_to_back, batches, open_loop, poisson, streams
 
 
 class Clock:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aetool.bench.statistics import BIN_FACTOR, MINIMUM_SAMPLES, histogram, latency_figures
+from aetool.bench._statistics import BIN_FACTOR, MINIMUM_SAMPLES, histogram, latency_figures
 
 
 def fewest(share):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aetool.bench import rounds as turns
+from aetool.bench._statistics import stability
 from aetool.bench.contestants import ContestantTurn, Load
 from aetool.bench.rounds import compared, ratio, take_turns
-from aetool.bench.statistics import stability
 
 
 @dataclass

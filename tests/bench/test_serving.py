@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from aetool.bench import serving
-from aetool.bench.http_load import address_of
+from aetool.bench._http_load import address_of
 from aetool.bench.result import Latency, document_of
 from aetool.bench.serving import LoadTrial, ServingPlan, highest_rate, measure
 from aetool.cli import main

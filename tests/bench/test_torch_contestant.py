@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from aetool.bench import torch_contestant
+from aetool.bench import _torch_contestant as torch_contestant
 from aetool.bench.contestants import Contestant, Load, opened
 from aetool.model import save_checkpoint
 
@@ -23,7 +23,7 @@ def test_eager_computes_what_the_checkpoint_does(trained, checkpoint, tmp_path, 
     features = trained.held_out.features
     np.save(rows := tmp_path / "rows.npy", features)
     arguments = {"checkpoint": str(checkpoint), "graph": graph, "threads": 1}
-    with opened([Contestant("torch", "aetool.bench.torch_contestant:eager", arguments)]) as (running,):
+    with opened([Contestant("torch", "aetool.bench._torch_contestant:eager", arguments)]) as (running,):
         loaded = running.load()
         running.take(rows)
         (output,) = loaded.outputs
@@ -60,10 +60,10 @@ def test_compiled_is_compiled(checkpoint, monkeypatch):
 
 def test_a_torch_process_carries_no_onnxruntime(checkpoint):
     code = (
-        "import sys\nfrom contextlib import nullcontext\nfrom aetool.bench.worker import module_alone\n"
+        "import sys\nfrom contextlib import nullcontext\nfrom aetool.bench._worker import module_alone\n"
         "for name in [name for name in sys.modules if name.split('.')[0] in ('aetool', 'onnxruntime')]:\n"
         "    del sys.modules[name]\n"
-        "module = module_alone('aetool.bench.torch_contestant')\n"
+        "module = module_alone('aetool.bench._torch_contestant')\n"
         f"module.eager(lambda n: nullcontext(), checkpoint={str(checkpoint)!r}, graph='score')\n"
         "assert sys.modules['onnxruntime'] is None\n"
     )

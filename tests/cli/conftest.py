@@ -9,7 +9,7 @@ import click.testing
 import numpy as np
 import pytest
 
-import aetool.deploy.child  # before the fixture below replaces run_apart: deploying needs the real one
+import aetool.deploy._child  # before the fixture below replaces run_apart: deploying needs the real one
 from aetool.checks.first_run import Ended
 from aetool.cli import main
 

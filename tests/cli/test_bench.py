@@ -158,7 +158,7 @@ def children_of(pid):
 
 def test_nothing_but_the_result_is_shown_where_nobody_looks(process):
     code = (
-        "from aetool.bench import run\nfrom aetool.bench.machine import Ceiling\n"
+        "from aetool.bench import run\nfrom aetool.bench._machine import Ceiling\n"
         "run.ceiling = lambda: Ceiling({'1': 50.0}, 20.0)"
     )
     done = process("bench", EXPORTED, *QUICK, "--scenario", "single-stream", code=code)

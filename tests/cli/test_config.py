@@ -10,9 +10,9 @@ import click.testing
 import pytest
 
 from aetool.cli import main
+from aetool.cli._config_file import config_option, options_of
 from aetool.cli.commands.init import EXAMPLES, RULES, defaults
 from aetool.cli.commands.train import train
-from aetool.cli.config_file import config_option, options_of
 from aetool.cli.main import CommandGroup
 from aetool.model import AutoencoderConfig, TrainingConfig
 

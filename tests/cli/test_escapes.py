@@ -12,8 +12,8 @@ import sys
 import pytest
 from rich.text import Text
 
-from aetool.cli import output
-from aetool.cli.output import visible
+from aetool.cli import _output as output
+from aetool.cli._output import visible
 
 CLEAR, TITLE, HIDE = "\x1b[2J\x1b[H", "\x1b]0;owned\x07", "\x1b[8m"
 BIDI = "\u202egpj.exe\u2066"

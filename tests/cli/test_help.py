@@ -15,7 +15,7 @@ from aetool import choices
 from aetool.cli import main
 from aetool.model import network
 from aetool.model.foreign import scored_module
-from aetool.quantize import calibration
+from aetool.quantize import _calibration as calibration
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {

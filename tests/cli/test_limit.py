@@ -11,7 +11,7 @@ import pytest
 from documented import every_command
 
 from aetool import Limits
-from aetool.cli.options import TABLE, limit, limits_in_force
+from aetool.cli._options import TABLE, limit, limits_in_force
 
 READING = {
     "train": lambda at: [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from aetool.checks.parity import OutputParity
-from aetool.cli import output
+from aetool.cli import _output as output
+from aetool.cli._options import CommaList
 from aetool.cli.commands.demo import sparkline
 from aetool.cli.commands.train import epochs_line
-from aetool.cli.options import CommaList
 
 
 def document_of(capsys, value):

@@ -10,7 +10,7 @@ import pytest
 
 from aetool.bundle import atomic
 from aetool.bundle.bundle import Bundle
-from aetool.cli.tables import as_read, was_trained_on
+from aetool.cli._tables import as_read, was_trained_on
 from aetool.errors import OutputError
 
 MADE = runpy.run_path(str(Path(__file__).parents[1] / "report" / "bench_results.py"))

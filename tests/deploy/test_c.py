@@ -12,8 +12,8 @@ from onnx import helper
 import aetool
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
+from aetool.deploy._deployment import Deployment
 from aetool.deploy.c import VERBS, c, symbol
-from aetool.deploy.deployment import Deployment
 from aetool.errors import ExportError, InputError
 from aetool.segments import add_segments
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetool.deploy import c_source
+from aetool.deploy import _c_source as c_source
 from aetool.errors import ExportError
 
 PROGRAM = """/*

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from aetool.deploy.child import WORKS, in_child, run_graphs
+from aetool.deploy._child import WORKS, in_child, run_graphs
 from aetool.errors import ExportError
 
 
@@ -63,7 +63,7 @@ def test_the_limits_are_those_of_the_process(tmp_path, monkeypatch):
     worker = tmp_path / "worker.py"
     worker.write_text(
         "import json, resource, sys\n"
-        "from aetool.deploy.child import run_limited\n"
+        "from aetool.deploy._child import run_limited\n"
         "run_limited(lambda: None)\n"
         "kinds = resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_CORE\n"
         "sys.exit(str([resource.getrlimit(kind) for kind in kinds]))\n",

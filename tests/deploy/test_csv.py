@@ -9,7 +9,7 @@ import csv_cases
 import numpy as np
 import pytest
 
-from aetool.deploy.deployment import ASSETS
+from aetool.deploy._deployment import ASSETS
 from aetool.errors import InputError
 from aetool.tables import read_table
 

@@ -10,9 +10,9 @@ import pytest
 
 import aetool
 from aetool.bundle.golden import read_golden
+from aetool.deploy._c_check import number
+from aetool.deploy._deployment import ASSETS, asset
 from aetool.deploy.c import c, symbol
-from aetool.deploy.c_check import number
-from aetool.deploy.deployment import ASSETS, asset
 from aetool.deploy.node import node
 from aetool.deploy.web import web
 from aetool.runtime.explain import Explanation

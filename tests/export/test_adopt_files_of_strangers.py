@@ -406,7 +406,7 @@ def test_an_error_of_onnxruntime_that_ends_the_command_is_shown(adopted):
 
 
 def test_rows_larger_than_a_block_are_scored_like_others(adopted, monkeypatch):
-    monkeypatch.setattr("aetool.export.export_input.BATCH_BYTES", 1000)
+    monkeypatch.setattr("aetool.export._export_input.BATCH_BYTES", 1000)
     assert_same(plain(), adopted(plain())[1], rows_of(), z="z")
 
 

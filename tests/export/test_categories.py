@@ -18,8 +18,8 @@ from aetool.checks.parity import compare_graph
 from aetool.checks.verify import verify_bundle, verify_rows
 from aetool.errors import BundleError, InputError, VerificationError
 from aetool.export import ExportOptions, export_checkpoint, verify_against
-from aetool.export.checkpoint import DoublePipeline, FoldedPipeline, _leanest
-from aetool.export.export_input import expected_outputs
+from aetool.export._checkpoint import DoublePipeline, FoldedPipeline, _leanest
+from aetool.export._export_input import expected_outputs
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 from aetool.model.pipeline import evaluate_rows
 from aetool.tables import table_from_columns
@@ -244,7 +244,7 @@ def test_a_near_tie_may_fall_either_way_and_nothing_else_may(mixed_trained: Trai
 def test_a_graph_that_names_other_categories_is_not_published(
     mixed_trained: TrainedAutoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aetool.model.one_hot import OneHot
+    from aetool.model._one_hot import OneHot
 
     decode = OneHot.decode
     pipeline = FoldedPipeline.forward

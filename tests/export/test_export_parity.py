@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aetool.cli import main
 from aetool.errors import VerificationError
 from aetool.export import export_checkpoint
-from aetool.export.checkpoint import DoublePipeline
+from aetool.export._checkpoint import DoublePipeline
 from aetool.model import Autoencoder, AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 from aetool.model.network import Activation, DropoutOn, Impute
 from aetool.model.pipeline import evaluate_rows

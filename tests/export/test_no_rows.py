@@ -9,7 +9,7 @@ from torch import nn
 
 import aetool
 from aetool.export import export_module
-from aetool.runtime.gpu.arrays import CPU, run_on_device
+from aetool.runtime.gpu._arrays import CPU, run_on_device
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 

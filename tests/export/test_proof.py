@@ -18,8 +18,8 @@ from aetool.checks import verify
 from aetool.checks.parity import OutputParity, compare_values
 from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export import ExportOptions, ModuleOptions, export_module, publish
-from aetool.export import module as exporting
-from aetool.export.export_input import BATCH_BYTES, NUMBERS, WORK, RowCost, probes
+from aetool.export import _module as exporting
+from aetool.export._export_input import BATCH_BYTES, NUMBERS, WORK, RowCost, probes
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import honest

@@ -14,7 +14,8 @@ import pytest
 
 from aetool.bundle.bundle import Bundle
 from aetool.errors import InputError, OutputError
-from aetool.export import ExportOptions, checkpoint, export_checkpoint
+from aetool.export import ExportOptions, export_checkpoint
+from aetool.export import _checkpoint as checkpoint
 from aetool.model import TrainedAutoencoder, save_checkpoint
 
 EXPORT = """

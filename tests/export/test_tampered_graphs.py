@@ -12,7 +12,8 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from aetool.errors import ExportError, VerificationError
-from aetool.export import ExportOptions, checkpoint, export_checkpoint, publish
+from aetool.export import ExportOptions, export_checkpoint, publish
+from aetool.export import _checkpoint as checkpoint
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
 
 Tamper = Callable[[ModelProto], None]

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from aetool.bundle.files import sha256
-from aetool.onnx_check.shapes import RULES
+from aetool.onnx_check._shapes import RULES
 
 TOKENS = [
     b"\0" * 8,

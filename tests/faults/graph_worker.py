@@ -10,11 +10,11 @@ import numpy as np
 
 from aetool import Limits
 from aetool.errors import BundleError
+from aetool.onnx_check._memory import _Counter
+from aetool.onnx_check._shape_inputs import Rows, Value
 from aetool.onnx_check.check import refusal
 from aetool.onnx_check.edit import with_outputs
-from aetool.onnx_check.memory import _Counter
 from aetool.onnx_check.model import NUMPY, read_model
-from aetool.onnx_check.shape_inputs import Rows, Value
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 

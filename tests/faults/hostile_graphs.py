@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from aetool.onnx_check.protobuf import field
+from aetool.onnx_check._protobuf import field
 
 FEATURES = 30
 Change = Callable[[ModelProto], None]

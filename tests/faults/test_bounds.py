@@ -5,8 +5,8 @@ import pytest
 from hostile_graphs import FEATURES, also, honest, i64, kept_by_another_order, node
 
 from aetool import Limits
+from aetool.onnx_check._memory import numbers_held
 from aetool.onnx_check.check import refusal
-from aetool.onnx_check.memory import numbers_held
 from aetool.onnx_check.model import read_model
 
 LARGE = 1_000_000

@@ -10,11 +10,11 @@ from onnx import numpy_helper
 from operator_samples import SAMPLES, model_of
 
 from aetool import Limits
+from aetool.onnx_check._shape_inputs import Rows
+from aetool.onnx_check._shapes import RULES
 from aetool.onnx_check.check import CONTROL, refusal
 from aetool.onnx_check.edit import with_outputs
 from aetool.onnx_check.model import NUMPY
-from aetool.onnx_check.shape_inputs import Rows
-from aetool.onnx_check.shapes import RULES
 
 
 def for_rows(side, n):

@@ -13,11 +13,11 @@ from aetool.checks import verify
 from aetool.checks.evaluation import evaluate, ranking
 from aetool.checks.fidelity import Budget
 from aetool.export import export_checkpoint, verify_against
-from aetool.export.checkpoint import DoublePipeline, FoldedPipeline
+from aetool.export._checkpoint import DoublePipeline, FoldedPipeline
 from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, save_checkpoint, train
+from aetool.model._training import Loop
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import evaluate_rows
-from aetool.model.training import Loop
 from aetool.quantize import quantize
 from aetool.tables import table_from_columns
 

@@ -16,7 +16,7 @@ from aetool.model import (
     save_checkpoint,
     train,
 )
-from aetool.model.one_hot import OneHot
+from aetool.model._one_hot import OneHot
 from aetool.tables import table_from_columns
 
 NAN = float("nan")

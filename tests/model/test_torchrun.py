@@ -14,7 +14,7 @@ import torch
 from aetool.checks.evaluation import ranking
 from aetool.errors import InputError
 from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, train
-from aetool.model.distributed import ALONE, Processes, joined
+from aetool.model._distributed import ALONE, Processes, joined
 from aetool.tables import write_table
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import aetool
 from aetool import Limits
 from aetool.bundle.manifest import GRAPHS
+from aetool.onnx_check._protobuf import WireError, field, fields, integer, signed, varints
 from aetool.onnx_check.check import refusal
 from aetool.onnx_check.edit import with_outputs
 from aetool.onnx_check.model import read_model
-from aetool.onnx_check.protobuf import WireError, field, fields, integer, signed, varints
 
 ROWS = {"decoder": (120,)}
 

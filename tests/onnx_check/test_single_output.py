@@ -5,10 +5,10 @@ import pytest
 
 import aetool
 from aetool.bundle.files import DEFAULT_LIMITS
+from aetool.onnx_check._protobuf import BYTES, field, fields, integer
 from aetool.onnx_check.check import require_admissible
 from aetool.onnx_check.edit import with_only
 from aetool.onnx_check.model import read_model
-from aetool.onnx_check.protobuf import BYTES, field, fields, integer
 from aetool.runtime import graphs
 
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from aetool.quantize.calibration import observe, range_of, split_rows
-from aetool.quantize.equalise import first_layers, to_common_range
-from aetool.quantize.half import to_bf16, to_fp16
-from aetool.quantize.int8 import to_int8, values_to_observe
-from aetool.quantize.trial import matched_threshold
+from aetool.quantize._calibration import observe, range_of, split_rows
+from aetool.quantize._equalise import first_layers, to_common_range
+from aetool.quantize._half import to_bf16, to_fp16
+from aetool.quantize._int8 import to_int8, values_to_observe
+from aetool.quantize._trial import matched_threshold
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 

@@ -14,9 +14,9 @@ from aetool import BudgetError, ExportError
 from aetool.bundle.bundle import Bundle
 from aetool.checks.fidelity import Budget
 from aetool.quantize import QuantizeOptions, quantize
-from aetool.quantize.convert import Converter
-from aetool.quantize.merge_graphs import whole_graph
-from aetool.quantize.trial import Workbench
+from aetool.quantize._convert import Converter
+from aetool.quantize._merge_graphs import whole_graph
+from aetool.quantize._trial import Workbench
 
 QUICK = QuantizeOptions(rounds=1, seconds=0.01)
 
@@ -36,7 +36,8 @@ def test_the_most_sensitive_layers_stay_in_float_where_calibration_does_not_help
     uneven, uneven_rows, copied, monkeypatch
 ):
     """A layer whose weights are one giant among small ones has 8 bits for the giant alone."""
-    from aetool.quantize import merge_graphs, trial
+    from aetool.quantize import _merge_graphs as merge_graphs
+    from aetool.quantize import _trial as trial
 
     def spoilt(bundle):
         model = merge_graphs.whole_graph(bundle)
@@ -90,7 +91,7 @@ def test_what_is_too_slow_is_refused(uneven, uneven_rows, copied):
 def test_what_is_neither_smaller_nor_faster_is_refused_unless_speed_is_said_not_to_matter(
     uneven, uneven_rows, copied, monkeypatch
 ):
-    from aetool.quantize import variant
+    from aetool.quantize import _variant as variant
 
     path = copied(uneven)
     slow = {"graph": "score", "one_row": 0.9, "bulk": 1.0}

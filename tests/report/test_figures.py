@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from aetool.report import read_result
-from aetool.report.bench import throughput
+from aetool.report.bench import _throughput as throughput
 from aetool.report.draw import svg, units
 from aetool.report.draw.markup import Markup, escaped, tag
 from aetool.report.draw.svg import linear_ticks, log_ticks

@@ -13,7 +13,8 @@ import pytest
 
 import aetool
 from aetool import InputError
-from aetool.runtime import graphs, native_calls
+from aetool.runtime import _native_calls as native_calls
+from aetool.runtime import graphs
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")

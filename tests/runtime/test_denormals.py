@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import aetool
-from aetool.runtime import native_calls
+from aetool.runtime import _native_calls as native_calls
 
 TINY = np.full(8, 1e-39, np.float32)
 LINUX_X86 = native_calls.sys.platform == "linux" and native_calls.platform.machine() == "x86_64"

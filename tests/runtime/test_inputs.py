@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aetool import AetoolError, InputError
-from aetool.runtime.inputs import to_rows
+from aetool.runtime._inputs import to_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 

@@ -8,7 +8,8 @@ import pytest
 
 from aetool.export import export_checkpoint
 from aetool.model import AutoencoderConfig, TrainingConfig, train
-from aetool.segments import add_segments, clustering
+from aetool.segments import _clustering as clustering
+from aetool.segments import add_segments
 
 GROUPS = np.array([[0, 0, 0, 0], [9, 0, 9, 0], [0, 9, 0, 9]], float)
 SIZES = (150, 100, 50)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aetool.report.bundle.facts import sentence
-from aetool.segments.profile import label, profile
+from aetool.segments._profile import label, profile
 
 SEGMENT = np.array([0] * 6 + [1] * 4)
 

@@ -22,7 +22,10 @@ from aetool.bundle.golden import read_golden
 from aetool.checks.verify import verify_bundle, verify_rows
 from aetool.errors import BundleError, InputError, OutputError, VerificationError
 from aetool.export import ModuleOptions, export_module
-from aetool.segments import add_segments, adding, clustering, graph
+from aetool.segments import _adding as adding
+from aetool.segments import _clustering as clustering
+from aetool.segments import _graph as graph
+from aetool.segments import add_segments
 
 
 def fitted(embedding, clusters, seed=0):

@@ -2,7 +2,7 @@
 
 import json
 
-from aetool.bench.http_load import address_of, request_bytes
+from aetool.bench._http_load import address_of, request_bytes
 
 
 def requests_for(server, rows, output="score", model="cancer"):

@@ -18,9 +18,9 @@ from aetool.bundle.files import sha256
 from aetool.bundle.signature import write_keys
 from aetool.bundle.write import sign_bundle
 from aetool.errors import InputError
-from aetool.serve import reload
+from aetool.serve import _reload as reload
+from aetool.serve._metrics import Metrics
 from aetool.serve.auth import Hosts, Proxies
-from aetool.serve.metrics import Metrics
 from aetool.serve.models import Place
 from aetool.serve.server import warn_if_open
 from aetool.serve.warmup import Opening

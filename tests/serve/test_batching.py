@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from aetool.serve.batching import Batcher
+from aetool.serve._batching import Batcher
+from aetool.serve._protocol import Refusal
 from aetool.serve.limits import ServerLimits
-from aetool.serve.protocol import Refusal
 from aetool.serve.warmup import Cost
 
 CHEAP, DEAR = Cost(0.0, 0.0), Cost(1.0, 1.0)

@@ -14,7 +14,7 @@ import time
 import pytest
 from single_rows import requests_for
 
-from aetool.bench.http_load import NO_ANSWER, OK, address_of, closed_loop
+from aetool.bench._http_load import NO_ANSWER, OK, address_of, closed_loop
 from aetool.serve.models import place
 
 INFER = "/v2/models/cancer/infer"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aetool.serve.app import NICER, give_way
+from aetool.serve._app import NICER, give_way
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness on Linux alone")
 

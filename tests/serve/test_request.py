@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aetool.serve.protocol import Refusal, Signature, TensorSpec, answer, read_request
+from aetool.serve._protocol import Refusal, Signature, TensorSpec, answer, read_request
 
 SCORE, CODE = TensorSpec("score", "FP32", ()), TensorSpec("embedding", "FP32", (2,))
 SIGNATURE = Signature(TensorSpec("features", "FP32", (3,)), (SCORE, CODE))

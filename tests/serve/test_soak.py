@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from single_rows import requests_for
 
-from aetool.bench.http_load import OK, address_of, closed_loop, open_loop, request_bytes
+from aetool.bench._http_load import OK, address_of, closed_loop, open_loop, request_bytes
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from stream_files import write
 
 from aetool.errors import BundleError, OutputError
 from aetool.stream import LocalEngine, Task, stream
-from aetool.stream.output import MANIFEST
+from aetool.stream._output import MANIFEST
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from stream_files import FEATURES, content, write
 
 from aetool import load
 from aetool.errors import BundleError, InputError, OutputError
-from aetool.stream import LocalEngine, Task, engines, stream
-from aetool.stream.file import DEPTH, ahead
+from aetool.stream import LocalEngine, Task, stream
+from aetool.stream import _engines as engines
+from aetool.stream._file import DEPTH, ahead
 from aetool.tables import read_table, streaming
 
 

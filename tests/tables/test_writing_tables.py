@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch,
     path = tmp_path / name
     write_table(path, {"a": np.array([1.0])})
     before = path.read_bytes()
-    monkeypatch.setattr("aetool.tables.writing.os.fsync", fail)
+    monkeypatch.setattr("aetool.tables._writing.os.fsync", fail)
     with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
         write_table(path, {"a": np.array([2.0])}, overwrite=True)
     assert isinstance(caught.value, KeyboardInterrupt) or "No space left" in str(caught.value)

@@ -9,7 +9,7 @@ from variants import add_precision
 
 from aetool.checks.fidelity import Budget, Fidelity
 from aetool.errors import InputError, VerificationError
-from aetool.tune.backends import MOST_ROWS, Sample, find_ways
+from aetool.tune._backends import MOST_ROWS, Sample, find_ways
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from aetool.bundle.bundle import Bundle
 from aetool.runtime.settings import DEFAULTS
-from aetool.tune import candidates as module
-from aetool.tune.candidates import challengers, default_of
+from aetool.tune import _candidates as module
+from aetool.tune._candidates import challengers, default_of
 
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 MANIFEST = Bundle.open(EXPORTED).manifest

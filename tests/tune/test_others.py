@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 from aetool.runtime.machine import usable_cores
-from aetool.tune import candidates
-from aetool.tune.candidates import Others, physical_cores
+from aetool.tune import _candidates as candidates
+from aetool.tune._candidates import Others, physical_cores
 
 SPIN = "import time; end = time.time() + 1.0\nwhile time.time() < end: pass"
 

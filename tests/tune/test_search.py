@@ -7,9 +7,9 @@ import pytest
 
 from aetool.runtime.settings import RunConfig, RunSettings
 from aetool.runtime.tuning_file import Race
-from aetool.tune import search as searching
-from aetool.tune.candidates import RunCandidate, default_of
-from aetool.tune.search import EFFORTS, HEAT, Clock, Record, RunSetup, search
+from aetool.tune import _search as searching
+from aetool.tune._candidates import RunCandidate, default_of
+from aetool.tune._search import EFFORTS, HEAT, Clock, Record, RunSetup, search
 
 DEFAULT = default_of("cpu", Path("bundle"))
 
@@ -49,7 +49,7 @@ def run(monkeypatch):
         races = Races(times, **options)
         monkeypatch.setattr(searching, "race", races)
         monkeypatch.setattr(searching, "Others", lambda: SimpleNamespace(share=busy))
-        monkeypatch.setattr("aetool.tune.search.time.monotonic", lambda: races.now)
+        monkeypatch.setattr("aetool.tune._search.time.monotonic", lambda: races.now)
         records = [Record(candidate(i)) for i in range(len(times))]
         track = RunSetup("score", Path(), {}, {}, lambda _: None)
         winner = search(purpose, DEFAULT, records, track, rows, Clock(seconds), objection=objection, seed=0)

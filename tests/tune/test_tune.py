@@ -14,11 +14,12 @@ from aetool.bundle.bundle import Bundle, tuning_file
 from aetool.bundle.schema import to_plain
 from aetool.errors import BenchmarkError, InputError, OutputError
 from aetool.runtime.settings import RunConfig, RunSettings
-from aetool.tune import run, search
-from aetool.tune.candidates import RunCandidate, default_of
+from aetool.tune import _run as run
+from aetool.tune import _search as search
+from aetool.tune._candidates import RunCandidate, default_of
+from aetool.tune._run import TuningPlan, tune
+from aetool.tune._search import RunSetup, race
 from aetool.tune.result import read_tuning
-from aetool.tune.run import TuningPlan, tune
-from aetool.tune.search import RunSetup, race
 
 SHORT = {"seconds": 0.5}
 NO_ROUNDS = {"name": "final", "rows": 1, "seconds": [], "default_seconds": [], "ratio": 1.0}

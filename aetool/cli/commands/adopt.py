@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from aetool.cli import options, paths
-from aetool.cli.options import needs
-from aetool.cli.output import Result, progress_shown, reports
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import needs
+from aetool.cli._output import Result, progress_shown, reports
+from aetool.cli._tables import check_normal_rows, normal_rows
 from aetool.cli.show.bundle import published
-from aetool.cli.tables import check_normal_rows, normal_rows
 
 
 @click.command()

@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 
 from aetool.choices import PEERS, SCENARIOS
-from aetool.cli import options, paths
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force
+from aetool.cli._output import ProgressBar, Result, facts, reports, say, table
 from aetool.cli.main import CommandGroup
-from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import ProgressBar, Result, facts, reports, say, table
 
 _WORDS = options.CommaList()
 _COUNTS = options.IntegerList()
@@ -72,8 +73,8 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
     from aetool.bench.grid import Grid, plan
     from aetool.bench.result import document_of, write_document
     from aetool.bench.run import run as measure
+    from aetool.cli._tables import check_rows, manifest_of, rows_for
     from aetool.cli.show.bench import show_result
-    from aetool.cli.tables import check_rows, manifest_of, rows_for
 
     if given["peers"] == ("none",):
         given["peers"] = ()

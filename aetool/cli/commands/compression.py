@@ -7,10 +7,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options
-from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import Result, facts, reports, table
-from aetool.cli.tables import check_rows, manifest_of, rows_for
+from aetool.cli import _options as options
+from aetool.cli._options import limit, limits_in_force
+from aetool.cli._output import Result, facts, reports, table
+from aetool.cli._tables import check_rows, manifest_of, rows_for
 from aetool.runtime.providers import ProviderName
 
 

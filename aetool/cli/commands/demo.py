@@ -13,9 +13,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aetool.bundle.atomic import require_new
-from aetool.cli import options, paths
-from aetool.cli.options import needs
-from aetool.cli.output import Result, file_sizes, reports, results
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import needs
+from aetool.cli._output import Result, file_sizes, reports, results
 from aetool.cli.show.bundle import show_parity
 from aetool.errors import OutputError
 

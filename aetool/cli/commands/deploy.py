@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from aetool.bundle.manifest import GRAPHS, SEGMENTER
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, facts, reports
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, facts, reports
 from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")

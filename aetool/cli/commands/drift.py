@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options
+from aetool.cli import _options as options
+from aetool.cli._options import limit, limits_in_force
+from aetool.cli._output import Result, facts, reports, say, table
+from aetool.cli._tables import manifest_of, rows_for
 from aetool.cli.main import DRIFTED
-from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import Result, facts, reports, say, table
-from aetool.cli.tables import manifest_of, rows_for
 from aetool.runtime.providers import ProviderName
 
 SHOWN = 12  # columns; --json has them all

@@ -7,10 +7,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, facts, reports
-from aetool.cli.tables import as_float32, rows_for
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, facts, reports
+from aetool.cli._tables import as_float32, rows_for
 from aetool.runtime.providers import ProviderName
 
 NAMES = {

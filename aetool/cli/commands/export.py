@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from aetool.cli import options, paths
-from aetool.cli.options import needs
-from aetool.cli.output import Result, progress_shown, reports, say
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import needs
+from aetool.cli._output import Result, progress_shown, reports, say
+from aetool.cli._tables import NormalRows, check_normal_rows, normal_rows
 from aetool.cli.show.bundle import published
-from aetool.cli.tables import NormalRows, check_normal_rows, normal_rows
 
 # `aetool export --module`: somebody else's module, its weights and rows.
 

@@ -8,12 +8,13 @@ import click
 
 from aetool.bundle.manifest import Manifest
 from aetool.choices import CALLS
-from aetool.cli import options, paths
-from aetool.cli.commands import infer_stream
-from aetool.cli.commands.infer_stream import Inference
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports, say
-from aetool.cli.tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, reports, say
+from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
+from aetool.cli.commands import _infer_stream as infer_stream
+from aetool.cli.commands._infer_stream import Inference
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:

@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options, paths
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli.commands.train import epochs_line
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli.show.bundle import show_precisions
 
 _TOLD = ("history", "epochs", "validation_loss_of_mean")  # of a provenance, in a line of their own

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from aetool.cli import options, paths
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._config_file import template
+from aetool.cli._options import needs
+from aetool.cli._output import Result, facts, reports
 from aetool.cli.commands.train import train
-from aetool.cli.config_file import template
-from aetool.cli.options import needs
-from aetool.cli.output import Result, facts, reports
 
 EXAMPLES = {
     "output": "checkpoint",

@@ -7,11 +7,12 @@ import click
 from rich.console import Console
 
 from aetool.choices import CALIBRATIONS, PRECISIONS
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, facts, fail, progress_shown, reports, say
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, facts, fail, progress_shown, reports, say
+from aetool.cli._tables import manifest_of, rows_for
 from aetool.cli.show.bundle import show_precisions
-from aetool.cli.tables import manifest_of, rows_for
 from aetool.errors import BudgetError
 
 

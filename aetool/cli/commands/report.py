@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import Result, reports
-from aetool.cli.tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force
+from aetool.cli._output import Result, reports
+from aetool.cli._tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
 from aetool.errors import InputError, OutputError
 from aetool.runtime.providers import ProviderName
 

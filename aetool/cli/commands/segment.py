@@ -7,12 +7,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.cli import options, paths
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, reports, say
+from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.cli.main import CommandGroup
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports, say
 from aetool.cli.show.bundle import record_of, show_segments
-from aetool.cli.tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.errors import BundleError, InputError
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from aetool.cli import options, paths
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, reports
 from aetool.cli.main import INTERRUPTED
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, reports
 
 
 @click.command()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force
-from aetool.cli.output import Result, facts, reports
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force
+from aetool.cli._output import Result, facts, reports
 
 
 @click.command()

@@ -10,10 +10,11 @@ import click
 from rich.console import Console
 
 from aetool.choices import ACTIVATIONS, DROPOUT_ON
-from aetool.cli import options, paths
-from aetool.cli.config_file import config_option
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import ProgressBar, Result, facts, reports, say
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._config_file import config_option
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import ProgressBar, Result, facts, reports, say
 
 # Summary of a training in one line.
 

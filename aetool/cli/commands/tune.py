@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from aetool.choices import CALLS
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import ProgressBar, Result, facts, reports, table
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import ProgressBar, Result, facts, reports, table
 
 _BETTER = "green"
 
@@ -68,7 +69,7 @@ def tune(
     require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
-        from aetool.cli.tables import manifest_of, rows_for
+        from aetool.cli._tables import manifest_of, rows_for
 
         table = rows_for(manifest_of(bundle), data, label=label)
         measured = {"rows": table.values, "labels": table.labels, "rows_name": f"rows of {data.name}"}

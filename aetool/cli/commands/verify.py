@@ -7,11 +7,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aetool.cli import options, paths
-from aetool.cli.options import limit, limits_in_force, needs
-from aetool.cli.output import Result, fail, reports
+from aetool.cli import _options as options
+from aetool.cli import _paths as paths
+from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._output import Result, fail, reports
+from aetool.cli._tables import rows_for
 from aetool.cli.show.bundle import record_of, show_parity
-from aetool.cli.tables import rows_for
 from aetool.runtime.providers import ProviderName
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from aetool.bench.compare import Comparison, Verdict
 from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
-from aetool.cli.output import facts
+from aetool.cli._output import facts
 
 _Cells = Sequence[str | Text]
 _COLOURS = {"faster": "green", "slower": "red", "same": ""}

@@ -14,7 +14,7 @@ from rich.text import Text
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.checks.parity import OutputParity
-from aetool.cli.output import Result, facts, file_sizes, say, table
+from aetool.cli._output import Result, facts, file_sizes, say, table
 
 
 def published(exported: Any, output: Path, verbose: bool) -> Result:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from aetool.bench import result as bench
 from aetool.bench.result import BenchResult, GraphFile, read_document
-from aetool.report.bench import distribution, tables, throughput
+from aetool.report.bench import _distribution as distribution
+from aetool.report.bench import _throughput as throughput
+from aetool.report.bench import tables
 from aetool.report.bench.series import Case, Lineup, by_case, ordered
 from aetool.report.bench.verdicts import cards, stability_warning, summary, verdicts
 from aetool.report.draw.markup import Markup, joined, tag

@@ -6,7 +6,12 @@ from aetool.report.bench import tables
 from aetool.report.bench.series import Lineup, ordered
 from aetool.report.bench.verdicts import cards as speed_cards
 from aetool.report.bench.verdicts import summary, verdicts
-from aetool.report.bundle import drift, embedding_map, explained, facts, scores, training
+from aetool.report.bundle import _drift as drift
+from aetool.report.bundle import _embedding_map as embedding_map
+from aetool.report.bundle import _explained as explained
+from aetool.report.bundle import _scores as scores
+from aetool.report.bundle import _training as training
+from aetool.report.bundle import facts
 from aetool.report.bundle.facts import names_of
 from aetool.report.bundle.records import Portrait
 from aetool.report.draw.markup import Markup, joined, tag

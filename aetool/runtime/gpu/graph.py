@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
-from aetool.runtime.binding import Array
+from aetool.runtime._binding import Array
+from aetool.runtime._inputs import require_out
+from aetool.runtime._native_calls import call_native
 from aetool.runtime.cpu import Call, Graph
-from aetool.runtime.gpu.arrays import CUDA, Device, is_device_array, run_on_device
+from aetool.runtime.gpu._arrays import CUDA, Device, is_device_array, run_on_device
 from aetool.runtime.gpu.pinned import Staging
-from aetool.runtime.inputs import require_out
-from aetool.runtime.native_calls import call_native
 from aetool.runtime.ort import run_failed
 
 # From how many rows on a GPU is faster than the CPU: measured here, not assumed.

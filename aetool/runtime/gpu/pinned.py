@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime.native_calls import call_native
+from aetool.runtime._native_calls import call_native
 from aetool.runtime.providers import PROVIDERS, onnxruntime
 
 CHUNK_BYTES = 8 << 20

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aetool import InputError
-from aetool.runtime.gpu import arrays
-from aetool.runtime.gpu.arrays import CPU, CUDA, DeviceArray, is_device_array, run_on_device
+from aetool.runtime.gpu import _arrays as arrays
+from aetool.runtime.gpu._arrays import CPU, CUDA, DeviceArray, is_device_array, run_on_device
 from aetool.runtime.gpu.pinned import Staging, pinned_memory
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS, cuda_devices

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from aetool import BundleError, InputError
+from aetool.runtime._inputs import to_rows
 from aetool.runtime.gpu import graph as device_graph
-from aetool.runtime.gpu.arrays import CPU, DeviceArray
+from aetool.runtime.gpu._arrays import CPU, DeviceArray
 from aetool.runtime.gpu.graph import DeviceGraph
-from aetool.runtime.inputs import to_rows
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 

@@ -1,0 +1,224 @@
+"""Tables of the command line: rows in, computed columns out, and columns that explain a score."""
+
+import dataclasses
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+
+from aetool.bundle.manifest import Manifest
+from aetool.cli._options import limits_in_force
+from aetool.cli._output import Result, facts, say, visible
+from aetool.cli._paths import require_bundle
+from aetool.errors import InputError
+
+_SHOWN = 5  # values in a message
+
+
+def manifest_of(bundle: Path) -> Manifest:
+    """Return the manifest of a bundle; refuse what is none."""
+    from aetool.bundle.bundle import Bundle
+
+    require_bundle(bundle)
+    return Bundle.open(bundle, limits=limits_in_force()).manifest
+
+
+def rows_for(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """Read the table or array of rows that a bundle takes, as float32; report unknown categories."""
+    return as_float32(as_read(manifest, data, label=label, keep=keep))
+
+
+def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> Any:
+    """Read the same with the numbers as the file has them; float64."""
+    from aetool.tables import read_array
+
+    if len(manifest.input_shape) > 1:
+        return read_array(data, label=label, keep=keep, limits=limits_in_force())
+    table = _table_file(manifest, data, label, keep).read()
+    for name, texts in table.unseen.items():
+        _tell_unseen(name, texts)
+    return table
+
+
+def _table_file(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
+    from aetool.tables import TableFile
+
+    # By name, or all columns in their order where the model has no names.
+    names, categories = manifest.feature_names or None, manifest.categories
+    return TableFile(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+
+
+def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
+    """Return whether the model was trained on this very table of `as_read`; None: unknown."""
+    from aetool.tables import fingerprint
+
+    known = {manifest.provenance.get(name) for name in ("data_fingerprint", "normal_rows_fingerprint")} - {None}
+    return fingerprint(table) in known if known else None
+
+
+def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep: tuple[str, ...] = ()) -> None:
+    """Refuse, by its name and header alone, a file that `rows_for` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not the model's, the label or those to keep.
+    """
+    from aetool.tables.arrays import require_array
+
+    if len(manifest.input_shape) == 1:
+        _table_file(manifest, data, label, keep)
+    else:
+        require_array(data)
+
+
+def _tell_unseen(name: str, texts: Any) -> None:
+    import numpy as np
+
+    values, counts = np.unique(texts[texts != ""], return_counts=True)
+    shown = [repr(value[:40]) for value in values[np.argsort(-counts, kind="stable")][:_SHOWN].tolist()]
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    say(
+        f"{counts.sum():,} of {len(texts):,} rows: {name} has values that the model does not know "
+        f"({', '.join(shown)}{more})"
+    )
+
+
+def as_float32(table: Any) -> Any:
+    """Return a table with float32 values; too large ones are infinite."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return dataclasses.replace(table, values=np.ascontiguousarray(table.values, dtype=np.float32))
+
+
+class NormalRows(NamedTuple):
+    """Rows to make a bundle from."""
+
+    rows: Any  # (rows, ...), float32
+    names: tuple[str, ...]  # of columns; none where the rows are no table
+
+
+def check_normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> None:
+    """Refuse, by its name and header alone, a file that `normal_rows` would refuse.
+
+    Raises:
+        InputError: there is no such file, or its columns are not those asked for.
+    """
+    from aetool.cli._options import flat
+    from aetool.tables import TableFile
+
+    chosen, left_out = flat(columns) or None, flat(drop)
+    TableFile(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
+
+
+def normal_rows(
+    data: Path, label: str | None, columns: tuple[tuple[str, ...], ...], drop: tuple[tuple[str, ...], ...]
+) -> NormalRows:
+    """Read the normal rows of a table or an array, without labelled anomalies.
+
+    Raises:
+        InputError: none are left, or some hold missing or infinite values.
+    """
+    import numpy as np
+
+    from aetool.cli._options import flat
+    from aetool.tables import read_rows
+
+    table = as_float32(
+        read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop), limits=limits_in_force())
+    )
+    rows = table.values if table.labels is None else table.values[~table.labels]
+    if len(rows) == 0:
+        raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not whole.all():
+        raise InputError(
+            f"{data}: {np.count_nonzero(~whole):,} of {len(rows):,} rows hold missing or infinite values, which "
+            "the model cannot take; fill them in, or leave these rows out"
+        )
+    return NormalRows(rows, table.names)
+
+
+# Columns that a command computed: written to a file, or what a person and a program see instead.
+
+
+def beside(kept: Mapping[str, Any], results: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """Return the columns of --keep before the results.
+
+    Raises:
+        InputError: two have one name.
+    """
+    if clash := [name for name in kept if name in results]:
+        raise InputError(
+            f"{data}: --keep {clash[0]!r}: a result has that name too; rename the column in the table"
+        )
+    return {**kept, **results}
+
+
+_SAFE = "aetool.safe_csv"
+safe_csv = click.option(
+    "--safe-csv",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, value: context.meta.__setitem__(_SAFE, value),
+    help="Put a ' before text that a spreadsheet would run as a formula.",
+)
+"""Option of commands whose result is `given`."""
+
+
+def given(
+    columns: Mapping[str, Any],
+    document: dict[str, Any],
+    output: Path | None,
+    *,
+    overwrite: bool,
+    arrays: bool = False,
+    more: Sequence[tuple[str, str]] = (),
+) -> Result:
+    """Return a result whose `columns` go to `output`, or to stdout as CSV.
+
+    Args:
+        columns: name -> values of every row.
+        output: the file, if any.
+        overwrite: replace a file that is there.
+        document: of --json; "rows" are those that were read.
+        arrays: they have more axes than a table's columns.
+        more: facts for a person, after the file and its rows.
+    """
+    from aetool.tables import without_formulas, write_arrays, write_table
+
+    if click.get_current_context().meta.get(_SAFE) and (output is None or ".csv" in output.name.lower()):
+        columns = without_formulas(columns)
+    document["columns"] = list(columns)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        (write_arrays if arrays else write_table)(output, columns, overwrite=overwrite)
+        document["output"] = str(output)
+    else:
+        document["data"] = columns
+
+    def show(out: Console) -> None:
+        if output is None:
+            _to_stdout(columns)
+            return
+        written = len(next(iter(columns.values()), ()))
+        of = "" if written == document["rows"] else f" of {document['rows']:,}"
+        out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
+
+    return Result(document, show)
+
+
+def _to_stdout(columns: Mapping[str, Any]) -> None:
+    from aetool.tables import write_csv
+
+    if not sys.stdout.isatty():
+        write_csv(sys.stdout.buffer, columns)
+        return
+    text = io.BytesIO()
+    write_csv(text, columns)
+    sys.stdout.write(visible(text.getvalue().decode()))

@@ -1,0 +1,187 @@
+"""`aetool encode`, `reconstruct` and `score` over files that need not fit in memory, on one machine or many."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from aetool.cli._options import limits_in_force, needs, several
+from aetool.cli._output import ProgressBar, Result, facts, say
+from aetool.runtime.providers import ProviderName
+
+_SHOWN = 5  # names of bad files in a message
+
+
+class How(NamedTuple):
+    """Options of a streamed run."""
+
+    resume: bool
+    on_error: str | None
+    workers: int | None
+    engine: str | None
+    address: str | None
+    gpus_per_worker: float | None
+
+
+class Inference(NamedTuple):
+    """Options of every run of a bundle over rows."""
+
+    bundle: Path
+    keep: tuple[str, ...]
+    provider: ProviderName
+    precision: str
+    overwrite: bool
+    explain: int | None = None
+
+    def task(self, command: str) -> Any:
+        """Return the `aetool.stream.Task`."""
+        from aetool.stream import Task
+
+        path = str(self.bundle.absolute())
+        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force())
+
+
+def options(command: Any) -> Any:
+    """Add the options that become `How`."""
+    rest = several(
+        ("--on-error", click.Choice(["stop", "skip"]), "After a file that cannot be read.  [default: stop]"),
+        ("--workers", int, "Files at once.  [default: one per core]"),
+        ("--engine", click.Choice(["local", "ray"]), "What computes the files.  [default: local]"),
+        ("--address", str, "Of a Ray cluster.  [default: a Ray of this machine's own]"),
+        ("--gpus-per-worker", float, "Of a Ray worker; 0.25: four share one."),
+    )
+    resume = click.option("--resume", is_flag=True, help="Go on with what stands in the output directory.")
+    return resume(rest(command))
+
+
+def is_wanted(data: tuple[str, ...], output: str | None, how: How) -> bool:
+    """Return whether to stream: more than one file, or a directory as output.
+
+    Raises:
+        UsageError: more than one file without a directory as output, or options of streaming without it.
+    """
+    several = len(data) > 1 or _is_remote(data[0]) or not _is_one_path(data[0])
+    if output is None:
+        if several:
+            raise click.UsageError("results of several files go into a directory; give -o DIRECTORY")
+    elif is_directory(output):
+        return True
+    elif several:
+        raise click.UsageError(
+            f"-o {output}: results of several files go into a directory; give a name without an ending"
+        )
+    require_none(how)
+    return False
+
+
+def is_directory(output: str) -> bool:
+    """Return whether `--output` names a directory to stream into."""
+    return _is_remote(output) or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
+
+
+def require_none(how: How) -> None:
+    """Refuse options of streaming."""
+    if given := [name for name, value in how._asdict().items() if value]:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for streaming; give a directory as --output")
+
+
+def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: How) -> Result:
+    """Stream `data` into the directory `output`."""
+    if what.explain:
+        raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
+    if how.resume and what.overwrite:
+        raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
+    with needs("tables", "streaming"):
+        from aetool.stream import stream
+    with _Progress() as bar:
+        done = stream(
+            what.task(command),
+            data,
+            output.rstrip("/") or "/",
+            engine=_engine(how),
+            resume=how.resume,
+            overwrite=what.overwrite,
+            skip_bad=how.on_error == "skip",
+            started=bar.start,
+            progress=bar.advance,
+        )
+    rows = done.total("rows")
+    document: dict[str, Any] = {
+        "output": output,
+        "rows": rows,
+        "files": len(done.outcomes) - len(done.failed),
+        "resumed": done.resumed,
+        "failed": [{"input": outcome.source.path, "error": outcome.error} for outcome in done.failed],
+        "seconds": round(done.seconds, 3),
+    }
+    pairs = [("output", output), ("rows", f"{rows:,} of {document['files']:,} files")]
+    if done.resumed:
+        pairs.append(("resumed", f"{done.resumed:,} files were there already"))
+    if command == "score":
+        anomalies = done.total("anomalies")
+        document |= {"threshold": done.threshold, "anomalies": anomalies}
+        pairs.append(anomalies_line(anomalies, rows, done.threshold))
+        tell_odd(done.total("not_finite"), rows)
+    for outcome in done.failed[:_SHOWN]:
+        say(f"Skipped: {outcome.error}")
+    if done.failed:
+        say(
+            f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; mend them and go on with --resume"
+        )
+    return Result(document, lambda out: out.print(facts(pairs)), exit_code=1 if done.failed else 0)
+
+
+def _engine(how: How) -> Any:
+    if how.engine != "ray":
+        from aetool.stream import LocalEngine
+
+        if how.address or how.gpus_per_worker:
+            raise click.UsageError("--address and --gpus-per-worker are Ray's; give --engine ray too")
+        return LocalEngine(how.workers)
+    with needs("ray", "--engine ray"):
+        from aetool.stream.ray import RayEngine
+
+    return RayEngine(how.workers, how.address, how.gpus_per_worker or 0.0)
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _is_one_path(path: str) -> bool:
+    """Return whether it stands for one file, existing or not."""
+    return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
+
+
+class _Progress(ProgressBar):
+    """Progress bar of rows and bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s", total=None, rows=0, rate=0.0
+        )
+        self.rows, self.begin = 0, time.monotonic()
+
+    def start(self, rows: int, size: int) -> None:
+        """Start with rows done already, and bytes to do."""
+        self.begin = time.monotonic()
+        self.update(total=size)
+
+    def advance(self, rows: int, size: int) -> None:
+        """Add rows and bytes done since the last call."""
+        self.rows += rows
+        rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
+        self.update(advance=size, rows=self.rows, rate=rate)
+
+
+def anomalies_line(anomalies: int, rows: int, threshold: float) -> tuple[str, str]:
+    """Return the number and share of anomalies, for people."""
+    return "anomalies", f"{anomalies:,} ({anomalies / max(rows, 1):.2%}), score above {threshold:.6g}"
+
+
+def tell_odd(count: int, rows: int) -> None:
+    """Print a note on rows without a finite score."""
+    if count:
+        say(f"{count:,} of {rows:,} rows have no finite score (missing or extreme values): anomalies")

@@ -1,0 +1,112 @@
+"""Counters of the server, for Prometheus."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from aetool.serve._gate import Gate
+
+_SECONDS = tuple(factor * 10.0**power for power in range(-4, 1) for factor in (1, 2.5, 5))
+_ROWS = tuple(2.0**power for power in range(0, 17, 2))
+
+
+class _Connections(Collector):
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gate's current numbers."""
+        gate = self._gate
+        yield GaugeMetricFamily("aetool_connections_open", "Connections that are open.", value=len(gate))
+        yield CounterMetricFamily("aetool_connections", "Connections taken or refused.", value=gate.opened)
+        yield GaugeMetricFamily(
+            "aetool_held_bytes",
+            "Bytes of large requests and answers in memory, beyond each connection's own.",
+            value=gate.held_bytes,
+        )
+        refused = CounterMetricFamily(
+            "aetool_connections_refused", "Connections refused or ended by a limit.", labels=("reason",)
+        )
+        for reason, count in sorted(gate.refused.items()):
+            refused.add_metric((reason,), count)
+        yield refused
+
+
+class Metrics:
+    """Metrics of one server; names begin with `aetool_`."""
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self) -> None:
+        """Register the counters."""
+        self._registry = registry = CollectorRegistry()
+
+        def histogram(name: str, text: str, label: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"aetool_{name}", text, (label,), buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"aetool_{name}", text, labels, registry=registry)
+
+        no_model = "Requests answered; those that are no inference have no model."
+        self._requests = counter("requests", no_model, "model", "status")
+        self._seconds = histogram("request_seconds", "From a request's head to its answer.", "model", _SECONDS)
+        self._batch_rows = histogram("batch_rows", "Rows computed together.", "bundle", _ROWS)
+        waited = "From a request's last byte to the start of its batch."
+        self._queue_seconds = histogram("queue_seconds", waited, "model", _SECONDS)
+        self._compute_seconds = counter("compute_seconds", "Time spent in the graphs.", "bundle")
+        published = "Bundles published in place of served ones."
+        self._replacements = counter("replacements", published, "bundle", "result")
+        self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
+        ProcessCollector(registry=registry)  # CPU, memory, descriptors
+        self._answered: dict[tuple[str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+        self._queued: dict[str, Histogram] = {}
+
+    def watch_waiting(self, rows: Callable[[], int]) -> None:
+        """Read the number of waiting rows from `rows` at every scrape."""
+        self._waiting.set_function(rows)
+
+    def watch_connections(self, gate: Gate) -> None:
+        """Read the connections of `gate` at every scrape."""
+        self._registry.register(_Connections(gate))
+
+    def queued(self, model: str, seconds: float) -> None:
+        """Count how long a request waited to be computed."""
+        try:
+            self._queued[model].observe(seconds)
+        except KeyError:
+            self._queued[model] = self._queue_seconds.labels(model)
+            self._queued[model].observe(seconds)
+
+    def answered(self, model: str, status: int, seconds: float | None = None) -> None:
+        """Count an answer; `model` is a served one, or empty; `seconds` is None where nothing was done for it."""
+        key = (model, status)
+        try:
+            self._answered[key].inc()
+        except KeyError:
+            self._answered[key] = self._requests.labels(model, status)
+            self._timed[model] = self._seconds.labels(model)
+            self._answered[key].inc()
+        if seconds is not None:
+            self._timed[model].observe(seconds)
+
+    def batches_of(self, bundle: str) -> Callable[[int, float], None]:
+        """Return a function to call with the rows and seconds of each batch, from any thread."""
+        rows, seconds = self._batch_rows.labels(bundle), self._compute_seconds.labels(bundle)
+
+        def computed(count: int, taken: float) -> None:
+            rows.observe(count)
+            seconds.inc(taken)
+
+        return computed
+
+    def replaced(self, bundle: str, *, refused: bool) -> None:
+        """Count a bundle that was published in place of a served one."""
+        self._replacements.labels(bundle, "refused" if refused else "served").inc()
+
+    def page(self) -> bytes:
+        """Return the page in Prometheus' text format."""
+        return generate_latest(self._registry)
