@@ -10,7 +10,7 @@ DEMO := .venv-demo/.installed
 APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addprefix tests/bundle/test_, \
 	bundle_faults.py links.py replaced.py write.py)
 
-.PHONY: demo test quick lint unit docs wheel-test fuzz soak sbom conformance exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -36,6 +36,11 @@ unit: $(STAMP) $(HOSTS)
 # The documentation as a site, docs/_build/html/index.html, its notebooks run; a warning is a failure.
 docs: $(STAMP)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+# The pictures of the README, from the real program.
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures.py
+	$(BIN)/python benchmarks/tables.py
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
 wheel-test: $(STAMP)

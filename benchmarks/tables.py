@@ -1,6 +1,6 @@
-"""The README's tables of speed, made from results/*.json.
+"""The tables of docs/speed.md and the README's chart, made from results/*.json.
 
-python benchmarks/tables.py        writes them into README.md
+python benchmarks/tables.py
 """
 
 import json
@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "speed.md"
 RESULTS = ROOT / "benchmarks" / "results"
+CHART = ROOT / "docs" / "static" / "one-row.svg"
 BEGIN, END = "<!-- benchmarks/tables.py -->\n", "<!-- end -->"
 MODELS = {"reference": "256-128-256", "tiny": "MLPerf Tiny"}
 GRAPHS = {"encode": "`encode`", "reconstruct": "`reconstruct`", "score": "`score`"}
 
 
 def render() -> str:
-    """All tables, as they stand in the README between BEGIN and END."""
+    """All tables, as they stand in the page between BEGIN and END."""
     parts = [
         _machine(),
         _one_row(),
@@ -207,8 +208,46 @@ def updated(text: str) -> str:
     return f"{before}{BEGIN}{render()}{END}{after}"
 
 
+_CONTESTANTS = {"aetool": "aetool", "raw-onnxruntime": "onnxruntime", "openvino": "OpenVINO", "torch": "PyTorch"}
+_STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+.title { font-weight: 600; }
+.bar { fill: #9aa4b2; }
+.ours { fill: #3b6fb6; }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3; } .bar { fill: #6e7781; } .ours { fill: #5b93dd; } }
+"""
+
+
+def chart() -> str:
+    """The latency of one row by aetool and its peers, as SVG for light and dark pages."""
+    found = _read("one_row")["results"]
+    parts, y, widest = [], 0, 320
+    for model, title in MODELS.items():
+        figures = found[model]["reconstruct"]
+        taken = {name: figures[key]["latency_us"]["p50"] for key, name in _CONTESTANTS.items()}
+        y += 22
+        parts.append(f'<text class="title" x="0" y="{y}">{title}: reconstruct one row</text>')
+        y += 10
+        for name, microseconds in taken.items():
+            width = max(2, round(widest * microseconds / max(taken.values())))
+            kind = "bar ours" if name == "aetool" else "bar"
+            parts.append(
+                f'<text x="86" y="{y + 14}" text-anchor="end">{name}</text>'
+                f'<rect class="{kind}" x="94" y="{y + 2}" width="{width}" height="16" rx="2"/>'
+                f'<text x="{94 + width + 8}" y="{y + 14}">{microseconds:.3g} µs</text>'
+            )
+            y += 22
+        y += 8
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 {y}" width="480" height="{y}" role="img" '
+        f'aria-label="Latency of one row">\n<style>{_STYLE}</style>\n{body}\n</svg>\n'
+    )
+
+
 def main() -> None:
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    CHART.write_text(chart(), encoding="utf-8")
 
 
 if __name__ == "__main__":

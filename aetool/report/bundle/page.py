@@ -35,7 +35,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         )
     flagged = portrait.sweep.flagged[portrait.sweep.own]
     lead = (
-        f"This model has learnt what rows usually look like. It flags {flagged:,} of {rows(portrait.rows)} "
+        f"This model has learnt what normal rows look like. It flags {flagged:,} of {rows(portrait.rows)} "
         f"({percent(flagged / portrait.rows)}) of {portrait.source} as unusual."
     )
     about = f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}"
@@ -43,7 +43,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
     sections = (
         _golden_only() if portrait.is_golden else None,
         _cards(portrait),
-        section("Scores", _told_of_scores(portrait), scores.figures(portrait)),
+        section("Scores", _introduction(portrait), scores.figures(portrait)),
         section(
             "Rows",
             "What the model found and what it expected, in raw units; the features that contribute most come "
@@ -117,15 +117,15 @@ def _card(name: str, value: str, words: str, details: str | None = None) -> Mark
     return tag("li", tag("p", name, class_="what"), tag("p", tag("strong", value)), tag("p", words), more)
 
 
-def _told_of_scores(portrait: Portrait) -> str:
-    told = "The worse the model can say a row again, the higher its score; above the threshold it is flagged. "
+def _introduction(portrait: Portrait) -> str:
+    text = "The worse the model reconstructs a row, the higher its score; rows above the threshold are flagged. "
     if portrait.curves is not None:
-        told += "The diamond on the curves is the threshold. "
+        text += "The diamond on the curves is the threshold. "
     elif portrait.anomalies is not None:
-        told += "Curves need labels of both kinds. "
+        text += "Curves need labels of both kinds. "
     if portrait.without_score:
-        told += f"{rows(portrait.without_score)} have no number as score and are flagged at every threshold. "
-    return told + "What is moved here changes this page, not the bundle: export again with --threshold."
+        text += f"{rows(portrait.without_score)} have no number as score and are flagged at every threshold. "
+    return text + "Moving it changes this page, not the bundle: for that, export again with --threshold."
 
 
 def _rows(portrait: Portrait) -> Markup:

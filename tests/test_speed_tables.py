@@ -1,4 +1,4 @@
-"""The README's tables of speed are those of benchmarks/results, and those are of the contestants named."""
+"""The tables of docs/speed.md are those of benchmarks/results, and those are of the contestants named."""
 
 import json
 import sys
@@ -11,10 +11,15 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import tables  # noqa: E402
 
 
-def test_the_readme_holds_the_tables_of_the_committed_results():
-    text = tables.README.read_text(encoding="utf-8")
+def test_the_page_holds_the_tables_of_the_committed_results():
+    text = tables.PAGE.read_text(encoding="utf-8")
     assert text.count(tables.BEGIN) == 1
     assert tables.updated(text) == text, "run python benchmarks/tables.py"
+
+
+def test_the_chart_shows_the_committed_results():
+    assert tables.CHART.read_text(encoding="utf-8") == tables.chart(), "run python benchmarks/tables.py"
+    assert "µs" in tables.chart() and "OpenVINO" in tables.chart()
 
 
 def test_a_changed_result_changes_the_tables(tmp_path, monkeypatch):
