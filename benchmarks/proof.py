@@ -94,7 +94,7 @@ def changed_graphs(folder: Path) -> dict[str, str]:
     """Fault -> what came of it, in the first base that has a place for it."""
     bases = {name: trained(name, 0)[:2] for name in BASES}
     found = {}
-    export: Callable[..., Any] = exporting.traced
+    export: Callable[..., Any] = exporting.export_graph
     for name, change in GRAPHS.items():
         for module, rows in bases.values():
 
@@ -102,7 +102,7 @@ def changed_graphs(folder: Path) -> dict[str, str]:
                 return changed(export(*given), change)
 
             try:
-                with mock.patch.object(exporting, "traced", faulty):
+                with mock.patch.object(exporting, "export_graph", faulty):
                     found[name] = attempt(module, rows, folder / f"graph-{len(found)}")
                 break
             except NoPlaceError:

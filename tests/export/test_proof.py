@@ -59,12 +59,12 @@ def test_what_float32_alone_does_to_golden_rows_is_kept_for_other_machines(tmp_p
 def test_a_graph_with_a_fault_is_not_published(fault: str, tmp_path: Path) -> None:
     """benchmarks/proof.py tries all of them."""
     torch.manual_seed(0)
-    export = exporting.traced
+    export = exporting.export_graph
 
     def faulty(*given: Any) -> Any:
         return mutants.changed(export(*given), mutants.GRAPHS[fault])
 
-    with mock.patch.object(exporting, "traced", faulty), pytest.raises(AetoolError):
+    with mock.patch.object(exporting, "export_graph", faulty), pytest.raises(AetoolError):
         export_module(mutants.Dense(), tmp_path / "b", rows=rows_of())
     assert list(tmp_path.iterdir()) == []
 

@@ -194,7 +194,7 @@ def test_a_forked_process_inherits_neither_sessions_nor_a_lock_that_nobody_will_
         """
 import os, sys, threading
 import aetool
-from aetool.runtime import native_calls
+from aetool.runtime import _native_calls as native_calls
 rows = [[1.0] * 30] * 3
 model = aetool.load(sys.argv[1])
 model.score(rows)

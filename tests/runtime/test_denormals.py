@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not LINUX_X86, reason="the mode is set on Linux 
 
 @pytest.fixture
 def slow(monkeypatch):
-    for module in ("native_calls", "ort"):
+    for module in ("_native_calls", "ort"):
         monkeypatch.setattr(f"aetool.runtime.{module}.slow_here", lambda: True)
 
 
