@@ -7,13 +7,4 @@ and the budget), `evaluation` (scores against labels), `drift` (new rows against
 here would slow the start.
 """
 
-__all__ = [
-    "compression",
-    "doctor",
-    "drift",
-    "evaluation",
-    "fidelity",
-    "first_run",
-    "parity",
-    "verify",
-]
+__all__ = ["compression", "doctor", "drift", "evaluation", "fidelity", "first_run", "parity", "verify"]

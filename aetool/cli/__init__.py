@@ -35,6 +35,4 @@ main.add_section("Faster", quantize, tune, bench)
 main.add_section("Ship", deploy, report, keygen, sign)
 
 
-__all__ = [
-    "main",
-]
+__all__ = ["main"]

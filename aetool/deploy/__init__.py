@@ -9,10 +9,4 @@ Other rooms import a target's function from its module, since each target needs 
 `web.web_page`, `node.node`, `c.c`, `mobile.mobile` and `triton.triton`.
 """
 
-__all__ = [
-    "c",
-    "mobile",
-    "node",
-    "triton",
-    "web",
-]
+__all__ = ["c", "mobile", "node", "triton", "web"]

@@ -9,9 +9,4 @@ Other rooms use `check.require_admissible` and `check.refusal`, and the modules 
 nothing is imported here, since a bundle that is opened without checks needs none of it.
 """
 
-__all__ = [
-    "check",
-    "dangers",
-    "edit",
-    "model",
-]
+__all__ = ["check", "dangers", "edit", "model"]

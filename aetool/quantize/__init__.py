@@ -8,12 +8,4 @@ graph: `_merge_graphs`, `_layers`, `_calibration`, `_equalise`, and `_int8`, `_i
 from aetool.choices import PRECISIONS, Calibration, Precision
 from aetool.quantize._variant import Quantized, QuantizeOptions, quantize, quantized_copy
 
-__all__ = [
-    "PRECISIONS",
-    "Calibration",
-    "Precision",
-    "QuantizeOptions",
-    "Quantized",
-    "quantize",
-    "quantized_copy",
-]
+__all__ = ["PRECISIONS", "Calibration", "Precision", "QuantizeOptions", "Quantized", "quantize", "quantized_copy"]

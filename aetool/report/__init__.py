@@ -12,11 +12,4 @@ from aetool.report.bench.tuning_page import tuning_page
 from aetool.report.bundle.page import bundle_page
 from aetool.runtime.tuning_file import TuningResult
 
-__all__ = [
-    "BenchResult",
-    "TuningResult",
-    "benchmark_page",
-    "bundle_page",
-    "read_result",
-    "tuning_page",
-]
+__all__ = ["BenchResult", "TuningResult", "benchmark_page", "bundle_page", "read_result", "tuning_page"]

@@ -6,8 +6,4 @@ and `_graph` (the segmenter in ONNX).
 
 from aetool.segments._adding import Segmented, add_segments, name_segments
 
-__all__ = [
-    "Segmented",
-    "add_segments",
-    "name_segments",
-]
+__all__ = ["Segmented", "add_segments", "name_segments"]

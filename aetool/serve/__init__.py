@@ -11,11 +11,4 @@ Other rooms use `server`, `models.place`, `warmup.Opening` and `limits.ServerLim
 serve.
 """
 
-__all__ = [
-    "auth",
-    "limits",
-    "logs",
-    "models",
-    "server",
-    "warmup",
-]
+__all__ = ["auth", "limits", "logs", "models", "server", "warmup"]

@@ -10,11 +10,4 @@ from aetool.stream._engines import LocalEngine
 from aetool.stream._run import Run, stream
 from aetool.stream._task import Task
 
-__all__ = [
-    "LocalEngine",
-    "Run",
-    "Task",
-    "ray",
-    "stream",
-    "top",
-]
+__all__ = ["LocalEngine", "Run", "Task", "ray", "stream", "top"]

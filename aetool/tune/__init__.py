@@ -9,10 +9,4 @@ from aetool.runtime.tuning_file import TuningResult
 from aetool.tune._run import TuningPlan, tune
 from aetool.tune.result import read_tuning
 
-__all__ = [
-    "TuningPlan",
-    "TuningResult",
-    "read_tuning",
-    "result",
-    "tune",
-]
+__all__ = ["TuningPlan", "TuningResult", "read_tuning", "result", "tune"]

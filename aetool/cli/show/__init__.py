@@ -1,6 +1,3 @@
 """Printed results: `bench` (measurements), `bundle` (parity and precisions) and `segments`."""
 
-__all__ = [
-    "bench",
-    "bundle",
-]
+__all__ = ["bench", "bundle"]

@@ -5,10 +5,4 @@ and reconstruction among a module's outputs), `adapter` (one forward that gives 
 and score around it). `pyod` reads fitted PyOD detectors. Other rooms import these modules.
 """
 
-__all__ = [
-    "adapter",
-    "output_roles",
-    "pyod",
-    "scored_module",
-    "user_code",
-]
+__all__ = ["adapter", "output_roles", "pyod", "scored_module", "user_code"]

@@ -4,10 +4,4 @@
 `_throughput` and `tables`. `tuning_page` is the page of a tuning.
 """
 
-__all__ = [
-    "page",
-    "series",
-    "tables",
-    "tuning_page",
-    "verdicts",
-]
+__all__ = ["page", "series", "tables", "tuning_page", "verdicts"]

@@ -5,9 +5,4 @@
 and `_training`.
 """
 
-__all__ = [
-    "data",
-    "facts",
-    "page",
-    "records",
-]
+__all__ = ["data", "facts", "page", "records"]

@@ -4,10 +4,4 @@
 `page`.
 """
 
-__all__ = [
-    "markup",
-    "page",
-    "svg",
-    "tables",
-    "units",
-]
+__all__ = ["markup", "page", "svg", "tables", "units"]

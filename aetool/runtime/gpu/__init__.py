@@ -4,7 +4,4 @@ Read in this order: `graph` (the face of a graph, as `cpu.Graph`), `_arrays` (ar
 `pinned` (rows of the host through page-locked memory). Imported only where a GPU is used.
 """
 
-__all__ = [
-    "graph",
-    "pinned",
-]
+__all__ = ["graph", "pinned"]
