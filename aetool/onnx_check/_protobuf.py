@@ -33,6 +33,12 @@ class FieldBudget:
         """Begin with `left` fields."""
         self.left = left
 
+    def spend(self, fields: int) -> None:
+        """Count fields that are not read again."""
+        self.left -= fields
+        if self.left < 0:
+            raise WireError("more parts than any deployed graph has")
+
 
 class Schema(NamedTuple):
     """Fields that a message may have."""

@@ -16,7 +16,16 @@ from aetool.errors import BundleError, reason_of
 from aetool.onnx_check._memory import BoundError, numbers_held
 from aetool.onnx_check._shapes import RULES
 from aetool.onnx_check.dangers import FLOATS, RANDOM
-from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT16, OnnxGraph, OnnxModel, OnnxTensor, read_model
+from aetool.onnx_check.model import (
+    BFLOAT16,
+    BITS,
+    FLOAT16,
+    OnnxGraph,
+    OnnxModel,
+    OnnxTensor,
+    ReadParts,
+    read_model,
+)
 
 IR_VERSIONS = range(3, 15)
 """IR versions: onnxruntime reads none before 3; 14 is that of ONNX 1.22."""
@@ -26,7 +35,12 @@ CONTROL = frozenset(("Constant", "If", "Scan"))
 
 
 def require_admissible(
-    content: bytes, row: Sequence[int], limits: Limits, where: str, kept: Iterable[str] = ()
+    content: bytes,
+    row: Sequence[int],
+    limits: Limits,
+    where: str,
+    kept: Iterable[str] = (),
+    known: ReadParts | None = None,
 ) -> None:
     """Refuse an ONNX file that could do other than compute a function of its rows in bounded memory.
 
@@ -36,21 +50,28 @@ def require_admissible(
         content: the serialised model.
         row: shape of one row of its one input.
         kept: values between nodes that are held like outputs.
+        known: parts of other graphs of the same bundle.
 
     Raises:
         BundleError: the message names the node or the constant.
     """
-    if (reason := refusal(content, row, limits, kept)) is not None:
+    if (reason := refusal(content, row, limits, kept, known)) is not None:
         raise BundleError(
             f"{where}: refused before it runs: {reason}; fetch or export the bundle again, or if its author is "
             "trusted, load it with limits=None or wider aetool.Limits"
         )
 
 
-def refusal(content: bytes, row: Sequence[int], limits: Limits, kept: Iterable[str] = ()) -> str | None:
+def refusal(
+    content: bytes,
+    row: Sequence[int],
+    limits: Limits,
+    kept: Iterable[str] = (),
+    known: ReadParts | None = None,
+) -> str | None:
     """Return why `require_admissible` would refuse a file, on one line; None for an admitted one."""
     try:
-        model = read_model(content, limits.depth, limits.nodes)
+        model = read_model(content, limits.depth, limits.nodes, known)
         _require_versions(model)
         _require_constants(model.graph)
         _require_operators(model.graph)

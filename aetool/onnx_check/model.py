@@ -6,8 +6,9 @@ that repeats where it should occur once, is a `WireError`. protobuf skips the fi
 third.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from aetool.onnx_check._protobuf import (
 
 FLOAT, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 6, 7, 8, 9, 10, 11, 16
 UINT8 = 2
+T = TypeVar("T")
 _SHOWN = 100
 """Characters of a name that a message shows."""
 MAX_FIELDS = 1_000_000
@@ -201,13 +203,25 @@ class OnnxModel:
         """True: there are operators of its own, or a training graph."""
 
 
-def read_model(content: bytes, max_depth: int, max_nodes: int) -> OnnxModel:
+class ReadParts:
+    """Nodes and shapes read before, by their bytes: graphs of one bundle have most of them in common.
+
+    Each with the fields that it has, which count again.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.nodes: dict[bytes, tuple[Node, int]] = {}
+        self.shapes: dict[bytes, tuple[list[int | None] | None, int]] = {}
+
+
+def read_model(content: bytes, max_depth: int, max_nodes: int, known: ReadParts | None = None) -> OnnxModel:
     """Read a serialised ModelProto.
 
     Raises:
         WireError: not one, or nested deeper, or of more nodes than allowed.
     """
-    return _Reader(max_nodes).model(memoryview(content), max_depth)
+    return _Reader(max_nodes, known or ReadParts()).model(memoryview(content), max_depth)
 
 
 def _schema(
@@ -258,9 +272,24 @@ _PROPERTY = _schema("property", (), (1, 2))
 class _Reader:
     """Reader of messages that counts their nodes and fields."""
 
-    def __init__(self, max_nodes: int) -> None:
+    def __init__(self, max_nodes: int, known: ReadParts) -> None:
         self._left = max_nodes
         self._budget = FieldBudget(MAX_FIELDS)
+        self._known = known
+
+    def _once(self, known: dict[bytes, tuple[T, int]], message: memoryview, read: Callable[[memoryview], T]) -> T:
+        """Return what `read` makes of a small message, which is read once."""
+        if len(message) > _SMALL:
+            return read(message)
+        content = bytes(message)
+        if (found := known.get(content)) is None:
+            before = self._budget.left
+            found = read(memoryview(content)), before - self._budget.left  # the copy: a view would keep the file
+            if len(known) < _MOST_KNOWN and not getattr(found[0], "graphs", ()):  # whose nodes count anew
+                known[content] = found
+        else:
+            self._budget.spend(found[1])
+        return found[0]
 
     def model(self, message: memoryview, depth: int) -> OnnxModel:
         model, found = OnnxModel(), False
@@ -295,7 +324,7 @@ class _Reader:
                 self._left -= 1
                 if self._left < 0:
                     raise WireError("more nodes than allowed")
-                graph.nodes.append(self._node(value, depth))
+                graph.nodes.append(self._once(self._known.nodes, value, partial(self._node, depth=depth)))
             elif number == 5:
                 graph.constants.append(self._tensor(value))
             elif number in (11, 12, 13):
@@ -408,7 +437,7 @@ class _Reader:
                 name = _text(value)
             elif number == 2:
                 for kind, _, tensor in self._read(_TYPE, value):
-                    shape = self._shape(tensor) if kind == 1 else shape
+                    shape = self._once(self._known.shapes, tensor, self._shape) if kind == 1 else shape
         return name, shape
 
     def _shape(self, tensor_type: memoryview) -> list[int | None] | None:
@@ -425,6 +454,8 @@ class _Reader:
 
 
 MAX_RANK = 16
+_SMALL, _MOST_KNOWN = 1024, 2048
+"""Bytes of a message, and messages, that are kept."""
 _DOC_STRING = 13
 _PARTS_OF_A_CONSTANT = 4
 """Fewest fields of a constant: name, type, shape, numbers. One without them takes the same memory."""

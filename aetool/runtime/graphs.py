@@ -12,6 +12,7 @@ from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
 from aetool.onnx_check.edit import with_only, with_outputs
+from aetool.onnx_check.model import ReadParts
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
@@ -79,6 +80,7 @@ class GraphLoader:
         """Sessions that proved that a provider works, kept for the first use of their graph."""
         self._let_in: set[str] = set()
         """Graphs that were checked; the hash ensures the same bytes each time."""
+        self._known = ReadParts()
         self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
@@ -179,7 +181,7 @@ class GraphLoader:
         model = self.bundle.graph(name, self.precision)
         if self._limits is not None and name not in self._let_in:
             kept = self._inner_values(name)
-            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept)
+            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept, self._known)
             self._let_in.add(name)
         return model
 
