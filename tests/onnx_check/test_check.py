@@ -14,7 +14,7 @@ from aetool.bundle.manifest import GRAPHS
 from aetool.onnx_check._protobuf import WireError, field, fields, integer, signed, varints
 from aetool.onnx_check.check import refusal
 from aetool.onnx_check.edit import with_outputs
-from aetool.onnx_check.model import read_model
+from aetool.onnx_check.model import ReadParts, read_model
 
 ROWS = {"decoder": (120,)}
 
@@ -69,6 +69,17 @@ def test_a_graph_cut_short_is_refused_wherever_it_was_cut(exported, cut):
         return
     # Cut between two fields: what is missing stood behind the graph.
     assert len(model.graph.nodes) == len(read_model(content, 8, 1000).graph.nodes)
+
+
+def test_nodes_that_another_graph_has_too_are_read_once_and_count_each_time(graph, monkeypatch):
+    content, known = graph[0], ReadParts()
+    first, again = (read_model(content, 8, 1000, known).graph for _ in range(2))
+    assert again.nodes == first.nodes and len(known.nodes) == len(first.nodes)  # the very same objects
+    assert again.input_shapes == first.input_shapes and refusal(*graph, Limits(), known=known) is None
+    monkeypatch.setattr("aetool.onnx_check.model.MAX_FIELDS", 20)
+    for parts in (known, None):
+        with pytest.raises(WireError, match="more parts than any deployed graph has"):
+            read_model(content, 8, 1000, parts)
 
 
 def test_fields_are_read_as_protobuf_writes_them():
