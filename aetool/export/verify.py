@@ -305,18 +305,18 @@ class RowsApart(NamedTuple):
 def rows_apart(
     run: Callable[[Rows], Reference], rows: Rows, columns: Sequence[int], values: Sequence[float], tolerance: float
 ) -> RowsApart:
-    """Put each of the values into each of the columns of a row, and run a detector on these rows together.
+    """Put each of the values into each of the columns, in a row of its own, between whole rows.
 
     Args:
         run: runs the detector.
-        rows: real ones, of which the first that is finite is taken.
+        rows: real ones, of which the finite are taken, in turn.
         columns: places in the row.
         values: NaN or infinity.
         tolerance: allowed relative difference of a whole row's score.
     """
     finite = finite_rows(rows)
     cells = [(column, value) for column in columns for value in values]
-    whole = np.repeat((finite if len(finite) else rows)[:1], 2 * len(cells), axis=0)
+    whole = np.resize(finite if len(finite) else rows, (2 * len(cells), *rows.shape[1:]))
     spoilt = whole.copy()
     for row, (column, value) in zip(spoilt[::2], cells, strict=True):
         row.flat[column] = value
