@@ -20,6 +20,7 @@ from aetool.errors import AetoolError, ExportError, VerificationError
 from aetool.export import ExportOptions, ModuleOptions, export_module, publish
 from aetool.export import _module as exporting
 from aetool.export._export_input import BATCH_BYTES, NUMBERS, WORK, RowCost, probes
+from aetool.export.verify import rows_apart
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import honest
@@ -350,3 +351,12 @@ def test_what_begins_is_told(tmp_path: Path) -> None:
     )
     assert steps[0].startswith("running the module") and "tracing" in steps
     assert {f"comparing {kind} rows" for kind in ("golden", "out of range", "mixed", "not finite")} <= set(steps)
+
+
+def test_a_mean_over_the_finite_rows_of_a_batch_is_seen_among_rows_that_differ() -> None:
+    def run(rows: Any) -> Any:
+        score = rows.mean(axis=1) - np.nanmean(rows)
+        return {"score": score, "is_anomaly": ~np.isfinite(score)}
+
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    assert rows_apart(run, rows, [0], [np.nan], 1e-5).spreads
