@@ -76,9 +76,11 @@ def say(message: str) -> None:
 
 
 def fail(message: str) -> None:
-    """Print one line on stderr."""
-    line = Text.assemble(("Error: ", "bold red"), " ".join(message.split()))
-    console(sys.stderr).print(line, soft_wrap=True)
+    """Print an error on stderr: one line, and one for each problem where it lists several."""
+    first, *rest = (" ".join(line.split()) for line in message.splitlines())
+    console(sys.stderr).print(Text.assemble(("Error: ", "bold red"), first), soft_wrap=True)
+    for line in rest:
+        console(sys.stderr).print(line, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
