@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, ParamSpec, Self
+from typing import IO, Any, ParamSpec
 
 import click
 from rich.console import Console, ConsoleOptions
@@ -20,8 +20,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from aetool.cli._progress import Steps, are_shown, use
+
 P = ParamSpec("P")
-JSON_OPTION = "--json"
+JSON_OPTION, QUIET_OPTION = "--json", "--quiet"
 _RESULTS = "aetool.results"
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners, which some scripts need."""
@@ -38,13 +40,13 @@ class Result:
 
 
 def reports(command: Callable[P, Result]) -> Callable[P, int]:
-    """Give a command `--json`, and print the `Result` that it returns."""
+    """Give a command `--json` and `--quiet`, show its progress, and print the `Result` that it returns."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
-        as_json = bool(kwargs.pop("as_json"))
-        with _stray_prints_to_stderr() as stdout:
-            click.get_current_context().meta[_RESULTS] = sys.stderr if as_json else stdout
+        as_json, quiet = bool(kwargs.pop("as_json")), bool(kwargs.pop("quiet"))
+        with _signs_of_life(quiet) as steps, _stray_prints_to_stderr() as stdout:
+            click.get_current_context().meta[_RESULTS] = sys.stderr if as_json else steps.above(stdout)
             result = command(*args, **kwargs)
         if as_json:
             print_json(result.document)
@@ -52,7 +54,8 @@ def reports(command: Callable[P, Result]) -> Callable[P, int]:
             result.show(console())
         return result.exit_code
 
-    return click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON document.")(run)
+    quiet_option = click.option("-q", QUIET_OPTION, is_flag=True, help="Show no progress.")
+    return quiet_option(click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON document.")(run))
 
 
 def results() -> Console:
@@ -175,6 +178,18 @@ class _Plain(io.TextIOBase):
 
 
 @contextlib.contextmanager
+def _signs_of_life(quiet: bool) -> Iterator[Steps]:
+    """Show the steps of the running command, where stderr is a terminal; all other text on it goes above them."""
+    real = sys.stderr
+    if quiet or not are_shown(real):
+        yield use(Steps())
+        return
+    with use(Steps(console(real))) as steps, contextlib.redirect_stderr(steps.above(real)):
+        steps.step("starting", stays=False)
+        yield steps
+
+
+@contextlib.contextmanager
 def _stray_prints_to_stderr() -> Iterator[IO[str]]:
     """Redirect prints of libraries on stdout, in Python or in C, to stderr; yield the real stdout."""
     real = sys.stdout
@@ -199,61 +214,3 @@ def _stray_prints_to_stderr() -> Iterator[IO[str]]:
             ctypes.CDLL(None).fflush(None)  # C's own buffer, before its text could reach the real stdout
         os.dup2(saved, descriptor)
         os.close(saved)
-
-
-@contextlib.contextmanager
-def progress_shown() -> Iterator[Callable[[str], None]]:
-    """Show a spinner, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    with console(sys.stderr).status("") as status:
-        yield status.update
-
-
-class ProgressBar:
-    """Progress bar on stderr, on a terminal only.
-
-    Args:
-        text: what stands beside the bar, in rich's format.
-        before: what stands in front of it.
-        remaining: show the remaining time too.
-        is_shown: False hides it on a terminal too.
-        fields: of rich's task, among them those that `text` names.
-    """
-
-    def __init__(
-        self,
-        text: str = "{task.description}",
-        *,
-        before: str = "",
-        remaining: bool = True,
-        is_shown: bool = True,
-        **fields: Any,
-    ) -> None:
-        """Make a bar, not shown yet."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            *([TextColumn(before)] if before else []),
-            BarColumn(),
-            TextColumn(text),
-            *([TimeRemainingColumn()] if remaining else []),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not (is_shown and sys.stderr.isatty()),
-        )
-        self._task = self._bar.add_task("", **fields)
-
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self._bar.__enter__()
-        return self
-
-    def update(self, **fields: Any) -> None:
-        """Change fields of the task: advance, completed, description, ..."""
-        self._bar.update(self._task, **fields)
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._bar.__exit__(None, None, None)

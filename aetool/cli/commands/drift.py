@@ -10,6 +10,7 @@ from rich.text import Text
 from aetool.cli import _options as options
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
+from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
 from aetool.cli.main import DRIFTED
 from aetool.runtime.providers import ProviderName
@@ -44,8 +45,10 @@ def drift(bundle: Path, data: Path, label: str | None, provider: ProviderName, p
     """
     from aetool.checks.drift import FEWEST_ROWS, measure_drift
 
+    steps().step(f"reading {data.name}")
     rows = rows_for(manifest_of(bundle), data, label=label)
     values = rows.values if rows.labels is None else rows.values[~rows.labels]
+    steps().step(f"comparing {len(values):,} rows with those of the training")
     result = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
     if not result.has_baseline:
         say(

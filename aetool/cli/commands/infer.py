@@ -12,6 +12,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, reports, say
+from aetool.cli._progress import steps
 from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.cli.commands import _infer_stream as infer_stream
 from aetool.cli.commands._infer_stream import Inference
@@ -147,7 +148,9 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
         as_array = _gives_array(model.manifest, graph)
         if as_array:
             paths.require_array_file(output)
+        steps().step(f"reading {data.name}")
         rows = rows_for(model.manifest, data, keep=what.keep)
+        steps().step(f"computing {len(rows):,} rows")
         results = _results(model, graph, model.run(graph, rows.values))
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
@@ -160,7 +163,9 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
             rows = rows.select(order)
             results = {"row": order + 1, **{name: column[order] for name, column in results.items()}}
         if what.explain is not None:
+            steps().step(f"explaining {len(rows):,} scores")
             results |= _why(model, rows.values, what.explain, rows.unseen)
+    steps().step("writing the results")
     columns, more = beside(rows.kept, results, data), _anomalies(document)
     return given(columns, document, output, overwrite=what.overwrite, arrays=as_array, more=more)
 
@@ -170,6 +175,7 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
         paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
         from aetool.stream.top import top_of_files
+    steps().step("scoring every file")
     with what.task("score").open() as model:
         best = top_of_files(model, data, top, what.keep, limits_in_force())
         columns = best.columns

@@ -13,6 +13,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
+from aetool.cli._progress import steps
 from aetool.cli.commands.train import epochs_line
 from aetool.cli.show.bundle import show_precisions
 
@@ -73,6 +74,7 @@ def info(path: Path) -> Result:
 def _checkpoint(path: Path) -> Result:
     with needs("train", "reading a checkpoint"):
         from aetool.model import load_checkpoint
+    steps().step(f"reading {path.name}")
     trained = load_checkpoint(path)
     architecture, training = asdict(trained.network.config), asdict(trained.training)
     best = min(trained.history, key=lambda epoch: epoch["validation_loss"])
@@ -162,6 +164,7 @@ def doctor(bundle: Path | None) -> Result:
 
     if bundle is not None:
         paths.require_bundle(bundle)
+    steps().step("running a row on each execution provider")
     findings = list(doctors.examine(bundle=bundle))
     bad = [finding for finding in findings if finding.ok is False]
     marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text("-", "dim")}

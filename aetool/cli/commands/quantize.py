@@ -10,7 +10,8 @@ from aetool.choices import CALIBRATIONS, PRECISIONS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, fail, progress_shown, reports, say
+from aetool.cli._output import Result, facts, fail, reports, say
+from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
 from aetool.cli.show.bundle import show_precisions
 from aetool.errors import BudgetError
@@ -56,23 +57,24 @@ def quantize(
     from aetool.checks.first_run import require_first_run
 
     budget = Budget(**limits)
+    steps().step(f"reading {data.name}")
     table = rows_for(manifest_of(bundle), data, label=label)
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions
         from aetool.quantize import quantize as add
     try:
-        with progress_shown() as progress:
-            made = add(
-                bundle,
-                table.values,
-                table.labels,
-                precision=precision,  # type: ignore[arg-type]
-                options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
-                budget=budget,
-                progress=progress,
-                limits=limits_in_force(),
-            )
+        made = add(
+            bundle,
+            table.values,
+            table.labels,
+            precision=precision,  # type: ignore[arg-type]
+            options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
+            budget=budget,
+            progress=steps().step,
+            limits=limits_in_force(),
+        )
     except BudgetError as error:
         fail(str(error))
         refusal = {"bundle": str(bundle), "precision": precision, "added": False}

@@ -14,7 +14,8 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import ProgressBar, Result, facts, reports, say
+from aetool.cli._output import Result, facts, reports, say
+from aetool.cli._progress import steps
 
 # Summary of a training in one line.
 
@@ -110,6 +111,7 @@ def train(
     paths.require_free(output, overwrite, paths.CHECKPOINT)
     with needs("train", "training"):
         from aetool import model
+    steps().step(f"reading {data.name}")
     table = file.read()
     if resume is None and model.is_first_process() and (codes := like_codes(table)):
         option = f"--categorical {shlex.quote(','.join(codes))}"
@@ -123,22 +125,17 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
-    bar = ProgressBar(
-        "validation loss {task.fields[loss]:.4f}",
-        before="epoch {task.completed}/{task.total}",
-        is_shown=model.is_first_process(),
-        visible=False,  # until the first epoch is done
-    )
-    with bar:
-        trained = model.train(
-            table,
-            config,
-            architecture,
-            progress=lambda epoch: bar.update(
-                visible=True, total=epoch.of, completed=epoch.number, loss=epoch.validation_loss
-            ),
-            resume=previous,
-        )
+    steps().step(f"training on {len(table):,} rows")
+    last: Any = None
+
+    def progress(epoch: Any) -> None:
+        nonlocal last
+        last = epoch
+        text = f"epoch {epoch.number:,} of {epoch.of:,}, validation loss {epoch.validation_loss:.4f}"
+        steps().update(text, epoch.number / epoch.of)
+
+    trained = model.train(table, config, architecture, progress=progress, resume=previous)
+    steps().done(_ending(last, config.patience, trained.provenance["interrupted"]))
     if not model.is_first_process():  # of torchrun's; the first one writes and tells
         click.get_current_context().exit()
     model.save_checkpoint(trained, output, overwrite=overwrite)
@@ -172,6 +169,15 @@ def train(
         again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
+
+
+def _ending(last: Any, patience: int, interrupted: bool) -> str:
+    """Return why training ended, in words; `last` is an `aetool.model.Epoch`, None before the first one."""
+    if last is None:
+        return "interrupted"
+    why = "interrupted" if interrupted else f"no better for {patience} epochs"
+    ended = f"epoch {last.number:,} of {last.of:,}"
+    return f"trained to {ended}" if last.number == last.of else f"stopped at {ended}: {why}"
 
 
 def _fields(config: type[Any]) -> set[str]:

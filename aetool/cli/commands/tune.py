@@ -14,7 +14,8 @@ from aetool.choices import CALLS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import ProgressBar, Result, facts, reports, table
+from aetool.cli._output import Result, facts, reports, table
+from aetool.cli._progress import steps
 
 _BETTER = "green"
 
@@ -66,11 +67,13 @@ def tune(
     paths.require_bundle(bundle)
     chosen = {name: value for name, value in given.items() if value is not None}
     budget = Budget(**{entry.name: chosen.pop(entry.name) for entry in fields(Budget) if entry.name in chosen})
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
         from aetool.cli._tables import manifest_of, rows_for
 
+        steps().step(f"reading {data.name}")
         table = rows_for(manifest_of(bundle), data, label=label)
         measured = {"rows": table.values, "labels": table.labels, "rows_name": f"rows of {data.name}"}
         measured["makers"] = {
@@ -78,17 +81,18 @@ def tune(
                 _make_int8, rows=table.values, labels=table.labels, budget=budget, limits=limits_in_force()
             )
         }
-    with ProgressBar(total=1.0, remaining=False) as bar:
-        result = search(
-            bundle,
-            TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
-            **measured,
-            dry_run=dry_run,
-            overwrite=overwrite,
-            limits=limits_in_force(),
-            command=["aetool", *sys.argv[1:]],
-            progress=lambda text, share: bar.update(description=text, completed=share),
-        )
+    steps().step("finding what can run the bundle here")
+    result = search(
+        bundle,
+        TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
+        **measured,
+        dry_run=dry_run,
+        overwrite=overwrite,
+        limits=limits_in_force(),
+        command=["aetool", *sys.argv[1:]],
+        progress=lambda text, share: steps().update(text, share or None),
+    )
+    steps().done(f"{len(result.trials)} ways tried")
     file = None if dry_run else Path(tuning_file(bundle.absolute()))
     return Result(document_of(result), lambda out: _show(out, result, file))
 

@@ -11,6 +11,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, fail, reports
+from aetool.cli._progress import steps
 from aetool.cli._tables import rows_for
 from aetool.cli.show.bundle import record_of, show_parity
 from aetool.runtime.providers import ProviderName
@@ -46,18 +47,24 @@ def verify(
         paths.require_checkpoint(against)
     limits = limits_in_force()
     # Nothing of it runs before its files are those signed.
+    steps().step("checking every file's hash")
     Bundle.open_whole(bundle, public_key=public_key, limits=limits)
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
+    steps().step("comparing golden vectors")
     records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits)
     manifest = Bundle.open(bundle, limits=limits).manifest
     rows: Any = None
     if data is not None:
+        steps().step(f"reading {data.name}")
         rows = rows_for(manifest, data).values
+        steps().step(f"comparing {len(rows):,} rows, alone and together")
         records += verify_rows(bundle, rows, provider=provider, limits=limits_in_force())
     if against is not None:
         with needs("train", "comparing with PyTorch"):
             from aetool.export import verify_against
             from aetool.model import load_checkpoint
+        steps().step("comparing with PyTorch in float64")
         records += verify_against(bundle, load_checkpoint(against), rows, provider=provider)
     passed = all(record.passed for record in records)
     document = {
