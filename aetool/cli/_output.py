@@ -9,6 +9,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ JSON_OPTION, QUIET_OPTION = "--json", "--quiet"
 _RESULTS = "aetool.results"
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners, which some scripts need."""
+COMMAND = "bold cyan"
+"""Style of commands to copy."""
+NEXT = "next"
+"""Name of a fact that is a command to copy."""
 _UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
@@ -73,15 +78,35 @@ def console(stream: IO[str] | None = None) -> Console:
     return _Safe(file=stream, color_system=color, highlight=False, markup=False, emoji=False)
 
 
+def fail(message: str, remedy: str = "") -> None:
+    """Print an error on stderr, and a remedy below it; a message that tells one is parted, on a terminal only."""
+    out, message = console(sys.stderr), " ".join(message.split())
+    if out.is_terminal and not remedy:
+        message, remedy = _parted(message)
+    lines = Text(_wrapped(f"Error: {message}", out))
+    lines.stylize("bold red", 0, len("Error:"))
+    out.print(lines, soft_wrap=True)
+    if remedy:
+        out.print(_wrapped(remedy, out), soft_wrap=True)
+
+
+def _wrapped(text: str, out: Console) -> str:
+    """Break lines between words; a path longer than the line goes beyond it, so that it can be copied whole."""
+    return textwrap.fill(visible(text), out.width, break_long_words=False, break_on_hyphens=False)
+
+
+def _parted(message: str) -> tuple[str, str]:
+    """Return what is wrong, and what to do: the part after the last semicolon, outside of brackets."""
+    wrong, semicolon, remedy = message.rpartition("; ")
+    if not semicolon or any(remedy.count(left) < remedy.count(right) for left, right in ("()", "[]", "{}")):
+        return message, ""
+    return wrong, remedy if remedy.startswith(("aetool", "--")) else remedy[:1].upper() + remedy[1:]
+
+
 def say(message: str) -> None:
     """Print a note on stderr."""
-    console(sys.stderr).print(message, soft_wrap=True)
-
-
-def fail(message: str) -> None:
-    """Print one line on stderr."""
-    line = Text.assemble(("Error: ", "bold red"), " ".join(message.split()))
-    console(sys.stderr).print(line, soft_wrap=True)
+    out = console(sys.stderr)
+    out.print("\n".join(_wrapped(line, out) for line in message.splitlines()), soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -105,7 +130,19 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Table:
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(visible(name, lines=False), visible(value, lines=False))
+        made.add_row(
+            visible(name, lines=False), Text(visible(value, lines=False), COMMAND if name == NEXT else "")
+        )
+    return made
+
+
+def commands(pairs: Sequence[tuple[str, str]]) -> Table:
+    """Return a table of commands to copy, and what each is for."""
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(style=COMMAND, overflow="fold")
+    made.add_column(style="dim", overflow="fold")
+    for command, purpose in pairs:
+        made.add_row(visible(command, lines=False), visible(purpose, lines=False))
     return made
 
 

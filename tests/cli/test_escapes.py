@@ -20,11 +20,17 @@ BIDI = "\u202egpj.exe\u2066"
 HOSTILE = f"{CLEAR}{TITLE}{HIDE}\x9b31m\r{BIDI}\x7f\u2028\ufeff"
 OWN = re.compile(r"\x1b\[[0-9;]*m")
 """Colours, which are aetool's own on a terminal."""
+ERASED = "\r\x1b[2K"
+"""Begins a new state of the line that moves."""
 
 
 def obeyed(text):
     """What of `text` a terminal would do rather than show."""
-    return [char for char in OWN.sub("", text).replace("\r\n", "\n") if output._is_hidden(char) and char != "\n"]
+    return [
+        char
+        for char in OWN.sub("", text).replace(ERASED, "").replace("\r\n", "\n")
+        if output._is_hidden(char) and char != "\n"
+    ]
 
 
 def test_hidden_characters_are_spelled_out_and_writing_is_left_alone():

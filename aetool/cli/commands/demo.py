@@ -18,7 +18,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import needs
 from aetool.cli._output import Result, file_sizes, reports, results
 from aetool.cli._progress import steps
-from aetool.cli.show.bundle import show_parity
+from aetool.cli.show.bundle import show_worst
 from aetool.errors import OutputError
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -94,7 +94,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     exported = export_checkpoint(trained, folder / "bundle", chosen)
     sizes = {name: record.size for name, record in exported.bundle.manifest.files.items()}
     show.step("Switch to eval mode, export to ONNX, compare with PyTorch in float64")
-    show_parity(show.out, exported.parity)
+    show_worst(show.out, exported.parity)
 
     steps().step("verifying", stays=False)
     verified = verify_bundle(folder / "bundle")

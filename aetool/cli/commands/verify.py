@@ -13,7 +13,7 @@ from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, fail, reports
 from aetool.cli._progress import steps
 from aetool.cli._tables import rows_for
-from aetool.cli.show.bundle import record_of, show_parity
+from aetool.cli.show.bundle import record_of, show_parity, show_worst
 from aetool.runtime.providers import ProviderName
 
 
@@ -22,11 +22,17 @@ from aetool.runtime.providers import ProviderName
 @click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
 @click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
 @click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
+@click.option("--verbose", is_flag=True, help="Show what was compared, output by output.")
 @options.provider
 @limit(bundle=True)
 @reports
 def verify(
-    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: ProviderName
+    bundle: Path,
+    against: Path | None,
+    data: Path | None,
+    public_key: Path | None,
+    provider: ProviderName,
+    verbose: bool,
 ) -> Result:
     """Prove that a bundle computes here what was trained.
 
@@ -76,10 +82,13 @@ def verify(
     }
 
     def show(out: Console) -> None:
-        show_parity(out, records)
+        (show_parity if verbose else show_worst)(out, records)
         verdict = Text("passed", "bold green") if passed else Text("FAILED", "bold red")
+        sets = len({record.rows for record in records})
         counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
-        out.print("\n", verdict, counts, sep="")
+        out.print("\n", verdict, counts, f" on {sets} sets of rows" if sets > 1 else "", sep="")
+        if not verbose:
+            out.print("Differences are shares of an output's range; --verbose shows every output.", style="dim")
 
     if not passed:
         worse = sum(not record.passed for record in records)

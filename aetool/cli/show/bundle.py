@@ -13,8 +13,9 @@ from rich.text import Text
 
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import Manifest, Variant
-from aetool.checks.parity import OutputParity
+from aetool.checks.parity import ROUNDING, OutputParity
 from aetool.cli._output import Result, facts, file_sizes, say, table
+from aetool.cli._progress import steps
 
 
 def published(exported: Any, output: Path, verbose: bool) -> Result:
@@ -33,6 +34,7 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
     for note in exported.notes:
         say(f"{note[:1].upper()}{note[1:]}")
     rows = figures.get("rows", "real")
+    steps().done(f"{len(manifest.variants['fp32'].files)} graphs proven and written")
 
     def show(out: Console) -> None:
         if verbose:
@@ -58,6 +60,48 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
     return Result(document, show)
 
 
+def show_worst(out: Console, records: Sequence[OutputParity]) -> None:
+    """Print one line per graph: its largest difference beside its tolerance; then reasons of failures."""
+    columns = ["graph", "largest difference", "allowed", "", ""]
+    lines = [
+        _worst_line(graph, [record for record in records if record.graph == graph])
+        for graph in dict.fromkeys(record.graph for record in records)
+    ]
+    out.print(table(columns, lines, right=columns[1:3]))
+    _show_failures(out, records)
+
+
+def _worst_line(graph: str, records: Sequence[OutputParity]) -> list[str | Text]:
+    decided = [record.flipped for record in records if record.flipped is not None]
+    numbers = [record for record in records if record.flipped is None]
+    worst = max(numbers, key=_share_of_allowed, default=None)
+    verdict = Text("ok", "green") if all(record.passed for record in records) else Text("bad", "bold red")
+    return [
+        graph,
+        "" if worst is None else f"{worst.max_scaled:.1e}",
+        "" if worst is None else f"{_allowed(worst):.1e}",
+        verdict,
+        f"{sum(decided):,} decisions differ" if decided else "",
+    ]
+
+
+def _share_of_allowed(record: OutputParity) -> tuple[bool, float]:
+    """Return a key to sort by: what failed last, then what comes nearest to its tolerance."""
+    allowed = _allowed(record)
+    return not record.passed, record.max_scaled / allowed if allowed else record.max_scaled
+
+
+def _allowed(record: OutputParity) -> float:
+    """Return the largest scaled difference that passes: more where float32 alone differs more."""
+    return max(record.tolerance, ROUNDING * (record.float32 or 0.0))
+
+
+def _show_failures(out: Console, records: Sequence[OutputParity]) -> None:
+    for record in records:
+        if not record.passed:
+            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+
+
 def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
     """Print one line per graph and output, below the rows they were compared on; then reasons of failures."""
     columns = ["graph", "output", "shape", "absolute", "relative", "scaled", "", ""]
@@ -68,9 +112,7 @@ def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
         lines.append([Text(rows, "italic"), *[""] * (len(columns) - 1)])
         lines += [_parity_line(record) for record in group]
     out.print(table(columns, lines, right=("absolute", "relative", "scaled")))
-    for record in records:
-        if not record.passed:
-            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+    _show_failures(out, records)
 
 
 def _parity_line(record: OutputParity) -> list[str | Text]:
