@@ -1,5 +1,6 @@
 """`aetool` and `python -m aetool`: a sign of life, then the command line."""
 
+import gc
 import os
 import sys
 
@@ -14,7 +15,10 @@ def main() -> None:
 
     if shown:
         _write("\r\x1b[2K")
-    command_line(prog_name="aetool")
+    try:
+        command_line(prog_name="aetool")
+    finally:
+        gc.freeze()  # the process ends: to look for garbage among torch's objects would take a second
 
 
 def _write(text: str) -> None:

@@ -91,7 +91,9 @@ def fail(message: str, remedy: str = "") -> None:
 
 
 def _wrapped(text: str, out: Console) -> str:
-    """Break lines between words; a path longer than the line goes beyond it, so that it can be copied whole."""
+    """Break a terminal's lines between words; a path longer than the line goes beyond it, so that it can be copied whole."""
+    if not out.is_terminal:
+        return text
     return textwrap.fill(visible(text), out.width, break_long_words=False, break_on_hyphens=False)
 
 

@@ -44,6 +44,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     from aetool import load
     from aetool.checks.verify import verify_bundle
 
+    started = time.perf_counter()
     folder = output or Path("aetool-demo")
     require_new(folder, overwrite)
     if folder.exists() and not folder.is_dir():
@@ -57,7 +58,6 @@ def demo(output: Path | None, overwrite: bool) -> Result:
         from aetool.checks.evaluation import evaluate
         from aetool.export import ExportOptions, export_checkpoint
         from aetool.tables import read_table, write_table
-    started = time.perf_counter()
     steps().step("writing the table", stays=False)
     show = _Headings(results())
 
