@@ -91,7 +91,7 @@ def fail(message: str, remedy: str = "") -> None:
 
 
 def _wrapped(text: str, out: Console) -> str:
-    """Break a terminal's lines between words; a path longer than the line goes beyond it, so that it can be copied whole."""
+    """Break a terminal's lines between words; a longer path goes beyond its line, to be copied whole."""
     if not out.is_terminal:
         return text
     return textwrap.fill(visible(text), out.width, break_long_words=False, break_on_hyphens=False)
@@ -178,6 +178,13 @@ class _Safe(Console):
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):  # `Text`, which was made before
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def times_as_fast(speed: float) -> str:
+    """Return a ratio of speeds as `1.5x faster` or `1.5x slower`."""
+    ratio = max(speed, 1 / speed)
+    text = f"{ratio:.2f}x" if ratio < 1.095 else f"{ratio:.1f}x" if ratio < 9.95 else f"{ratio:,.0f}x"
+    return "as fast" if text == "1.00x" else f"{text} {'faster' if speed > 1 else 'slower'}"
 
 
 def file_sizes(sizes: Mapping[str, int]) -> str:

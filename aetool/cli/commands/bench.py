@@ -116,9 +116,10 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
-    """Compare two results: faster, slower or the same.
+    """Compare two results: faster, slower, or can't tell.
 
-    Two measurements are the same unless all rounds of one are faster than all rounds of the other.
+    The interval beside each verdict covers the spread between rounds, and what the machine and the other
+    contestants changed by. A change below 5 %, or one that the interval leaves open, is "can't tell".
 
     \b
     Example:

@@ -13,7 +13,7 @@ from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, reports, say
 from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
-from aetool.cli.show.bundle import show_precisions
+from aetool.cli.show.bundle import merits, show_precisions
 from aetool.errors import BudgetError
 
 
@@ -92,8 +92,15 @@ def quantize(
     }
 
     def show(out: Console) -> None:
-        show_precisions(out, manifest)
+        show_precisions(out, manifest, every=True)
         out.print()
-        out.print(facts([("next", f"aetool.load({str(bundle)!r}, precision={precision!r})")]))
+        gains = merits(made.variant)
+        use = f"aetool.load({str(bundle)!r}, precision={precision!r})"
+        pairs = [("added", f"{precision}, beside fp32: {gains}")]
+        if "faster" in gains:
+            pairs.append(("next", use))
+        else:
+            pairs.append(("use it", f"only where its size matters, it is not faster here: {use}"))
+        out.print(facts(pairs))
 
     return Result(document, show)

@@ -14,7 +14,7 @@ from aetool.choices import CALLS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, reports, table
+from aetool.cli._output import Result, facts, reports, table, times_as_fast
 from aetool.cli._progress import steps
 
 _BETTER = "green"
@@ -104,6 +104,10 @@ def _make_int8(bundle: Path, copy: Path, **options: Any) -> object:
     return quantized_copy(bundle, copy, precision="int8", **options)
 
 
+def _than_default(speedup: float) -> str:
+    return "as the default" if speedup == 1 else f"{times_as_fast(speedup)} than the default"
+
+
 def _show(out: Console, result: Any, file: Path | None) -> None:
     lines: list[list[str | Text]] = []
     for trial in result.trials:
@@ -113,16 +117,16 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
             [
                 Text("->" if chosen else "", _BETTER),
                 Text(trial.name, "bold" if chosen else ""),
-                "" if last is None else f"{last.ratio:.2f}",
+                "" if last is None else times_as_fast(1 / last.ratio),
                 "" if trial.fidelity is None else f"{trial.fidelity.flips:.2%}",
                 result.reason if chosen else Text(trial.dropped, "dim"),
             ]
         )
-    out.print(table(["", "tried", "time", "flips", ""], lines, right=["time", "flips"]))
+    out.print(table(["", "tried", "speed", "flips", ""], lines, right=["speed", "flips"]))
     choice = result.choice
     rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
     pairs = [
-        ("choice", f"{choice.precision} on {choice.provider}, {result.speedup:.2f}x the default's speed"),
+        ("choice", f"{choice.precision} on {choice.provider}, {_than_default(result.speedup)}"),
         ("for", f"{result.purpose}: {result.graph}, {rows} a call; {result.data}"),
         ("written", "nothing, as --dry-run asks" if file is None else str(file)),
     ]

@@ -10,10 +10,10 @@ from rich.text import Text
 from aetool.bench.compare import Comparison, Verdict
 from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
-from aetool.cli._output import facts
+from aetool.cli._output import facts, times_as_fast
 
 _Cells = Sequence[str | Text]
-_COLOURS = {"faster": "green", "slower": "red", "same": ""}
+_COLOURS = {"faster": "green", "slower": "red", "can't tell": ""}
 _MIB = 1 << 20
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
@@ -52,11 +52,10 @@ def show_comparison(out: Console, result: Comparison) -> None:
         title = f"{_load(record)} ({_setting(record)})"
         if not groups or groups[-1].title != title:
             groups.append(Group(title, []))
-        word = Text(record.verdict, _COLOURS[record.verdict])
         noisy = "" if record.stable else Text("noisy", "yellow")
         times = (_time(record.before_s), _time(record.after_s))
-        groups[-1].lines.append([f"  {record.contestant}", *times, f"{record.ratio:.2f}", word, noisy])
-    _show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
+        groups[-1].lines.append([f"  {record.contestant}", *times, _change(record), noisy])
+    _show_groups(out, ("", "before", "after", "", ""), groups)
     words = [verdict.verdict for verdict in result.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
     pairs += [("changed", change) for change in result.changed]
@@ -64,6 +63,17 @@ def show_comparison(out: Console, result: Comparison) -> None:
         pairs += [(name, f"{count} measurements")] if count else []
     out.print()
     out.print(facts(pairs))
+
+
+def _change(record: Verdict) -> Text:
+    """Return `1.7x faster (1.4x to 2.1x)`, or what cannot be ruled out."""
+    if record.verdict == "can't tell":
+        return Text(f"can't tell ({times_as_fast(1 / record.high)} to {times_as_fast(1 / record.low)})")
+    ratios = [record.ratio, record.high, record.low]  # of times: the fastest is the least
+    if record.verdict == "faster":
+        ratios = [1 / ratio for ratio in ratios]
+    least, most = sorted(ratios[1:])
+    return Text(f"{ratios[0]:.2f}x {record.verdict} ({least:.2f}x to {most:.2f}x)", _COLOURS[record.verdict])
 
 
 def _show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.checks.parity import ROUNDING, OutputParity
-from aetool.cli._output import Result, facts, file_sizes, say, table
+from aetool.cli._output import Result, facts, file_sizes, say, table, times_as_fast
 from aetool.cli._progress import steps
 
 
@@ -131,32 +131,57 @@ def record_of(record: OutputParity) -> dict[str, Any]:
 
 # The precisions of a bundle, side by side.
 
-_NUMBERS = ("threshold", "KiB", "size", "one row", "bulk", "AUROC drop", "flips", "false positives")
+_NUMBERS = ("threshold", "size", "one row", "bulk", "flips")
+_MORE_NUMBERS = ("KiB", "AUROC drop", "false positives")
 
 
-def show_precisions(out: Console, manifest: Manifest) -> None:
-    """Print per precision threshold, size, speed and fidelity relative to fp32."""
-    lines = [_line(name, variant, manifest) for name, variant in manifest.variants.items()]
-    out.print(table(["precision", *_NUMBERS], lines, right=_NUMBERS))
+def show_precisions(out: Console, manifest: Manifest, *, every: bool = False) -> None:
+    """Print per precision threshold, size and speed beside fp32, flipped decisions; with `every` all there is."""
+    columns = _NUMBERS + _MORE_NUMBERS * every
+    cells = [(name, _cells(variant, manifest)) for name, variant in manifest.variants.items()]
+    lines = [[name, *(known[column] for column in columns)] for name, known in cells]
+    out.print(table(["precision", *columns], lines, right=columns))
 
 
-def _line(name: str, variant: Variant, manifest: Manifest) -> list[str]:
+def _cells(variant: Variant, manifest: Manifest) -> dict[str, str | Text]:
     size = sum(manifest.files[file].size for file in set(variant.files.values())) / 1024
     fidelity, speed = (_mapping(variant.figures.get(key)) for key in ("fidelity", "speed"))
     rates = fidelity.get("false_positive_rate")
-    false_positives = f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else ""
-    ratio = _mapping(variant.figures.get("bytes_ratio")).get("all")
-    return [
-        name,
-        f"{variant.threshold:.6g}",
-        f"{size:.1f}",
-        _number(ratio, "{:.2f}x"),
-        _number(speed.get("one_row"), "{:.2f}x"),
-        _number(speed.get("bulk"), "{:.2f}x"),
-        _number(fidelity.get("auroc_drop"), "{:.4f}"),
-        _number(fidelity.get("flips"), "{:.2%}"),
-        false_positives,
-    ]
+    return {
+        "threshold": f"{variant.threshold:.6g}",
+        "size": _size(_mapping(variant.figures.get("bytes_ratio")).get("all")) or f"{size:,.0f} KiB",
+        "one row": _speed(speed, "one_row"),
+        "bulk": _speed(speed, "bulk"),
+        "flips": _number(fidelity.get("flips"), "{:.2%}"),
+        "KiB": f"{size:.1f}",
+        "AUROC drop": _number(fidelity.get("auroc_drop"), "{:.4f}"),
+        "false positives": f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else "",
+    }
+
+
+def _size(ratio: Any) -> str:
+    """Return `45 % smaller`; "" for what is no number."""
+    if not isinstance(ratio, int | float):
+        return ""
+    return f"{abs(1 - ratio):.0%} {'smaller' if ratio < 1 else 'larger'}".replace("%", " %")
+
+
+def _speed(speed: Mapping[str, Any], name: str) -> Text:
+    """Return `1.5x faster`, red where it is slower; where some rounds were faster and others slower, that."""
+    ratio, ends = speed.get(name), speed.get(f"{name}_range")
+    if not isinstance(ratio, int | float) or ratio <= 0:
+        return Text()
+    if isinstance(ends, list | tuple) and len(ends) == 2 and ends[0] <= 1 <= ends[1]:
+        return Text("can't tell", "dim")
+    return Text(times_as_fast(ratio), "green" if ratio > 1 else "red")
+
+
+def merits(variant: Variant) -> str:
+    """Return what a precision gains and costs: `45 % smaller, one row 1.5x slower, bulk 1.2x faster`."""
+    speed, sizes = (_mapping(variant.figures.get(key)) for key in ("speed", "bytes_ratio"))
+    speeds = [(words, _speed(speed, name).plain) for words, name in (("one row", "one_row"), ("bulk", "bulk"))]
+    told = [f"{words} {text}" for words, text in speeds if text]
+    return ", ".join(filter(None, [_size(sizes.get("all")), *told]))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
