@@ -179,7 +179,7 @@ def test_no_drift_is_exit_code_0_and_drift_3(aetool, shops):
     assert same.exit_code == 0 and same.stdout.startswith("no drift\n"), same.output
     shifted = aetool("drift", shops / "bundle", "--data", shops / "shifted.csv")
     assert shifted.exit_code == 3 and shifted.stdout.startswith("drift\n  spend: ") and shifted.stderr == ""
-    assert "-> 7," in shifted.stdout and "missing before what has changed" in shifted.stdout
+    assert "-> 7," in shifted.stdout and "unseen what has changed" in shifted.stdout
     assert "2 columns have not changed clearly" in shifted.stdout and "visits" not in shifted.stdout
     assert "visits" in aetool("drift", shops / "bundle", "--data", shops / "shifted.csv", "--all").stdout
     document = json.loads(aetool("drift", shops / "bundle", "--data", shops / "shifted.csv", "--json").stdout)

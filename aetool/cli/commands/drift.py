@@ -18,6 +18,8 @@ from aetool.runtime.providers import ProviderName
 
 _CHANGED = ("drift", "moderate")
 """Verdicts on columns that are shown without --all."""
+_REASONS = 4
+"""Most reasons to show before the columns."""
 COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "bold red"}
 
 
@@ -79,23 +81,22 @@ def _show(out: Console, result: Any, every: bool) -> None:
         out.print(f"too few rows to tell: {result.rows}, {FEWEST_ROWS} or more are needed", style="bold yellow")
     else:
         out.print("no drift", style="bold green")
-    for reason in result.reasons:
+    for reason in result.reasons[:_REASONS]:
         out.print(f"  {reason}")
+    if (more := len(result.reasons) - _REASONS) > 0:
+        out.print(f"  and {more} more reason{'s' * (more > 1)}, see below")
     out.print()
     shown = [feature for feature in result.features if every or feature.verdict in _CHANGED]
-    if shown:
-        columns = ["", "column", "PSI", "unseen", "missing", "missing before", "what has changed"]
-        lines: list[list[str | Text]] = [
-            [
-                Text(feature.verdict, COLOURS[feature.verdict]),
-                feature.name,
-                f"{feature.psi:.3f}",
-                *(f"{share:.1%}" for share in (feature.outside, feature.missing, feature.missing_before)),
-                feature.change if feature.verdict in _CHANGED else "",
-            ]
-            for feature in shown
-        ]
-        out.print(table(columns, lines, right=columns[2:6]))
+    gaps = any(feature.missing or feature.missing_before for feature in shown)
+    columns = ["", "column", "PSI", "unseen", *(["missing", "before"] if gaps else []), "what has changed"]
+    lines: list[list[str | Text]] = []
+    for feature in shown:
+        shares = (feature.outside, feature.missing, feature.missing_before)[: 3 if gaps else 1]
+        change = feature.change if feature.verdict in _CHANGED else ""
+        verdict = Text(feature.verdict, COLOURS[feature.verdict])
+        lines.append([verdict, feature.name, f"{feature.psi:.3f}", *(f"{share:.1%}" for share in shares), change])
+    if lines:
+        out.print(table(columns, lines, right=columns[2:-1]))
     if rest := len(result.features) - len(shown):
         words = "column has" if rest == 1 else "columns have"
         out.print(f"{rest:,} {words} not changed clearly (--all shows every column)", style="dim")

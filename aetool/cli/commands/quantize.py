@@ -13,7 +13,7 @@ from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, reports, say
 from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
-from aetool.cli.show.bundle import merits, show_precisions
+from aetool.cli.show.bundle import costs, merits, show_precisions
 from aetool.errors import BudgetError
 
 
@@ -79,6 +79,7 @@ def quantize(
         fail(str(error))
         refusal = {"bundle": str(bundle), "precision": precision, "added": False}
         return Result({**refusal, "reason": str(error), "tried": list(error.tried)}, lambda out: None, exit_code=1)
+    steps().done(f"{precision} measured and added")
     for attempt in made.tried:
         say(f"tried {attempt}")
     manifest = made.bundle.manifest
@@ -92,11 +93,11 @@ def quantize(
     }
 
     def show(out: Console) -> None:
-        show_precisions(out, manifest, every=True)
+        show_precisions(out, manifest)
         out.print()
         gains = merits(made.variant)
         use = f"aetool.load({str(bundle)!r}, precision={precision!r})"
-        pairs = [("added", f"{precision}, beside fp32: {gains}")]
+        pairs = [("added", f"{precision}, beside fp32: {gains}"), *costs(made.variant)]
         if "faster" in gains:
             pairs.append(("next", use))
         else:

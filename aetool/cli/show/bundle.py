@@ -145,17 +145,14 @@ def show_precisions(out: Console, manifest: Manifest, *, every: bool = False) ->
 
 def _cells(variant: Variant, manifest: Manifest) -> dict[str, str | Text]:
     size = sum(manifest.files[file].size for file in set(variant.files.values())) / 1024
-    fidelity, speed = (_mapping(variant.figures.get(key)) for key in ("fidelity", "speed"))
-    rates = fidelity.get("false_positive_rate")
+    speed = _mapping(variant.figures.get("speed"))
     return {
         "threshold": f"{variant.threshold:.6g}",
         "size": _size(_mapping(variant.figures.get("bytes_ratio")).get("all")) or f"{size:,.0f} KiB",
         "one row": _speed(speed, "one_row"),
         "bulk": _speed(speed, "bulk"),
-        "flips": _number(fidelity.get("flips"), "{:.2%}"),
         "KiB": f"{size:.1f}",
-        "AUROC drop": _number(fidelity.get("auroc_drop"), "{:.4f}"),
-        "false positives": f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else "",
+        **_fidelity(variant),
     }
 
 
@@ -182,6 +179,22 @@ def merits(variant: Variant) -> str:
     speeds = [(words, _speed(speed, name).plain) for words, name in (("one row", "one_row"), ("bulk", "bulk"))]
     told = [f"{words} {text}" for words, text in speeds if text]
     return ", ".join(filter(None, [_size(sizes.get("all")), *told]))
+
+
+def costs(variant: Variant) -> list[tuple[str, str]]:
+    """Return what a precision costs beside fp32, as facts."""
+    cells = _fidelity(variant)
+    return [(name, cells[name]) for name in ("AUROC drop", "false positives") if cells[name]]
+
+
+def _fidelity(variant: Variant) -> dict[str, str]:
+    fidelity = _mapping(variant.figures.get("fidelity"))
+    rates = fidelity.get("false_positive_rate")
+    return {
+        "flips": _number(fidelity.get("flips"), "{:.2%}"),
+        "AUROC drop": _number(fidelity.get("auroc_drop"), "{:.4f}"),
+        "false positives": f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else "",
+    }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
