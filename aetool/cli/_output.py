@@ -68,6 +68,12 @@ def results() -> Console:
     return console(click.get_current_context().meta[_RESULTS])
 
 
+def is_on_terminal() -> bool:
+    """Return whether the results of the running command are shown on a terminal, where --json is not asked for."""
+    stream = click.get_current_context().meta[_RESULTS]
+    return stream is not sys.stderr and bool(stream.isatty())
+
+
 def console(stream: IO[str] | None = None) -> Console:
     """Return a console on `stream`, stdout by default: colour on terminals only, and not where NO_COLOR is set."""
     stream = stream or sys.stdout

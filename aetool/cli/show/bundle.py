@@ -131,16 +131,17 @@ def record_of(record: OutputParity) -> dict[str, Any]:
 
 # The precisions of a bundle, side by side.
 
+_CANT_TELL = "can't tell"
 _NUMBERS = ("threshold", "size", "one row", "bulk", "flips")
 _MORE_NUMBERS = ("KiB", "AUROC drop", "false positives")
 
 
 def show_precisions(out: Console, manifest: Manifest, *, every: bool = False) -> None:
     """Print per precision threshold, size and speed beside fp32, flipped decisions; with `every` all there is."""
-    columns = _NUMBERS + _MORE_NUMBERS * every
     cells = [(name, _cells(variant, manifest)) for name, variant in manifest.variants.items()]
-    lines = [[name, *(known[column] for column in columns)] for name, known in cells]
-    out.print(table(["precision", *columns], lines, right=columns))
+    for columns in (_NUMBERS, _MORE_NUMBERS)[: 1 + every]:  # all of them are wider than 80 columns
+        lines = [[name, *(known[column] for column in columns)] for name, known in cells]
+        out.print(table(["precision", *columns], lines, right=columns))
 
 
 def _cells(variant: Variant, manifest: Manifest) -> dict[str, str | Text]:
@@ -169,7 +170,7 @@ def _speed(speed: Mapping[str, Any], name: str) -> Text:
     if not isinstance(ratio, int | float) or ratio <= 0:
         return Text()
     if isinstance(ends, list | tuple) and len(ends) == 2 and ends[0] <= 1 <= ends[1]:
-        return Text("can't tell", "dim")
+        return Text(_CANT_TELL, "dim")
     return Text(times_as_fast(ratio), "green" if ratio > 1 else "red")
 
 
@@ -177,7 +178,8 @@ def merits(variant: Variant) -> str:
     """Return what a precision gains and costs: `45 % smaller, one row 1.5x slower, bulk 1.2x faster`."""
     speed, sizes = (_mapping(variant.figures.get(key)) for key in ("speed", "bytes_ratio"))
     speeds = [(words, _speed(speed, name).plain) for words, name in (("one row", "one_row"), ("bulk", "bulk"))]
-    told = [f"{words} {text}" for words, text in speeds if text]
+    told = [f"{words} {text}" for words, text in speeds if text and text != _CANT_TELL]
+    told = told or ["no clear difference in speed"] * any(text for _, text in speeds)
     return ", ".join(filter(None, [_size(sizes.get("all")), *told]))
 
 
