@@ -30,8 +30,7 @@ _JOINERS = "\u200c\u200d"
 """Zero-width joiners, which some scripts need."""
 COMMAND = "bold cyan"
 """Style of commands to copy."""
-NEXT = "next"
-"""Name of a fact that is a command to copy."""
+_NEXT = "next"
 _UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
@@ -132,16 +131,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right
     return made
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> Table:
-    """Return a table of two columns, name and value."""
+def facts(pairs: Sequence[tuple[str, str]], width: int = 0) -> Table:
+    """Return a table of two columns, name and value; the first is `width` wide at least."""
     made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    made.add_column(style="dim", no_wrap=True)
+    made.add_column(style="dim", no_wrap=True, min_width=width)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(
-            visible(name, lines=False), Text(visible(value, lines=False), COMMAND if name == NEXT else "")
-        )
+        made.add_row(visible(name, lines=False), visible(value, lines=False))
     return made
+
+
+def show_facts(out: Console, pairs: Sequence[tuple[str, str]], following: str) -> None:
+    """Print facts and the command to run next, whose line is left whole, to be copied."""
+    width = max(len(name) for name, _ in (*pairs, (_NEXT, "")))
+    out.print(facts(pairs, width))
+    command = visible(following, lines=False)
+    out.print(Text.assemble((f"{_NEXT:{width}}  ", "dim"), (command, COMMAND)), soft_wrap=True)
 
 
 def commands(pairs: Sequence[tuple[str, str]]) -> Table:

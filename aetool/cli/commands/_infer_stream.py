@@ -109,7 +109,6 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
         progress=progress.advance,
     )
     rows = done.total("rows")
-    steps().done(f"{rows:,} rows of {len(done.outcomes) - len(done.failed):,} files")
     document: dict[str, Any] = {
         "output": output,
         "rows": rows,
@@ -118,7 +117,9 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
         "failed": [{"input": outcome.source.path, "error": outcome.error} for outcome in done.failed],
         "seconds": round(done.seconds, 3),
     }
-    pairs = [("output", output), ("rows", f"{rows:,} of {document['files']:,} files")]
+    summary = f"{rows:,} of {document['files']:,} file{'s' * (document['files'] != 1)}"
+    steps().done(f"rows: {summary}")
+    pairs = [("output", output), ("rows", summary)]
     if done.resumed:
         pairs.append(("resumed", f"{done.resumed:,} files were there already"))
     if command == "score":

@@ -10,7 +10,7 @@ from aetool.bundle.manifest import GRAPHS, SEGMENTER
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, reports
+from aetool.cli._output import Result, reports, show_facts
 from aetool.cli._progress import steps
 from aetool.errors import OutputError
 
@@ -86,9 +86,8 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
         ("target", f"{target}: {output}{' (not written: --dry-run)' if dry_run else ''}"),
         ("size", f"{made.size / 1e6:.2f} MB in {len(made.files)} file{'s' if len(made.files) > 1 else ''}"),
         *((name, _text(value)) for name, value in made.figures.items()),
-        ("next", step),
     ]
-    return Result(document, lambda out: out.print(facts(pairs)))
+    return Result(document, lambda out: show_facts(out, pairs, step))
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from aetool.choices import CALIBRATIONS, PRECISIONS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, fail, reports, say
+from aetool.cli._output import Result, fail, reports, say, show_facts
 from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
 from aetool.cli.show.bundle import costs, merits, show_precisions
@@ -98,10 +98,8 @@ def quantize(
         gains = merits(made.variant)
         use = f"aetool.load({str(bundle)!r}, precision={precision!r})"
         pairs = [("added", f"{precision}, beside fp32: {gains}"), *costs(made.variant)]
-        if "faster" in gains:
-            pairs.append(("next", use))
-        else:
-            pairs.append(("use it", f"only where its size matters, it is not faster here: {use}"))
-        out.print(facts(pairs))
+        if "faster" not in gains:
+            pairs.append(("use it", "only where its size matters: it is not faster here"))
+        show_facts(out, pairs, use)
 
     return Result(document, show)

@@ -14,7 +14,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, reports, say
+from aetool.cli._output import Result, reports, say, show_facts
 from aetool.cli._progress import steps
 
 # Summary of a training in one line.
@@ -125,13 +125,13 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
-    steps().step(f"training on {len(table):,} rows")
+    steps().step("training")
     last: Any = None
 
     def progress(epoch: Any) -> None:
         nonlocal last
         last = epoch
-        text = f"epoch {epoch.number:,} of {epoch.of:,}, validation loss {epoch.validation_loss:.4f}"
+        text = f"epoch {epoch.number:,} of at most {epoch.of:,}, loss {epoch.validation_loss:.4f}"
         steps().update(text, epoch.number / epoch.of)
 
     trained = model.train(table, config, architecture, progress=progress, resume=previous)
@@ -153,17 +153,13 @@ def train(
 
     def show(out: Console) -> None:
         widths = (architecture.n_features, *architecture.hidden_dims, architecture.embedding_dim)
-        out.print(
-            facts(
-                [
-                    ("checkpoint", str(output)),
-                    ("shape", "-".join(map(str, widths + widths[-2::-1]))),
-                    ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
-                    ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
-                    ("next", f"aetool export {shlex.quote(str(output))}"),
-                ]
-            )
-        )
+        pairs = [
+            ("checkpoint", str(output)),
+            ("shape", "-".join(map(str, widths + widths[-2::-1]))),
+            ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
+            ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
+        ]
+        show_facts(out, pairs, f"aetool export {shlex.quote(str(output))}")
 
     if trained.provenance["interrupted"]:
         again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"

@@ -110,7 +110,10 @@ def _than_default(speedup: float) -> str:
 
 def _show(out: Console, result: Any, file: Path | None) -> None:
     lines: list[list[str | Text]] = []
+    untried = [trial for trial in result.trials if not trial.races and trial.dropped.startswith("no time")]
     for trial in result.trials:
+        if trial in untried:
+            continue
         last = trial.races[-1] if trial.races else None
         chosen = not trial.dropped
         lines.append(
@@ -123,6 +126,8 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
             ]
         )
     out.print(table(["", "tried", "speed", "flips", ""], lines, right=["speed", "flips"]))
+    if untried:
+        out.print(f"{len(untried):,} more were not tried for lack of time; give more --seconds", style="dim")
     choice = result.choice
     rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
     pairs = [

@@ -35,7 +35,7 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
         lines = [_measured(record, ratios.get((load, setting, record.contestant))) for record in cell]
         title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
         loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
-    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
+    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool is", ""), loads)
     out.print()
     _show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
     if profiles := _profiles(result):
@@ -107,9 +107,17 @@ def _measured(record: Measured, ratio: RatioRecord | None) -> _Cells:
         _time(record.latency_s.p99),
         f"{record.throughput_rows_per_s:,.0f}",
         "" if record.share_of_peak is None else f"{record.share_of_peak:.0%}",
-        "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})",
+        "" if ratio is None else _speed(ratio),
         "" if record.stability.stable else Text("noisy", "yellow"),
     ]
+
+
+def _speed(ratio: RatioRecord) -> Text:
+    """Return how fast the first of two contestants is, in words; times of some rounds may contradict others."""
+    low, high = ratio.spread
+    if low <= 1 <= high:
+        return Text("can't tell", "dim")
+    return Text(times_as_fast(1 / ratio.p50), "green" if ratio.p50 < 1 else "red")
 
 
 def _starts(result: BenchResult, one_setting: bool) -> list[Group]:

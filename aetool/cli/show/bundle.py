@@ -14,7 +14,7 @@ from rich.text import Text
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.checks.parity import ROUNDING, OutputParity
-from aetool.cli._output import Result, facts, file_sizes, say, table, times_as_fast
+from aetool.cli._output import Result, facts, file_sizes, say, show_facts, table, times_as_fast
 from aetool.cli._progress import steps
 
 
@@ -40,22 +40,18 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
         if verbose:
             show_parity(out, exported.parity)
             out.print(f"The {golden:,} golden rows of the bundle, over and over, in batches of up to 1,000.\n")
-        out.print(
-            facts(
-                [
-                    ("bundle", str(output)),
-                    ("files", file_sizes(document["files"])),
-                    ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
-                    (
-                        "proven",
-                        f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
-                        f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
-                        f"{figures['flipped_decisions']} decisions flipped",
-                    ),
-                    ("next", f"aetool score {shlex.quote(str(output))} DATA"),
-                ]
-            )
-        )
+        pairs = [
+            ("bundle", str(output)),
+            ("files", file_sizes(document["files"])),
+            ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+            (
+                "proven",
+                f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
+                f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
+                f"{figures['flipped_decisions']} decisions flipped",
+            ),
+        ]
+        show_facts(out, pairs, f"aetool score {shlex.quote(str(output))} DATA")
 
     return Result(document, show)
 
