@@ -136,10 +136,11 @@ class Steps:
 
     def _draw(self, turn: int) -> None:
         assert self._console is not None
-        frames = _ASCII_FRAMES if self._console.options.ascii_only else _FRAMES
+        frames = _ASCII_FRAMES if self._in_ascii else _FRAMES
         after = self._after()
+        room = self._console.width - 4 - sum(len(part) for part, _ in after)
         text = Text(self._text, no_wrap=True)
-        text.truncate(max(1, self._console.width - 4 - sum(len(part) for part, _ in after)), overflow="ellipsis")
+        text.truncate(max(1, room), overflow="crop" if self._in_ascii else "ellipsis")
         self._print((frames[turn % len(frames)], "cyan"), " ", text, *after)
         self._drawn = True
 
@@ -147,21 +148,24 @@ class Steps:
         """Return what stands after the words: the time, or a bar with the time left."""
         taken = time.monotonic() - (self._began if self._share is None else self._moved)
         if self._share is None:
-            return [(f" · {duration(taken)}", "dim")] if taken > _SEEN else []
-        assert self._console is not None
-        full, rest = ("#", ".") if self._console.options.ascii_only else ("━", "─")
+            return [(self._time(taken), "dim")] if taken > _SEEN else []
+        full, rest = ("#", ".") if self._in_ascii else ("━", "─")
         share = min(1.0, max(0.0, self._share))
         filled = round(share * _BAR)
         left = f" {duration(taken * (1 - share) / share)} left" if share > 0 and taken > _SEEN else ""
         return [(f" {full * filled}", "cyan"), (rest * (_BAR - filled), "dim"), (left, "dim")]
 
     def _leave(self, text: str) -> None:
-        assert self._console is not None
         self._erase()
-        mark = "ok" if self._console.options.ascii_only else "✓"
-        self._print(
-            (mark, "green"), f" {text}", (f" · {duration(time.monotonic() - self._began)}", "dim"), end="\n"
-        )
+        mark = "ok" if self._in_ascii else "✓"
+        self._print((mark, "green"), f" {text}", (self._time(time.monotonic() - self._began), "dim"), end="\n")
+
+    @property
+    def _in_ascii(self) -> bool:
+        return self._console is not None and self._console.options.ascii_only
+
+    def _time(self, seconds: float) -> str:
+        return f" {'-' if self._in_ascii else '·'} {duration(seconds)}"
 
     def _print(self, *parts: str | Text | tuple[str, str], end: str = "") -> None:
         assert self._console is not None

@@ -33,7 +33,7 @@ def show_scores(
         anomalies: number of those above the threshold.
     """
     scores = [float(score) for score in columns["score"]]
-    bar = _bars(scores, threshold)
+    bar = _bars(scores, threshold, "=-|" if out.options.ascii_only else "━─┃")
     own = [name for name in columns if name not in ("score", "is_anomaly") and not name.startswith("why_")]
     lines: list[list[str | Text]] = []
     for place, score in enumerate(scores):
@@ -59,8 +59,14 @@ def show_scores(
         out.print(told, style="dim")
 
 
-def _bars(scores: Sequence[float], threshold: float) -> Callable[[float, bool], Text]:
-    """Return a function that draws a score beside the threshold, on a scale that holds all of them."""
+def _bars(scores: Sequence[float], threshold: float, signs: str) -> Callable[[float, bool], Text]:
+    """Return a function that draws a score beside the threshold, on a scale that holds all of them.
+
+    Args:
+        scores: the scores to draw.
+        threshold: highest normal score.
+        signs: of the bar, the rest of its line and the threshold.
+    """
     limits = [threshold] if threshold < _NO_THRESHOLD else []
     finite = [score for score in (*scores, *limits) if math.isfinite(score)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
@@ -80,8 +86,8 @@ def _bars(scores: Sequence[float], threshold: float) -> Callable[[float, bool], 
         filled = place(score) + 1 if math.isfinite(score) else 0
         bar = Text()
         for index in range(_BAR):
-            sign, style = ("━", "red" if is_anomaly else "green") if index < filled else ("─", "dim")
-            bar.append("┃" if index == tick else sign, "bold" if index == tick else style)
+            sign, style = (signs[0], "red" if is_anomaly else "green") if index < filled else (signs[1], "dim")
+            bar.append(signs[2] if index == tick else sign, "bold" if index == tick else style)
         return bar
 
     return draw
