@@ -159,5 +159,5 @@ def test_columns_on_a_terminal_are_shown_and_in_a_pipe_left_as_they_are(made, en
     (tmp_path / "new.csv").write_text(lines, encoding="utf-8")
     arguments = ["score", made / "bundle", "new.csv", "--keep", "id"]
     assert f"m{CLEAR}" in _in_a_pipe(arguments, tmp_path, environment)
-    shown = _on_a_terminal(arguments, tmp_path, environment)
+    shown = _on_a_terminal([*arguments, "--top", "40"], tmp_path, environment)
     assert "m\\x1b[2J\\x1b[H" in shown and not obeyed(shown)
