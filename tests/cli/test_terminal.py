@@ -66,7 +66,7 @@ def test_scores_on_a_terminal_are_a_table_the_most_anomalous_first(environment, 
     assert all("┃" in row[3] for row in rows) and rows[0][4] == "anomaly"
     assert re.search(r"expected -?[\d.]+ *$", lines[head + 1])
     text = " ".join(lines[head + 21 :])
-    assert "of 40 rows are anomalies" in text and "20 more rows with lower scores" in text
+    assert "of 40 rows are anomalies" in text and "20 more rows; --top N shows more" in text
 
 
 def test_scores_in_a_pipe_are_csv_though_stderr_is_a_terminal(environment, made):

@@ -88,7 +88,8 @@ def verify(
         counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
         out.print("\n", verdict, counts, f" on {sets} sets of rows" if sets > 1 else "", sep="")
         if not verbose:
-            out.print("Differences are shares of an output's range; --verbose shows every output.", style="dim")
+            told = "worst: the largest difference, as a share of the output's range; --verbose shows every output"
+            out.print(told, style="dim")
 
     if not passed:
         worse = sum(not record.passed for record in records)

@@ -58,7 +58,7 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
 
 def show_worst(out: Console, records: Sequence[OutputParity]) -> None:
     """Print one line per graph: its largest difference beside its tolerance; then reasons of failures."""
-    columns = ["graph", "largest difference", "allowed", "", ""]
+    columns = ["graph", "worst", "tolerance", "", ""]
     lines = [
         _worst_line(graph, [record for record in records if record.graph == graph])
         for graph in dict.fromkeys(record.graph for record in records)

@@ -55,7 +55,7 @@ def show_scores(
     limit = f" (score above {threshold:.6g})" if threshold < _NO_THRESHOLD else ": no threshold is set"
     out.print(Text.assemble((f"{anomalies:,} of {rows:,} rows are anomalies", "bold"), f", {share}{limit}"))
     if (more := rows - len(scores)) > 0:
-        told = f"{more:,} more rows with lower scores: --top N shows more, -o FILE.csv or a pipe gets every row"
+        told = f"{more:,} more rows; --top N shows more, -o FILE.csv writes every row"
         out.print(told, style="dim")
 
 
