@@ -169,7 +169,8 @@ class Steps:
 
     def _print(self, *parts: str | Text | tuple[str, str], end: str = "") -> None:
         assert self._console is not None
-        self._console.file.write(_ERASE)
+        self._console.file.write("\n" if self._unfinished else _ERASE)  # a library's text stays
+        self._unfinished = False
         self._console.print(Text.assemble(*parts), end=end, soft_wrap=True)
         self._console.file.flush()
 

@@ -227,8 +227,7 @@ def _show_scores(
 ) -> None:
     from aetool.cli.show.scores import show_scores
 
-    reasons = why if "why_1" in why else {}
-    show_scores(out, columns, reasons, document["threshold"], document["rows"], document["anomalies"])
+    show_scores(out, columns, why, document["threshold"], document["rows"], document["anomalies"])
 
 
 def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:

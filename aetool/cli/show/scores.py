@@ -27,7 +27,8 @@ def show_scores(
     Args:
         out: a console on a terminal.
         columns: columns of the rows to show, in their order: "score", "is_anomaly", "row" and those kept.
-        why: columns why_1, why_1_expected and why_1_found of the same rows; empty where nothing explains them.
+        why: columns why_1, why_1_expected, why_1_found, why_2, ... of the same rows; none where nothing explains
+            them.
         threshold: highest normal score.
         rows: number of all rows.
         anomalies: number of those above the threshold.
@@ -48,7 +49,7 @@ def show_scores(
                 _reason(why, place),
             ]
         )
-    headings = [*own, "score", "", "", "main reason" if why else ""]
+    headings = [*own, "score", "", "", "main reason" if "why_1" in why else ""]
     out.print(table(headings, lines, right=["row", "score"]))
     out.print()
     share = f"{anomalies / max(rows, 1):.2%}".replace("%", " %")
@@ -101,11 +102,12 @@ def _score(value: float) -> str:
 
 
 def _reason(why: Mapping[str, Any], place: int) -> str:
-    """Return `worst area 3,210, expected 1,420`."""
-    if not why:
-        return ""
-    found, expected = (_cell(why[f"why_1_{name}"][place]) for name in ("found", "expected"))
-    return f"{why['why_1'][place]} {found or 'missing'}, expected {expected}"
+    """Return `worst area 3210, expected 1420`, and the next reasons after a semicolon."""
+    told = []
+    while (rank := f"why_{len(told) + 1}") in why:
+        found, expected = (_cell(why[f"{rank}_{name}"][place]) for name in ("found", "expected"))
+        told.append(f"{why[rank][place]} {found or 'missing'}, expected {expected}")
+    return "; ".join(told)
 
 
 def _cell(value: Any) -> str:
