@@ -9,6 +9,9 @@ Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
 Calibration = Literal["minmax", "percentile", "entropy"]
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+Constant = Literal["score", "ignore"]
+"""A change in a column that never changed in training: it counts in the score, or it does not."""
+CONSTANT: tuple[Constant, ...] = get_args(Constant)
 DROPOUT_ON: tuple[DropoutOn, ...] = get_args(DropoutOn)
 SCORES: tuple[Score, ...] = get_args(Score)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -94,7 +94,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
         if not 0 < self.contamination <= 0.5:
             raise InputError(f"contamination: expected above 0 and up to 0.5, found {self.contamination}")
         rows: Floats = validate_data(self, X, dtype=np.float64, ensure_min_samples=10)
-        default = AutoencoderConfig.for_width(rows.shape[1])
+        default = AutoencoderConfig.for_width(rows.shape[1], len(rows))
         architecture = AutoencoderConfig(
             n_features=rows.shape[1],
             embedding_dim=self.embedding_dim or default.embedding_dim,

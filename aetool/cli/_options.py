@@ -1,6 +1,7 @@
 """Options that several commands share, `--limit` among them, and imports that need an extra."""
 
 import csv
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -213,46 +214,35 @@ _READING = "aetool.reading"
 """Options of `reading`, in the context."""
 
 
-def _note(context: click.Context, option: click.Parameter, value: Any) -> None:
-    context.meta.setdefault(_READING, {})[option.name] = value
-
-
 def reading(*, labels: bool = False) -> _Decorator:
     """Add the options of how a table's text is read; `reading_in_force` gives the result."""
+    chosen = [entry for entry in _READING_OPTIONS if labels or entry[0] not in ("--normal", "--anomaly")]
 
     def decorate(command: Any) -> Any:
-        made = [
-            click.option(*names, type=kind, metavar=metavar, expose_value=False, callback=_note, help=text, **more)
-            for names, kind, metavar, text, more in _READING_OPTIONS
-            if labels or names[0] not in ("--normal", "--anomaly")
-        ]
-        for option in reversed(made):
-            command = option(command)
-        return command
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            names = [option.partition("/")[0].strip("-") for option, *_ in chosen]
+            click.get_current_context().meta[_READING] = {name: kwargs.pop(name) for name in names}
+            return command(*args, **kwargs)
+
+        for option, kind, metavar, text in reversed(chosen):
+            run = click.option(
+                option, type=kind, metavar=metavar, help=text, default=None, multiple=option == "--na"
+            )(run)
+        return run
 
     return decorate
 
 
-_READING_OPTIONS: tuple[tuple[tuple[str, ...], Any, str | None, str, dict[str, Any]], ...] = (
-    (
-        ("--normal",),
-        CommaList(),
-        "VALUE[,VALUE...]",
-        "Labels that mean normal.  [default: 0, normal, ok, ...]",
-        {},
-    ),
-    (("--anomaly",), CommaList(), "VALUE[,VALUE...]", "Labels that mean an anomaly, instead of --normal.", {}),
-    (
-        ("--na",),
-        CommaList(),
-        "VALUE[,VALUE...]",
-        "Cells that mean a missing value, such as -999.",
-        {"multiple": True},
-    ),
-    (("--sep",), str, "CHARACTER", "Separator between columns: , ; | tab space.  [default: found]", {}),
-    (("--decimal",), click.Choice([".", ","]), None, "Decimal mark of numbers.  [default: found]", {}),
-    (("--encoding",), str, "NAME", "Encoding of a text file, such as cp1252.  [default: found]", {}),
-    (("--header/--no-header",), bool, None, "The first line holds names.  [default: found]", {"default": None}),
+_VALUES = "VALUE[,VALUE...]"
+_READING_OPTIONS: tuple[tuple[str, Any, str | None, str], ...] = (
+    ("--normal", CommaList(), _VALUES, "Labels that mean normal.  [default: 0, no, normal, ok, ...]"),
+    ("--anomaly", CommaList(), _VALUES, "Labels that mean an anomaly; instead of --normal."),
+    ("--na", CommaList(), _VALUES, "Cells that mean a missing value, such as -999."),
+    ("--sep", str, "CHARACTER", "Separator of columns: , ; | tab or space.  [default: found]"),
+    ("--decimal", click.Choice([".", ","]), None, "Decimal mark of numbers.  [default: found]"),
+    ("--encoding", str, "NAME", "Encoding of a text file, such as cp1252.  [default: found]"),
+    ("--header/--no-header", bool, None, "Whether the first line holds names.  [default: found]"),
 )
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "bar": "|"}
 

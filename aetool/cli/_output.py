@@ -84,15 +84,21 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def fail(message: str, remedy: str = "") -> None:
-    """Print an error on stderr, and a remedy below it; a message that tells one is parted, on a terminal only."""
-    out, message = console(sys.stderr), " ".join(message.split())
-    if out.is_terminal and not remedy:
-        message, remedy = _parted(message)
-    lines = Text(_wrapped(f"Error: {message}", out))
+    """Print an error on stderr: one line, one more for its remedy or for each problem where it lists several.
+
+    A terminal has the remedy that ends a message in a line of its own.
+    """
+    out = console(sys.stderr)
+    first, *rest = (" ".join(line.split()) for line in message.splitlines() or [""])
+    if remedy:
+        rest.append(remedy)
+    elif out.is_terminal and not rest:
+        first, *rest = _parted(first)
+    lines = Text(_wrapped(f"Error: {first}", out))
     lines.stylize("bold red", 0, len("Error:"))
     out.print(lines, soft_wrap=True)
-    if remedy:
-        out.print(_wrapped(remedy, out), soft_wrap=True)
+    for line in rest:
+        out.print(_wrapped(line, out), soft_wrap=True)
 
 
 def _wrapped(text: str, out: Console) -> str:
@@ -102,12 +108,12 @@ def _wrapped(text: str, out: Console) -> str:
     return textwrap.fill(visible(text), out.width, break_long_words=False, break_on_hyphens=False)
 
 
-def _parted(message: str) -> tuple[str, str]:
+def _parted(message: str) -> list[str]:
     """Return what is wrong, and what to do: the part after the last semicolon, outside of brackets."""
     wrong, semicolon, remedy = message.rpartition("; ")
     if not semicolon or any(remedy.count(left) < remedy.count(right) for left, right in ("()", "[]", "{}")):
-        return message, ""
-    return wrong, remedy if remedy.startswith(("aetool", "--")) else remedy[:1].upper() + remedy[1:]
+        return [message]
+    return [wrong, remedy if remedy.startswith(("aetool", "--")) else remedy[:1].upper() + remedy[1:]]
 
 
 def say(message: str) -> None:

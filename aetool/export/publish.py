@@ -53,6 +53,10 @@ def model_card(manifest: Manifest) -> str:
     listed = ""
     for name, texts in manifest.categories.items():
         listed += f"\n| {_cell(name)} | index of {few(list(map(_cell, texts)), 20)}; else none of them |"
+    if constant := manifest.provenance.get("constant_features"):
+        how = manifest.provenance.get("training", {}).get("constant")
+        counts = "is not scored" if how == "ignore" else "counts as evidence"
+        listed += f"\n| never changed in training | {few(list(map(_cell, constant)), 20)}: a change {counts} |"
     share = manifest.threshold.get("flagged_share")
     chosen = str(manifest.threshold["method"])
     if share is not None:

@@ -22,6 +22,7 @@ from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
 from aetool.model.statistics import Statistics, learn_statistics
+from aetool.runtime.machine import available_memory
 from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
 
 # The training loop: Adam, early stopping on held-out rows, the best epoch kept.
@@ -32,6 +33,10 @@ _SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
 _HIDDEN = 0.2
 """Share of the values that training hides where others are missing."""
+_BYTES_A_WEIGHT = 40
+"""Bytes a weight takes in training: with its gradient, Adam's state, the best and the last epoch."""
+_BYTES_A_VALUE = 32
+"""Bytes a value of the table takes: as read, standardised, shuffled."""
 _ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -301,16 +306,18 @@ def train(
     if not table.names:
         raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     if training.impute is not None:  # infinite values count as missing where those are filled
-        table = replace(table, values=np.where(np.isinf(table.values), np.nan, table.values))
+        table = replace(table, values=np.where(_is_infinite(table.values), np.nan, table.values))
     width = encoded_width(table.names, table.categories)
-    architecture = architecture or (resume.network.config if resume else AutoencoderConfig.for_width(width))
     normal = table if table.labels is None else table.select(~table.labels)
+    if architecture is None:
+        architecture = resume.network.config if resume else AutoencoderConfig.for_width(width, len(normal))
     _require_fit(table, normal, architecture, training, resume)
+    _require_memory(architecture, table)
     held_out_rows, training_rows = _split(len(normal), training)
     # From the training rows alone: statistics that knew the held-out rows would flatter them.
     encoding = one_hot(table.names, table.categories)
     numbers, numeric = _numbers(normal)
-    statistics = learn_statistics(numbers[training_rows.numpy()], numeric, training.impute)
+    statistics = learn_statistics(numbers[training_rows.numpy()], numeric, training.impute, training.constant)
     if encoding is not None:
         statistics = encoding.widen(statistics)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -319,8 +326,9 @@ def train(
         _own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
+        constant = standardised[training_rows].eq(0).all(dim=0)
         loop = Loop(
-            Autoencoder(architecture).to(device),
+            _without_inputs(Autoencoder(architecture), constant.cpu()).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
             training,
@@ -351,12 +359,45 @@ def train(
             "device": str(device),
             **({"processes": processes.count} if processes.count > 1 else {}),
             "torch": torch.__version__,
+            **({"constant_features": names} if (names := _constant(normal, training_rows)) else {}),
             **({"reading": reading} if (reading := table.reading.to_dict()) else {}),
         },
         loop.state,
         dict(table.categories),
         features_of(normal.values[training_rows.numpy()], table.names, table.categories),
     )
+
+
+def _is_infinite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where values are infinite in float32, as a model receives them."""
+    with np.errstate(over="ignore"):
+        infinite: NDArray[np.bool_] = np.isinf(values.astype(np.float32))
+    return infinite
+
+
+def _without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
+    """Let the network ignore inputs that never change: nothing is learnt of them, a change would blur the rest."""
+    first = network.encoder[0]
+    assert isinstance(first, torch.nn.Linear)
+    with torch.no_grad():
+        first.weight[:, constant] = 0
+    return network
+
+
+def _require_memory(architecture: AutoencoderConfig, table: Table) -> None:
+    """Refuse what will not fit in memory before any of it is taken.
+
+    Raises:
+        InputError: naming what it takes and what there is.
+    """
+    weights = 2 * sum(a * b for a, b in pairwise(architecture.widths))
+    needed = weights * _BYTES_A_WEIGHT + len(table) * architecture.n_features * _BYTES_A_VALUE
+    free = available_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{table.source}: training needs about {needed / 1e9:.1f} GB, a network of {weights:,} weights, and "
+            f"{free / 1e9:.1f} GB are free; give a smaller --embedding-dim, or fewer --columns"
+        )
 
 
 def _require_fit(
@@ -411,6 +452,14 @@ def _require_resumable(
             f"resume: training had finished after {len(resume.history)} epochs; raise --epochs or --patience to "
             "go on"
         )
+
+
+def _constant(normal: Table, rows: Tensor) -> list[str]:
+    """Return the columns that are the same in all training rows."""
+    values = normal.values[rows.numpy()]
+    known = ~np.isnan(values)
+    same = (values == values[:1]) | ~known
+    return [name for name, is_same in zip(normal.names, same.all(axis=0) & known[0], strict=True) if is_same]
 
 
 def _numbers(table: Table) -> tuple[NDArray[np.float64], list[str]]:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from aetool.choices import ACTIVATIONS, DROPOUT_ON, Activation, DropoutOn
+from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON, Activation, Constant, DropoutOn
 from aetool.errors import InputError
 
 # Configuration of the network and its training
@@ -70,15 +70,18 @@ class AutoencoderConfig:
         return (self.n_features, *self.hidden_dims, self.embedding_dim)
 
     @classmethod
-    def for_width(cls, n_features: int) -> "AutoencoderConfig":
+    def for_width(cls, n_features: int, rows: int | None = None) -> "AutoencoderConfig":
         """Return an architecture for a table of `n_features` columns (`aetool.model.encoded_width`).
 
         One layer each way with dropout on the embedding, as the reference model. Half as wide as the table
         where the table is wide (256 columns give the reference), up to four times as wide where it is
         narrow: there a bottleneck of a few units loses normal structure, and it is dropout that keeps the
-        network from copying its input.
+        network from copying its input. No wider than the table has `rows` where it has more columns: rows
+        span no more dimensions than there are of them.
         """
         suitable = min(4 * n_features, max(128, n_features // 2))
+        if rows is not None and rows < n_features:
+            suitable = min(suitable, max(32, rows))
         affordable = _MAX_WEIGHTS // (2 * max(1, n_features))
         return cls(n_features=n_features, embedding_dim=max(1, min(suitable, affordable)))
 
@@ -103,7 +106,9 @@ class TrainingConfig:
     seed: int = 0
     """Same seed, same machine: same weights."""
     impute: Impute | None = None
-    """Replacement of missing values; with None, a missing value is an error."""
+    """Replacement of missing values, and of infinite ones; with None, they are an error."""
+    constant: Constant = "score"
+    """A change in a column that never changed in training: score it as evidence, or ignore it."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -119,6 +124,7 @@ class TrainingConfig:
         whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
         _require(whole and 0 <= self.seed < 2**63, "seed", "an integer of 0 or more and below 2**63", self.seed)
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
+        _require(self.constant in CONSTANT, "constant", " or ".join(CONSTANT), self.constant)
 
     def epochs_for(self, rows: int) -> int:
         """Return the epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""

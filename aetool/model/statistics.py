@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.choices import Constant
 from aetool.errors import InputError
 from aetool.model.network import Impute
 
@@ -24,7 +25,7 @@ class Statistics:
 
     mean: Floats
     scale: Floats
-    """Standard deviation; 1 for a constant column."""
+    """Standard deviation; of a column that never changed, see `learn_statistics`."""
     fill: Floats | None = None
     """Replacements of missing values; without one, or with NaN, a value stays NaN and its row is an anomaly."""
     scores_filled: bool = False
@@ -37,8 +38,14 @@ class Statistics:
         return self.fill is not None and not self.scores_filled
 
 
-def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
+def learn_statistics(
+    rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None, constant_columns: Constant = "score"
+) -> Statistics:
     """Compute statistics of the training rows, (rows, n_features), NaN where missing.
+
+    A change in a column that never changed in n rows is evidence. Its scale is the standard deviation that one
+    more row would give it, which differs by s, 1 or the constant itself where smaller: s sqrt(n) / (n + 1).
+    With "ignore" it is 1.
 
     Raises:
         InputError: a column without any value, or one whose values or spread float32 cannot hold.
@@ -56,10 +63,23 @@ def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Im
         fill = average(single, axis=0).astype(np.float32)
         single = np.where(missing, fill, single)
     constant = np.ptp(single, axis=0) == 0
-    spread = np.where(constant, 1.0, single.std(axis=0))
+    spread = np.where(constant, _spread_of_a_change(single, constant_columns), single.std(axis=0))
     _require_resolution(rows, single, spread, constant, names)
     mean = np.where(constant, single[0], single.mean(axis=0)).astype(np.float32)
     return Statistics(mean, spread.astype(np.float32), fill)
+
+
+def _spread_of_a_change(single: NDArray[np.float64], constant_columns: Constant) -> NDArray[np.float64]:
+    """Return the scale of each column if it is constant, (columns,)."""
+    size = np.abs(single[0])
+    if constant_columns == "ignore":
+        return np.ones_like(size)
+    step = np.where(size == 0, 1.0, np.minimum(size, 1.0))
+    spread = step * np.sqrt(len(single)) / (len(single) + 1)
+    # Not below what float32 resolves at that size, nor below what its arithmetic holds.
+    finest = np.maximum(100.0 * np.spacing(size.astype(np.float32)), SMALLEST_SPREAD)
+    scale: NDArray[np.float64] = np.maximum(spread, finest)
+    return scale
 
 
 def _as_single(rows: NDArray[np.float64]) -> NDArray[np.float64]:

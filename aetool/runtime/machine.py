@@ -99,6 +99,26 @@ def affinity() -> list[int]:
     )
 
 
+def available_memory() -> int | None:
+    """Return the bytes of memory that this process may still take without swapping; None where unknown."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            free = next(int(line.split()[1]) << 10 for line in stream if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    limits = [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")]
+    for most, used in limits:
+        try:
+            with (
+                open(os.path.join(CGROUPS, most), encoding="ascii") as limit,
+                open(os.path.join(CGROUPS, used), encoding="ascii") as usage,
+            ):
+                free = min(free, int(limit.read()) - int(usage.read()))
+        except (OSError, ValueError):  # no limit
+            continue
+    return max(free, 0)
+
+
 def _quota() -> float | None:
     """Return the smallest quota from this process's group up to the root; a container's own group is its root."""
     try:

@@ -211,9 +211,10 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
     grid = grids[0] if len(grids) == 1 else _best(grids, source, like)
     if grid.above:
         notes.append(f"the first {_count(grid.above, 'line')}, above the table, left out")
-    line = text[start:][grid.ends[grid.above - 1] if grid.above else 0 : grid.ends[grid.above]].strip()
-    quoted = line.startswith('"') and line.endswith('"') and all(map(is_number, grid.lines[grid.above]))
-    header = _has_header(grid, source, asked, like) if not quoted or asked.header is not None else True
+    begins = [0, *grid.ends][grid.above]
+    lines = text[start + begins :].lstrip("\r\n").splitlines()[:2]
+    only_quoted = len(lines) > 1 and '"' in lines[0] and '"' not in lines[1]  # text above numbers
+    header = asked.header if asked.header is not None else only_quoted or _has_header(grid, source, like)
     start += grid.ends[grid.above if header else grid.above - 1] if header or grid.above else 0
     if header and _is_line_of_units(grid):
         start += grid.ends[grid.above + 1] - grid.ends[grid.above]
@@ -254,14 +255,14 @@ class _Grid(NamedTuple):
     def rows(self) -> list[list[str]]:
         return self.lines[self.above + 1 :]
 
-    def rank(self) -> tuple[float, float, float]:
+    def rank(self) -> tuple[float, float, bool, float]:
         """Return how well the separator explains the lines: shares of whole lines, sound cells, numbers."""
         cells = [cell.strip() for row in self.rows or self.lines for cell in row][:_RANKED_CELLS]
         sound = [cell for cell in cells if is_missing(cell) or is_number(cell) or is_date(cell)]
         text = sum(not any(mark in cell for mark in ",;\t|") for cell in set(cells) - set(sound))
         whole = (len(sound) + text) / max(1, len(sound) + len(set(cells) - set(sound)))
         numbers = sum(map(is_number, sound)) / max(1, len(cells))
-        return round(self.share, 2), round(whole, 2), round(numbers, 2)
+        return round(self.share, 2), round(whole, 2), not self.above, round(numbers, 2)
 
 
 def _grid(text: str, separator: str, least: int, limits: Limits, source: str) -> _Grid | None:
@@ -387,10 +388,8 @@ def _best(grids: Sequence[_Grid], source: str, like: Reading) -> _Grid:
     return ties[0]
 
 
-def _has_header(grid: _Grid, source: str, asked: Reading, like: Reading) -> bool:
-    """Decide whether the first line holds names; see `Layout.header`."""
-    if asked.header is not None:
-        return asked.header
+def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
+    """Decide whether the first line holds names."""
     first, rows = [cell.strip() for cell in grid.lines[grid.above]], grid.rows[:_SAMPLE_LINES]
     if not rows:
         return True
@@ -457,7 +456,10 @@ def _decimal(grid: _Grid, like: Reading) -> str | None:
         if (mark := decimal_mark(cell.strip())) is not None:
             counts[mark] += 1
     if counts["."] == counts[","]:
-        return like.decimal
+        # Where commas are in the numbers, semicolons are between them.
+        has_commas = any("," in cell for row in grid.rows for cell in row)
+        known = like.decimal if (like.sep or ",") == (grid.separator or ",") else None
+        return known or ("," if grid.separator == ";" and has_commas else None)
     return max(counts, key=counts.__getitem__)
 
 

@@ -54,10 +54,9 @@ def refuse(problems: Sequence[Problem], source: str) -> NoReturn:
 
 def _remedies(problem: Problem) -> str:
     """Return the remedies of one problem: in the file, then each option."""
-    several = len(next(iter(problem.options.values()), ())) > 1
     words = [problem.mend] if problem.mend else []
     for option, values in problem.options.items():
-        what = "them" if several and option != "na" else "it"
+        what = "them" if option == "impute" or (len(values) > 1 and option in ("drop", "categorical")) else "it"
         words.append(_WORDS[option].format(what, command_option(option, values)))
     return ", or ".join(words)
 

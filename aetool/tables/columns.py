@@ -173,7 +173,8 @@ class _Features:
     def _add_text(self, key: str, name: str, column: Any) -> None:
         """Convert a column of text: numbers in any notation, dates, or categories."""
         texts, places = _distinct(column)
-        decimal = self.source.reading.decimal or self.options.like.decimal
+        reading = self.source.reading
+        decimal = reading.decimal or (None if reading.sep else self.options.like.decimal)
         found = read_texts(texts, self.options.missing, decimal)
         if found.dates:
             self._leave_out(key, "dates or times")
@@ -205,16 +206,18 @@ class _Features:
         return Problem(where, "mend the cell", offered)
 
     def end(self) -> "_Features":
-        """Note the columns that hold no numbers as one problem."""
-        if not self._text:
-            return self
-        described = ", ".join(f"{name!r} ({what})" for name, what in self._text.items())
-        kinds = [name for name in self._text if name not in self._own]
-        remedies = {"drop": self._own if self._own and kinds else list(self._text), "categorical": kinds}
-        offered = {name: remedies[name] for name in self.options.offered if remedies[name]}
-        mend = "" if offered else "give numbers, as in the training table"
-        plural = "s" * (len(self._text) > 1)
-        self.problems.append(Problem(f"not numbers: column{plural} {described}", mend, offered))
+        """Note the columns that hold no numbers: those that may hold categories, and those that cannot."""
+        for names in ([name for name in self._text if name not in self._own], self._own):
+            if not names:
+                continue
+            described = ", ".join(f"{name!r} ({self._text[name]})" for name in names)
+            offered = (
+                {} if names is self._own or "categorical" not in self.options.offered else {"categorical": names}
+            )
+            offered |= {"drop": names} if self.options.offered else {}
+            mend = "" if offered else "give numbers, as in the training table"
+            plural = "s" * (len(names) > 1)
+            self.problems.append(Problem(f"not numbers: column{plural} {described}", mend, offered))
         return self
 
 

@@ -62,6 +62,7 @@ def read_table(
     categories: Mapping[str, Sequence[str]] | None = None,
     reading: Reading = AS_FOUND,
     like: Reading = AS_FOUND,
+    trains: Trains | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
     """Read a file by its ending, or by what it holds.
@@ -82,6 +83,7 @@ def read_table(
         categories: those of a model, by feature: no others are learnt, a value that is none of them becomes -1.
         reading: how text is read, where that is known: separator, decimal mark, encoding, missing words, labels.
         like: how the table was read that the model was trained on (`Table.reading`), for what is in doubt.
+        trains: the rows are to be trained on: what keeps them from that is told with the rest.
         limits: of columns, cells, bytes and compression, checked before memory is taken.
 
     Raises:
@@ -90,7 +92,7 @@ def read_table(
     """
     return _read(
         Path(path),
-        Options(columns, drop, label, keep, only, categorical, categories, reading, like, limits=limits),
+        Options(columns, drop, label, keep, only, categorical, categories, reading, like, trains, limits),
     )
 
 

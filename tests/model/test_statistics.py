@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from aetool.errors import InputError
-from aetool.model.statistics import learn_statistics, require_usable
+from aetool.model.statistics import learn_statistics
+from aetool.tables import require_trainable
 
 NAMES = ("a", "b", "c")
 GOOD = np.random.default_rng(0).normal(size=(40, 3)) * [1, 10, 0.1] + [0, 5, 100]
@@ -22,13 +23,14 @@ def test_constant_column_does_not_divide_by_zero() -> None:
     rows = GOOD.copy()
     rows[:, 1] = 7
     found = learn_statistics(rows, NAMES, None)
-    assert (found.mean[1], found.scale[1]) == (7, 1)
+    assert (found.mean[1], found.scale[1]) == (7, np.float32(np.sqrt(40) / 41))
+    assert learn_statistics(rows, NAMES, None, "ignore").scale[1] == 1
 
 
 def test_constant_zeros_are_fine() -> None:
     found = learn_statistics(np.zeros((4, 3)), NAMES, None)
     assert found.mean.tolist() == [0, 0, 0]
-    assert found.scale.tolist() == [1, 1, 1]
+    np.testing.assert_allclose(found.scale, 2 / 5)
 
 
 @pytest.mark.parametrize(("impute", "value"), [("mean", 3.0), ("median", 2.0)])
@@ -43,16 +45,17 @@ def test_fill_is_the_average_of_what_is_there(impute: str, value: float) -> None
 def test_missing_values_are_counted_by_column() -> None:
     rows = GOOD.copy()
     rows[:3, 0] = rows[7, 2] = np.nan
-    with pytest.raises(InputError, match=r"missing values in a \(3\), c \(1\).*--drop.*--impute"):
-        require_usable(rows, NAMES, None)
-    require_usable(rows, NAMES, "mean")
+    with pytest.raises(InputError, match=r"missing values in a \(3\), c \(1\).*--impute median.*--drop a,c"):
+        require_trainable(rows, NAMES, None, "table")
+    require_trainable(rows, NAMES, "mean", "table")
 
 
 def test_infinite_values_are_counted_by_column() -> None:
     rows = GOOD.copy()
     rows[:2, 1] = [np.inf, 1e39]  # the second is infinite once it is float32
     with pytest.raises(InputError, match=r"infinite values.* in b \(2\)"):
-        require_usable(rows, NAMES, "mean")
+        require_trainable(rows, NAMES, None, "table")
+    require_trainable(rows, NAMES, "mean", "table")
 
 
 def test_column_without_a_value_is_named() -> None:

@@ -136,7 +136,7 @@ def test_align_and_select_keep_categories(save):
 
 
 def test_text_without_the_option_names_both_remedies(save):
-    with pytest.raises(InputError, match=r"'job' \(text\).*--drop job.*--categorical job"):
+    with pytest.raises(InputError, match=r"'job' \(text\).*--categorical job.*--drop job"):
         read_table(save(CSV))
     with pytest.raises(InputError, match=r"--categorical 'a,\"b,c\"'"):
         read_table(save('a,"b,c"\nred,green\n'))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.choices import ACTIVATIONS, DROPOUT_ON
+from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
@@ -17,6 +17,9 @@ from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, reports, say, show_facts
 from aetool.cli._progress import steps
 from aetool.cli._tables import tell_reading
+from aetool.suggest import few
+
+_SHOWN = 8  # names of features in a message
 
 # Summary of a training in one line.
 
@@ -46,6 +49,7 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
 @options.categorical
 @options.several(
     ("--impute", click.Choice(["mean", "median"]), "Fill missing values, inside the model."),
+    ("--constant", click.Choice(CONSTANT), "A change in a column that never changed: score or ignore it."),
     ("--hidden-dims", options.IntegerList(), "Layers between features and embedding."),
     ("--embedding-dim", int, "Width of the embedding."),
     ("--activation", click.Choice(ACTIVATIONS), "After every layer but the last."),
@@ -117,6 +121,7 @@ def train(
     with needs("train", "training"):
         from aetool import model
     if resume is None and model.is_first_process():
+        say(f"{len(table.names):,} features: {few(table.names, _SHOWN)}")
         tell_reading(table)
         for hint in hints(table):
             say(hint)
@@ -128,7 +133,7 @@ def train(
     else:
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
-        architecture = replace(model.AutoencoderConfig.for_width(width), **shape)
+        architecture = replace(model.AutoencoderConfig.for_width(width, _normal_rows(table)), **shape)
     steps().step("training")
     last: Any = None
 
@@ -178,6 +183,10 @@ def _ending(last: Any, patience: int, interrupted: bool) -> str:
     why = "interrupted" if interrupted else f"no better for {patience} epochs"
     ended = f"epoch {last.number:,} of {last.of:,}"
     return f"trained to {ended}" if last.number == last.of else f"stopped at {ended}: {why}"
+
+
+def _normal_rows(table: Any) -> int:
+    return len(table) if table.labels is None else int((~table.labels).sum())
 
 
 def _fields(config: type[Any]) -> set[str]:
