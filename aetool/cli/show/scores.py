@@ -103,7 +103,7 @@ def _score(value: float) -> str:
 
 def _reason(why: Mapping[str, Any], place: int) -> str:
     """Return `worst area 3210, expected 1420`, and the next reasons after a semicolon."""
-    told = []
+    told: list[str] = []
     while (rank := f"why_{len(told) + 1}") in why:
         found, expected = (_cell(why[f"{rank}_{name}"][place]) for name in ("found", "expected"))
         told.append(f"{why[rank][place]} {found or 'missing'}, expected {expected}")
