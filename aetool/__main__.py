@@ -1,6 +1,35 @@
-"""`python -m aetool`."""
+"""`aetool` and `python -m aetool`: a sign of life, then the command line."""
 
-from aetool.cli import main
+import gc
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command line; its imports take a moment, and a terminal shows that it starts."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the process
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    silent = {"-q", "--quiet"} & set(sys.argv) or "_AETOOL_COMPLETE" in os.environ
+    shown = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not silent
+    try:
+        _write("aetool starts" * shown)
+        from aetool.cli import main as command_line  # noqa: PLC0415
+
+        _write("\r\x1b[2K" * shown)
+        command_line(prog_name="aetool")
+    except KeyboardInterrupt:  # before the command line could catch it
+        _write("\r\x1b[2K" * shown + "Interrupted.\n")
+        sys.exit(130)
+    finally:
+        gc.freeze()  # the process ends: to look for garbage among torch's objects would take a second
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
 
 if __name__ == "__main__":
-    main(prog_name="aetool")
+    main()

@@ -17,8 +17,10 @@ Made from the commands' own help by `python docs/cli.py`.
 Results go to stdout, everything else to stderr. With `--json` a command prints exactly one JSON document, also
 when it fails (`{"error": ..., "type": ...}`); numbers that JSON lacks are the texts `"NaN"`, `"Infinity"` and
 `"-Infinity"`. The exit code is 0 when done, 1 when something failed, 2 for a wrong command line, 3 when
-`aetool drift` finds drift, 130 when interrupted. Colour is for terminals only;
-`NO_COLOR=1` turns it off there too.
+`aetool drift` finds drift, 130 when interrupted.
+
+Colour and progress are for terminals only: `NO_COLOR=1` and `--quiet` turn them off there too. On a terminal
+`aetool score` shows the most anomalous rows as a table; a pipe gets CSV.
 """
 
 

@@ -1,9 +1,9 @@
 """The command line: parse, call one library function, print.
 
-Read `main` first (errors to exit codes), then `_output` (what is printed, `--json`), `_options` (shared
-options) and one of `commands`, with `show` for how its result is printed. `_paths` and `_tables` check and read
-inputs before any work, `_config_file` reads options from TOML, and `_next_steps` makes the suggestions of
-`aetool` alone. No other room uses anything but `main`.
+Read `main` first (errors to exit codes), then `_output` (what is printed, `--json`), `_progress` (steps on a
+terminal, `--quiet`), `_options` (shared options) and one of `commands`, with `show` for how its result is
+printed. `_paths` and `_tables` check and read inputs before any work, `_config_file` reads options from TOML,
+and `_next_steps` makes the suggestions of `aetool` alone. No other room uses anything but `main`.
 """
 
 from aetool.cli.commands.adopt import adopt

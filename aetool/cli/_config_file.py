@@ -18,7 +18,7 @@ from aetool.suggest import file_hint, hint
 MAX_BYTES = 1 << 20
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+\s*\.\s*){64}""")
 """Dotted key of no option; tomllib takes time with the square of its parts."""
-_NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json")
+_NOT_KEPT = ("config", "limit", "resume", "overwrite", "as_json", "quiet")
 """Options of a single run, left out of files."""
 
 

@@ -13,6 +13,7 @@ import click
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.schema import read_json
 from aetool.choices import SCORES
+from aetool.cli._progress import steps
 from aetool.errors import DependencyError
 from aetool.runtime.providers import PROVIDERS
 from aetool.suggest import hint
@@ -21,6 +22,8 @@ from aetool.suggest import hint
 
 _DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
 _EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
+_SLOWEST = {"train": "torch", "tables": "pyarrow", "serve": "uvicorn", "deploy": "onnx"}
+"""Package of an extra that takes longest to import."""
 
 
 @contextmanager
@@ -30,6 +33,7 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     Raises:
         DependencyError: a package is missing; the message names it and the extra that brings it.
     """
+    steps().step(f"importing {_SLOWEST.get(extra, extra)}")
     try:
         yield
     except DependencyError:

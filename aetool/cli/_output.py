@@ -9,10 +9,11 @@ import math
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, ParamSpec, Self
+from typing import IO, Any, ParamSpec
 
 import click
 from rich.console import Console, ConsoleOptions
@@ -20,11 +21,16 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from aetool.cli._progress import Steps, are_shown, use
+
 P = ParamSpec("P")
-JSON_OPTION = "--json"
+JSON_OPTION, QUIET_OPTION = "--json", "--quiet"
 _RESULTS = "aetool.results"
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners, which some scripts need."""
+COMMAND = "bold cyan"
+"""Style of commands to copy."""
+_NEXT = "next"
 _UNLIMITED = 100_000  # columns, where nobody looks at a terminal: a pipe gets whole lines
 
 
@@ -38,13 +44,13 @@ class Result:
 
 
 def reports(command: Callable[P, Result]) -> Callable[P, int]:
-    """Give a command `--json`, and print the `Result` that it returns."""
+    """Give a command `--json` and `--quiet`, show its progress, and print the `Result` that it returns."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
-        as_json = bool(kwargs.pop("as_json"))
-        with _stray_prints_to_stderr() as stdout:
-            click.get_current_context().meta[_RESULTS] = sys.stderr if as_json else stdout
+        as_json, quiet = bool(kwargs.pop("as_json")), bool(kwargs.pop("quiet"))
+        with _signs_of_life(quiet) as steps, _stray_prints_to_stderr() as stdout:
+            click.get_current_context().meta[_RESULTS] = sys.stderr if as_json else steps.above(stdout)
             result = command(*args, **kwargs)
         if as_json:
             print_json(result.document)
@@ -52,12 +58,19 @@ def reports(command: Callable[P, Result]) -> Callable[P, int]:
             result.show(console())
         return result.exit_code
 
-    return click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON document.")(run)
+    quiet_option = click.option("-q", QUIET_OPTION, is_flag=True, help="Show no progress.")
+    return quiet_option(click.option(JSON_OPTION, "as_json", is_flag=True, help="Print one JSON document.")(run))
 
 
 def results() -> Console:
     """Return the console for intermediate results: stdout, with --json stderr."""
     return console(click.get_current_context().meta[_RESULTS])
+
+
+def is_on_terminal() -> bool:
+    """Return whether the results of the running command are shown on a terminal, where --json is not asked for."""
+    stream = click.get_current_context().meta[_RESULTS]
+    return stream is not sys.stderr and bool(stream.isatty())
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -70,17 +83,43 @@ def console(stream: IO[str] | None = None) -> Console:
     return _Safe(file=stream, color_system=color, highlight=False, markup=False, emoji=False)
 
 
+def fail(message: str, remedy: str = "") -> None:
+    """Print an error on stderr: one line, one more for its remedy or for each problem where it lists several.
+
+    A terminal has the remedy that ends a message in a line of its own.
+    """
+    out = console(sys.stderr)
+    first, *rest = (" ".join(line.split()) for line in message.splitlines() or [""])
+    if remedy:
+        rest.append(remedy)
+    elif out.is_terminal and not rest:
+        first, *rest = _parted(first)
+    lines = Text(_wrapped(f"Error: {first}", out))
+    lines.stylize("bold red", 0, len("Error:"))
+    out.print(lines, soft_wrap=True)
+    for line in rest:
+        out.print(_wrapped(line, out), soft_wrap=True)
+
+
+def _wrapped(text: str, out: Console) -> str:
+    """Break a terminal's lines between words; a longer path goes beyond its line, to be copied whole."""
+    if not out.is_terminal:
+        return text
+    return textwrap.fill(visible(text), out.width, break_long_words=False, break_on_hyphens=False)
+
+
+def _parted(message: str) -> list[str]:
+    """Return what is wrong, and what to do: the part after the last semicolon, outside of brackets."""
+    wrong, semicolon, remedy = message.rpartition("; ")
+    if not semicolon or any(remedy.count(left) < remedy.count(right) for left, right in ("()", "[]", "{}")):
+        return [message]
+    return [wrong, remedy if remedy.startswith(("aetool", "--")) else remedy[:1].upper() + remedy[1:]]
+
+
 def say(message: str) -> None:
     """Print a note on stderr."""
-    console(sys.stderr).print(message, soft_wrap=True)
-
-
-def fail(message: str) -> None:
-    """Print an error on stderr: one line, and one for each problem where it lists several."""
-    first, *rest = (" ".join(line.split()) for line in message.splitlines())
-    console(sys.stderr).print(Text.assemble(("Error: ", "bold red"), first), soft_wrap=True)
-    for line in rest:
-        console(sys.stderr).print(line, soft_wrap=True)
+    out = console(sys.stderr)
+    out.print("\n".join(_wrapped(line, out) for line in message.splitlines()), soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -98,13 +137,31 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right
     return made
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> Table:
-    """Return a table of two columns, name and value."""
+def facts(pairs: Sequence[tuple[str, str]], width: int = 0) -> Table:
+    """Return a table of two columns, name and value; the first is `width` wide at least."""
     made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    made.add_column(style="dim", no_wrap=True)
+    made.add_column(style="dim", no_wrap=True, min_width=width)
     made.add_column(overflow="fold")
     for name, value in pairs:
         made.add_row(visible(name, lines=False), visible(value, lines=False))
+    return made
+
+
+def show_facts(out: Console, pairs: Sequence[tuple[str, str]], following: str) -> None:
+    """Print facts and the command to run next, whose line is left whole, to be copied."""
+    width = max(len(name) for name, _ in (*pairs, (_NEXT, "")))
+    out.print(facts(pairs, width))
+    command = visible(following, lines=False)
+    out.print(Text.assemble((f"{_NEXT:{width}}  ", "dim"), (command, COMMAND)), soft_wrap=True)
+
+
+def commands(pairs: Sequence[tuple[str, str]]) -> Table:
+    """Return a table of commands to copy, and what each is for."""
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(style=COMMAND, overflow="fold")
+    made.add_column(style="dim", overflow="fold")
+    for command, purpose in pairs:
+        made.add_row(visible(command, lines=False), visible(purpose, lines=False))
     return made
 
 
@@ -138,6 +195,13 @@ class _Safe(Console):
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):  # `Text`, which was made before
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def times_as_fast(speed: float) -> str:
+    """Return a ratio of speeds as `1.5x faster` or `1.5x slower`."""
+    ratio = max(speed, 1 / speed)
+    text = f"{ratio:.2f}x" if ratio < 1.095 else f"{ratio:.1f}x" if ratio < 9.95 else f"{ratio:,.0f}x"
+    return "as fast" if text == "1.00x" else f"{text} {'faster' if speed > 1 else 'slower'}"
 
 
 def file_sizes(sizes: Mapping[str, int]) -> str:
@@ -177,6 +241,18 @@ class _Plain(io.TextIOBase):
 
 
 @contextlib.contextmanager
+def _signs_of_life(quiet: bool) -> Iterator[Steps]:
+    """Show the steps of the running command, where stderr is a terminal; all other text on it goes above them."""
+    real = sys.stderr
+    if quiet or not are_shown(real):
+        yield use(Steps())
+        return
+    with use(Steps(console(real))) as steps, contextlib.redirect_stderr(steps.above(real)):
+        steps.step("starting", stays=False)
+        yield steps
+
+
+@contextlib.contextmanager
 def _stray_prints_to_stderr() -> Iterator[IO[str]]:
     """Redirect prints of libraries on stdout, in Python or in C, to stderr; yield the real stdout."""
     real = sys.stdout
@@ -201,61 +277,3 @@ def _stray_prints_to_stderr() -> Iterator[IO[str]]:
             ctypes.CDLL(None).fflush(None)  # C's own buffer, before its text could reach the real stdout
         os.dup2(saved, descriptor)
         os.close(saved)
-
-
-@contextlib.contextmanager
-def progress_shown() -> Iterator[Callable[[str], None]]:
-    """Show a spinner, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    with console(sys.stderr).status("") as status:
-        yield status.update
-
-
-class ProgressBar:
-    """Progress bar on stderr, on a terminal only.
-
-    Args:
-        text: what stands beside the bar, in rich's format.
-        before: what stands in front of it.
-        remaining: show the remaining time too.
-        is_shown: False hides it on a terminal too.
-        fields: of rich's task, among them those that `text` names.
-    """
-
-    def __init__(
-        self,
-        text: str = "{task.description}",
-        *,
-        before: str = "",
-        remaining: bool = True,
-        is_shown: bool = True,
-        **fields: Any,
-    ) -> None:
-        """Make a bar, not shown yet."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            *([TextColumn(before)] if before else []),
-            BarColumn(),
-            TextColumn(text),
-            *([TimeRemainingColumn()] if remaining else []),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not (is_shown and sys.stderr.isatty()),
-        )
-        self._task = self._bar.add_task("", **fields)
-
-    def __enter__(self) -> Self:
-        """Show the bar."""
-        self._bar.__enter__()
-        return self
-
-    def update(self, **fields: Any) -> None:
-        """Change fields of the task: advance, completed, description, ..."""
-        self._bar.update(self._task, **fields)
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._bar.__exit__(None, None, None)

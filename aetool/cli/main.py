@@ -1,16 +1,19 @@
 """Groups of commands, and the root: the one place where errors become messages and exit codes."""
 
 import io
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from rich.text import Text
 
 import aetool
 from aetool.cli._next_steps import next_steps
-from aetool.cli._output import JSON_OPTION, console, facts, fail, print_json, say, visible
+from aetool.cli._output import JSON_OPTION, commands, console, fail, print_json, say
 from aetool.errors import AetoolError
 from aetool.suggest import hint
 
@@ -19,12 +22,48 @@ DRIFTED = 3
 """Exit code of `aetool drift` when there is drift."""
 
 
+class _HelpFormatter(click.HelpFormatter):
+    """Help with styles on a terminal: headings and names bold, commands to copy bright, explanations dim."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names and explanations."""
+        super().write_dl([(_styled(name, bold=True), text) for name, text in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """Return the text."""
+        text = re.sub(
+            r"^(?:Usage:|(?:  )?\w+:$)",
+            lambda found: _styled(found[0], bold=True),
+            super().getvalue(),
+            flags=re.MULTILINE,
+        )
+        return re.sub(
+            r"^( +aetool .*?)(   .*)?$",
+            lambda found: _styled(found[1], fg="cyan", bold=True) + _styled(found[2] or "", dim=True),
+            text,
+            flags=re.MULTILINE,
+        )
+
+
+def _styled(text: str, **style: Any) -> str:
+    on_terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return click.style(text, **style) if text and on_terminal else text
+
+
+class HelpContext(click.Context):
+    """Context of a command whose help has styles."""
+
+    formatter_class = _HelpFormatter
+
+
 class CommandGroup(click.Group):
     """Group of commands that its help lists under headings.
 
     Args:
         default: name of the command that is meant where none is named.
     """
+
+    context_class = HelpContext
 
     def __init__(self, *args: Any, default: str | None = None, **settings: Any) -> None:
         """Make a group without commands."""
@@ -36,6 +75,7 @@ class CommandGroup(click.Group):
         """Add commands, listed under a heading in the order of their use."""
         self.sections[heading] = commands
         for command in commands:
+            command.context_class = HelpContext
             self.add_command(command)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,10 +85,10 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write every section, their summaries one below the other."""
         width = max(map(len, self.commands))
-        for heading, commands in self.sections.items():
+        for heading, inner in self.sections.items():
             with formatter.section(heading):
-                names = [(command.name or "").ljust(width) for command in commands]
-                texts = [command.get_short_help_str(formatter.width - width - 6) for command in commands]
+                names = [(command.name or "").ljust(width) for command in inner]
+                texts = [command.get_short_help_str(limit=1000) for command in inner]  # wrapped, not cut short
                 formatter.write_dl(list(zip(names, texts, strict=True)))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -85,11 +125,14 @@ class AetoolGroup(CommandGroup):
         try:
             # A pipe whose reader has seen enough ends the command quietly, with exit code 1: click sees to that.
             code = super().main(arguments, prog_name, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.message, err=True)
+            code = _report(error, error.message, USAGE, arguments)
         except click.UsageError as error:
-            text = io.StringIO()
-            error.show(text)
-            click.echo(visible(text.getvalue()), err=True, nl=False)
-            code = _report(error, error.format_message(), USAGE, arguments)
+            message = error.format_message()
+            # Our own messages tell what to do; click's do not.
+            fail(message, f"See {error.ctx.command_path} --help" if error.ctx and "; " not in message else "")
+            code = _report(error, message, USAGE, arguments)
         except (click.Abort, KeyboardInterrupt) as error:
             say("Interrupted.")
             code = _report(error, "interrupted", INTERRUPTED, arguments)
@@ -142,4 +185,4 @@ def root(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         steps = [*next_steps(Path()), ("aetool --help", "all commands")]
-        console().print("What to do next:", facts(steps), sep="\n")
+        console().print(Text("What to do next:", "bold"), commands(steps), sep="\n")

@@ -250,7 +250,7 @@ def export_checkpoint(
     sample = torch.from_numpy(np.resize(rows, (3, rows.shape[1])))
 
     def graph_of(form: nn.Module) -> ModelProto:
-        options.progress("tracing")
+        options.progress("tracing the network")
         return export_graph(WithDecision(form, threshold.value), sample, opset, max_ir)
 
     candidate = ExportInput(

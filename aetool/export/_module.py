@@ -228,7 +228,7 @@ def publish_scored(
     """
 
     def traced(module: nn.Module) -> ModelProto:
-        options.progress("tracing")
+        options.progress("tracing the module")
         opset, max_ir = target(options.opset, options.onnxruntime_min)
         return export_graph(WithDecision(module, threshold.value), sample, opset, max_ir)
 

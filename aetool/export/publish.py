@@ -275,6 +275,7 @@ def publish_candidate(
         OutputError: `path` exists, or cannot be written.
     """
     name = options.name or path.name
+    options.progress("cutting the graphs")
     graphs, parity = _prove(candidate, name, options.progress)
     lost, notes = _lost_to_rounding(parity), candidate.notes
     passed = all(record.passed for record in parity)
@@ -298,6 +299,7 @@ def publish_candidate(
     require_parity(parity, name, candidate.reference)
     if lost > COARSE:
         notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
+    options.progress("writing the bundle")
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
     for graph, content in graphs.items():

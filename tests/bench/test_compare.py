@@ -13,10 +13,10 @@ BEFORE = (10.8e-6, 11e-6, 11.2e-6, 11e-6, 10.8e-6)
     ("after", "expected"),
     [
         ((9.8e-6, 10e-6, 10.4e-6, 10e-6, 9.8e-6), "faster"),
-        ((9.9e-6, 10e-6, 10.85e-6, 10e-6, 9.9e-6), "same"),  # one round is slower than the fastest before
+        ((9.9e-6, 10e-6, 10.85e-6, 10e-6, 9.9e-6), "can't tell"),  # one round is slower than the fastest before
         ((11.9e-6, 12e-6, 12.2e-6, 12e-6, 11.9e-6), "slower"),
-        ((11.9e-6, 11.15e-6, 12.2e-6, 12e-6, 11.9e-6), "same"),
-        (BEFORE, "same"),
+        ((11.9e-6, 11.15e-6, 12.2e-6, 12e-6, 11.9e-6), "can't tell"),
+        (BEFORE, "can't tell"),
     ],
 )
 def test_the_rounds_decide(result, after, expected):
@@ -27,14 +27,33 @@ def test_the_rounds_decide(result, after, expected):
     assert verdict.ratio == pytest.approx(sorted(after)[2] / 11e-6)
 
 
-def test_a_very_small_change_is_the_same_however_steady():
-    assert word([1.0] * 5, [1.04] * 5) == "same"
-    assert word([1.0] * 5, [1.06] * 5) == "slower"
+def test_nothing_is_told_of_a_very_small_change_however_steady():
+    assert word(1.04, 1.03, 1.05) == "can't tell"
+    assert word(1.06, 1.05, 1.07) == "slower"
+
+
+def test_what_the_machine_changed_by_is_no_verdict(result):
+    """The same bundle measured twice, all of it in 0.58 of the time the second time: so is the peer."""
+    faster = tuple(0.58 * seconds for seconds in BEFORE)
+    before = result(measured(rounds=BEFORE), measured("raw-onnxruntime", rounds=BEFORE))
+    both = compare(before, result(measured(rounds=faster), measured("raw-onnxruntime", rounds=faster)))
+    assert [one.verdict for one in both.verdicts] == ["can't tell", "can't tell"]
+    assert all(one.low < 0.58 and one.high > 1 for one in both.verdicts)
+    alone = compare(before, result(measured(rounds=faster), measured("raw-onnxruntime", rounds=BEFORE)))
+    assert alone.verdicts[0].verdict == "faster" and alone.verdicts[0].high < 1
+
+
+def test_with_other_packages_a_peer_changes_too(result):
+    faster = tuple(0.58 * seconds for seconds in BEFORE)
+    before = result(measured(rounds=BEFORE), measured("raw-onnxruntime", rounds=BEFORE))
+    rows = (measured(rounds=faster), measured("raw-onnxruntime", rounds=faster))
+    updated = compare(before, result(*rows, packages={"onnxruntime": "1.32.0"}))
+    assert [one.verdict for one in updated.verdicts] == ["faster", "faster"]
 
 
 def test_a_change_must_be_larger_than_the_noise(result):
     noisy = measured(rounds=(1.0e-5, 1.2e-5, 1.3e-5, 1.2e-5, 1.0e-5))
-    for after, expected in ((1.4e-5, "same"), (1.9e-5, "slower")):
+    for after, expected in ((1.4e-5, "can't tell"), (1.9e-5, "slower")):
         (verdict,) = compare(result(noisy), result(measured(rounds=(after,) * 5))).verdicts
         assert verdict.verdict == expected and not verdict.stable
 

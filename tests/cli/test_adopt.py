@@ -44,7 +44,7 @@ def test_adopting_a_file_scores_as_the_file_itself(aetool, made, work):
     expected = ((rows - rows @ a @ b).astype(np.float64) ** 2).mean(axis=1)
     scored = document_of(aetool("score", "exported/m", made / "new.csv", "--json"))["data"]["score"]
     np.testing.assert_allclose(scored, expected, rtol=1e-6)
-    assert "m.onnx" in aetool("info", "exported/m").stdout
+    assert "m.onnx" in aetool("info", "exported/m", "--all").stdout
     assert aetool("verify", "exported/m").exit_code == 0
 
 

@@ -374,7 +374,7 @@ def test_verify_and_evaluate_take_arrays(aetool, images):
 
 
 def test_info_tells_shapes_score_and_provenance(aetool, images):
-    shown = aetool("info", images / "parts").stdout
+    shown = aetool("info", images / "parts", "--all").stdout
     for line in (
         r"input shape      2 x 4 x 4",
         "embedding shape  3 x 2 x 2",

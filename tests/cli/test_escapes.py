@@ -20,11 +20,17 @@ BIDI = "\u202egpj.exe\u2066"
 HOSTILE = f"{CLEAR}{TITLE}{HIDE}\x9b31m\r{BIDI}\x7f\u2028\ufeff"
 OWN = re.compile(r"\x1b\[[0-9;]*m")
 """Colours, which are aetool's own on a terminal."""
+ERASED = "\r\x1b[2K"
+"""Begins a new state of the line that moves."""
 
 
 def obeyed(text):
     """What of `text` a terminal would do rather than show."""
-    return [char for char in OWN.sub("", text).replace("\r\n", "\n") if output._is_hidden(char) and char != "\n"]
+    return [
+        char
+        for char in OWN.sub("", text).replace(ERASED, "").replace("\r\n", "\n")
+        if output._is_hidden(char) and char != "\n"
+    ]
 
 
 def test_hidden_characters_are_spelled_out_and_writing_is_left_alone():
@@ -153,5 +159,5 @@ def test_columns_on_a_terminal_are_shown_and_in_a_pipe_left_as_they_are(made, en
     (tmp_path / "new.csv").write_text(lines, encoding="utf-8")
     arguments = ["score", made / "bundle", "new.csv", "--keep", "id"]
     assert f"m{CLEAR}" in _in_a_pipe(arguments, tmp_path, environment)
-    shown = _on_a_terminal(arguments, tmp_path, environment)
+    shown = _on_a_terminal([*arguments, "--top", "40"], tmp_path, environment)
     assert "m\\x1b[2J\\x1b[H" in shown and not obeyed(shown)

@@ -31,7 +31,7 @@ def test_a_precision_is_added_shown_and_used(aetool, made, bundle):
     assert document["added"] and document["fidelity"]["rows"] == document["rows"]["judged"]
     assert document["budget"] == {"max_auroc_drop": 0.05, "max_flips": 0.05, "min_speedup": None}
     assert "tried all layers: within the budget" in result.stderr
-    shown = aetool("info", str(bundle)).stdout
+    shown = aetool("info", str(bundle), "--all").stdout
     assert f"{document['threshold']:.6g}" in shown and "bf16" in shown and "false positives" in shown
     assert aetool("verify", str(bundle)).exit_code == 0
     assert aetool("evaluate", str(bundle), *data, "--precision", "bf16").exit_code == 0

@@ -1,14 +1,14 @@
 """`aetool encode`, `reconstruct` and `score` over files that need not fit in memory, on one machine or many."""
 
 import re
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from aetool.cli._options import limits_in_force, needs, reading_in_force, several
-from aetool.cli._output import ProgressBar, Result, facts, say
+from aetool.cli._output import Result, facts, say
+from aetool.cli._progress import steps
 from aetool.runtime.providers import ProviderName
 
 _SHOWN = 5  # names of bad files in a message
@@ -95,18 +95,19 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
         raise click.UsageError("--resume keeps what is there and --overwrite replaces it; give one of them")
     with needs("tables", "streaming"):
         from aetool.stream import stream
-    with _Progress() as bar:
-        done = stream(
-            what.task(command),
-            data,
-            output.rstrip("/") or "/",
-            engine=_engine(how),
-            resume=how.resume,
-            overwrite=what.overwrite,
-            skip_bad=how.on_error == "skip",
-            started=bar.start,
-            progress=bar.advance,
-        )
+    engine, progress = _engine(how), _Progress()
+    steps().step("finding the files")
+    done = stream(
+        what.task(command),
+        data,
+        output.rstrip("/") or "/",
+        engine=engine,
+        resume=how.resume,
+        overwrite=what.overwrite,
+        skip_bad=how.on_error == "skip",
+        started=progress.start,
+        progress=progress.advance,
+    )
     rows = done.total("rows")
     document: dict[str, Any] = {
         "output": output,
@@ -116,7 +117,9 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
         "failed": [{"input": outcome.source.path, "error": outcome.error} for outcome in done.failed],
         "seconds": round(done.seconds, 3),
     }
-    pairs = [("output", output), ("rows", f"{rows:,} of {document['files']:,} files")]
+    summary = f"{rows:,} of {document['files']:,} file{'s' * (document['files'] != 1)}"
+    steps().done(f"rows: {summary}")
+    pairs = [("output", output), ("rows", summary)]
     if done.resumed:
         pairs.append(("resumed", f"{done.resumed:,} files were there already"))
     if command == "score":
@@ -155,25 +158,22 @@ def _is_one_path(path: str) -> bool:
     return not Path(path).is_dir() and (Path(path).exists() or not re.search(r"[*?\[]", path))
 
 
-class _Progress(ProgressBar):
-    """Progress bar of rows and bytes."""
+class _Progress:
+    """Rows and bytes done; a row more or less, counted by two threads at once, is not seen."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s", total=None, rows=0, rate=0.0
-        )
-        self.rows, self.begin = 0, time.monotonic()
+        self.rows, self.done, self.size, self.steps = 0, 0, 1, steps()
 
     def start(self, rows: int, size: int) -> None:
         """Start with rows done already, and bytes to do."""
-        self.begin = time.monotonic()
-        self.update(total=size)
+        self.size = max(size, 1)
+        self.steps.step("computing")
 
     def advance(self, rows: int, size: int) -> None:
         """Add rows and bytes done since the last call."""
         self.rows += rows
-        rate = self.rows / max(time.monotonic() - self.begin, 1e-9)
-        self.update(advance=size, rows=self.rows, rate=rate)
+        self.done += size
+        self.steps.update(f"{self.rows:,} rows", self.done / self.size)
 
 
 def anomalies_line(anomalies: int, rows: int, threshold: float) -> tuple[str, str]:

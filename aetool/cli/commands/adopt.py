@@ -8,7 +8,8 @@ import click
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import needs
-from aetool.cli._output import Result, progress_shown, reports
+from aetool.cli._output import Result, reports
+from aetool.cli._progress import steps
 from aetool.cli._tables import check_normal_rows, normal_rows
 from aetool.cli.show.bundle import published
 
@@ -58,15 +59,15 @@ def adopt(
     with needs("train", "adopting"):
         from aetool.export import AdoptOptions, ExportOptions
         from aetool.export import adopt as adopt_file
+    steps().step(f"reading {data.name}")
     real = normal_rows(data, label, columns, drop)
     reading = {name: value for name, value in given.items() if value is not None}
-    with progress_shown() as progress:
-        exported = adopt_file(
-            model,
-            output,
-            real.rows,
-            names=real.names,
-            options=ExportOptions(**chosen, progress=progress),
-            reading=AdoptOptions(**reading),
-        )
+    exported = adopt_file(
+        model,
+        output,
+        real.rows,
+        names=real.names,
+        options=ExportOptions(**chosen, progress=steps().step),
+        reading=AdoptOptions(**reading),
+    )
     return published(exported, output, verbose)

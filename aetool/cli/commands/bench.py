@@ -12,7 +12,8 @@ from aetool.choices import PEERS, SCENARIOS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force
-from aetool.cli._output import ProgressBar, Result, facts, reports, say, table
+from aetool.cli._output import Result, facts, reports, say, table
+from aetool.cli._progress import steps
 from aetool.cli.main import CommandGroup
 
 _WORDS = options.CommaList()
@@ -86,18 +87,21 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
     if output is not None:
         paths.require_new_file(output, overwrite)
     grid = Grid(**{name: value for name, value in given.items() if value is not None})
+    steps().step("checking what can be measured", stays=False)
     settled = plan(bundle, grid, limits_in_force())
     rows, name = None, "golden rows"
     if data is not None:
         rows, name = rows_for(settled.bundle.manifest, data).values, f"rows of {data.name}"
-    with ProgressBar(total=settled.turns) as bar:
-        result = measure(
-            settled,
-            rows=rows,
-            rows_name=name,
-            command=["aetool", *sys.argv[1:]],
-            progress=lambda text, turns: bar.update(description=text, advance=turns),
-        )
+    done = 0
+
+    def progress(text: str, turns: int) -> None:
+        nonlocal done
+        done += turns
+        steps().update(text, done / settled.turns if done else None)
+
+    steps().step("measuring")
+    result = measure(settled, rows=rows, rows_name=name, command=["aetool", *sys.argv[1:]], progress=progress)
+    steps().done(f"{len(result.results)} measurements in {settled.turns:,} turns")
     if output is not None:
         write_document(document_of(result), output, overwrite=overwrite)
     noisy = sum(not measured.stability.stable for measured in result.results)
@@ -112,9 +116,10 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
 @click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
-    """Compare two results: faster, slower or the same.
+    """Compare two results: faster, slower, or can't tell.
 
-    Two measurements are the same unless all rounds of one are faster than all rounds of the other.
+    The interval beside each verdict covers the spread between rounds, and what the machine and the other
+    contestants changed by. A change below 5 %, or one that the interval leaves open, is "can't tell".
 
     \b
     Example:
@@ -170,7 +175,7 @@ def serve(
     token = token_file.read_text("ascii").strip() if token_file is not None else ""
     bound = None if p99_ms is None else p99_ms / 1e3
     plan = ServingPlan(bundle, url, model or bundle.absolute().name, p99_s=bound, token=token, **given)
-    result = measure(plan, command=["aetool", *sys.argv[1:]], progress=say)
+    result = measure(plan, command=["aetool", *sys.argv[1:]], progress=steps().step)
     if output is not None:
         write_document(document_of(result), output, overwrite=overwrite)
 

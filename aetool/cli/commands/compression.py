@@ -10,6 +10,7 @@ from rich.text import Text
 from aetool.cli import _options as options
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, table
+from aetool.cli._progress import steps
 from aetool.cli._tables import check_rows, manifest_of, rows_for
 from aetool.runtime.providers import ProviderName
 
@@ -37,7 +38,10 @@ def compression(bundle: Path, data: Path, label: str | None, provider: ProviderN
 
     check_rows(manifest_of(bundle), data, label=label)
     with load(bundle, provider=provider, precision=precision, limits=limits_in_force()) as session:
-        result = measure(session, rows_for(session.manifest, data, label=label).values)
+        steps().step(f"reading {data.name}")
+        rows = rows_for(session.manifest, data, label=label).values
+        steps().step(f"encoding and decoding {len(rows):,} rows")
+        result = measure(session, rows)
 
     def show(out: Console) -> None:
         columns = ["sent", "bytes a row", "features / sent", "error", "added by rounding"]

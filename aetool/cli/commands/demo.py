@@ -17,7 +17,8 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import needs
 from aetool.cli._output import Result, file_sizes, reports, results
-from aetool.cli.show.bundle import show_parity
+from aetool.cli._progress import steps
+from aetool.cli.show.bundle import show_worst
 from aetool.errors import OutputError
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -43,6 +44,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     from aetool import load
     from aetool.checks.verify import verify_bundle
 
+    started = time.perf_counter()
     folder = output or Path("aetool-demo")
     require_new(folder, overwrite)
     if folder.exists() and not folder.is_dir():
@@ -56,8 +58,8 @@ def demo(output: Path | None, overwrite: bool) -> Result:
         from aetool.checks.evaluation import evaluate
         from aetool.export import ExportOptions, export_checkpoint
         from aetool.tables import read_table, write_table
-    started = time.perf_counter()
-    show = _Steps(results())
+    steps().step("writing the table", stays=False)
+    show = _Headings(results())
 
     data = load_breast_cancer()
     malignant = data.target == 0
@@ -74,7 +76,11 @@ def demo(output: Path | None, overwrite: bool) -> Result:
         f"{len(judge)} others, {malignant.sum()} of them malignant, to be judged on",
     )
 
-    trained = model.train(read_table(folder / "train.csv", label="malignant"))
+    steps().step("training", stays=False)
+    trained = model.train(
+        read_table(folder / "train.csv", label="malignant"),
+        progress=lambda epoch: steps().update(f"epoch {epoch.number} of {epoch.of}", epoch.number / epoch.of),
+    )
     model.save_checkpoint(trained, folder / "checkpoint", overwrite=overwrite)
     losses = [epoch["validation_loss"] for epoch in trained.history]
     config = trained.network.config
@@ -83,16 +89,19 @@ def demo(output: Path | None, overwrite: bool) -> Result:
         f"{len(losses)} epochs, validation loss {losses[0]:.3f} {sparkline(losses)} {min(losses):.3f}",
     )
 
-    chosen = ExportOptions(name="breast-cancer", overwrite=overwrite)
+    steps().step("exporting", stays=False)
+    chosen = ExportOptions(name="breast-cancer", overwrite=overwrite, progress=steps().update)
     exported = export_checkpoint(trained, folder / "bundle", chosen)
     sizes = {name: record.size for name, record in exported.bundle.manifest.files.items()}
     show.step("Switch to eval mode, export to ONNX, compare with PyTorch in float64")
-    show_parity(show.out, exported.parity)
+    show_worst(show.out, exported.parity)
 
+    steps().step("verifying", stays=False)
     verified = verify_bundle(folder / "bundle")
     show.step("Verify the bundle: every file's hash, golden vectors through ONNX Runtime")
     show.tell(f"{len(sizes)} files unchanged, {len(verified)} outputs compared: passed", file_sizes(sizes))
 
+    steps().step("scoring", stays=False)
     test = read_table(folder / "test.csv", label="malignant")
     features = test.values.astype(np.float32)
     session = load(folder / "bundle")
@@ -105,6 +114,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
         "benign ones",
     )
 
+    steps().step("timing", stays=False)
     latency = _one_row_latency(trained, session, features)
     show.step(
         "Time one row, in this process and taking turns",
@@ -142,7 +152,7 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
-class _Steps:
+class _Headings:
     """Numbered headings, each with its result."""
 
     def __init__(self, out: Console) -> None:

@@ -10,7 +10,8 @@ from aetool.bundle.manifest import GRAPHS, SEGMENTER
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, reports
+from aetool.cli._output import Result, reports, show_facts
+from aetool.cli._progress import steps
 from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
@@ -64,7 +65,9 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
         raise OutputError(f"{output}: --single-file writes one page; choose a name that ends in .html")
     if not dry_run:
         require_new(output, overwrite)
+    steps().step("checking every file's hash")
     made = _made(target, Bundle.open_whole(bundle, limits=limits_in_force()), given)
+    steps().step(f"writing {output}")
     if not dry_run:
         if single:
             publish_file(output, made.files["index.html"], overwrite=overwrite)
@@ -83,9 +86,8 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
         ("target", f"{target}: {output}{' (not written: --dry-run)' if dry_run else ''}"),
         ("size", f"{made.size / 1e6:.2f} MB in {len(made.files)} file{'s' if len(made.files) > 1 else ''}"),
         *((name, _text(value)) for name, value in made.figures.items()),
-        ("next", step),
     ]
-    return Result(document, lambda out: out.print(facts(pairs)))
+    return Result(document, lambda out: show_facts(out, pairs, step))
 
 
 def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
@@ -94,21 +96,26 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
         if target == "web":
             from aetool.deploy.web import web, web_page
 
+            steps().step("making the page")
             return (web_page if given["single_file"] else web)(bundle, given["onnxruntime_web"])
         if target == "node":
             from aetool.deploy.node import node
 
+            steps().step("making the package")
             return node(bundle)
         if target == "c":
             from aetool.deploy.c import c
 
+            steps().step("generating C")
             return c(bundle, given["graphs"])
         if target == "mobile":
             from aetool.deploy.mobile import mobile
 
+            steps().step("converting to ORT format")
             return mobile(bundle)
         from aetool.deploy.triton import triton
 
+        steps().step("making the repository")
         return triton(bundle)
 
 

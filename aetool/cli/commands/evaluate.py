@@ -11,6 +11,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
+from aetool.cli._progress import steps
 from aetool.cli._tables import as_float32, rows_for
 from aetool.runtime.providers import ProviderName
 
@@ -51,6 +52,7 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
     if paths.what(model) == paths.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
+        steps().step(f"reading {data.name}")
         scorer, threshold = load_checkpoint(model), None
         names = scorer.names
         rows = as_float32(
@@ -66,9 +68,11 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
         )
     else:
         paths.require_bundle(model)
+        steps().step(f"reading {data.name}")
         scorer = load(model, provider=provider, precision=precision, limits=limits_in_force())
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
+    steps().step(f"scoring {len(rows):,} rows")
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
     definition = None if threshold is None else scorer.manifest.score["definition"]
     result = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)

@@ -8,7 +8,8 @@ import click
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import needs
-from aetool.cli._output import Result, progress_shown, reports, say
+from aetool.cli._output import Result, reports, say
+from aetool.cli._progress import steps
 from aetool.cli._tables import NormalRows, check_normal_rows, normal_rows
 from aetool.cli.show.bundle import published
 
@@ -76,20 +77,21 @@ def _export_users_module(
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, ModuleOptions, export_module
         from aetool.model.foreign.user_code import load_module
+    steps().step("reading the rows")
     real = NormalRows(None, ()) if data is None else normal_rows(data, label, columns, drop)
+    steps().step(f"loading {spec}")
     module = load_module(spec, weights, say)
     if weights is None:
         say(f"No --weights: {spec} is exported with the weights that it makes itself")
-    with progress_shown() as progress:
-        exported = export_module(
-            module,
-            output,
-            rows=real.rows,
-            input_shape=input_shape,
-            names=real.names,
-            options=ExportOptions(**publishing, progress=progress),
-            reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
-        )
+    exported = export_module(
+        module,
+        output,
+        rows=real.rows,
+        input_shape=input_shape,
+        names=real.names,
+        options=ExportOptions(**publishing, progress=steps().step),
+        reading=ModuleOptions(**{name: value for name, value in reading.items() if value is not None}),
+    )
     return published(exported, output, verbose)
 
 
@@ -136,6 +138,5 @@ def export(
     paths.require_free(output, chosen["overwrite"], paths.BUNDLE)
     with needs("train", "exporting"):
         from aetool.export import ExportOptions, export_checkpoint
-    with progress_shown() as progress:
-        exported = export_checkpoint(checkpoint, output, ExportOptions(**chosen, progress=progress))
+    exported = export_checkpoint(checkpoint, output, ExportOptions(**chosen, progress=steps().step))
     return published(exported, output, verbose)

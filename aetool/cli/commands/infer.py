@@ -1,20 +1,25 @@
 """`aetool encode`, `aetool reconstruct`, `aetool score`: a bundle over the rows of a file, or of many."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from aetool.bundle.manifest import Manifest
 from aetool.choices import CALLS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, reports, say
+from aetool.cli._output import Result, is_on_terminal, reports, say
+from aetool.cli._progress import steps
 from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.cli.commands import _infer_stream as infer_stream
 from aetool.cli.commands._infer_stream import Inference
+from aetool.errors import AetoolError
 
 
 def _infers(command: Callable[..., int]) -> Callable[..., int]:
@@ -96,6 +101,7 @@ def score(**arguments: Any) -> Result:
 
     With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
     A run that was killed goes on with --resume.
+    On a terminal it shows the most anomalous rows as a table; a pipe or a file gets CSV of every row.
     With --explain, columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
     the score, what the model expected and what it found, in the units of the table.
     With --top, a column row tells where in the table a row stands, 1 the first; rows without a score come last. It
@@ -148,7 +154,9 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
         as_array = _gives_array(model.manifest, graph)
         if as_array:
             paths.require_array_file(output)
+        steps().step(f"reading {data.name}")
         rows = rows_for(model.manifest, data, keep=what.keep)
+        steps().step(f"computing {len(rows):,} rows")
         results = _results(model, graph, model.run(graph, rows.values))
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
@@ -161,9 +169,14 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
             rows = rows.select(order)
             results = {"row": order + 1, **{name: column[order] for name, column in results.items()}}
         if what.explain is not None:
+            steps().step(f"explaining {len(rows):,} scores")
             results |= _why(model, rows.values, what.explain, rows.unseen)
-    columns, more = beside(rows.kept, results, data), _anomalies(document)
-    return given(columns, document, output, overwrite=what.overwrite, arrays=as_array, more=more)
+        columns, more = beside(rows.kept, results, data), _anomalies(document)
+        picture = None
+        if graph == "detector" and output is None and is_on_terminal():
+            picture = _picture(model, columns, rows, document, top is not None)
+    result = given(columns, document, output, overwrite=what.overwrite, arrays=as_array, more=more)
+    return result if picture is None else replace(result, show=picture)
 
 
 def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, top: int) -> Result:
@@ -171,6 +184,7 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
         paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
         from aetool.stream.top import top_of_files
+    steps().step("scoring every file")
     task = what.task("score")
     with task.open() as model:
         best = top_of_files(model, data, top, task)
@@ -179,7 +193,41 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
             columns |= _why(model, best.values, what.explain, {})
         document = {"rows": best.rows, "threshold": model.threshold, "anomalies": best.anomalies}
     infer_stream.tell_odd(best.not_finite, best.rows)
-    return given(columns, document, output, overwrite=what.overwrite, more=_anomalies(document))
+    result = given(columns, document, output, overwrite=what.overwrite, more=_anomalies(document))
+    if output is None and is_on_terminal():
+        return replace(result, show=partial(_show_scores, columns=columns, why=columns, document=document))
+    return result
+
+
+def _picture(
+    model: Any, columns: Mapping[str, Any], rows: Any, document: Mapping[str, Any], is_sorted: bool
+) -> Callable[[Console], None]:
+    """Return what shows scores on a terminal; `is_sorted`: the rows were chosen already."""
+    import numpy as np
+
+    from aetool.cli.show.scores import SHOWN
+    from aetool.runtime.explain import highest
+
+    order = np.arange(len(rows)) if is_sorted else highest(columns["score"], SHOWN)
+    shown = {name: column[order] for name, column in columns.items()}
+    if not is_sorted:
+        shown = {"row": order + 1, **shown}
+    why: Mapping[str, Any] = shown
+    if "why_1" not in shown:
+        chosen = rows.select(order)
+        try:
+            why = _why(model, chosen.values, 1, chosen.unseen)
+        except AetoolError:  # a bundle without an explainer
+            why = {}
+    return partial(_show_scores, columns=shown, why=why, document=document)
+
+
+def _show_scores(
+    out: Console, columns: Mapping[str, Any], why: Mapping[str, Any], document: Mapping[str, Any]
+) -> None:
+    from aetool.cli.show.scores import show_scores
+
+    show_scores(out, columns, why, document["threshold"], document["rows"], document["anomalies"])
 
 
 def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:

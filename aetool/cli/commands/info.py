@@ -13,26 +13,30 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
+from aetool.cli._progress import steps
 from aetool.cli.commands.train import epochs_line
 from aetool.cli.show.bundle import show_precisions
 
 _TOLD = ("history", "epochs", "validation_loss_of_mean")  # of a provenance, in a line of their own
+_RARE = ("id", "opset", "provenance", "made with", "files", "training")  # facts of --all
 _SHOWN = 12  # feature names; --json has them all
 
 
 @click.command()
 @click.argument("path", type=options.PATH)
+@click.option("--all", "every", is_flag=True, help="Show everything, such as versions, hashes and every file.")
 @limit(table=False, bundle=True)
 @reports
-def info(path: Path) -> Result:
+def info(path: Path, every: bool) -> Result:
     """Describe a bundle or a checkpoint.
 
     \b
     Example:
       aetool info exported/machines
+      aetool info exported/machines --all
     """
     if paths.what(path) == paths.CHECKPOINT:
-        return _checkpoint(path)
+        return _checkpoint(path, every)
     from aetool.bundle.bundle import Bundle
     from aetool.bundle.manifest import DOUBLE
     from aetool.runtime.tuning import find_tuning
@@ -62,17 +66,25 @@ def info(path: Path) -> Result:
     ]
 
     def show(out: Console) -> None:
-        out.print(facts(pairs))
-        out.print()
-        show_precisions(out, manifest)
+        out.print(facts(pairs if every else [pair for pair in pairs if pair[0] not in _RARE]))
+        if every or len(manifest.variants) > 1:
+            out.print()
+            show_precisions(out, manifest, every=every)
+        _tell_more(out, every)
 
     document = {"kind": "bundle", **manifest.to_dict(), "tuning": tuning}
     return Result(document, show)
 
 
-def _checkpoint(path: Path) -> Result:
+def _tell_more(out: Console, every: bool) -> None:
+    if not every and out.is_terminal:
+        out.print("\n--all shows more", style="dim")
+
+
+def _checkpoint(path: Path, every: bool) -> Result:
     with needs("train", "reading a checkpoint"):
         from aetool.model import load_checkpoint
+    steps().step(f"reading {path.name}")
     trained = load_checkpoint(path)
     architecture, training = asdict(trained.network.config), asdict(trained.training)
     best = min(trained.history, key=lambda epoch: epoch["validation_loss"])
@@ -95,7 +107,12 @@ def _checkpoint(path: Path) -> Result:
         ("epochs", epochs_line(trained.history, trained.provenance.get("validation_loss_of_mean"))),
         ("provenance", _listed({k: v for k, v in trained.provenance.items() if k not in _TOLD})),
     ]
-    return Result(document, lambda out: out.print(facts(pairs)))
+
+    def show(out: Console) -> None:
+        out.print(facts(pairs if every else [pair for pair in pairs if pair[0] not in _RARE]))
+        _tell_more(out, every)
+
+    return Result(document, show)
 
 
 def _epochs(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -162,6 +179,7 @@ def doctor(bundle: Path | None) -> Result:
 
     if bundle is not None:
         paths.require_bundle(bundle)
+    steps().step("running a row on each execution provider")
     findings = list(doctors.examine(bundle=bundle))
     bad = [finding for finding in findings if finding.ok is False]
     marks = {True: Text("ok", "green"), False: Text("bad", "bold red"), None: Text("-", "dim")}

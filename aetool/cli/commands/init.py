@@ -11,7 +11,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import template
 from aetool.cli._options import needs
-from aetool.cli._output import Result, facts, reports
+from aetool.cli._output import Result, reports, show_facts
 from aetool.cli.commands.train import train
 
 EXAMPLES = {
@@ -62,8 +62,8 @@ def init(file: Path, overwrite: bool) -> Result:
     paths.require_new_file(file, overwrite)
     publish_file(file, template(train, defaults(), EXAMPLES, RULES).encode(), overwrite=overwrite)
     again = f"aetool train TABLE --config {shlex.quote(str(file))}"
-    pairs = [("written", str(file)), ("next", again)]
-    return Result({"config": str(file), "next": again}, lambda out: out.print(facts(pairs)))
+    document = {"config": str(file), "next": again}
+    return Result(document, lambda out: show_facts(out, [("written", str(file))], again))
 
 
 def defaults() -> dict[str, Any]:

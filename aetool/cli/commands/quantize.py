@@ -10,9 +10,10 @@ from aetool.choices import CALIBRATIONS, PRECISIONS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import Result, facts, fail, progress_shown, reports, say
+from aetool.cli._output import Result, fail, reports, say, show_facts
+from aetool.cli._progress import steps
 from aetool.cli._tables import manifest_of, rows_for
-from aetool.cli.show.bundle import show_precisions
+from aetool.cli.show.bundle import costs, merits, show_precisions
 from aetool.errors import BudgetError
 
 
@@ -56,27 +57,29 @@ def quantize(
     from aetool.checks.first_run import require_first_run
 
     budget = Budget(**limits)
+    steps().step(f"reading {data.name}")
     table = rows_for(manifest_of(bundle), data, label=label)
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
     with needs("train", "quantizing"):
         from aetool.quantize import QuantizeOptions
         from aetool.quantize import quantize as add
     try:
-        with progress_shown() as progress:
-            made = add(
-                bundle,
-                table.values,
-                table.labels,
-                precision=precision,  # type: ignore[arg-type]
-                options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
-                budget=budget,
-                progress=progress,
-                limits=limits_in_force(),
-            )
+        made = add(
+            bundle,
+            table.values,
+            table.labels,
+            precision=precision,  # type: ignore[arg-type]
+            options=QuantizeOptions(calibration=calibration, overwrite=overwrite),  # type: ignore[arg-type]
+            budget=budget,
+            progress=steps().step,
+            limits=limits_in_force(),
+        )
     except BudgetError as error:
         fail(str(error))
         refusal = {"bundle": str(bundle), "precision": precision, "added": False}
         return Result({**refusal, "reason": str(error), "tried": list(error.tried)}, lambda out: None, exit_code=1)
+    steps().done(f"{precision} measured and added")
     for attempt in made.tried:
         say(f"tried {attempt}")
     manifest = made.bundle.manifest
@@ -92,6 +95,11 @@ def quantize(
     def show(out: Console) -> None:
         show_precisions(out, manifest)
         out.print()
-        out.print(facts([("next", f"aetool.load({str(bundle)!r}, precision={precision!r})")]))
+        gains = merits(made.variant)
+        use = f"aetool.load({str(bundle)!r}, precision={precision!r})"
+        pairs = [("added", f"{precision}, beside fp32: {gains}"), *costs(made.variant)]
+        if "faster" not in gains:
+            pairs.append(("use it", "only where its size matters: it is not faster here"))
+        show_facts(out, pairs, use)
 
     return Result(document, show)

@@ -9,6 +9,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, reports
+from aetool.cli._progress import steps
 from aetool.cli._tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
 from aetool.errors import InputError, OutputError
 from aetool.runtime.providers import ProviderName
@@ -100,10 +101,12 @@ def _of_bundle(
     _require_place(output, bundle, overwrite)
     real: dict[str, Any] = {}
     if data is not None:
+        steps().step(f"reading {data.name}")
         table = as_read(manifest, data, label=label, keep=kept)
         rows = as_float32(table)
         real = {"rows": rows.values, "labels": rows.labels, "kept": rows.kept, "source": data.name}
         real["trained_on"] = was_trained_on(manifest, table)
+    steps().step("computing what the page shows")
     portrait = portray(
         bundle,
         **real,
@@ -120,6 +123,7 @@ def _of_bundle(
         "auroc": None if curves is None else curves.auroc,
         "drifted": None if portrait.drift is None else portrait.drift["drifted"],
     }
+    steps().step("drawing the page")
     summary = f"{portrait.rows:,} {'golden rows' if portrait.is_golden else 'rows'}"
     return _written(output, bundle_page(portrait, measured), overwrite, document, summary)
 
@@ -132,6 +136,7 @@ def _of_measurement(file: Path, output: Path, overwrite: bool) -> Result:
     if isinstance(result, TuningResult):
         count = len(result.trials)
         return _written(output, tuning_page(result), overwrite, {"candidates": count}, f"{count} candidates")
+    steps().step("drawing the page")
     count, unstable = len(result.results), sum(not measured.stability.stable for measured in result.results)
     counts = {"measurements": count, "unstable": unstable}
     after = f"; {unstable} not stable" if unstable else ""

@@ -11,6 +11,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, reports, say
+from aetool.cli._progress import steps
 from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
 from aetool.cli.main import CommandGroup
 from aetool.cli.show.bundle import record_of, show_segments
@@ -79,7 +80,9 @@ def learn(bundle: Path, data: Path, clusters: int | str, seed: int, overwrite: b
     manifest = manifest_of(bundle)
     with needs("train", "making segments"):
         from aetool.segments import add_segments
+    steps().step(f"reading {data.name}")
     rows = rows_for(manifest, data).values
+    steps().step(f"grouping {len(rows):,} rows")
     made = add_segments(
         bundle,
         rows,
@@ -179,7 +182,9 @@ def assign(
     if output is not None:
         paths.require_free_file(output, overwrite)
     with load(bundle, limits=limits_in_force()) as model:
+        steps().step(f"reading {data.name}")
         rows = rows_for(model.manifest, data, keep=kept)
+        steps().step(f"computing {len(rows):,} rows")
         segment = model.run("segmenter", rows.values)["segment"]
     columns = beside(rows.kept, {"segment": segment, **_names(segment, model.manifest.segments)}, data)
     numbers, sizes = np.unique(segment, return_counts=True)

@@ -12,6 +12,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, reports
+from aetool.cli._progress import steps
 from aetool.cli.main import INTERRUPTED
 
 
@@ -125,6 +126,7 @@ def serve(
         name, factor = factors.get(option, (option, 1))
         if value is not None:
             chosen[name] = value * factor if factor < 1 else type(factor)(value * factor)
+    steps().close()  # the log goes there
     write_lines(sys.stderr)
     summary = serve_bundles(
         places,

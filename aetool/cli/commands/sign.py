@@ -8,6 +8,7 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports
+from aetool.cli._progress import steps
 
 
 @click.command()
@@ -50,6 +51,7 @@ def sign(bundle: Path, private_key: Path) -> Result:
     from aetool.bundle.write import sign_bundle
 
     paths.require_bundle(bundle)
+    steps().step("checking every file's hash")
     signature = sign_bundle(bundle, private_key, limits=limits_in_force())
     document = {"bundle": str(bundle), "signature": str(signature)}
     return Result(document, lambda out: out.print(facts([("signature", str(signature))])))

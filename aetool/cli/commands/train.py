@@ -14,7 +14,8 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
 from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
-from aetool.cli._output import ProgressBar, Result, facts, reports, say
+from aetool.cli._output import Result, reports, say, show_facts
+from aetool.cli._progress import steps
 from aetool.cli._tables import tell_reading
 from aetool.suggest import few
 
@@ -104,6 +105,7 @@ def train(
                 f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
+    steps().step(f"reading {data.name}")
     file = TableFile(
         data,
         label=label,
@@ -132,22 +134,17 @@ def train(
         config = model.TrainingConfig(**training)
         width = model.encoded_width(table.names, table.categories)
         architecture = replace(model.AutoencoderConfig.for_width(width, _normal_rows(table)), **shape)
-    bar = ProgressBar(
-        "validation loss {task.fields[loss]:.4f}",
-        before="epoch {task.completed}/{task.total}",
-        is_shown=model.is_first_process(),
-        visible=False,  # until the first epoch is done
-    )
-    with bar:
-        trained = model.train(
-            table,
-            config,
-            architecture,
-            progress=lambda epoch: bar.update(
-                visible=True, total=epoch.of, completed=epoch.number, loss=epoch.validation_loss
-            ),
-            resume=previous,
-        )
+    steps().step("training")
+    last: Any = None
+
+    def progress(epoch: Any) -> None:
+        nonlocal last
+        last = epoch
+        text = f"epoch {epoch.number:,} of at most {epoch.of:,}, loss {epoch.validation_loss:.4f}"
+        steps().update(text, epoch.number / epoch.of)
+
+    trained = model.train(table, config, architecture, progress=progress, resume=previous)
+    steps().done(_ending(last, config.patience, trained.provenance["interrupted"]))
     if not model.is_first_process():  # of torchrun's; the first one writes and tells
         click.get_current_context().exit()
     model.save_checkpoint(trained, output, overwrite=overwrite)
@@ -165,22 +162,27 @@ def train(
 
     def show(out: Console) -> None:
         widths = (architecture.n_features, *architecture.hidden_dims, architecture.embedding_dim)
-        out.print(
-            facts(
-                [
-                    ("checkpoint", str(output)),
-                    ("shape", "-".join(map(str, widths + widths[-2::-1]))),
-                    ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
-                    ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
-                    ("next", f"aetool export {shlex.quote(str(output))}"),
-                ]
-            )
-        )
+        pairs = [
+            ("checkpoint", str(output)),
+            ("shape", "-".join(map(str, widths + widths[-2::-1]))),
+            ("rows", f"{document['rows_trained']:,} trained, {document['rows_held_out']:,} held out"),
+            ("epochs", epochs_line(trained.history, trained.provenance["validation_loss_of_mean"])),
+        ]
+        show_facts(out, pairs, f"aetool export {shlex.quote(str(output))}")
 
     if trained.provenance["interrupted"]:
         again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
+
+
+def _ending(last: Any, patience: int, interrupted: bool) -> str:
+    """Return why training ended, in words; `last` is an `aetool.model.Epoch`, None before the first one."""
+    if last is None:
+        return "interrupted"
+    why = "interrupted" if interrupted else f"no better for {patience} epochs"
+    ended = f"epoch {last.number:,} of {last.of:,}"
+    return f"trained to {ended}" if last.number == last.of else f"stopped at {ended}: {why}"
 
 
 def _normal_rows(table: Any) -> int:

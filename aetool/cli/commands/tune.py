@@ -14,7 +14,8 @@ from aetool.choices import CALLS
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
-from aetool.cli._output import ProgressBar, Result, facts, reports, table
+from aetool.cli._output import Result, facts, reports, table, times_as_fast
+from aetool.cli._progress import steps
 
 _BETTER = "green"
 
@@ -66,11 +67,13 @@ def tune(
     paths.require_bundle(bundle)
     chosen = {name: value for name, value in given.items() if value is not None}
     budget = Budget(**{entry.name: chosen.pop(entry.name) for entry in fields(Budget) if entry.name in chosen})
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
     measured: dict[str, Any] = {}
     if data is not None:
         from aetool.cli._tables import manifest_of, rows_for
 
+        steps().step(f"reading {data.name}")
         table = rows_for(manifest_of(bundle), data, label=label)
         measured = {"rows": table.values, "labels": table.labels, "rows_name": f"rows of {data.name}"}
         measured["makers"] = {
@@ -78,17 +81,18 @@ def tune(
                 _make_int8, rows=table.values, labels=table.labels, budget=budget, limits=limits_in_force()
             )
         }
-    with ProgressBar(total=1.0, remaining=False) as bar:
-        result = search(
-            bundle,
-            TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
-            **measured,
-            dry_run=dry_run,
-            overwrite=overwrite,
-            limits=limits_in_force(),
-            command=["aetool", *sys.argv[1:]],
-            progress=lambda text, share: bar.update(description=text, completed=share),
-        )
+    steps().step("finding what can run the bundle here")
+    result = search(
+        bundle,
+        TuningPlan(purpose=purpose, budget=budget, **chosen),  # type: ignore[arg-type]  # a Choice of click
+        **measured,
+        dry_run=dry_run,
+        overwrite=overwrite,
+        limits=limits_in_force(),
+        command=["aetool", *sys.argv[1:]],
+        progress=lambda text, share: steps().update(text, share or None),
+    )
+    steps().done(f"{len(result.trials)} ways tried")
     file = None if dry_run else Path(tuning_file(bundle.absolute()))
     return Result(document_of(result), lambda out: _show(out, result, file))
 
@@ -100,25 +104,34 @@ def _make_int8(bundle: Path, copy: Path, **options: Any) -> object:
     return quantized_copy(bundle, copy, precision="int8", **options)
 
 
+def _than_default(speedup: float) -> str:
+    return "as the default" if speedup == 1 else f"{times_as_fast(speedup)} than the default"
+
+
 def _show(out: Console, result: Any, file: Path | None) -> None:
     lines: list[list[str | Text]] = []
+    untried = [trial for trial in result.trials if not trial.races and trial.dropped.startswith("no time")]
     for trial in result.trials:
+        if trial in untried:
+            continue
         last = trial.races[-1] if trial.races else None
         chosen = not trial.dropped
         lines.append(
             [
                 Text("->" if chosen else "", _BETTER),
                 Text(trial.name, "bold" if chosen else ""),
-                "" if last is None else f"{last.ratio:.2f}",
+                "" if last is None else times_as_fast(1 / last.ratio),
                 "" if trial.fidelity is None else f"{trial.fidelity.flips:.2%}",
                 result.reason if chosen else Text(trial.dropped, "dim"),
             ]
         )
-    out.print(table(["", "tried", "time", "flips", ""], lines, right=["time", "flips"]))
+    out.print(table(["", "tried", "speed", "flips", ""], lines, right=["speed", "flips"]))
+    if untried:
+        out.print(f"{len(untried):,} more were not tried for lack of time; give more --seconds", style="dim")
     choice = result.choice
     rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
     pairs = [
-        ("choice", f"{choice.precision} on {choice.provider}, {result.speedup:.2f}x the default's speed"),
+        ("choice", f"{choice.precision} on {choice.provider}, {_than_default(result.speedup)}"),
         ("for", f"{result.purpose}: {result.graph}, {rows} a call; {result.data}"),
         ("written", "nothing, as --dry-run asks" if file is None else str(file)),
     ]

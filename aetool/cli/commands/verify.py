@@ -11,8 +11,9 @@ from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, fail, reports
+from aetool.cli._progress import steps
 from aetool.cli._tables import rows_for
-from aetool.cli.show.bundle import record_of, show_parity
+from aetool.cli.show.bundle import record_of, show_parity, show_worst
 from aetool.runtime.providers import ProviderName
 
 
@@ -21,11 +22,17 @@ from aetool.runtime.providers import ProviderName
 @click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
 @click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
 @click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
+@click.option("--verbose", is_flag=True, help="Show what was compared, output by output.")
 @options.provider
 @limit(bundle=True)
 @reports
 def verify(
-    bundle: Path, against: Path | None, data: Path | None, public_key: Path | None, provider: ProviderName
+    bundle: Path,
+    against: Path | None,
+    data: Path | None,
+    public_key: Path | None,
+    provider: ProviderName,
+    verbose: bool,
 ) -> Result:
     """Prove that a bundle computes here what was trained.
 
@@ -46,18 +53,24 @@ def verify(
         paths.require_checkpoint(against)
     limits = limits_in_force()
     # Nothing of it runs before its files are those signed.
+    steps().step("checking every file's hash")
     Bundle.open_whole(bundle, public_key=public_key, limits=limits)
+    steps().step("running the bundle in a process of its own")
     require_first_run(bundle)
+    steps().step("comparing golden vectors")
     records = verify_bundle(bundle, provider=provider, public_key=public_key, limits=limits)
     manifest = Bundle.open(bundle, limits=limits).manifest
     rows: Any = None
     if data is not None:
+        steps().step(f"reading {data.name}")
         rows = rows_for(manifest, data).values
+        steps().step(f"comparing {len(rows):,} rows, alone and together")
         records += verify_rows(bundle, rows, provider=provider, limits=limits_in_force())
     if against is not None:
         with needs("train", "comparing with PyTorch"):
             from aetool.export import verify_against
             from aetool.model import load_checkpoint
+        steps().step("comparing with PyTorch in float64")
         records += verify_against(bundle, load_checkpoint(against), rows, provider=provider)
     passed = all(record.passed for record in records)
     document = {
@@ -69,10 +82,14 @@ def verify(
     }
 
     def show(out: Console) -> None:
-        show_parity(out, records)
+        (show_parity if verbose else show_worst)(out, records)
         verdict = Text("passed", "bold green") if passed else Text("FAILED", "bold red")
+        sets = len({record.rows for record in records})
         counts = f": {len(manifest.files)} files unchanged, {len(records)} outputs compared"
-        out.print("\n", verdict, counts, sep="")
+        out.print("\n", verdict, counts, f" on {sets} sets of rows" if sets > 1 else "", sep="")
+        if not verbose:
+            told = "worst: the largest difference, as a share of the output's range; --verbose shows every output"
+            out.print(told, style="dim")
 
     if not passed:
         worse = sum(not record.passed for record in records)

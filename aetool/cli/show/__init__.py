@@ -1,3 +1,3 @@
-"""Printed results: `bench` (measurements), `bundle` (parity and precisions) and `segments`."""
+"""Printed results: `bench` (measurements), `bundle` (parity, precisions, segments) and `scores` (of a table)."""
 
-__all__ = ["bench", "bundle"]
+__all__ = ["bench", "bundle", "scores"]

@@ -10,10 +10,10 @@ from rich.text import Text
 from aetool.bench.compare import Comparison, Verdict
 from aetool.bench.grid import OURS
 from aetool.bench.result import BenchResult, Measured, RatioRecord
-from aetool.cli._output import facts
+from aetool.cli._output import facts, times_as_fast
 
 _Cells = Sequence[str | Text]
-_COLOURS = {"faster": "green", "slower": "red", "same": ""}
+_COLOURS = {"faster": "green", "slower": "red", "can't tell": ""}
 _MIB = 1 << 20
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
@@ -35,7 +35,7 @@ def show_result(out: Console, result: BenchResult, file: Path | None) -> None:
         lines = [_measured(record, ratios.get((load, setting, record.contestant))) for record in cell]
         title = load if arrivals is None else f"{load}, {arrivals:,.0f} times a second"
         loads.append(Group(title if one_setting else f"{title} ({setting})", lines))
-    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool/peer", ""), loads)
+    _show_groups(out, ("", "p50", "p99", "rows/s", "of peak", "aetool is", ""), loads)
     out.print()
     _show_groups(out, ("", "import", "session", "first run", "loaded", "peak"), _starts(result, one_setting))
     if profiles := _profiles(result):
@@ -52,11 +52,10 @@ def show_comparison(out: Console, result: Comparison) -> None:
         title = f"{_load(record)} ({_setting(record)})"
         if not groups or groups[-1].title != title:
             groups.append(Group(title, []))
-        word = Text(record.verdict, _COLOURS[record.verdict])
         noisy = "" if record.stable else Text("noisy", "yellow")
         times = (_time(record.before_s), _time(record.after_s))
-        groups[-1].lines.append([f"  {record.contestant}", *times, f"{record.ratio:.2f}", word, noisy])
-    _show_groups(out, ("", "before", "after", "ratio", "", ""), groups)
+        groups[-1].lines.append([f"  {record.contestant}", *times, _change(record), noisy])
+    _show_groups(out, ("", "before", "after", "", ""), groups)
     words = [verdict.verdict for verdict in result.verdicts]
     pairs = [("verdict", ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words))]
     pairs += [("changed", change) for change in result.changed]
@@ -64,6 +63,17 @@ def show_comparison(out: Console, result: Comparison) -> None:
         pairs += [(name, f"{count} measurements")] if count else []
     out.print()
     out.print(facts(pairs))
+
+
+def _change(record: Verdict) -> Text:
+    """Return `1.7x faster (1.4x to 2.1x)`, or what cannot be ruled out."""
+    if record.verdict == "can't tell":
+        return Text(f"can't tell ({times_as_fast(1 / record.high)} to {times_as_fast(1 / record.low)})")
+    ratios = [record.ratio, record.high, record.low]  # of times: the fastest is the least
+    if record.verdict == "faster":
+        ratios = [1 / ratio for ratio in ratios]
+    least, most = sorted(ratios[1:])
+    return Text(f"{ratios[0]:.2f}x {record.verdict} ({least:.2f}x to {most:.2f}x)", _COLOURS[record.verdict])
 
 
 def _show_groups(out: Console, columns: Sequence[str], groups: Sequence[Group]) -> None:
@@ -97,9 +107,17 @@ def _measured(record: Measured, ratio: RatioRecord | None) -> _Cells:
         _time(record.latency_s.p99),
         f"{record.throughput_rows_per_s:,.0f}",
         "" if record.share_of_peak is None else f"{record.share_of_peak:.0%}",
-        "" if ratio is None else f"{ratio.p50:.2f} ({ratio.spread[0]:.2f}-{ratio.spread[1]:.2f})",
+        "" if ratio is None else _speed(ratio),
         "" if record.stability.stable else Text("noisy", "yellow"),
     ]
+
+
+def _speed(ratio: RatioRecord) -> Text:
+    """Return how fast the first of two contestants is, in words; times of some rounds may contradict others."""
+    low, high = ratio.spread
+    if low <= 1 <= high:
+        return Text("can't tell", "dim")
+    return Text(times_as_fast(1 / ratio.p50), "green" if ratio.p50 < 1 else "red")
 
 
 def _starts(result: BenchResult, one_setting: bool) -> list[Group]:

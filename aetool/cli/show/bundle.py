@@ -13,8 +13,9 @@ from rich.text import Text
 
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import Manifest, Variant
-from aetool.checks.parity import OutputParity
-from aetool.cli._output import Result, facts, file_sizes, say, table
+from aetool.checks.parity import ROUNDING, OutputParity
+from aetool.cli._output import Result, facts, file_sizes, say, show_facts, table, times_as_fast
+from aetool.cli._progress import steps
 
 
 def published(exported: Any, output: Path, verbose: bool) -> Result:
@@ -33,29 +34,68 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
     for note in exported.notes:
         say(f"{note[:1].upper()}{note[1:]}")
     rows = figures.get("rows", "real")
+    steps().done(f"{len(manifest.variants['fp32'].files)} graphs proven and written")
 
     def show(out: Console) -> None:
         if verbose:
             show_parity(out, exported.parity)
             out.print(f"The {golden:,} golden rows of the bundle, over and over, in batches of up to 1,000.\n")
-        out.print(
-            facts(
-                [
-                    ("bundle", str(output)),
-                    ("files", file_sizes(document["files"])),
-                    ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
-                    (
-                        "proven",
-                        f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
-                        f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
-                        f"{figures['flipped_decisions']} decisions flipped",
-                    ),
-                    ("next", f"aetool score {shlex.quote(str(output))} DATA"),
-                ]
-            )
-        )
+        pairs = [
+            ("bundle", str(output)),
+            ("files", file_sizes(document["files"])),
+            ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+            (
+                "proven",
+                f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
+                f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
+                f"{figures['flipped_decisions']} decisions flipped",
+            ),
+        ]
+        show_facts(out, pairs, f"aetool score {shlex.quote(str(output))} DATA")
 
     return Result(document, show)
+
+
+def show_worst(out: Console, records: Sequence[OutputParity]) -> None:
+    """Print one line per graph: its largest difference beside its tolerance; then reasons of failures."""
+    columns = ["graph", "worst", "tolerance", "", ""]
+    lines = [
+        _worst_line(graph, [record for record in records if record.graph == graph])
+        for graph in dict.fromkeys(record.graph for record in records)
+    ]
+    out.print(table(columns, lines, right=columns[1:3]))
+    _show_failures(out, records)
+
+
+def _worst_line(graph: str, records: Sequence[OutputParity]) -> list[str | Text]:
+    decided = [record.flipped for record in records if record.flipped is not None]
+    numbers = [record for record in records if record.flipped is None]
+    worst = max(numbers, key=_share_of_allowed, default=None)
+    verdict = Text("ok", "green") if all(record.passed for record in records) else Text("bad", "bold red")
+    return [
+        graph,
+        "" if worst is None else f"{worst.max_scaled:.1e}",
+        "" if worst is None else f"{_allowed(worst):.1e}",
+        verdict,
+        f"{sum(decided):,} decisions differ" if decided else "",
+    ]
+
+
+def _share_of_allowed(record: OutputParity) -> tuple[bool, float]:
+    """Return a key to sort by: what failed last, then what comes nearest to its tolerance."""
+    allowed = _allowed(record)
+    return not record.passed, record.max_scaled / allowed if allowed else record.max_scaled
+
+
+def _allowed(record: OutputParity) -> float:
+    """Return the largest scaled difference that passes: more where float32 alone differs more."""
+    return max(record.tolerance, ROUNDING * (record.float32 or 0.0))
+
+
+def _show_failures(out: Console, records: Sequence[OutputParity]) -> None:
+    for record in records:
+        if not record.passed:
+            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
 
 
 def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
@@ -68,9 +108,7 @@ def show_parity(out: Console, records: Sequence[OutputParity]) -> None:
         lines.append([Text(rows, "italic"), *[""] * (len(columns) - 1)])
         lines += [_parity_line(record) for record in group]
     out.print(table(columns, lines, right=("absolute", "relative", "scaled")))
-    for record in records:
-        if not record.passed:
-            out.print(f"{record.graph} {record.output}, {record.rows}: {record.reason}", style="red")
+    _show_failures(out, records)
 
 
 def _parity_line(record: OutputParity) -> list[str | Text]:
@@ -89,32 +127,72 @@ def record_of(record: OutputParity) -> dict[str, Any]:
 
 # The precisions of a bundle, side by side.
 
-_NUMBERS = ("threshold", "KiB", "size", "one row", "bulk", "AUROC drop", "flips", "false positives")
+_CANT_TELL = "can't tell"
+_NUMBERS = ("threshold", "size", "one row", "bulk", "flips")
+_MORE_NUMBERS = ("KiB", "AUROC drop", "false positives")
 
 
-def show_precisions(out: Console, manifest: Manifest) -> None:
-    """Print per precision threshold, size, speed and fidelity relative to fp32."""
-    lines = [_line(name, variant, manifest) for name, variant in manifest.variants.items()]
-    out.print(table(["precision", *_NUMBERS], lines, right=_NUMBERS))
+def show_precisions(out: Console, manifest: Manifest, *, every: bool = False) -> None:
+    """Print per precision threshold, size and speed beside fp32, flipped decisions; with `every` all there is."""
+    cells = [(name, _cells(variant, manifest)) for name, variant in manifest.variants.items()]
+    for columns in (_NUMBERS, _MORE_NUMBERS)[: 1 + every]:  # all of them are wider than 80 columns
+        lines = [[name, *(known[column] for column in columns)] for name, known in cells]
+        out.print(table(["precision", *columns], lines, right=columns))
 
 
-def _line(name: str, variant: Variant, manifest: Manifest) -> list[str]:
+def _cells(variant: Variant, manifest: Manifest) -> dict[str, str | Text]:
     size = sum(manifest.files[file].size for file in set(variant.files.values())) / 1024
-    fidelity, speed = (_mapping(variant.figures.get(key)) for key in ("fidelity", "speed"))
+    speed = _mapping(variant.figures.get("speed"))
+    return {
+        "threshold": f"{variant.threshold:.6g}",
+        "size": _size(_mapping(variant.figures.get("bytes_ratio")).get("all")) or f"{size:,.0f} KiB",
+        "one row": _speed(speed, "one_row"),
+        "bulk": _speed(speed, "bulk"),
+        "KiB": f"{size:.1f}",
+        **_fidelity(variant),
+    }
+
+
+def _size(ratio: Any) -> str:
+    """Return `45 % smaller`; "" for what is no number."""
+    if not isinstance(ratio, int | float):
+        return ""
+    return f"{abs(1 - ratio):.0%} {'smaller' if ratio < 1 else 'larger'}".replace("%", " %")
+
+
+def _speed(speed: Mapping[str, Any], name: str) -> Text:
+    """Return `1.5x faster`, red where it is slower; where some rounds were faster and others slower, that."""
+    ratio, ends = speed.get(name), speed.get(f"{name}_range")
+    if not isinstance(ratio, int | float) or ratio <= 0:
+        return Text()
+    if isinstance(ends, list | tuple) and len(ends) == 2 and ends[0] <= 1 <= ends[1]:
+        return Text(_CANT_TELL, "dim")
+    return Text(times_as_fast(ratio), "green" if ratio > 1 else "red")
+
+
+def merits(variant: Variant) -> str:
+    """Return what a precision gains and costs: `45 % smaller, one row 1.5x slower, bulk 1.2x faster`."""
+    speed, sizes = (_mapping(variant.figures.get(key)) for key in ("speed", "bytes_ratio"))
+    speeds = [(words, _speed(speed, name).plain) for words, name in (("one row", "one_row"), ("bulk", "bulk"))]
+    told = [f"{words} {text}" for words, text in speeds if text and text != _CANT_TELL]
+    told = told or ["no clear difference in speed"] * any(text for _, text in speeds)
+    return ", ".join(filter(None, [_size(sizes.get("all")), *told]))
+
+
+def costs(variant: Variant) -> list[tuple[str, str]]:
+    """Return what a precision costs beside fp32, as facts."""
+    cells = _fidelity(variant)
+    return [(name, cells[name]) for name in ("AUROC drop", "false positives") if cells[name]]
+
+
+def _fidelity(variant: Variant) -> dict[str, str]:
+    fidelity = _mapping(variant.figures.get("fidelity"))
     rates = fidelity.get("false_positive_rate")
-    false_positives = f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else ""
-    ratio = _mapping(variant.figures.get("bytes_ratio")).get("all")
-    return [
-        name,
-        f"{variant.threshold:.6g}",
-        f"{size:.1f}",
-        _number(ratio, "{:.2f}x"),
-        _number(speed.get("one_row"), "{:.2f}x"),
-        _number(speed.get("bulk"), "{:.2f}x"),
-        _number(fidelity.get("auroc_drop"), "{:.4f}"),
-        _number(fidelity.get("flips"), "{:.2%}"),
-        false_positives,
-    ]
+    return {
+        "flips": _number(fidelity.get("flips"), "{:.2%}"),
+        "AUROC drop": _number(fidelity.get("auroc_drop"), "{:.4f}"),
+        "false positives": f"{rates[0]:.2%} -> {rates[1]:.2%}" if isinstance(rates, list | tuple) else "",
+    }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
