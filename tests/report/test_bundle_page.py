@@ -322,7 +322,7 @@ def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     assert page.inner_text("#does-recall") in slider.get_attribute("aria-valuetext")
     assert marks[0] != page.get_attribute("#roc-mark", "transform")
     assert marks[1] != page.get_attribute("#threshold-line", "transform")
-    page.get_by_role("button", name="Back to the bundle's").click()
+    page.get_by_role("button", name="Reset to the bundle's threshold").click()
     assert flagged(page) == sweep.flagged[sweep.own]
     assert "flags" in page.inner_text("#threshold-said")
 
@@ -344,19 +344,19 @@ def test_the_mouse_drags_the_threshold(opened, labelled):
 
 def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled, names):
     page = opened()
-    assert page.inner_text("#map-told").startswith("row ")  # before anything was moved
+    assert page.inner_text("#map-row").startswith("row ")  # before anything was moved
     page.locator("#map-slider").focus()
     page.keyboard.press("End")
     page.keyboard.press("Home")
     worst = labelled.worst[0]
-    assert page.inner_text("#map-told").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
-    assert "segment" in page.inner_text("#map-told") and "labelled" in page.inner_text("#map-told")
+    assert page.inner_text("#map-row").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
+    assert "segment" in page.inner_text("#map-row") and "labelled" in page.inner_text("#map-row")
     ring = page.locator("#map .ring").first
     ring.scroll_into_view_if_needed()
     box = ring.bounding_box()
     assert page.locator("#map-tip").is_hidden()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert page.inner_text("#map-tip") == page.inner_text("#map-told")
+    assert page.inner_text("#map-tip") == page.inner_text("#map-row")
     assert page.inner_text("#map-tip").startswith(f"row {worst.number + 1}, ")
 
 

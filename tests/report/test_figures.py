@@ -78,11 +78,6 @@ def test_an_axis_names_its_last_tick_and_no_two_in_one_place():
     assert re.findall(r">([\d,]+)<", axis) == ["1", "8", "4,096", "65,536"]
 
 
-def test_names_move_apart():
-    assert svg.apart([10, 12, 40], 14) == [10, 24, 40]
-    assert svg.apart([12, 10], 14) == [24, 10]
-
-
 def test_text_is_escaped_once_and_markup_is_not():
     assert escaped('<a b="c">&\x07') == "&lt;a b=&quot;c&quot;&gt;&amp;&lt;U+0007&gt;"
     assert escaped(Markup("<b>")) == "<b>"

@@ -69,7 +69,7 @@ def _row(found: Measured, series: Series, scale: svg.Scale, top: float) -> Marku
     return tag(
         "g",
         series.sign(svg.EDGE + 5, top + 9),
-        svg.label(svg.EDGE + 15, top + 13, svg.shortened(series.name, room), "name"),
+        svg.label(svg.EDGE + 15, top + 13, svg.shortened(series.name, room), "name ridge-name"),
         svg.label(svg.WIDTH - svg.EDGE, top + 13, values, "value", "end"),
         _shape(found, series, scale, base),
         svg.line(scale(times.min), base, scale(times.max), base, "whisker", f"{series.name}: {_spoken(found)}"),

@@ -86,9 +86,8 @@ def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[
         svg.label(svg.WIDTH / 2 + 18, _BOTTOM + 33, "rows a call", "tick", "middle"),
         *(_ceiling(limit, up) for limit in ceilings),
         *(_line(series, points, across, up) for series, points in _lines(found, lineup)),
-        _ceiling_names(ceilings, up),
     )
-    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture)
+    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture, _ceiling_legend(ceilings))
 
 
 def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
@@ -122,12 +121,10 @@ def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
     return svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, f"ceiling {limit.class_}", hint)
 
 
-def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
-    """Name the ceilings at the left, far above the contestants; names move apart, lines do not."""
-    places = svg.apart([up(limit.rows_per_s) - 4 for limit in found], 14)
-    return joined(
-        svg.label(_LEFT + 6, y, f"{limit.name}: {count(limit.rows_per_s)}", "ceiling-name")
-        for limit, y in zip(found, places, strict=True)
+def _ceiling_legend(ceilings: Sequence[Limit]) -> Markup:
+    return svg.legend(
+        (svg.line(0, 7, 14, 7, f"ceiling {limit.class_}"), f"{limit.name}: {rate(limit.rows_per_s)}")
+        for limit in ceilings
     )
 
 

@@ -1,9 +1,9 @@
 """The page of a benchmark: verdicts first, then the figures, then the environment."""
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aetool.bench import result as bench
 from aetool.bench.result import BenchResult, GraphFile, read_document
@@ -15,7 +15,7 @@ from aetool.report.bench.verdicts import cards, stability_warning, summary, verd
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.tables import listed
-from aetool.report.draw.units import counted, size
+from aetool.report.draw.units import counted, moment, size
 from aetool.runtime.tuning_file import FORMAT_VERSION, KIND, TuningResult
 from aetool.tune.result import tuning_of
 
@@ -40,12 +40,24 @@ def environment(result: BenchResult) -> Markup:
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
         **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
         **{
-            name.replace("_", " "): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            name.replace("_", " "): _plain(value)
             for name, value in result.parameters.items()
+            if value is not None and value != []
         },
-        "measured": result.created,
+        "measured": moment(result.created),
     }
     return repeated(result.command, facts, machine.cpu_flags)
+
+
+def _plain(value: Any) -> str:
+    """Return a parameter as text: lists with commas, no quotes or brackets."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    return "default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
@@ -53,7 +65,7 @@ def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequen
     flags = " ".join(cpu_flags)
     return joined(
         [
-            tag("p", "To repeat it:"),
+            tag("p", "Command to repeat it:"),
             tag("pre", tag("code", shlex.join(command)), tabindex="0"),
             listed(facts.items()),
             tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
@@ -85,7 +97,7 @@ def benchmark_page(result: BenchResult) -> str:
     rates = throughput.figures(result, lineup, found)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
-    about = f"{bundle.features:,} features, {machine}, {result.created}"
+    about = f"{bundle.features:,} features, {machine}, {moment(result.created)}"
     sections = (
         stability_warning(found, lineup),
         cards(told) if told else None,

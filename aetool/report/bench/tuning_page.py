@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from aetool.report.bench.page import repeated
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.svg import linear_ticks, log_ticks
 from aetool.report.draw.tables import Cell, table
-from aetool.report.draw.units import TIMES, counted, percent, ratio, rows, seconds
+from aetool.report.draw.units import NO_BREAK, TIMES, counted, moment, percent, ratio, rows, seconds
 from aetool.runtime.tuning_file import Race, Trial, TuningResult
 
 # Speed against fidelity: every candidate that was timed, and the front that nothing lies beyond.
@@ -63,7 +63,7 @@ def figure(result: TuningResult) -> Markup:
         "; ".join(point.words for point in points),
         _BOTTOM + 40,
         svg.label(4, 11, "decisions that differ", "tick"),
-        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, lambda at: f"{at * 100:.3g} %"),
+        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, _share),
         svg.axis_below(
             across, log_ticks(across.low, across.high, 7), _BOTTOM, _TOP, lambda at: f"{at:.3g}{TIMES}"
         ),
@@ -72,15 +72,16 @@ def figure(result: TuningResult) -> Markup:
         None if limit is None else _limit(limit, up),
         svg.path(_steps(front, across, up), "front"),
         *(_sign(point, precisions, across, up, is_open=point is not chosen) for point in points),
-        _name(chosen, across, up),
     )
-    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture)
-
-
-def legend(result: TuningResult) -> Markup:
-    """Return a list of the signs."""
-    precisions = _precisions(points_of(result))
-    return svg.legend((svg.marker(i, 7, 7, f"s{i % 8} dot"), name) for i, name in enumerate(precisions))
+    signs = [
+        (svg.marker(precisions.index(name), 7, 7, f"s{i % 8} open"), name) for i, name in enumerate(precisions)
+    ]
+    i = precisions.index(chosen.trial.choice.precision)
+    signs.append((svg.marker(i, 7, 7, f"s{i % 8} dot"), f"the choice: {chosen.trial.name}"))
+    signs.append((svg.line(0, 7, 14, 7, "front"), "front"))
+    if limit is not None:
+        signs.append((svg.line(0, 7, 14, 7, "ceiling peak"), f"budget {_share(limit)}"))
+    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture, svg.legend(signs))
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
@@ -99,21 +100,13 @@ def _sign(
     return svg.marker(index, across(point.speed), up(point.flips), class_, point.words, 4 if is_open else 5.5)
 
 
-def _name(chosen: TimedTrial, across: svg.Scale, up: svg.Scale) -> Markup:
-    x, y = across(chosen.speed), up(chosen.flips)
-    is_right = x > svg.WIDTH / 2
-    text = svg.shortened(chosen.trial.name, (x - _LEFT if is_right else svg.WIDTH - x) - 8)
-    return svg.label(x, y - 11, text, "name over", "end" if is_right else "start")
-
-
 def _limit(limit: float, up: svg.Scale) -> Markup:
     y = up(limit)
-    return joined(
-        [
-            svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "ceiling peak", f"budget: {limit:.2%}"),
-            svg.label(_LEFT + 6, y - 5, f"budget {limit:.2%}", "ceiling-name"),
-        ]
-    )
+    return svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "ceiling peak", f"budget: {_share(limit)}")
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.3g}{NO_BREAK}%"
 
 
 def _precisions(points: Sequence[TimedTrial]) -> list[str]:
@@ -128,14 +121,16 @@ def tuning_page(result: TuningResult) -> str:
     """Return a complete HTML document that needs neither network nor JavaScript."""
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     lead = f"{result.choice.words}: {result.reason}."
-    about = f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {result.created}"
+    about = (
+        f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {moment(result.created)}"
+    )
     finals = [trial for trial in result.trials if trial.races and trial.races[-1].name == "final"]
     sections = (
         section(
             "Speed and fidelity",
             "Every candidate that was timed, by its last race against the default. The full sign is the choice, "
             "the line the front: nothing is both faster and as faithful. What exceeds the budget is not timed.",
-            joined([legend(result), tag("div", figure(result), class_="grid")]),
+            tag("div", figure(result), class_="grid"),
         ),
         section(
             "Final",
@@ -229,6 +224,6 @@ def _environment(result: TuningResult) -> Markup:
         "bundle": f"{bundle.name} ({bundle.id})",
         "rows": result.data,
         "budget": ", ".join(f"{name} {limit:g}" for name, limit in limits.items()) or "none",
-        "tuned": result.created,
+        "tuned": moment(result.created),
     }
     return repeated(result.command, facts, machine.cpu_flags)

@@ -1,8 +1,9 @@
 """The page of a bundle.
 
-`data` runs the bundle over rows and collects the numbers of `records`; `page` puts the parts together:
-`_scores`, `_explained` (single rows), `_embedding_map`, `_drift`, `facts` (model card, precisions, segments)
-and `_training`.
+`data` runs the bundle over rows and collects the numbers of `records`, with `_arrays` (images and windows) and
+`_changes` (drifted columns); `page` puts the parts together: `_scores`, `_explained` (single rows), `_errors`
+(rows by features), `_embedding_map`, `_segments`, `_drift`, `_training`, `_layers` and `facts` (model card,
+precisions).
 """
 
 __all__ = ["data", "facts", "page", "records"]

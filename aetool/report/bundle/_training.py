@@ -1,13 +1,14 @@
 """The loss of every epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.svg import log_ticks
+from aetool.report.draw.svg import linear_ticks, log_ticks
 
 _LEFT, _TOP, _BOTTOM = 46.0, 8.0, 190.0
+_MOST_HINTS = 80
 _LINES = (("train_loss", "training", "s1"), ("validation_loss", "held-out rows", "s0"))
 
 
@@ -32,33 +33,45 @@ def figure(provenance: Mapping[str, Any]) -> Markup | None:
         for name, words, colour in _LINES
         if lines[name]
     ]
-    told = "; ".join(f"{words} {_last(lines[name])}" for name, words, _ in _LINES if lines[name])
+    summary = "; ".join(f"{words} {_last(lines[name])}" for name, words, _ in _LINES if lines[name])
     picture = svg.picture(
         "training",
         "Loss of every epoch",
-        f"After {epochs} epochs: {told}.",
+        f"After {epochs} epochs: {summary}.",
         _BOTTOM + 40,
         tag(
             "g",
             joined(_tick(tick, up) for tick in log_ticks(up.low, up.high, 5)),
-            svg.line(_LEFT, _BOTTOM, svg.WIDTH - svg.EDGE, _BOTTOM, "axis"),
-            svg.label(_LEFT, _BOTTOM + 17, "0", "tick", "middle"),
-            svg.label(svg.WIDTH - svg.EDGE, _BOTTOM + 17, f"{epochs} epochs", "tick", "end"),
+            svg.axis_below(across, linear_ticks(0.0, max(epochs, 2), 6), _BOTTOM, _TOP, lambda at: f"{at:,.0f}"),
             class_="grid",
         ),
+        svg.label((_LEFT + svg.WIDTH) / 2, _BOTTOM + 35, "epoch", "tick", "middle"),
         *drawn,
         *dots,
+        _hover(lines, epochs, across),
     )
     legend = svg.legend((svg.marker(0, 7, 7, f"{colour} dot"), words) for _, words, colour in _LINES)
-    return tag("figure", tag("figcaption", "Loss"), picture, legend)
+    return tag("figure", tag("figcaption", "Loss by epoch"), picture, legend)
+
+
+def _hover(lines: Mapping[str, Sequence[float]], epochs: int, across: svg.Scale) -> Markup:
+    """Return tooltips with the losses, for some of many epochs."""
+    shown = range(1, epochs + 1, -(-epochs // _MOST_HINTS))
+    hints = [
+        f"epoch {epoch}: "
+        + ", ".join(
+            f"{words} {lines[name][epoch - 1]:.4g}" for name, words, _ in _LINES if epoch <= len(lines[name])
+        )
+        for epoch in shown
+    ]
+    return svg.hover([across(epoch) for epoch in shown], _TOP, _BOTTOM, hints)
 
 
 def _losses(history: Any, name: str) -> list[float]:
     """Return the losses that fit on a logarithmic axis."""
-    found = (
-        [epoch.get(name) for epoch in history if isinstance(epoch, Mapping)] if isinstance(history, list) else []
-    )
-    return [float(loss) for loss in found if isinstance(loss, int | float) and 0 < loss < float("inf")]
+    epochs = history if isinstance(history, list) else []
+    losses = [epoch.get(name) for epoch in epochs if isinstance(epoch, Mapping)]
+    return [float(loss) for loss in losses if isinstance(loss, int | float) and 0 < loss < float("inf")]
 
 
 def _last(losses: list[float]) -> str:

@@ -1,7 +1,7 @@
 """`portray`: run a bundle over some rows and collect the data of its page."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,16 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
-from aetool.checks.drift import measure_drift
+from aetool.checks.drift import Drift, measure_drift
 from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
+from aetool.report.bundle._arrays import channel_pairs, image_pair, is_image, is_window
+from aetool.report.bundle._changes import changes_of
 from aetool.report.bundle.records import (
+    LARGEST,
     Curves,
     EmbeddingMap,
+    ErrorGrid,
     ExplainedRow,
     FeatureOfRow,
     MapPoint,
@@ -35,6 +39,7 @@ from aetool.runtime.session import AutoencoderSession, load
 Texts = Callable[[int], tuple[str, ...]]
 """Function from a row's position to its values in the kept columns."""
 _MOST_FEATURES = 12
+_GRID_ROWS, _GRID_FEATURES = 20, 15
 _ENDS = (1, 99)
 
 
@@ -50,6 +55,23 @@ def _explained_rows(
     if not len(chosen):
         return ()
     why = model.explain(rows[chosen])
+    explained = [
+        ExplainedRow(
+            int(number),
+            float(score[number]),
+            not score[number] <= model.threshold,
+            None if labels is None else bool(labels[number]),
+            (),
+            kept(int(number)),
+        )
+        for number in chosen
+    ]
+    if is_image(model.input_shape):
+        pairs = zip(explained, why.found, why.expected, strict=True)
+        return tuple(replace(row, image=image_pair(found, expected)) for row, found, expected in pairs)
+    if is_window(model.input_shape):
+        parts = zip(explained, why.found, why.expected, why.contribution, strict=True)
+        return tuple(replace(row, channels=tuple(channel_pairs(*arrays))) for row, *arrays in parts)
     largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
@@ -57,25 +79,40 @@ def _explained_rows(
     flat = rows.reshape(len(rows), -1)
     ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
 
-    def feature(place: int, column: int) -> FeatureOfRow:
+    def feature(index: int, column: int) -> FeatureOfRow:
         name = names[column]
         texts = model.categories.get(name)
-        pair = found[place, column], expected[place, column]
+        pair = found[index, column], expected[index, column]
         shown = [_number(value) if texts is None else _category(value, texts) for value in pair]
         places = _places(*pair, *ends[column]) if texts is None and all(map(np.isfinite, pair)) else None
-        return FeatureOfRow(name, shown[0], shown[1], float(share[place, column]), places)
+        return FeatureOfRow(name, shown[0], shown[1], float(share[index, column]), places)
 
     return tuple(
-        ExplainedRow(
-            int(number),
-            float(score[number]),
-            not score[number] <= model.threshold,
-            None if labels is None else bool(labels[number]),
-            tuple(feature(place, int(column)) for column in largest[place]),
-            kept(int(number)),
-        )
-        for place, number in enumerate(chosen)
+        replace(row, features=tuple(feature(index, int(column)) for column in largest[index]))
+        for index, row in enumerate(explained)
     )
+
+
+def _error_grid(model: AutoencoderSession, rows: NDArray[Any], score: NDArray[np.float64]) -> ErrorGrid | None:
+    """Return the errors of the rows with the highest scores; None where rows are no tables."""
+    worst = _by_score(score)[::-1][:_GRID_ROWS]
+    if "explainer" not in model.graphs or len(model.input_shape) != 1 or not len(worst):
+        return None
+    share = shares(model.explain(rows[worst]))
+    columns = np.argsort(-share.sum(axis=0), kind="stable")[:_GRID_FEATURES]
+    names = feature_labels(model)
+    return ErrorGrid(
+        tuple(worst.tolist()),
+        tuple(names[column] for column in columns),
+        tuple(tuple(share[:, column].tolist()) for column in columns),
+        share.shape[1] - len(columns),
+    )
+
+
+def _by_score(score: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the positions of finite scores, the lowest first."""
+    order = np.argsort(score, kind="stable")
+    return order[np.isfinite(score[order])]
 
 
 def _ends(column: NDArray[Any]) -> tuple[float, float]:
@@ -160,7 +197,8 @@ def _to_unit(places: Floats) -> Floats:
 # The scores of some rows: their histogram, and what every threshold would do.
 
 Labels = NDArray[np.bool_]
-_STOPS, _BINS = 401, 80
+_STOPS = 401
+_FEWEST_BINS, _MOST_BINS = 12, 80
 MOST_CURVE_POINTS = 300
 """Most points of a curve."""
 _LEAST_SHARE = 1e-3
@@ -176,7 +214,7 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
         finite = np.array([threshold if threshold > 0 else 1.0])
     low = max(float(finite.min()), _LEAST_SHARE * float(np.median(finite)))
     high = float(finite.max())
-    if threshold > 0:
+    if 0 < threshold < LARGEST:
         low, high = min(low, max(threshold, low / _BEYOND)), max(high, min(threshold, high * _BEYOND))
     return low / 1.2, high * 1.2
 
@@ -184,7 +222,7 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
 def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
     """Count flagged rows per threshold; NaN in `score` (rows,) is above every threshold."""
     thresholds = np.geomspace(*axis(score, threshold), _STOPS)
-    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
+    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0  # the last if none is set
     thresholds[own] = threshold
     hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
     return Sweep(tuple(thresholds.tolist()), own, tuple(_above(score, thresholds).tolist()), hits)
@@ -192,7 +230,9 @@ def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
 
 def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHistogram:
     """Bin `score` (rows,), NaN left out."""
-    edges = np.geomspace(*axis(score, threshold), _BINS + 1)
+    # The Rice rule: 12 bins for 100 rows, 20 for 1,000, 43 for 10,000.
+    bins = round(2 * np.count_nonzero(np.isfinite(score)) ** (1 / 3))
+    edges = np.geomspace(*axis(score, threshold), min(max(bins, _FEWEST_BINS), _MOST_BINS) + 1)
     if labels is None:
         return ScoreHistogram(tuple(edges.tolist()), _counts(score, edges), None)
     return ScoreHistogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
@@ -287,6 +327,7 @@ def portray(
         score = model.score(rows).astype(np.float64)
         worst, best = _explained(model, rows, score, labels, texts)
         always = [row.number for row in (*worst, *best)]
+        drift = None if is_golden else _drift(path, rows, labels, model, limits)
         return Portrait(
             manifest=model.manifest,
             provider=model.provider,
@@ -303,9 +344,11 @@ def portray(
             curves=None if labels is None else curves(score, labels),
             worst=worst,
             best=best,
+            errors=_error_grid(model, rows, score),
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
-            drift=None if is_golden else _drift(path, rows, labels, model, limits),
+            drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
+            changes=() if drift is None else changes_of(bundle, _normal(rows, labels), drift),
         )
 
 
@@ -323,8 +366,7 @@ def _explained(
     """Explain the worst and the best rows, of those with a finite score."""
     if "explainer" not in model.graphs:
         return (), ()
-    order = np.argsort(score, kind="stable")
-    order = order[np.isfinite(score[order])]
+    order = _by_score(score)
     worst = order[::-1][:_WORST]
     best = order[: max(0, min(_BEST, len(order) - len(worst)))]
     worst_rows, best_rows = (
@@ -370,16 +412,20 @@ def _map(
     return EmbeddingMap(told, tuple(points), len(rows))
 
 
+def _normal(rows: NDArray[Any], labels: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return the rows that are not labelled anomalies."""
+    return rows if labels is None else rows[~labels]
+
+
 def _drift(
     path: str | Path,
     rows: NDArray[Any],
     labels: NDArray[np.bool_] | None,
     model: AutoencoderSession,
     limits: Limits,
-) -> dict[str, Any] | None:
+) -> Drift | None:
     """Compute the drift of rows that are not labelled anomalies; None where all are."""
-    normal = rows if labels is None else rows[~labels]
+    normal = _normal(rows, labels)
     if not len(normal):
         return None
-    found = measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
-    return {"drifted": found.drifted, **asdict(found)}
+    return measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)

@@ -1,12 +1,14 @@
-"""The model card's facts, precisions and segments of a bundle, and segments in plain words."""
+"""The model card's facts and precisions of a bundle, and segments in plain words."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aetool.bundle.manifest import Manifest, Variant
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.bundle.records import LARGEST
+from aetool.report.draw.markup import Markup
 from aetool.report.draw.tables import Cell, listed, table
-from aetool.report.draw.units import NO_BREAK, percent, ratio, size
+from aetool.report.draw.units import TIMES, moment, percent, size, speed
 from aetool.report.draw.units import figure as number
 
 # Traits of segments in plain words.
@@ -104,10 +106,28 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-_COLUMNS, _TRAITS, _SHOWN = 30, 6, 3
+_LETTERS = 600
+"""Most letters of feature names in the model card."""
+_NAMES = {
+    "rows_trained": "training rows",
+    "rows_held_out": "held-out rows",
+    "rows_labelled_anomalous": "labelled anomalies, not trained on",
+    "validation_loss_of_mean": "loss if every row were the mean",
+    "interrupted": "interrupted",
+    "device": "device",
+    "epochs": "epochs",
+    "torch": "PyTorch",
+}
+_OF_TRAINING = tuple(name for name in _NAMES if name != "torch")
+_DRAWN = ("n_features", "hidden_dims", "embedding_dim", "dropout", "dropout_on")
+"""Options that the picture of the layers shows."""
+_UNIMPORTANT = {"interrupted": False, "rows_labelled_anomalous": 0}
+"""Values that go without saying."""
 
 
-_OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "interrupted", "device", "epochs")
+def threshold_text(value: float) -> str:
+    """Return `0.253705`, or `none set`."""
+    return number(value, 6) if value < LARGEST else "none set"
 
 
 def training(manifest: Manifest) -> Markup:
@@ -124,28 +144,30 @@ def training(manifest: Manifest) -> Markup:
 def card(manifest: Manifest, *, is_trained: bool) -> Markup:
     """Return the facts of the model card; `is_trained`: those of `training` are elsewhere."""
     names = manifest.feature_names
-    more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
+    shown = list(itertools.takewhile(lambda i: sum(map(len, names[:i])) < _LETTERS, range(len(names))))
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
     threshold, provenance = manifest.threshold, manifest.provenance
-    promised = threshold.get("flagged_share")
-    chosen = str(threshold.get("method", "not told"))
+    promised, method = threshold.get("flagged_share"), str(threshold.get("method", "method not recorded"))
+    chosen = f"{threshold_text(manifest.variants['fp32'].threshold)}: {method.removeprefix('none: ')}"
     if isinstance(promised, int | float):
         chosen += f", flags {percent(promised)} of {_text(threshold.get('rows', '?'))} rows"
     facts = {
-        "features": (", ".join(names[:_COLUMNS]) + more) or f"of shape {_shape(manifest.input_shape)}, no names",
+        "features": (", ".join(names[i] for i in shown) + more)
+        or f"{_shape(manifest.input_shape)} numbers, no names",
         "categories": ", ".join(categories),
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
-        "score": str(manifest.score.get("definition", "not told")),
-        "threshold": f"{number(manifest.variants['fp32'].threshold, 6)}: {chosen}",
+        "score": str(manifest.score.get("definition", "not recorded")),
+        "threshold": chosen,
         **_single(
             {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING}
         ),
         "training": "" if is_trained else _options(provenance.get("training")),
         "architecture": "" if is_trained else _options(provenance.get("architecture")),
         "size": size(_bytes(manifest.variants["fp32"], manifest)),
-        "opset": f"{manifest.opset} (IR {manifest.ir_version})",
+        "ONNX opset": f"{manifest.opset} (IR {manifest.ir_version})",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
-        "created": manifest.created,
+        "created": moment(manifest.created),
         "id": manifest.id,
     }
     return _pairs(facts)
@@ -154,9 +176,11 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
 def _single(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the provenance entries that hold a single value."""
     return {
-        name.replace("_", " "): _text(value)
+        _NAMES.get(name, name.replace("_", " ")): _text(value)
         for name, value in values.items()
-        if isinstance(value, str | int | float) and not name.endswith("fingerprint")
+        if isinstance(value, str | int | float)
+        and not name.endswith("fingerprint")
+        and (name not in _UNIMPORTANT or value != _UNIMPORTANT[name])
     }
 
 
@@ -172,38 +196,11 @@ def precisions(manifest: Manifest) -> Markup:
     """Return a table of precisions with fidelity and speed as measured when they were made."""
     columns = (
         *("precision", "threshold", "size", "largest difference", "decisions that differ", "rank correlation"),
-        *("AUROC drop", "rows/s to fp32's"),
+        *("AUROC drop", "speed, many rows"),
     )
     lines = [_precision(name, variant, manifest) for name, variant in manifest.variants.items()]
-    told = [place for place in range(len(columns)) if any(line[place] is not None for line in lines)]
-    return table("Precisions", [columns[place] for place in told], [[line[i] for i in told] for line in lines])
-
-
-def segments(found: Mapping[str, Any]) -> Markup:
-    """Return a card per segment with its traits, and their stability."""
-    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
-    if found.get("stability"):
-        told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
-    return joined([tag("p", told, class_="note"), tag("ul", *map(_segment, found["segments"]), class_="cards")])
-
-
-def _segment(entry: Mapping[str, Any]) -> Markup:
-    traits = entry["traits"][:_TRAITS]
-    more = traits[_SHOWN:]
-    return tag(
-        "li",
-        tag("p", title(entry), class_="what"),
-        tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
-        tag("p", entry["label"]),
-        _told(traits[:_SHOWN]) if traits else None,
-        tag("details", tag("summary", f"{len(more)} more"), _told(more)) if more else None,
-    )
-
-
-def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
-    pairs = (sentence(trait, percent) for trait in traits)
-    # The factor stays whole at the end of a line.
-    return listed((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
+    known = [i for i in range(len(columns)) if any(line[i] is not None for line in lines)]
+    return table("Precisions", [columns[i] for i in known], [[line[i] for i in known] for line in lines])
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:
@@ -213,26 +210,29 @@ def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | N
     flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [
         name,
-        (number(variant.threshold, 6), variant.threshold),
+        (threshold_text(variant.threshold), variant.threshold),
         (size(bytes_), bytes_),
         (f"{difference:.1e}", difference) if isinstance(difference, int | float) else None,
         _figure(figures, "fidelity", "flips", percent) or flips,
         _figure(figures, "fidelity", "rank_correlation", lambda value: f"{value:.4f}"),
         _figure(figures, "fidelity", "auroc_drop", lambda value: f"{value:.4f}"),
-        (ratio(1), 1.0) if name == "fp32" else _figure(figures, "speed", "bulk", ratio),
+        ("the reference", 1.0) if name == "fp32" else _figure(figures, "speed", "bulk", speed),
     ]
 
 
-def _figure(figures: Mapping[str, Any], group: str, name: str, form: Any) -> Cell | None:
-    value = found.get(name) if isinstance(found := figures.get(group), Mapping) else None
+def _figure(figures: Mapping[str, Any], group: str, name: str, form: Callable[[float], str]) -> Cell | None:
+    values = figures.get(group)
+    value = values.get(name) if isinstance(values, Mapping) else None
     return (form(value), value) if isinstance(value, int | float) else None
 
 
-def _options(found: Any) -> str:
-    if not isinstance(found, Mapping):
+def _options(options: Any) -> str:
+    if not isinstance(options, Mapping):
         return ""
     return ", ".join(
-        f"{name.replace('_', ' ')} {_text(value)}" for name, value in found.items() if value is not None
+        f"{name.replace('_', ' ')} {_text(value)}"
+        for name, value in options.items()
+        if value and name not in _DRAWN
     )
 
 
@@ -241,8 +241,8 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return " x ".join(map(str, value)) or "none"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return f" {TIMES} ".join(map(str, shape))

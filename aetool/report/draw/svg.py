@@ -13,8 +13,9 @@ from typing import NamedTuple
 from aetool.report.draw.markup import Markup, joined, number, tag
 
 WIDTH = 400
+SEGMENT_COLOURS = 10  # in the style sheet
 EDGE = 8  # left and right of what is drawn
-_FONT = 11.5
+_FONT = 14.0  # on a phone, where pictures are drawn smaller; 12 elsewhere
 _GAP = 6  # between two names
 _PER_LETTER = 0.6  # of the font's size, on average
 
@@ -159,13 +160,18 @@ def shortened(text: str, width: float, font: float = _FONT) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def apart(positions: Sequence[float], gap: float) -> list[float]:
-    """Move positions until no two are nearer than `gap`; the first stays highest."""
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    moved = list(positions)
-    for before, after in itertools.pairwise(order):
-        moved[after] = max(moved[after], moved[before] + gap)
-    return moved
+def hover(centres: Sequence[float], top: float, bottom: float, hints: Sequence[str]) -> Markup:
+    """Cover a picture with unseen strips, one around each of the ascending `centres`, that have tooltips."""
+    edges = [centres[0], *((low + high) / 2 for low, high in itertools.pairwise(centres)), centres[-1]]
+    return strips(edges, top, bottom, hints)
+
+
+def strips(edges: Sequence[float], top: float, bottom: float, hints: Sequence[str]) -> Markup:
+    """Cover a picture with unseen strips between the ascending `edges` that have tooltips."""
+    return joined(
+        bar(left, top, right - left, bottom - top, "hover", hint)
+        for (left, right), hint in zip(itertools.pairwise(edges), hints, strict=True)
+    )
 
 
 def _hint(text: str | None) -> Markup | None:
