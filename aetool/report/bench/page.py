@@ -77,8 +77,8 @@ def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequen
 
 def _file(file: GraphFile) -> str:
     work = file.multiply_adds_per_row
-    told = "" if work is None else f", {work:,} multiply-adds a row"
-    return f"{size(file.bytes)}{told}, sha256 {file.sha256}"
+    work_text = "" if work is None else f", {work:,} multiply-adds a row"
+    return f"{size(file.bytes)}{work_text}, sha256 {file.sha256}"
 
 
 _OPEN = 6  # figures that are shown before the rest is folded away
@@ -87,32 +87,33 @@ _OPEN = 6  # figures that are shown before the rest is folded away
 def benchmark_page(result: BenchResult) -> str:
     """Return a complete HTML document that needs neither network nor JavaScript."""
     lineup = Lineup(result.results)
-    found = ordered(result, lineup)
-    cases = by_case(found)
-    told = verdicts(result)
+    measurements = ordered(result, lineup)
+    cases = by_case(measurements)
+    judged = verdicts(result)
     latencies = {
         case: distribution.figure(f"latency-{i}", case, group, lineup)
         for i, (case, group) in enumerate(cases.items())
     }
-    rates = throughput.figures(result, lineup, found)
+    rates = throughput.figures(result, lineup, measurements)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     about = f"{bundle.features:,} features, {machine}, {moment(result.created)}"
     sections = (
-        stability_warning(found, lineup),
-        cards(told) if told else None,
+        stability_warning(measurements, lineup),
+        cards(judged) if judged else None,
         section(
-            "Against the peer",
-            "Contestants take turns, each in a process of its own. p50 is the median of the rounds, spread the "
-            "lowest and the highest round. A verdict needs every round on one side, and stable times.",
-            tables.ratios(told),
+            "Comparison",
+            "Contestants take turns, each in its own process. p50 is the median of the rounds, spread the lowest "
+            "and the highest round; both are times, so below 1 is faster. A verdict needs stable times and rounds "
+            "that all agree.",
+            tables.ratios(judged),
         )
-        if told
+        if judged
         else None,
         section(
             "Latency",
-            "All samples, none dropped, on a logarithmic axis. Every shape is as high as its row at its most "
-            "frequent latency. A percentile without enough samples is left out.",
+            "All samples on a logarithmic axis. Each shape is scaled to its most frequent latency. Percentiles "
+            "without enough samples are left out.",
             joined([lineup.legend(), distribution.key_to_marks(), _folded(latencies)]),
         ),
         section(
@@ -122,29 +123,29 @@ def benchmark_page(result: BenchResult) -> str:
         )
         if rates
         else None,
-        section("Measurements", None, tables.results(found, lineup)),
+        section("Measurements", None, tables.results(measurements, lineup)),
         section(
             "Start-up and memory",
-            "Seconds from a new process to its first answer; peak is the highest of all batches.",
-            tables.start_up(found, lineup),
+            "Time from a new process to its first answer. Peak memory is the highest of all batches.",
+            tables.start_up(measurements, lineup),
         ),
         section(
             "Inside the graph",
-            "Time of each node, profiled apart from the timing.",
-            tables.profiles(found, lineup),
+            "Time of each node, profiled separately from the timing.",
+            tables.profiles(measurements, lineup),
         )
-        if any(one.profile for one in found)
+        if any(measured.profile for measured in measurements)
         else None,
         section(
             "Agreement",
-            "Largest difference between outputs, as a share of the output's range, before anything was timed.",
+            "Largest difference between outputs as a share of the output's range, checked before the timing.",
             tables.agreement(result),
         )
         if result.agreement
         else None,
         section("Environment", None, environment(result)),
     )
-    heading, lead = f"How fast is {bundle.name}?", summary(result, told)
+    heading, lead = f"How fast is {bundle.name}?", summary(result, judged)
     return page(bundle.name, "aetool bench", heading, lead, about, sections)
 
 
@@ -165,7 +166,7 @@ def _folded(figures: Mapping[Case, Markup]) -> Markup:
     return joined(parts)
 
 
-# The results that pages are made of, told apart by their kind.
+# The results that pages are made of, distinguished by their kind.
 
 
 def read_result(path: Path) -> BenchResult | TuningResult:

@@ -41,7 +41,7 @@ def points_of(result: TuningResult) -> list[TimedTrial]:
 def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
     """Return the candidates that no other beats in speed and fidelity, the most faithful first."""
     front: list[TimedTrial] = []
-    for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
+    for point in sorted(points, key=lambda trial: (trial.flips, -trial.speed)):
         if not front or point.speed > front[-1].speed:
             front.append(point)
     return front
@@ -85,7 +85,7 @@ def figure(result: TuningResult) -> Markup:
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
-    """Return the points along the front: it rises only where the next one's speed is needed."""
+    """Return the points along the front: it rises only for more speed."""
     way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
     for before, after in itertools.pairwise(front):
         way += [(across(before.speed), up(after.flips)), (across(after.speed), up(after.flips))]
@@ -128,14 +128,14 @@ def tuning_page(result: TuningResult) -> str:
     sections = (
         section(
             "Speed and fidelity",
-            "Every candidate that was timed, by its last race against the default. The full sign is the choice, "
-            "the line the front: nothing is both faster and as faithful. What exceeds the budget is not timed.",
+            "Each sign is a candidate, compared with the default in its last race. Candidates on the front are "
+            "not beaten in both speed and fidelity. Those that exceed the budget were not timed.",
             tag("div", figure(result), class_="grid"),
         ),
         section(
             "Final",
-            "Every round is a dot: the candidate's time to the default's. Something else than the default is "
-            "chosen only if every round is below 1.",
+            "Each dot is a round: the candidate's time divided by the default's. A candidate replaces the default "
+            "only if it is faster (below 1) in every round.",
             tag("div", _final(finals), class_="grid"),
         )
         if finals
@@ -144,7 +144,7 @@ def tuning_page(result: TuningResult) -> str:
         section("Environment", None, _environment(result)),
     )
     name = result.bundle.name
-    return page(name, "aetool tune", f"How to run {name} here", lead, about, sections)
+    return page(name, "aetool tune", f"Fastest settings for {name}", lead, about, sections)
 
 
 def _final(finals: list[Trial]) -> Markup:
@@ -160,14 +160,14 @@ def _final(finals: list[Trial]) -> Markup:
         svg.line(scale(1.0), 0, scale(1.0), bottom, "even"),
         *(_rounds(trial, scale, _HEAD + i * _ROW) for i, trial in enumerate(finals)),
     )
-    return tag("figure", tag("figcaption", "time to the default's"), picture)
+    return tag("figure", tag("figcaption", "time divided by the default's"), picture)
 
 
 def _rounds(trial: Trial, scale: svg.Scale, top: float) -> Markup:
     race = trial.races[-1]
     dots = (
-        svg.marker(0, scale(one), top + 24, "s0 dot", f"round {i + 1}: {ratio(one)}", 3.2)
-        for i, one in enumerate(_ratios(race))
+        svg.marker(0, scale(value), top + 24, "s0 dot", f"round {i + 1}: {ratio(value)}", 3.2)
+        for i, value in enumerate(_ratios(race))
     )
     return tag(
         "g",
@@ -197,18 +197,18 @@ def _tried(result: TuningResult) -> Markup:
 
 
 def _line(trial: Trial, result: TuningResult) -> list[Cell | None]:
-    race, found = trial.races[-1] if trial.races else None, trial.fidelity
+    race, fidelity = trial.races[-1] if trial.races else None, trial.fidelity
     middle = None if race is None else sorted(race.seconds)[len(race.seconds) // 2]
-    drop = None if found is None else found.auroc_drop
-    cosine = None if found is None else found.embedding_cosine
+    drop = None if fidelity is None else fidelity.auroc_drop
+    cosine = None if fidelity is None else fidelity.embedding_cosine
     return [
         trial.name,
         trial.dropped or result.reason,
         None if race is None else (ratio(race.ratio), race.ratio),
         None if middle is None else (seconds(middle), middle),
         None if race is None else f"{race.name}, {rows(race.rows)}",
-        None if found is None else (percent(found.flips), found.flips),
-        None if found is None else (f"{found.rank_correlation:.4f}", found.rank_correlation),
+        None if fidelity is None else (percent(fidelity.flips), fidelity.flips),
+        None if fidelity is None else (f"{fidelity.rank_correlation:.4f}", fidelity.rank_correlation),
         None if drop is None else (f"{drop:.4f}", drop),
         None if cosine is None else (f"{cosine:.4f}", cosine),
     ]

@@ -77,9 +77,9 @@ def _layers(architecture: Mapping[str, Any]) -> list[_Layer] | None:
         return None
     dropout = architecture.get("dropout")
     share = float(dropout) if isinstance(dropout, int | float) else 0.0
-    place = architecture.get("dropout_on")
-    inner = share if place in ("hidden", "both") else 0.0
-    outer = share if place in ("embedding", "both") else 0.0
+    position = architecture.get("dropout_on")
+    inner = share if position in ("hidden", "both") else 0.0
+    outer = share if position in ("embedding", "both") else 0.0
     encoder = [_Layer(width, "hidden", inner) for width in hidden]
     assert isinstance(features, int) and isinstance(embedding, int)
     return [

@@ -184,8 +184,8 @@ def _umap(z: Floats) -> Floats:
         raise DependencyError("umap-learn", "umap", "a map by UMAP") from error
     # Neighbours: UMAP's default of 15, fewer where there are not as many rows.
     neighbours = min(15, len(z) - 1)
-    found = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
-    return np.asarray(found, np.float64)
+    places = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
+    return np.asarray(places, np.float64)
 
 
 def _to_unit(places: Floats) -> Floats:
@@ -394,7 +394,7 @@ def _map(
     chosen, embedding = chosen[finite], embedding[finite]
     if len(chosen) < LEAST_ROWS:
         return None
-    places, told = project(embedding, method)
+    places, words = project(embedding, method)
     segment = model.segment(rows[chosen]).tolist() if SEGMENTER in model.graphs else [None] * len(chosen)
     points = (
         MapPoint(
@@ -409,7 +409,7 @@ def _map(
         )
         for (x, y), number, group in zip(places, chosen, segment, strict=True)
     )
-    return EmbeddingMap(told, tuple(points), len(rows))
+    return EmbeddingMap(words, tuple(points), len(rows))
 
 
 def _normal(rows: NDArray[Any], labels: NDArray[np.bool_] | None) -> NDArray[Any]:

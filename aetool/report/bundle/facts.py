@@ -60,11 +60,11 @@ def _times(ratio: float | None, percent: _Percent) -> str:
     return f" ({near[0]})" if near else f" ({percent(1 - ratio)} less)"
 
 
-def stability(found: Mapping[str, Any]) -> str:
+def stability(figures: Mapping[str, Any]) -> str:
     """Describe the stability of segments: `0.87, good (adjusted Rand index of ...)`."""
-    index = found["adjusted_rand_index"]
+    index = figures["adjusted_rand_index"]
     word = next((word for least, word in _AGREEMENT if index >= least), "poor: other rows would give other groups")
-    return f"{index:.2f}, {word} (adjusted Rand index of {found['refits']} bootstrap refits)"
+    return f"{index:.2f}, {word} (adjusted Rand index of {figures['refits']} bootstrap refits)"
 
 
 def separation(silhouette: float) -> str:
@@ -86,8 +86,7 @@ def advice(chosen: int, index: float, silhouettes: Mapping[int, float]) -> list[
         lines.append(f"{chosen} is the most that was tried; give --clusters for more")
     if silhouettes and best < _STRUCTURE[-1][0]:
         lines.append(
-            f"a silhouette of {best:.2f} says that the segments run into one another; choose their number by what "
-            "is of use"
+            f"a silhouette of {best:.2f} means that the segments overlap; choose their number by what is useful"
         )
     if index < _GOOD:
         near = [str(count) for count, value in silhouettes.items() if count < chosen and value >= _NEAR * best]

@@ -227,8 +227,8 @@ def spread(wanted: Sequence[Box], width: float, height: float) -> list[Box]:
     """
     placed: list[Box] = []
     for box in wanted:
-        found = (near for near in _around(box, math.hypot(width, height)) if _is_inside(near, width, height))
-        placed.append(next((near for near in found if not any(_meet(near, other) for other in placed)), box))
+        inside = (near for near in _around(box, math.hypot(width, height)) if _is_inside(near, width, height))
+        placed.append(next((near for near in inside if not any(_meet(near, other) for other in placed)), box))
     return placed
 
 
@@ -245,6 +245,6 @@ def _is_inside(box: Box, width: float, height: float) -> bool:
     return x >= box.width / 2 and y >= box.height / 2
 
 
-def _meet(one: Box, other: Box) -> bool:
-    across, down = abs(one.x - other.x), abs(one.y - other.y)
-    return across < (one.width + other.width) / 2 and down < (one.height + other.height) / 2
+def _meet(box: Box, other: Box) -> bool:
+    across, down = abs(box.x - other.x), abs(box.y - other.y)
+    return across < (box.width + other.width) / 2 and down < (box.height + other.height) / 2
