@@ -193,6 +193,14 @@ def test_throughput_is_drawn_by_scenario(page):
     assert "Throughput" not in Page(only).texts
 
 
+def test_parameters_and_times_are_plain_text(page, single):
+    single["parameters"] = {"graphs": ["score", "encode"], "threads": [None], "against": None, "rounds": 1200}
+    single["created"] = "2026-11-30T00:12:34Z"
+    text = page(single).split("<script>")[0]
+    assert "score, encode" in text and "1,200" in text and "30 November 2026, 00:12 UTC" in text
+    assert "null" not in text and "2026-11-30T" not in text and "[&quot;" not in text
+
+
 def test_long_names_are_shortened_in_figures_only(page, single):
     single["results"][0]["contestant"] = "x" * 300
     text = page(single)

@@ -9,7 +9,7 @@ from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.svg import linear_ticks, log_ticks
 from aetool.report.draw.tables import Cell, table
-from aetool.report.draw.units import NO_BREAK, TIMES, counted, moment, percent, ratio, rows, seconds
+from aetool.report.draw.units import NO_BREAK, TIMES, counted, moment, percent, ratio, rows, seconds, speed
 from aetool.runtime.tuning_file import Race, Trial, TuningResult
 
 # Speed against fidelity: every candidate that was timed, and the front that nothing lies beyond.
@@ -140,7 +140,7 @@ def tuning_page(result: TuningResult) -> str:
         )
         if finals
         else None,
-        section("What was tried", None, _tried(result)),
+        section("Candidates", None, _tried(result)),
         section("Environment", None, _environment(result)),
     )
     name = result.bundle.name
@@ -185,15 +185,15 @@ def _tried(result: TuningResult) -> Markup:
     columns = (
         "candidate",
         "verdict",
-        "time",
-        "a call",
-        "race",
-        "flips",
+        "against the default",
+        "time of a call",
+        "last race",
+        "decisions that differ",
         "rank correlation",
         "AUROC drop",
-        "cosine",
+        "embedding cosine",
     )
-    return table("Everything that was tried", columns, [_line(trial, result) for trial in result.trials])
+    return table("All candidates", columns, [_line(trial, result) for trial in result.trials])
 
 
 def _line(trial: Trial, result: TuningResult) -> list[Cell | None]:
@@ -204,7 +204,7 @@ def _line(trial: Trial, result: TuningResult) -> list[Cell | None]:
     return [
         trial.name,
         trial.dropped or result.reason,
-        None if race is None else (ratio(race.ratio), race.ratio),
+        None if race is None else (speed(1 / race.ratio), race.ratio),
         None if middle is None else (seconds(middle), middle),
         None if race is None else f"{race.name}, {rows(race.rows)}",
         None if fidelity is None else (percent(fidelity.flips), fidelity.flips),

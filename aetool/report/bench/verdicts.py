@@ -168,7 +168,7 @@ def _size(verdict: JudgedRatio) -> tuple[int, bool]:
 
 def _tail(record: RatioRecord) -> str:
     if record.p99 is None:
-        return "p99 has not enough samples"
+        return "too few samples for p99"
     shown = ratio(record.p99)
     return f"{shown} at p99"
 

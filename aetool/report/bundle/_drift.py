@@ -171,7 +171,12 @@ def _columns(features: Sequence[Mapping[str, Any]]) -> Markup:
         _table("Columns that changed", changed) if changed else None,
         tag(
             "details",
-            tag("summary", f"{len(rest)} columns without drift" if changed else f"All {len(rest)} columns"),
+            tag(
+                "summary",
+                f"{counted(len(rest), 'column')} without drift"
+                if changed
+                else f"All {counted(len(rest), 'column')}",
+            ),
             _table("Columns without drift", rest),
         )
         if rest

@@ -1,13 +1,13 @@
-"""Explanations of single rows: found against expected values, as features, curves or images."""
+"""Explanations of rows: found against expected values, as features, curves or images; errors row by feature."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from aetool.report.bundle.records import ChannelPair, ExplainedRow, FeatureOfRow, ImagePair
+from aetool.report.bundle.records import ChannelPair, ErrorGrid, ExplainedRow, FeatureOfRow, ImagePair
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.svg import linear_ticks
-from aetool.report.draw.tables import Cell, table
+from aetool.report.draw.tables import Cell, heat, table
 from aetool.report.draw.units import figure, percent, row_number
 
 _SHOWN = 0.9
@@ -17,9 +17,11 @@ _AXIS, _BAR, _LONGEST = 262.0, 276.0, 60.0
 """End of the axis of a feature, start of the bar of its share, and length of the bar of a whole score."""
 
 
-def cards(rows: Sequence[ExplainedRow], kept: Sequence[str], most: int) -> Markup:
+def cards(rows: Sequence[ExplainedRow], kept: Sequence[str], most: int, *, has_threshold: bool = True) -> Markup:
     """Return a card per row with up to `most` features; `kept` are the identifying columns."""
-    return tag("div", *(_card(row, kept, most) for row in rows), class_="grid explained")
+    return tag(
+        "div", *(_card(row, kept, most, has_threshold=has_threshold) for row in rows), class_="grid explained"
+    )
 
 
 def key_to_marks(row: ExplainedRow) -> Markup | None:
@@ -41,14 +43,14 @@ def key_to_marks(row: ExplainedRow) -> Markup | None:
     return svg.legend((mark, name) for name, mark in marks.items())
 
 
-def _card(row: ExplainedRow, kept: Sequence[str], most: int) -> Markup:
-    flagged = "flagged" if row.is_anomaly else "not flagged"
+def _card(row: ExplainedRow, kept: Sequence[str], most: int, *, has_threshold: bool) -> Markup:
+    flagged = "" if not has_threshold else ", flagged" if row.is_anomaly else ", not flagged"
     label = "" if row.label is None else ", labelled an anomaly" if row.label else ", labelled normal"
     name = f"Row {row_number(row.number)}"
     identity = ", ".join(f"{column} {text}" for column, text in zip(kept, row.kept, strict=True))
     return tag(
         "article",
-        tag("h4", f"{name}: score {figure(row.score)}, {flagged}{label}"),
+        tag("h4", f"{name}: score {figure(row.score)}{flagged}{label}"),
         tag("p", identity, class_="which") if identity else None,
         *(
             [_image(row.image, name)]
@@ -189,3 +191,47 @@ def _share(feature: FeatureOfRow) -> list[Markup]:
         svg.bar(_BAR, _HEIGHT / 2 - 5, share * _LONGEST, 10, "s1 ridge", f"{percent(feature.share)} of the score"),
         svg.label(svg.WIDTH - 1, _HEIGHT / 2 + 4, percent(feature.share), "value", "end"),
     ]
+
+
+# Errors of the rows with the highest scores, feature by feature.
+
+_FULL = 0.5
+"""Share of the score from which a cell has the strongest colour."""
+
+
+def error_grid(errors: ErrorGrid) -> Markup:
+    """Return a table: a line for each feature, a column for each row."""
+    numbers = [row_number(row) for row in errors.rows]
+    lines = [
+        tag(
+            "tr",
+            tag("th", feature, scope="row"),
+            *(
+                heat(
+                    f"{share:.0%}"[:-1] if share >= 0.01 else "",
+                    share / _FULL,
+                    f"row {row}, {feature}: {percent(share)}",
+                )
+                for row, share in zip(numbers, shares, strict=True)
+            ),
+        )
+        for feature, shares in zip(errors.features, errors.shares, strict=True)
+    ]
+    title = "Share of the score by feature and row, in percent"
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", title),
+            tag(
+                "thead",
+                tag("tr", tag("th", "row", scope="col"), *(tag("th", row, scope="col") for row in numbers)),
+            ),
+            tag("tbody", *lines),
+            class_="heat",
+        ),
+        class_="scroll whole",
+        role="region",
+        aria_label=title,
+        tabindex="0",
+    )

@@ -1,5 +1,6 @@
 """`portray`: run a bundle over some rows and collect the data of its page."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.baseline import FeatureBaseline, read_baseline
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
@@ -17,9 +19,9 @@ from aetool.checks.drift import Drift, measure_drift
 from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
 from aetool.report.bundle._arrays import channel_pairs, image_pair, is_image, is_window
-from aetool.report.bundle._changes import changes_of
 from aetool.report.bundle.records import (
     LARGEST,
+    ColumnChange,
     Curves,
     EmbeddingMap,
     ErrorGrid,
@@ -30,6 +32,7 @@ from aetool.report.bundle.records import (
     ScoreHistogram,
     Sweep,
 )
+from aetool.report.draw.units import figure
 from aetool.runtime.explain import feature_labels, shares
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
@@ -348,7 +351,7 @@ def portray(
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
-            changes=() if drift is None else changes_of(bundle, _normal(rows, labels), drift),
+            changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
         )
 
 
@@ -429,3 +432,49 @@ def _drift(
     if not len(normal):
         return None
     return measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
+
+
+# Distributions of the columns that drifted, in the bins of baseline.json.
+
+_MOST_COLUMNS, _MOST_CATEGORIES = 9, 10
+
+
+def _changes(bundle: Bundle, rows: NDArray[Any], drift: Drift) -> tuple[ColumnChange, ...]:
+    """Return the columns of (rows, n_features) that drifted; none where the bundle has no baseline."""
+    baseline = read_baseline(bundle)
+    if baseline is None:
+        return ()
+    columns = {feature.name: (feature, rows[:, i]) for i, feature in enumerate(baseline.features)}
+    changed = [column.name for column in drift.features if column.verdict in ("drift", "moderate")]
+    categories = bundle.manifest.categories
+    return tuple(_change(*columns[name], categories.get(name, ())) for name in changed[:_MOST_COLUMNS])
+
+
+def _change(feature: FeatureBaseline, column: NDArray[Any], categories: tuple[str, ...]) -> ColumnChange:
+    values = column.astype(np.float64)
+    now = [count / len(values) for count in feature.counts_of(values).tolist()]
+    before = list(feature.shares)
+    if feature.categories is not None:
+        names = [*categories, "other values", "missing"]
+    else:
+        edges = [figure(edge) for edge in feature.edges]
+        names = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+        names = [f"up to {edges[0]}", *names, f"above {edges[-1]}", "missing"] if edges else ["values", "missing"]
+        if feature.range is not None:
+            # Values beyond those of the training rows are shown apart.
+            low, high = feature.range
+            below, above = (float(np.mean(beyond)) for beyond in (values < low, values > high))
+            names = [f"below {figure(low)}: new", *names[:-1], f"above {figure(high)}: new", names[-1]]
+            before = [0.0, *before[:-1], 0.0, before[-1]]
+            now = [below, *now[:-1], above, now[-1]]
+            now[1] -= below
+            now[-3] -= above
+    shown = [i for i in range(len(names)) if before[i] > 0 or now[i] > 0]
+    if len(shown) > _MOST_CATEGORIES and feature.categories is not None:
+        shown = sorted(sorted(shown, key=lambda i: -abs(now[i] - before[i]))[:_MOST_CATEGORIES])
+    return ColumnChange(
+        feature.name,
+        tuple(names[i] for i in shown),
+        tuple(before[i] for i in shown),
+        tuple(now[i] for i in shown),
+    )

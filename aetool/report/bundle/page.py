@@ -8,12 +8,9 @@ from aetool.report.bench.verdicts import cards as speed_cards
 from aetool.report.bench.verdicts import summary, verdicts
 from aetool.report.bundle import _drift as drift
 from aetool.report.bundle import _embedding_map as embedding_map
-from aetool.report.bundle import _errors as errors
 from aetool.report.bundle import _explained as explained
-from aetool.report.bundle import _layers as layers
+from aetool.report.bundle import _model as model
 from aetool.report.bundle import _scores as scores
-from aetool.report.bundle import _segments as segments
-from aetool.report.bundle import _training as training
 from aetool.report.bundle import facts
 from aetool.report.bundle.facts import names_of, threshold_text
 from aetool.report.bundle.records import ErrorGrid, Portrait
@@ -44,7 +41,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         section("Scores", _introduction(portrait), scores.figures(portrait)),
         section("Rows", _about_rows(portrait), _rows(portrait)),
         _map(portrait),
-        section("Segments", "How each segment differs from all rows.", segments.figures(manifest.segments))
+        section("Segments", "How each segment differs from all rows.", facts.segments(manifest.segments))
         if manifest.segments
         else None,
         section(
@@ -72,20 +69,29 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
 def _lead(portrait: Portrait) -> Markup:
     """Return what the page says first: drift if there is any, and how many rows are flagged."""
     flagged = portrait.sweep.flagged[portrait.sweep.own]
-    if portrait.has_threshold:
-        result = (
-            f"The model flags {flagged:,} of {rows(portrait.rows)} ({percent(flagged / portrait.rows)}) in "
-            f"{portrait.source} as anomalies."
+    share = percent(flagged / portrait.rows)
+    if not portrait.has_threshold:
+        result = joined(
+            [
+                "No threshold is set, so the model scores rows but flags none. Export it again with ",
+                tag("code", "--data"),
+                " or ",
+                tag("code", "--threshold"),
+                " to set one.",
+            ]
+        )
+    elif portrait.is_golden:
+        result = escaped(
+            f"The model flags {flagged:,} of the bundle's {portrait.rows:,} golden rows ({share}) as anomalies."
         )
     else:
-        result = (
-            f"The model scores {rows(portrait.rows)} in {portrait.source}. No threshold is set, so it flags none; "
-            "export it again with --data or --threshold to set one."
+        result = escaped(
+            f"The model flags {flagged:,} of {rows(portrait.rows)} ({share}) in {portrait.source} as anomalies."
         )
     if portrait.drift is None or not portrait.drift["drifted"]:
-        return escaped(result)
+        return result
     badge = tag("span", "Drift:", class_="badge more")
-    return joined([badge, f" {drift.headline(portrait)} {result}"])
+    return joined([badge, f" {drift.headline(portrait)} ", result])
 
 
 def _golden_only() -> Markup:
@@ -103,8 +109,10 @@ def _tiles(portrait: Portrait) -> Markup:
     """Return the main figures; the script changes those that depend on the threshold."""
     sweep, curves = portrait.sweep, portrait.curves
     flagged = sweep.flagged[sweep.own]
-    tiles = [_tile("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")]
-    if sweep.hits is not None and portrait.anomalies:
+    tiles = []
+    if portrait.has_threshold:
+        tiles.append(_tile("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}"))
+    if portrait.has_threshold and sweep.hits is not None and portrait.anomalies:
         hits = sweep.hits[sweep.own]
         recall, precision = hits / portrait.anomalies, percent(hits / flagged) if flagged else MISSING
         tiles += [
@@ -121,7 +129,7 @@ def _tiles(portrait: Portrait) -> Markup:
         tiles.append(_tile("decisions that differ", f"{flipped:,}", words, details))
     own = f"At the bundle's threshold, {threshold_text(portrait.threshold)}"
     if not portrait.has_threshold:
-        own = "Without a threshold"
+        own = "No threshold is set"
     return joined(
         [
             tag("p", own, class_="what tiles-at", id="tiles-at", data_own=own),
@@ -172,18 +180,18 @@ def _rows(portrait: Portrait) -> Markup:
     parts = [
         explained.key_to_marks(portrait.worst[0]),
         tag("h3", "Highest scores"),
-        explained.cards(portrait.worst, portrait.kept, most=6),
+        explained.cards(portrait.worst, portrait.kept, most=6, has_threshold=portrait.has_threshold),
     ]
     if portrait.best:
         parts += [
             tag("h3", "Lowest scores", class_="apart"),
-            explained.cards(portrait.best, portrait.kept, most=3),
+            explained.cards(portrait.best, portrait.kept, most=3, has_threshold=portrait.has_threshold),
         ]
     if portrait.errors is not None and len(portrait.errors.rows) > 1:
         parts += [
             tag("h3", "Errors by row and feature", class_="apart"),
             tag("p", _about_errors(portrait.errors), class_="note"),
-            errors.grid(portrait.errors),
+            explained.error_grid(portrait.errors),
         ]
     return joined(parts)
 
@@ -217,7 +225,7 @@ def _map(portrait: Portrait) -> Section | None:
 
 
 def _training(portrait: Portrait) -> Section | None:
-    figure = training.figure(portrait.manifest.provenance)
+    figure = model.losses(portrait.manifest.provenance)
     if figure is None:
         return None
     note = (
@@ -229,7 +237,7 @@ def _training(portrait: Portrait) -> Section | None:
 
 def _model(portrait: Portrait, *, is_trained: bool) -> Section:
     card = facts.card(portrait.manifest, is_trained=is_trained)
-    drawn = layers.figure(portrait.manifest)
+    drawn = model.layers(portrait.manifest)
     if drawn is None:
         return section("Model card", None, card)
     return section("Model card", None, tag("div", drawn, tag("div", card, class_="two"), class_="pairs"))

@@ -18,6 +18,7 @@ def dash(reason: str) -> Markup:
     )
 
 
+_LONG = 50  # letters of a text that takes several lines
 _WIDE = 12  # columns that need a page on its side
 _NOT_MEASURED = dash("not measured")
 
@@ -45,6 +46,8 @@ def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
     if isinstance(cell, tuple):
         text, value = cell
         return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
+    if isinstance(cell, str) and not isinstance(cell, Markup) and len(cell) > _LONG:
+        class_ = "long"
     return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)
 
 
