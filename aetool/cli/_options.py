@@ -197,7 +197,6 @@ provider = click.option(
     help="Execution provider; the one named is used, or it is an error.",
 )
 precision = click.option("--precision", default="auto", show_default=True, help="A precision of the bundle.")
-label = click.option("--label", metavar="COLUMN", help="Column that marks anomalies (not 0); never a feature.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")
 columns = click.option("--columns", type=CommaList(), multiple=True, help="Use these columns only.")
 categorical = click.option(
@@ -206,6 +205,72 @@ categorical = click.option(
     multiple=True,
     help="Columns of text or codes to one-hot inside the model; auto: every text column.",
 )
+_READING = "aetool.reading"
+"""Options of `reading`, in the context."""
+
+
+def _note(context: click.Context, option: click.Parameter, value: Any) -> None:
+    context.meta.setdefault(_READING, {})[option.name] = value
+
+
+def reading(*, labels: bool = False) -> _Decorator:
+    """Add the options of how a table's text is read; `reading_in_force` gives the result."""
+
+    def decorate(command: Any) -> Any:
+        made = [
+            click.option(*names, type=kind, metavar=metavar, expose_value=False, callback=_note, help=text, **more)
+            for names, kind, metavar, text, more in _READING_OPTIONS
+            if labels or names[0] not in ("--normal", "--anomaly")
+        ]
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_READING_OPTIONS: tuple[tuple[tuple[str, ...], Any, str | None, str, dict[str, Any]], ...] = (
+    (
+        ("--normal",),
+        CommaList(),
+        "VALUE[,VALUE...]",
+        "Labels that mean normal.  [default: 0, normal, ok, ...]",
+        {},
+    ),
+    (("--anomaly",), CommaList(), "VALUE[,VALUE...]", "Labels that mean an anomaly, instead of --normal.", {}),
+    (
+        ("--na",),
+        CommaList(),
+        "VALUE[,VALUE...]",
+        "Cells that mean a missing value, such as -999.",
+        {"multiple": True},
+    ),
+    (("--sep",), str, "CHARACTER", "Separator between columns: , ; | tab space.  [default: found]", {}),
+    (("--decimal",), click.Choice([".", ","]), None, "Decimal mark of numbers.  [default: found]", {}),
+    (("--encoding",), str, "NAME", "Encoding of a text file, such as cp1252.  [default: found]", {}),
+    (("--header/--no-header",), bool, None, "The first line holds names.  [default: found]", {"default": None}),
+)
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "bar": "|"}
+
+
+def reading_in_force() -> Any:
+    """Return the `aetool.tables.Reading` of the running command."""
+    from aetool.tables import Reading
+
+    context = click.get_current_context(silent=True)
+    values: dict[str, Any] = {} if context is None else dict(context.meta.get(_READING, {}))
+    values["na"] = flat(values.get("na") or ())
+    if (sep := values.get("sep")) is not None:
+        values["sep"] = _SEPARATORS.get(sep.lower(), sep)
+    return Reading(**{name: value for name, value in values.items() if value is not None})
+
+
+def label(command: Any) -> Any:
+    """Add `--label` and the options of `reading`."""
+    text = "Column that marks anomalies; never a feature."
+    return click.option("--label", metavar="COLUMN", help=text)(reading(labels=True)(command))
+
+
 keep = click.option(
     "--keep", type=CommaList(), multiple=True, help="Columns carried through to the output, such as an id."
 )

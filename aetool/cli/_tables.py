@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from aetool.bundle.manifest import Manifest
-from aetool.cli._options import limits_in_force
+from aetool.cli._options import limits_in_force, reading_in_force
 from aetool.cli._output import Result, facts, say, visible
 from aetool.cli._paths import require_bundle
 from aetool.errors import InputError
@@ -39,17 +39,35 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     if len(manifest.input_shape) > 1:
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
     table = _table_file(manifest, data, label, keep).read()
+    tell_reading(table)
     for name, texts in table.unseen.items():
         _tell_unseen(name, texts)
     return table
 
 
 def _table_file(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
-    from aetool.tables import TableFile
+    from aetool.tables import Reading, TableFile
 
     # By name, or all columns in their order where the model has no names.
     names, categories = manifest.feature_names or None, manifest.categories
-    return TableFile(data, only=names, categories=categories, label=label, keep=keep, limits=limits_in_force())
+    return TableFile(
+        data,
+        only=names,
+        categories=categories,
+        label=label,
+        keep=keep,
+        reading=reading_in_force(),
+        like=Reading.of(manifest.provenance),
+        limits=limits_in_force(),
+    )
+
+
+def tell_reading(table: Any) -> None:
+    """Print how a table's text was read, where that is not as usual, and what was left out."""
+    for note in table.notes:
+        say(note)
+    if table.left_out:
+        say("left out: " + ", ".join(f"{name} ({why})" for name, why in table.left_out.items()))
 
 
 def was_trained_on(manifest: Manifest, table: Any) -> bool | None:
@@ -113,7 +131,15 @@ def check_normal_rows(
     from aetool.tables import TableFile
 
     chosen, left_out = flat(columns) or None, flat(drop)
-    TableFile(data, label=label, columns=chosen, drop=left_out, categorical=None, limits=limits_in_force())
+    TableFile(
+        data,
+        label=label,
+        columns=chosen,
+        drop=left_out,
+        categorical=None,
+        reading=reading_in_force(),
+        limits=limits_in_force(),
+    )
 
 
 def normal_rows(
@@ -129,9 +155,13 @@ def normal_rows(
     from aetool.cli._options import flat
     from aetool.tables import read_rows
 
+    chosen, left_out = flat(columns) or None, flat(drop)
     table = as_float32(
-        read_rows(data, label=label, columns=flat(columns) or None, drop=flat(drop), limits=limits_in_force())
+        read_rows(
+            data, label=label, columns=chosen, drop=left_out, reading=reading_in_force(), limits=limits_in_force()
+        )
     )
+    tell_reading(table)
     rows = table.values if table.labels is None else table.values[~table.labels]
     if len(rows) == 0:
         raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")

@@ -4,8 +4,9 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from aetool.model._one_hot import OneHot, encoded_width, one_hot
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
-from aetool.model.statistics import Statistics, learn_statistics, require_usable
-from aetool.tables import Table, fingerprint
+from aetool.model.statistics import Statistics, learn_statistics
+from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
 
 # The training loop: Adam, early stopping on held-out rows, the best epoch kept.
 
@@ -269,32 +270,38 @@ _COMPARABLE = 1e30
 
 
 def train(
-    table: Table,
+    table: Any,
     training: TrainingConfig | None = None,
     architecture: AutoencoderConfig | None = None,
     *,
+    label: str | None = None,
     progress: Callable[[Epoch], None] | None = None,
     resume: TrainedAutoencoder | None = None,
 ) -> TrainedAutoencoder:
-    """Train an autoencoder on the normal rows of `table`.
+    """Train an autoencoder on the normal rows of a table.
 
     Rows labelled as anomalies are left out of training; some of them become golden vectors.
     KeyboardInterrupt ends training early and keeps the best epoch so far (`provenance["interrupted"]`).
     Under torchrun the processes share each batch, and all of them return the same network.
 
     Args:
-        table: feature columns, and labels if there are any.
+        table: a `Table`; or rows that `table_from_columns` takes, such as a DataFrame or an array.
         training: how; `TrainingConfig()` by default, or that of `resume`.
         architecture: what; `AutoencoderConfig.for_width` by default, or that of `resume`.
+        label: the column of labels, where the rows are no `Table`.
         progress: called after every epoch.
         resume: continue this training on the same table: the outcome is that of a run never interrupted.
 
     Raises:
         InputError: too few rows, missing or infinite values, a table that does not fit, or divergence.
     """
+    training = training or (resume.training if resume else TrainingConfig())
+    if not isinstance(table, Table):
+        table = table_from_columns(table, label=label, trains=Trains(training.impute))
     if not table.names:
         raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
-    training = training or (resume.training if resume else TrainingConfig())
+    if training.impute is not None:  # infinite values count as missing where those are filled
+        table = replace(table, values=np.where(np.isinf(table.values), np.nan, table.values))
     width = encoded_width(table.names, table.categories)
     architecture = architecture or (resume.network.config if resume else AutoencoderConfig.for_width(width))
     normal = table if table.labels is None else table.select(~table.labels)
@@ -344,6 +351,7 @@ def train(
             "device": str(device),
             **({"processes": processes.count} if processes.count > 1 else {}),
             "torch": torch.__version__,
+            **({"reading": reading} if (reading := table.reading.to_dict()) else {}),
         },
         loop.state,
         dict(table.categories),
@@ -370,7 +378,7 @@ def _require_fit(
         )
     if architecture.batch_norm and training.batch_size == 1:
         raise InputError("batch_size: expected 2 or more with batch_norm, found 1; a single row has no variance")
-    require_usable(*_numbers(normal), training.impute)
+    require_trainable(*_numbers(normal), training.impute, table.source)
     if resume is not None:
         _require_resumable(resume, table, normal, architecture, training)
 

@@ -37,28 +37,8 @@ class Statistics:
         return self.fill is not None and not self.scores_filled
 
 
-def require_usable(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> None:
-    """Refuse normal rows, (rows, n_features), that nothing can be learnt from or held against.
-
-    Raises:
-        InputError: infinite values, or missing ones without `impute`; the message counts them by column.
-    """
-    infinite = np.isinf(_as_single(rows))
-    if infinite.any():
-        raise InputError(
-            f"infinite values (or beyond float32) in {_counted(names, infinite.sum(axis=0))}; mend the cells "
-            "or leave the columns out with --drop"
-        )
-    missing = np.isnan(rows)
-    if missing.any() and impute is None:
-        raise InputError(
-            f"missing values in {_counted(names, missing.sum(axis=0))}; fill them, leave the columns out "
-            "with --drop, or pass --impute mean or --impute median"
-        )
-
-
 def learn_statistics(rows: NDArray[np.float64], names: Sequence[str], impute: Impute | None) -> Statistics:
-    """Compute statistics of the training rows, (rows, n_features), NaN where missing; see `require_usable`.
+    """Compute statistics of the training rows, (rows, n_features), NaN where missing.
 
     Raises:
         InputError: a column without any value, or one whose values or spread float32 cannot hold.
@@ -115,9 +95,3 @@ def _require_resolution(
         if faulty.any():
             found = ", ".join(name for name, is_faulty in zip(names, faulty, strict=True) if is_faulty)
             raise InputError(f"columns with {fault}: {found}; {remedy}, or leave them out with --drop")
-
-
-def _counted(names: Sequence[str], counts: NDArray[np.int64]) -> str:
-    counted = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count]
-    shown = ", ".join(counted[:10])
-    return shown if len(counted) <= 10 else f"{shown} and {len(counted) - 10} more columns"

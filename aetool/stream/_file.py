@@ -117,7 +117,7 @@ def run_shard(
     path = f"{folder}/{source.output}"
     temporary = f"{folder}/.aetool-{secrets.token_hex(8)}.tmp"
     width = {"score": 1, "encode": model.embedding_dim, "reconstruct": model.n_features}[task.command]
-    batches = batches_of(source, model, task.keep, task.limits, width)
+    batches = batches_of(source, model, task, width)
     results = ahead(_computed(model, task, ahead(batches), source))
     origin = {"task": fingerprint(task.describe(model)), "size": source.size, "modified": source.modified}
     try:

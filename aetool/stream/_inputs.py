@@ -8,10 +8,11 @@ from typing import Any
 
 from pyarrow.fs import FileType
 
-from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.stream._filesystems import as_pattern, is_below, is_remote, listed, locate, uri_of
+from aetool.stream._task import Task
 from aetool.suggest import file_hint
+from aetool.tables import Reading
 from aetool.tables.streaming import STREAMED, Batch, read_batches, streamed_ending
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -36,18 +37,18 @@ class InputFile:
         return self.name if self.name.lower().endswith(".parquet") else f"{self.name}.parquet"
 
 
-def batches_of(
-    source: InputFile, model: Any, keep: Sequence[str], limits: Limits, width: int = 1
-) -> Generator[Batch, None, None]:
+def batches_of(source: InputFile, model: Any, task: Task, width: int = 1) -> Generator[Batch, None, None]:
     """Yield the rows of a file that `model` takes, as `read_batches` does."""
     system, inside = locate(source.path)
     return read_batches(
         lambda: system.open_input_file(inside),
         source.path,
         only=model.feature_names or None,
-        keep=keep,
+        keep=task.keep,
         categories=model.categories,
-        limits=limits,
+        reading=task.reading,
+        like=Reading.of(model.manifest.provenance),
+        limits=task.limits,
         width=width,
     )
 

@@ -9,6 +9,7 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import BundleError, InputError
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
+from aetool.tables import AS_FOUND, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Task:
     """Columns carried through."""
     limits: Limits = DEFAULT_LIMITS
     """Bounds on what is read of the bundle and of each file."""
+    reading: Reading = AS_FOUND
+    """How text files are read."""
     results: str | None = None
     """Fingerprint that `describe` must give: another bundle, published at that path in mid-run, is refused."""
 

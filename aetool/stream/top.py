@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from aetool.bundle.files import Limits
 from aetool.runtime.explain import highest
 from aetool.stream._inputs import batches_of, find_sources, require_apart
+from aetool.stream._task import Task
 
 
 class Top(NamedTuple):
@@ -20,13 +20,13 @@ class Top(NamedTuple):
     not_finite: int
 
 
-def top_of_files(model: Any, data: tuple[str, ...], count: int, keep: tuple[str, ...], limits: Limits) -> Top:
+def top_of_files(model: Any, data: tuple[str, ...], count: int, task: Task) -> Top:
     """Return the `count` highest rows of files that need not fit in memory: one batch and these are held."""
     best, values = None, np.empty((0, model.n_features), np.float32)
     rows = anomalies = not_finite = 0
     for source in find_sources(data):
         begin = rows
-        for batch in batches_of(source, model, keep, limits):
+        for batch in batches_of(source, model, task):
             outputs = model.run("detector", batch.values)
             require_apart(source, batch.kept, ("file", "row", *outputs))
             numbers = np.arange(len(batch.values)) + rows - begin + 1

@@ -13,25 +13,29 @@ from aetool.bundle.files import Limits
 from aetool.bundle.npz import directory_bytes, members, read_array, read_members, shape_and_type
 from aetool.errors import InputError
 from aetool.tables._choice import ColumnChoice, Options
+from aetool.tables.columns import Source
 from aetool.tables.formats import pa, pc, pq
 
 MOST_ENTRY_BYTES = 256
 """Bytes of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
-def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
+def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
     """Read the chosen columns of a Parquet file by name; also return the choice."""
     with pq.ParquetFile(str(path)) as file:
-        choice = options.choose(parquet_names(file.schema_arrow), str(path))
-        _require_readable(file, choice.wanted, str(path), options.limits)
-        text = [name for name in choice.wanted if is_text(file.schema_arrow.field(name).type)]
+        names = parquet_names(file.schema_arrow)
+        choice = options.choose(names, str(path))
+        stored = {name.strip(): name for name in reversed(names)}
+        wanted = [stored[name] for name in choice.wanted]
+        _require_readable(file, wanted, str(path), options.limits)
+        text = [name for name in wanted if is_text(file.schema_arrow.field(name).type)]
     # Text as a dictionary: what one byte of the file may stand for is known before it is spelled out.
     with pq.ParquetFile(str(path), read_dictionary=text) as file:
-        table = file.read(columns=choice.wanted)
-    data = {name: table.column(name) for name in choice.wanted}
-    size = spelled_out_bytes({name: data[name] for name in text}, str(path), options.limits)
+        table = file.read(columns=wanted)
+    data = {name: table.column(stored[name]) for name in choice.wanted}
+    size = spelled_out_bytes({name: table.column(name) for name in text}, str(path), options.limits)
     options.limits.require("table_bytes", size, "{:,} bytes of text", str(path))
-    return choice, data
+    return choice, data, Source(str(path), options, options.reading)
 
 
 def is_text(kind: Any) -> bool:
@@ -77,16 +81,17 @@ def parquet_names(schema: Any) -> list[str]:
     return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
-def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
+def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
     """Read an array, (rows, columns), as columns `X_0`, `X_1`, ..."""
     array = read_one(path, options.limits)
     if array.ndim != 2:
         raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
     data = _split("X", array, path, options.limits)
-    return options.choose(list(data), str(path), list(data)), data
+    choice = options.choose(list(data), str(path), list(data))
+    return choice, data, Source(str(path), options, options.reading)
 
 
-def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
+def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
     """Read an archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
     names: list[str] = []
     data: dict[str, Any] = {}
@@ -96,11 +101,12 @@ def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
             raise InputError(
                 f"{path}: array {name!r} has shape {array.shape}, (rows, columns) or (rows,) expected: drop it"
             )
-        columns = {name: array} if array.ndim == 1 else _split(name, array, path, options.limits)
+        columns = {name.strip(): array} if array.ndim == 1 else _split(name, array, path, options.limits)
         tables += [list(columns)] if array.ndim == 2 else []
         names += columns
         data |= columns
-    return options.choose(names, str(path), tables[0] if len(tables) == 1 else ()), data
+    choice = options.choose(names, str(path), tables[0] if len(tables) == 1 else ())
+    return choice, data, Source(str(path), options, options.reading)
 
 
 def read_one(path: Path, limits: Limits) -> NDArray[Any]:
@@ -143,4 +149,4 @@ def array_shapes(path: Path, limits: Limits) -> Iterator[tuple[str, tuple[int, .
 
 def _split(name: str, array: NDArray[Any], path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
     limits.require("columns", array.shape[1], "{:,} columns", f"{path}: array {name!r}")
-    return {f"{name}_{index}": array[:, index] for index in range(array.shape[1])}
+    return {f"{name.strip()}_{index}": array[:, index] for index in range(array.shape[1])}

@@ -1,14 +1,16 @@
 """The choice of a file's columns: features, labels and columns that are kept."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.suggest import hint
+from aetool.tables._layout import AS_FOUND, Reading
+from aetool.tables._problems import command_option
 
 AUTO = "auto"  # among the names of categorical columns: every column of text, or of true and false
 _HINTS = 10  # names that the nearest is looked for
@@ -26,13 +28,11 @@ class ColumnChoice:
     named: bool
     categorical: frozenset[str] = frozenset()  # columns whose categories are to be learnt, as the file names them
     categories: Mapping[str, tuple[str, ...]] | None = None  # a model's, as the table names them
-    offered: tuple[str, ...] = ()  # options that a message may recommend, see `Options.offered`
+    unnamed: tuple[int, ...] = ()  # places of features without a name
 
-    def is_categorical(self, column: str, name: str, no_number: bool) -> bool:
-        """Decide whether a feature holds categories; `no_number`: its cells are text, or true and false."""
-        if self.categories is not None:
-            return name in self.categories
-        return column in self.categorical or (no_number and AUTO in self.categorical)
+    def is_categorical(self, column: str, name: str) -> bool:
+        """Decide whether a feature was said to hold categories."""
+        return name in self.categories if self.categories is not None else column in self.categorical
 
     @property
     def wanted(self) -> list[str]:
@@ -40,9 +40,16 @@ class ColumnChoice:
         return list(dict.fromkeys([*self.columns, *self.keep, *([] if self.label is None else [self.label])]))
 
 
+class Trains(NamedTuple):
+    """What a table is read for: training, whose other faults are told with those of reading."""
+
+    impute: str | None = None
+    """How missing values are filled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of `read_table`."""
+    """Options of `read_table`; spaces around names mean nothing."""
 
     columns: Sequence[str] | None = None
     drop: Sequence[str] = ()
@@ -51,6 +58,9 @@ class Options:
     only: Sequence[str] | None = None
     categorical: Sequence[str] | None = ()
     categories: Mapping[str, Sequence[str]] | None = None
+    reading: Reading = AS_FOUND
+    like: Reading = AS_FOUND
+    trains: Trains | None = None
     limits: Limits = DEFAULT_LIMITS
 
     @property
@@ -60,21 +70,35 @@ class Options:
             return ()
         return ("drop",) if self.categorical is None else ("drop", "categorical")
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Cells that mean a missing value, besides the common words."""
+        return (*self.reading.na, *self.like.na)
+
+    @property
+    def may_leave_out(self) -> bool:
+        """True if columns that are no features may be left out: nobody named them."""
+        return self.columns is None and self.only is None and self.categories is None
+
     def __post_init__(self) -> None:
-        """Make a single name a tuple."""
-        if isinstance(self.categorical, str):
-            object.__setattr__(self, "categorical", (self.categorical,))
+        """Make a single name a tuple, and strip names."""
+        for option in ("columns", "drop", "keep", "categorical"):
+            value = getattr(self, option)
+            if value is not None:
+                names = (value,) if isinstance(value, str) else value
+                object.__setattr__(self, option, tuple(name.strip() for name in names))
+        if self.label is not None:
+            object.__setattr__(self, "label", self.label.strip())
 
     def choose(self, names: Sequence[str], source: str, positional: Sequence[str] = ()) -> ColumnChoice:
         """Apply the options to a file's columns; `positional` are those whose names are made up."""
         self.limits.require("columns", len(names), "{:,} columns", source)
         self.limits.require("cell_bytes", max(map(len, names), default=0), "a name of {:,} characters", source)
-        if twice := repeated(names):
-            raise InputError(f"{source}: repeated column names {listed(twice)}: give each column its own name")
         if any("\0" in name for name in names):
             raise InputError(
                 f"{source}: column names with NUL bytes, which is no text: rename them, or save the file as UTF-8"
             )
+        names = [name.strip() for name in names]
         labels = () if self.label is None else (self.label,)
         categorical = [name for name in self.categorical or () if name != AUTO]
         asked = {"columns": self.columns or (), "drop": self.drop, "label": labels, "keep": self.keep}
@@ -84,31 +108,33 @@ class Options:
         left_out = {*self.drop, *labels}
         self._require_apart(left_out, categorical, names, source)
         made_up = set(positional)
+        only = None if self.only is None else [name.strip() for name in self.only]
         if self.columns is None:
-            left_out |= set(self.keep) - (set(self.only or ()) - made_up)
+            left_out |= set(self.keep) - (set(only or ()) - made_up)
             picked = tuple(name for name in names if name not in left_out)
         else:
             picked = tuple(self.columns)
-        if self.only is not None and not (set(self.only) - made_up and set(self.only).issubset(picked)):
+        if only is not None and not (set(only) - made_up and set(only).issubset(picked)):
             # An array's columns go by position, whatever named ones lie beside it.
             picked = tuple(name for name in picked if name in made_up) or picked
         features, named = picked, not made_up or not made_up.issuperset(picked)
-        if self.only is not None:
-            if named and self.label in self.only:
+        if only is not None:
+            if named and self.label in only:
                 raise InputError(
                     f"{source}: {self.label!r} is a feature of this model and cannot be the label: name another "
                     "column, or none"
                 )
-            picked, features, named = match_names(picked, self.only, named, source), tuple(self.only), True
-        if not picked:
+            picked, features, named = match_names(picked, only, named, source), tuple(self.only or ()), True
+        unnamed = () if only is not None or "" not in picked else _places("", names)
+        picked = _named(picked)
+        features = features if only is not None else _named(features)
+        if not picked and not unnamed:
             raise InputError(f"{source}: no feature columns are left of {listed(names, _SHOWN)}: leave fewer out")
-        if "" in picked:
-            otherwise = f", or leave it out with {command_option('drop', [''])}" if "drop" in self.offered else ""
-            raise InputError(
-                f"{source}: column {list(names).index('') + 1} has no name (an index that pandas wrote?): "
-                f"name it{otherwise}"
-            )
-        categories = None if self.categories is None else {k: tuple(v) for k, v in self.categories.items()}
+        if twice := [name for name in repeated(names) if name in {*picked, *labels, *self.keep}]:
+            remedy = "give each column its own name"
+            if self.may_leave_out and not {*twice} & {*labels, *self.keep}:
+                remedy += f", or leave them out with {command_option('drop', twice)}"
+            raise InputError(f"{source}: repeated column names {listed(twice)}: {remedy}")
         return ColumnChoice(
             columns=picked,
             names=features,
@@ -116,8 +142,8 @@ class Options:
             keep=tuple(self.keep),
             named=named,
             categorical=frozenset(self.categorical or ()),
-            categories=categories,
-            offered=self.offered,
+            categories=None if self.categories is None else {k: tuple(v) for k, v in self.categories.items()},
+            unnamed=unnamed,
         )
 
     def _require_apart(
@@ -132,9 +158,18 @@ class Options:
             raise InputError(f"{source}: {listed(twice)} more than once in columns: name each column once")
 
 
+def _places(name: str, names: Sequence[str]) -> tuple[int, ...]:
+    return tuple(place for place, found in enumerate(names) if found == name)
+
+
+def _named(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name)
+
+
 def match_names(found: Sequence[str], wanted: Sequence[str], named: bool, source: str) -> tuple[str, ...]:
     """Return those of `found` that stand for `wanted`: by name, or by position where names are made up."""
     if named:
+        wanted = [name.strip() for name in wanted]
         _require(found, wanted, source)
         return tuple(wanted)
     if len(found) != len(wanted):
@@ -174,14 +209,3 @@ def listed(names: Sequence[str], most: int | None = None) -> str:
     """Return names for a message: quoted, `most` of them at most."""
     more = f" and {len(names) - most:,} more" if most is not None and len(names) > most else ""
     return (", ".join(map(repr, names[:most])) or "no columns") + more
-
-
-def command_option(name: str, columns: Iterable[str]) -> str:
-    """Return `--drop a,b` for the command line; a column's name with a comma or a quote is quoted, as in CSV."""
-    return f"--{name} {shlex.quote(','.join(map(_quoted, columns)))}"
-
-
-def _quoted(name: str) -> str:
-    if not name.isprintable():
-        return repr(name)
-    return '"{}"'.format(name.replace('"', '""')) if "," in name or '"' in name else name

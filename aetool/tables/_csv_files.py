@@ -1,23 +1,40 @@
-"""Reader of CSV: bytes are checked before Arrow parses them, and errors name row and column."""
+"""Reader of text tables: bytes are checked before Arrow parses them, and errors name row and column."""
 
+import codecs
+import csv
+import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aetool.bundle.files import Limits
 from aetool.errors import InputError
-from aetool.tables._choice import ColumnChoice, Options, command_option
-from aetool.tables.formats import pa, pacsv, pc
+from aetool.tables._choice import ColumnChoice, Options
+from aetool.tables._layout import (
+    WESTERN,
+    Layout,
+    Reading,
+    cells_by_spaces,
+    encoding_of,
+    find_layout,
+    is_western,
+    refuse_encoding,
+    words_of,
+)
+from aetool.tables._notation import NO_VALUE
+from aetool.tables._problems import Problem
+from aetool.tables.columns import Source
+from aetool.tables.formats import ENDINGS, is_packed, pa, pacsv, pc
 
 # CSV bytes looked at before Arrow has them: what would take more memory than is allowed never gets there.
 #
 # Not on their way to Arrow: its threads would call Python, and hang when the interpreter ends under them.
 
 PART_BYTES = 1 << 20
-_SEPARATORS = (b",", b";", b"\t")
+_SEPARATORS = (b",", b";", b"\t", b"|")
 
 
 def parts(stream: Any) -> Iterator[bytes]:
@@ -84,50 +101,241 @@ class _Cell:
             self._since = length if last < 0 else len(piece) - last - 1
 
 
-def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any]]:
-    """Read the chosen columns of a CSV file by name; also return the choice."""
-    source = str(path)
-    # Kept columns are read as bytes, so that no type is guessed for them.
-    keep = set(options.keep) - {options.label, *(options.columns or ()), *(options.only or ())}
-    categorical = {*(options.categorical or ()), *(options.categories or ())}  # "1" and "01" are two
-    table = _parse_csv(path, dict.fromkeys(keep | categorical, pa.binary()), options.limits)
+HEAD_BYTES = 1 << 20
+"""Bytes from which the layout is found."""
+_LONG_HEAD_BYTES = 32 << 20
+"""The same where the first lines are longer."""
+_UTF8 = ("utf-8", "utf-8-sig", "ascii")
+_NO_SEPARATOR = "\x1f"
+_TAIL_BYTES = 1 << 16
+_MOST_WHOLE_BLOCK = 2**31 - 1
+
+
+class TextTable(NamedTuple):
+    """A text table whose layout is known, and whose rows are not read yet."""
+
+    open: Callable[[], Any]
+    """Opens it as an Arrow stream, unpacked."""
+    source: str
+    encoding: str
+    layout: Layout
+
+    @property
+    def fits_in_a_stream(self) -> bool:
+        """True if Arrow can read it as it is."""
+        return self.encoding in _UTF8 and self.layout.separator != " "
+
+    def rows(self) -> Any:
+        """Return a stream of the rows alone, UTF-8 and one separator between cells."""
+        stream = self.open()
+        if self.fits_in_a_stream:
+            skip(stream, self.layout.start)
+            return stream
+        with stream:
+            content = stream.read()
+        content = _decoded(content, self.encoding, self.source).encode()[self.layout.start :]
+        return pa.BufferReader(_with_tabs(content) if self.layout.separator == " " else content)
+
+    @property
+    def names(self) -> list[str]:
+        """Names by which Arrow knows the columns: the file's may stand twice."""
+        return [str(place) for place in range(len(self.layout.names))]
+
+    @property
+    def parsing(self) -> Any:
+        """Arrow's options of parsing."""
+        separator = {"": _NO_SEPARATOR, " ": "\t"}.get(self.layout.separator, self.layout.separator)
+        return pacsv.ParseOptions(newlines_in_values=True, delimiter=separator)
+
+    def conversion(self, choice: ColumnChoice, types: Mapping[str, Any], na: Iterable[str]) -> Any:
+        """Return Arrow's options of conversion for the chosen columns."""
+        places = {name: str(self.layout.names.index(name)) for name in choice.wanted}
+        return pacsv.ConvertOptions(
+            column_types={places[name]: kind for name, kind in types.items()},
+            include_columns=[*places.values(), *map(str, choice.unnamed)],
+            null_values=[*NO_VALUE, *na],
+            decimal_point=self.layout.decimal or ".",
+        )
+
+    def reading(self, options: Options) -> Reading:
+        """Return how the text is read, in full."""
+        return Reading(
+            sep=self.layout.separator or None,
+            decimal=self.layout.decimal,
+            na=tuple(dict.fromkeys(options.missing)),
+            encoding=None if self.encoding in _UTF8 else self.encoding,
+            header=self.layout.header,
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return how the text is read, where that is not as usual, one line each."""
+        found = (
+            [] if self.layout.separator in ("", ",") else [f"{words_of(self.layout.separator)} between columns"]
+        )
+        if self.layout.decimal == ",":
+            found.append("a decimal comma")
+        if self.encoding not in _UTF8:
+            found.append(f"encoding {self.encoding}")
+        return (*([f"read with {', '.join(found)}"] if found else []), *self.layout.notes)
+
+
+def open_text(opened: Callable[[], Any], source: str, options: Options) -> TextTable:
+    """Find the layout of a text table from its first bytes.
+
+    Args:
+        opened: opens it as an Arrow stream, unpacked.
+        source: the file, for messages.
+        options: `reading`, `like` and `limits` matter.
+
+    Raises:
+        InputError: it is empty, or something about it is in doubt.
+    """
+    with opened() as stream:
+        head, most = stream.read(HEAD_BYTES), HEAD_BYTES
+        if len(head) == HEAD_BYTES and head.count(b"\n") < 3:
+            head, most = head + stream.read(_LONG_HEAD_BYTES), HEAD_BYTES + _LONG_HEAD_BYTES
+    whole = len(head) < most
+    encoding = options.reading.encoding or encoding_of(head, whole=whole)
+    if encoding is None:
+        with opened() as stream:
+            encoding = WESTERN if is_western(stream.read()) else None
+    if encoding is None:  # in doubt, which matters where the columns that are needed are not UTF-8
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
+    else:
+        text = _decoded(head, "utf-8" if encoding in _UTF8 else encoding, source, whole=whole)
+    start = text[:4096]
+    odd = len(re.findall(r"[\1-\x08\x0e-\x1f]", start))
+    if "\0" in start or 10 * odd > max(len(start), 100):
+        what = "NUL bytes" if "\0" in start else "control characters"
+        raise InputError(f"{source}: {what} where text is expected: give a table in {', '.join(ENDINGS)}")
+    layout = find_layout(text, source, options.reading, options.like, options.limits)
+    if encoding is None and any("\ufffd" in name for name in layout.names):
+        refuse_encoding(head, source)
+    return TextTable(opened, source, encoding or "utf-8", layout)
+
+
+def _decoded(content: bytes, encoding: str, source: str, *, whole: bool = True) -> str:
     try:
-        names = table.column_names
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source}: the header is not UTF-8: save the file as UTF-8") from error
-    require_commas(names, source)
-    choice = options.choose(names, source)
-    data: dict[str, Any] = {name: table.column(name) for name in choice.wanted}
+        return codecs.getincrementaldecoder(encoding)().decode(content, final=whole)
+    except (UnicodeDecodeError, UnicodeError) as error:
+        place = content[: getattr(error, "start", 0)].count(b"\n") + 1
+        raise InputError(f"{source}: line {place} is not {encoding}: name another --encoding") from error
+
+
+def skip(stream: Any, count: int) -> None:
+    """Read on by so many bytes."""
+    while count > 0 and (part := stream.read(min(count, PART_BYTES))):
+        count -= len(part)
+
+
+def _with_tabs(content: bytes) -> bytes:
+    """Return lines whose cells are separated by runs of spaces with one tab between cells."""
+    if b'"' not in content:
+        return re.sub(rb"(?m)^\t|\t(?=\r?$)", b"", re.sub(rb"[ \t]+", b"\t", content))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerows(cells for line in content.decode().splitlines() if (cells := cells_by_spaces(line)))
+    return text.getvalue().encode()
+
+
+def open_file(path: Path, options: Options) -> TextTable:
+    """Find the layout of a text file; see `open_text`."""
+    compression = "gzip" if is_packed(path) else None
+    return open_text(lambda: pa.input_stream(str(path), compression=compression), str(path), options)
+
+
+def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
+    """Read the chosen columns of a text file by name; also return the choice, and what is to say."""
+    source = str(path)
+    _require_allowed(path, options.limits)
+    text = open_file(path, options)
+    choice = options.choose(text.layout.names, source, () if text.layout.header else text.layout.names)
+    # Kept columns and categories are read as bytes, so that no type is guessed for them: "1" and "01" are two.
+    keep = set(options.keep) - {options.label, *choice.columns}
+    categorical = {
+        key for key, name in zip(choice.columns, choice.names, strict=True) if choice.is_categorical(key, name)
+    }
+    types = dict.fromkeys(keep | categorical, pa.binary())
+    table = _parse(text, choice, types, options)
+    if any(
+        table.column(place).type == pa.binary() and not _is_utf8(table.column(place))
+        for place in table.schema.names
+    ):
+        with text.open() as stream:
+            content = stream.read()
+        if not is_western(content):
+            refuse_encoding(content, source)
+        text = text._replace(encoding=WESTERN)
+        table = _parse(text, choice, types, options)
+    data = {name: table.column(str(text.layout.names.index(name))) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
             longest = pc.max(pc.binary_length(column)).as_py() or 0
             options.limits.require("cell_bytes", longest, "a cell of {:,} bytes", f"{source}: column {name!r}")
-            text = _text(column, name, source)
-            if name in keep:
-                data[name] = _plain(text)
-            elif name in categorical and name != choice.label:
-                data[name] = text
-            else:
-                mend = "mend the cell"
-                if name == choice.label:
-                    mend += ", or write 0 or 1"
-                elif "drop" in options.offered:
-                    mend += f", or leave the column out with {command_option('drop', [name])}"
-                data[name] = _cells(text, f"column {name!r}", source, mend)
-    return choice, data
+            cells = column.cast(pa.string())
+            data[name] = _plain(cells) if name in keep else cells
+    if empty := _empty_tail(path, text.layout.separator):
+        data = {name: column.slice(0, len(column) - empty) for name, column in data.items()}
+        table = table.slice(0, len(table) - empty)
+    notes = [*text.notes(), *([f"{empty:,} empty rows at the end left out"] if empty else [])]
+    left_out, problems = _unnamed(choice, table, text, options)
+    return choice, data, Source(source, options, text.reading(options), tuple(notes), left_out, problems)
 
 
-def require_commas(names: Sequence[str], source: str) -> None:
-    """Refuse a header whose one column looks like several with another separator."""
-    if len(names) == 1 and (separator := re.search(r"[;\t|]", names[0])):
-        raise InputError(f"{source}: fields parted by {separator[0]!r}, where commas are expected: convert it")
+def _empty_tail(path: Path, separator: str) -> int:
+    """Return the rows at the end of a file that hold separators alone, as spreadsheets write them."""
+    if is_packed(path) or separator in ("", " "):
+        return 0
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = stream.read().splitlines()[1:]
+    empty = 0
+    for line in filter(None, reversed(lines)):
+        if line.strip(separator.encode() + b" "):
+            break
+        empty += 1
+    return empty
+
+
+def _is_utf8(column: Any) -> bool:
+    try:
+        column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _unnamed(
+    choice: ColumnChoice, table: Any, text: TextTable, options: Options
+) -> tuple[dict[str, str], list[Problem]]:
+    """Return columns without a name that are left out -> why, and the problem of others."""
+    left_out, problems = {}, []
+    for place in choice.unnamed:
+        column, name = table.column(str(place)), f"column {place + 1}"
+        counts = np.arange(len(column))
+        if column.null_count == len(column) or pa.types.is_null(column.type):
+            left_out[name] = "no name, no value"
+        elif place == 0 and (text.layout.names_of_rows or _is_count(column, counts)):
+            left_out[name] = "no name, row numbers" if _is_count(column, counts) else "no name, names of rows"
+        else:
+            what = f"{name} has no name (an index that pandas wrote?)"
+            problems.append(Problem(what, "name it", {"drop": [""]} if options.offered else {}))
+    return left_out, problems
+
+
+def _is_count(column: Any, counts: Any) -> bool:
+    """Return whether a column holds 0, 1, 2, ... or 1, 2, 3, ..."""
+    if not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    numbers = column.to_numpy()
+    return bool(np.array_equal(numbers, counts) or np.array_equal(numbers, counts + 1))
 
 
 def _require_allowed(path: Path, limits: Limits) -> None:
     """Refuse a file that would take more memory than `limits` allow."""
     size, source = path.stat().st_size, str(path)
     limits.require("table_bytes", size, "{:,} bytes", source)
-    packed = path.name.lower().endswith(".gz")
+    packed = is_packed(path)
     with pa.input_stream(source, compression="gzip" if packed else None) as text:
         require_narrow(parts(text), source, limits)
     if packed:
@@ -135,61 +343,44 @@ def _require_allowed(path: Path, limits: Limits) -> None:
             _require_small(parts(text), source, limits, raw.tell)
 
 
-def _parse_csv(path: Path, types: Mapping[str, Any], limits: Limits) -> Any:
-    """Parse a CSV file to an Arrow table."""
+def _parse(text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], options: Options) -> Any:
+    """Parse the rows to an Arrow table, whose columns are called by their places."""
 
     def parse(stream: Any, block_size: int | None = None) -> Any:
         return pacsv.read_csv(
             stream,
-            pacsv.ReadOptions(use_threads=block_size is None, block_size=block_size),
-            pacsv.ParseOptions(newlines_in_values=True),
-            pacsv.ConvertOptions(column_types=types),
+            pacsv.ReadOptions(use_threads=block_size is None, block_size=block_size, column_names=text.names),
+            text.parsing,
+            text.conversion(choice, types, options.missing),
         )
 
-    _require_allowed(path, limits)
-    compression = "gzip" if path.name.lower().endswith(".gz") else None
     try:
-        with pa.input_stream(str(path), compression=compression) as stream:
+        with text.rows() as stream:
             return parse(stream)
     except pa.ArrowInvalid:
-        # Again, in one block and one thread: rows longer than a block then parse, a header without an end of line
-        # too, and a ragged row tells its number.
-        with pa.input_stream(str(path), compression=compression) as stream:
-            cell = _Cell(str(path), limits)
+        # Again, in one block and one thread: rows longer than a block then parse, a last line without an end too,
+        # and a ragged row tells its number.
+        with text.rows() as stream:
+            cell = _Cell(text.source, options.limits)
             for part in parts(stream):
                 cell.look(part)
-        with pa.input_stream(str(path), compression=compression) as stream:
+        with text.rows() as stream:
             whole = stream.read() + b"\n"
+    if not whole.strip(b"\r\n"):
+        return pa.table({name: pa.nulls(0) for name in text.names})
     if b"\0" in whole[:4096]:
-        raise InputError(f"{path}: NUL bytes where CSV text is expected (UTF-16?): save the file as UTF-8")
-    if not whole.strip(b"\xef\xbb\xbf\r\n"):
-        raise InputError(f"{path}: the file is empty: a header and rows were expected; write it again")
+        raise InputError(f"{text.source}: NUL bytes where text is expected: write the file again")
     try:
-        return parse(pa.BufferReader(whole), min(len(whole), 2**31 - 1))
+        return parse(pa.BufferReader(whole), min(len(whole), _MOST_WHOLE_BLOCK))
     except pa.ArrowInvalid as error:
         # The message, for Arrow's handler of invalid rows cannot be given one that is not UTF-8.
         if not (ragged := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))):
             raise
         row, expected, found = map(int, ragged.groups())
         raise InputError(
-            f"{path}: row {row - 1}: {found} columns found, {expected} expected as in the header: mend the row "
+            f"{text.source}: row {row}: {found} columns found, {expected} expected as in the header: mend the row "
             "(a quote left open does this too)"
         ) from error
-
-
-def _text(column: Any, name: str, source: str) -> Any:
-    """Return a CSV column as Arrow strings; raise InputError where it is not UTF-8."""
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid:
-        for row, cell in enumerate(column.to_pylist(), 1):
-            try:
-                (cell or b"").decode()
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{source}: row {row}, column {name!r}: {cell[:40]!r} is not UTF-8: save the file as UTF-8"
-                ) from error
-        raise
 
 
 def _plain(text: Any) -> Any:
@@ -202,28 +393,3 @@ def _plain(text: Any) -> Any:
         if numbers.cast(pa.string()).equals(text):
             return numbers
     return text
-
-
-def _cells(text: Any, where: str, source: str, mend: str) -> Any:
-    """Return the numbers of a CSV column that Arrow took for text; itself if most cells are text.
-
-    Raises:
-        InputError: some cells are text.
-    """
-    nulls = frozenset(pacsv.ConvertOptions().null_values)
-    values = np.full(len(text), np.nan)
-    numbers, odd = 0, []
-    for row, cell in enumerate(text.to_pylist()):
-        if cell is None or cell.strip() in nulls:
-            continue
-        try:
-            values[row] = float(cell.replace("_", "?"))  # Python reads 1_0 as 10; tables do not
-            numbers += 1
-        except ValueError:
-            odd.append(row)
-    if numbers <= len(odd):
-        return text if odd else values
-    if odd:
-        cell = text[odd[0]].as_py()
-        raise InputError(f"{source}: row {odd[0] + 1}, {where}: {cell[:40]!r} is not a number; {mend}")
-    return values

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.tables._choice import match_names
+from aetool.tables._layout import Reading
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -25,6 +26,9 @@ class Table:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the columns that hold them
     unseen: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # (rows,) of the columns with values that are
     # none of a model's categories: their own text, "" elsewhere
+    reading: Reading = field(default_factory=Reading)  # how its text was read
+    notes: tuple[str, ...] = ()  # what was read in a special way, for people
+    left_out: Mapping[str, str] = field(default_factory=dict)  # columns that cannot be features -> why
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -14,8 +14,9 @@ from aetool.errors import InputError
 from aetool.suggest import file_hint
 from aetool.tables._binary_files import array_shapes, read_archive, read_one
 from aetool.tables._choice import listed
+from aetool.tables._layout import AS_FOUND, Reading
 from aetool.tables._table import Table
-from aetool.tables.formats import ARRAY_ENDINGS, reading
+from aetool.tables.formats import ARRAY_ENDINGS, guarded
 from aetool.tables.reading import read_table, table_from_columns
 
 ROWS = "X"
@@ -28,6 +29,7 @@ def read_rows(
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     label: str | None = None,
+    reading: Reading = AS_FOUND,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
     """Read a table as `read_table` does, or the rows of an array of more axes as `read_array` does.
@@ -38,10 +40,12 @@ def read_rows(
     """
     path = Path(path)
     if not _has_more_axes(path, limits):
-        return read_table(path, columns=columns, drop=drop, label=label, categorical=None, limits=limits)
+        return read_table(
+            path, columns=columns, drop=drop, label=label, categorical=None, reading=reading, limits=limits
+        )
     if columns or drop:
         raise InputError(f"{path}: columns and drop choose columns of a table, this is an array: leave them out")
-    return read_array(path, label=label, limits=limits)
+    return read_array(path, label=label, reading=reading, limits=limits)
 
 
 def read_array(
@@ -49,14 +53,16 @@ def read_array(
     *,
     label: str | None = None,
     keep: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Table:
     """Read the array of a .npy file, or from a .npz file the one called X or the only one that is no column.
 
     Args:
         path: its first axis is rows.
-        label: an array (rows,) of the same .npz file, nonzero = anomaly.
+        label: an array (rows,) of the same .npz file, nonzero = anomaly, or words as in `read_table`.
         keep: arrays (rows,) carried through.
+        reading: which labels mean normal.
         limits: of bytes and compression, checked before memory is taken.
 
     Returns:
@@ -79,13 +85,13 @@ def read_array(
         raise InputError(f"{path}: real numbers are expected, found {values.dtype}: save it as float32")
     # A table of the row numbers: labels and kept arrays are checked, and read, as a table's columns are.
     numbers = {name: np.arange(len(values)), **{n: a for n, a in arrays.items() if a.ndim == 1}}
-    table = table_from_columns(numbers, columns=[name], label=label, keep=keep, source=str(path))
+    table = table_from_columns(numbers, columns=[name], label=label, keep=keep, reading=reading, source=str(path))
     return replace(table, names=(), values=values, named=False)
 
 
 def _arrays(path: Path, limits: Limits) -> dict[str, NDArray[Any]]:
     ending = require_array(path)
-    with reading(str(path), ending):
+    with guarded(str(path), ending):
         return {ROWS: read_one(path, limits)} if ending == ".npy" else dict(read_archive(path, limits))
 
 
@@ -111,5 +117,5 @@ def require_array(path: Path) -> str:
 def _has_more_axes(path: Path, limits: Limits) -> bool:
     if path.suffix.lower() not in ARRAY_ENDINGS or not path.is_file() or path.stat().st_size == 0:
         return False  # a table, or nothing: read_table tells
-    with reading(str(path), path.suffix.lower()):
+    with guarded(str(path), path.suffix.lower()):
         return any(len(shape) > 2 for _, shape in array_shapes(path, limits))

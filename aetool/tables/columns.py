@@ -1,49 +1,112 @@
 """Conversion of columns of any type to numbers, labels and kept columns."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
-from aetool.tables._choice import ColumnChoice, command_option, listed
+from aetool.tables._choice import AUTO, ColumnChoice, Options, listed
+from aetool.tables._labels import read_labels
+from aetool.tables._layout import Reading
+from aetool.tables._notation import TextColumn, read_texts
+from aetool.tables._problems import Problem, refuse
 from aetool.tables._table import Table
+from aetool.tables._training_rows import problems_of_rows
 from aetool.tables.formats import pa
 
 F = TypeVar("F", np.float32, np.float64)
 
-_REMEDIES = {"drop": "leave out", "categorical": "take as categories"}
 MAX_CATEGORIES = 1_000
 """Largest number of categories in one column; more are rather names or numbers than kinds."""
+_FEW = 3  # odd words that may mean a missing value
+_OWN_TEXT = 20  # distinct texts above which a column where most rows have their own holds no categories
 
 
-def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> Table:
-    """Put the chosen columns, numpy or Arrow, into one table."""
+class Source(NamedTuple):
+    """The table that columns come from, as messages and readers need it."""
+
+    name: str
+    options: Options
+    reading: Reading = Reading()
+    """How its text is read."""
+    notes: tuple[str, ...] = ()
+    """The same for people, where it is not as usual."""
+    left_out: Mapping[str, str] = {}
+    """Columns that are no features -> why."""
+    problems: Sequence[Problem] = ()
+    first_row: int = 0
+    """Number of the first row here, counted from 0."""
+
+
+def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> Table:
+    """Put the chosen columns, numpy or Arrow, into one table.
+
+    Raises:
+        InputError: columns are not what is needed; all that is wrong is told.
+    """
     lengths = {name: len(data[name]) for name in choice.wanted}
-    rows = lengths[choice.columns[0]]
-    if other := next((name for name, length in lengths.items() if length != rows), None):
+    first = next(iter(lengths), "")
+    if other := next((name for name, length in lengths.items() if length != lengths[first]), None):
         raise InputError(
-            f"{source}: columns of different lengths: {choice.columns[0]!r} has {rows} rows, "
+            f"{source.name}: columns of different lengths: {first!r} has {lengths[first]} rows, "
             f"{other!r} has {lengths[other]}: all need the same number"
         )
-    numbers, categories = _features(choice, data, source)
-    unseen = {
-        name: _unseen(data[key], categories[name])
-        for key, name in zip(choice.columns, choice.names, strict=True)
-        if name in categories and (numbers[key] == UNKNOWN).any()
-    }
-    values = _interleaved([numbers[name] for name in choice.columns], np.empty((rows, len(choice.columns))))
-    labels = None if choice.label is None else _labels(data[choice.label], choice.label, source)
-    kept = {name: _untouched(data[name]) for name in choice.keep}
-    return Table(choice.names, values, labels, kept, source, choice.named, categories, unseen)
+    features = _features(choice, data, source)
+    labels, reading = None, source.reading
+    problems, notes = [*source.problems, *features.problems], [*source.notes, *features.notes]
+    if choice.label is not None:
+        found = read_labels(data[choice.label], choice.label, source.options.reading, source.options.like)
+        labels, reading = found.values, replace(reading, normal=found.normal, anomaly=found.anomaly)
+        problems += found.problems
+        notes += found.notes
+    columns = [name for name in choice.columns if name in features.numbers]
+    names = tuple(name for key, name in zip(choice.columns, choice.names, strict=True) if key in features.numbers)
+    left_out = {**source.left_out, **features.left_out}
+    if not columns and not problems:
+        reasons = ", ".join(f"{name!r} ({reason})" for name, reason in left_out.items())
+        problems.append(Problem(f"no feature columns are left: {reasons or 'the table has none'}", "add some"))
+    values = _interleaved(
+        [features.numbers[name] for name in columns], np.empty((lengths.get(first, 0), len(columns)))
+    )
+    if source.options.trains is not None and not (problems and labels is None and choice.label is not None):
+        normal = values if labels is None else values[~labels]
+        numeric = [name not in features.categories for name in names]
+        problems += problems_of_rows(
+            normal[:, numeric], [name for name, is_number in zip(names, numeric, strict=True) if is_number],
+            source.options.trains.impute,
+        )  # fmt: skip
+    if problems:
+        refuse(problems, source.name)
+    return Table(
+        names=names,
+        values=values,
+        labels=labels,
+        kept={name: _untouched(data[name]) for name in choice.keep},
+        source=source.name,
+        named=choice.named,
+        categories=features.categories,
+        unseen={
+            name: _unseen(data[key], features.categories[name])
+            for key, name in zip(choice.columns, choice.names, strict=True)
+            if name in features.categories and (features.numbers[key] == UNKNOWN).any()
+        },
+        reading=reading,
+        notes=tuple(notes),
+        left_out=left_out,
+    )
 
 
-def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: str) -> NDArray[np.float32]:
+def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> NDArray[np.float32]:
     """Return the features as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
-    numbers, _ = _features(choice, data, source)
-    columns = [numbers[name] for name in choice.columns]
+    features = _features(choice, data, source)
+    if features.problems:
+        refuse(features.problems, source.name)
+    columns = [features.numbers[name] for name in choice.columns]
     with np.errstate(over="ignore"):
         return _interleaved(columns, np.empty((len(columns[0]), len(columns)), np.float32))
 
@@ -57,22 +120,138 @@ def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray
     return values
 
 
-def _features(
-    choice: ColumnChoice, data: Mapping[str, Any], source: str
-) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
-    """Return the feature columns as numbers, by the file's names, and the categories, by the table's."""
-    numbers = {name: column for name in choice.columns if (column := _numbers(data[name])) is not None}
-    categories: dict[str, tuple[str, ...]] = {}
+class _Features:
+    """Feature columns as numbers, by the file's names, and the categories, by the table's."""
+
+    def __init__(self, choice: ColumnChoice, source: Source) -> None:
+        self.choice, self.source, self.options = choice, source, source.options
+        self.numbers: dict[str, NDArray[Any]] = {}
+        self.categories: dict[str, tuple[str, ...]] = {}
+        self.notes: list[str] = []
+        self.left_out: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        self._text: dict[str, str] = {}  # columns that hold no numbers -> what they hold
+        self._own: list[str] = []  # those among them that hold no categories either
+
+    def add(self, key: str, name: str, column: Any) -> None:
+        """Convert one column."""
+        numbers = _numbers(column)
+        is_boolean = numbers is not None and AUTO in self.choice.categorical and _is_boolean(column)
+        if self.choice.is_categorical(key, name) or is_boolean:
+            self._add_categories(key, name, column)
+        elif numbers is not None:
+            self._add_numbers(key, _without(numbers, self.options.missing))
+        elif _is_time(column):
+            self._leave_out(key, "dates or times")
+        elif _is_text(column):
+            self._add_text(key, name, column)
+        else:
+            self._text[key] = _describe(column)
+            if not isinstance(column, np.ndarray) and pa.types.is_nested(_decoded(column).type):
+                self._own.append(key)
+
+    def _add_numbers(self, key: str, numbers: NDArray[Any]) -> None:
+        empty = len(numbers) > 0 and numbers.dtype.kind == "f" and bool(np.isnan(numbers).all())
+        if empty and self.options.trains is not None and self.options.may_leave_out:
+            self._leave_out(key, "no value in any row")
+        else:
+            self.numbers[key] = numbers
+
+    def _add_categories(self, key: str, name: str, column: Any) -> None:
+        known = None if self.choice.categories is None else self.choice.categories[name]
+        what = f"{self.source.name}: column {key!r}"
+        self.categories[name], self.numbers[key] = _indexes(column, known, what)
+
+    def _leave_out(self, key: str, why: str) -> None:
+        """Leave a column out, or tell why it cannot be a feature where somebody asked for it."""
+        if self.options.may_leave_out:
+            self.left_out[key] = why
+            return
+        remedy = "ask for other columns" if self.options.columns else "give numbers, as in the training table"
+        self.problems.append(Problem(f"column {key!r} cannot be a feature ({why})", remedy))
+
+    def _add_text(self, key: str, name: str, column: Any) -> None:
+        """Convert a column of text: numbers in any notation, dates, or categories."""
+        texts, places = _distinct(column)
+        decimal = self.source.reading.decimal or self.options.like.decimal
+        found = read_texts(texts, self.options.missing, decimal)
+        if found.dates:
+            self._leave_out(key, "dates or times")
+        elif found.fault:
+            self.problems.append(self._odd_cell(key, texts, places, found))
+        elif found.values is not None:
+            self.notes += [f"{key}: {found.note}"] if found.note else []
+            self._add_numbers(key, found.values[places])
+        else:
+            is_own = len(texts) > _OWN_TEXT and 2 * len(texts) > len(places)
+            if AUTO in self.choice.categorical and not is_own:
+                self._add_categories(key, name, column)
+                return
+            self._text[key] = "text, nearly every row its own" if is_own else _describe(column)
+            self._own += [key] if is_own else []
+
+    def _odd_cell(self, key: str, texts: Sequence[str], places: NDArray[np.intp], found: TextColumn) -> Problem:
+        """Return the problem of a cell that is no number among others that are."""
+        row = self.source.first_row + int((places == found.odd[0]).argmax()) + 1
+        where = f"row {row:,}, column {key!r}: {found.fault}"
+        if found.doubt:
+            return Problem(where, "", {"decimal": ["."]})
+        offered = {name: [key] for name in self.options.offered if name == "drop"}
+        words = [texts[place] for place in found.odd]
+        if offered and found.is_word and len(words) <= _FEW:
+            offered["na"] = words
+        if "categorical" in self.options.offered and found.is_word and len(texts) <= MAX_CATEGORIES:
+            offered["categorical"] = [AUTO, key]
+        return Problem(where, "mend the cell", offered)
+
+    def end(self) -> "_Features":
+        """Note the columns that hold no numbers as one problem."""
+        if not self._text:
+            return self
+        described = ", ".join(f"{name!r} ({what})" for name, what in self._text.items())
+        kinds = [name for name in self._text if name not in self._own]
+        remedies = {"drop": self._own if self._own and kinds else list(self._text), "categorical": kinds}
+        offered = {name: remedies[name] for name in self.options.offered if remedies[name]}
+        mend = "" if offered else "give numbers, as in the training table"
+        plural = "s" * (len(self._text) > 1)
+        self.problems.append(Problem(f"not numbers: column{plural} {described}", mend, offered))
+        return self
+
+
+def _features(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> _Features:
+    """Convert the feature columns."""
+    made = _Features(choice, source)
     for key, name in zip(choice.columns, choice.names, strict=True):
-        if choice.is_categorical(key, name, key not in numbers or _is_boolean(data[key])):
-            known = None if choice.categories is None else choice.categories[name]
-            categories[name], numbers[key] = _indexes(data[key], known, f"{source}: column {key!r}")
-    if text := [name for name in choice.columns if name not in numbers]:
-        described = ", ".join(f"{name!r} ({_describe(data[name])})" for name in text)
-        remedies = [f"{_REMEDIES[name]} with {command_option(name, text)}" for name in choice.offered]
-        remedy = ", or ".join(remedies) or "give numbers, as in the training table"
-        raise InputError(f"{source}: not numbers: column{'s' * (len(text) > 1)} {described}: {remedy}")
-    return numbers, categories
+        made.add(key, name, data[key])
+    return made.end()
+
+
+def _without(numbers: NDArray[Any], missing: Sequence[str]) -> NDArray[Any]:
+    """Return numbers with NaN for those that mean a missing value."""
+    sentinels = [value for text in missing if (value := _as_float(text)) is not None]
+    if not sentinels:
+        return numbers
+    found = np.isin(numbers.astype(np.float64), sentinels)
+    return np.where(found, np.nan, numbers.astype(np.float64)) if found.any() else numbers
+
+
+def _as_float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _distinct(column: Any) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the distinct texts of a column, stripped, in the order of their rows, and each cell's place."""
+    if isinstance(column, np.ndarray):
+        cells = [str(cell).strip() for cell in column.tolist()]
+        place = {text: i for i, text in enumerate(dict.fromkeys(cells))}
+        return list(place), np.fromiter(map(place.__getitem__, cells), np.intp, len(cells))
+    encoded = _decoded(column).combine_chunks().dictionary_encode()
+    dictionary = ["" if text is None else text.strip() for text in encoded.dictionary.to_pylist()]
+    places = encoded.indices.fill_null(len(dictionary)).to_numpy(zero_copy_only=False).astype(np.intp)
+    return ([*dictionary, ""] if encoded.indices.null_count else dictionary), places
 
 
 def _indexes(
@@ -108,20 +287,18 @@ def _is_boolean(column: Any) -> bool:
     return bool(pa.types.is_boolean(_decoded(column).type))
 
 
-def _labels(column: Any, name: str, source: str) -> NDArray[np.bool_]:
-    numbers = _numbers(column)
-    if numbers is None:
-        found = list(dict.fromkeys(str(label)[:40] for label in _untouched(column)))
-        raise InputError(
-            f"{source}: label column {name!r} holds {_describe(column)} ({listed(found, 3)}), not numbers: "
-            "map the labels to 0 (normal) and 1 (anomaly)"
-        )
-    if (absent := np.isnan(numbers)).any():
-        raise InputError(
-            f"{source}: row {int(absent.argmax()) + 1}: no label in column {name!r} "
-            f"({int(absent.sum())} rows lack one): fill in 0 (normal) or 1 (anomaly), or leave these rows out"
-        )
-    return np.asarray(numbers != 0)
+def _is_text(column: Any) -> bool:
+    if isinstance(column, np.ndarray):
+        return column.dtype.kind in "US"
+    kind = _decoded(column).type
+    return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _is_time(column: Any) -> bool:
+    """Return whether a column's type is one of dates, times or spans of time."""
+    if isinstance(column, np.ndarray):
+        return column.dtype.kind in "mM"
+    return bool(pa.types.is_temporal(_decoded(column).type))
 
 
 def _numbers(column: Any) -> NDArray[Any] | None:
@@ -183,27 +360,47 @@ def as_column(column: Any, name: str, source: str) -> Any:
     return converted if isinstance(converted, pa.ChunkedArray) else pa.chunked_array([converted])
 
 
-_MOST_CODES, _LEAST_ROWS_OF_A_CODE = 10, 0.01
+def as_columns(data: Any, source: str) -> tuple[dict[str, Any], bool]:
+    """Return the columns of rows in memory by name, and whether the names are made up.
 
-
-def like_codes(table: Table) -> list[str]:
-    """Return columns of numbers that may be codes.
-
-    These are whole numbers without a gap, from 0 or 1 to _MOST_CODES at most, each of them in many rows, but not 0
-    and 1 alone. A count mostly has a few large values, too.
+    Raises:
+        InputError: they are no rows, or their names stand twice.
     """
-    names = []
-    for name, column in zip(table.names, table.values.T, strict=True):
-        known = column[np.isfinite(column)]
-        if name in table.categories or not known.size or known.max() > _MOST_CODES or known.min() not in (0, 1):
-            continue
-        values, counts = np.unique(known, return_counts=True)
-        in_a_row = np.array_equal(values, np.arange(values[0], values[0] + len(values)))
-        if (
-            in_a_row
-            and len(values) > 1
-            and values.tolist() != [0, 1]
-            and counts.min() >= _LEAST_ROWS_OF_A_CODE * len(known)
-        ):
-            names.append(name)
-    return names
+    if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
+        names = dict.fromkeys(name for row in data for name in row)
+        data = {name: [row.get(name) for row in data] for name in names}
+    if isinstance(data, Mapping):
+        pairs = [(name, data[name]) for name in data]
+    elif hasattr(data, "collect") and hasattr(data, "columns"):
+        raise InputError(
+            f"{source}: {type(data).__name__} holds no rows before it is computed; call .collect() first"
+        )
+    elif hasattr(data, "columns") and hasattr(data, "iloc"):  # pandas, whose names may stand twice
+        pairs = [(name, data.iloc[:, place]) for place, name in enumerate(data.columns)]
+    elif hasattr(data, "column_names"):  # Arrow
+        pairs = [(name, data.column(place)) for place, name in enumerate(data.column_names)]
+    elif hasattr(data, "schema") and hasattr(data, "columns") and hasattr(data, "to_arrow"):  # polars
+        return as_columns(data.to_arrow(), source)
+    elif getattr(getattr(data, "dtype", None), "names", None):  # numpy's structured arrays
+        pairs = [(name, data[name]) for name in data.dtype.names]
+    else:
+        array = _as_matrix(data, source)
+        return {f"X_{index}": column for index, column in enumerate(array.T)}, True
+    columns = {str(name): column for name, column in pairs}
+    if len(columns) != len(pairs):
+        twice = [name for name, count in Counter(str(name) for name, _ in pairs).items() if count > 1]
+        raise InputError(f"{source}: repeated column names {listed(twice)}: give each column its own name")
+    return columns, False
+
+
+def _as_matrix(data: Any, source: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise InputError(f"{source}: rows of one length expected, found {type(data).__name__}: {error}") from error
+    if array.ndim != 2:
+        raise InputError(
+            f"{source}: a table of columns, or an array (rows, columns), expected, found {type(data).__name__} of "
+            f"shape {array.shape}"
+        )
+    return array

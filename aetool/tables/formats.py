@@ -10,11 +10,13 @@ __all__ = [
     "ARRAY_ENDINGS",
     "ENDINGS",
     "ending_of",
+    "format_of",
+    "guarded",
+    "is_packed",
     "pa",
     "pacsv",
     "pc",
     "pq",
-    "reading",
     "require_pyarrow",
 ]
 
@@ -38,10 +40,22 @@ def require_pyarrow() -> None:
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".npy", ".npz")
 ARRAY_ENDINGS = (".npy", ".npz")
+_TEXT = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".asc")
+_FOREIGN = {
+    b"PK\x03\x04": ("an Excel or zip file", "save its sheet as CSV"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "save its sheet as CSV"),
+    b"ARROW1": ("a Feather or Arrow file", "save it as Parquet"),
+    b"\x89HDF": ("an HDF5 file", "save its table as Parquet or CSV"),
+    b"\x80\x04": ("a pickle, which can run any code", "save its table as Parquet or CSV"),
+    b"MATLAB": ("a MATLAB file", "save its arrays as NPZ"),
+    b"SQLite": ("a SQLite database", "export a table of it as CSV"),
+}
+_MAGIC = {b"PAR1": ".parquet", b"\x93NUMPY": ".npy"}
+_GZIP = b"\x1f\x8b"
 
 
 def ending_of(path: Path, error: type[AetoolError]) -> str:
-    """Return the ending that decides a file's format; CSV and Parquet need pyarrow."""
+    """Return the ending that decides the format of a file to write; CSV and Parquet need pyarrow."""
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             if ending not in ARRAY_ENDINGS:
@@ -50,8 +64,51 @@ def ending_of(path: Path, error: type[AetoolError]) -> str:
     raise error(f"{path}: unknown ending, which tells the format: use one of {', '.join(ENDINGS)}")
 
 
+def format_of(path: Path) -> str:
+    """Return the format of a file to read, one of ENDINGS without .csv.gz: by its ending, else by its first bytes.
+
+    Text of any kind is ".csv".
+
+    Raises:
+        InputError: there is no such file, or it holds no table that aetool reads.
+        DependencyError: a text or Parquet file without pyarrow.
+    """
+    name = path.name.lower()
+    ending = next((each for each in ENDINGS if name.endswith(each)), None)
+    is_text = name.removesuffix(".gz").endswith(_TEXT)
+    if is_text:
+        require_pyarrow()
+    if (not is_text and ending is None) or (is_text and name.endswith(_TEXT)):
+        start = _first_bytes(path)
+        for magic, (what, remedy) in _FOREIGN.items():
+            if start.startswith(magic):
+                raise InputError(f"{path}: this is {what}, not a table that aetool reads; {remedy}")
+        ending = next((each for magic, each in _MAGIC.items() if start.startswith(magic)), None)
+        if ending is None and name.endswith((".json", ".jsonl", ".ndjson", ".xml", ".html")):
+            raise InputError(
+                f"{path}: a table was expected, {', '.join(ENDINGS)} or another text file; convert it"
+            )
+    ending = ending or ".csv"
+    if ending not in ARRAY_ENDINGS:
+        require_pyarrow()
+    return ".csv" if ending == ".csv.gz" else ending
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a text file is compressed by gzip."""
+    return path.name.lower().endswith(".gz") or _first_bytes(path).startswith(_GZIP)
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except (IsADirectoryError, FileNotFoundError, ValueError):
+        return b""
+
+
 @contextmanager
-def reading(source: str, ending: str) -> Iterator[None]:
+def guarded(source: str, ending: str) -> Iterator[None]:
     """Turn any exception of a reader into an InputError."""
     try:
         yield

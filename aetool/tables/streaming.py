@@ -13,9 +13,10 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.errors import InputError
 from aetool.tables._binary_files import is_text, parquet_names, spelled_out_bytes
 from aetool.tables._choice import ColumnChoice, Options
-from aetool.tables._csv_files import parts, require_commas, require_narrow
-from aetool.tables.columns import assemble_float32
-from aetool.tables.formats import pa, pacsv, pq, reading, require_pyarrow
+from aetool.tables._csv_files import TextTable, open_text, parts, require_narrow, skip
+from aetool.tables._layout import AS_FOUND, Reading
+from aetool.tables.columns import Source, assemble_float32
+from aetool.tables.formats import guarded, pa, pacsv, pq, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CODECS = {".csv.gz": "gzip", ".csv.zst": "zstd"}
@@ -50,6 +51,8 @@ def read_batches(
     only: Sequence[str] | None = None,
     keep: Sequence[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    reading: Reading = AS_FOUND,
+    like: Reading = AS_FOUND,
     width: int = 1,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Generator[Batch, None, None]:
@@ -61,6 +64,8 @@ def read_batches(
         only: the model's features; all columns are features when None.
         keep: columns carried through in their own type; in a CSV file they are text.
         categories: those of the model, by feature.
+        reading: how text is read, where that is known.
+        like: how the model's own table was read.
         width: numbers that a row becomes; batches are small enough for the results too.
         limits: of columns and cells; the file may have any size.
 
@@ -72,38 +77,46 @@ def read_batches(
     ending = streamed_ending(source)
     if ending is None:
         raise InputError(f"{source}: a file to stream is expected, {', '.join(STREAMED)}: convert it")
-    options = Options(keep=keep, only=only, categories=categories, limits=limits)
-    with reading(source, ending):
+    options = Options(keep=keep, only=only, categories=categories, reading=reading, like=like, limits=limits)
+    with guarded(source, ending):
         read = _parquet if ending == ".parquet" else _csv
-        for choice, table, share in read(opened, source, options, width):
-            data = {name: table.column(name) for name in choice.wanted}
+        rows = 0
+        for choice, data, share, read_as in read(opened, source, options, width):
             kept = {name: data[name] for name in choice.keep}
-            yield Batch(assemble_float32(choice, data, source), kept, share)
+            values = assemble_float32(choice, data, Source(source, options, read_as, first_row=rows))
+            rows += len(values)
+            yield Batch(values, kept, share)
 
 
-_Part = tuple[ColumnChoice, Any, float]
+_Part = tuple[ColumnChoice, Mapping[str, Any], float, Reading]
 
 
 def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
     with opened() as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         schema = file.schema_arrow
+        stored = {name.strip(): name for name in reversed(parquet_names(schema))}
         choice = options.choose(parquet_names(schema), source)
         rows, done = file.metadata.num_rows, 0
+    wanted = [stored[name] for name in choice.wanted]
+
+    def part(table: Any, share: float) -> _Part:
+        return choice, {name: table.column(stored[name]) for name in choice.wanted}, share, AS_FOUND
+
     if rows == 0:
-        yield choice, schema.empty_table(), 1.0
+        yield part(schema.empty_table(), 1.0)
         return
-    text = [name for name in choice.wanted if is_text(schema.field(name).type)]
+    text = [name for name in wanted if is_text(schema.field(name).type)]
     # Arrow's own choice, pre_buffer, keeps every row group it has read until the file is closed.
     how = {"buffer_size": BUFFER_BYTES, "pre_buffer": False, "read_dictionary": text}
     with opened() as stream, pq.ParquetFile(stream, **how) as file:
-        for batch in file.iter_batches(_batch_rows(choice, width), columns=choice.wanted):
+        for batch in file.iter_batches(_batch_rows(choice, width), columns=wanted):
             table = pa.Table.from_batches([batch])
             size = spelled_out_bytes({name: table.column(name) for name in text}, source, options.limits)
             step = max(1, len(table) * TEXT_BYTES // max(size, TEXT_BYTES))
             for start in range(0, len(table), step):
-                part = _spelled_out(table.slice(start, step), text, schema)
-                done += len(part)
-                yield choice, part, done / rows
+                slice_ = _spelled_out(table.slice(start, step), text, schema)
+                done += len(slice_)
+                yield part(slice_, done / rows)
 
 
 def _spelled_out(table: Any, text: Sequence[str], schema: Any) -> Any:
@@ -116,59 +129,98 @@ def _spelled_out(table: Any, text: Sequence[str], schema: Any) -> Any:
 
 def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
     codec = _CODECS.get(streamed_ending(source) or "")
-    # The types are settled beforehand: a reader that guesses them from the first rows fails on later ones.
-    with ExitStack() as stack:
+
+    def unpacked() -> Any:
         raw = opened()
-        require_narrow(parts(_text(stack, raw, codec)), source, options.limits)
-        raw.seek(0)
-        guessed = _open_csv(stack, raw, codec).schema
-    require_commas(guessed.names, source)
-    choice = options.choose(guessed.names, source)
-    numbers = set(choice.columns) - set(options.categories or ())
-    boolean = {name for name in numbers if pa.types.is_boolean(guessed.field(name).type)}
-    types = {
-        name: pa.bool_() if name in boolean else pa.float64() if name in numbers else pa.string()
-        for name in choice.wanted
-    }
+        return raw if codec is None else pa.CompressedInputStream(raw, codec)
+
+    with unpacked() as stream:
+        require_narrow(parts(stream), source, options.limits)
+    text = open_text(unpacked, source, options)
+    choice = options.choose(text.layout.names, source, () if text.layout.header else text.layout.names)
+    types = _types(text, choice, options)
+    reading = text.reading(options)
+    places = {name: str(text.layout.names.index(name)) for name in choice.wanted}
     done, step = 0, _batch_rows(choice, width)
+
+    def part(table: Any, share: float) -> _Part:
+        return choice, {name: table.column(place) for name, place in places.items()}, share, reading
+
     with ExitStack() as stack:
-        raw = opened()
-        size = raw.size()
-        reader = _open_csv(stack, raw, codec, types)
+        raw = stack.enter_context(opened())
+        size, rest = raw.size(), raw
+        if not text.fits_in_a_stream:
+            rest = stack.enter_context(text.rows())
+        elif codec is not None:
+            rest = stack.enter_context(pa.CompressedInputStream(raw, codec))
+        if text.fits_in_a_stream:
+            skip(rest, text.layout.start)
+        if (reader := _open_csv(text, rest, choice, types, options)) is None:
+            yield part(pa.table({place: pa.nulls(0) for place in places.values()}), 1.0)
+            return
+        stack.enter_context(reader)
         try:
             for batch in reader:
                 for start in range(0, batch.num_rows, step):
-                    part = batch.slice(start, step)
-                    done += part.num_rows
-                    yield choice, pa.Table.from_batches([part]), min(raw.tell() / size, 1.0)
+                    rows = batch.slice(start, step)
+                    done += rows.num_rows
+                    share = min(raw.tell() / size, 1.0) if text.fits_in_a_stream else 1.0
+                    yield part(pa.Table.from_batches([rows]), share)
         except pa.ArrowInvalid as error:
             raise _odd_cell(error, choice, done, source) from error
         if not done:
-            yield choice, reader.schema.empty_table(), 1.0
+            yield part(reader.schema.empty_table(), 1.0)
 
 
-def _text(stack: ExitStack, raw: Any, codec: str | None) -> Any:
-    stream = stack.enter_context(raw)
-    return stream if codec is None else stack.enter_context(pa.CompressedInputStream(stream, codec))
+def _types(text: TextTable, choice: ColumnChoice, options: Options) -> dict[str, Any]:
+    """Return the columns' types, settled beforehand: guessed from the first rows, they fail on later ones.
+
+    Columns of numbers that are text in the first rows, in another notation perhaps, stay text.
+    """
+    with ExitStack() as stack:
+        rows = stack.enter_context(text.rows())
+        reader = _open_csv(text, rows, choice, {}, options)
+        if reader is None:
+            return {}
+        guessed = stack.enter_context(reader).schema
+    known = set(options.categories or ())
+    types = {}
+    for key, name in zip(choice.columns, choice.names, strict=True):
+        kind = guessed.field(str(text.layout.names.index(key))).type
+        if name in known:
+            types[key] = pa.string()
+        elif pa.types.is_boolean(kind):
+            types[key] = pa.bool_()
+        else:
+            types[key] = pa.string() if pa.types.is_string(kind) or pa.types.is_temporal(kind) else pa.float64()
+    return {**dict.fromkeys(choice.keep, pa.string()), **types}
 
 
-def _open_csv(stack: ExitStack, raw: Any, codec: str | None, types: Mapping[str, Any] | None = None) -> Any:
-    return stack.enter_context(
-        pacsv.open_csv(
-            _text(stack, raw, codec),
-            pacsv.ReadOptions(block_size=BATCH_BYTES),
-            pacsv.ParseOptions(newlines_in_values=True),
-            pacsv.ConvertOptions(column_types=types, include_columns=None if types is None else list(types)),
+def _open_csv(text: TextTable, rows: Any, choice: ColumnChoice, types: Mapping[str, Any], options: Options) -> Any:
+    """Open rows as batches; None where there are none."""
+    try:
+        return pacsv.open_csv(
+            rows,
+            pacsv.ReadOptions(block_size=BATCH_BYTES, column_names=text.names),
+            text.parsing,
+            text.conversion(choice, types, options.missing),
         )
-    )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" in str(error):
+            return None
+        raise
 
 
 def _odd_cell(error: Exception, choice: ColumnChoice, done: int, source: str) -> Exception:
-    """Return Arrow's error about a cell, with the name of its column."""
-    found = re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)
-    if found is None:
+    """Return Arrow's error about a cell or a row, with the name of its column."""
+    if ragged := re.search(r"Expected (\d+) columns, got (\d+)", str(error)):
+        expected, found = ragged.groups()
+        return InputError(
+            f"{source}: below row {done:,}: {found} columns found, {expected} expected as in the header: mend it"
+        )
+    if (odd := re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)) is None:
         return error
-    name, cell = choice.wanted[int(found[1])], found[2][:40]
+    name, cell = choice.wanted[int(odd[1])], odd[2][:40]
     return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; mend the cell")
 
 

@@ -139,7 +139,7 @@ def test_text_without_the_option_names_both_remedies(save):
     with pytest.raises(InputError, match=r"'job' \(text\).*--drop job.*--categorical job"):
         read_table(save(CSV))
     with pytest.raises(InputError, match=r"--categorical 'a,\"b,c\"'"):
-        read_table(save('a,"b,c"\nx,y\n'))
+        read_table(save('a,"b,c"\nred,green\n'))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_names_that_cannot_hold_categories_are_refused(save, options, message):
 def test_too_many_categories_or_none_are_refused_by_name():
     names = [f"n{i}" for i in range(MAX_CATEGORIES + 1)]
     with pytest.raises(InputError, match="column 'id' holds 1,001 categories"):
-        table_from_columns({"id": names, "x": range(len(names))}, categorical="auto")
-    assert len(table_from_columns({"id": names[1:]}, categorical="auto").categories["id"]) == MAX_CATEGORIES
+        table_from_columns({"id": names, "x": range(len(names))}, categorical="id")
+    assert len(table_from_columns({"id": names[1:]}, categorical="id").categories["id"]) == MAX_CATEGORIES
     with pytest.raises(InputError, match="column 'id' holds 0 categories"):
         table_from_columns({"id": [None, ""], "x": [1, 2]}, categorical=["id"])
 
@@ -170,10 +170,11 @@ def test_half_a_surrogate_pair_is_refused():
         table_from_columns({"a": np.array(["x", "\ud800"], object)}, categorical=["a"])
 
 
-def test_bytes_that_are_no_text_name_their_row(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b"job,x\nclerk,1\n\xff,2\n")
-    with pytest.raises(InputError, match="row 2, column 'job'"):
-        read_table(tmp_path / "t.csv", categorical=["job"])
+def test_auto_refuses_text_of_which_nearly_every_row_has_its_own():
+    columns = {"id": [f"n{i}" for i in range(40)], "kind": ["a", "b"] * 20, "x": range(40)}
+    with pytest.raises(InputError, match=r"'id' .text, nearly every row its own.; leave it out with --drop id$"):
+        table_from_columns(columns, categorical="auto")
+    assert table_from_columns(columns, categorical="auto", drop="id").categories == {"kind": ("a", "b")}
 
 
 def test_cells_that_are_none_of_a_models_categories_keep_their_text(save):

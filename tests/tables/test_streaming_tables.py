@@ -77,7 +77,7 @@ def test_a_file_without_rows_is_one_empty_batch(tmp_path):
         ("rows.csv", "a,b\n" + "1,2\n" * 2000 + "3,oops\n", r"below row 2,000.*'b'.*'oops'|column 'b': 'oops'"),
         ("rows.csv", "a,b\n1,2\n3\n", "Expected 2 columns"),
         ("rows.csv", "", "empty|Empty"),
-        ("rows.csv", "a;b\n1;2\n", "commas"),
+        ("rows.csv", "a;b,c\nx;y,z\n", "may separate"),
         ("rows.csv.gz", "a,b\n1,2\n", "not a sound .csv.gz"),
         ("rows.parquet", "a,b\n1,2\n", "not a sound .parquet"),
         ("rows.txt", "a\n1\n", "convert it"),

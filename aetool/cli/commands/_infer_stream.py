@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from aetool.cli._options import limits_in_force, needs, several
+from aetool.cli._options import limits_in_force, needs, reading_in_force, several
 from aetool.cli._output import ProgressBar, Result, facts, say
 from aetool.runtime.providers import ProviderName
 
@@ -40,7 +40,7 @@ class Inference(NamedTuple):
         from aetool.stream import Task
 
         path = str(self.bundle.absolute())
-        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force())
+        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force(), reading_in_force())
 
 
 def options(command: Any) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
-from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
 from aetool.cli._tables import as_float32, rows_for
 from aetool.runtime.providers import ProviderName
@@ -45,7 +45,7 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
 
     from aetool import load
     from aetool.checks import evaluation
-    from aetool.tables import read_table
+    from aetool.tables import Reading, read_table
 
     scorer: Any
     if paths.what(model) == paths.CHECKPOINT:
@@ -55,7 +55,13 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
         names = scorer.names
         rows = as_float32(
             read_table(
-                data, only=scorer.names, categories=scorer.categories, label=label, limits=limits_in_force()
+                data,
+                only=scorer.names,
+                categories=scorer.categories,
+                label=label,
+                reading=reading_in_force(),
+                like=Reading.of(scorer.provenance),
+                limits=limits_in_force(),
             )
         )
     else:

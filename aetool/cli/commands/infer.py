@@ -26,6 +26,7 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
         options.precision,
         options.provider,
         options.keep,
+        options.reading(),
         click.option(
             "-o",
             "--output",
@@ -170,8 +171,9 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
         paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
         from aetool.stream.top import top_of_files
-    with what.task("score").open() as model:
-        best = top_of_files(model, data, top, what.keep, limits_in_force())
+    task = what.task("score")
+    with task.open() as model:
+        best = top_of_files(model, data, top, task)
         columns = best.columns
         if what.explain is not None:
             columns |= _why(model, best.values, what.explain, {})

@@ -153,6 +153,7 @@ def _shown(bundle: Path) -> Result:
     help="CSV, Parquet, NPY or NPZ file to write the segment of each row to.  [default: CSV on stdout]"
 )
 @options.keep
+@options.reading()
 @options.overwrite
 @limit(bundle=True)
 @safe_csv

@@ -13,8 +13,9 @@ from aetool.choices import ACTIVATIONS, DROPOUT_ON
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
-from aetool.cli._options import limit, limits_in_force, needs
+from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import ProgressBar, Result, facts, reports, say
+from aetool.cli._tables import tell_reading
 
 # Summary of a training in one line.
 
@@ -87,8 +88,8 @@ def train(
       aetool train machines.csv --label broken --drop serial -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
-    from aetool.tables import TableFile
-    from aetool.tables.columns import like_codes
+    from aetool.tables import TableFile, Trains
+    from aetool.tables.hints import hints
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
     chosen = {name: value for name, value in settings.items() if value is not None}
@@ -105,15 +106,18 @@ def train(
         drop=options.flat(drop),
         columns=options.flat(columns) or None,
         categorical=options.flat(categorical),
+        reading=reading_in_force(),
+        trains=Trains(settings["impute"]),
         limits=limits_in_force(),
     )
     paths.require_free(output, overwrite, paths.CHECKPOINT)
+    table = file.read()  # before torch, which takes its time
     with needs("train", "training"):
         from aetool import model
-    table = file.read()
-    if resume is None and model.is_first_process() and (codes := like_codes(table)):
-        option = f"--categorical {shlex.quote(','.join(codes))}"
-        say(f"{', '.join(codes)}: few different whole numbers; if they are codes: {option}")
+    if resume is None and model.is_first_process():
+        tell_reading(table)
+        for hint in hints(table):
+            say(hint)
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
     training = {k: v for k, v in chosen.items() if k in _fields(model.TrainingConfig)}
