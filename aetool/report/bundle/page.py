@@ -125,7 +125,7 @@ def _tiles(portrait: Portrait) -> Markup:
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
     if isinstance(difference, int | float) and isinstance(flipped, int):
         details = f"Largest difference from {figures.get('reference')}: {difference:.0e} of an output's range."
-        words = "from the original model's, checked at export"
+        words = "from the original model at export"
         tiles.append(_tile("decisions that differ", f"{flipped:,}", words, details))
     own = f"At the bundle's threshold, {threshold_text(portrait.threshold)}"
     if not portrait.has_threshold:
