@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 STATIC = ROOT / "docs" / "static"
 WORDS = STATIC / "report.txt"
 THEMES = ("light", "dark")
-WIDTH, HEIGHT = 1280, 900
+WIDTH, HEIGHT = 1280, 860
 """Pixels that the pictures show, from the top of the page."""
 
 

@@ -232,7 +232,7 @@ def test_auto_shows_what_it_went_by_with_the_choice_marked(aetool, bundle, shops
     [
         (3, 0.95, {2: 0.5, 3: 0.8}, ["3 is the most that was tried"]),
         (2, 0.95, {2: 0.8, 3: 0.5}, []),
-        (2, 0.95, {2: 0.15, 3: 0.1}, ["a silhouette of 0.15 says that the segments run"]),
+        (2, 0.95, {2: 0.15, 3: 0.1}, ["a silhouette of 0.15 means that the segments overlap"]),
         (
             4,
             0.5,

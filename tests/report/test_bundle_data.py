@@ -50,6 +50,15 @@ def test_the_histogram_holds_every_score_that_is_a_number(pairs):
     assert sum(histogram(score, 0.5, None).counts) == np.isfinite(score).sum()
 
 
+@pytest.mark.parametrize(("rows", "bins"), [(20, 12), (1000, 20), (10_000, 43), (1_000_000, 80)])
+def test_more_rows_have_more_bins(rows, bins):
+    assert len(histogram(np.linspace(1, 2, rows), 1.5, None).counts) == bins
+
+
+def test_a_threshold_that_is_not_set_does_not_stretch_the_axis():
+    assert histogram(np.array([1.0, 2.0]), float(np.finfo(np.float32).max), None).edges[-1] < 3
+
+
 @given(SCORES)
 @settings(deadline=None)
 def test_the_areas_are_those_of_scikit_learn_ties_and_infinite_scores_too(pairs):

@@ -13,7 +13,8 @@ from test_page import HOSTILE, everything_is_in_order
 from aetool.bundle.manifest import Feature
 from aetool.errors import InputError
 from aetool.report import bundle_page, read_result
-from aetool.report.bundle.data import portray
+from aetool.report.bundle._arrays import channel_pairs, image_pair
+from aetool.report.bundle.data import portray, sweep
 from aetool.report.bundle.facts import stability
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,15 @@ def labelled(names):
     return portray(BUNDLE, *samples(), kept={"id": names}, source="samples.csv")
 
 
+@pytest.fixture(scope="module")
+def drifted():
+    """Normal rows, one column of which has moved beyond all that was trained on."""
+    rows, labels = samples()
+    moved = rows[~labels]
+    moved[:, 0] += 100
+    return portray(BUNDLE, moved, source="moved.csv")
+
+
 def with_segments(portrait, count=2):
     """As if `aetool segment` had made some: a row's place in the data tells its segment."""
     points = tuple(
@@ -77,10 +87,72 @@ def test_everything_is_there_and_in_order(labelled):
     found = everything_is_in_order(bundle_page(with_segments(labelled)))
     for heading in ("Scores", "Rows", "Embeddings", "Segments", "Drift", "Training", "Model card"):
         assert heading in found.texts
-    assert "Made of the golden rows" not in found.text
+    assert "Made from the golden rows" not in found.text
     assert "Segment 1, Large ones" in found.text and "segment 1, Large ones" in found.text
     assert "typical 17, everybody 13 (30.8\xa0% more)" in found.text
-    assert found.tags.count("table") == 2 + len(labelled.worst) + len(labelled.best)
+    assert found.tags.count("table") == 5 + len(labelled.worst) + len(
+        labelled.best
+    )  # a table for each row; the rest once
+
+
+def test_every_section_is_linked_at_the_top(labelled):
+    text = bundle_page(labelled)
+    navigation = text[text.index("<nav") : text.index("</nav>")]
+    links = re.findall(r'href="#([^"]*)">([^<]*)<', navigation)
+    assert links == re.findall(r'<h2 id="([^"]*)">([^<]*)<', text) and len(links) >= 5
+
+
+def test_the_confusion_matrix_counts_every_row_once(labelled):
+    text = bundle_page(labelled)
+    true_positives, false_negatives, false_positives, true_negatives = (
+        int(re.search(rf'id="does-{key}">([\d,]+)<', text)[1])
+        for key in ("true-positives", "false-negatives", "false-positives", "true-negatives")
+    )
+    assert true_positives + false_negatives == labelled.anomalies
+    assert true_positives + false_positives == labelled.sweep.flagged[labelled.sweep.own]
+    assert false_positives + true_negatives == labelled.rows - labelled.anomalies
+
+
+def test_without_a_threshold_none_is_named(labelled):
+    rows, labels = samples()
+    none = float(np.finfo(np.float32).max)
+    unset = dataclasses.replace(labelled, threshold=none, sweep=sweep(np.ones(len(rows)), none, labels))
+    text = everything_is_in_order(bundle_page(unset)).text
+    assert "No threshold is set" in text and "none set" in text
+    assert "340282" not in text and "e+38" not in text and "of 100 rows (" not in text
+
+
+def test_drift_stands_in_the_headline_with_columns_before_and_now(drifted):
+    assert drifted.changes and drifted.changes[0].name == "mean radius"
+    for change in drifted.changes:
+        assert sum(change.before) == pytest.approx(1) and sum(change.now) == pytest.approx(1)
+        assert sum(change.now[i] for i, name in enumerate(change.bins) if name.endswith("new")) > 0
+    found = everything_is_in_order(bundle_page(drifted))
+    assert "Drift:" in found.texts and any("1 of 30 columns have changed (mean radius)" in t for t in found.texts)
+    assert "mean radius, before and now" in found.texts and "29 columns without drift" in found.texts
+
+
+def test_no_drift_is_not_in_the_headline(labelled):
+    stable = {**labelled.drift, "drifted": False, "reasons": ()}
+    assert "Drift:" not in bundle_page(dataclasses.replace(labelled, drift=stable))
+
+
+def test_the_errors_of_the_highest_scores_are_a_grid_of_features_and_rows(labelled):
+    grid = labelled.errors
+    assert grid.rows[: len(labelled.worst)] == tuple(row.number for row in labelled.worst)
+    assert grid.left_out == 30 - len(grid.features)
+    worst = dict(zip(grid.features, (shares[0] for shares in grid.shares), strict=True))
+    first = labelled.worst[0].features[0]
+    assert worst[first.name] == pytest.approx(first.share)
+    assert f'title="row {grid.rows[0] + 1}, {first.name}: ' in bundle_page(labelled)
+
+
+def test_the_layers_are_drawn_with_widths_and_dropout_is_struck_out(labelled):
+    text = bundle_page(labelled)
+    assert "input 30, embedding 120, output 30" in text
+    assert "<s>dropout 50.0\xa0% after embedding</s>" in text
+    unknown = bundle_page(dataclasses.replace(labelled, manifest=labelled.manifest._replace(provenance={})))
+    assert "does not record the layers in between" in unknown and "<s>dropout" not in unknown
 
 
 def test_precisions_are_compared_where_there_are_several(labelled):
@@ -119,7 +191,7 @@ def test_the_page_says_of_stable_segments_what_the_command_says(labelled, index,
 
 def test_without_data_it_says_that_the_rows_are_golden():
     found = everything_is_in_order(bundle_page(portray(BUNDLE)))
-    assert "Made of the golden rows" in found.text and "Drift" not in found.texts
+    assert "Made from the golden rows" in found.text and "Drift" not in found.texts
 
 
 def test_without_javascript_the_numbers_of_the_bundles_threshold_stand_there(labelled):
@@ -193,8 +265,8 @@ def test_50_000_rows_and_all_their_pictures_take_less_than_3_mb():
     ("trained_on", "told", "not_told"),
     [
         (True, "These are the rows that the model was trained on.", 'badge less">No drift'),
-        (None, "no news if the model was made from these very rows", 'badge less">No drift'),
-        (False, 'badge less">No drift', "no news"),
+        (None, "This means little if the model was trained on these very rows", 'badge less">No drift'),
+        (False, 'badge less">No drift', "means little"),
     ],
 )
 def test_no_drift_is_news_of_other_rows_than_those_of_training_alone(labelled, trained_on, told, not_told):
@@ -203,7 +275,7 @@ def test_no_drift_is_news_of_other_rows_than_those_of_training_alone(labelled, t
     assert told in text and not_told not in text
     drifted = {**stable, "drifted": True, "reasons": ("5.0% of the rows are flagged",)}
     text = bundle_page(dataclasses.replace(labelled, drift=drifted, trained_on=trained_on))
-    assert ">Drift</span>" in text and "5.0\xa0% of the rows" in text and "no news" not in text
+    assert ">Drift</span>" in text and "5.0\xa0% of the rows" in text and "means little" not in text
 
 
 def test_missing_values_have_columns_where_there_are_any(labelled):
@@ -285,6 +357,17 @@ OVERLAPS = """selector => {
 }"""
 
 
+SMALL = """() => [...document.querySelectorAll("body *")]
+    .filter((one) => one.getClientRects().length && !/^(script|style|title|desc)$/i.test(one.tagName))
+    .filter((one) => [...one.childNodes].some((part) => part.nodeType === 3 && part.textContent.trim()))
+    .filter((one) => {
+        const frame = one.ownerSVGElement;
+        const scale = frame ? frame.getBoundingClientRect().width / frame.viewBox.baseVal.width : 1;
+        return parseFloat(getComputedStyle(one).fontSize) * scale < 11.95;
+    })
+    .map((one) => one.textContent)"""
+
+
 CUT = """() => {
     for (const one of document.querySelectorAll("details")) one.open = true;
     return [...document.querySelectorAll(".explained .scroll, .explained p")]
@@ -298,14 +381,54 @@ def test_no_text_covers_another_and_none_of_a_rows_card_is_cut(opened, labelled,
     assert page.locator("svg .large").count() == 12
     assert page.evaluate(OVERLAPS, "svg text") == []
     assert page.evaluate(CUT) == []
+    assert page.evaluate(SMALL) == []
+
+
+def test_it_is_printed_without_controls_and_with_whole_tables(opened):
+    page = opened(viewport={"width": 690, "height": 900})  # A4 between its margins
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not page.locator("nav").is_visible() and not page.locator("#threshold-slider").is_visible()
+    assert page.locator("details:not([open])").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 691
+    assert page.evaluate(
+        "[...document.querySelectorAll('.scroll')].every((e) => e.clientHeight >= e.scrollHeight)"
+    )
+
+
+def test_images_are_pictures_and_windows_curves(opened, labelled):
+    random = np.random.default_rng(0)
+    image = image_pair(*random.random((2, 1, 28, 20)))
+    found, expected = random.random((2, 300, 3))
+    found[7, 2] = 9.0
+    channels = tuple(channel_pairs(found, expected, np.abs(found - expected)))
+    assert channels[0].name == "channel 2" and 7 in channels[0].steps and max(channels[0].found) == 9.0
+    first, second, *_ = labelled.worst
+    rows = (
+        dataclasses.replace(first, features=(), image=image),
+        dataclasses.replace(second, features=(), channels=channels),
+    )
+    shown = dataclasses.replace(labelled, worst=rows, best=(), errors=None)
+    everything_is_in_order(bundle_page(shown))
+    page = opened(shown)
+    sizes = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.naturalHeight])")
+    assert sizes == [[20, 28]] * 3  # decoded, and allowed by the page's policy
+    assert page.locator("article svg[role=img]").count() == 3
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (3, 40, 30), (40, 30, 3), (5, 16, 16), (1, 200, 500)])
+def test_images_of_any_layout_fit_into_the_page(shape):
+    image = image_pair(*np.random.default_rng(0).random((2, *shape)))
+    assert max(image.width, image.height) <= 96 and len(image.found) < 96 * 96 * 3 * 4 / 3 + 200
+    assert (image.width >= image.height) == (shape not in ((3, 40, 30), (40, 30, 3)))
 
 
 def test_a_table_wider_than_its_place_says_that_it_scrolls(opened, labelled):
     page = opened(labelled, viewport={"width": 375, "height": 900})
-    drift = page.locator("section[aria-labelledby=drift] .wide")
-    drift.wait_for(state="visible")
+    hint = page.locator(".wide:has(+ .scroll > .heat)")
+    hint.wait_for(state="visible")
     page.set_viewport_size({"width": 1280, "height": 900})
-    drift.wait_for(state="hidden")
+    hint.wait_for(state="hidden")
 
 
 def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
@@ -319,12 +442,17 @@ def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
         page.keyboard.press("ArrowRight")
     assert flagged(page) == sweep.flagged[3]
     assert f"{sweep.hits[3] / labelled.anomalies * 100:.1f}\xa0%" in page.inner_text("#does-recall")
+    assert page.inner_text("#tile-recall-0") in page.inner_text("#does-recall")
+    assert page.inner_text("#tile-flagged-1").startswith(f"{flagged(page)} of ")
+    assert int(page.inner_text("#does-true-positives")) == sweep.hits[3]
+    assert page.inner_text("#tiles-at").startswith("At the threshold ")
     assert page.inner_text("#does-recall") in slider.get_attribute("aria-valuetext")
     assert marks[0] != page.get_attribute("#roc-mark", "transform")
     assert marks[1] != page.get_attribute("#threshold-line", "transform")
-    page.get_by_role("button", name="Back to the bundle's").click()
+    page.get_by_role("button", name="Reset to the bundle's threshold").click()
     assert flagged(page) == sweep.flagged[sweep.own]
     assert "flags" in page.inner_text("#threshold-said")
+    assert page.inner_text("#tiles-at").startswith("At the bundle's threshold")
 
 
 def test_the_mouse_drags_the_threshold(opened, labelled):
@@ -344,19 +472,19 @@ def test_the_mouse_drags_the_threshold(opened, labelled):
 
 def test_a_dot_of_the_map_tells_its_row_to_the_pointer_and_to_the_keyboard(opened, labelled, names):
     page = opened()
-    assert page.inner_text("#map-told").startswith("row ")  # before anything was moved
+    assert page.inner_text("#map-row").startswith("row ")  # before anything was moved
     page.locator("#map-slider").focus()
     page.keyboard.press("End")
     page.keyboard.press("Home")
     worst = labelled.worst[0]
-    assert page.inner_text("#map-told").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
-    assert "segment" in page.inner_text("#map-told") and "labelled" in page.inner_text("#map-told")
+    assert page.inner_text("#map-row").startswith(f"row {worst.number + 1}, id {names[worst.number]}, score ")
+    assert "segment" in page.inner_text("#map-row") and "labelled" in page.inner_text("#map-row")
     ring = page.locator("#map .ring").first
     ring.scroll_into_view_if_needed()
     box = ring.bounding_box()
     assert page.locator("#map-tip").is_hidden()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert page.inner_text("#map-tip") == page.inner_text("#map-told")
+    assert page.inner_text("#map-tip") == page.inner_text("#map-row")
     assert page.inner_text("#map-tip").startswith(f"row {worst.number + 1}, ")
 
 

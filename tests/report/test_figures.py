@@ -45,11 +45,28 @@ def test_other_numbers():
     assert [units.ratio(x) for x in (0.0216, 1, 23.88, 162.4)] == [
         f"{n}{units.TIMES}" for n in ("0.022", "1.00", "23.88", "162")
     ]
+    assert [units.speed(x) for x in (1.5, 1.0, 0.5)] == [
+        "1.50\N{MULTIPLICATION SIGN} faster",
+        "the same",
+        "2.00\N{MULTIPLICATION SIGN} slower",
+    ]
     assert [units.rows(1), units.rows(65536), units.ratio(0.714)] == [
         "one row",
         "65,536 rows",
         "0.71" + units.TIMES,
     ]
+
+
+@pytest.mark.parametrize(
+    ("iso", "shown"),
+    [
+        ("2026-11-30T00:12:34Z", "30 November 2026, 00:12 UTC"),
+        ("2026-03-01T01:00:00+02:00", "28 February 2026, 23:00 UTC"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_times_are_written_as_people_do(iso, shown):
+    assert units.moment(iso) == shown
 
 
 @pytest.mark.parametrize("low", [1e-9, 7.9e-6, 3e-3, 0.65, 1234.5])
@@ -76,11 +93,6 @@ def test_an_axis_names_its_last_tick_and_no_two_in_one_place():
     scale = svg.log_scale([1, 65536], 52, 384, room=1)
     axis = svg.axis_below(scale, [1, 8, 4096, 16384, 65536], 100, 0, lambda value: f"{value:,}")
     assert re.findall(r">([\d,]+)<", axis) == ["1", "8", "4,096", "65,536"]
-
-
-def test_names_move_apart():
-    assert svg.apart([10, 12, 40], 14) == [10, 24, 40]
-    assert svg.apart([12, 10], 14) == [24, 10]
 
 
 def test_text_is_escaped_once_and_markup_is_not():
@@ -125,5 +137,6 @@ def test_colours_can_be_told_from_what_is_behind_them(scheme):
         assert contrast(colours[text], colours["page"]) >= 4.5, text
         assert contrast(colours[text], colours["panel"]) >= 4.5, text
     assert contrast(colours["ink"], colours["loud"]) >= 7
-    for i in range(8):
-        assert contrast(colours[f"s{i}"], colours["page"]) >= 3, i
+    shapes = [f"{group}{i}" for group, count in (("s", 8), ("g", 10), ("q", 4)) for i in range(count)]
+    for shape in shapes:
+        assert contrast(colours[shape], colours["page"]) >= 3, shape

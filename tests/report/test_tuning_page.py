@@ -60,11 +60,14 @@ def test_the_choice_its_reason_and_everything_that_was_tried_are_told(result):
 def test_every_timed_candidate_is_a_sign_and_the_budget_a_line(result):
     page = tuning_page(result)
     picture = page[page.index('id="pareto-title"') : page.index("</figure>")]
-    assert len(re.findall(r'class="s\d (?:dot|open)"', picture)) == 3
-    assert "budget 0.50%" in picture
+    drawn = picture[: picture.index('class="legend"')]
+    assert len(re.findall(r'class="s\d (?:dot|open)"', drawn)) == 3
+    assert "budget 0.5\xa0%" in picture and "the choice: int8" in picture
     assert (
         "budget"
-        not in tuning_page(result._replace(budget={"max_flips": None})).split("Environment")[0].split("<desc")[1]
+        not in tuning_page(result._replace(budget={"max_flips": None}))
+        .split('id="environment"')[0]
+        .split("<desc")[1]
     )
 
 

@@ -19,14 +19,12 @@ _ENDINGS = (".html", ".htm")
 
 @click.command()
 @click.argument("result", type=options.PATH)
-@click.option("--data", type=options.PATH, help="Of a bundle: rows to show it with.  [default: its golden rows]")
-@click.option("--label", metavar="COLUMN", help="Of a bundle: column of --data that marks anomalies.")
+@click.option("--data", type=options.PATH, help="Rows to show a bundle with.  [default: its golden rows]")
+@click.option("--label", metavar="COLUMN", help="Column of --data that marks anomalies.")
 @options.reading(labels=True)
-@click.option("--bench", type=options.PATH, help="Of a bundle: its benchmark, which aetool bench wrote.")
-@click.option("--umap", is_flag=True, help="Of a bundle: the map by UMAP (umap-learn) instead of PCA.")
-@click.option(
-    "--keep", type=options.CommaList(), multiple=True, help="Of a bundle: columns of --data that name a row."
-)
+@click.option("--bench", type=options.PATH, help="Benchmark of the bundle, from aetool bench.")
+@click.option("--umap", is_flag=True, help="Map the embeddings by UMAP (umap-learn) instead of PCA.")
+@click.option("--keep", type=options.CommaList(), multiple=True, help="Columns of --data that identify rows.")
 @options.provider
 @options.precision
 @options.output("Page to write.  [default: RESULT.html beside it]")
@@ -34,15 +32,15 @@ _ENDINGS = (".html", ".htm")
 @limit(bundle=True)
 @reports
 def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> Result:
-    """Make a page to pass around: of a bundle, or of a measurement.
+    """Make a page to share, from a bundle or a measurement.
 
-    RESULT is a bundle, or what aetool bench or aetool tune wrote. The page is one HTML file that loads nothing.
+    RESULT is a bundle, or a file from aetool bench or aetool tune. The page is one HTML file that loads nothing.
 
-    Of a bundle it shows the scores with a threshold to move, why rows are odd, a map of the embeddings, segments,
-    drift, precisions, training; with --label also precision, recall and their curves. It contains the numbers of a
-    few rows of --data, and of some thousand what the columns of --keep hold. Of a measurement: distributions,
-    throughput below the machine's ceilings, speed against fidelity, tables, and the command that measures
-    it again.
+    A bundle's page shows the scores with a movable threshold, rows with high scores and why, a map of the
+    embeddings, segments, drift, precisions and training; with --label also precision, recall and the confusion
+    matrix. It contains the values of a few rows of --data, and up to 3,000 values of the --keep columns. A
+    measurement's page shows distributions, throughput, speed against fidelity, tables, and the command to repeat
+    it.
 
     \b
     Example:
@@ -60,8 +58,8 @@ def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> 
         return _of_bundle(result, output, overwrite, **given)
     if any(value not in (None, False, (), "auto") for value in given.values()):
         raise click.UsageError(
-            "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle, which RESULT "
-            "is not"
+            "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle; RESULT is a "
+            "measurement"
         )
     return _of_measurement(result, output or result.with_suffix(".html"), overwrite)
 
@@ -73,7 +71,7 @@ def _require_place(output: Path, result: Path, overwrite: bool) -> None:
         raise OutputError(f"{output}: the page is HTML; choose a name that ends in {' or '.join(_ENDINGS)}")
     require_new(output, overwrite)
     if output.exists() and result.exists() and output.samefile(result):
-        raise OutputError(f"{output}: is the result itself, it will not be replaced; choose another name")
+        raise OutputError(f"{output}: is the result itself and is not replaced; choose another name")
 
 
 def _of_bundle(
@@ -97,7 +95,7 @@ def _of_bundle(
         check_rows(manifest, data, label=label, keep=kept)
     measured = None if bench is None else read_result(bench)
     if measured is not None and not isinstance(measured, BenchResult):
-        raise InputError(f"{bench}: is what aetool tune wrote; give the JSON of aetool bench")
+        raise InputError(f"{bench}: is a file of aetool tune; give one of aetool bench")
     _require_place(output, bundle, overwrite)
     real: dict[str, Any] = {}
     if data is not None:

@@ -15,21 +15,23 @@ _NAME, _RIDGE = 17.0, 32.0  # heights: the line of text, and the shape below it
 _ROW = _NAME + _RIDGE + 6
 
 
-def figure(key: str, case: Case, found: Sequence[Measured], lineup: Lineup) -> Markup:
+def figure(key: str, case: Case, measurements: Sequence[Measured], lineup: Lineup) -> Markup:
     """Return the distributions of one case as a figure."""
-    scale = svg.log_scale([edge for one in found for edge in _ends(one)], svg.EDGE, svg.WIDTH - svg.EDGE)
-    bottom = _ROW * len(found) + 2
-    ridges = [_row(one, lineup.of(one), scale, i * _ROW) for i, one in enumerate(found)]
-    told = "; ".join(f"{lineup.of(one).name}: {_spoken(one)}" for one in found)
+    scale = svg.log_scale(
+        [edge for measured in measurements for edge in _ends(measured)], svg.EDGE, svg.WIDTH - svg.EDGE
+    )
+    bottom = _ROW * len(measurements) + 2
+    ridges = [_row(measured, lineup.of(measured), scale, i * _ROW) for i, measured in enumerate(measurements)]
+    words = "; ".join(f"{lineup.of(measured).name}: {_spoken(measured)}" for measured in measurements)
     picture = svg.picture(
         key,
         f"Latency of {case.words}",
-        f"Histograms on one logarithmic axis from {seconds(scale.low)} to {seconds(scale.high)}. {told}.",
+        f"Histograms on one logarithmic axis from {seconds(scale.low)} to {seconds(scale.high)}. {words}.",
         bottom + 24,
         svg.axis_below(scale, log_ticks(scale.low, scale.high), bottom, 0, partial(seconds, exact=True)),
         *ridges,
     )
-    return tag("figure", tag("figcaption", case.words + _arrivals(found)), picture)
+    return tag("figure", tag("figcaption", case.words + _arrivals(measurements)), picture)
 
 
 def key_to_marks() -> Markup:
@@ -44,10 +46,14 @@ def key_to_marks() -> Markup:
     return svg.legend((mark, name) for name, mark in marks.items())
 
 
-def _arrivals(found: Sequence[Measured]) -> str:
+def _arrivals(measurements: Sequence[Measured]) -> str:
     """Return `, 9,000 arrivals/s` for the server scenario."""
     rates = sorted(
-        {f"{one.arrivals_per_s:,.0f}": one.arrivals_per_s for one in found if one.arrivals_per_s}.items(),
+        {
+            f"{measured.arrivals_per_s:,.0f}": measured.arrivals_per_s
+            for measured in measurements
+            if measured.arrivals_per_s
+        }.items(),
         key=lambda rate: rate[1],
     )
     if not rates:
@@ -55,24 +61,24 @@ def _arrivals(found: Sequence[Measured]) -> str:
     return f", {' to '.join(dict.fromkeys((rates[0][0], rates[-1][0])))} arrivals/s"
 
 
-def _ends(found: Measured) -> tuple[float, float]:
+def _ends(measured: Measured) -> tuple[float, float]:
     """Return the ends of the axis: half as far again as p99; the slowest call may lie far beyond."""
-    times = found.latency_s
+    times = measured.latency_s
     return times.min, min(times.max, times.p99 * 1.5) if times.p99 else times.max
 
 
-def _row(found: Measured, series: Series, scale: svg.Scale, top: float) -> Markup:
-    times, base = found.latency_s, top + _NAME + _RIDGE
+def _row(measured: Measured, series: Series, scale: svg.Scale, top: float) -> Markup:
+    times, base = measured.latency_s, top + _NAME + _RIDGE
     middle = base - _RIDGE / 2
     values = f"p50 {seconds(times.p50)}" + (f" \N{MIDDLE DOT} p99 {seconds(times.p99)}" if times.p99 else "")
     room = svg.WIDTH - svg.EDGE * 2 - 20 - svg.text_width(values)
     return tag(
         "g",
         series.sign(svg.EDGE + 5, top + 9),
-        svg.label(svg.EDGE + 15, top + 13, svg.shortened(series.name, room), "name"),
+        svg.label(svg.EDGE + 15, top + 13, svg.shortened(series.name, room), "name ridge-name"),
         svg.label(svg.WIDTH - svg.EDGE, top + 13, values, "value", "end"),
-        _shape(found, series, scale, base),
-        svg.line(scale(times.min), base, scale(times.max), base, "whisker", f"{series.name}: {_spoken(found)}"),
+        _shape(measured, series, scale, base),
+        svg.line(scale(times.min), base, scale(times.max), base, "whisker", f"{series.name}: {_spoken(measured)}"),
         _beyond(scale.end, base, f"slowest call {seconds(times.max)}") if times.max > scale.high else None,
         _p50(scale(times.p50), base, _RIDGE),
         _p90(scale(times.p90), middle + 8) if times.p90 else None,
@@ -80,9 +86,9 @@ def _row(found: Measured, series: Series, scale: svg.Scale, top: float) -> Marku
     )
 
 
-def _shape(found: Measured, series: Series, scale: svg.Scale, base: float) -> Markup | None:
+def _shape(measured: Measured, series: Series, scale: svg.Scale, base: float) -> Markup | None:
     """Draw the histogram as steps, as high as the row where it is highest."""
-    counts, edges = found.histogram.counts, found.histogram.edges_s
+    counts, edges = measured.histogram.counts, measured.histogram.edges_s
     highest = max(counts)
     if not highest:
         return None
@@ -125,8 +131,8 @@ def _beyond(x: float, y: float, hint: str | None = None) -> Markup:
     )
 
 
-def _spoken(found: Measured) -> str:
-    times = found.latency_s
+def _spoken(measured: Measured) -> str:
+    times = measured.latency_s
     percentiles = {"p50": times.p50, "p90": times.p90, "p99": times.p99, "p99.9": times.p99_9}
     shown = ", ".join(f"{name} {seconds(value)}" for name, value in percentiles.items() if value is not None)
-    return f"{shown}, fastest {seconds(times.min)}, slowest {seconds(times.max)}, {found.samples:,} samples"
+    return f"{shown}, fastest {seconds(times.min)}, slowest {seconds(times.max)}, {measured.samples:,} samples"

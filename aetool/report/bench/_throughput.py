@@ -32,34 +32,34 @@ def bytes_per_row(graph: str, features: int, embedding: int | None) -> int:
 
 def limits(result: BenchResult, graph: str) -> list[Limit]:
     """Return the ceilings of `graph` on this machine, the highest first."""
-    found = []
+    ceilings = []
     work = _work(result, graph)
     if work:
         peaks = sorted(result.ceiling.matmul_gflops.items(), key=lambda peak: peak[1])
         for threads, gflops in dict([*peaks[:1], *peaks[-1:]]).items():
             name = f"matrix peak, {threads} thread{'' if threads == '1' else 's'}"
-            found.append(Limit(name, gflops * 1e9 / (2 * work), "peak"))
+            ceilings.append(Limit(name, gflops * 1e9 / (2 * work), "peak"))
     moved = bytes_per_row(graph, result.bundle.features, result.bundle.embedding)
-    found.append(Limit("memory copy", result.ceiling.copy_gb_per_s * 1e9 / moved, "memory"))
-    return sorted((limit for limit in found if limit.rows_per_s > 0), key=lambda limit: -limit.rows_per_s)
+    ceilings.append(Limit("memory copy", result.ceiling.copy_gb_per_s * 1e9 / moved, "memory"))
+    return sorted((limit for limit in ceilings if limit.rows_per_s > 0), key=lambda limit: -limit.rows_per_s)
 
 
 def _work(result: BenchResult, graph: str) -> int | None:
     """Return the multiply-adds of a row, independent of the precision of its file."""
-    found = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
-    return next((file.multiply_adds_per_row for file in found), None)
+    files = (file for name, file in result.bundle.files.items() if name.rpartition("/")[2] == graph)
+    return next((file.multiply_adds_per_row for file in files), None)
 
 
-def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> list[Markup]:
+def figures(result: BenchResult, lineup: Lineup, measurements: Sequence[Measured]) -> list[Markup]:
     """Return two figures per graph: single calls beside all rows at once, and many callers.
 
     A server gives what arrives, no more: it is left out.
     """
     groups: dict[tuple[str, bool], list[Measured]] = {}
-    for one in found:
-        if one.scenario != "server":
-            groups.setdefault((one.graph, one.scenario == "multi-stream"), []).append(one)
-    several = {key: group for key, group in groups.items() if len({one.batch for one in group}) > 1}
+    for measured in measurements:
+        if measured.scenario != "server":
+            groups.setdefault((measured.graph, measured.scenario == "multi-stream"), []).append(measured)
+    several = {key: group for key, group in groups.items() if len({measured.batch for measured in group}) > 1}
     chosen = several or groups
     return [
         _figure(f"throughput-{i}", graph, group, limits(result, graph), lineup)
@@ -67,53 +67,58 @@ def figures(result: BenchResult, lineup: Lineup, found: Sequence[Measured]) -> l
     ]
 
 
-def _figure(key: str, graph: str, found: Sequence[Measured], ceilings: Sequence[Limit], lineup: Lineup) -> Markup:
-    batches = sorted({one.batch for one in found})
+def _figure(
+    key: str, graph: str, measurements: Sequence[Measured], ceilings: Sequence[Limit], lineup: Lineup
+) -> Markup:
+    batches = sorted({measured.batch for measured in measurements})
     across = svg.log_scale([float(batch) for batch in batches], _LEFT + 8, svg.WIDTH - svg.EDGE - 8, 1.0001)
-    rates = [one.throughput_rows_per_s for one in found] + [limit.rows_per_s for limit in ceilings]
+    rates = [measured.throughput_rows_per_s for measured in measurements] + [
+        limit.rows_per_s for limit in ceilings
+    ]
     up = svg.Scale(min(rates) / 1.6, max(rates) * 1.6, _BOTTOM, _TOP)
-    scenarios = " and ".join(dict.fromkeys(one.scenario for one in found))
-    told = "; ".join(_told(one, lineup.of(one)) for one in found)
+    scenarios = " and ".join(dict.fromkeys(measured.scenario for measured in measurements))
+    words = "; ".join(_spoken(measured, lineup.of(measured)) for measured in measurements)
     bounds = "; ".join(f"{limit.name}: {rate(limit.rows_per_s)}" for limit in ceilings)
     picture = svg.picture(
         key,
         f"Throughput of {graph} against batch, {scenarios}",
-        f"Both axes are logarithmic. Ceilings: {bounds}. {told}.",
+        f"Both axes are logarithmic. Ceilings: {bounds}. {words}.",
         _BOTTOM + 38,
         svg.label(_LEFT - 38, 11, "rows/s", "tick"),
         svg.axis_beside(up, log_ticks(up.low, up.high, 8), _LEFT, count),
         svg.axis_below(across, [float(batch) for batch in batches], _BOTTOM, _TOP, lambda batch: f"{batch:,.0f}"),
         svg.label(svg.WIDTH / 2 + 18, _BOTTOM + 33, "rows a call", "tick", "middle"),
         *(_ceiling(limit, up) for limit in ceilings),
-        *(_line(series, points, across, up) for series, points in _lines(found, lineup)),
-        _ceiling_names(ceilings, up),
+        *(_line(series, points, across, up) for series, points in _lines(measurements, lineup)),
     )
-    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture)
+    return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture, _ceiling_legend(ceilings))
 
 
-def _lines(found: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
+def _lines(measurements: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
     lines: dict[tuple[int, bool], tuple[Series, list[Measured]]] = {}
-    for one in sorted(found, key=lambda one: one.batch):
-        series = lineup.of(one)
-        lines.setdefault((-series.index, _is_offline(one)), (series, []))[1].append(one)
+    for measured in sorted(measurements, key=lambda measured: measured.batch):
+        series = lineup.of(measured)
+        lines.setdefault((-series.index, _is_offline(measured)), (series, []))[1].append(measured)
     return [lines[key] for key in sorted(lines)]  # the first are drawn last: nobody lies over aetool
 
 
-def _line(series: Series, found: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
-    points = [(across(one.batch), up(one.throughput_rows_per_s)) for one in found]
+def _line(series: Series, measurements: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
+    points = [(across(measured.batch), up(measured.throughput_rows_per_s)) for measured in measurements]
     dots = []
-    for (x, y), one in zip(points, found, strict=True):
-        share = "" if one.share_of_peak is None else f", {one.share_of_peak:.0%} of the matrix-product peak"
-        dots.append(series.sign(x, y, _told(one, series) + share, is_open=_is_offline(one)))
+    for (x, y), measured in zip(points, measurements, strict=True):
+        share = (
+            "" if measured.share_of_peak is None else f", {measured.share_of_peak:.0%} of the matrix-product peak"
+        )
+        dots.append(series.sign(x, y, _spoken(measured, series) + share, is_open=_is_offline(measured)))
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
 
 
-def _told(found: Measured, series: Series) -> str:
-    return f"{series.name}, {rows(found.batch)}, {found.scenario}: {rate(found.throughput_rows_per_s)}"
+def _spoken(measured: Measured, series: Series) -> str:
+    return f"{series.name}, {rows(measured.batch)}, {measured.scenario}: {rate(measured.throughput_rows_per_s)}"
 
 
-def _is_offline(found: Measured) -> bool:
-    return found.scenario == "offline"
+def _is_offline(measured: Measured) -> bool:
+    return measured.scenario == "offline"
 
 
 def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
@@ -122,12 +127,10 @@ def _ceiling(limit: Limit, up: svg.Scale) -> Markup:
     return svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, f"ceiling {limit.class_}", hint)
 
 
-def _ceiling_names(found: Sequence[Limit], up: svg.Scale) -> Markup:
-    """Name the ceilings at the left, far above the contestants; names move apart, lines do not."""
-    places = svg.apart([up(limit.rows_per_s) - 4 for limit in found], 14)
-    return joined(
-        svg.label(_LEFT + 6, y, f"{limit.name}: {count(limit.rows_per_s)}", "ceiling-name")
-        for limit, y in zip(found, places, strict=True)
+def _ceiling_legend(ceilings: Sequence[Limit]) -> Markup:
+    return svg.legend(
+        (svg.line(0, 7, 14, 7, f"ceiling {limit.class_}"), f"{limit.name}: {rate(limit.rows_per_s)}")
+        for limit in ceilings
     )
 
 

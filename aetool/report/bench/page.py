@@ -1,9 +1,9 @@
 """The page of a benchmark: verdicts first, then the figures, then the environment."""
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aetool.bench import result as bench
 from aetool.bench.result import BenchResult, GraphFile, read_document
@@ -15,7 +15,7 @@ from aetool.report.bench.verdicts import cards, stability_warning, summary, verd
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.tables import listed
-from aetool.report.draw.units import counted, size
+from aetool.report.draw.units import counted, moment, size
 from aetool.runtime.tuning_file import FORMAT_VERSION, KIND, TuningResult
 from aetool.tune.result import tuning_of
 
@@ -40,12 +40,24 @@ def environment(result: BenchResult) -> Markup:
         "features and embedding": f"{bundle.features:,} and {bundle.embedding or 'none'}",
         **{f"graph {name}": _file(file) for name, file in bundle.files.items()},
         **{
-            name.replace("_", " "): value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            name.replace("_", " "): _plain(value)
             for name, value in result.parameters.items()
+            if value is not None and value != []
         },
-        "measured": result.created,
+        "measured": moment(result.created),
     }
     return repeated(result.command, facts, machine.cpu_flags)
+
+
+def _plain(value: Any) -> str:
+    """Return a parameter as text: lists with commas, no quotes or brackets."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    return "default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequence[str]) -> Markup:
@@ -53,7 +65,7 @@ def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequen
     flags = " ".join(cpu_flags)
     return joined(
         [
-            tag("p", "To repeat it:"),
+            tag("p", "Command to repeat it:"),
             tag("pre", tag("code", shlex.join(command)), tabindex="0"),
             listed(facts.items()),
             tag("details", tag("summary", "Flags of the processor"), tag("p", flags, class_="flags"))
@@ -65,8 +77,8 @@ def repeated(command: Sequence[str], facts: Mapping[str, str], cpu_flags: Sequen
 
 def _file(file: GraphFile) -> str:
     work = file.multiply_adds_per_row
-    told = "" if work is None else f", {work:,} multiply-adds a row"
-    return f"{size(file.bytes)}{told}, sha256 {file.sha256}"
+    work_text = "" if work is None else f", {work:,} multiply-adds a row"
+    return f"{size(file.bytes)}{work_text}, sha256 {file.sha256}"
 
 
 _OPEN = 6  # figures that are shown before the rest is folded away
@@ -75,32 +87,33 @@ _OPEN = 6  # figures that are shown before the rest is folded away
 def benchmark_page(result: BenchResult) -> str:
     """Return a complete HTML document that needs neither network nor JavaScript."""
     lineup = Lineup(result.results)
-    found = ordered(result, lineup)
-    cases = by_case(found)
-    told = verdicts(result)
+    measurements = ordered(result, lineup)
+    cases = by_case(measurements)
+    judged = verdicts(result)
     latencies = {
         case: distribution.figure(f"latency-{i}", case, group, lineup)
         for i, (case, group) in enumerate(cases.items())
     }
-    rates = throughput.figures(result, lineup, found)
+    rates = throughput.figures(result, lineup, measurements)
     bundle = result.bundle
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
-    about = f"{bundle.features:,} features, {machine}, {result.created}"
+    about = f"{bundle.features:,} features, {machine}, {moment(result.created)}"
     sections = (
-        stability_warning(found, lineup),
-        cards(told) if told else None,
+        stability_warning(measurements, lineup),
+        cards(judged) if judged else None,
         section(
-            "Against the peer",
-            "Contestants take turns, each in a process of its own. p50 is the median of the rounds, spread the "
-            "lowest and the highest round. A verdict needs every round on one side, and stable times.",
-            tables.ratios(told),
+            "Comparison",
+            "Contestants take turns, each in its own process. p50 is the median of the rounds, spread the lowest "
+            "and the highest round; both are times, so below 1 is faster. A verdict needs stable times and rounds "
+            "that all agree.",
+            tables.ratios(judged),
         )
-        if told
+        if judged
         else None,
         section(
             "Latency",
-            "All samples, none dropped, on a logarithmic axis. Every shape is as high as its row at its most "
-            "frequent latency. A percentile without enough samples is left out.",
+            "All samples on a logarithmic axis. Each shape is scaled to its most frequent latency. Percentiles "
+            "without enough samples are left out.",
             joined([lineup.legend(), distribution.key_to_marks(), _folded(latencies)]),
         ),
         section(
@@ -110,29 +123,29 @@ def benchmark_page(result: BenchResult) -> str:
         )
         if rates
         else None,
-        section("Measurements", None, tables.results(found, lineup)),
+        section("Measurements", None, tables.results(measurements, lineup)),
         section(
             "Start-up and memory",
-            "Seconds from a new process to its first answer; peak is the highest of all batches.",
-            tables.start_up(found, lineup),
+            "Time from a new process to its first answer. Peak memory is the highest of all batches.",
+            tables.start_up(measurements, lineup),
         ),
         section(
             "Inside the graph",
-            "Time of each node, profiled apart from the timing.",
-            tables.profiles(found, lineup),
+            "Time of each node, profiled separately from the timing.",
+            tables.profiles(measurements, lineup),
         )
-        if any(one.profile for one in found)
+        if any(measured.profile for measured in measurements)
         else None,
         section(
             "Agreement",
-            "Largest difference between outputs, as a share of the output's range, before anything was timed.",
+            "Largest difference between outputs as a share of the output's range, checked before the timing.",
             tables.agreement(result),
         )
         if result.agreement
         else None,
         section("Environment", None, environment(result)),
     )
-    heading, lead = f"How fast is {bundle.name}?", summary(result, told)
+    heading, lead = f"How fast is {bundle.name}?", summary(result, judged)
     return page(bundle.name, "aetool bench", heading, lead, about, sections)
 
 
@@ -153,7 +166,7 @@ def _folded(figures: Mapping[Case, Markup]) -> Markup:
     return joined(parts)
 
 
-# The results that pages are made of, told apart by their kind.
+# The results that pages are made of, distinguished by their kind.
 
 
 def read_result(path: Path) -> BenchResult | TuningResult:

@@ -59,26 +59,26 @@ class Case:
         return f"{self.graph}, {rows(self.batch)}, {self.scenario}"
 
     @property
-    def place(self) -> tuple[int, str, int, str, int]:
+    def order(self) -> tuple[int, str, int, str, int]:
         """Return a key that sorts cases in the order people expect."""
         return (*_known(self.graph, tuple(CALLS)), *_known(self.scenario, SCENARIOS), self.batch)
 
 
-def case_of(found: Measured | RatioRecord) -> Case:
+def case_of(record: Measured | RatioRecord) -> Case:
     """Return the case of a measurement or a ratio."""
-    return Case(found.graph, found.scenario, found.batch)
+    return Case(record.graph, record.scenario, record.batch)
 
 
 def ordered(result: BenchResult, lineup: "Lineup") -> list[Measured]:
     """Return the measurements by case, aetool first in each."""
-    return sorted(result.results, key=lambda found: (case_of(found).place, lineup.of(found).index))
+    return sorted(result.results, key=lambda measured: (case_of(measured).order, lineup.of(measured).index))
 
 
-def by_case(found: Iterable[Measured]) -> dict[Case, list[Measured]]:
+def by_case(measurements: Iterable[Measured]) -> dict[Case, list[Measured]]:
     """Group the measurements by case, in the order in which cases come."""
     cases: dict[Case, list[Measured]] = defaultdict(list)
-    for measurement in found:
-        cases[case_of(measurement)].append(measurement)
+    for measured in measurements:
+        cases[case_of(measured)].append(measured)
     return dict(cases)
 
 
@@ -87,22 +87,22 @@ class Lineup:
 
     def __init__(self, measurements: Sequence[Measured]) -> None:
         """Give every contestant and setting its series."""
-        contestants = list(dict.fromkeys([*_FIRST, *(found.contestant for found in measurements)]))
+        contestants = list(dict.fromkeys([*_FIRST, *(measured.contestant for measured in measurements)]))
         keys = sorted(dict.fromkeys(map(_key, measurements)), key=lambda key: contestants.index(key[0]))
         self._series = {key: Series(i, _name(key, keys)) for i, key in enumerate(keys)}
 
-    def of(self, found: Measured) -> Series:
+    def of(self, measured: Measured) -> Series:
         """Return the series of a measurement."""
-        return self._series[_key(found)]
+        return self._series[_key(measured)]
 
     def legend(self) -> Markup:
         """Return a list of the signs."""
         return svg.legend((series.sign(7, 7), series.name) for series in self._series.values())
 
 
-def setting_of(found: Measured | RatioRecord) -> Setting:
+def setting_of(record: Measured | RatioRecord) -> Setting:
     """Return the setting of the contestants."""
-    return found.provider, found.precision, found.threads
+    return record.provider, record.precision, record.threads
 
 
 def telling(own: Setting, settings: Iterable[Setting]) -> list[str]:
@@ -117,8 +117,8 @@ def telling(own: Setting, settings: Iterable[Setting]) -> list[str]:
     return [word for word, differs in zip(words, differing, strict=True) if differs]
 
 
-def _key(found: Measured) -> _Key:
-    return found.contestant, setting_of(found)
+def _key(measured: Measured) -> _Key:
+    return measured.contestant, setting_of(measured)
 
 
 def _name(key: _Key, keys: Sequence[_Key]) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from aetool.report.bench.page import repeated
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.svg import linear_ticks, log_ticks
 from aetool.report.draw.tables import Cell, table
-from aetool.report.draw.units import TIMES, counted, percent, ratio, rows, seconds
+from aetool.report.draw.units import NO_BREAK, TIMES, counted, moment, percent, ratio, rows, seconds, speed
 from aetool.runtime.tuning_file import Race, Trial, TuningResult
 
 # Speed against fidelity: every candidate that was timed, and the front that nothing lies beyond.
@@ -41,7 +41,7 @@ def points_of(result: TuningResult) -> list[TimedTrial]:
 def front_of(points: Sequence[TimedTrial]) -> list[TimedTrial]:
     """Return the candidates that no other beats in speed and fidelity, the most faithful first."""
     front: list[TimedTrial] = []
-    for point in sorted(points, key=lambda one: (one.flips, -one.speed)):
+    for point in sorted(points, key=lambda trial: (trial.flips, -trial.speed)):
         if not front or point.speed > front[-1].speed:
             front.append(point)
     return front
@@ -63,7 +63,7 @@ def figure(result: TuningResult) -> Markup:
         "; ".join(point.words for point in points),
         _BOTTOM + 40,
         svg.label(4, 11, "decisions that differ", "tick"),
-        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, lambda at: f"{at * 100:.3g} %"),
+        svg.axis_beside(up, linear_ticks(up.low, up.high, 5), _LEFT, _share),
         svg.axis_below(
             across, log_ticks(across.low, across.high, 7), _BOTTOM, _TOP, lambda at: f"{at:.3g}{TIMES}"
         ),
@@ -72,19 +72,20 @@ def figure(result: TuningResult) -> Markup:
         None if limit is None else _limit(limit, up),
         svg.path(_steps(front, across, up), "front"),
         *(_sign(point, precisions, across, up, is_open=point is not chosen) for point in points),
-        _name(chosen, across, up),
     )
-    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture)
-
-
-def legend(result: TuningResult) -> Markup:
-    """Return a list of the signs."""
-    precisions = _precisions(points_of(result))
-    return svg.legend((svg.marker(i, 7, 7, f"s{i % 8} dot"), name) for i, name in enumerate(precisions))
+    signs = [
+        (svg.marker(precisions.index(name), 7, 7, f"s{i % 8} open"), name) for i, name in enumerate(precisions)
+    ]
+    i = precisions.index(chosen.trial.choice.precision)
+    signs.append((svg.marker(i, 7, 7, f"s{i % 8} dot"), f"the choice: {chosen.trial.name}"))
+    signs.append((svg.line(0, 7, 14, 7, "front"), "front"))
+    if limit is not None:
+        signs.append((svg.line(0, 7, 14, 7, "ceiling peak"), f"budget {_share(limit)}"))
+    return tag("figure", tag("figcaption", f"{result.graph}, {result.purpose}"), picture, svg.legend(signs))
 
 
 def _steps(front: Sequence[TimedTrial], across: svg.Scale, up: svg.Scale) -> list[tuple[float, float]]:
-    """Return the points along the front: it rises only where the next one's speed is needed."""
+    """Return the points along the front: it rises only for more speed."""
     way = [(_LEFT, up(front[0].flips)), (across(front[0].speed), up(front[0].flips))]
     for before, after in itertools.pairwise(front):
         way += [(across(before.speed), up(after.flips)), (across(after.speed), up(after.flips))]
@@ -99,21 +100,13 @@ def _sign(
     return svg.marker(index, across(point.speed), up(point.flips), class_, point.words, 4 if is_open else 5.5)
 
 
-def _name(chosen: TimedTrial, across: svg.Scale, up: svg.Scale) -> Markup:
-    x, y = across(chosen.speed), up(chosen.flips)
-    is_right = x > svg.WIDTH / 2
-    text = svg.shortened(chosen.trial.name, (x - _LEFT if is_right else svg.WIDTH - x) - 8)
-    return svg.label(x, y - 11, text, "name over", "end" if is_right else "start")
-
-
 def _limit(limit: float, up: svg.Scale) -> Markup:
     y = up(limit)
-    return joined(
-        [
-            svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "ceiling peak", f"budget: {limit:.2%}"),
-            svg.label(_LEFT + 6, y - 5, f"budget {limit:.2%}", "ceiling-name"),
-        ]
-    )
+    return svg.line(_LEFT, y, svg.WIDTH - svg.EDGE, y, "ceiling peak", f"budget: {_share(limit)}")
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.3g}{NO_BREAK}%"
 
 
 def _precisions(points: Sequence[TimedTrial]) -> list[str]:
@@ -128,28 +121,30 @@ def tuning_page(result: TuningResult) -> str:
     """Return a complete HTML document that needs neither network nor JavaScript."""
     machine = f"{result.machine.cpu}, {counted(result.machine.cores, 'core')}"
     lead = f"{result.choice.words}: {result.reason}."
-    about = f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {result.created}"
+    about = (
+        f"For {result.purpose} of {result.graph}, {rows(result.rows)} a call; {machine}, {moment(result.created)}"
+    )
     finals = [trial for trial in result.trials if trial.races and trial.races[-1].name == "final"]
     sections = (
         section(
             "Speed and fidelity",
-            "Every candidate that was timed, by its last race against the default. The full sign is the choice, "
-            "the line the front: nothing is both faster and as faithful. What exceeds the budget is not timed.",
-            joined([legend(result), tag("div", figure(result), class_="grid")]),
+            "Each sign is a candidate, compared with the default in its last race. Candidates on the front are "
+            "not beaten in both speed and fidelity. Those that exceed the budget were not timed.",
+            tag("div", figure(result), class_="grid"),
         ),
         section(
             "Final",
-            "Every round is a dot: the candidate's time to the default's. Something else than the default is "
-            "chosen only if every round is below 1.",
+            "Each dot is a round: the candidate's time divided by the default's. A candidate replaces the default "
+            "only if it is faster (below 1) in every round.",
             tag("div", _final(finals), class_="grid"),
         )
         if finals
         else None,
-        section("What was tried", None, _tried(result)),
+        section("Candidates", None, _tried(result)),
         section("Environment", None, _environment(result)),
     )
     name = result.bundle.name
-    return page(name, "aetool tune", f"How to run {name} here", lead, about, sections)
+    return page(name, "aetool tune", f"Fastest settings for {name}", lead, about, sections)
 
 
 def _final(finals: list[Trial]) -> Markup:
@@ -165,14 +160,14 @@ def _final(finals: list[Trial]) -> Markup:
         svg.line(scale(1.0), 0, scale(1.0), bottom, "even"),
         *(_rounds(trial, scale, _HEAD + i * _ROW) for i, trial in enumerate(finals)),
     )
-    return tag("figure", tag("figcaption", "time to the default's"), picture)
+    return tag("figure", tag("figcaption", "time divided by the default's"), picture)
 
 
 def _rounds(trial: Trial, scale: svg.Scale, top: float) -> Markup:
     race = trial.races[-1]
     dots = (
-        svg.marker(0, scale(one), top + 24, "s0 dot", f"round {i + 1}: {ratio(one)}", 3.2)
-        for i, one in enumerate(_ratios(race))
+        svg.marker(0, scale(value), top + 24, "s0 dot", f"round {i + 1}: {ratio(value)}", 3.2)
+        for i, value in enumerate(_ratios(race))
     )
     return tag(
         "g",
@@ -190,30 +185,30 @@ def _tried(result: TuningResult) -> Markup:
     columns = (
         "candidate",
         "verdict",
-        "time",
-        "a call",
-        "race",
-        "flips",
+        "against the default",
+        "time of a call",
+        "last race",
+        "decisions that differ",
         "rank correlation",
         "AUROC drop",
-        "cosine",
+        "embedding cosine",
     )
-    return table("Everything that was tried", columns, [_line(trial, result) for trial in result.trials])
+    return table("All candidates", columns, [_line(trial, result) for trial in result.trials])
 
 
 def _line(trial: Trial, result: TuningResult) -> list[Cell | None]:
-    race, found = trial.races[-1] if trial.races else None, trial.fidelity
+    race, fidelity = trial.races[-1] if trial.races else None, trial.fidelity
     middle = None if race is None else sorted(race.seconds)[len(race.seconds) // 2]
-    drop = None if found is None else found.auroc_drop
-    cosine = None if found is None else found.embedding_cosine
+    drop = None if fidelity is None else fidelity.auroc_drop
+    cosine = None if fidelity is None else fidelity.embedding_cosine
     return [
         trial.name,
         trial.dropped or result.reason,
-        None if race is None else (ratio(race.ratio), race.ratio),
+        None if race is None else (speed(1 / race.ratio), race.ratio),
         None if middle is None else (seconds(middle), middle),
         None if race is None else f"{race.name}, {rows(race.rows)}",
-        None if found is None else (percent(found.flips), found.flips),
-        None if found is None else (f"{found.rank_correlation:.4f}", found.rank_correlation),
+        None if fidelity is None else (percent(fidelity.flips), fidelity.flips),
+        None if fidelity is None else (f"{fidelity.rank_correlation:.4f}", fidelity.rank_correlation),
         None if drop is None else (f"{drop:.4f}", drop),
         None if cosine is None else (f"{cosine:.4f}", cosine),
     ]
@@ -229,6 +224,6 @@ def _environment(result: TuningResult) -> Markup:
         "bundle": f"{bundle.name} ({bundle.id})",
         "rows": result.data,
         "budget": ", ".join(f"{name} {limit:g}" for name, limit in limits.items()) or "none",
-        "tuned": result.created,
+        "tuned": moment(result.created),
     }
     return repeated(result.command, facts, machine.cpu_flags)

@@ -16,37 +16,40 @@ WARNING = "\N{WARNING SIGN}"
 _LISTED = 5  # more are folded away
 
 
-def _is_shaky(found: RatioRecord, results: Sequence[Measured]) -> bool:
+def _is_shaky(record: RatioRecord, results: Sequence[Measured]) -> bool:
     """Return whether a measurement that the ratio is made of was not stable."""
     return any(
-        not one.stability.stable
-        and one.contestant in (found.of, found.to)
-        and case_of(one) == case_of(found)
-        and setting_of(one) == setting_of(found)
-        for one in results
+        not measured.stability.stable
+        and measured.contestant in (record.of, record.to)
+        and case_of(measured) == case_of(record)
+        and setting_of(measured) == setting_of(record)
+        for measured in results
     )
 
 
-def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | None:
+def stability_warning(measurements: Sequence[Measured], lineup: Lineup) -> Markup | None:
     """Return a warning about measurements that were not stable; None if all were."""
     shaky = [
         tag(
             "li",
-            f"{lineup.of(one).name}, {case_of(one).words}: ",
-            one.stability.reason or f"windows {percent(one.stability.spread)} apart",
+            f"{lineup.of(measured).name}, {case_of(measured).words}: ",
+            measured.stability.reason or f"windows {percent(measured.stability.spread)} apart",
             # The time in each window, from the beginning to the end.
-            svg.sparkline(one.stability.windows_s, "line") if len(one.stability.windows_s) > 1 else None,
+            svg.sparkline(measured.stability.windows_s, "line") if len(measured.stability.windows_s) > 1 else None,
         )
-        for one in found
-        if not one.stability.stable
+        for measured in measurements
+        if not measured.stability.stable
     ]
     if not shaky:
         return None
     listed = tag("ul", *shaky)
     return tag(
         "aside",
-        tag("h2", f"{WARNING} {len(shaky)} of {counted(len(found), 'measurement')} not stable"),
-        tag("p", "Their time drifted while it was measured. Do not quote them: measure again on a quiet machine."),
+        tag("h2", f"{WARNING} {len(shaky)} of {counted(len(measurements), 'measurement')} not stable"),
+        tag(
+            "p",
+            "Their times drifted during the measurement. Measure again on a quiet machine before quoting them.",
+        ),
         listed if len(shaky) <= _LISTED else tag("details", tag("summary", "Which"), listed),
         class_="warning",
         aria_label="Warning",
@@ -55,14 +58,14 @@ def stability_warning(found: Sequence[Measured], lineup: Lineup) -> Markup | Non
 
 _LESS, _SAME, _MORE, _NONE = "less", "same", "more", "none"
 _WORDS = {
-    _LESS: "less time",
-    _MORE: "more time",
+    _LESS: "faster",
+    _MORE: "slower",
     _SAME: "no difference beyond the noise",
     _NONE: "no stable measurement",
 }
 _SIGNS = {
-    _LESS: "\N{BLACK DOWN-POINTING TRIANGLE}",
-    _MORE: "\N{BLACK UP-POINTING TRIANGLE}",
+    _LESS: "\N{BLACK UP-POINTING TRIANGLE}",
+    _MORE: "\N{BLACK DOWN-POINTING TRIANGLE}",
     _SAME: "\N{ALMOST EQUAL TO}",
     _NONE: WARNING,
 }
@@ -85,12 +88,18 @@ class JudgedRatio:
 
     @property
     def sentence(self) -> str:
-        """Return `0.71x the time of raw-onnxruntime at p50 (spread 0.69-0.73), p99 no worse (0.80x), ...`."""
-        found = self.ratio
+        """Return `Takes 0.71x the time of raw-onnxruntime at p50 (spread 0.69-0.73), ...`."""
+        record = self.ratio
         return (
-            f"{ratio(found.p50)} the time of {found.to} at p50 (spread {self.spread}), {_tail(found)}, "
-            f"{ratio(found.throughput)} the rows a second"
+            f"Takes {ratio(record.p50)} the time of {record.to} at p50 (spread {self.spread}), {_tail(record)}, "
+            f"{ratio(record.throughput)} as many rows/s"
         )
+
+    @property
+    def factor(self) -> str:
+        """Return `1.41x` for a verdict of faster or slower, at p50."""
+        time = self.ratio.p50
+        return ratio(1 / time if self.kind == _LESS else time)
 
     def badge(self) -> Markup:
         """Return the verdict as a sign and words."""
@@ -99,69 +108,69 @@ class JudgedRatio:
 
 def verdicts(result: BenchResult) -> list[JudgedRatio]:
     """Return one verdict per ratio, by case."""
-    settings = [setting_of(found) for found in result.ratios]
+    settings = [setting_of(record) for record in result.ratios]
     return [
         JudgedRatio(
-            found, _kind(found, result), "".join(f", {word}" for word in telling(setting_of(found), settings))
+            record, _kind(record, result), "".join(f", {word}" for word in telling(setting_of(record), settings))
         )
-        for found in sorted(result.ratios, key=lambda found: case_of(found).place)
+        for record in sorted(result.ratios, key=lambda record: case_of(record).order)
     ]
 
 
-def _kind(found: RatioRecord, result: BenchResult) -> str:
+def _kind(record: RatioRecord, result: BenchResult) -> str:
     """Return LESS or MORE where every round agrees, else _SAME; NONE for unstable measurements."""
-    if _is_shaky(found, result.results):
+    if _is_shaky(record, result.results):
         return _NONE
-    low, high = found.spread
+    low, high = record.spread
     return _LESS if high < 1 else _MORE if low > 1 else _SAME
 
 
-def summary(result: BenchResult, found: Sequence[JudgedRatio]) -> str:
+def summary(result: BenchResult, verdicts: Sequence[JudgedRatio]) -> str:
     """Summarise the result in a sentence or two."""
-    if not found:
-        best = min(result.results, key=lambda one: (case_of(one).place, one.latency_s.p50))
+    if not verdicts:
+        best = min(result.results, key=lambda measured: (case_of(measured).order, measured.latency_s.p50))
         shown = f"{best.contestant} takes {seconds(best.latency_s.p50)} at p50 ({case_of(best).words})"
         return f"No comparison in this file. {shown}."
-    told = []
-    for of, to in dict.fromkeys((one.ratio.of, one.ratio.to) for one in found):
-        kinds = [one.kind for one in found if (one.ratio.of, one.ratio.to) == (of, to)]
+    sentences = []
+    for of, to in dict.fromkeys((verdict.ratio.of, verdict.ratio.to) for verdict in verdicts):
+        kinds = [verdict.kind for verdict in verdicts if (verdict.ratio.of, verdict.ratio.to) == (of, to)]
         counts = Counter(kinds)
         parts = [f"{_WORDS[kind]} in {_of(counts[kind], len(kinds))}" for kind in _WORDS if counts[kind]]
-        told.append(f"{of} against {to}: {', '.join(parts)}.")
-    return " ".join(told)
+        sentences.append(f"{of} against {to}: {', '.join(parts)}.")
+    return " ".join(sentences)
 
 
-def cards(found: Sequence[JudgedRatio]) -> Markup:
+def cards(verdicts: Sequence[JudgedRatio]) -> Markup:
     """Return the verdicts for the least and the most rows of every graph as cards."""
     least: dict[tuple[str, str], JudgedRatio] = {}
     most: dict[tuple[str, str], JudgedRatio] = {}
-    for one in found:
-        key = (one.ratio.graph, one.ratio.to)
-        least.setdefault(key, one)
-        if one.ratio.batch > least[key].ratio.batch and (key not in most or _size(one) > _size(most[key])):
-            most[key] = one
+    for verdict in verdicts:
+        key = (verdict.ratio.graph, verdict.ratio.to)
+        least.setdefault(key, verdict)
+        if verdict.ratio.batch > least[key].ratio.batch and (key not in most or _size(verdict) > _size(most[key])):
+            most[key] = verdict
     chosen = [*least.values(), *most.values()][:_CARDS]
-    return tag("ul", *(_card(one) for one in chosen), class_="cards")
+    return tag("ul", *(_card(verdict) for verdict in chosen), class_="cards")
 
 
-def _card(found: JudgedRatio) -> Markup:
+def _card(verdict: JudgedRatio) -> Markup:
     return tag(
         "li",
-        tag("p", case_of(found.ratio).words + found.setting, class_="what"),
-        tag("p", tag("strong", ratio(found.ratio.p50)), " ", found.badge()),
-        tag("p", found.sentence + "."),
+        tag("p", case_of(verdict.ratio).words + verdict.setting, class_="what"),
+        tag("p", tag("strong", verdict.factor), " ", verdict.badge()),
+        tag("p", verdict.sentence + "."),
     )
 
 
-def _size(found: JudgedRatio) -> tuple[int, bool]:
-    return found.ratio.batch, found.ratio.scenario == "offline"
+def _size(verdict: JudgedRatio) -> tuple[int, bool]:
+    return verdict.ratio.batch, verdict.ratio.scenario == "offline"
 
 
-def _tail(found: RatioRecord) -> str:
-    if found.p99 is None:
-        return "p99 has not enough samples"
-    shown = ratio(found.p99)
-    return f"p99 worse ({shown})" if float(f"{found.p99:.2f}") > 1 else f"p99 no worse ({shown})"
+def _tail(record: RatioRecord) -> str:
+    if record.p99 is None:
+        return "too few samples for p99"
+    shown = ratio(record.p99)
+    return f"{shown} at p99"
 
 
 def _of(number: int, all_: int) -> str:

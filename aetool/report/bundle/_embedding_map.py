@@ -13,7 +13,6 @@ from aetool.report.draw.markup import Markup, joined, number, tag
 from aetool.report.draw.svg import Box, spread
 
 _SIZE, _MARGIN = 384.0, 12.0
-_COLOURS = 10  # of segments, in the style sheet
 _DOT = "h0"  # the round end of a line
 _SHAPES = (
     (_DOT, ""),
@@ -29,19 +28,19 @@ _LEVELS = ("lowest quarter of scores", "second quarter", "third quarter", "highe
 
 
 def figures(
-    found: EmbeddingMap, kept: Sequence[str] = (), names: Mapping[int, str] = MappingProxyType({})
+    shown: EmbeddingMap, kept: Sequence[str] = (), names: Mapping[int, str] = MappingProxyType({})
 ) -> Markup:
     """Draw the map coloured by score, and by segment where there are segments.
 
     The page's script shows the points one by one.
 
     Args:
-        found: the points.
+        shown: the points.
         kept: names of the columns that the points keep.
         names: segment -> given name.
     """
-    drawn = [_figure("map-score", "By score", _by_score(found.points), is_named=False)]
-    if segments := _by_segment(found.points, names):
+    drawn = [_figure("map-score", "By score", _by_score(shown.points), is_named=False)]
+    if segments := _by_segment(shown.points, names):
         drawn.append(_figure("map-segment", "By segment", segments, is_named=True))
     compact = [
         [
@@ -55,20 +54,21 @@ def figures(
             *point.kept,
         ]
         for point in sorted(
-            found.points, key=lambda point: -(float("inf") if point.score is None else point.score)
+            shown.points, key=lambda point: -(float("inf") if point.score is None else point.score)
         )
     ]
     slider = tag(
         "p",
         tag("label", "Row by row, the highest score first", for_="map-slider"),
         tag("input", type="range", id="map-slider", min=0, max=len(compact) - 1, step=1, value=0),
-        tag("output", "", id="map-told", for_="map-slider"),
+        tag("output", "", id="map-row", for_="map-slider"),
         class_="slider",
         hidden=True,
     )
     return tag(
         "div",
         tag("div", *drawn, class_="pairs"),
+        tag("p", _axes(shown.method), class_="note"),
         slider,
         tag("div", "", class_="tip", id="map-tip", hidden=True, aria_hidden="true"),
         id="map",
@@ -76,6 +76,12 @@ def figures(
         data_kept=json.dumps(kept),
         data_points=json.dumps(compact, separators=(",", ":")),
     )
+
+
+def _axes(method: str) -> str:
+    if method.startswith("UMAP"):
+        return "The axes of UMAP have no unit."
+    return "Across: first principal component, up: second. Neither has a unit."
 
 
 class _Group(NamedTuple):
@@ -113,12 +119,14 @@ def _by_segment(points: Sequence[MapPoint], names: Mapping[int, str]) -> list[_G
 
 def _segment(number: int, own: list[MapPoint], name: str) -> _Group:
     """Return a group; the first fifty differ in colour and shape."""
-    shape, class_ = _SHAPES[(number + number // _COLOURS) % len(_SHAPES)]
-    return _Group(f"g{number % _COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape)
+    shape, class_ = _SHAPES[(number + number // svg.SEGMENT_COLOURS) % len(_SHAPES)]
+    return _Group(
+        f"g{number % svg.SEGMENT_COLOURS} dots{class_}", f"segment {number}{f', {name}' * bool(name)}", own, shape
+    )
 
 
 def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Markup:
-    told = ", ".join(f"{group.words}: {len(group.points):,}" for group in groups)
+    counts = ", ".join(f"{group.words}: {len(group.points):,}" for group in groups)
     drawn = [group for group in groups if group.points]
     clouds = (
         tag(
@@ -131,8 +139,9 @@ def _figure(key: str, title: str, groups: list[_Group], *, is_named: bool) -> Ma
     picture = svg.picture(
         key,
         f"Map of embeddings, {title.lower()}",
-        f"Rows: {told}.",
+        f"Rows: {counts}.",
         _SIZE,
+        tag("rect", x=0.5, y=0.5, width=svg.WIDTH - 1, height=_SIZE - 1, class_="frame"),
         *clouds,
         _names(drawn) if is_named else None,
         svg.marker(0, 0, 0, "ring", radius=7),
@@ -150,15 +159,15 @@ def _names(groups: Sequence[_Group]) -> Markup:
         Box(*_middle(group.points), svg.text_width(text, _LETTER) * _BOLD + 6, _LETTER + 3)
         for group, text in zip(ordered, words, strict=True)
     ]
-    found = spread(wanted, svg.WIDTH, _SIZE)
+    places = spread(wanted, svg.WIDTH, _SIZE)
     lines = (
         svg.line(box.x, box.y, near.x, near.y, "leader")
-        for box, near in zip(found, wanted, strict=True)
+        for box, near in zip(places, wanted, strict=True)
         if math.hypot(box.x - near.x, box.y - near.y) > _FAR
     )
     names = (
         svg.label(box.x, box.y + _LETTER * 0.36, text, "name over large", "middle")
-        for box, text in zip(found, words, strict=True)
+        for box, text in zip(places, words, strict=True)
     )
     return joined([*lines, *names])
 

@@ -1,25 +1,28 @@
 """The scores, a threshold that can be moved over them, ROC and precision-recall."""
 
+import itertools
 import json
 from collections.abc import Sequence
 
+from aetool.report.bundle.facts import threshold_text
 from aetool.report.bundle.records import Portrait
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.svg import linear_ticks, log_ticks
 from aetool.report.draw.tables import Cell, table
-from aetool.report.draw.units import NO_BREAK, count, figure, percent, rows
+from aetool.report.draw.units import NO_BREAK, count, counted, figure, percent, rows
 
 # ROC and precision-recall, with a mark where the threshold stands.
 
 _CURVE_LEFT, _CURVE_RIGHT, _CURVE_TOP, _CURVE_BOTTOM = 46.0, 386.0, 10.0, 240.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_MOST_HINTS = 60
 
 
-def curves(portrait: Portrait) -> list[Markup]:
+def _curves(portrait: Portrait) -> list[Markup]:
     """Draw ROC and precision-recall; nothing without labels of both kinds."""
-    found, sweep, anomalies = portrait.curves, portrait.sweep, portrait.anomalies
-    if found is None or sweep.hits is None or anomalies is None:
+    curves, sweep, anomalies = portrait.curves, portrait.sweep, portrait.anomalies
+    if curves is None or sweep.hits is None or anomalies is None:
         return []
     flagged, hits = sweep.flagged[sweep.own], sweep.hits[sweep.own]
     recall = hits / anomalies
@@ -28,17 +31,17 @@ def curves(portrait: Portrait) -> list[Markup]:
     return [
         _figure(
             "roc",
-            f"ROC: area {found.auroc:.4f}",
+            f"ROC, area {curves.auroc:.4f}",
             ("false positive rate", "recall"),
-            found.roc,
+            curves.roc,
             [(0.0, 0.0), (1.0, 1.0)],
             roc,
         ),
         _figure(
             "precision-recall",
-            f"Precision and recall: average precision {found.average_precision:.4f}",
+            f"Average precision {curves.average_precision:.4f}",
             ("recall", "precision"),
-            found.precision_recall,
+            curves.precision_recall,
             [(0.0, base), (1.0, base)],
             (recall, hits / flagged if flagged else 1.0),
         ),
@@ -82,6 +85,7 @@ def _figure(
         ),
         svg.path(placed(chance), "even"),
         svg.path(placed(points), "s0 line"),
+        _curve_hints(placed(points), points, axes),
         tag(
             "g",
             svg.marker(3, 0, 0, "mark", "the threshold", 6),
@@ -93,6 +97,17 @@ def _figure(
     return tag("figure", tag("figcaption", title), picture)
 
 
+def _curve_hints(
+    places: Sequence[tuple[float, float]], points: Sequence[tuple[float, float]], axes: tuple[str, str]
+) -> Markup:
+    """Cover some points of a curve with unseen dots that have tooltips."""
+    step = -(-len(points) // _MOST_HINTS)
+    return joined(
+        svg.marker(0, x, y, "hover", f"{axes[0]} {percent(first)}, {axes[1]} {percent(second)}", 9)
+        for (x, y), (first, second) in zip(places[::step], points[::step], strict=True)
+    )
+
+
 _LEFT, _TOP, _BOTTOM = 60.0, 22.0, 170.0
 _SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Largest shares of rows to flag that other thresholds are listed for."""
@@ -100,28 +115,34 @@ _SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 def figures(portrait: Portrait) -> Markup:
     """Draw the histogram with its threshold, the effect of the threshold, and curves where there are labels."""
-    return tag("div", _histogram(portrait), _does(portrait), *curves(portrait), class_="pairs")
+    return tag(
+        "div", _histogram(portrait), _does(portrait), _others(portrait), *_curves(portrait), class_="pairs scores"
+    )
 
 
 def _histogram(portrait: Portrait) -> Markup:
-    found = portrait.histogram
-    scale = svg.Scale(found.edges[0], found.edges[-1], _LEFT, svg.WIDTH - svg.EDGE)
+    histogram = portrait.histogram
+    scale = svg.Scale(histogram.edges[0], histogram.edges[-1], _LEFT, svg.WIDTH - svg.EDGE)
     x = scale(portrait.threshold)
     own = portrait.sweep.own
     flagged = portrait.sweep.flagged[own]
-    groups = [(found.counts, "s0", "rows" if found.anomalies is None else "normal rows")]
-    if found.anomalies is not None:
-        groups.append((found.anomalies, "s1", "labelled anomalies"))
+    groups = [(histogram.counts, "s0", "rows" if histogram.anomalies is None else "normal rows")]
+    if histogram.anomalies is not None:
+        groups.append((histogram.anomalies, "s1", "labelled anomalies"))
     # Of two groups the shares, so that a few anomalies are seen beside many normal rows.
-    sizes = [1 if found.anomalies is None else max(sum(counts), 1) for counts, _, _ in groups]
+    sizes = [1 if histogram.anomalies is None else max(sum(counts), 1) for counts, _, _ in groups]
     highest = max(max(counts) / size for (counts, _, _), size in zip(groups, sizes, strict=True)) or 1.0
     up = svg.Scale(0.0, highest, _BOTTOM, _TOP, log=False)
-    unit, tick = ("rows", count) if found.anomalies is None else ("share of its kind", _rounded)
+    unit, tick = ("rows", count) if histogram.anomalies is None else ("share of its kind", _rounded)
     picture = svg.picture(
         "scores",
         "Distribution of the scores",
         f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; "
-        f"{flagged:,} lie above the threshold {figure(portrait.threshold, 6)}.",
+        + (
+            f"{flagged:,} lie above the threshold {threshold_text(portrait.threshold)}."
+            if portrait.has_threshold
+            else "no threshold is set."
+        ),
         _BOTTOM + 40,
         tag(
             "g",
@@ -132,9 +153,10 @@ def _histogram(portrait: Portrait) -> Markup:
         svg.label((_LEFT + svg.WIDTH) / 2, _BOTTOM + 35, "score, more abnormal to the right", "tick", "middle"),
         tag("text", unit, transform=f"translate(10,{(_TOP + _BOTTOM) / 2:.0f}) rotate(-90)", class_="tick middle"),
         *(
-            _shape([count / size for count in counts], colour, scale, up, found.edges)
+            _shape([count / size for count in counts], colour, scale, up, histogram.edges)
             for (counts, colour, _), size in zip(groups, sizes, strict=True)
         ),
+        svg.strips(list(map(scale, histogram.edges)), _TOP, _BOTTOM, _hints(portrait)),
         tag(
             "g",
             svg.line(0, _TOP - 10, 0, _BOTTOM, "threshold"),
@@ -164,7 +186,7 @@ def _histogram(portrait: Portrait) -> Markup:
             else json.dumps(portrait.sweep.hits, separators=(",", ":")),
             data_line=f"{scale.start:.0f},{scale.end:.0f}",
         ),
-        tag("button", "Back to the bundle's", type="button", id="threshold-reset"),
+        tag("button", "Reset to the bundle's threshold", type="button", id="threshold-reset"),
         class_="slider",
         hidden=True,
     )
@@ -172,12 +194,25 @@ def _histogram(portrait: Portrait) -> Markup:
     return tag("figure", tag("figcaption", "Scores and threshold"), picture, slider, legend)
 
 
+def _hints(portrait: Portrait) -> list[str]:
+    """Return what each bin holds."""
+    histogram = portrait.histogram
+    hints = []
+    for i, (low, high) in enumerate(itertools.pairwise(histogram.edges)):
+        counts = rows(histogram.counts[i])
+        if histogram.anomalies is not None:
+            anomalies = counted(histogram.anomalies[i], "labelled anomaly", "labelled anomalies")
+            counts = f"{histogram.counts[i]:,} normal, {anomalies}"
+        hints.append(f"score {figure(low, 3)} to {figure(high, 3)}: {counts}")
+    return hints
+
+
 def _does(portrait: Portrait) -> Markup:
     """Return the effect of the threshold in numbers, which the script updates."""
     sweep, own = portrait.sweep, portrait.sweep.own
     flagged = sweep.flagged[own]
     facts = {
-        "threshold": ("threshold", figure(portrait.threshold, 6)),
+        "threshold": ("threshold", threshold_text(portrait.threshold)),
         "flagged": ("rows flagged", f"{flagged:,} of {portrait.rows:,} ({percent(flagged / portrait.rows)})"),
     }
     if sweep.hits is not None and portrait.anomalies is not None:
@@ -190,11 +225,42 @@ def _does(portrait: Portrait) -> Markup:
     pairs = (joined([tag("dt", name), tag("dd", text, id=f"does-{key}")]) for key, (name, text) in facts.items())
     return tag(
         "div",
-        tag("h3", "What this threshold does"),
+        tag("h3", "Effect of this threshold"),
         tag("dl", *pairs, class_="does"),
-        tag("h3", "What others would flag"),
-        _others(portrait),
+        _confusion(portrait),
         tag("p", "", class_="unseen", id="threshold-said", role="status"),
+    )
+
+
+def _confusion(portrait: Portrait) -> Markup | None:
+    """Return the confusion matrix, which the script updates; None without labels."""
+    sweep, own, anomalies = portrait.sweep, portrait.sweep.own, portrait.anomalies
+    if sweep.hits is None or anomalies is None:
+        return None
+    flagged, hits = sweep.flagged[own], sweep.hits[own]
+    normal = portrait.rows - anomalies
+    lines = (
+        ("anomaly", ("true-positives", hits), ("false-negatives", anomalies - hits)),
+        ("normal", ("false-positives", flagged - hits), ("true-negatives", normal - (flagged - hits))),
+    )
+    heads = (tag("th", name, scope="col") for name in ("labelled", "flagged", "not flagged"))
+    body = (
+        tag(
+            "tr",
+            tag("th", label, scope="row"),
+            *(
+                tag("td", tag("strong", f"{count:,}", id=f"does-{key}"), " ", tag("small", key.replace("-", " ")))
+                for key, count in cells
+            ),
+        )
+        for label, *cells in lines
+    )
+    return tag(
+        "table",
+        tag("caption", "Confusion matrix"),
+        tag("thead", tag("tr", *heads)),
+        tag("tbody", *body),
+        class_="matrix",
     )
 
 
@@ -203,12 +269,13 @@ def _others(portrait: Portrait) -> Markup:
     flagged, thresholds = portrait.sweep.flagged, portrait.sweep.thresholds
     lines: list[list[Cell | None]] = []
     for share in _SHARES:
-        place = next((i for i, many in enumerate(flagged) if many <= share * portrait.rows), None)
-        if place is not None:
-            value = float(f"{thresholds[place]:.6g}")
-            told = f"{flagged[place]:,} ({percent(flagged[place] / portrait.rows)})"
-            lines.append([percent(share), (figure(value, 6), value), (told, flagged[place])])
-    return table("What other thresholds would flag", ("to flag at most", "threshold", "flags rows"), lines)
+        stop = next((i for i, count in enumerate(flagged) if count <= share * portrait.rows), None)
+        if stop is not None:
+            value = float(f"{thresholds[stop]:.6g}")
+            effect = f"{flagged[stop]:,} ({percent(flagged[stop] / portrait.rows)})"
+            lines.append([percent(share), (threshold_text(value), value), (effect, flagged[stop])])
+    title = "Other thresholds"
+    return tag("div", tag("h3", title), table(title, ("to flag at most", "threshold", "rows flagged"), lines))
 
 
 def _rounded(share: float) -> str:
@@ -226,7 +293,7 @@ def _share(part: int, of: int) -> str:
 
 
 def _score(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
+    return count(value) if value >= 1e6 else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _shape(
@@ -236,10 +303,10 @@ def _shape(
     if not max(heights):
         return None
     points = [(scale(edges[0]), _BOTTOM)]
-    for place, height in enumerate(heights):
+    for i, height in enumerate(heights):
         y = up(height)
         if y != points[-1][1]:
-            points.append((scale(edges[place]), points[-1][1]))
-            points.append((scale(edges[place]), y))
+            points.append((scale(edges[i]), points[-1][1]))
+            points.append((scale(edges[i]), y))
     points += [(scale(edges[-1]), points[-1][1]), (scale(edges[-1]), _BOTTOM)]
     return svg.path(points, f"{colour} ridge", closed=True)

@@ -1,7 +1,8 @@
 """`portray`: run a bundle over some rows and collect the data of its page."""
 
+import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -9,16 +10,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.baseline import FeatureBaseline, read_baseline
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
 from aetool.bundle.manifest import SEGMENTER
-from aetool.checks.drift import measure_drift
+from aetool.checks.drift import Drift, measure_drift
 from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
+from aetool.report.bundle._arrays import channel_pairs, image_pair, is_image, is_window
 from aetool.report.bundle.records import (
+    LARGEST,
+    ColumnChange,
     Curves,
     EmbeddingMap,
+    ErrorGrid,
     ExplainedRow,
     FeatureOfRow,
     MapPoint,
@@ -26,6 +32,7 @@ from aetool.report.bundle.records import (
     ScoreHistogram,
     Sweep,
 )
+from aetool.report.draw.units import figure
 from aetool.runtime.explain import feature_labels, shares
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
@@ -35,6 +42,7 @@ from aetool.runtime.session import AutoencoderSession, load
 Texts = Callable[[int], tuple[str, ...]]
 """Function from a row's position to its values in the kept columns."""
 _MOST_FEATURES = 12
+_GRID_ROWS, _GRID_FEATURES = 20, 15
 _ENDS = (1, 99)
 
 
@@ -50,6 +58,23 @@ def _explained_rows(
     if not len(chosen):
         return ()
     why = model.explain(rows[chosen])
+    explained = [
+        ExplainedRow(
+            int(number),
+            float(score[number]),
+            not score[number] <= model.threshold,
+            None if labels is None else bool(labels[number]),
+            (),
+            kept(int(number)),
+        )
+        for number in chosen
+    ]
+    if is_image(model.input_shape):
+        pairs = zip(explained, why.found, why.expected, strict=True)
+        return tuple(replace(row, image=image_pair(found, expected)) for row, found, expected in pairs)
+    if is_window(model.input_shape):
+        parts = zip(explained, why.found, why.expected, why.contribution, strict=True)
+        return tuple(replace(row, channels=tuple(channel_pairs(*arrays))) for row, *arrays in parts)
     largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
@@ -57,25 +82,40 @@ def _explained_rows(
     flat = rows.reshape(len(rows), -1)
     ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
 
-    def feature(place: int, column: int) -> FeatureOfRow:
+    def feature(index: int, column: int) -> FeatureOfRow:
         name = names[column]
         texts = model.categories.get(name)
-        pair = found[place, column], expected[place, column]
+        pair = found[index, column], expected[index, column]
         shown = [_number(value) if texts is None else _category(value, texts) for value in pair]
         places = _places(*pair, *ends[column]) if texts is None and all(map(np.isfinite, pair)) else None
-        return FeatureOfRow(name, shown[0], shown[1], float(share[place, column]), places)
+        return FeatureOfRow(name, shown[0], shown[1], float(share[index, column]), places)
 
     return tuple(
-        ExplainedRow(
-            int(number),
-            float(score[number]),
-            not score[number] <= model.threshold,
-            None if labels is None else bool(labels[number]),
-            tuple(feature(place, int(column)) for column in largest[place]),
-            kept(int(number)),
-        )
-        for place, number in enumerate(chosen)
+        replace(row, features=tuple(feature(index, int(column)) for column in largest[index]))
+        for index, row in enumerate(explained)
     )
+
+
+def _error_grid(model: AutoencoderSession, rows: NDArray[Any], score: NDArray[np.float64]) -> ErrorGrid | None:
+    """Return the errors of the rows with the highest scores; None where rows are no tables."""
+    worst = _by_score(score)[::-1][:_GRID_ROWS]
+    if "explainer" not in model.graphs or len(model.input_shape) != 1 or not len(worst):
+        return None
+    share = shares(model.explain(rows[worst]))
+    columns = np.argsort(-share.sum(axis=0), kind="stable")[:_GRID_FEATURES]
+    names = feature_labels(model)
+    return ErrorGrid(
+        tuple(worst.tolist()),
+        tuple(names[column] for column in columns),
+        tuple(tuple(share[:, column].tolist()) for column in columns),
+        share.shape[1] - len(columns),
+    )
+
+
+def _by_score(score: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the positions of finite scores, the lowest first."""
+    order = np.argsort(score, kind="stable")
+    return order[np.isfinite(score[order])]
 
 
 def _ends(column: NDArray[Any]) -> tuple[float, float]:
@@ -147,8 +187,8 @@ def _umap(z: Floats) -> Floats:
         raise DependencyError("umap-learn", "umap", "a map by UMAP") from error
     # Neighbours: UMAP's default of 15, fewer where there are not as many rows.
     neighbours = min(15, len(z) - 1)
-    found = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
-    return np.asarray(found, np.float64)
+    places = umap.UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(z)
+    return np.asarray(places, np.float64)
 
 
 def _to_unit(places: Floats) -> Floats:
@@ -160,7 +200,8 @@ def _to_unit(places: Floats) -> Floats:
 # The scores of some rows: their histogram, and what every threshold would do.
 
 Labels = NDArray[np.bool_]
-_STOPS, _BINS = 401, 80
+_STOPS = 401
+_FEWEST_BINS, _MOST_BINS = 12, 80
 MOST_CURVE_POINTS = 300
 """Most points of a curve."""
 _LEAST_SHARE = 1e-3
@@ -176,7 +217,7 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
         finite = np.array([threshold if threshold > 0 else 1.0])
     low = max(float(finite.min()), _LEAST_SHARE * float(np.median(finite)))
     high = float(finite.max())
-    if threshold > 0:
+    if 0 < threshold < LARGEST:
         low, high = min(low, max(threshold, low / _BEYOND)), max(high, min(threshold, high * _BEYOND))
     return low / 1.2, high * 1.2
 
@@ -184,7 +225,7 @@ def axis(score: Floats, threshold: float) -> tuple[float, float]:
 def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
     """Count flagged rows per threshold; NaN in `score` (rows,) is above every threshold."""
     thresholds = np.geomspace(*axis(score, threshold), _STOPS)
-    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0
+    own = int(np.argmin(np.abs(np.log(thresholds / threshold)))) if threshold > 0 else 0  # the last if none is set
     thresholds[own] = threshold
     hits = None if labels is None else tuple(_above(score[labels], thresholds).tolist())
     return Sweep(tuple(thresholds.tolist()), own, tuple(_above(score, thresholds).tolist()), hits)
@@ -192,7 +233,9 @@ def sweep(score: Floats, threshold: float, labels: Labels | None) -> Sweep:
 
 def histogram(score: Floats, threshold: float, labels: Labels | None) -> ScoreHistogram:
     """Bin `score` (rows,), NaN left out."""
-    edges = np.geomspace(*axis(score, threshold), _BINS + 1)
+    # The Rice rule: 12 bins for 100 rows, 20 for 1,000, 43 for 10,000.
+    bins = round(2 * np.count_nonzero(np.isfinite(score)) ** (1 / 3))
+    edges = np.geomspace(*axis(score, threshold), min(max(bins, _FEWEST_BINS), _MOST_BINS) + 1)
     if labels is None:
         return ScoreHistogram(tuple(edges.tolist()), _counts(score, edges), None)
     return ScoreHistogram(tuple(edges.tolist()), _counts(score[~labels], edges), _counts(score[labels], edges))
@@ -287,6 +330,7 @@ def portray(
         score = model.score(rows).astype(np.float64)
         worst, best = _explained(model, rows, score, labels, texts)
         always = [row.number for row in (*worst, *best)]
+        drift = None if is_golden else _drift(path, rows, labels, model, limits)
         return Portrait(
             manifest=model.manifest,
             provider=model.provider,
@@ -303,9 +347,11 @@ def portray(
             curves=None if labels is None else curves(score, labels),
             worst=worst,
             best=best,
+            errors=_error_grid(model, rows, score),
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
-            drift=None if is_golden else _drift(path, rows, labels, model, limits),
+            drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
+            changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
         )
 
 
@@ -323,8 +369,7 @@ def _explained(
     """Explain the worst and the best rows, of those with a finite score."""
     if "explainer" not in model.graphs:
         return (), ()
-    order = np.argsort(score, kind="stable")
-    order = order[np.isfinite(score[order])]
+    order = _by_score(score)
     worst = order[::-1][:_WORST]
     best = order[: max(0, min(_BEST, len(order) - len(worst)))]
     worst_rows, best_rows = (
@@ -352,7 +397,7 @@ def _map(
     chosen, embedding = chosen[finite], embedding[finite]
     if len(chosen) < LEAST_ROWS:
         return None
-    places, told = project(embedding, method)
+    places, words = project(embedding, method)
     segment = model.segment(rows[chosen]).tolist() if SEGMENTER in model.graphs else [None] * len(chosen)
     points = (
         MapPoint(
@@ -367,7 +412,12 @@ def _map(
         )
         for (x, y), number, group in zip(places, chosen, segment, strict=True)
     )
-    return EmbeddingMap(told, tuple(points), len(rows))
+    return EmbeddingMap(words, tuple(points), len(rows))
+
+
+def _normal(rows: NDArray[Any], labels: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return the rows that are not labelled anomalies."""
+    return rows if labels is None else rows[~labels]
 
 
 def _drift(
@@ -376,10 +426,55 @@ def _drift(
     labels: NDArray[np.bool_] | None,
     model: AutoencoderSession,
     limits: Limits,
-) -> dict[str, Any] | None:
+) -> Drift | None:
     """Compute the drift of rows that are not labelled anomalies; None where all are."""
-    normal = rows if labels is None else rows[~labels]
+    normal = _normal(rows, labels)
     if not len(normal):
         return None
-    found = measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
-    return {"drifted": found.drifted, **asdict(found)}
+    return measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
+
+
+# Distributions of the columns that drifted, in the bins of baseline.json.
+
+_MOST_COLUMNS, _MOST_CATEGORIES = 9, 10
+
+
+def _changes(bundle: Bundle, rows: NDArray[Any], drift: Drift) -> tuple[ColumnChange, ...]:
+    """Return the columns of (rows, n_features) that drifted; none where the bundle has no baseline."""
+    baseline = read_baseline(bundle)
+    if baseline is None:
+        return ()
+    columns = {feature.name: (feature, rows[:, i]) for i, feature in enumerate(baseline.features)}
+    changed = [column.name for column in drift.features if column.verdict in ("drift", "moderate")]
+    categories = bundle.manifest.categories
+    return tuple(_change(*columns[name], categories.get(name, ())) for name in changed[:_MOST_COLUMNS])
+
+
+def _change(feature: FeatureBaseline, column: NDArray[Any], categories: tuple[str, ...]) -> ColumnChange:
+    values = column.astype(np.float64)
+    now = [count / len(values) for count in feature.counts_of(values).tolist()]
+    before = list(feature.shares)
+    if feature.categories is not None:
+        names = [*categories, "other values", "missing"]
+    else:
+        edges = [figure(edge) for edge in feature.edges]
+        names = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+        names = [f"up to {edges[0]}", *names, f"above {edges[-1]}", "missing"] if edges else ["values", "missing"]
+        if feature.range is not None:
+            # Values beyond those of the training rows are shown apart.
+            low, high = feature.range
+            below, above = (float(np.mean(beyond)) for beyond in (values < low, values > high))
+            names = [f"below {figure(low)}: new", *names[:-1], f"above {figure(high)}: new", names[-1]]
+            before = [0.0, *before[:-1], 0.0, before[-1]]
+            now = [below, *now[:-1], above, now[-1]]
+            now[1] -= below
+            now[-3] -= above
+    shown = [i for i in range(len(names)) if before[i] > 0 or now[i] > 0]
+    if len(shown) > _MOST_CATEGORIES and feature.categories is not None:
+        shown = sorted(sorted(shown, key=lambda i: -abs(now[i] - before[i]))[:_MOST_CATEGORIES])
+    return ColumnChange(
+        feature.name,
+        tuple(names[i] for i in shown),
+        tuple(before[i] for i in shown),
+        tuple(now[i] for i in shown),
+    )

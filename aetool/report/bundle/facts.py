@@ -1,12 +1,15 @@
 """The model card's facts, precisions and segments of a bundle, and segments in plain words."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aetool.bundle.manifest import Manifest, Variant
+from aetool.report.bundle.records import LARGEST
+from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, listed, table
-from aetool.report.draw.units import NO_BREAK, percent, ratio, size
+from aetool.report.draw.tables import Cell, heat, listed, table
+from aetool.report.draw.units import NO_BREAK, TIMES, moment, percent, size, speed
 from aetool.report.draw.units import figure as number
 
 # Traits of segments in plain words.
@@ -58,11 +61,11 @@ def _times(ratio: float | None, percent: _Percent) -> str:
     return f" ({near[0]})" if near else f" ({percent(1 - ratio)} less)"
 
 
-def stability(found: Mapping[str, Any]) -> str:
+def stability(figures: Mapping[str, Any]) -> str:
     """Describe the stability of segments: `0.87, good (adjusted Rand index of ...)`."""
-    index = found["adjusted_rand_index"]
+    index = figures["adjusted_rand_index"]
     word = next((word for least, word in _AGREEMENT if index >= least), "poor: other rows would give other groups")
-    return f"{index:.2f}, {word} (adjusted Rand index of {found['refits']} bootstrap refits)"
+    return f"{index:.2f}, {word} (adjusted Rand index of {figures['refits']} bootstrap refits)"
 
 
 def separation(silhouette: float) -> str:
@@ -84,8 +87,7 @@ def advice(chosen: int, index: float, silhouettes: Mapping[int, float]) -> list[
         lines.append(f"{chosen} is the most that was tried; give --clusters for more")
     if silhouettes and best < _STRUCTURE[-1][0]:
         lines.append(
-            f"a silhouette of {best:.2f} says that the segments run into one another; choose their number by what "
-            "is of use"
+            f"a silhouette of {best:.2f} means that the segments overlap; choose their number by what is useful"
         )
     if index < _GOOD:
         near = [str(count) for count, value in silhouettes.items() if count < chosen and value >= _NEAR * best]
@@ -104,10 +106,28 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-_COLUMNS, _TRAITS, _SHOWN = 30, 6, 3
+_LETTERS = 600
+"""Most letters of feature names in the model card."""
+_NAMES = {
+    "rows_trained": "training rows",
+    "rows_held_out": "held-out rows",
+    "rows_labelled_anomalous": "labelled anomalies, not trained on",
+    "validation_loss_of_mean": "loss if every row were the mean",
+    "interrupted": "interrupted",
+    "device": "device",
+    "epochs": "epochs",
+    "torch": "PyTorch",
+}
+_OF_TRAINING = tuple(name for name in _NAMES if name != "torch")
+_DRAWN = ("n_features", "hidden_dims", "embedding_dim", "dropout", "dropout_on")
+"""Options that the picture of the layers shows."""
+_UNIMPORTANT = {"interrupted": False, "rows_labelled_anomalous": 0}
+"""Values that go without saying."""
 
 
-_OF_TRAINING = ("rows_trained", "rows_held_out", "rows_labelled_anomalous", "interrupted", "device", "epochs")
+def threshold_text(value: float) -> str:
+    """Return `0.253705`, or `none set`."""
+    return number(value, 6) if value < LARGEST else "none set"
 
 
 def training(manifest: Manifest) -> Markup:
@@ -124,28 +144,30 @@ def training(manifest: Manifest) -> Markup:
 def card(manifest: Manifest, *, is_trained: bool) -> Markup:
     """Return the facts of the model card; `is_trained`: those of `training` are elsewhere."""
     names = manifest.feature_names
-    more = f" and {len(names) - _COLUMNS} more" if len(names) > _COLUMNS else ""
+    shown = list(itertools.takewhile(lambda i: sum(map(len, names[:i])) < _LETTERS, range(len(names))))
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
     threshold, provenance = manifest.threshold, manifest.provenance
-    promised = threshold.get("flagged_share")
-    chosen = str(threshold.get("method", "not told"))
+    promised, method = threshold.get("flagged_share"), str(threshold.get("method", "method not recorded"))
+    chosen = f"{threshold_text(manifest.variants['fp32'].threshold)}: {method.removeprefix('none: ')}"
     if isinstance(promised, int | float):
         chosen += f", flags {percent(promised)} of {_text(threshold.get('rows', '?'))} rows"
     facts = {
-        "features": (", ".join(names[:_COLUMNS]) + more) or f"of shape {_shape(manifest.input_shape)}, no names",
+        "features": (", ".join(names[i] for i in shown) + more)
+        or f"{_shape(manifest.input_shape)} numbers, no names",
         "categories": ", ".join(categories),
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
-        "score": str(manifest.score.get("definition", "not told")),
-        "threshold": f"{number(manifest.variants['fp32'].threshold, 6)}: {chosen}",
+        "score": str(manifest.score.get("definition", "not recorded")),
+        "threshold": chosen,
         **_single(
             {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING}
         ),
         "training": "" if is_trained else _options(provenance.get("training")),
         "architecture": "" if is_trained else _options(provenance.get("architecture")),
         "size": size(_bytes(manifest.variants["fp32"], manifest)),
-        "opset": f"{manifest.opset} (IR {manifest.ir_version})",
+        "ONNX opset": f"{manifest.opset} (IR {manifest.ir_version})",
         "made with": ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items()),
-        "created": manifest.created,
+        "created": moment(manifest.created),
         "id": manifest.id,
     }
     return _pairs(facts)
@@ -154,9 +176,11 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
 def _single(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the provenance entries that hold a single value."""
     return {
-        name.replace("_", " "): _text(value)
+        _NAMES.get(name, name.replace("_", " ")): _text(value)
         for name, value in values.items()
-        if isinstance(value, str | int | float) and not name.endswith("fingerprint")
+        if isinstance(value, str | int | float)
+        and not name.endswith("fingerprint")
+        and (name not in _UNIMPORTANT or value != _UNIMPORTANT[name])
     }
 
 
@@ -172,38 +196,11 @@ def precisions(manifest: Manifest) -> Markup:
     """Return a table of precisions with fidelity and speed as measured when they were made."""
     columns = (
         *("precision", "threshold", "size", "largest difference", "decisions that differ", "rank correlation"),
-        *("AUROC drop", "rows/s to fp32's"),
+        *("AUROC drop", "speed, many rows"),
     )
     lines = [_precision(name, variant, manifest) for name, variant in manifest.variants.items()]
-    told = [place for place in range(len(columns)) if any(line[place] is not None for line in lines)]
-    return table("Precisions", [columns[place] for place in told], [[line[i] for i in told] for line in lines])
-
-
-def segments(found: Mapping[str, Any]) -> Markup:
-    """Return a card per segment with its traits, and their stability."""
-    told = f"{found.get('clusters')} segments, learnt from {found.get('rows', 0):,} rows."
-    if found.get("stability"):
-        told += f" Stability: {stability(found['stability'])}; 1 is the same groups."
-    return joined([tag("p", told, class_="note"), tag("ul", *map(_segment, found["segments"]), class_="cards")])
-
-
-def _segment(entry: Mapping[str, Any]) -> Markup:
-    traits = entry["traits"][:_TRAITS]
-    more = traits[_SHOWN:]
-    return tag(
-        "li",
-        tag("p", title(entry), class_="what"),
-        tag("p", tag("strong", percent(entry["share"])), f"{entry['rows']:,} rows"),
-        tag("p", entry["label"]),
-        _told(traits[:_SHOWN]) if traits else None,
-        tag("details", tag("summary", f"{len(more)} more"), _told(more)) if more else None,
-    )
-
-
-def _told(traits: Sequence[Mapping[str, Any]]) -> Markup:
-    pairs = (sentence(trait, percent) for trait in traits)
-    # The factor stays whole at the end of a line.
-    return listed((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)
+    known = [i for i in range(len(columns)) if any(line[i] is not None for line in lines)]
+    return table("Precisions", [columns[i] for i in known], [[line[i] for i in known] for line in lines])
 
 
 def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | None]:
@@ -213,26 +210,29 @@ def _precision(name: str, variant: Variant, manifest: Manifest) -> list[Cell | N
     flips: Cell | None = (f"{flipped:,} rows", flipped) if isinstance(flipped, int) else None
     return [
         name,
-        (number(variant.threshold, 6), variant.threshold),
+        (threshold_text(variant.threshold), variant.threshold),
         (size(bytes_), bytes_),
         (f"{difference:.1e}", difference) if isinstance(difference, int | float) else None,
         _figure(figures, "fidelity", "flips", percent) or flips,
         _figure(figures, "fidelity", "rank_correlation", lambda value: f"{value:.4f}"),
         _figure(figures, "fidelity", "auroc_drop", lambda value: f"{value:.4f}"),
-        (ratio(1), 1.0) if name == "fp32" else _figure(figures, "speed", "bulk", ratio),
+        ("the reference", 1.0) if name == "fp32" else _figure(figures, "speed", "bulk", speed),
     ]
 
 
-def _figure(figures: Mapping[str, Any], group: str, name: str, form: Any) -> Cell | None:
-    value = found.get(name) if isinstance(found := figures.get(group), Mapping) else None
+def _figure(figures: Mapping[str, Any], group: str, name: str, form: Callable[[float], str]) -> Cell | None:
+    values = figures.get(group)
+    value = values.get(name) if isinstance(values, Mapping) else None
     return (form(value), value) if isinstance(value, int | float) else None
 
 
-def _options(found: Any) -> str:
-    if not isinstance(found, Mapping):
+def _options(options: Any) -> str:
+    if not isinstance(options, Mapping):
         return ""
     return ", ".join(
-        f"{name.replace('_', ' ')} {_text(value)}" for name, value in found.items() if value is not None
+        f"{name.replace('_', ' ')} {_text(value)}"
+        for name, value in options.items()
+        if value and name not in _DRAWN
     )
 
 
@@ -241,8 +241,119 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return " x ".join(map(str, value)) or "none"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return f" {TIMES} ".join(map(str, shape))
+
+
+# Segments: their sizes, and how each differs from all rows.
+
+_TRAITS, _SHOWN = 6, 3
+_STRONGEST = 2.0
+"""Standardised difference from which a cell has the strongest colour."""
+_MOST_FEATURES = 15
+_ROW = 40.0
+
+
+def segments(described: Mapping[str, Any]) -> Markup:
+    """Return sizes and differences as pictures, and a card per segment."""
+    entries = described["segments"]
+    summary = f"{described.get('clusters')} segments, learnt from {described.get('rows', 0):,} rows."
+    if described.get("stability"):
+        summary += f" Stability: {stability(described['stability'])}; 1: other rows give the same groups."
+    return joined(
+        [
+            tag("p", summary, class_="note"),
+            tag("div", _sizes(entries), _differences(entries), class_="pairs"),
+            tag("ul", *map(_segment_card, entries), class_="cards"),
+        ]
+    )
+
+
+def _sizes(entries: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw a bar for each segment, as long as its share of the rows."""
+    largest = max(entry["share"] for entry in entries) or 1.0
+    longest = svg.WIDTH - 2 * svg.EDGE
+    bars = []
+    for i, entry in enumerate(entries):
+        share, top = f"{percent(entry['share'])}, {entry['rows']:,} rows", i * _ROW
+        room = longest - svg.text_width(share) - 10
+        bars += [
+            svg.label(svg.EDGE, top + 14, svg.shortened(title(entry), room), "name"),
+            svg.label(svg.WIDTH - svg.EDGE, top + 14, share, "value", "end"),
+            svg.bar(svg.EDGE, top + 20, longest, 10, "share track"),
+            svg.bar(
+                svg.EDGE,
+                top + 20,
+                longest * entry["share"] / largest,
+                10,
+                f"g{entry['segment'] % svg.SEGMENT_COLOURS} share",
+                f"{title(entry)}: {share}",
+            ),
+        ]
+    spoken = "; ".join(f"{title(entry)}: {percent(entry['share'])}" for entry in entries)
+    picture = svg.picture("segment-sizes", "Sizes of the segments", f"{spoken}.", _ROW * len(entries), *bars)
+    return tag("figure", tag("figcaption", "Sizes"), picture)
+
+
+def _differences(entries: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Return a coloured table: a line for each feature, a column for each segment."""
+    differences: dict[str, dict[int, tuple[float, str]]] = {}
+    for entry in entries:
+        for trait in entry["traits"]:
+            words = ": ".join(sentence(trait, percent))
+            own = differences.setdefault(_feature(trait), {})
+            own.setdefault(entry["segment"], (float(trait["difference"]), words))
+    order = sorted(differences, key=lambda name: -max(abs(value) for value, _ in differences[name].values()))
+    if not order:
+        return None
+    numbers = [entry["segment"] for entry in entries]
+    caption = "Differences from all rows"
+    lines = []
+    for name in order[:_MOST_FEATURES]:
+        cells = []
+        for segment in numbers:
+            value, words = differences[name].get(segment, (0.0, "hardly differs"))
+            text = f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if segment in differences[name] else ""
+            cells.append(heat(text, value / _STRONGEST, f"segment {segment}, {words}"))
+        lines.append(tag("tr", tag("th", name, scope="row"), *cells))
+    heads = (tag("th", str(segment), scope="col") for segment in numbers)
+    grid = tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", tag("tr", tag("th", "segment", scope="col"), *heads)),
+        tag("tbody", *lines),
+        class_="heat",
+    )
+    note = "In standard deviations: orange is higher than in all rows, blue lower, empty hardly different."
+    return tag(
+        "div",
+        tag("h3", caption),
+        tag("p", note, class_="note"),
+        tag("div", grid, class_="scroll whole", role="region", aria_label=caption, tabindex="0"),
+    )
+
+
+def _feature(trait: Mapping[str, Any]) -> str:
+    category = trait.get("category")
+    return f"{trait['feature']} = {category}" if category is not None else str(trait["feature"])
+
+
+def _segment_card(entry: Mapping[str, Any]) -> Markup:
+    traits = entry["traits"][:_TRAITS]
+    more = traits[_SHOWN:]
+    return tag(
+        "li",
+        tag("p", title(entry), class_="what"),
+        tag("p", entry["label"]),
+        _described(traits[:_SHOWN]) if traits else None,
+        tag("details", tag("summary", f"{len(more)} more"), _described(more)) if more else None,
+    )
+
+
+def _described(traits: Sequence[Mapping[str, Any]]) -> Markup:
+    pairs = (sentence(trait, percent) for trait in traits)
+    # The factor stays whole at the end of a line.
+    return listed((name, words.replace(" times)", f"{NO_BREAK}times)")) for name, words in pairs)

@@ -9,14 +9,14 @@ from aetool.report.bench.verdicts import summary, verdicts
 from aetool.report.bundle import _drift as drift
 from aetool.report.bundle import _embedding_map as embedding_map
 from aetool.report.bundle import _explained as explained
+from aetool.report.bundle import _model as model
 from aetool.report.bundle import _scores as scores
-from aetool.report.bundle import _training as training
 from aetool.report.bundle import facts
-from aetool.report.bundle.facts import names_of
-from aetool.report.bundle.records import Portrait
-from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.page import page, section
-from aetool.report.draw.units import MISSING, percent, rows
+from aetool.report.bundle.facts import names_of, threshold_text
+from aetool.report.bundle.records import ErrorGrid, Portrait
+from aetool.report.draw.markup import Markup, escaped, joined, tag
+from aetool.report.draw.page import Section, page, section
+from aetool.report.draw.units import MISSING, moment, percent, rows
 
 _SCRIPTS = ("tables.js", "threshold.js", "map.js")
 
@@ -33,153 +33,219 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
             f"--bench: measured with bundle {bench.bundle.id[:12]}, this one is {manifest.id[:12]}; give a "
             "benchmark of this bundle"
         )
-    flagged = portrait.sweep.flagged[portrait.sweep.own]
-    lead = (
-        f"This model has learnt what normal rows look like. It flags {flagged:,} of {rows(portrait.rows)} "
-        f"({percent(flagged / portrait.rows)}) of {portrait.source} as unusual."
-    )
-    about = f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {manifest.created}"
+    about = f"{portrait.precision} on {portrait.provider}; bundle {manifest.id[:12]}, {moment(manifest.created)}"
     trained = _training(portrait)
     sections = (
         _golden_only() if portrait.is_golden else None,
-        _cards(portrait),
+        _tiles(portrait),
         section("Scores", _introduction(portrait), scores.figures(portrait)),
-        section(
-            "Rows",
-            "What the model found and what it expected, in raw units; the features that contribute most come "
-            "first, as many as tell most of the score. Rows are counted from 1, the line of names left out."
-            + ("" if portrait.kept or portrait.is_golden else " With --keep COLUMN they have their names too."),
-            _rows(portrait),
-        ),
+        section("Rows", _about_rows(portrait), _rows(portrait)),
         _map(portrait),
-        section("Segments", "What makes each different from everybody.", facts.segments(manifest.segments))
+        section("Segments", "How each segment differs from all rows.", facts.segments(manifest.segments))
         if manifest.segments
         else None,
         section(
             "Drift",
-            f"Whether {portrait.source}{', labelled anomalies left out,' * (portrait.anomalies is not None)} "
-            "is still like the rows that the model was made for.",
-            drift.figures(portrait.drift, portrait.trained_on),
+            f"{portrait.source}{' without its labelled anomalies' * (portrait.anomalies is not None)}, compared "
+            "with the rows that the model was trained on.",
+            drift.figures(portrait.drift, portrait.changes, portrait.trained_on),
         )
         if portrait.drift is not None
         else None,
         section(
             "Precisions",
-            "Measured when each was made: outputs against the reference, decisions and speed against fp32's.",
+            "Measured when each was made: outputs against the original model, decisions and speed against fp32.",
             facts.precisions(manifest),
         )
         if len(manifest.variants) > 1
         else None,
         None if bench is None else _speed(bench),
         trained,
-        section("Model card", None, facts.card(manifest, is_trained=trained is not None)),
+        _model(portrait, is_trained=trained is not None),
     )
-    return page(manifest.name, "aetool report", manifest.name, lead, about, sections, _SCRIPTS)
+    return page(manifest.name, "aetool report", manifest.name, _lead(portrait), about, sections, _SCRIPTS)
+
+
+def _lead(portrait: Portrait) -> Markup:
+    """Return what the page says first: drift if there is any, and how many rows are flagged."""
+    flagged = portrait.sweep.flagged[portrait.sweep.own]
+    share = percent(flagged / portrait.rows)
+    if not portrait.has_threshold:
+        result = joined(
+            [
+                "No threshold is set, so the model scores rows but flags none. Export it again with ",
+                tag("code", "--data"),
+                " or ",
+                tag("code", "--threshold"),
+                " to set one.",
+            ]
+        )
+    elif portrait.is_golden:
+        result = escaped(
+            f"The model flags {flagged:,} of the bundle's {portrait.rows:,} golden rows ({share}) as anomalies."
+        )
+    else:
+        result = escaped(
+            f"The model flags {flagged:,} of {rows(portrait.rows)} ({share}) in {portrait.source} as anomalies."
+        )
+    if portrait.drift is None or not portrait.drift["drifted"]:
+        return result
+    badge = tag("span", "Drift:", class_="badge more")
+    return joined([badge, f" {drift.headline(portrait)} ", result])
 
 
 def _golden_only() -> Markup:
     return tag(
         "p",
-        "Made of the golden rows that come with the bundle. They were chosen to test it, so no share on "
-        "this page is that of your data. With --data TABLE the page is made of your own.",
+        "Made from the golden rows, which come with the bundle to test it. Shares on this page are not those of "
+        "your data. Use ",
+        tag("code", "--data TABLE"),
+        " for your own rows.",
         class_="warning",
     )
 
 
-def _cards(portrait: Portrait) -> Markup:
-    sweep, found = portrait.sweep, portrait.curves
+def _tiles(portrait: Portrait) -> Markup:
+    """Return the main figures; the script changes those that depend on the threshold."""
+    sweep, curves = portrait.sweep, portrait.curves
     flagged = sweep.flagged[sweep.own]
-    told: list[tuple[str, ...]] = [
-        ("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}")
-    ]
-    if sweep.hits is not None and portrait.anomalies:
+    tiles = []
+    if portrait.has_threshold:
+        tiles.append(_tile("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}"))
+    if portrait.has_threshold and sweep.hits is not None and portrait.anomalies:
         hits = sweep.hits[sweep.own]
-        told.append(
-            ("recall", percent(hits / portrait.anomalies), f"{hits:,} of {portrait.anomalies:,} anomalies")
-        )
-        told.append(
-            ("precision", percent(hits / flagged) if flagged else MISSING, "of the flagged rows are anomalies")
-        )
-    if found is not None:
-        told.append(("AUROC", f"{found.auroc:.4f}", "1: anomalies all score higher than normal rows; 0.5: chance"))
+        recall, precision = hits / portrait.anomalies, percent(hits / flagged) if flagged else MISSING
+        tiles += [
+            _tile("recall", percent(recall), f"{hits:,} of {portrait.anomalies:,} anomalies"),
+            _tile("precision", precision, "of the flagged rows are anomalies"),
+        ]
+    if curves is not None:
+        tiles.append(_tile("AUROC", f"{curves.auroc:.4f}", "1: all anomalies score higher; 0.5: chance"))
     figures = portrait.manifest.variants["fp32"].figures
     difference, flipped = figures.get("max_scaled_difference"), figures.get("flipped_decisions")
     if isinstance(difference, int | float) and isinstance(flipped, int):
-        exactly = f"Outputs differ by {difference:.0e} of their scale at most, from {figures.get('reference')}."
-        told.append(
-            ("decisions that differ", f"{flipped:,}", "from the original model's, checked at export", exactly)
-        )
-    return tag("ul", *(_card(*one) for one in told), class_="cards figures")
+        details = f"Largest difference from {figures.get('reference')}: {difference:.0e} of an output's range."
+        words = "from the original model at export"
+        tiles.append(_tile("decisions that differ", f"{flipped:,}", words, details))
+    own = f"At the bundle's threshold, {threshold_text(portrait.threshold)}"
+    if not portrait.has_threshold:
+        own = "No threshold is set"
+    return joined(
+        [
+            tag("p", own, class_="what tiles-at", id="tiles-at", data_own=own),
+            tag("ul", *tiles, class_="cards figures"),
+        ]
+    )
 
 
-def _card(name: str, value: str, words: str, details: str | None = None) -> Markup:
-    more = None if details is None else tag("details", tag("summary", "How exactly"), tag("p", details))
-    return tag("li", tag("p", name, class_="what"), tag("p", tag("strong", value)), tag("p", words), more)
+def _tile(name: str, value: str, words: str, details: str | None = None) -> Markup:
+    more = None if details is None else tag("details", tag("summary", "Details"), tag("p", details))
+    key = name.lower().replace(" ", "-")
+    return tag(
+        "li",
+        tag("p", name, class_="what"),
+        tag("p", tag("strong", value, id=f"tile-{key}-0")),
+        tag("p", words, id=f"tile-{key}-1"),
+        more,
+    )
 
 
 def _introduction(portrait: Portrait) -> str:
-    text = "The worse the model reconstructs a row, the higher its score; rows above the threshold are flagged. "
+    text = "The worse the model reconstructs a row, the higher its score. Rows above the threshold are flagged. "
     if portrait.curves is not None:
-        text += "The diamond on the curves is the threshold. "
+        text += "The diamond on each curve is the threshold. "
     elif portrait.anomalies is not None:
-        text += "Curves need labels of both kinds. "
+        text += "ROC and precision need labels of both kinds. "
     if portrait.without_score:
-        text += f"{rows(portrait.without_score)} have no number as score and are flagged at every threshold. "
-    return text + "Moving it changes this page, not the bundle: for that, export again with --threshold."
+        text += f"{rows(portrait.without_score)} without a score (missing values) are always flagged. "
+    return text + "Moving the threshold changes this page only, not the bundle."
+
+
+def _about_rows(portrait: Portrait) -> Markup:
+    if portrait.worst and (portrait.worst[0].image is not None or portrait.worst[0].channels):
+        text = "The values of each row and what the model expected. Rows are counted from 1."
+    else:
+        text = (
+            "The values of each row and what the model expected, in raw units. Features that contribute most to "
+            "the score come first. Rows are counted from 1, without the header."
+        )
+    if portrait.kept or portrait.is_golden:
+        return escaped(text)
+    return joined([f"{text} Add names of rows with ", tag("code", "--keep COLUMN"), "."])
 
 
 def _rows(portrait: Portrait) -> Markup:
     if not portrait.worst:
-        return tag("p", "The bundle has no explainer, or no row a score: export it again to see why rows are odd.")
+        return tag("p", "Not available: the bundle has no explainer, or no row has a score.")
     parts = [
-        explained.key_to_marks(),
-        tag("h3", "The most abnormal"),
-        explained.cards(portrait.worst, portrait.kept, most=6),
+        explained.key_to_marks(portrait.worst[0]),
+        tag("h3", "Highest scores"),
+        explained.cards(portrait.worst, portrait.kept, most=6, has_threshold=portrait.has_threshold),
     ]
     if portrait.best:
         parts += [
-            tag("h3", "The most normal", class_="apart"),
-            explained.cards(portrait.best, portrait.kept, most=3),
+            tag("h3", "Lowest scores", class_="apart"),
+            explained.cards(portrait.best, portrait.kept, most=3, has_threshold=portrait.has_threshold),
+        ]
+    if portrait.errors is not None and len(portrait.errors.rows) > 1:
+        parts += [
+            tag("h3", "Errors by row and feature", class_="apart"),
+            tag("p", _about_errors(portrait.errors), class_="note"),
+            explained.error_grid(portrait.errors),
         ]
     return joined(parts)
 
 
-def _map(portrait: Portrait) -> Markup | None:
-    found = portrait.embedding_map
-    if found is None:
+def _about_errors(grid: ErrorGrid) -> str:
+    text = f"Share of each row's score in percent, for the {len(grid.rows)} rows with the highest scores."
+    if grid.left_out:
+        text += f" {grid.left_out} features that contribute less are left out."
+    return text
+
+
+def _map(portrait: Portrait) -> Section | None:
+    shown = portrait.embedding_map
+    if shown is None:
         return None
-    drawn = f"all {found.of:,}" if len(found.points) == found.of else f"{len(found.points):,} of {found.of:,}"
-    how = (
-        f"By {found.method}. Each number of an embedding is standardised and held within 3 standard deviations "
-        "before."
+    count = f"all {shown.of:,}" if len(shown.points) == shown.of else f"{len(shown.points):,} of {shown.of:,}"
+    method = (
+        f"Projected by {shown.method}, after each number of the embedding was standardised and clipped to 3 "
+        "standard deviations."
     )
     return section(
         "Embeddings",
-        f"Each dot is a row, {drawn} of them; rows that are alike to the model lie close together.",
+        f"Each dot is a row ({count} rows). Rows that are similar to the model lie close together.",
         joined(
             [
-                embedding_map.figures(found, portrait.kept, names_of(portrait.manifest.segments)),
-                tag("details", tag("summary", "How it is drawn"), tag("p", how, class_="note")),
+                embedding_map.figures(shown, portrait.kept, names_of(portrait.manifest.segments)),
+                tag("details", tag("summary", "Method"), tag("p", method, class_="note")),
             ]
         ),
     )
 
 
-def _training(portrait: Portrait) -> Markup | None:
-    figure = training.figure(portrait.manifest.provenance)
+def _training(portrait: Portrait) -> Section | None:
+    figure = model.losses(portrait.manifest.provenance)
     if figure is None:
         return None
     note = (
-        "The loss tells how badly rows are said again: it should fall, then level off. With dropout, training "
-        "rows are harder than held-out ones: their loss may lie above."
+        "The loss is the reconstruction error: it should fall, then level off. Dropout makes training rows harder "
+        "to reconstruct than held-out rows, so their loss may be higher."
     )
     return section("Training", note, tag("div", figure, facts.training(portrait.manifest), class_="pairs"))
 
 
-def _speed(bench: BenchResult) -> Markup:
-    lineup, told = Lineup(bench.results), verdicts(bench)
+def _model(portrait: Portrait, *, is_trained: bool) -> Section:
+    card = facts.card(portrait.manifest, is_trained=is_trained)
+    drawn = model.layers(portrait.manifest)
+    if drawn is None:
+        return section("Model card", None, card)
+    return section("Model card", None, tag("div", drawn, tag("div", card, class_="two"), class_="pairs"))
+
+
+def _speed(bench: BenchResult) -> Section:
+    lineup, judged = Lineup(bench.results), verdicts(bench)
     measured = tables.results(ordered(bench, lineup), lineup)
-    machine = f"{bench.machine.cpu}, {bench.created}"
-    return section(
-        "Speed", f"{summary(bench, told)} {machine}.", joined([speed_cards(told) if told else None, measured])
-    )
+    machine = f"{bench.machine.cpu}, {moment(bench.created)}"
+    cards = speed_cards(judged) if judged else None
+    return section("Speed", f"{summary(bench, judged)} {machine}.", joined([cards, measured]))

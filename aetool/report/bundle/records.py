@@ -6,6 +6,9 @@ from typing import Any
 
 from aetool.bundle.manifest import Manifest
 
+LARGEST = 3.4e38
+"""A threshold of this or more is none: no score of float32 lies above it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -61,8 +64,34 @@ class FeatureOfRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePair:
+    """An image as found and as expected; PNG files in base64."""
+
+    found: str
+    expected: str
+    difference: str
+    """Absolute difference: transparent where there is none, opaque where it is largest."""
+    width: int
+    height: int
+    """Size in pixels; large images are reduced."""
+    largest: float
+    """Largest difference, in raw units."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPair:
+    """One channel of a window as found and as expected."""
+
+    name: str
+    steps: tuple[int, ...]
+    """Time steps of the values."""
+    found: tuple[float, ...]
+    expected: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedRow:
-    """A row with the features that contribute most to its score."""
+    """A row with what contributes most to its score."""
 
     number: int
     """Position in the data, from 0."""
@@ -70,9 +99,38 @@ class ExplainedRow:
     is_anomaly: bool
     label: bool | None
     features: tuple[FeatureOfRow, ...]
-    """Those that contribute most, the largest first."""
+    """Those that contribute most, the largest first; none for images and windows."""
     kept: tuple[str, ...]
     """Values of the columns `Portrait.kept`."""
+    image: ImagePair | None = None
+    channels: tuple[ChannelPair, ...] = ()
+    """Channels of a window, the one that contributes most first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGrid:
+    """Errors of the rows with the highest scores, feature by feature."""
+
+    rows: tuple[int, ...]
+    """Positions in the data, from 0, the highest score first."""
+    features: tuple[str, ...]
+    """Those that contribute most, the largest first."""
+    shares: tuple[tuple[float, ...], ...]
+    """For each feature, its share of each row's score, 0 to 1."""
+    left_out: int
+    """Number of features that contribute less and are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnChange:
+    """Distribution of a drifted column, before and now."""
+
+    name: str
+    bins: tuple[str, ...]
+    """Bins in words: ranges of values, or categories."""
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+    """Share of the rows in each bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +188,18 @@ class Portrait:
     worst: tuple[ExplainedRow, ...]
     best: tuple[ExplainedRow, ...]
     """Lowest scores; both lists are empty where the bundle has no explainer."""
+    errors: ErrorGrid | None
+    """None for images, windows, and a bundle without explainer."""
     embedding_map: EmbeddingMap | None
     """Map; None where the model has no embedding, or the rows are too few."""
     kept: tuple[str, ...]
     """Names of identifying columns, such as an id."""
     drift: Mapping[str, Any] | None
     """Drift in the form of `aetool drift --json`; None for golden rows."""
+    changes: tuple[ColumnChange, ...]
+    """Columns that drifted, the most changed first; none where the bundle has no baseline."""
+
+    @property
+    def has_threshold(self) -> bool:
+        """Return whether a threshold was set: without one, the bundle holds the largest number of float32."""
+        return self.threshold < LARGEST

@@ -3,7 +3,7 @@
   const map = document.getElementById("map");
   if (map) {
     const points = JSON.parse(map.dataset.points);
-    const [slider, told, tip] = ["map-slider", "map-told", "map-tip"].map((id) => document.getElementById(id));
+    const [slider, shown, tip] = ["map-slider", "map-row", "map-tip"].map((id) => document.getElementById(id));
     const rings = [...map.querySelectorAll(".ring")];
     const pictures = rings.map((ring) => ring.ownerSVGElement);
     const names = JSON.parse(map.dataset.kept);
@@ -23,7 +23,7 @@
         ring.classList.add("shown");
         ring.setAttribute("transform", `translate(${point[0]},${point[1]})`);
       }
-      told.textContent = words(point);
+      shown.textContent = words(point);
       slider.setAttribute("aria-valuetext", words(point));
     };
     const REACH = 12; // of the picture's units
@@ -38,7 +38,7 @@
         if (tip.hidden) return;
         slider.value = String(nearest);
         show(points[nearest]);
-        tip.textContent = told.textContent;
+        tip.textContent = shown.textContent;
         const outer = map.getBoundingClientRect();
         const left = Math.min(event.clientX - outer.left + 12, outer.width - tip.offsetWidth);
         tip.style.left = `${Math.max(left, 0)}px`;

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from aetool.bundle import escape
 
-_VOID = frozenset({"meta", "br", "hr", "col", "input"})
+_VOID = frozenset({"meta", "br", "hr", "col", "img", "input"})
 
 
 class Markup(str):

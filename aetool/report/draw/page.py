@@ -4,8 +4,18 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
+from typing import NamedTuple
 
 from aetool.report.draw.markup import Markup, tag
+
+
+class Section(NamedTuple):
+    """A part of a page under its own heading."""
+
+    key: str
+    """Id of the heading."""
+    title: str
+    content: Markup
 
 
 def page(
@@ -14,7 +24,7 @@ def page(
     heading: str,
     lead: str,
     about: str,
-    sections: Iterable[Markup | None],
+    sections: Iterable[Section | Markup | None],
     scripts: Sequence[str] = ("tables.js",),
 ) -> str:
     """Return a complete HTML document.
@@ -25,7 +35,7 @@ def page(
         heading: the page's heading.
         lead: what it says, in a sentence or two.
         about: where and when it was made.
-        sections: its parts.
+        sections: its parts; those with a heading are linked at the top.
         scripts: files beside this one.
     """
     sheet = style()
@@ -34,6 +44,7 @@ def page(
         "default-src": "'none'",
         "style-src": _hash(sheet),
         "script-src": _hash(script),
+        "img-src": "data:",
         "base-uri": "'none'",
     }
     policy = "; ".join(f"{what} {source}" for what, source in allowed.items())
@@ -46,6 +57,7 @@ def page(
         tag("title", f"{name}: {command}"),
         tag("style", sheet),
     )
+    parts = [part for part in sections if part is not None]
     body = tag(
         "body",
         tag(
@@ -55,7 +67,8 @@ def page(
             tag("p", lead, class_="lead"),
             tag("p", about, class_="about"),
         ),
-        tag("main", *sections),
+        _links([part for part in parts if isinstance(part, Section)]),
+        tag("main", *(part.content if isinstance(part, Section) else part for part in parts)),
         tag("footer", tag("p", "Made by aetool report.")),
         tag("script", script),
     )
@@ -67,16 +80,17 @@ def style() -> Markup:
     return Markup(_file("style.css"))
 
 
-def section(title: str, note: str | None, content: Markup) -> Markup:
+def section(title: str, note: str | None, content: Markup) -> Section:
     """Return a part of a page under its own heading."""
     key = title.lower().replace(" ", "-")
-    return tag(
-        "section",
-        tag("h2", title, id=key),
-        None if note is None else tag("p", note, class_="note"),
-        content,
-        aria_labelledby=key,
-    )
+    heading = tag("h2", title, id=key)
+    about = None if note is None else tag("p", note, class_="note")
+    return Section(key, title, tag("section", heading, about, content, aria_labelledby=key))
+
+
+def _links(sections: Sequence[Section]) -> Markup:
+    items = (tag("li", tag("a", part.title, href=f"#{part.key}")) for part in sections)
+    return tag("nav", tag("ul", *items), aria_label="Sections")
 
 
 def _file(name: str) -> str:

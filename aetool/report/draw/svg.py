@@ -13,8 +13,9 @@ from typing import NamedTuple
 from aetool.report.draw.markup import Markup, joined, number, tag
 
 WIDTH = 400
+SEGMENT_COLOURS = 10  # in the style sheet
 EDGE = 8  # left and right of what is drawn
-_FONT = 11.5
+_FONT = 14.0  # on a phone, where pictures are drawn smaller; 12 elsewhere
 _GAP = 6  # between two names
 _PER_LETTER = 0.6  # of the font's size, on average
 
@@ -159,13 +160,18 @@ def shortened(text: str, width: float, font: float = _FONT) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def apart(positions: Sequence[float], gap: float) -> list[float]:
-    """Move positions until no two are nearer than `gap`; the first stays highest."""
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    moved = list(positions)
-    for before, after in itertools.pairwise(order):
-        moved[after] = max(moved[after], moved[before] + gap)
-    return moved
+def hover(centres: Sequence[float], top: float, bottom: float, hints: Sequence[str]) -> Markup:
+    """Cover a picture with unseen strips, one around each of the ascending `centres`, that have tooltips."""
+    edges = [centres[0], *((low + high) / 2 for low, high in itertools.pairwise(centres)), centres[-1]]
+    return strips(edges, top, bottom, hints)
+
+
+def strips(edges: Sequence[float], top: float, bottom: float, hints: Sequence[str]) -> Markup:
+    """Cover a picture with unseen strips between the ascending `edges` that have tooltips."""
+    return joined(
+        bar(left, top, right - left, bottom - top, "hover", hint)
+        for (left, right), hint in zip(itertools.pairwise(edges), hints, strict=True)
+    )
 
 
 def _hint(text: str | None) -> Markup | None:
@@ -221,8 +227,8 @@ def spread(wanted: Sequence[Box], width: float, height: float) -> list[Box]:
     """
     placed: list[Box] = []
     for box in wanted:
-        found = (near for near in _around(box, math.hypot(width, height)) if _is_inside(near, width, height))
-        placed.append(next((near for near in found if not any(_meet(near, other) for other in placed)), box))
+        inside = (near for near in _around(box, math.hypot(width, height)) if _is_inside(near, width, height))
+        placed.append(next((near for near in inside if not any(_meet(near, other) for other in placed)), box))
     return placed
 
 
@@ -239,6 +245,6 @@ def _is_inside(box: Box, width: float, height: float) -> bool:
     return x >= box.width / 2 and y >= box.height / 2
 
 
-def _meet(one: Box, other: Box) -> bool:
-    across, down = abs(one.x - other.x), abs(one.y - other.y)
-    return across < (one.width + other.width) / 2 and down < (one.height + other.height) / 2
+def _meet(box: Box, other: Box) -> bool:
+    across, down = abs(box.x - other.x), abs(box.y - other.y)
+    return across < (box.width + other.width) / 2 and down < (box.height + other.height) / 2

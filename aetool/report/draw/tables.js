@@ -1,6 +1,6 @@
 // Columns are sorted by a press on their heading; a table wider than its place says that it scrolls.
 // Without JavaScript the tables are whole, in the order of the file.
-for (const table of document.querySelectorAll("table")) {
+for (const table of document.querySelectorAll("table:not(.matrix)")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = document.createElement("button");
@@ -21,8 +21,15 @@ for (const table of document.querySelectorAll("table")) {
 for (const region of document.querySelectorAll(".scroll")) {
   const hint = document.createElement("p");
   hint.className = "wide";
-  hint.textContent = "Goes on to the right: scroll it sideways";
+  hint.textContent = "More columns: scroll sideways";
   hint.hidden = true;
   region.before(hint);
   new ResizeObserver(() => (hint.hidden = region.scrollWidth <= region.clientWidth + 1)).observe(region);
 }
+// Folded parts are printed too.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not([open])")) {
+    folded.open = true;
+    addEventListener("afterprint", () => (folded.open = false), { once: true });
+  }
+});

@@ -18,6 +18,8 @@ def dash(reason: str) -> Markup:
     )
 
 
+_LONG = 50  # letters of a text that takes several lines
+_WIDE = 12  # columns that need a page on its side
 _NOT_MEASURED = dash("not measured")
 
 
@@ -32,7 +34,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | Non
     return tag(
         "div",
         tag("table", tag("caption", title), tag("thead", head), tag("tbody", *body)),
-        class_="scroll",
+        class_="scroll widest" if len(columns) > _WIDE else "scroll",
         role="region",
         aria_label=title,
         tabindex="0",
@@ -44,7 +46,19 @@ def _cell(cell: Cell | None, class_: str | None, is_header: bool) -> Markup:
     if isinstance(cell, tuple):
         text, value = cell
         return tag(name, text, scope=scope, class_=class_, data_value=f"{value:.6g}")
+    if isinstance(cell, str) and not isinstance(cell, Markup) and len(cell) > _LONG:
+        class_ = "long"
     return tag(name, _NOT_MEASURED if cell is None else cell, scope=scope, class_=class_)
+
+
+_HEAT = 8  # steps of colour, in the style sheet
+
+
+def heat(text: str, share: float, hint: str) -> Markup:
+    """Return a cell coloured by `share`, -1 to 1; negative ones have another colour."""
+    step = min(round(abs(share) * _HEAT), _HEAT)
+    class_ = f"{'cold' if share < 0 else 'hot'} h{step}" if step else None
+    return tag("td", text, title=hint, class_=class_, data_value=f"{share:.4g}")
 
 
 def listed(pairs: Iterable[tuple[str, str]]) -> Markup:

@@ -8,7 +8,7 @@
     return `${value.toFixed(1)}\u00a0%`;
   };
   const figure = (value) =>
-    value >= 1e3 && value < 1e9 ? Math.round(value).toLocaleString("en") : String(value); // six digits already
+    value > 3.4e38 ? "none set" : value >= 1e3 && value < 1e9 ? Math.round(value).toLocaleString("en") : String(value); // six digits already
   if (slider) {
     const [thresholds, flagged, hits] = ["thresholds", "flagged", "hits"].map((key) =>
       JSON.parse(slider.dataset[key] ?? "null"),
@@ -25,20 +25,39 @@
     const tell = () => {
       const stop = Number(slider.value);
       const count = flagged[stop];
+      const whole = (value) => value.toLocaleString("en");
       const said = {
         threshold: figure(thresholds[stop]),
-        flagged: `${count.toLocaleString("en")} of ${rows.toLocaleString("en")} (${share(count, rows)})`,
+        flagged: `${whole(count)} of ${whole(rows)} (${share(count, rows)})`,
       };
+      const tiles = { flagged: [share(count, rows), `${whole(count)} of ${whole(rows)} rows`] };
       if (hits) {
         const hit = hits[stop];
         const normal = rows - anomalies;
         said.precision = `${share(hit, count)} of the flagged rows are anomalies`;
         said.recall = `${share(hit, anomalies)} of the anomalies are flagged`;
-        said.false = `${(count - hit).toLocaleString("en")}, ${share(count - hit, normal)} of the normal rows`;
+        said.false = `${whole(count - hit)}, ${share(count - hit, normal)} of the normal rows`;
+        said["true-positives"] = whole(hit);
+        said["false-negatives"] = whole(anomalies - hit);
+        said["false-positives"] = whole(count - hit);
+        said["true-negatives"] = whole(normal - count + hit);
+        tiles.recall = [share(hit, anomalies), `${whole(hit)} of ${whole(anomalies)} anomalies`];
+        tiles.precision = [share(hit, count)];
         place("roc-mark", (count - hit) / normal, hit / anomalies);
         place("precision-recall-mark", hit / anomalies, count ? hit / count : 1);
       }
       for (const [key, text] of Object.entries(said)) byId(`does-${key}`).textContent = text;
+      for (const [key, texts] of Object.entries(tiles)) {
+        texts.forEach((text, i) => {
+          const tile = byId(`tile-${key}-${i}`);
+          if (tile) tile.textContent = text;
+        });
+      }
+      const own = thresholds[slider.dataset.own];
+      byId("tiles-at").textContent =
+        stop === Number(slider.dataset.own)
+          ? byId("tiles-at").dataset.own
+          : `At the threshold ${said.threshold} (the bundle's: ${figure(own)})`;
       const spoken = `${said.threshold}: flags ${said.flagged}`;
       slider.setAttribute("aria-valuetext", hits ? `${spoken}; ${said.precision}; ${said.recall}` : spoken);
       line.setAttribute("transform", `translate(${start + (stop / slider.max) * (end - start)},0)`);

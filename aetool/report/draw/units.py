@@ -1,10 +1,15 @@
-"""Numbers as text: 8.14 µs, 1.2M rows/s, 15.8 KiB."""
+"""Numbers and times as text: 8.14 µs, 1.2M rows/s, 15.8 KiB, 30 November 2026, 00:12 UTC."""
 
 import math
+from datetime import UTC, datetime
 
 MISSING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
+_MONTHS = (  # not those of the process's locale
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 
 
 def seconds(value: float, exact: bool = False) -> str:
@@ -40,15 +45,32 @@ def ratio(value: float) -> str:
     return digits + TIMES
 
 
+def speed(value: float) -> str:
+    """Return `1.50x faster`, `1.75x slower` for a ratio of rates; `the same` where two digits are."""
+    if f"{value:.2f}" == "1.00" or value <= 0:
+        return "the same" if value > 0 else MISSING
+    return f"{ratio(value)} faster" if value > 1 else f"{ratio(1 / value)} slower"
+
+
 def figure(value: float, digits: int = 4) -> str:
     """Return `0.01197`, `1.607`, `4,980`, `47,943`: so many digits, whole from 1,000 on, with commas."""
     shown = f"{value:.{digits}g}"
     return f"{value:,.0f}" if 1e3 <= abs(float(shown)) < 1e9 else shown
 
 
-def row_number(place: int) -> str:
-    """Return the number of the row at `place`, counted from 1."""
-    return f"{place + 1:,}"
+def moment(iso: str) -> str:
+    """Return `30 November 2026, 00:12 UTC` for a time in ISO 8601; any other text as it is."""
+    try:
+        when = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    when = when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC)
+    return f"{when.day} {_MONTHS[when.month - 1]} {when.year}, {when:%H:%M} UTC"
+
+
+def row_number(index: int) -> str:
+    """Return the number of the row at `index`, counted from 1."""
+    return f"{index + 1:,}"
 
 
 def rows(value: int) -> str:
@@ -56,9 +78,9 @@ def rows(value: int) -> str:
     return "one row" if value == 1 else f"{value:,} rows"
 
 
-def counted(value: int, thing: str) -> str:
-    """Return `1 case`, `3 cases`."""
-    return f"{value:,} {thing}{'' if value == 1 else 's'}"
+def counted(value: int, thing: str, things: str | None = None) -> str:
+    """Return `1 case`, `3 cases`; `things` is the plural where it is not `thing` with an s."""
+    return f"{value:,} {thing if value == 1 else things or f'{thing}s'}"
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...], zeros: bool = False) -> str:
