@@ -13,17 +13,8 @@ import numpy as np
 from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.tables._choice import ColumnChoice, Options
-from aetool.tables._layout import (
-    WESTERN,
-    Layout,
-    Reading,
-    cells_by_spaces,
-    encoding_of,
-    find_layout,
-    is_western,
-    refuse_encoding,
-    words_of,
-)
+from aetool.tables._encodings import WESTERN, encoding_of, is_western, refuse_encoding
+from aetool.tables._layout import Layout, Reading, cells_by_spaces, find_layout, words_of
 from aetool.tables._notation import NO_VALUE
 from aetool.tables._problems import Problem
 from aetool.tables.columns import Source

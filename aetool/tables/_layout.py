@@ -1,4 +1,4 @@
-"""Layout of a text table, found from its first lines: encoding, separator, header, decimal mark.
+"""Layout of a text table, found from its first lines: separator, header, decimal mark.
 
 What can be found without a doubt is found and told in `Layout.notes`; a doubt is an error that names the option.
 """
@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from aetool.bundle.files import Limits
 from aetool.errors import InputError
-from aetool.tables._notation import decimal_mark, is_date, is_missing, is_number
+from aetool.tables._notation import decimal_mark, is_date, is_missing, is_number, may_be_grouped
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 """Separators that are looked for, in words; a space stands for runs of spaces and tabs."""
@@ -24,6 +24,7 @@ _SAMPLE_LINES = 200
 _SAMPLE_CELLS = 100_000
 _MOST_ABOVE = 50  # lines above the header
 _RANKED_CELLS = 10_000
+_RULE = re.compile(r"\s*:?-{3,}:?\s*")  # below the names, as SQL clients draw it
 _RAGGED = 0.5  # share of rows, at least, with as many cells as the header
 
 
@@ -104,77 +105,6 @@ class Layout(NamedTuple):
     notes: tuple[str, ...]  # what was found, for people
 
 
-# Encodings
-
-
-_BOMS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-WESTERN = "cp1252"
-_FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")
-_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-
-
-def encoding_of(content: bytes, *, whole: bool) -> str | None:
-    """Return the encoding of a text; None where it is not UTF-8 and does not show which.
-
-    Args:
-        content: its first bytes.
-        whole: they are all there are.
-    """
-    for mark, encoding in _BOMS.items():
-        if content.startswith(mark):
-            return encoding
-    few = content[:4096]
-    if few.count(0) >= max(2, len(few) // 4):  # ASCII in two bytes each
-        return "utf-16-be" if few[::2].count(0) > few[1::2].count(0) else "utf-16-le"
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(content, final=whole)
-    except UnicodeDecodeError:
-        return None
-    return "utf-8"
-
-
-def is_western(content: bytes) -> bool:
-    """Return whether text that is no UTF-8 is Windows-1252 without a doubt.
-
-    Letters with accents and signs such as the degree stand alone between others; where several stand in a row it
-    is another alphabet, and where some of them are UTF-8 the file is a mixture.
-    """
-    if _MULTIBYTE.search(content) or _FOREIGN_RUN.search(content):
-        return False
-    try:
-        content.decode(WESTERN)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def refuse_encoding(content: bytes, source: str) -> NoReturn:
-    """Raise an error that shows a cell that is not UTF-8.
-
-    Raises:
-        InputError: always.
-    """
-    start = 0
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        start = error.start
-    line = content[:start].count(b"\n") + 1
-    before = re.split(rb"[,;\t|\r\n]", content[max(0, start - 20) : start])[-1]
-    cell = before + re.split(rb"[,;\t|\r\n]", content[start : start + 20])[0]
-    also = ", while other cells are" if _MULTIBYTE.search(content) else ""
-    raise InputError(
-        f"{source}: line {line}: {cell!r} is not UTF-8{also}: save the file as UTF-8, or name its encoding, "
-        f"as in --encoding {WESTERN} (Western Europe) or --encoding cp1251 (Cyrillic)"
-    )
-
-
 # Separator and header
 
 
@@ -215,11 +145,17 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
     lines = text[start + begins :].lstrip("\r\n").splitlines()[:2]
     only_quoted = len(lines) > 1 and '"' in lines[0] and '"' not in lines[1]  # text above numbers
     header = asked.header if asked.header is not None else only_quoted or _has_header(grid, source, like)
+    if not header and asked.header is None:
+        _require_no_names_above(grid, source)
+    if header and _is_line_of_groups(grid):
+        grid = grid._replace(above=grid.above + 1)
+        notes.append(
+            f"the line above the names, {_shown(grid.lines[grid.above - 1])}, left out (groups of columns)"
+        )
     start += grid.ends[grid.above if header else grid.above - 1] if header or grid.above else 0
     if header and _is_line_of_units(grid):
         start += grid.ends[grid.above + 1] - grid.ends[grid.above]
-        units = ", ".join(grid.rows[0][:3]) + ", ..." * (len(grid.rows[0]) > 3)
-        notes.append(f"the line below the header, {units}, left out (units)")
+        notes.append(f"the line below the header, {_shown(grid.rows[0])}, left out (units)")
     first = grid.lines[grid.above]
     names = [_name(cell) for cell in first] if header else [f"column_{i + 1}" for i in range(len(first))]
     missing = grid.width - len(names)
@@ -229,7 +165,7 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
         names.insert(0, "")
     if not header:
         notes.append(f"no header line: columns are called column_1 to column_{len(names)}")
-    decimal = asked.decimal or _decimal(grid, like)
+    decimal = asked.decimal or _decimal(grid, source, like, notes)
     return Layout(
         separator=grid.separator,
         names=tuple(names),
@@ -416,6 +352,17 @@ def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
     return _are_counted(first, source, like)
 
 
+def _require_no_names_above(grid: _Grid, source: str) -> None:
+    """Refuse to take a line of names for a title because each row below has more cells than it has names."""
+    names, row = (grid.lines[grid.above - 1], grid.lines[grid.above]) if grid.above else ([], [])
+    if len(names) > 1 and not any(is_missing(name.strip()) or is_number(name.strip()) for name in names):
+        raise InputError(
+            f"{source}: {len(names)} names, {_shown(names)}, above rows of {len(row)} cells, {_shown(row)}: put "
+            "numbers with decimal commas in quotes, or give each column its name, or say that there are no names "
+            "with --no-header"
+        )
+
+
 def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
     """Decide whether numbers in the first line are names, as pandas and numpy count columns, or a row."""
     values = [float(cell) for cell in first if cell.isdecimal()]
@@ -431,8 +378,23 @@ def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
     )
 
 
+def _is_line_of_groups(grid: _Grid) -> bool:
+    """Return whether the first line names groups of columns, and the second one, above numbers, each column."""
+    groups, names = (
+        (_name(cell) for cell in grid.lines[grid.above]),
+        [_name(cell) for cell in grid.rows[0]] if grid.rows else [],
+    )
+    return (
+        len(set(groups)) < len(names) == len(set(names)) == grid.width
+        and all(name.isidentifier() and not is_missing(name) for name in names)
+        and _is_line_of_units(grid)
+    )
+
+
 def _is_line_of_units(grid: _Grid) -> bool:
-    """Return whether the line below the header holds words, or nothing, above columns of numbers alone."""
+    """Return whether the line below the header is a rule, or holds words above columns of numbers alone."""
+    if grid.rows and len(grid.rows[0]) == grid.width and all(map(_RULE.fullmatch, grid.rows[0])):
+        return True
     if len(grid.rows) < 3 or any(len(row) != grid.width for row in grid.rows):
         return False
     units, *rows = grid.rows
@@ -449,18 +411,38 @@ def _is_value(cell: str) -> bool:
     return is_number(cell) or is_missing(cell)
 
 
-def _decimal(grid: _Grid, like: Reading) -> str | None:
-    """Return the decimal mark of most numbers that show one; None where none does."""
+def _decimal(grid: _Grid, source: str, like: Reading, notes: list[str]) -> str | None:
+    """Return the decimal mark of most numbers that show one; None where none does; refuse a doubt."""
     counts = {".": 0, ",": 0}
-    for cell in [cell for row in grid.rows for cell in row][:_RANKED_CELLS]:
-        if (mark := decimal_mark(cell.strip())) is not None:
-            counts[mark] += 1
-    if counts["."] == counts[","]:
-        # Where commas are in the numbers, semicolons are between them.
-        has_commas = any("," in cell for row in grid.rows for cell in row)
-        known = like.decimal if (like.sep or ",") == (grid.separator or ",") else None
-        return known or ("," if grid.separator == ";" and has_commas else None)
-    return max(counts, key=counts.__getitem__)
+    grouped: dict[int, str] = {}  # column -> its first cell whose mark may be a decimal one or may group digits
+    small: set[int] = set()  # columns with numbers too small for groups
+    for row in grid.rows[: max(1, _RANKED_CELLS // grid.width)]:
+        for place, cell in enumerate(map(str.strip, row)):
+            if (mark := decimal_mark(cell)) is not None:
+                counts[mark] += 1
+            elif may_be_grouped(cell):
+                grouped.setdefault(place, cell)
+            elif re.fullmatch(r"[1-9]\d{0,2}", cell):
+                small.add(place)
+    if counts["."] != counts[","]:
+        return max(counts, key=counts.__getitem__)
+    if grid.separator in ("", ","):  # a point in plain CSV is a decimal one
+        return like.decimal if (like.sep or ",") == (grid.separator or ",") else None
+    if like.decimal is None and grid.separator == ";" != like.sep and grouped:
+        place = next((place for place in grouped if place in small), next(iter(grouped)))
+        point, comma = (grouped[place].replace(mark, "") for mark in ",.")
+        may_be = f"{float(point):g} (--decimal .) or {float(comma.replace(',', '.')):g} (--decimal ,)"
+        text = f"column {place + 1}: {grouped[place][:40]!r} may be {may_be}"
+        if place in small:
+            raise InputError(f"{source}: {text}, and no other cell tells; say which, as in --decimal ,")
+        notes.append(f"{text}: taken for a number with decimals")
+    # Where commas are in the numbers, semicolons are between them.
+    has_commas = any("," in cell for row in grid.rows for cell in row)
+    return like.decimal or ("," if grid.separator == ";" and has_commas else None)
+
+
+def _shown(cells: Sequence[str]) -> str:
+    return ", ".join(cell.strip()[:40] for cell in cells[:3]) + ", ..." * (len(cells) > 3)
 
 
 def _name(cell: str) -> str:

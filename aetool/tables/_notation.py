@@ -118,6 +118,12 @@ def decimal_mark(cell: str) -> str | None:
     return next(iter(number.values)) if number is not None and len(number.values) == 1 else None
 
 
+def may_be_grouped(cell: str) -> bool:
+    """Return whether a cell of digits and one mark is a number with decimals as well as a whole one: 1.234."""
+    number = _parse(cell) if cell[:1].isdigit() and cell[-1:].isdigit() else None
+    return number is not None and len(set(number.values.values())) == 2
+
+
 def is_missing(cell: str) -> bool:
     """Return whether a cell, without spaces around, means a missing value in a column of numbers."""
     return cell in NO_VALUE

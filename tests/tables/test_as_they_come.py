@@ -41,6 +41,7 @@ LAYOUTS = {
     "Excel's first line": ("sep=;\n" + lines(";"), "read with semicolons between columns"),
     "a title above": ("Measured by X\nLine 7\n\n" + lines(), "the first 2 lines, above the table, left out"),
     "units below the header": (lines().replace("c\n", "c\n°C,bar,A\n"), "the line below the header, °C, bar, A"),
+    "a rule below the header": (lines(" ").replace("\n", "\n--- --- ---\n", 1), "read with spaces"),
     "a separator at each end": (lines().replace("\n", ",\n"), None),
     "a separator at each row's end": (lines().replace("\n", ",\n").replace("c,\n", "c\n"), None),
     "empty rows at the end": (lines() + ",,\n,,\n", "2 empty rows at the end left out"),
@@ -102,6 +103,40 @@ def test_numbers_that_may_be_names_are_a_doubt(save):
     assert "may hold names or the first row: say which with --header or --no-header" in refusal(InputError, path)
     assert read_table(path, reading=Reading(header=True)).names == ("2019", "2020", "2021")
     assert len(read_table(path, reading=Reading(header=False))) == 3
+
+
+def test_names_above_rows_of_more_cells_are_no_title(save):
+    path = save(b"temp,press,rpm\n57,95,981,52,1165\n64,09,1038,26,1457\n60,11,1001,18,1200\n")
+    message = refusal(InputError, path)
+    assert (
+        "3 names, temp, press, rpm, above rows of 5 cells, 57, 95, 981, ...: put numbers with decimal" in message
+    )
+    assert "--no-header" in message and len(read_table(path, reading=Reading(header=False))) == 3
+
+
+def test_names_below_names_of_groups_are_the_header(save):
+    for first in ("Motor,Motor,Pump", ",Motor,"):
+        table = read_table(save(f"{first}\ntemp,press,rpm\n1.5,2,3\n2.5,3,4\n3.5,5,6\n".encode()))
+        assert table.names == ("temp", "press", "rpm") and len(table) == 3
+        assert f"the line above the names, {', '.join(first.split(','))}, left out" in table.notes[0]
+
+
+@pytest.mark.parametrize(("mark", "shown"), [(".", "1002"), (",", "1.002")])
+def test_a_mark_that_may_group_digits_is_a_doubt_beside_small_whole_numbers(save, mark, shown):
+    path = save(f"a;b\n5;996\n6;999\n7;1{mark}002\n8;1{mark}005\n".encode())
+    message = refusal(InputError, path)
+    assert f"column 2: '1{mark}002' may be" in message and f"{shown} (--decimal ,)" in message
+    grouped = read_table(path, reading=Reading(decimal="." if mark == "," else ","))
+    assert grouped.values[:, 1].tolist() == [996, 999, 1002, 1005]
+    alone = read_table(save(f"a;b\n5;1{mark}002\n6;1{mark}005\n".encode()))
+    assert alone.values[:, 1].tolist() == [1.002, 1.005]
+    assert any(f"column 2: '1{mark}002' may be" in note for note in alone.notes)
+
+
+def test_the_decimal_comma_of_training_holds_for_other_separators_too(save):
+    like = Reading(sep=";", decimal=",")
+    path = save(b"a\tb\n10.000\t7.000\n10.001\t7.021\n", "t.tsv")
+    assert read_table(path, only=["a", "b"], like=like).values.tolist() == [[10000, 7000], [10001, 7021]]
 
 
 NUMBERS = {
