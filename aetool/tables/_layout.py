@@ -349,7 +349,7 @@ def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
             repeated += cell in known
     if not numbers:
         return repeated < max(2, words)
-    return _are_counted(first, source, like)
+    return not repeated and _are_counted(first, source, like)
 
 
 def _require_no_names_above(grid: _Grid, source: str) -> None:
@@ -365,15 +365,22 @@ def _require_no_names_above(grid: _Grid, source: str) -> None:
 
 def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
     """Decide whether numbers in the first line are names, as pandas and numpy count columns, or a row."""
-    values = [float(cell) for cell in first if cell.isdecimal()]
-    if len(values) < len(first) or len(values) < 2 or not all(a < b for a, b in pairwise(values)):
+    values = [float(cell) for cell in first if re.fullmatch(r"\d+(?:\.\d+)?", cell)]
+    steps = [b - a for a, b in pairwise(values)]
+    if not steps or min(steps) <= 0:
         return False
-    if values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1:
+    has_words = len(values) < len(first)
+    is_even = max(steps) - min(steps) < 1e-6 * max(steps)  # 400, 402.5, 405: wavelengths
+    if has_words or not all(map(str.isdecimal, first)):
+        are_years = steps == [1] * len(steps) and 1900 <= values[0] <= values[-1] <= 2100
+        if not is_even or not (are_years or len(steps) > 1):
+            return False
+    elif values[0] in (0, 1) and values[-1] - values[0] == len(steps):
         return True
     if like.header is not None:
         return like.header
     raise InputError(
-        f"{source}: the first line, {', '.join(first[:3])}{', ...' * (len(first) > 3)}, may hold names or the "
+        f"{source}: the first line, {_shown(first)}, may hold names or the "
         "first row: say which with --header or --no-header"
     )
 

@@ -103,6 +103,12 @@ def test_numbers_that_may_be_names_are_a_doubt(save):
     assert "may hold names or the first row: say which with --header or --no-header" in refusal(InputError, path)
     assert read_table(path, reading=Reading(header=True)).names == ("2019", "2020", "2021")
     assert len(read_table(path, reading=Reading(header=False))) == 3
+    for spectra in (b"400,401.5,403\n1.5,2.5,3.5\n2,3,4\n", b"land,2019,2020\nPeru,1.5,2.5\nMali,3,4\n"):
+        assert "say which with --header or --no-header" in refusal(InputError, save(spectra))
+    assert read_table(save(b"M,5,7,b\nF,6,9,c\nM,4,8,b\n"), drop=["column_1", "column_4"]).values[0].tolist() == [
+        5,
+        7,
+    ]
 
 
 def test_names_above_rows_of_more_cells_are_no_title(save):
