@@ -206,9 +206,9 @@ def _agreed(
         return TextColumn(fault=fault, odd=(place,), doubt=True)
     mark = decimal if decimal in marks else marks[0]
     values[list(places)] = [number.values[mark] for number in found]
-    shown = next((place for place, number in pairs if number.unit or decimal_mark(texts[place])), places[0])
-    shown = doubtful[0][0] if doubtful else shown
-    return TextColumn(values, f"{texts[shown][:20]!r} read as {values[shown]:g}")
+    signs = [len(re.sub(r"^-|\d", "", texts[place])) for place, _ in pairs]
+    shown = doubtful[0][0] if doubtful else pairs[signs.index(max(signs))][0]  # what is most unlike a plain number
+    return TextColumn(values, f"{texts[shown][:20]!r} read as {values[shown]:.15g}")
 
 
 def _fault(texts: Sequence[str], place: int, other: int, what: str) -> TextColumn:

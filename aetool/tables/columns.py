@@ -81,7 +81,7 @@ def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> T
             source.options.trains.impute,
         )  # fmt: skip
     if problems:
-        refuse(problems, source.name)
+        refuse(_possible(problems, choice, left_out), source.name)
     return Table(
         names=names,
         values=values,
@@ -99,6 +99,26 @@ def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> T
         notes=tuple(notes),
         left_out=left_out,
     )
+
+
+def _possible(problems: Sequence[Problem], choice: ColumnChoice, left_out: Mapping[str, str]) -> Sequence[Problem]:
+    """Return problems without the remedy of leaving columns out, where none would be left."""
+    first = [next(iter(problem.options), "") for problem in problems]
+    dropped = {
+        name
+        for each, problem in zip(first, problems, strict=True)
+        if each == "drop"
+        for name in problem.options[each]
+    }
+    if not {*choice.columns} - {*left_out} <= dropped:
+        return problems
+    last = (
+        "look at its first lines: no column would be left; perhaps it helps to say --sep, --decimal or --no-header"
+    )
+    return [
+        problem._replace(mend=problem.mend or last, options={}) if each == "drop" else problem
+        for each, problem in zip(first, problems, strict=True)
+    ]
 
 
 def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> NDArray[np.float32]:
@@ -147,7 +167,7 @@ class _Features:
             self._add_text(key, name, column)
         else:
             self._text[key] = _describe(column)
-            if not isinstance(column, np.ndarray) and pa.types.is_nested(_decoded(column).type):
+            if not isinstance(column, np.ndarray) and _holds_no_kinds(_decoded(column).type):
                 self._own.append(key)
 
     def _add_numbers(self, key: str, numbers: NDArray[Any]) -> None:
@@ -297,6 +317,11 @@ def _is_text(column: Any) -> bool:
     return any(of(kind) for of in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
+def _holds_no_kinds(kind: Any) -> bool:
+    """Return whether values of an Arrow type cannot be categories either."""
+    return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _is_time(column: Any) -> bool:
     """Return whether a column's type is one of dates, times or spans of time."""
     if isinstance(column, np.ndarray):
@@ -397,6 +422,8 @@ def as_columns(data: Any, source: str) -> tuple[dict[str, Any], bool]:
 
 
 def _as_matrix(data: Any, source: str) -> NDArray[Any]:
+    if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "biuf":
+        data = np.ma.filled(data.astype(np.float64), np.nan)
     try:
         array = np.asarray(data)
     except ValueError as error:

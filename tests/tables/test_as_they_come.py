@@ -182,6 +182,30 @@ def test_a_notation_of_numbers_is_read_alike_from_files_and_from_memory(save, no
 
 
 @pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (["59.17", "(806.5)"], "x: '(806.5)' read as -806.5"),
+        (["59.17", "806.5-"], "x: '806.5-' read as -806.5"),
+        (["5", "\u22126"], "x: '\u22126' read as -6"),
+        (["9,5", "188.439,21"], "x: '188.439,21' read as 188439.21"),
+    ],
+)
+def test_a_reading_is_told_with_the_cell_that_is_most_unlike_a_number(cells, note):
+    assert table_from_columns({"x": cells, "y": [0, 1]}).notes == (note,)
+
+
+def test_what_a_masked_array_hides_is_missing():
+    table = table_from_columns(np.ma.array([[1.0, 2], [3, -999]], mask=[[0, 0], [0, 1]]))
+    np.testing.assert_array_equal(table.values, [[1, 2], [3, np.nan]])
+
+
+def test_no_remedy_leaves_every_column_out(save):
+    lines = "@relation x\n@data\n" + "".join(f"n{i}\n" for i in range(30))
+    message = refusal(InputError, save(lines.encode()))
+    assert "--drop" not in message and "no column would be left" in message
+
+
+@pytest.mark.parametrize(
     ("cells", "words"),
     [
         (["12.5", "12,31", "1"], "'12.5' and '12,31' have different decimal marks"),
