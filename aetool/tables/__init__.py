@@ -4,10 +4,10 @@ Features become one C-ordered float64 array, (rows, columns), where NaN stands f
 id columns are kept beside it. `read_rows` and `read_array` take NPY and NPZ arrays of more axes too: images,
 windows of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 
-Read in this order: `_table` (the result), `reading` (files by their ending), `formats`, `_layout` and `_csv_files`
-(text), `_binary_files` (one reader per format), `_choice` (which columns), `columns` (columns to numbers) with
-`_notation` (numbers as people write them), `_labels` and `_problems` (all that is wrong, in one error), `arrays`
-(rows of more axes), `streaming` (batches of large files), `_writing`.
+Read in this order: `_table` (the result), `reading` (files by their ending), `formats`, `_encodings`, `_layout`
+and `_csv_files` (text), `_binary_files` (one reader per format), `_choice` (which columns), `columns` (columns to
+numbers) with `_notation` (numbers as people write them), `_labels` and `_problems` (all that is wrong, in one
+error), `arrays` (rows of more axes), `streaming` (batches of large files), `_writing`.
 """
 
 from aetool.tables._choice import Trains

@@ -16,7 +16,7 @@ from aetool.tables._choice import ColumnChoice, Options
 from aetool.tables._encodings import WESTERN, encoding_of, is_western, refuse_encoding
 from aetool.tables._layout import Layout, Reading, cells_by_spaces, find_layout, words_of
 from aetool.tables._notation import NO_VALUE
-from aetool.tables._problems import Problem
+from aetool.tables._problems import Problem, command_option
 from aetool.tables.columns import Source
 from aetool.tables.formats import ENDINGS, is_packed, pa, pacsv, pc
 
@@ -97,6 +97,9 @@ HEAD_BYTES = 1 << 20
 _LONG_HEAD_BYTES = 32 << 20
 """The same where the first lines are longer."""
 _UTF8 = ("utf-8", "utf-8-sig", "ascii")
+_FOOTER = re.compile(
+    r"|\x1a|[-+|=]{3,}|(?=\S*[^\W\d]|\d+ rows?\b)[^\"]*\s[^\"]*|\(.*\)"
+)  # a blank, a rule, or words
 _NO_SEPARATOR = "\x1f"
 _TAIL_BYTES = 1 << 16
 _MOST_WHOLE_BLOCK = 2**31 - 1
@@ -247,7 +250,7 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
         key for key, name in zip(choice.columns, choice.names, strict=True) if choice.is_categorical(key, name)
     }
     types = dict.fromkeys(keep | categorical, pa.binary())
-    table = _parse(text, choice, types, options)
+    table, footer = _parse(text, choice, types, options)
     if any(
         table.column(place).type == pa.binary() and not _is_utf8(table.column(place))
         for place in table.schema.names
@@ -257,7 +260,7 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
         if not is_western(content):
             refuse_encoding(content, source)
         text = text._replace(encoding=WESTERN)
-        table = _parse(text, choice, types, options)
+        table, footer = _parse(text, choice, types, options)
     data = {name: table.column(str(text.layout.names.index(name))) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
@@ -265,27 +268,89 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
             options.limits.require("cell_bytes", longest, "a cell of {:,} bytes", f"{source}: column {name!r}")
             cells = column.cast(pa.string())
             data[name] = _plain(cells) if name in keep else cells
-    if empty := _empty_tail(path, text.layout.separator):
-        data = {name: column.slice(0, len(column) - empty) for name, column in data.items()}
-        table = table.slice(0, len(table) - empty)
-    notes = [*text.notes(), *([f"{empty:,} empty rows at the end left out"] if empty else [])]
+    notes = [*text.notes(), *footer]
+    empty, total = _tail(path, text)
+    if empty:
+        notes.append(f"{empty:,} empty rows at the end left out")
+    if total:
+        notes.append(f"the last row, {total[:40]}, left out (totals)")
+    if end := empty + bool(total):
+        data = {name: column.slice(0, len(column) - end) for name, column in data.items()}
+        table = table.slice(0, len(table) - end)
+    if (again := _names_again(data)) is not None:
+        data = {name: column.filter(pc.invert(again)) for name, column in data.items()}
+        table = table.filter(pc.invert(again))
+        notes.append(f"the names stand again in {pc.sum(again).as_py():,} rows, left out")
+    notes += _padded(text.layout, choice, options)
     left_out, problems = _unnamed(choice, table, text, options)
     return choice, data, Source(source, options, text.reading(options), tuple(notes), left_out, problems)
 
 
-def _empty_tail(path: Path, separator: str) -> int:
-    """Return the rows at the end of a file that hold separators alone, as spreadsheets write them."""
+_TOTALS = frozenset(
+    {
+        "total",
+        "totals",
+        "sum",
+        "sums",
+        "grand total",
+        "total general",
+        "total général",
+        "totale",
+        "totaux",
+        "somme",
+    }
+    | {"summe", "gesamt", "gesamtsumme", "suma", "totaal"}
+)
+
+
+def _tail(path: Path, text: TextTable) -> tuple[int, str]:
+    """Return what ends a file that is no row: rows that hold separators alone, and above them a line of totals.
+
+    Spreadsheets write both. A line of totals is the only one whose first word says so; it is returned as it is.
+    """
+    separator = text.layout.separator
     if is_packed(path) or separator in ("", " "):
-        return 0
+        return 0, ""
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        lines = stream.read().splitlines()[1:]
+        lines = (
+            stream.read()
+            .decode(text.encoding if text.encoding in (*_UTF8, WESTERN) else "utf-8", "replace")
+            .splitlines()[1:]
+        )
+    filled = [line for line in lines if line]
     empty = 0
-    for line in filter(None, reversed(lines)):
-        if line.strip(separator.encode() + b" "):
-            break
+    while empty < len(filled) and not filled[-1 - empty].strip(separator + " "):
         empty += 1
-    return empty
+    words = [
+        line.lstrip(separator + ' "').split(separator)[0].strip(' ":').casefold()
+        for line in filled[: len(filled) - empty]
+    ]
+    is_total = len(words) > 2 and words[-1] in _TOTALS and words[-1] not in words[:-1]
+    return empty, ", ".join(filter(None, map(str.strip, filled[-1 - empty].split(separator)))) if is_total else ""
+
+
+def _names_again(data: Mapping[str, Any]) -> Any:
+    """Return a mask of the rows that hold the columns' names, as files put together have; None for no such row."""
+    if len(data) < 2 or not all(pa.types.is_string(column.type) for column in data.values()):
+        return None
+    mask = None
+    for name, column in data.items():
+        same = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), name), False)
+        mask = same if mask is None else pc.and_(mask, same)
+    return mask if pc.any(mask).as_py() else None
+
+
+def _padded(layout: Layout, choice: ColumnChoice, options: Options) -> list[str]:
+    """Return a note for each feature whose numbers begin with 0, as codes do."""
+    notes = []
+    for key, name in zip(choice.columns, choice.names, strict=True):
+        if key in layout.padded and not choice.is_categorical(key, name):
+            remedy = f"; if these are codes: {command_option('categorical', [key])}" * (
+                "categorical" in options.offered
+            )
+            notes.append(f"{key}: {layout.padded[key][:20]!r} read as a number{remedy}")
+    return notes
 
 
 def _is_utf8(column: Any) -> bool:
@@ -334,8 +399,10 @@ def _require_allowed(path: Path, limits: Limits) -> None:
             _require_small(parts(text), source, limits, raw.tell)
 
 
-def _parse(text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], options: Options) -> Any:
-    """Parse the rows to an Arrow table, whose columns are called by their places."""
+def _parse(
+    text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], options: Options
+) -> tuple[Any, list[str]]:
+    """Parse the rows to an Arrow table, whose columns are called by their places; also return what is to say."""
 
     def parse(stream: Any, block_size: int | None = None) -> Any:
         return pacsv.read_csv(
@@ -347,7 +414,7 @@ def _parse(text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], opti
 
     try:
         with text.rows() as stream:
-            return parse(stream)
+            return parse(stream), []
     except pa.ArrowInvalid:
         # Again, in one block and one thread: rows longer than a block then parse, a last line without an end too,
         # and a ragged row tells its number.
@@ -358,11 +425,12 @@ def _parse(text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], opti
         with text.rows() as stream:
             whole = stream.read() + b"\n"
     if not whole.strip(b"\r\n"):
-        return pa.table({name: pa.nulls(0) for name in text.names})
+        return pa.table({name: pa.nulls(0) for name in text.names}), []
     if b"\0" in whole[:4096]:
         raise InputError(f"{text.source}: NUL bytes where text is expected: write the file again")
+    rows, footer = _without_footer(whole, text.layout.separator)
     try:
-        return parse(pa.BufferReader(whole), min(len(whole), _MOST_WHOLE_BLOCK))
+        return parse(pa.BufferReader(rows), min(len(rows), _MOST_WHOLE_BLOCK)), footer
     except pa.ArrowInvalid as error:
         # The message, for Arrow's handler of invalid rows cannot be given one that is not UTF-8.
         if not (ragged := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))):
@@ -372,6 +440,26 @@ def _parse(text: TextTable, choice: ColumnChoice, types: Mapping[str, Any], opti
             f"{text.source}: row {row}: {found} columns found, {expected} expected as in the header: mend the row "
             "(a quote left open does this too)"
         ) from error
+
+
+def _without_footer(rows: bytes, separator: str) -> tuple[bytes, list[str]]:
+    """Return rows without lines of text, or rules, at their end that are no rows, and a note about them."""
+    lines = rows.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    end = len(lines)
+    while (
+        end > 2
+        and separator not in ("", " ")
+        and _FOOTER.fullmatch(line := lines[end - 1].strip())
+        and separator not in line
+    ):
+        end -= 1
+    left_out = [line.strip() for line in lines[end:] if line.strip("\x1a\r\n\t ")]
+    if not left_out:
+        return "".join(lines[:end]).encode("utf-8", "surrogateescape") if end < len(lines) else rows, []
+    note = f"the last {len(left_out)} lines" if len(left_out) > 1 else "the last line"
+    return "".join(lines[:end]).encode("utf-8", "surrogateescape"), [
+        f"{note}, {left_out[0][:40]}, left out (below the table)"
+    ]
 
 
 def _plain(text: Any) -> Any:

@@ -14,6 +14,7 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 WESTERN = "cp1252"
+_NAMED = {WESTERN: "Western", "cp1251": "Cyrillic", "shift_jis": "Japanese", "gb18030": "Chinese"}
 _FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
@@ -68,7 +69,13 @@ def refuse_encoding(content: bytes, source: str) -> NoReturn:
     before = re.split(rb"[,;\t|\r\n]", content[max(0, start - 20) : start])[-1]
     cell = before + re.split(rb"[,;\t|\r\n]", content[start : start + 20])[0]
     also = ", while other cells are" if _MULTIBYTE.search(content) else ""
+    found = []
+    for encoding, letters in _NAMED.items():
+        try:
+            found.append(f"--encoding {encoding} ({letters}: {cell.decode(encoding)!r})")
+        except UnicodeDecodeError:  # not this one, or the cell is cut within a letter
+            continue
     raise InputError(
         f"{source}: line {line}: {cell!r} is not UTF-8{also}: save the file as UTF-8, or name its encoding, "
-        f"as in --encoding {WESTERN} (Western Europe) or --encoding cp1251 (Cyrillic)"
+        f"as in {' or '.join(found) or f'--encoding {WESTERN}'}"
     )

@@ -24,7 +24,7 @@ _SAMPLE_LINES = 200
 _SAMPLE_CELLS = 100_000
 _MOST_ABOVE = 50  # lines above the header
 _RANKED_CELLS = 10_000
-_RULE = re.compile(r"\s*:?-{3,}:?\s*")  # below the names, as SQL clients draw it
+_RULE = re.compile(r"[-+|=: ]*[-=]{4,}[-+|=: ]*")  # as SAP and SQL clients draw them around a table
 _RAGGED = 0.5  # share of rows, at least, with as many cells as the header
 
 
@@ -103,6 +103,7 @@ class Layout(NamedTuple):
     decimal: str | None  # None: no number shows one
     names_of_rows: bool  # the first column has no name: it names the rows, as R writes them
     notes: tuple[str, ...]  # what was found, for people
+    padded: Mapping[str, str]  # columns of whole numbers that begin with 0, as codes do -> a cell
 
 
 # Separator and header
@@ -153,9 +154,9 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
             f"the line above the names, {_shown(grid.lines[grid.above - 1])}, left out (groups of columns)"
         )
     start += grid.ends[grid.above if header else grid.above - 1] if header or grid.above else 0
-    if header and _is_line_of_units(grid):
-        start += grid.ends[grid.above + 1] - grid.ends[grid.above]
-        notes.append(f"the line below the header, {_shown(grid.rows[0])}, left out (units)")
+    if header:
+        below, units = _below_names(grid, text[start:])
+        start, notes = start + below, notes + units
     first = grid.lines[grid.above]
     names = [_name(cell) for cell in first] if header else [f"column_{i + 1}" for i in range(len(first))]
     missing = grid.width - len(names)
@@ -164,7 +165,8 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
     elif missing == 1:
         names.insert(0, "")
     if not header:
-        notes.append(f"no header line: columns are called column_1 to column_{len(names)}")
+        called = "column_1" + f" to column_{len(names)}" * (len(names) > 1)
+        notes.append(f"no header line: {'columns are' if len(names) > 1 else 'the column is'} called {called}")
     decimal = asked.decimal or _decimal(grid, source, like, notes)
     return Layout(
         separator=grid.separator,
@@ -174,6 +176,12 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
         decimal=decimal,
         names_of_rows=missing == 1 and names[0] == "",
         notes=tuple(notes),
+        padded={
+            name: cell.strip()
+            for row in grid.rows
+            for name, cell in zip(names, row, strict=False)
+            if re.fullmatch(r"\s*0\d+\s*", cell)
+        },
     )
 
 
@@ -207,7 +215,7 @@ def _grid(text: str, separator: str, least: int, limits: Limits, source: str) ->
     ends: list[int] = []
     cells, cut = 0, not text.endswith(("\n", "\r"))
     for row, end in _split(text, separator):
-        if row and (len(row) > 1 or row[0].strip()):
+        if row and (len(row) > 1 or row[0].strip()) and not _RULE.fullmatch(separator.join(row)):
             lines.append(row)
             ends.append(end)
             cells += len(row)
@@ -326,7 +334,8 @@ def _best(grids: Sequence[_Grid], source: str, like: Reading) -> _Grid:
 
 def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
     """Decide whether the first line holds names."""
-    first, rows = [cell.strip() for cell in grid.lines[grid.above]], grid.rows[:_SAMPLE_LINES]
+    first = [cell.strip() for cell in grid.lines[grid.above]]
+    rows = [row for row in grid.rows[:_SAMPLE_LINES] if row != grid.lines[grid.above]]  # names may stand again
     if not rows:
         return True
     shift = 1 if len(first) == grid.width - 1 and any(row[-1].strip() for row in rows if row) else 0
@@ -398,10 +407,18 @@ def _is_line_of_groups(grid: _Grid) -> bool:
     )
 
 
+def _below_names(grid: _Grid, text: str) -> tuple[int, list[str]]:
+    """Return the characters of a rule, as SQL clients draw it, or a line of units below the names, and a note."""
+    if rule := re.match(r"[\r\n]*[-+|=:\t ]*---[-+|=:\t ]*(?:\r\n|\r|\n)", text):
+        return rule.end(), []
+    if not _is_line_of_units(grid):
+        return 0, []
+    units = f"the line below the header, {_shown(grid.rows[0])}, left out (units)"
+    return grid.ends[grid.above + 1] - grid.ends[grid.above], [units]
+
+
 def _is_line_of_units(grid: _Grid) -> bool:
-    """Return whether the line below the header is a rule, or holds words above columns of numbers alone."""
-    if grid.rows and len(grid.rows[0]) == grid.width and all(map(_RULE.fullmatch, grid.rows[0])):
-        return True
+    """Return whether the line below the header holds words, or nothing, above columns of numbers alone."""
     if len(grid.rows) < 3 or any(len(row) != grid.width for row in grid.rows):
         return False
     units, *rows = grid.rows

@@ -18,6 +18,7 @@ NO_VALUE = MISSING | {
     *("?", "*", "-", "--", "---", ".", "..", "\N{EN DASH}", "\N{EM DASH}", "None", "none", "NONE", "nil", "NIL"),
     *("Null", "N.A.", "n.a.", "na", "Na", "NAN", "Nan", "NaT", "<NA>", "missing", "Missing", "MISSING"),
     *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "-nan(ind)", "nan(ind)"),
+    *(r"\N", "(null)", "(NULL)", "[NULL]", "k.A.", "k. A."),
 }
 """Cells of a column of numbers that mean a missing value."""
 FLAGS = (

@@ -35,7 +35,10 @@ def hints(table: Table) -> list[str]:
             )
     if counts := [name for name, column in numbers if _is_count(column)]:
         option = command_option("drop", counts)
-        found.append(f"{_names(counts)}: all values differ or rise steadily; if it is an id or a clock: {option}")
+        found.append(
+            f"{_names(counts)}: all values differ, rise steadily or are like Unix times; if it is an id or a "
+            f"clock: {option}"
+        )
     return found
 
 
@@ -90,6 +93,8 @@ def _is_count(column: NDArray[np.float64]) -> bool:
     if (steps > 0).all() or (steps < 0).all():
         return True
     whole = bool((known == np.round(known)).all())
+    if whole and any(1e9 * unit <= known.min() and known.max() <= 2.2e9 * unit for unit in (1, 1e3, 1e6, 1e9)):
+        return True  # Unix time, in seconds to nanoseconds
     return whole and len(np.unique(known)) == len(known) and float(np.ptp(known)) < _CONTIGUOUS * len(known)
 
 

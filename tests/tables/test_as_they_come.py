@@ -70,6 +70,13 @@ def test_an_encoding_is_found(save, encoding):
     np.testing.assert_array_equal(table.values, ROWS)
 
 
+def test_an_encoding_in_doubt_shows_what_the_cell_would_be(save):
+    message = refusal(InputError, save("温度,b\n1,2\n3,4\n".encode("shift_jis")))
+    assert (
+        "--encoding shift_jis (Japanese: '温度')" in message and "--encoding cp1251 (Cyrillic: '‰·“x')" in message
+    )
+
+
 def test_names_of_rows_that_have_no_name_are_left_out(save):
     text = '"a" "b"\n' + "".join(f'"row {i}" {i}.5 {i}\n' for i in range(5))  # as R writes it
     table = read_table(save(text.encode(), "t.txt"))
@@ -145,6 +152,43 @@ def test_the_decimal_comma_of_training_holds_for_other_separators_too(save):
     assert read_table(path, only=["a", "b"], like=like).values.tolist() == [[10000, 7000], [10001, 7021]]
 
 
+FOOTERS = {
+    "totals": ("Total,62.5,9\n", "the last row, Total, 62.5, 9, left out (totals)"),
+    "totals above empty rows": ("Summe:,62.5,9\n,,\n", "the last row, Summe:, 62.5, 9, left out (totals)"),
+    "words": ("\nExported by X\n", "the last line, Exported by X, left out (below the table)"),
+    "a rule and a count of rows": ("------\n(4 rows)\n\n", "the last 2 lines, ------, left out (below the table)"),
+    "DOS's end of a file": ("\x1a", None),
+    "the names again": ("a,b,c\n5,6,7\n", "the names stand again in 1 rows, left out"),
+}
+
+
+@pytest.mark.parametrize("footer", FOOTERS)
+def test_what_ends_a_table_is_no_row(save, footer):
+    text, note = FOOTERS[footer]
+    table = read_table(save(("a,b,c\n" + "".join(f"{i},{i}.5,{i}\n" for i in range(4)) + text).encode()))
+    assert table.values[:4].tolist() == [[i, i + 0.5, i] for i in range(4)]
+    assert len(table) == (5 if "again" in footer else 4) and (note in table.notes if note else not table.notes)
+
+
+def test_a_last_row_cut_short_is_no_footer(save):
+    assert "row 3: 1 columns found" in refusal(InputError, save(b"name,x\nBern,1\nBonn,2\nBer"))
+    twice = read_table(save(b"name,x\nTotal,1\nb,2\nTotal,3\n"), drop=["name"])
+    assert twice.values.tolist() == [[1], [2], [3]]
+
+
+def test_the_rules_around_a_table_are_no_rows(save):
+    rule = "+-----+-----+\n"
+    text = f"{rule}| a   | b   |\n{rule}| 1,5 | 2,5 |\n| 3,5 | 4,5 |\n{rule}2 rows in set\n"
+    assert read_table(save(text.encode(), "t.txt")).values.tolist() == [[1.5, 2.5], [3.5, 4.5]]
+
+
+def test_whole_numbers_that_begin_with_0_are_told_as_codes(save):
+    path = save(b"zip,x\n01067,1\n80331,2\n10115,3\n")
+    assert read_table(path).notes == ("zip: '01067' read as a number; if these are codes: --categorical zip",)
+    assert read_table(path, categorical=["zip"]).notes == ()
+    assert read_table(path, drop=["zip"]).notes == ()
+
+
 NUMBERS = {
     "thousands": (["1,234.50", "12,000.00", "999.25"], [1234.5, 12000, 999.25]),
     "German thousands": (["1.234,50", "12.000,00", "999,25"], [1234.5, 12000, 999.25]),
@@ -160,6 +204,7 @@ NUMBERS = {
     "a real minus": (["\u22125.5", "3", "1"], [-5.5, 3, 1]),
     "powers": (["1,5E+3", "2E-1", "1"], [1500, 0.2, 1]),
     "words for missing values": (["?", "-", "1.5"], [np.nan, np.nan, 1.5]),
+    "words of databases": (["\\N", "(null)", "1.5"], [np.nan, np.nan, 1.5]),
     "errors of a spreadsheet": (["#DIV/0!", "#N/A", "1.5"], [np.nan, np.nan, 1.5]),
     "yes and no": (["Yes", "no", "?"], [1, 0, np.nan]),
     "wahr und falsch": (["WAHR", "FALSCH", "WAHR"], [1, 0, 1]),
@@ -240,6 +285,8 @@ def test_sentinels_are_missing_where_asked_and_hinted_at(save):
 def test_ids_and_clocks_are_hinted_at():
     columns = {"id": np.arange(50) + 1000, "t": np.arange(50) * 0.5, "x": np.sin(np.arange(50))}
     assert any("id, t:" in hint and "--drop id,t" in hint for hint in hints(table_from_columns(columns)))
+    times = {"seen": 1.7e9 + np.arange(50) % 7 * 86400.0, "x": np.sin(np.arange(50))}  # in no order
+    assert any("--drop seen" in hint for hint in hints(table_from_columns(times)))
 
 
 DATES = {
