@@ -69,8 +69,8 @@ def refuse_encoding(content: bytes, source: str) -> NoReturn:
     before = re.split(rb"[,;\t|\r\n]", content[max(0, start - 20) : start])[-1]
     cell = before + re.split(rb"[,;\t|\r\n]", content[start : start + 20])[0]
     also = ", while other cells are" if _MULTIBYTE.search(content) else ""
-    found = []
-    for encoding, letters in _NAMED.items():
+    found, foreign = [], _FOREIGN_RUN.search(cell) is not None
+    for encoding, letters in sorted(_NAMED.items(), key=lambda named: foreign and named[0] == WESTERN):
         try:
             found.append(f"--encoding {encoding} ({letters}: {cell.decode(encoding)!r})")
         except UnicodeDecodeError:  # not this one, or the cell is cut within a letter
