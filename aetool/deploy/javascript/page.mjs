@@ -166,7 +166,7 @@ function showEmbedding(values) {
 async function takeFile(file) {
   if (!file) return;
   try {
-    const { cells, numbers } = rowsOf(await file.text(), model);
+    const { cells, numbers } = rowsOf(new Uint8Array(await file.arrayBuffer()), model);
     if (!cells.length) throw new Error(`${file.name} has a header and no rows.`);
     const scores = await model.score(numbers);
     const verdicts = await model.detect(numbers);
