@@ -4,7 +4,7 @@ import { cellToNumber, isMissing } from "./categories.mjs";
 import { decimalMark, hasNoValue, isNumber, numbersOf } from "./notation.mjs";
 
 const SEPARATORS = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", "": "nothing" };
-const SHOWN = 20; // names in a message
+const SHOWN = 8; // names in a message
 const SAMPLE_LINES = 200; // of which the layout is found
 const SAMPLE_CELLS = 100_000;
 const RANKED_CELLS = 10_000; // of which the decimal mark is found

@@ -102,7 +102,10 @@ export function numbersOf(texts, decimal, na = []) {
     return filled(withoutMissing(values, na));
   }
   const pair = FLAGS.find((words) => known.every((text) => words.includes(text.toLowerCase())));
-  if (pair) return filled(known.map((text) => Number(text.toLowerCase() === pair[1])), `${pair[0]} and ${pair[1]} read as 0 and 1`);
+  if (pair) {
+    const values = known.map((text) => Number(text.toLowerCase() === pair[1]));
+    return filled(values, `${pair[0]} and ${pair[1]} read as 0 and 1`);
+  }
   return inOneNotation(known, places, decimal, filled);
 }
 
