@@ -190,28 +190,29 @@ function showVerdict(score, anomalous) {
 
 const hasThreshold = () => model.threshold < LARGEST;
 
-/** Draw the axis below the score: decades around the golden rows' scores and the threshold. */
+/** Draw the axis below the score: around the golden rows' scores and the threshold, in decades unless some are 0 or less. */
 function makeScale() {
-  const scores = Array.from(golden.score.data).filter(Number.isFinite);
+  const scores = Array.from(golden.score.data).filter((score) => Math.abs(score) < LARGEST);
   const all = hasThreshold() ? [...scores, model.threshold] : scores;
-  const [lowest, highest] = [Math.min(...all, 1), Math.max(...all.filter((score) => score < LARGEST), 1e-30)];
-  let [from, to, of] = [lowest, highest + Math.abs(highest) / 10, (score) => score];
-  if (all.every((score) => score > 0)) {
-    const limit = Math.log10(hasThreshold() ? model.threshold : highest);
-    from = Math.floor(Math.max(limit - MOST_DECADES, Math.min(limit - 1, Math.log10(Math.min(...all)))));
-    to = Math.ceil(Math.min(limit + MOST_DECADES, Math.max(limit + 1, Math.log10(highest))));
-    of = Math.log10;
+  const inDecades = all.every((score) => score > 0);
+  const of = inDecades ? Math.log10 : (score) => score;
+  const [lowest, highest] = [of(Math.min(...all)), of(Math.max(...all))];
+  let [from, to] = [lowest, highest + (highest - lowest || 1) / 10];
+  if (inDecades) {
+    const middle = hasThreshold() ? of(model.threshold) : highest;
+    from = Math.floor(Math.max(middle - MOST_DECADES, Math.min(middle - 1, lowest)));
+    to = Math.ceil(Math.min(middle + MOST_DECADES, Math.max(middle + 1, highest)));
     const step = Math.ceil((to - from) / MOST_TICKS);
+    const powers = Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => from + i * step);
     at("scale-ticks").replaceChildren(
-      ...Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => {
-        const power = from + i * step;
-        const tick = element("span", {}, Math.abs(power) > 4 ? `1e${power}` : String(Number((10 ** power).toPrecision(1))));
+      ...powers.map((power) => {
+        const tick = element("span", {}, Math.abs(power) > 4 ? `1e${power}` : shown(10 ** power));
         tick.style.left = `${(100 * (power - from)) / (to - from)}%`;
         return tick;
       }),
     );
   }
-  scale = (score) => (score === -Infinity || of(score) <= from ? 0.01 : Math.min(1, (of(score) - from) / (to - from)));
+  scale = (score) => (inDecades && score <= 0 ? 0 : Math.max(0, Math.min(1, (of(score) - from) / (to - from))));
   at("scale-mark").hidden = !hasThreshold();
   at("scale-mark").style.left = `${100 * scale(model.threshold)}%`;
   at("scale-limit").textContent = `threshold ${shown(model.threshold)}`;
