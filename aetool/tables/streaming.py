@@ -15,7 +15,7 @@ from aetool.tables._binary_files import is_text, parquet_names, spelled_out_byte
 from aetool.tables._choice import ColumnChoice, Options
 from aetool.tables._csv_files import TextTable, open_text, parts, require_narrow, skip
 from aetool.tables._layout import AS_FOUND, Reading
-from aetool.tables.columns import Source, assemble_float32
+from aetool.tables.columns import Origin, assemble_float32
 from aetool.tables.formats import guarded, pa, pacsv, pq, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
@@ -83,7 +83,7 @@ def read_batches(
         rows = 0
         for choice, data, share, read_as in read(opened, source, options, width):
             kept = {name: data[name] for name in choice.keep}
-            values = assemble_float32(choice, data, Source(source, options, read_as, first_row=rows))
+            values = assemble_float32(choice, data, Origin(source, options, read_as, first_row=rows))
             rows += len(values)
             yield Batch(values, kept, share)
 
