@@ -183,9 +183,8 @@ class _Features:
             self.notes += [f"{key}: {found.note}"] if found.note else []
             self._add_numbers(key, found.values[places])
         elif not self.options.offered:  # a model asks for numbers here
-            self.problems.append(
-                self._odd_cell(key, texts, places, found._replace(fault=_first_word(texts), odd=(0,)))
-            )
+            odd = found._replace(fault=f"{texts[0][:40]!r} is not a number", odd=(0,))
+            self.problems.append(self._odd_cell(key, texts, places, odd))
         else:
             is_own = len(texts) > _OWN_TEXT and 2 * len(texts) > len(places)
             if AUTO in self.choice.categorical and not is_own:
@@ -230,10 +229,6 @@ def _features(choice: ColumnChoice, data: Mapping[str, Any], source: Origin) -> 
     for key, name in zip(choice.columns, choice.names, strict=True):
         made.add(key, name, data[key])
     return made.end()
-
-
-def _first_word(texts: Sequence[str]) -> str:
-    return f"{texts[0][:40]!r} is not a number"
 
 
 def _without(numbers: NDArray[Any], missing: Sequence[str]) -> NDArray[Any]:
