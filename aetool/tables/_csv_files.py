@@ -142,6 +142,11 @@ class TextTable(NamedTuple):
         return [str(place) for place in range(len(self.layout.names))]
 
     @property
+    def places(self) -> dict[str, str]:
+        """The file's names -> those by which Arrow knows the columns; the first of several alike."""
+        return {name: str(place) for place, name in reversed([*enumerate(self.layout.names)])}
+
+    @property
     def parsing(self) -> Any:
         """Arrow's options of parsing."""
         separator = {"": _NO_SEPARATOR, " ": "\t"}.get(self.layout.separator, self.layout.separator)
@@ -149,10 +154,11 @@ class TextTable(NamedTuple):
 
     def conversion(self, choice: ColumnChoice, types: Mapping[str, Any], na: Iterable[str]) -> Any:
         """Return Arrow's options of conversion for the chosen columns."""
-        places = {name: str(self.layout.names.index(name)) for name in choice.wanted}
+        places = self.places
+        wanted = [*(places[name] for name in choice.wanted), *map(str, choice.unnamed)]
         return pacsv.ConvertOptions(
             column_types={places[name]: kind for name, kind in types.items()},
-            include_columns=[*places.values(), *map(str, choice.unnamed)],
+            include_columns=wanted if set(wanted) < set(self.names) else None,  # slow where they are many
             null_values=[*NO_VALUE, *na],
             decimal_point=self.layout.decimal or ".",
         )
@@ -267,7 +273,8 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
             refuse_encoding(content, source)
         text = text._replace(encoding=WESTERN)
         table = _parse(text, choice, types, options)
-    data = {name: table.column(str(text.layout.names.index(name))) for name in choice.wanted}
+    places = text.places
+    data = {name: table.column(places[name]) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
             longest = pc.max(pc.binary_length(column)).as_py() or 0

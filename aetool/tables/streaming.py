@@ -140,7 +140,8 @@ def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -
     choice = options.choose(text.layout.names, source, () if text.layout.header else text.layout.names)
     types = _types(text, choice, options)
     reading = text.reading(options)
-    places = {name: str(text.layout.names.index(name)) for name in choice.wanted}
+    all_places = text.places
+    places = {name: all_places[name] for name in choice.wanted}
     done, step = 0, _batch_rows(choice, width)
 
     def part(table: Any, share: float) -> _Part:
@@ -183,10 +184,10 @@ def _types(text: TextTable, choice: ColumnChoice, options: Options) -> dict[str,
         if reader is None:
             return {}
         guessed = stack.enter_context(reader).schema
-    known = set(options.categories or ())
+    known, places = set(options.categories or ()), text.places
     types = {}
     for key, name in zip(choice.columns, choice.names, strict=True):
-        kind = guessed.field(str(text.layout.names.index(key))).type
+        kind = guessed.field(places[key]).type
         if name in known:
             types[key] = pa.string()
         elif pa.types.is_boolean(kind):
