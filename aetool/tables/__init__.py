@@ -12,8 +12,8 @@ Read in this order: `_table` (the result), `reading` (files by their ending), `f
 
 from aetool.tables._choice import Trains
 from aetool.tables._layout import AS_FOUND, Reading
+from aetool.tables._problems import require_trainable
 from aetool.tables._table import Table, fingerprint
-from aetool.tables._training_rows import require_trainable
 from aetool.tables._writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 from aetool.tables.arrays import read_array, read_rows
 from aetool.tables.reading import TableFile, read_table, table_from_columns
