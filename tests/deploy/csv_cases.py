@@ -75,7 +75,7 @@ READ = {
         _sizes("$5", "\u22123.5", "(7)"),
         _read(5, -3.5, -7),
     ),
-    "one unit": (_sizes("5 kg", "6.5kg"), _read(5, 6.5)),
+    "one unit": (_sizes("5 kg", "0", "6.5kg"), _read(5, 0, 6.5)),
     "yes and no": (_sizes("yes", "No", "?"), _read(1, 0, NAN)),
     "words for a missing value": (_sizes("?", "-", "n.a.", "#DIV/0!", "None", "1"), _read(*[NAN] * 5, 1)),
     "words for a missing value among categories": (HEADER + "?,1,-,70\n", [[-1, 1, -1, 70]]),
@@ -85,6 +85,12 @@ READ = {
     "units below the header": (HEADER + ",cm,,kg\n" + ROW * 2, [PLAIN] * 2),
     "empty rows at the end": (HEADER + ROW * 2 + ",,,\n,,,\n", [PLAIN] * 2),
     "no header": (ROW * 2, [PLAIN] * 2),
+    "no header, a word for 1, an unknown category": (
+        "smyth,yes,10,70\n" + "nurse,no,3,7\n",
+        [[-1, 1, 0, 70], [1, 0, 2, 7]],
+    ),
+    "no header, tabs and spaces": ((ROW * 2).replace(",", " \t"), [PLAIN] * 2),
+    "no header, commas and spaces": ((ROW * 2).replace(",", ", "), [PLAIN] * 2),
     "no header, semicolons, decimal commas": ((ROW * 2).replace(",", ";").replace("1.5", "1,5"), [PLAIN] * 2),
 }
 """Case -> the file, and the rows that are read."""

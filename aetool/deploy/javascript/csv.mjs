@@ -1,7 +1,7 @@
 /** CSV as people have it to rows of a model, read as aetool reads it in Python; what is in doubt is an error. */
 
 import { cellToNumber, isMissing } from "./categories.mjs";
-import { decimalMark, hasNoValue, isNumber, numbersOf } from "./notation.mjs";
+import { decimalMark, hasNoValue, isFlag, isNumber, numbersOf } from "./notation.mjs";
 
 const SEPARATORS = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", "": "nothing" };
 const SHOWN = 8; // names in a message
@@ -209,14 +209,17 @@ function namesIn(line, separator) {
 /** The layout by whose separator the first line is a row, or a header that has to be told. */
 function byPosition(grids, columns, model, like) {
   const isAlone = grids.every(({ lines }) => lines[0].length === 1); // one column
-  const withRows = grids.filter(({ separator, lines }) => isRow(lines[0], columns) && (separator || isAlone));
+  let withRows = grids.filter(({ separator, lines }) => isRow(lines[0], columns) && (separator || isAlone));
+  // Spaces beside another separator are nothing, unless they stand inside its cells.
+  const isWhole = ({ separator, lines }) => separator !== " " && !lines.flat().some((cell) => /\S\s+\S/.test(cell));
+  if (withRows.some(isWhole)) withRows = withRows.filter(({ separator }) => separator !== " ");
   if (withRows.length > 1) {
     const hinted = withRows.find(({ separator }) => separator === like.sep);
     if (!hinted) {
       const [one, two] = withRows.map(({ separator }) => SEPARATORS[separator]);
       throw new Error(`${one} or ${two} may separate its columns: write a header above the rows`);
     }
-    withRows.splice(0, Infinity, hinted);
+    withRows = [hinted];
   }
   const [grid] = withRows;
   const [first, second] = grids[0].text.trimStart().split(/[\r\n]+/, 2);
@@ -243,7 +246,8 @@ function isRow(line, columns) {
   return columns.every(({ name, categories }, i) => {
     const text = line[i].trim();
     if (categories) return hasNumber || cellToNumber(text, categories, name) !== -1; // a row may hold an unknown one
-    return isNumber(text) || isMissing(text) || (hasNoValue(text) && !/^\w+$/.test(text)); // "none" may be a name
+    // Beside a number "no" is no name; "none" may be one.
+    return isNumber(text) || isMissing(text) || (hasNumber && isFlag(text)) || (hasNoValue(text) && !/^\w+$/.test(text));
   });
 }
 

@@ -36,6 +36,9 @@ const GROUPED = Object.fromEntries(
 /** Whether a cell of a column of numbers, without spaces around, means a missing value. */
 export const hasNoValue = (text) => NO_VALUE.has(text);
 
+/** Whether a cell is one of the words for 0 and 1. */
+export const isFlag = (text) => FLAGS.flat().includes(text.toLowerCase());
+
 /** A cell's number for each decimal mark that fits, and its unit; null where it is none. */
 function readings(text) {
   if (INFINITE.test(text)) return { ".": infinite(text), ",": infinite(text), unit: "" };
@@ -123,11 +126,12 @@ function inOneNotation(known, places, decimal, filled) {
   };
   const odd = found.indexOf(null);
   if (odd >= 0) refuse(odd, `${quoted(odd)} is not a number`);
-  const units = new Set(found.map(({ unit }) => unit));
+  const sized = [...found.keys()].filter((i) => found[i]["."] || found[i][","]); // 0 is 0 in every unit
+  const units = new Set(sized.map((i) => found[i].unit));
   const isMoney = [...units].every((unit) => !unit || IS_CURRENCY.test(unit)); // $5 and 5 are the same
   if (units.size > 1 && !(isMoney && units.size === 2 && units.has(""))) {
-    const other = found.findIndex(({ unit }) => unit !== found[0].unit);
-    refuse(other, `${quoted(0)} and ${quoted(other)} have different units`);
+    const other = sized.find((i) => found[i].unit !== found[sized[0]].unit);
+    refuse(other, `${quoted(sized[0])} and ${quoted(other)} have different units`);
   }
   const marks = [".", ","].filter((mark) => found.every((number) => mark in number));
   if (!marks.length) {
