@@ -92,6 +92,7 @@ def test_a_row_is_scored_while_its_values_are_typed(opened, address):
     page.keyboard.type("9000")
     page.wait_for_selector(".is-anomaly")
     assert page.inner_text("#row-name").endswith(", changed")
+    assert page.inner_text("#echo") == f"Anomaly, score {page.inner_text('#verdict-score').split()[1].strip(';')}"
     reason = page.locator("#reasons li").first.inner_text().split("\n")
     assert reason[1] == "mean area" and re.fullmatch(r"found 9000, expected [\d.]+", reason[2])
     assert reason[0] == page.locator("tr:has(#value-3) .share").inner_text()
@@ -131,10 +132,12 @@ def test_text_where_a_number_belongs_is_told_beside_its_field(opened, address):
     page.wait_for_selector(".is-anomaly")
     page.fill("#value-1", "twelve")
     page.wait_for_selector("#error-1:not([hidden])")
-    assert page.inner_text("#error-1") == "A number is expected, or nothing."
+    assert page.inner_text("#error-1") == "Not a number"
     assert page.get_attribute("#value-1", "aria-describedby") == "error-1"
     assert page.inner_text("#verdict-word") == "Not scored" and not page.is_visible(".is-anomaly")
-    assert page.inner_text("#verdict-score") == "Correct mean texture."
+    assert (
+        page.inner_text("#verdict-score") == "Correct mean texture." and page.inner_text("#echo") == "Not scored"
+    )
     assert page.locator("#reasons li").count() == 0
     type_at_once = """(field) => ["9000", "8", "eight"].forEach((text) => {
         field.value = text;

@@ -114,7 +114,7 @@ function numbersInForm() {
       const text = decimalComma && !categories ? field.value.replace(",", ".") : field.value;
       numbers[i] = cellToNumber(text, categories && new Map(categories.map((text, index) => [text, index])), name);
     } catch {
-      message = "A number is expected, or nothing.";
+      message = "Not a number";
       names.push(name);
     }
     wrong.textContent = message;
@@ -169,6 +169,7 @@ function forget(why) {
   at("verdict-word").textContent = "Not scored";
   at("verdict-word").className = "";
   at("verdict-score").textContent = why;
+  echo("Not scored", "");
   at("scale-fill").style.width = "0";
   at("reasons").replaceChildren();
   at("embedding").replaceChildren();
@@ -185,7 +186,14 @@ function showVerdict(score, anomalous) {
   at("verdict-word").className = anomalous ? "bad" : "good";
   const limit = hasThreshold() ? `up to ${shown(model.threshold)} is normal` : "the bundle has no threshold";
   at("verdict-score").textContent = `Score ${shown(score)}; ${limit}.`;
+  echo(`${at("verdict-word").textContent}, score ${shown(score)}`, at("verdict-word").className);
   at("scale-fill").style.width = `${100 * (Number.isNaN(score) ? 1 : scale(score))}%`;
+}
+
+/** The verdict beside the fields, where the page is scrolled down to them. */
+function echo(text, kind) {
+  at("echo").textContent = text;
+  at("echo").className = kind;
 }
 
 const hasThreshold = () => model.threshold < LARGEST;
