@@ -131,9 +131,8 @@ def in_page(bundle: Bundle, rows: Rows) -> list[str]:
         for start in range(0, len(rows), _AT_ONCE):
             part = rows[start : start + _AT_ONCE]
             (folder / f"{start}.csv").write_text(_csv(bundle, part), encoding="utf-8")
-            page.evaluate("document.querySelector('#verdict-score').textContent = 'waiting'")
             page.set_input_files("#csv", folder / f"{start}.csv")
-            page.wait_for_selector("#verdict-score:not(:has-text('waiting'))")
+            page.wait_for_selector(f"#file-title:has-text('{start}.csv: ')")
             found = page.evaluate(click_each)
             names += [found[str(i + 1)] for i in range(len(part))]
     return [shown.get(name, name) for name in names]

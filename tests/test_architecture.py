@@ -156,6 +156,14 @@ LATER = {
         "openvino",
     },  # their import is timed
     "bench/_torch_contestant.py": {"torch", "aetool.model"},  # the same, and PyTorch is an optional package
+    "deploy/_work.py": {
+        "runpy",
+        "numpy",
+        "onnx",
+        "emx_onnx_cgen",
+        "emx_onnx_cgen.compiler",
+        "aetool.runtime.providers",
+    },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
     "runtime/session.py": {"aetool.runtime.explain", "aetool.runtime.tuning"},

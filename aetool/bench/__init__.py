@@ -2,7 +2,7 @@
 
 Read in this order: `grid` (what to measure) with `rows`, `run` (a grid on a bundle), `contestants` (their
 processes), `_worker` (inside such a process), `factories` and `_torch_contestant` (what runs there),
-`agreement` (outputs compared first), `rounds` (turns) with `_statistics`, `_machine` and `_flops` (peak rates),
+`agreement` (outputs compared first), `rounds` (turns) with `_statistics`, `_machine` (peak rates, flops),
 `result` (the file), `compare` (two results). `serving` with `_http_load` measures a running server.
 
 `aetool.bench.run` measures a bundle. A comparison of your own uses the modules below it:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bench._flops import multiply_adds_per_row
-from aetool.bench._machine import ceiling, machine
+from aetool.bench._machine import ceiling, machine, multiply_adds_per_row
 from aetool.bench._statistics import histogram, latency_figures, latency_of, stability
 from aetool.bench.agreement import FP32_TOLERANCE, REDUCED_TOLERANCE, require_agreement
 from aetool.bench.contestants import Contestant, Load, Loaded, Running, opened

@@ -19,11 +19,12 @@ from aetool.errors import ExportError
 
 Arrays = Mapping[str, NDArray[Any]]
 
+_PROGRAM = Path(__file__).with_name("_work.py")
 WORKS = {
-    name: Path(__file__).with_name(f"_work_{file}.py")
-    for name, file in {"generation of C": "generate_c", "conversion": "convert", "a run": "run"}.items()
+    name: (_PROGRAM, work)
+    for name, work in {"generation of C": "generate_c", "conversion": "convert", "a run": "run"}.items()
 }
-"""Name of a piece of work in messages -> the program that does it."""
+"""Name of a piece of work in messages -> the program that does it, and its name there."""
 _MEMORY = 4 << 30
 """Memory of the process, in bytes, besides its graphs."""
 _MEMORY_PER_BYTE = 16
@@ -49,7 +50,7 @@ def in_child(work: str, folder: Path, where: str, *, memory: int | None = None, 
     """
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     memory = memory or _MEMORY + _MEMORY_PER_BYTE * size
-    ended = run_apart(WORKS[work], str(memory), str(seconds), seconds=seconds, folder=folder)
+    ended = run_apart(*WORKS[work], str(memory), str(seconds), seconds=seconds, folder=folder)
     if ended.code == 0:
         return
     if ended.code == FAILED:

@@ -28,7 +28,10 @@ def node(bundle: Bundle) -> Deployment:
         "README.md": asset("javascript/README.node.md", name=escape.markdown(bundle.manifest.name)),
         "aetool.mjs": asset("javascript/aetool.node.mjs"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
-        **{name: asset(f"javascript/{name}") for name in ("score.mjs", "check.mjs", "csv.mjs", *MODULES)},
+        **{
+            name: asset(f"javascript/{name}")
+            for name in ("score.mjs", "check.mjs", "notation.mjs", "csv.mjs", *MODULES)
+        },
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
     }
     return Deployment(files, "cd {output} && ONNXRUNTIME_NODE_INSTALL=skip npm install && npm test")

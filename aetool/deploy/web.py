@@ -137,7 +137,7 @@ def web(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
         "page.css": asset("javascript/page.css"),
         "aetool.mjs": asset("javascript/aetool.web.mjs"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
-        **{name: asset(f"javascript/{name}") for name in ("page.mjs", "csv.mjs", *MODULES)},
+        **{name: asset(f"javascript/{name}") for name in ("page.mjs", "notation.mjs", "csv.mjs", *MODULES)},
         f"onnxruntime/{SCRIPT}": runtime.script,
         f"onnxruntime/{WASM}": runtime.wasm,
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
@@ -153,7 +153,8 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
     """
     runtime = onnxruntime_web(onnxruntime)
     modules = [
-        asset(f"javascript/{name}").decode() for name in (*MODULES, "csv.mjs", "aetool.single.mjs", "page.mjs")
+        asset(f"javascript/{name}").decode()
+        for name in (*MODULES, "notation.mjs", "csv.mjs", "aetool.single.mjs", "page.mjs")
     ]
     program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module)) for module in modules)
     data = {WASM: runtime.wasm, **{f"model/{name}": content for name, content in bundle_files(bundle).items()}}

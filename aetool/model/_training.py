@@ -21,7 +21,7 @@ from aetool.model._one_hot import OneHot, encoded_width, one_hot
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
-from aetool.model.statistics import Statistics, learn_statistics
+from aetool.model.statistics import Statistics, constant_columns, is_infinite, learn_statistics
 from aetool.runtime.machine import available_memory
 from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
 
@@ -33,10 +33,6 @@ _SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
 _HIDDEN = 0.2
 """Share of the values that training hides where others are missing."""
-_BYTES_A_WEIGHT = 40
-"""Bytes a weight takes in training: with its gradient, Adam's state, the best and the last epoch."""
-_BYTES_A_VALUE = 32
-"""Bytes a value of the table takes: as read, standardised, shuffled."""
 _ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -267,7 +263,6 @@ def _schedule(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
 
 
-_MIN_ROWS = 10
 _GOLDEN_NORMAL = 192
 _GOLDEN_ANOMALIES = 64
 _COMPARABLE = 1e30
@@ -306,7 +301,7 @@ def train(
     if not table.names:
         raise InputError(f"{table.source}: no feature columns are left; check --columns, --drop and --label")
     if training.impute is not None:  # infinite values count as missing where those are filled
-        table = replace(table, values=np.where(_is_infinite(table.values), np.nan, table.values))
+        table = replace(table, values=np.where(is_infinite(table.values), np.nan, table.values))
     width = encoded_width(table.names, table.categories)
     normal = table if table.labels is None else table.select(~table.labels)
     if architecture is None:
@@ -326,9 +321,9 @@ def train(
         _own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
-        constant = standardised[training_rows].eq(0).all(dim=0)
+        unchanged = standardised[training_rows].eq(0).all(dim=0).cpu()
         loop = Loop(
-            _without_inputs(Autoencoder(architecture), constant.cpu()).to(device),
+            _without_inputs(Autoencoder(architecture), unchanged).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
             training,
@@ -340,6 +335,7 @@ def train(
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
     network = loop.best_network()
+    constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,
         statistics,
@@ -359,20 +355,13 @@ def train(
             "device": str(device),
             **({"processes": processes.count} if processes.count > 1 else {}),
             "torch": torch.__version__,
-            **({"constant_features": names} if (names := _constant(normal, training_rows)) else {}),
+            **({"constant_features": constant} if constant else {}),
             **({"reading": reading} if (reading := table.reading.to_dict()) else {}),
         },
         loop.state,
         dict(table.categories),
         features_of(normal.values[training_rows.numpy()], table.names, table.categories),
     )
-
-
-def _is_infinite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return where values are infinite in float32, as a model receives them."""
-    with np.errstate(over="ignore"):
-        infinite: NDArray[np.bool_] = np.isinf(values.astype(np.float32))
-    return infinite
 
 
 def _without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
@@ -390,13 +379,12 @@ def _require_memory(architecture: AutoencoderConfig, table: Table) -> None:
     Raises:
         InputError: naming what it takes and what there is.
     """
-    weights = 2 * sum(a * b for a, b in pairwise(architecture.widths))
-    needed = weights * _BYTES_A_WEIGHT + len(table) * architecture.n_features * _BYTES_A_VALUE
-    free = available_memory()
+    needed, free = architecture.training_bytes(len(table)), available_memory()
     if free is not None and needed > free:
         raise InputError(
-            f"{table.source}: training needs about {needed / 1e9:.1f} GB, a network of {weights:,} weights, and "
-            f"{free / 1e9:.1f} GB are free; give a smaller --embedding-dim, or fewer --columns"
+            f"{table.source}: training needs about {needed / 1e9:.1f} GB, a network of "
+            f"{architecture.n_weights:,} weights, and {free / 1e9:.1f} GB are free; give a smaller "
+            "--embedding-dim, or fewer --columns"
         )
 
 
@@ -407,11 +395,7 @@ def _require_fit(
     training: TrainingConfig,
     resume: TrainedAutoencoder | None,
 ) -> None:
-    if len(normal) < _MIN_ROWS:
-        raise InputError(
-            f"{table.source}: {_MIN_ROWS} normal rows or more are needed to train, found {len(normal)} of "
-            f"{len(table)}; give more rows, or check --label"
-        )
+    require_trainable(*_numbers(normal), training.impute, table.source)
     if architecture.n_features != (width := encoded_width(table.names, table.categories)):
         raise InputError(
             f"{table.source}: the architecture expects {architecture.n_features} features, found {width}"
@@ -419,7 +403,6 @@ def _require_fit(
         )
     if architecture.batch_norm and training.batch_size == 1:
         raise InputError("batch_size: expected 2 or more with batch_norm, found 1; a single row has no variance")
-    require_trainable(*_numbers(normal), training.impute, table.source)
     if resume is not None:
         _require_resumable(resume, table, normal, architecture, training)
 
@@ -452,14 +435,6 @@ def _require_resumable(
             f"resume: training had finished after {len(resume.history)} epochs; raise --epochs or --patience to "
             "go on"
         )
-
-
-def _constant(normal: Table, rows: Tensor) -> list[str]:
-    """Return the columns that are the same in all training rows."""
-    values = normal.values[rows.numpy()]
-    known = ~np.isnan(values)
-    same = (values == values[:1]) | ~known
-    return [name for name, is_same in zip(normal.names, same.all(axis=0) & known[0], strict=True) if is_same]
 
 
 def _numbers(table: Table) -> tuple[NDArray[np.float64], list[str]]:

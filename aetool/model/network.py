@@ -16,6 +16,10 @@ from aetool.errors import InputError
 
 Impute = Literal["mean", "median"]
 
+_BYTES_A_WEIGHT = 40
+"""Bytes a weight takes in training: with its gradient, Adam's state, the best and the last epoch."""
+_BYTES_A_VALUE = 32
+"""Bytes a value of the table takes: as read, standardised, shuffled."""
 _MAX_WEIGHTS = 1 << 28
 """Maximum number of weights: an ONNX file holds 2 GiB at most, and a graph contains some weights twice."""
 
@@ -48,8 +52,8 @@ class AutoencoderConfig:
         for name in ("n_features", "embedding_dim"):
             _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
-        weights = 2 * sum(a * b for a, b in pairwise(self.widths))
-        _require(weights <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", weights)
+        found = self.n_weights
+        _require(found <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", found)
         for name, choices in (("activation", ACTIVATIONS), ("dropout_on", DROPOUT_ON)):
             _require(getattr(self, name) in choices, name, " or ".join(choices), getattr(self, name))
         _require(isinstance(self.batch_norm, bool), "batch_norm", "true or false", self.batch_norm)
@@ -68,6 +72,15 @@ class AutoencoderConfig:
     def widths(self) -> tuple[int, ...]:
         """Return the widths of the encoder's layers, from the features to the embedding."""
         return (self.n_features, *self.hidden_dims, self.embedding_dim)
+
+    @property
+    def n_weights(self) -> int:
+        """Return the number of weights, without biases."""
+        return 2 * sum(a * b for a, b in pairwise(self.widths))
+
+    def training_bytes(self, rows: int) -> int:
+        """Return about how many bytes training takes on a table of `rows`."""
+        return self.n_weights * _BYTES_A_WEIGHT + rows * self.n_features * _BYTES_A_VALUE
 
     @classmethod
     def for_width(cls, n_features: int, rows: int | None = None) -> "AutoencoderConfig":

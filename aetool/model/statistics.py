@@ -69,6 +69,20 @@ def learn_statistics(
     return Statistics(mean, spread.astype(np.float32), fill)
 
 
+def is_infinite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where values are infinite in float32, as a model receives them."""
+    with np.errstate(over="ignore"):
+        infinite: NDArray[np.bool_] = np.isinf(values.astype(np.float32))
+    return infinite
+
+
+def constant_columns(rows: NDArray[np.float64], names: Sequence[str]) -> list[str]:
+    """Return the names of the columns that are the same in all rows, (rows, columns); missing values aside."""
+    missing = np.isnan(rows)
+    same = ((rows == rows[:1]) | missing).all(axis=0) & ~missing[0]
+    return [name for name, is_same in zip(names, same, strict=True) if is_same]
+
+
 def _spread_of_a_change(single: NDArray[np.float64], constant_columns: Constant) -> NDArray[np.float64]:
     """Return the scale of each column if it is constant, (columns,)."""
     size = np.abs(single[0])

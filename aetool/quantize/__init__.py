@@ -2,7 +2,7 @@
 
 Read in this order: `_variant` (`quantize`, from bundle to bundle), `_search` (recipes until one is within the
 budget), `_trial` (a recipe made and measured), `_convert` (a recipe to a graph). Below it are the passes on the
-graph: `_merge_graphs`, `_layers`, `_calibration`, `_equalise`, and `_int8`, `_int8_dynamic` or `_half`.
+graph: `_merge_graphs`, `_layers`, `_calibration`, `_equalise`, and `_int8` or `_half`.
 """
 
 from aetool.choices import PRECISIONS, Calibration, Precision

@@ -10,8 +10,7 @@ from aetool.errors import ExportError
 from aetool.quantize._calibration import Floats, observe, range_of
 from aetool.quantize._equalise import first_layers, to_common_range
 from aetool.quantize._half import to_bf16, to_fp16
-from aetool.quantize._int8 import integer_layers, to_int8, values_to_observe
-from aetool.quantize._int8_dynamic import to_int8_dynamic
+from aetool.quantize._int8 import integer_layers, to_int8, to_int8_dynamic, values_to_observe
 from aetool.quantize._layers import layers_of
 
 

@@ -34,8 +34,8 @@ def to_rows(
     """Convert `data` to float32, C-ordered, aligned, in the byte order of this machine.
 
     Args:
-        data: array-like of real numbers, or columns by name (dict, pandas, Arrow, numpy's structured arrays).
-            Masked and null cells are missing: NaN.
+        data: array-like of real numbers, columns by name (dict, pandas, Arrow, numpy's structured arrays), or a
+            list of dicts, one a row. None, masked and null cells are missing: NaN.
         names: the columns in order; empty where columns have no names.
         shape: shape of one row.
         what: name of the rows, for messages.
@@ -55,6 +55,9 @@ def to_rows(
         raise InputError(
             f"{what}: expected rows, found {type(data).__name__}, which holds none before it is computed; {remedy}"
         )
+    elif names and isinstance(data, list | tuple) and data and isinstance(data[0], Mapping):
+        columns = _columns_of_rows(data, what)
+        array = _from_columns(columns, list(columns), names, what, categories)
     elif names and (found := column_names(data)) is not None:
         array = _from_columns(data, found, names, what, categories)
     else:
@@ -153,10 +156,17 @@ def _worst(array: NDArray[Any]) -> tuple[int, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real | np.bool_) or is_decimal(value)
+    return isinstance(value, Real | np.bool_) or _is_missing(value) or is_decimal(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a cell is None or pandas' NA, whose module is not imported here."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def _number(value: Any) -> float:
+    if _is_missing(value):
+        return math.nan
     if not _is_number(value):
         raise _NotANumber
     try:
@@ -194,6 +204,20 @@ def column_names(data: Any) -> list[str] | None:
         found = next((source() if callable(source) else source for source in sources if source is not None), None)
     names = [] if found is None else list(found)
     return names if any(isinstance(name, str) for name in names) else None
+
+
+def _columns_of_rows(rows: Sequence[Any], what: str) -> dict[str, list[Any]]:
+    """Return rows, a dict each, as columns; what one row lacks and others have is missing there.
+
+    Raises:
+        InputError: a row that is no dict.
+    """
+    if (odd := next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)) is not None:
+        raise InputError(
+            f"{what}: expected one dict a row, found {type(rows[odd]).__name__} in row {odd}, counted from 0; "
+            "give all rows alike"
+        )
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
 
 
 def _from_columns(

@@ -2,12 +2,11 @@
 
 Read in this order: `_run` (`stream`, the whole run), `_inputs` (the input files), `_task` (what is computed),
 `_engines` and `ray` (where), `_file` (one input to one output), `_output` (the output directory, which a killed
-run is resumed from), `_filesystems` (local or remote), `top` (the highest scores of files). Other rooms import
-these modules: `ray` and pyarrow are optional.
+run is resumed from), `_filesystems` (local or remote). `ray` is a module of its own: it is optional.
 """
 
 from aetool.stream._engines import LocalEngine
-from aetool.stream._run import Run, stream
+from aetool.stream._run import Run, Top, stream, top_of_files
 from aetool.stream._task import Task
 
-__all__ = ["LocalEngine", "Run", "Task", "ray", "stream", "top"]
+__all__ = ["LocalEngine", "Run", "Task", "Top", "ray", "stream", "top_of_files"]

@@ -13,14 +13,14 @@ from aetool.bundle.files import Limits
 from aetool.bundle.npz import directory_bytes, members, read_array, read_members, shape_and_type
 from aetool.errors import InputError
 from aetool.tables._choice import ColumnChoice, Options
-from aetool.tables.columns import Source
+from aetool.tables.columns import Origin
 from aetool.tables.formats import pa, pc, pq
 
 MOST_ENTRY_BYTES = 256
 """Bytes of one array in the directory of a .npz file: its name, and what zip keeps of it."""
 
 
-def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
+def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Origin]:
     """Read the chosen columns of a Parquet file by name; also return the choice."""
     with pq.ParquetFile(str(path)) as file:
         names = parquet_names(file.schema_arrow)
@@ -35,7 +35,7 @@ def read_parquet(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[st
     data = {name: table.column(stored[name]) for name in choice.wanted}
     size = spelled_out_bytes({name: table.column(name) for name in text}, str(path), options.limits)
     options.limits.require("table_bytes", size, "{:,} bytes of text", str(path))
-    return choice, data, Source(str(path), options, options.reading)
+    return choice, data, Origin(str(path), options, options.reading)
 
 
 def is_text(kind: Any) -> bool:
@@ -81,17 +81,17 @@ def parquet_names(schema: Any) -> list[str]:
     return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
-def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
+def read_npy(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Origin]:
     """Read an array, (rows, columns), as columns `X_0`, `X_1`, ..."""
     array = read_one(path, options.limits)
     if array.ndim != 2:
         raise InputError(f"{path}: shape {array.shape} found, (rows, columns) expected: reshape it")
     data = _split("X", array, path, options.limits)
     choice = options.choose(list(data), str(path), list(data))
-    return choice, data, Source(str(path), options, options.reading)
+    return choice, data, Origin(str(path), options, options.reading)
 
 
-def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
+def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Origin]:
     """Read an archive of arrays: 2-D ones become columns `NAME_0`, ..., 1-D ones are columns."""
     names: list[str] = []
     data: dict[str, Any] = {}
@@ -106,7 +106,7 @@ def read_npz(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
         names += columns
         data |= columns
     choice = options.choose(names, str(path), tables[0] if len(tables) == 1 else ())
-    return choice, data, Source(str(path), options, options.reading)
+    return choice, data, Origin(str(path), options, options.reading)
 
 
 def read_one(path: Path, limits: Limits) -> NDArray[Any]:

@@ -13,12 +13,21 @@ import numpy as np
 from aetool.bundle.files import Limits
 from aetool.errors import InputError
 from aetool.tables._choice import ColumnChoice, Options
-from aetool.tables._encodings import WESTERN, encoding_of, is_western, refuse_encoding
 from aetool.tables._layout import Layout, Reading, cells_by_spaces, find_layout, words_of
 from aetool.tables._notation import NO_VALUE
 from aetool.tables._problems import Problem, command_option
-from aetool.tables.columns import Source
-from aetool.tables.formats import ENDINGS, is_packed, pa, pacsv, pc
+from aetool.tables.columns import Origin
+from aetool.tables.formats import (
+    ENDINGS,
+    WESTERN,
+    encoding_of,
+    is_packed,
+    is_western,
+    pa,
+    pacsv,
+    pc,
+    refuse_encoding,
+)
 
 # CSV bytes looked at before Arrow has them: what would take more memory than is allowed never gets there.
 #
@@ -136,6 +145,11 @@ class TextTable(NamedTuple):
         return [str(place) for place in range(len(self.layout.names))]
 
     @property
+    def places(self) -> dict[str, str]:
+        """The file's names -> those by which Arrow knows the columns; the first of several alike."""
+        return {name: str(place) for place, name in reversed([*enumerate(self.layout.names)])}
+
+    @property
     def parsing(self) -> Any:
         """Arrow's options of parsing."""
         separator = {"": _NO_SEPARATOR, " ": "\t"}.get(self.layout.separator, self.layout.separator)
@@ -143,10 +157,11 @@ class TextTable(NamedTuple):
 
     def conversion(self, choice: ColumnChoice, types: Mapping[str, Any], na: Iterable[str]) -> Any:
         """Return Arrow's options of conversion for the chosen columns."""
-        places = {name: str(self.layout.names.index(name)) for name in choice.wanted}
+        places = self.places
+        wanted = [*(places[name] for name in choice.wanted), *map(str, choice.unnamed)]
         return pacsv.ConvertOptions(
             column_types={places[name]: kind for name, kind in types.items()},
-            include_columns=[*places.values(), *map(str, choice.unnamed)],
+            include_columns=wanted if set(wanted) < set(self.names) else None,  # slow where they are many
             null_values=[*NO_VALUE, *na],
             decimal_point=self.layout.decimal or ".",
         )
@@ -199,7 +214,7 @@ def open_text(opened: Callable[[], Any], source: str, options: Options) -> TextT
         text = _decoded(head, "utf-8" if encoding in _UTF8 else encoding, source, whole=whole)
     start = text[:4096]
     odd = len(re.findall(r"[\1-\x08\x0e-\x1f]", start))
-    if "\0" in start or 10 * odd > max(len(start), 100):
+    if "\0" in start or 10 * odd > max(len(start), 500):
         what = "NUL bytes" if "\0" in start else "control characters"
         raise InputError(f"{source}: {what} where text is expected: give a table in {', '.join(ENDINGS)}")
     layout = find_layout(text, source, options.reading, options.like, options.limits)
@@ -238,7 +253,7 @@ def open_file(path: Path, options: Options) -> TextTable:
     return open_text(lambda: pa.input_stream(str(path), compression=compression), str(path), options)
 
 
-def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Source]:
+def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, Any], Origin]:
     """Read the chosen columns of a text file by name; also return the choice, and what is to say."""
     source = str(path)
     _require_allowed(path, options.limits)
@@ -261,7 +276,8 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
             refuse_encoding(content, source)
         text = text._replace(encoding=WESTERN)
         table, footer = _parse(text, choice, types, options)
-    data = {name: table.column(str(text.layout.names.index(name))) for name in choice.wanted}
+    places = text.places
+    data = {name: table.column(places[name]) for name in choice.wanted}
     for name, column in data.items():
         if column.type in (pa.string(), pa.binary()):
             longest = pc.max(pc.binary_length(column)).as_py() or 0
@@ -283,7 +299,7 @@ def read_csv(path: Path, options: Options) -> tuple[ColumnChoice, Mapping[str, A
         notes.append(f"the names stand again in {pc.sum(again).as_py():,} rows, left out")
     notes += _padded(text.layout, choice, options)
     left_out, problems = _unnamed(choice, table, text, options)
-    return choice, data, Source(source, options, text.reading(options), tuple(notes), left_out, problems)
+    return choice, data, Origin(source, options, text.reading(options), tuple(notes), left_out, problems)
 
 
 _TOTALS = frozenset(

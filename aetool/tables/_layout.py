@@ -474,6 +474,7 @@ def _name(cell: str) -> str:
 
 
 def words_of(separator: str) -> str:
+    """Return the name of a separator."""
     return SEPARATORS.get(separator, repr(separator))
 
 

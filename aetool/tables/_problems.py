@@ -4,6 +4,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aetool.errors import InputError
 
 _WORDS = {
@@ -71,3 +74,60 @@ def _quoted(name: str) -> str:
     if not name.isprintable():
         return repr(name)
     return '"{}"'.format(name.replace('"', '""')) if "," in name or '"' in name else name
+
+
+# Rows that nothing can be learnt from.
+
+MIN_ROWS = 10
+"""Normal rows that training needs."""
+_SHOWN_COLUMNS = 10
+
+
+def problems_of_rows(rows: NDArray[np.float64], names: Sequence[str], impute: str | None) -> list[Problem]:
+    """Return what keeps an autoencoder from being trained on normal rows, (rows, columns): gaps.
+
+    Args:
+        rows: columns that hold numbers.
+        names: their names.
+        impute: how missing values are filled, and infinite ones with them; None: they are not.
+    """
+    problems = []
+    if len(rows) < MIN_ROWS:
+        text = f"{MIN_ROWS} normal rows or more are needed to train, found {len(rows)}"
+        problems.append(Problem(text, "give more rows, or check --label and --normal"))
+    if impute is not None:
+        return problems
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(rows.astype(np.float32))
+    if infinite.any():
+        counts = infinite.sum(axis=0)
+        text = f"infinite values (or beyond float32) in {_counted(names, counts)}"
+        problems.append(Problem(text, "mend the cells", _for_columns(names, counts)))
+    missing = np.isnan(rows)
+    if missing.any():
+        counts = missing.sum(axis=0)
+        text = f"missing values in {_counted(names, counts)}"
+        problems.append(Problem(text, "fill the cells", _for_columns(names, counts)))
+    return problems
+
+
+def require_trainable(rows: NDArray[np.float64], names: Sequence[str], impute: str | None, source: str) -> None:
+    """Refuse normal rows, (rows, columns), that an autoencoder cannot be trained on.
+
+    Raises:
+        InputError: missing or infinite values without `impute`; the message counts them by column.
+    """
+    if problems := problems_of_rows(rows, names, impute):
+        refuse(problems, source)
+
+
+def _for_columns(names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, list[str]]:
+    found = [name for name, count in zip(names, counts, strict=True) if count]
+    return {"impute": ["median"], **({"drop": found} if len(found) <= _SHOWN_COLUMNS else {})}
+
+
+def _counted(names: Sequence[str], counts: NDArray[np.int64]) -> str:
+    """Return `a (3), b (1)` for the columns whose count is not 0."""
+    found = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True) if count]
+    shown = ", ".join(found[:_SHOWN_COLUMNS])
+    return shown if len(found) <= _SHOWN_COLUMNS else f"{shown} and {len(found) - _SHOWN_COLUMNS} more columns"

@@ -14,9 +14,8 @@ from aetool.tables._choice import AUTO, ColumnChoice, Options, listed
 from aetool.tables._labels import read_labels
 from aetool.tables._layout import Reading
 from aetool.tables._notation import TextColumn, read_texts
-from aetool.tables._problems import Problem, refuse
+from aetool.tables._problems import Problem, problems_of_rows, refuse
 from aetool.tables._table import Table
-from aetool.tables._training_rows import problems_of_rows
 from aetool.tables.formats import pa
 
 F = TypeVar("F", np.float32, np.float64)
@@ -27,7 +26,7 @@ _FEW = 3  # odd words that may mean a missing value
 _OWN_TEXT = 20  # distinct texts above which a column where most rows have their own holds no categories
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """The table that columns come from, as messages and readers need it."""
 
     name: str
@@ -43,7 +42,7 @@ class Source(NamedTuple):
     """Number of the first row here, counted from 0."""
 
 
-def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> Table:
+def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Origin) -> Table:
     """Put the chosen columns, numpy or Arrow, into one table.
 
     Raises:
@@ -121,7 +120,7 @@ def _possible(problems: Sequence[Problem], choice: ColumnChoice, left_out: Mappi
     ]
 
 
-def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> NDArray[np.float32]:
+def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: Origin) -> NDArray[np.float32]:
     """Return the features as a model takes them, (rows, columns); what float32 cannot hold is infinite."""
     features = _features(choice, data, source)
     if features.problems:
@@ -143,7 +142,7 @@ def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray
 class _Features:
     """Feature columns as numbers, by the file's names, and the categories, by the table's."""
 
-    def __init__(self, choice: ColumnChoice, source: Source) -> None:
+    def __init__(self, choice: ColumnChoice, source: Origin) -> None:
         self.choice, self.source, self.options = choice, source, source.options
         self.numbers: dict[str, NDArray[Any]] = {}
         self.categories: dict[str, tuple[str, ...]] = {}
@@ -203,6 +202,9 @@ class _Features:
         elif found.values is not None:
             self.notes += [f"{key}: {found.note}"] if found.note else []
             self._add_numbers(key, found.values[places])
+        elif not self.options.offered:  # a model asks for numbers here
+            odd = found._replace(fault=f"{texts[0][:40]!r} is not a number", odd=(0,))
+            self.problems.append(self._odd_cell(key, texts, places, odd))
         else:
             is_own = len(texts) > _OWN_TEXT and 2 * len(texts) > len(places)
             if AUTO in self.choice.categorical and not is_own:
@@ -241,7 +243,7 @@ class _Features:
         return self
 
 
-def _features(choice: ColumnChoice, data: Mapping[str, Any], source: Source) -> _Features:
+def _features(choice: ColumnChoice, data: Mapping[str, Any], source: Origin) -> _Features:
     """Convert the feature columns."""
     made = _Features(choice, source)
     for key, name in zip(choice.columns, choice.names, strict=True):

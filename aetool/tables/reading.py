@@ -13,7 +13,7 @@ from aetool.tables._choice import ColumnChoice, Options, Trains
 from aetool.tables._csv_files import open_file, read_csv
 from aetool.tables._layout import AS_FOUND, Reading
 from aetool.tables._table import Table
-from aetool.tables.columns import Source, as_column, as_columns, assemble
+from aetool.tables.columns import Origin, as_column, as_columns, assemble
 from aetool.tables.formats import ENDINGS, format_of, guarded, pq
 
 
@@ -42,7 +42,7 @@ def _of_arrays(path: Path, limits: Limits) -> Header | None:
     return Header(tuple(names), tuple(tables[0]) if len(tables) == 1 else ())
 
 
-_READERS: dict[str, Callable[[Path, Options], tuple[ColumnChoice, Mapping[str, Any], Source]]] = {
+_READERS: dict[str, Callable[[Path, Options], tuple[ColumnChoice, Mapping[str, Any], Origin]]] = {
     ".csv": read_csv,
     ".parquet": read_parquet,
     ".npy": read_npy,
@@ -192,4 +192,4 @@ def table_from_columns(
     choice = options.choose(list(named), source, list(named) if positional else ())
     found = {name.strip(): column for name, column in reversed(named.items())}
     chosen = {name: as_column(found[name], name, source) for name in choice.wanted}
-    return assemble(choice, chosen, Source(source, options, reading))
+    return assemble(choice, chosen, Origin(source, options, reading))

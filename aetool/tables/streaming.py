@@ -15,7 +15,7 @@ from aetool.tables._binary_files import is_text, parquet_names, spelled_out_byte
 from aetool.tables._choice import ColumnChoice, Options
 from aetool.tables._csv_files import TextTable, open_text, parts, require_narrow, skip
 from aetool.tables._layout import AS_FOUND, Reading
-from aetool.tables.columns import Source, assemble_float32
+from aetool.tables.columns import Origin, assemble_float32
 from aetool.tables.formats import guarded, pa, pacsv, pq, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
@@ -83,7 +83,7 @@ def read_batches(
         rows = 0
         for choice, data, share, read_as in read(opened, source, options, width):
             kept = {name: data[name] for name in choice.keep}
-            values = assemble_float32(choice, data, Source(source, options, read_as, first_row=rows))
+            values = assemble_float32(choice, data, Origin(source, options, read_as, first_row=rows))
             rows += len(values)
             yield Batch(values, kept, share)
 
@@ -140,7 +140,8 @@ def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -
     choice = options.choose(text.layout.names, source, () if text.layout.header else text.layout.names)
     types = _types(text, choice, options)
     reading = text.reading(options)
-    places = {name: str(text.layout.names.index(name)) for name in choice.wanted}
+    all_places = text.places
+    places = {name: all_places[name] for name in choice.wanted}
     done, step = 0, _batch_rows(choice, width)
 
     def part(table: Any, share: float) -> _Part:
@@ -183,10 +184,10 @@ def _types(text: TextTable, choice: ColumnChoice, options: Options) -> dict[str,
         if reader is None:
             return {}
         guessed = stack.enter_context(reader).schema
-    known = set(options.categories or ())
+    known, places = set(options.categories or ()), text.places
     types = {}
     for key, name in zip(choice.columns, choice.names, strict=True):
-        kind = guessed.field(str(text.layout.names.index(key))).type
+        kind = guessed.field(places[key]).type
         if name in known:
             types[key] = pa.string()
         elif pa.types.is_boolean(kind):

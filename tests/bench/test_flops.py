@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aetool.bench._flops import multiply_adds_per_row
+from aetool.bench._machine import multiply_adds_per_row
 
 
 def model(nodes, **weights):

@@ -272,7 +272,7 @@ def test_weights_that_cannot_be_trusted_or_do_not_fit_are_refused(fails, net, we
     assert not (net / "b").exists() and "run\n" not in capfd.readouterr().out
 
 
-def test_rows_that_cannot_be_used_are_one_line(fails, made, net):
+def test_rows_that_cannot_be_used_are_one_line(fails, aetool, made, net):
     export = ("export", "--module", "net.py:Net", "--weights", "w.pt", "-o", "b", "--data")
     np.save("text.npy", np.array(["a"]))
     np.save("cube.npy", rows_of((2, 4, 4)))
@@ -285,7 +285,8 @@ def test_rows_that_cannot_be_used_are_one_line(fails, made, net):
     assert "text.npy" in fails(*export, "text.npy")
     assert "leave them out" in fails(*export, "cube.npy", "--drop", "id")
     assert "name it X" in fails(*export, "two.npz")
-    assert "no normal rows" in fails(*export, "all.npz", "--label", "y")
+    result = aetool(*export, "all.npz", "--label", "y")
+    assert result.exit_code == 1 and "no normal rows" in result.stderr and "--normal 1" in result.stderr
     assert "1 of 60 rows hold missing" in fails(*export, "holes.npy")
     assert "'id'" in fails(*export, made / "new.csv")
     assert not (net / "b").exists()

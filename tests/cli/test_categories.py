@@ -129,9 +129,9 @@ def test_train_names_columns_that_look_like_codes_once(aetool, work):
     data = write(work / "codes.csv", rows, "flag,region,children,tens,halves,from_minus_1,channel of mine")
     told = "region, channel of mine: few different whole numbers; if they are codes: "
     done = aetool("train", data, "--epochs", 1, "-o", "first")
-    assert done.exit_code == 0 and done.stderr == f"{told}--categorical 'region,channel of mine'\n"
+    assert done.exit_code == 0 and done.stderr.endswith(f"{told}--categorical 'region,channel of mine'\n")
     silent = aetool("train", data, "--categorical", "region,channel of mine", "--epochs", 1, "-o", "second")
-    assert silent.exit_code == 0 and silent.stderr == ""
+    assert silent.exit_code == 0 and "codes" not in silent.stderr
 
 
 def test_info_tells_the_categories(aetool, mixed_files):
@@ -154,7 +154,11 @@ def test_train_names_the_remedy_for_text(fails, aetool, mixed_files, work):
 def test_text_where_the_model_knows_numbers_is_refused_without_options_that_score_lacks(fails, mixed_files, work):
     text = write(work / "text.csv", [["a", "cook", "small", "10"]])
     line = fails("score", mixed_files / "b", text)
-    assert "'size' (text)" in line and "--categorical" not in line and "--drop" not in line
+    assert (
+        "row 1, column 'size': 'small' is not a number" in line
+        and "--categorical" not in line
+        and "--drop" not in line
+    )
 
 
 def test_training_resumes_with_the_same_options(aetool, mixed_files, work):

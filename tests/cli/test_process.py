@@ -180,7 +180,7 @@ def test_ctrl_c_before_the_first_epoch_writes_nothing(process, made, tmp_path):
         model.train = train"""
     stopped = process("train", made / "train.csv", *TRAIN, "-o", "checkpoint", code=early, cwd=tmp_path)
     assert stopped.returncode == 130 and stopped.stdout == ""
-    assert stopped.stderr.strip() == "Interrupted."
+    assert stopped.stderr.strip().endswith("Interrupted.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +200,7 @@ def without(*packages):
 @pytest.mark.parametrize(
     ("package", "named", "extra", "arguments"),
     [
-        ("torch", "torch", "train", ("train", "train.csv")),
+        ("torch", "torch", "train", ("train", "train.csv", "--drop", "id")),
         ("torch", "torch", "train", ("export", "checkpoint", "-o", "{out}")),
         ("torch", "torch", "train", ("verify", "bundle", "--against", "checkpoint")),
         ("torch", "torch", "train", ("info", "checkpoint")),

@@ -5,6 +5,7 @@ CATEGORIES = {"job": ("clerk", "nurse", "pilot", "smith"), "region": ("10", "20"
 HEADER, ROW = "job,size,region,weight\n", "clerk,1.5,10,70\n"
 NAN, INF = float("nan"), float("inf")
 PLAIN = [0, 1.5, 0, 70]
+SEPARATORS = {"semicolons": ";", "tabs": "\t", "bars": "|", "spaces": "   "}
 
 
 def _sizes(*cells):
@@ -51,6 +52,46 @@ READ = {
         ("note," + HEADER).encode() + b"gr\xf6\xdfe," + ROW.encode(),
         [PLAIN],
     ),
+    "a separator at each row's end": (HEADER + (ROW[:-1] + ",\n") * 2, [PLAIN] * 2),
+    "a separator at each line's end": ((HEADER + ROW).replace("\n", ",\n"), [PLAIN]),
+    "Windows-1252": (HEADER.encode() + b"gr\xf6\xdfe,1.5,10,70\n", [[-1, 1.5, 0, 70]]),
+    "UTF-16": ((HEADER + ROW).encode("utf-16"), [PLAIN]),
+    "UTF-16 in the other order, without a mark": ((HEADER + ROW).encode("utf-16-be"), [PLAIN]),
+    **{name: ((HEADER + ROW * 2).replace(",", mark), [PLAIN] * 2) for name, mark in SEPARATORS.items()},
+    "Excel's first line": ("sep=;\r\n" + (HEADER + ROW).replace(",", ";"), [PLAIN]),
+    "semicolons and decimal commas": (
+        (HEADER + ROW).replace(",", ";").replace("1.5", "1,5"),
+        [PLAIN],
+    ),
+    "tabs and decimal commas": ((HEADER + ROW).replace(",", "\t").replace("1.5", "1,5"), [PLAIN]),
+    "quoted decimal commas": (_sizes('"1,5"', '"2,25"'), _read(1.5, 2.25)),
+    "groups of digits": (_sizes('"1,234.5"', '"12,000"', "7"), _read(1234.5, 12000, 7)),
+    "groups of digits with decimal commas": (
+        _sizes("1.234,5", "12.000", "7").replace(",", ";").replace("4;5", "4,5"),
+        _read(1234.5, 12000, 7),
+    ),
+    "groups of digits by spaces and apostrophes": (_sizes("1 234.5", "12\u2019000"), _read(1234.5, 12000)),
+    "a currency, a sign that is none in ASCII, accounting": (
+        _sizes("$5", "\u22123.5", "(7)"),
+        _read(5, -3.5, -7),
+    ),
+    "one unit": (_sizes("5 kg", "0", "6.5kg"), _read(5, 0, 6.5)),
+    "yes and no": (_sizes("yes", "No", "?"), _read(1, 0, NAN)),
+    "words for a missing value": (_sizes("?", "-", "n.a.", "#DIV/0!", "None", "1"), _read(*[NAN] * 5, 1)),
+    "words for a missing value among categories": (HEADER + "?,1,-,70\n", [[-1, 1, -1, 70]]),
+    "quoted names": ('"job","size","region","weight"\n' + ROW, [PLAIN]),
+    "spaces around names": (" job , size,region ,\tweight\n" + ROW, [PLAIN]),
+    "a title above": ("Staff, measured\nin May\n\n" + HEADER + ROW * 2, [PLAIN] * 2),
+    "units below the header": (HEADER + ",cm,,kg\n" + ROW * 2, [PLAIN] * 2),
+    "empty rows at the end": (HEADER + ROW * 2 + ",,,\n,,,\n", [PLAIN] * 2),
+    "no header": (ROW * 2, [PLAIN] * 2),
+    "no header, a word for 1, an unknown category": (
+        "smyth,yes,10,70\n" + "nurse,no,3,7\n",
+        [[-1, 1, 0, 70], [1, 0, 2, 7]],
+    ),
+    "no header, tabs and spaces": ((ROW * 2).replace(",", " \t"), [PLAIN] * 2),
+    "no header, commas and spaces": ((ROW * 2).replace(",", ", "), [PLAIN] * 2),
+    "no header, semicolons, decimal commas": ((ROW * 2).replace(",", ";").replace("1.5", "1,5"), [PLAIN] * 2),
 }
 """Case -> the file, and the rows that are read."""
 
@@ -69,17 +110,23 @@ REFUSED = {
     "a needed column twice": ("job,size,size,region,weight\nclerk,1,2,10,70\n", "repeated column names 'size'"),
     "a short row": (HEADER + ROW + "clerk,1,10\n", "row 2: 3 columns found, 4 expected as in the header"),
     "a long row": (HEADER + ROW + ROW + "clerk,1,10,5,6\n", "row 3: 5 columns found, 4 expected as in the header"),
-    "a separator at the end of a row": (HEADER + "clerk,1,10,5,\n", "row 1: 5 columns found, 4 expected"),
     "a quote left open": (HEADER + '"clerk,1.5,10,70\n' + ROW, "quote"),
     "a list in a cell": (_sizes("[7]"), "'size'"),
     "an expression": (_sizes("1+1"), "'size'"),
     "digits in groups": (_sizes("1_000"), "'size'"),
-    "a thousand's comma": (_sizes('"1,234"'), "'size'"),
     "a date": (_sizes("2020-01-01"), "'size'"),
     "base 16 among others": (_sizes("0x1F", "1.5"), "'size'"),
     "one cell of text": (_sizes("1", "abc", "2"), "row 2, column 'size': 'abc' is not a number"),
     "true among numbers": (_sizes("true", "2", "3"), "row 1, column 'size': 'true' is not a number"),
-    "bytes that are not UTF-8": (HEADER.encode() + b"gr\xf6\xdfe,1,10,70\n", "row 1, column 'job': .*not UTF-8"),
-    "UTF-16": ((HEADER + ROW).encode("utf-16"), "NUL bytes where CSV text is expected"),
+    "bytes that are neither UTF-8 nor Windows-1252": (HEADER.encode() + b"gr\xf6\xdf\xe4,1,10,70\n", "not UTF-8"),
+    "NUL bytes": (HEADER + "clerk,1,10,\0\n", "NUL bytes where text is expected"),
+    "rows longer than the header at some ends": (
+        HEADER + ROW[:-1] + ",\n" + ROW + ROW,
+        "row 1: 5 columns found, 4",
+    ),
+    "a group of digits that may be a fraction": (_sizes('"1,234"', '"5,678"'), "'1,234' may be "),
+    "two decimal marks": (_sizes('"1,5"', "2.5"), "have different decimal marks"),
+    "two units": (_sizes("5 kg", "3 g", "7 kg", "8 kg", "9 kg"), "have different units"),
+    "words above another model's numbers": ("1st,2nd,3rd,4th\n1,2,3,4\n", "looks like another table"),
 }
 """Case -> the file, and what the message matches."""

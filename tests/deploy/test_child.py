@@ -54,7 +54,7 @@ def test_a_process_that_takes_too_long_is_ended(tmp_path):
 def test_an_end_of_the_process_is_told_in_words(tmp_path, monkeypatch, line, message):
     worker = tmp_path / "worker.py"
     worker.write_text(line, encoding="utf-8")
-    monkeypatch.setitem(WORKS, "a run", worker)
+    monkeypatch.setitem(WORKS, "a run", (worker,))
     with pytest.raises(ExportError, match=message):
         in_child("a run", tmp_path, "here", memory=1 << 30)
 
@@ -69,7 +69,7 @@ def test_the_limits_are_those_of_the_process(tmp_path, monkeypatch):
         "sys.exit(str([resource.getrlimit(kind) for kind in kinds]))\n",
         encoding="utf-8",
     )
-    monkeypatch.setitem(WORKS, "a run", worker)
+    monkeypatch.setitem(WORKS, "a run", (worker,))
     expected = str([(3 << 30, 3 << 30), (60, 60), (0, 0)])
     with pytest.raises(ExportError) as caught:
         in_child("a run", tmp_path, "here", memory=3 << 30, seconds=60)

@@ -192,15 +192,16 @@ def test_cells_of_categories_are_read_as_in_python(package):
 
 
 @pytest.mark.parametrize(
-    ("text", "lines"),
+    ("separator", "text", "lines"),
     [
-        ('a,b\n"1, 2","3 ""x"""\r\n4,5\n', [["a", "b"], ["1, 2", '3 "x"'], ["4", "5"]]),
-        ('\ufeffa;b\n"l1\nl2";2', [["a", "b"], ["l1\nl2", "2"]]),
-        ("a\tb\n\n1\t\n", [["a", "b"], ["1", ""]]),
+        (",", 'a,b\n"1, 2","3 ""x"""\r\n4,5\n', [["a", "b"], ["1, 2", '3 "x"'], ["4", "5"]]),
+        (";", 'a;b\n"l1\nl2";2', [["a", "b"], ["l1\nl2", "2"]]),
+        ("\t", "a\tb\n\n1\t\n", [["a", "b"], ["1", ""]]),
     ],
 )
-def test_csv_is_read_as_people_write_it(package, text, lines):
-    code = f'import {{ parseCsv }} from "./csv.mjs"; console.log(JSON.stringify(parseCsv({json.dumps(text)})));'
+def test_csv_is_read_as_people_write_it(package, separator, text, lines):
+    call = f"parseCsv({json.dumps(text)}, {json.dumps(separator)})"
+    code = f'import {{ parseCsv }} from "./csv.mjs"; console.log(JSON.stringify({call}));'
     assert script(package, code) == lines
 
 

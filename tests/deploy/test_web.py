@@ -84,31 +84,72 @@ def test_a_click_scores_a_row_as_pytorch_did(opened, address, cancer_bundle):
     assert np.isclose(golden["score"][golden["is_anomaly"]], score, rtol=1e-3).any()  # four digits are shown
 
 
-def test_a_value_typed_and_sent_with_the_keyboard_changes_the_verdict(opened, address):
+def test_a_row_is_scored_while_its_values_are_typed(opened, address):
     page = opened(address)
+    assert page.inner_text("#row-name").startswith("A normal row, golden row ")
     page.focus("#value-3")
     page.keyboard.press("Control+A")
     page.keyboard.type("9000")
-    page.keyboard.press("Enter")
     page.wait_for_selector(".is-anomaly")
+    assert page.inner_text("#row-name").endswith(", changed")
+    assert page.inner_text("#echo") == f"Anomaly, score {page.inner_text('#verdict-score').split()[1].strip(';')}"
+    reason = page.locator("#reasons li").first.inner_text().split("\n")
+    assert reason[1] == "mean area" and re.fullmatch(r"found 9000, expected [\d.]+", reason[2])
+    assert reason[0] == page.locator("tr:has(#value-3) .share").inner_text()
     page.check("#order")
     assert page.locator("#feature-rows th").first.inner_text() == "mean area"
+
+
+def test_the_score_stands_on_a_log_scale_with_the_threshold_on_it(opened, address, cancer_bundle):
+    page = opened(address)
+    page.click("#abnormal")
+    page.wait_for_selector(".is-anomaly")
+    fill, mark = (
+        page.eval_on_selector(f"#scale-{part}", f"({{ style }}) => parseFloat(style.{side})")
+        for part, side in (("fill", "width"), ("mark", "left"))
+    )
+    ticks = page.eval_on_selector_all(
+        "#scale-ticks span", "(all) => all.map((tick) => [Number(tick.textContent), parseFloat(tick.style.left)])"
+    )
+    (low, start), (high, end) = ticks[0], ticks[-1]
+    assert (start, end) == (0, 100) and low < high
+    threshold = cancer_bundle.manifest.variants["fp32"].threshold
+    for value, place in ((threshold, mark), (verdict(page)[1], fill)):
+        assert place == pytest.approx(100 * np.log(value / low) / np.log(high / low), abs=0.1)
+    assert page.inner_text("#scale-limit") == f"threshold {threshold:.4g}"
 
 
 @pytest.mark.parametrize("typed", ["", "NaN", "inf"])
 def test_a_value_that_is_none_is_never_normal(opened, address, typed):
     page = opened(address)
     page.fill("#value-0", typed)
-    page.click("#score")
     page.wait_for_selector(".is-anomaly")
 
 
-def test_text_where_a_number_belongs_is_told(opened, address):
+def test_text_where_a_number_belongs_is_told_beside_its_field(opened, address):
     page = opened(address)
-    page.fill("#value-0", "twelve")
-    page.click("#score")
-    page.wait_for_selector("#error:not([hidden])")
-    assert page.inner_text("#error") == 'mean radius: a number expected, found "twelve"'
+    page.click("#abnormal")
+    page.wait_for_selector(".is-anomaly")
+    page.fill("#value-1", "twelve")
+    page.wait_for_selector("#error-1:not([hidden])")
+    assert page.inner_text("#error-1") == "Not a number"
+    assert page.get_attribute("#value-1", "aria-describedby") == "error-1"
+    assert page.inner_text("#verdict-word") == "Not scored" and not page.is_visible(".is-anomaly")
+    assert (
+        page.inner_text("#verdict-score") == "Correct mean texture." and page.inner_text("#echo") == "Not scored"
+    )
+    assert page.locator("#reasons li").count() == 0
+    type_at_once = """(field) => ["9000", "8", "eight"].forEach((text) => {
+        field.value = text;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+    })"""
+    page.eval_on_selector("#value-2", type_at_once)
+    page.wait_for_selector("#error-2:not([hidden])")
+    assert page.inner_text("#verdict-score") == "Correct mean texture and 1 more."
+    page.fill("#value-2", "80")
+    page.fill("#value-1", "12")
+    page.wait_for_selector("#verdict-word:is(.good, .bad)")
+    assert not page.is_visible("#error-1")
 
 
 def test_a_csv_is_scored_row_by_row(opened, address):
@@ -117,8 +158,12 @@ def test_a_csv_is_scored_row_by_row(opened, address):
     page.wait_for_selector("#file-rows tr")
     assert page.locator("#file-rows tr").count() == 100
     assert "of 100 rows are anomalies" in page.inner_text("#file-title")
+    row = page.inner_text("#file-rows tr[aria-current=true] button")
+    assert page.inner_text("#row-name") == f"{row} of samples.csv"
     page.click("#file-rows tr:last-child button")  # the lowest score
     page.wait_for_selector("#verdict:not(.is-anomaly)")
+    row = page.inner_text("#file-rows tr[aria-current=true]:last-child button")
+    assert page.inner_text("#row-name") == f"{row} of samples.csv"
     with page.expect_download() as download:
         page.click("#download")
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
@@ -135,16 +180,20 @@ def test_a_csv_with_other_columns_is_refused_by_name(opened, address, tmp_path):
     assert page.inner_text("#verdict-word") == "Not scored"
 
 
-def test_a_verdict_goes_with_the_row_it_was_of(opened, address):
+def test_a_file_from_a_spreadsheet_is_read_and_told(opened, address, tmp_path):
+    text = (ROOT / "exported" / "samples.csv").read_text(encoding="utf-8")
+    (tmp_path / "Proben.csv").write_bytes(text.replace(",", ";").replace(".", ",").encode("utf-16"))
     page = opened(address)
-    page.fill("#value-0", "9000")
-    assert page.inner_text("#verdict-word") == "Not scored" and not page.is_visible(".is-anomaly")
-    page.click("#score")
-    page.wait_for_selector(".is-anomaly")
-    page.fill("#value-0", "twelve")
-    page.click("#score")
-    page.wait_for_selector("#error:not([hidden])")
-    assert page.inner_text("#verdict-word") == "Not scored"
+    page.set_input_files("#csv", tmp_path / "Proben.csv")
+    page.wait_for_selector("#file-rows tr")
+    notes = "read with semicolons between columns, a decimal comma, encoding UTF-16LE"
+    assert page.inner_text("#file-notes") == notes
+    found = page.inner_text("#file-title"), page.inner_text("#file-rows"), page.inner_text("#verdict-score")
+    page.set_input_files("#csv", ROOT / "exported" / "samples.csv")
+    page.wait_for_selector("#file-title:has-text('samples.csv')")
+    page.wait_for_selector("#verdict-score:has-text('Score')")
+    plain = page.inner_text("#file-title"), page.inner_text("#file-rows"), page.inner_text("#verdict-score")
+    assert found == (plain[0].replace("samples", "Proben"), *plain[1:])
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing_of_the_one_before(opened, address, tmp_path):
@@ -154,14 +203,18 @@ def test_a_file_that_cannot_be_read_leaves_nothing_of_the_one_before(opened, add
     page.wait_for_selector("#file-rows tr")
     page.set_input_files("#csv", tmp_path / "ragged.csv")
     page.wait_for_selector("#error:not([hidden])")
+    assert page.inner_text("#error").startswith("ragged.csv: this looks like another table")
     assert not page.is_visible("#file") and page.inner_text("#verdict-word") == "Not scored"
+    assert page.inner_text("#row-name") == "ragged.csv" and page.locator("#reasons li").count() == 0
+    page.click("#normal")
+    page.wait_for_selector("#verdict-word.good")
+    assert not page.is_visible("#error")
 
 
 def test_an_empty_cell_alone_is_what_the_score_is_due_to(opened, address):
     page = opened(address)
     page.fill("#value-5", "")
     page.check("#order")
-    page.click("#score")
     page.wait_for_selector(".is-anomaly")
     assert page.locator("#feature-rows th").first.inner_text() == "mean compactness"
     widths = page.evaluate("[...document.querySelectorAll('.bar')].map(({ style }) => style.width)")

@@ -106,7 +106,7 @@ def test_columns_of_no_rows_give_no_results(model, columns):
     ("values", "named"),
     [
         (["a", "b"], "column 'mean area'"),
-        ([1.0, None], "NoneType"),
+        ([1.0, {}], "dict"),
         ([1.0], "equally long"),
         ([[1.0], [2.0]], "one-dimensional"),
         (2.0, "equally long"),
@@ -117,6 +117,28 @@ def test_an_unusable_column_is_named(model, columns, values, named):
     two = {name: values[:2] for name, values in columns.items()} | {"mean area": values}
     with pytest.raises(InputError, match=named):
         model.score(two)
+
+
+def test_none_and_pandas_na_are_missing_everywhere(model, columns):
+    pandas = pytest.importorskip("pandas")
+    two = {name: [float(value) for value in columns[name][:2]] for name in model.feature_names}
+    expected = model.score({**two, "mean area": [two["mean area"][0], float("nan")]})
+    assert np.isfinite(expected[0]) and np.isnan(expected[1])
+    for missing in (None, pandas.NA):
+        holed = {**two, "mean area": [two["mean area"][0], missing]}
+        by_row = [dict(zip(holed, row, strict=True)) for row in zip(*holed.values(), strict=True)]
+        without = [by_row[0], {name: value for name, value in by_row[1].items() if name != "mean area"}]
+        plain = [list(row.values()) for row in by_row]
+        for data in (holed, by_row, without, plain):
+            np.testing.assert_array_equal(model.score(data), expected)
+
+
+def test_rows_as_json_gives_them_are_matched_by_name(model, columns):
+    names = model.feature_names[::-1]
+    rows = [{name: float(columns[name][i]) for name in names} for i in range(2)]
+    np.testing.assert_array_equal(model.score(rows), model.score(columns)[:2])
+    with pytest.raises(InputError, match="expected one dict a row, found list in row 1"):
+        model.score([rows[0], [1.0]])
 
 
 def test_the_cell_that_is_no_number_is_named(model, columns):

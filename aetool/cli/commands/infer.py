@@ -183,7 +183,7 @@ def _top_of_files(what: Inference, data: tuple[str, ...], output: Path | None, t
     if output is not None:
         paths.require_free_file(output, what.overwrite)
     with needs("tables", "streaming"):
-        from aetool.stream.top import top_of_files
+        from aetool.stream import top_of_files
     steps().step("scoring every file")
     task = what.task("score")
     with task.open() as model:

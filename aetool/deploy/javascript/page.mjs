@@ -1,11 +1,15 @@
 /** The page: rows in, verdict, expectation and embedding out. */
 
 import { load } from "./aetool.mjs";
-import { categoryOf, isMissing } from "./categories.mjs";
+import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
 import { largest, shares, shortest } from "./explanation.mjs";
 
 const MOST_ROWS_SHOWN = 200;
+const MOST_DECADES = 4; // to each side of the threshold
+const MOST_TICKS = 5;
+const REASONS = 3;
+const CHANGED = ", changed";
 const LARGEST = 3.4e38; // a threshold that was never chosen is float32's largest number
 const at = (id) => document.getElementById(id);
 const shown = (number) => (Number.isFinite(number) ? String(Number(number.toPrecision(4))) : String(number));
@@ -13,6 +17,12 @@ const shown = (number) => (Number.isFinite(number) ? String(Number(number.toPrec
 let model; // the bundle
 let golden; // its rows
 let inputs; // one field per value
+let decimalComma; // numbers may be typed as the training table wrote them
+let scale; // score => place on the axis, 0 to 1
+let rowName = "";
+let queue = Promise.resolve(); // of what is to be scored
+let turns = 0; // of the form: what was begun before the last one is not shown
+let files = 0; // that were taken
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -23,6 +33,11 @@ function element(tag, properties = {}, ...children) {
 function goldenRow(index) {
   const row = golden.features.data.slice(index * model.width, (index + 1) * model.width);
   return model.toCells(Array.from(row, shortest));
+}
+
+function fillGolden(index) {
+  const kind = golden.is_anomaly.data[index] ? "An abnormal row" : "A normal row";
+  return fill(goldenRow(index), `${kind}, golden row ${index + 1}`);
 }
 
 /** The place of the golden row of a kind with the middle score, or -1. */
@@ -43,21 +58,37 @@ function makeForm() {
     const name = feature.unit ? `${feature.name} (${feature.unit})` : feature.name;
     // In <bdi>: a name turns no text around but its own.
     const label = element("th", { scope: "row" }, element("label", { htmlFor: field.id }, element("bdi", {}, name)));
-    const bar = element("div", { className: "bar", role: "img" });
-    const row = element("tr", {}, label, element("td", {}, field), element("td", { className: "number" }), element("td", {}, bar));
+    const wrong = element("p", { className: "error", id: `error-${i}`, hidden: true });
+    const bar = element("div", { className: "bar" });
+    const share = element("span", { className: "number" });
+    const row = element(
+      "tr",
+      {},
+      label,
+      element("td", {}, field, wrong),
+      element("td", { className: "number" }),
+      element("td", {}, element("div", { className: "share" }, element("div", { className: "track" }, bar), share)),
+    );
     row.lastChild.hidden = !explains();
     at("feature-rows").append(row);
-    return { field, row, expected: row.children[2], bar, place: i, rank: i };
+    return { field, row, wrong, expected: row.children[2], bar, share, place: i, rank: i };
   });
 }
 
-function fill(cells) {
+/** Put a row into the form, and score it; `name` says which row it is. */
+function fill(cells, name) {
   cells.forEach((cell, i) => {
     const { field } = inputs[i];
     if (field.options) choose(field, cell);
     else field.value = cell === null ? "" : String(cell);
   });
+  nameRow(name);
   return scoreForm();
+}
+
+function nameRow(name) {
+  rowName = name;
+  at("row-name").replaceChildren(element("bdi", {}, name));
 }
 
 /** A category in its list, at the end of it where the model does not know it: unknown is not missing. */
@@ -72,46 +103,127 @@ function choose(list, cell) {
 
 const explains = () => model.graphs.includes("explainer");
 
-async function scoreForm() {
+/** The row in the form as numbers, or undefined, once the fields that are wrong have been told. */
+function numbersInForm() {
+  const numbers = new Float32Array(inputs.length);
+  const names = [];
+  inputs.forEach(({ field, wrong }, i) => {
+    const { name, categories } = model.features[i] ?? { name: `value ${i + 1}` };
+    let message = "";
+    try {
+      const text = decimalComma && !categories ? field.value.replace(",", ".") : field.value;
+      numbers[i] = cellToNumber(text, categories && new Map(categories.map((text, index) => [text, index])), name);
+    } catch {
+      message = "Not a number";
+      names.push(name);
+    }
+    wrong.textContent = message;
+    wrong.hidden = !message;
+    field.ariaInvalid = message ? "true" : null;
+    if (message) field.setAttribute("aria-describedby", wrong.id);
+    else field.removeAttribute("aria-describedby");
+  });
+  if (!names.length) return numbers;
+  forget(`Correct ${names[0]}${names.length > 1 ? ` and ${names.length - 1} more` : ""}.`);
+  return undefined;
+}
+
+/** Score the form, one run at a time; rows that were typed over meanwhile are left out. */
+function scoreForm() {
+  turns += 1;
+  const turn = turns;
+  at("verdict").ariaBusy = "true";
+  queue = queue.then(() => (turn === turns ? scoreTurn(turn) : undefined));
+  return queue;
+}
+
+async function scoreTurn(turn) {
   try {
-    const rows = [inputs.map(({ field }) => field.value)];
-    const [score] = await model.score(rows);
-    const [anomalous] = await model.detect(rows);
-    const { reconstruction, embedding } = await model.run("autoencoder", rows);
+    const numbers = numbersInForm();
+    if (!numbers) return;
+    const { score, is_anomaly: anomalous } = await model.run("detector", numbers);
+    const { reconstruction, embedding } = await model.run("autoencoder", numbers);
+    const [explanation] = explains() ? await model.explain(numbers) : [];
+    if (turn !== turns) return;
     showExpected(reconstruction.data);
-    if (explains()) showShares((await model.explain(rows))[0]);
+    if (explanation) showShares(explanation);
     if (embedding) showEmbedding(embedding.data);
-    showVerdict(score, anomalous);
-    at("error").hidden = true;
+    showVerdict(score.data[0], Boolean(anomalous.data[0]));
   } catch (error) {
-    fail(error);
+    if (turn === turns) forget(error.message);
+  } finally {
+    if (turn === turns) at("verdict").ariaBusy = null;
   }
 }
 
-/** What was computed is of another row than the form holds now. */
-function forget() {
+/** Show nothing of the form, not even of what is being scored. */
+function cancel(why) {
+  turns += 1;
+  at("verdict").ariaBusy = null;
+  forget(why);
+}
+
+/** Take away all that was computed: it is of another row than what is asked for now. */
+function forget(why) {
   at("verdict").classList.remove("is-anomaly");
   at("verdict-word").textContent = "Not scored";
   at("verdict-word").className = "";
-  at("verdict-score").textContent = "The row was changed: press Score.";
+  at("verdict-score").textContent = why;
+  echo("Not scored", "");
   at("scale-fill").style.width = "0";
-}
-
-function fail(error) {
-  forget();
-  at("verdict-score").textContent = "";
-  at("error").hidden = false;
-  at("error").textContent = error.message;
+  at("reasons").replaceChildren();
+  at("embedding").replaceChildren();
+  at("embedding-numbers").textContent = "";
+  for (const { expected, bar, share } of inputs) {
+    expected.textContent = share.textContent = bar.title = "";
+    bar.style.width = "0";
+  }
 }
 
 function showVerdict(score, anomalous) {
   at("verdict").classList.toggle("is-anomaly", anomalous);
   at("verdict-word").textContent = anomalous ? "Anomaly" : "Normal";
   at("verdict-word").className = anomalous ? "bad" : "good";
-  const limit = model.threshold < LARGEST ? `up to ${shown(model.threshold)} is normal` : "the bundle has no threshold";
+  const limit = hasThreshold() ? `up to ${shown(model.threshold)} is normal` : "the bundle has no threshold";
   at("verdict-score").textContent = `Score ${shown(score)}; ${limit}.`;
-  const share = Number.isFinite(score) ? Math.min(1, score / (2 * model.threshold)) : 1; // the threshold in the middle
-  at("scale-fill").style.width = `${100 * share}%`;
+  echo(`${at("verdict-word").textContent}, score ${shown(score)}`, at("verdict-word").className);
+  at("scale-fill").style.width = `${100 * (Number.isNaN(score) ? 1 : scale(score))}%`;
+}
+
+/** The verdict beside the fields, where the page is scrolled down to them. */
+function echo(text, kind) {
+  at("echo").textContent = text;
+  at("echo").className = kind;
+}
+
+const hasThreshold = () => model.threshold < LARGEST;
+
+/** Draw the axis below the score: around the golden rows' scores and the threshold, in decades unless some are 0 or less. */
+function makeScale() {
+  const scores = Array.from(golden.score.data).filter((score) => Math.abs(score) < LARGEST);
+  const all = hasThreshold() ? [...scores, model.threshold] : scores;
+  const inDecades = all.every((score) => score > 0);
+  const of = inDecades ? Math.log10 : (score) => score;
+  const [lowest, highest] = [of(Math.min(...all)), of(Math.max(...all))];
+  let [from, to] = [lowest, highest + (highest - lowest || 1) / 10];
+  if (inDecades) {
+    const middle = hasThreshold() ? of(model.threshold) : highest;
+    from = Math.floor(Math.max(middle - MOST_DECADES, Math.min(middle - 1, lowest)));
+    to = Math.ceil(Math.min(middle + MOST_DECADES, Math.max(middle + 1, highest)));
+    const step = Math.ceil((to - from) / MOST_TICKS);
+    const powers = Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => from + i * step);
+    at("scale-ticks").replaceChildren(
+      ...powers.map((power) => {
+        const tick = element("span", {}, Math.abs(power) > 4 ? `1e${power}` : shown(10 ** power));
+        tick.style.left = `${(100 * (power - from)) / (to - from)}%`;
+        return tick;
+      }),
+    );
+  }
+  scale = (score) => (inDecades && score <= 0 ? 0 : Math.max(0, Math.min(1, (of(score) - from) / (to - from))));
+  at("scale-mark").hidden = !hasThreshold();
+  at("scale-mark").style.left = `${100 * scale(model.threshold)}%`;
+  at("scale-limit").textContent = `threshold ${shown(model.threshold)}`;
 }
 
 function showExpected(expected) {
@@ -133,11 +245,26 @@ function showShares(explanation) {
     input.rank = rank;
     const whole = endless && place === first;
     input.bar.style.width = `${100 * (whole ? 1 : share[place])}%`;
-    const told = whole ? "makes the score infinite" : `${shown(100 * share[place])} % of the score`;
-    input.bar.title = told;
-    input.bar.ariaLabel = told;
+    input.bar.title = whole ? "makes the score infinite" : `${shown(100 * share[place])} % of the score`;
+    input.share.textContent = whole ? "infinite" : percent(share[place]);
   });
+  const told = endless ? [first] : order.slice(0, REASONS).filter((place) => share[place] > 0);
+  at("reasons").replaceChildren(...told.map((place) => reasonOf(inputs[place])));
   arrange();
+}
+
+const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${Number((100 * share).toPrecision(2))} %`);
+
+function reasonOf({ field, expected, share, place }) {
+  const { name, unit } = model.features[place] ?? { name: `value ${place + 1}` };
+  const found = isMissing(field.value) ? "nothing" : `${field.value}${unit ? ` ${unit}` : ""}`;
+  return element(
+    "li",
+    {},
+    element("span", { className: "number" }, share.textContent),
+    element("strong", {}, element("bdi", {}, name)),
+    element("span", { className: "hint" }, "found ", element("bdi", {}, found), ", expected ", element("bdi", {}, expected.textContent)),
+  );
 }
 
 function arrange() {
@@ -165,30 +292,57 @@ function showEmbedding(values) {
 
 async function takeFile(file) {
   if (!file) return;
+  files += 1;
+  const turn = files;
+  at("file").hidden = true;
+  at("error").hidden = true;
+  nameRow(file.name);
+  cancel("Reading the file …");
   try {
-    const { cells, numbers } = rowsOf(await file.text(), model);
-    if (!cells.length) throw new Error(`${file.name} has a header and no rows.`);
+    const { cells, numbers, notes } = rowsOf(new Uint8Array(await file.arrayBuffer()), model);
+    if (!cells.length) throw new Error("a header and no rows: add rows below it");
     const scores = await model.score(numbers);
     const verdicts = await model.detect(numbers);
+    if (turn !== files) return; // another file has come meanwhile
     const order = Array.from(scores.keys()).sort((a, b) => rank(scores[b]) - rank(scores[a]));
-    at("file").hidden = false;
-    const flagged = verdicts.filter(Boolean).length;
-    const part = order.length > MOST_ROWS_SHOWN ? `, the ${MOST_ROWS_SHOWN} highest shown` : "";
-    at("file-title").textContent = `${file.name}: ${flagged} of ${order.length} rows are anomalies${part}`;
-    at("file-rows").replaceChildren(...order.slice(0, MOST_ROWS_SHOWN).map((i) => {
-      const open = element("button", { type: "button", className: "link" }, `Row ${i + 1}`);
-      open.addEventListener("click", () => fill(cells[i]));
-      const verdict = element("td", { className: verdicts[i] ? "bad" : "good" }, verdicts[i] ? "Anomaly" : "Normal");
-      return element("tr", {}, element("td", {}, open), element("td", { className: "number" }, shown(scores[i])), verdict);
-    }));
-    const table = Array.from(scores, (score, i) => `${i + 1},${score},${verdicts[i]}\n`).join("");
-    URL.revokeObjectURL(at("download").href);
-    at("download").href = URL.createObjectURL(new Blob(["row,score,is_anomaly\n", table], { type: "text/csv" }));
-    await fill(cells[order[0]]);
+    showFile(file.name, { cells, notes, scores, verdicts, order });
+    await fill(cells[order[0]], `Row ${order[0] + 1} of ${file.name}`);
   } catch (error) {
-    at("file").hidden = true;
-    fail(error);
+    if (turn !== files) return;
+    cancel("The file could not be read.");
+    at("error").textContent = `${file.name}: ${error.message}`;
+    at("error").hidden = false;
   }
+}
+
+/** The rows of a file, the highest scores first; the one that is in the form is marked. */
+function showFile(name, { cells, notes, scores, verdicts, order }) {
+  const flagged = verdicts.filter(Boolean).length;
+  const part = order.length > MOST_ROWS_SHOWN ? `, the ${MOST_ROWS_SHOWN} highest shown` : "";
+  at("file-title").textContent = `${name}: ${flagged} of ${order.length} rows are anomalies${part}`;
+  at("file-notes").textContent = notes.join("; ");
+  at("file-rows").replaceChildren(
+    ...order.slice(0, MOST_ROWS_SHOWN).map((i, place) => {
+      const open = element("button", { type: "button", className: "link" }, `Row ${i + 1}`);
+      const verdict = element("td", { className: verdicts[i] ? "bad" : "good" }, verdicts[i] ? "Anomaly" : "Normal");
+      const row = element("tr", {}, element("td", {}, open), element("td", { className: "number" }, shown(scores[i])), verdict);
+      open.addEventListener("click", () => {
+        mark(row);
+        fill(cells[i], `Row ${i + 1} of ${name}`);
+      });
+      if (place === 0) row.ariaCurrent = "true";
+      return row;
+    }),
+  );
+  const table = Array.from(scores, (score, i) => `${i + 1},${score},${verdicts[i]}\n`).join("");
+  URL.revokeObjectURL(at("download").href);
+  at("download").href = URL.createObjectURL(new Blob(["row,score,is_anomaly\n", table], { type: "text/csv" }));
+  at("file").hidden = false;
+}
+
+function mark(row) {
+  document.querySelector("#file-rows [aria-current]")?.removeAttribute("aria-current");
+  if (row) row.ariaCurrent = "true";
 }
 
 const rank = (score) => (Number.isNaN(score) ? Infinity : score);
@@ -216,17 +370,22 @@ function showCheck({ rows, passed, maxScaledDifference, flipped, records }) {
 }
 
 function listen() {
-  at("row").addEventListener("submit", (event) => {
-    event.preventDefault();
+  at("row").addEventListener("submit", (event) => event.preventDefault());
+  at("feature-rows").addEventListener("input", () => {
+    if (!rowName.endsWith(CHANGED)) nameRow(`${rowName}${CHANGED}`);
     scoreForm();
   });
-  at("feature-rows").addEventListener("input", forget);
   at("order").addEventListener("change", arrange);
   for (const [id, anomalous] of [["normal", false], ["abnormal", true]]) {
     const index = typicalRow(anomalous);
     at(id).hidden = index < 0;
-    at(id).addEventListener("click", () => fill(goldenRow(index)));
+    at(id).addEventListener("click", () => {
+      at("error").hidden = true;
+      mark();
+      fillGolden(index);
+    });
   }
+  at("csv").addEventListener("click", (event) => (event.target.value = "")); // the same file again, once it is mended
   at("csv").addEventListener("change", (event) => takeFile(event.target.files[0]));
   const drop = at("drop");
   for (const name of ["dragover", "dragleave", "drop"]) {
@@ -241,14 +400,16 @@ function listen() {
 async function start() {
   model = await load();
   golden = await model.golden();
+  decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
   const kind = model.features.length ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
   for (const part of document.querySelectorAll(".explained")) part.hidden = !explains();
   makeForm();
+  makeScale();
   listen();
-  await fill(goldenRow(Math.max(0, typicalRow(false))));
+  await fillGolden(Math.max(0, typicalRow(false)));
   showCheck(await model.check());
 }
 

@@ -13,11 +13,12 @@ if (!file) {
 const model = await load();
 let rows;
 try {
-  rows = rowsOf(await readFile(file, "utf8"), model);
+  rows = rowsOf(await readFile(file), model);
 } catch (error) {
   console.error(`${file}: ${error.message}`);
   process.exit(1);
 }
+for (const note of rows.notes) console.error(`${file}: ${note}`);
 console.log("row,score,is_anomaly");
 if (rows.cells.length) {
   const [scores, verdicts] = [await model.score(rows.numbers), await model.detect(rows.numbers)];

@@ -12,9 +12,8 @@ from aetool.report.bench import _throughput as throughput
 from aetool.report.bench import tables
 from aetool.report.bench.series import Case, Lineup, by_case, ordered
 from aetool.report.bench.verdicts import cards, stability_warning, summary, verdicts
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Markup, joined, listed, tag
 from aetool.report.draw.page import page, section
-from aetool.report.draw.tables import listed
 from aetool.report.draw.units import counted, moment, size
 from aetool.runtime.tuning_file import FORMAT_VERSION, KIND, TuningResult
 from aetool.tune.result import tuning_of

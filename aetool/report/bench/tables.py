@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from aetool.bench.result import BenchResult, Measured
 from aetool.report.bench.series import Lineup, Series
 from aetool.report.bench.verdicts import WARNING, JudgedRatio
-from aetool.report.draw.markup import Markup, tag
-from aetool.report.draw.tables import Cell, dash, table
+from aetool.report.draw.markup import Cell, Markup, dash, table, tag
 from aetool.report.draw.units import count as short
 from aetool.report.draw.units import counted, percent, ratio, seconds, size
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from aetool.report.bench.page import repeated
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, tag
+from aetool.report.draw.markup import Cell, Markup, table, tag
 from aetool.report.draw.page import page, section
 from aetool.report.draw.svg import linear_ticks, log_ticks
-from aetool.report.draw.tables import Cell, table
 from aetool.report.draw.units import NO_BREAK, TIMES, counted, moment, percent, ratio, rows, seconds, speed
 from aetool.runtime.tuning_file import Race, Trial, TuningResult
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from aetool.report.bundle.records import ColumnChange, Portrait
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Cell, Markup, joined, listed, table, tag
 from aetool.report.draw.svg import linear_ticks
-from aetool.report.draw.tables import Cell, listed, table
 from aetool.report.draw.units import NO_BREAK, counted, percent
 
 _BADGES = {"stable": "less", "moderate": "none", "unclear": "none", "drift": "more"}

@@ -5,9 +5,8 @@ from functools import partial
 
 from aetool.report.bundle.records import ChannelPair, ErrorGrid, ExplainedRow, FeatureOfRow, ImagePair
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Cell, Markup, heat, joined, table, tag
 from aetool.report.draw.svg import linear_ticks
-from aetool.report.draw.tables import Cell, heat, table
 from aetool.report.draw.units import figure, percent, row_number
 
 _SHOWN = 0.9

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from aetool.report.bundle.facts import threshold_text
 from aetool.report.bundle.records import Portrait
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
+from aetool.report.draw.markup import Cell, Markup, joined, table, tag
 from aetool.report.draw.svg import linear_ticks, log_ticks
-from aetool.report.draw.tables import Cell, table
 from aetool.report.draw.units import NO_BREAK, count, counted, figure, percent, rows
 
 # ROC and precision-recall, with a mark where the threshold stands.

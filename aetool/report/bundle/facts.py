@@ -7,8 +7,7 @@ from typing import Any
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.report.bundle.records import LARGEST
 from aetool.report.draw import svg
-from aetool.report.draw.markup import Markup, joined, tag
-from aetool.report.draw.tables import Cell, heat, listed, table
+from aetool.report.draw.markup import Cell, Markup, heat, joined, listed, table, tag
 from aetool.report.draw.units import NO_BREAK, TIMES, moment, percent, size, speed
 from aetool.report.draw.units import figure as number
 

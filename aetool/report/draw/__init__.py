@@ -1,7 +1,6 @@
 """Pictures, tables and the frame of a page.
 
-`markup` (escaped HTML) comes first, then `svg` (scales and shapes), `tables`, `units` (numbers as text) and
-`page`.
+`units` (numbers as text) comes first, then `markup` (escaped HTML, tables), `svg` (scales and shapes) and `page`.
 """
 
-__all__ = ["markup", "page", "svg", "tables", "units"]
+__all__ = ["markup", "page", "svg", "units"]
