@@ -1,5 +1,6 @@
 """Statistics of the training rows: scaling, and replacements of missing values."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,8 @@ def learn_statistics(
     empty = [name for name, column in zip(names, missing.T, strict=True) if column.all()]
     if empty:
         raise InputError(
-            f"columns without any value in the training rows: {', '.join(empty)}; leave them out with --drop"
+            f"columns without any value in the training rows: {', '.join(empty)}; leave them out with "
+            f"--drop {shlex.quote(','.join(empty))}"
         )
     fill = None
     if impute is not None:
@@ -127,5 +129,8 @@ def _require_resolution(
         ),
     ):
         if faulty.any():
-            found = ", ".join(name for name, is_faulty in zip(names, faulty, strict=True) if is_faulty)
-            raise InputError(f"columns with {fault}: {found}; {remedy}, or leave them out with --drop")
+            found = [name for name, is_faulty in zip(names, faulty, strict=True) if is_faulty]
+            option = f"--drop {shlex.quote(','.join(found))}"
+            raise InputError(
+                f"columns with {fault}: {', '.join(found)}; {remedy}, or leave them out with {option}"
+            )

@@ -136,7 +136,8 @@ class TextTable(NamedTuple):
             return stream
         with stream:
             content = stream.read()
-        content = _decoded(content, self.encoding, self.source).encode()[self.layout.start :]
+        encoding = "utf-8" if self.encoding in _UTF8 else self.encoding  # a byte order mark counts as a character
+        content = _decoded(content, encoding, self.source).encode()[self.layout.start :]
         return pa.BufferReader(_with_tabs(content) if self.layout.separator == " " else content)
 
     @property
@@ -327,13 +328,14 @@ def _tail(path: Path, text: TextTable) -> tuple[int, str]:
     separator = text.layout.separator
     if is_packed(path) or separator in ("", " "):
         return 0, ""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        lines = (
-            stream.read()
-            .decode(text.encoding if text.encoding in (*_UTF8, WESTERN) else "utf-8", "replace")
-            .splitlines()[1:]
-        )
+    if text.encoding in (*_UTF8, WESTERN):
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            tail = stream.read().decode(WESTERN if text.encoding == WESTERN else "utf-8", "replace")
+    else:
+        with text.rows() as rows:
+            tail = rows.read()[-_TAIL_BYTES:].decode("utf-8", "replace")
+    lines = tail.splitlines()[1:]
     filled = [line for line in lines if line]
     empty = 0
     while empty < len(filled) and not filled[-1 - empty].strip(separator + " "):

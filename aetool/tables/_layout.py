@@ -122,26 +122,12 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
     Raises:
         InputError: there is no line, or a doubt.
     """
+    start, separator = _beginning(text, asked.sep)
+    grid = _cut(text[start:], separator, source, like, limits)
     notes = []
-    named, start = re.match(r"\ufeff?sep=(.)\r?\n", text), 0  # Excel's
-    separator = asked.sep
-    if named:
-        start, separator = named.end(), separator or named[1]
-    elif text.startswith("\ufeff"):
-        start = 1
-    if not text[start:].strip("\r\n\ufeff"):
-        raise InputError(f"{source}: the file is empty: a header and rows were expected; write it again")
-    choices = [*SEPARATORS, _ALONE] if separator is None else [separator]
-    least = 1 if separator is not None else 2
-    grids = [grid for each in choices if (grid := _grid(text[start:], each, least, limits, source)) is not None]
-    is_open = text[start:].lstrip("\r\n").splitlines()[0].count('"') % 2 == 1
-    if is_open and separator is None and all(grid.separator in (" ", _ALONE) for grid in grids):
-        raise InputError(f"{source}: a quote is left open in the first line: mend it")
-    if not grids:
-        raise InputError(f"{source}: the first lines hold no header: write one name a column, then the rows")
-    grid = grids[0] if len(grids) == 1 else _best(grids, source, like)
     if grid.above:
-        notes.append(f"the first {_count(grid.above, 'line')}, above the table, left out")
+        above = "line" if grid.above == 1 else f"{grid.above} lines"
+        notes.append(f"the first {above}, above the table, left out")
     begins = [0, *grid.ends][grid.above]
     lines = text[start + begins :].lstrip("\r\n").splitlines()[:2]
     only_quoted = len(lines) > 1 and '"' in lines[0] and '"' not in lines[1]  # text above numbers
@@ -157,13 +143,7 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
     if header:
         below, units = _below_names(grid, text[start:])
         start, notes = start + below, notes + units
-    first = grid.lines[grid.above]
-    names = [_name(cell) for cell in first] if header else [f"column_{i + 1}" for i in range(len(first))]
-    missing = grid.width - len(names)
-    if missing == 1 and all(not line[-1].strip() for line in grid.rows if len(line) == grid.width):
-        names.append("")  # a separator at the end of each row
-    elif missing == 1:
-        names.insert(0, "")
+    names, names_of_rows = _names(grid, header=header)
     if not header:
         called = "column_1" + f" to column_{len(names)}" * (len(names) > 1)
         notes.append(f"no header line: {'columns are' if len(names) > 1 else 'the column is'} called {called}")
@@ -174,7 +154,7 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
         header=header,
         start=len(text[:start].encode()),
         decimal=decimal,
-        names_of_rows=missing == 1 and names[0] == "",
+        names_of_rows=names_of_rows,
         notes=tuple(notes),
         padded={
             name: cell.strip()
@@ -183,6 +163,40 @@ def find_layout(text: str, source: str, asked: Reading, like: Reading, limits: L
             if re.fullmatch(r"\s*0\d+\s*", cell)
         },
     )
+
+
+def _beginning(text: str, separator: str | None) -> tuple[int, str | None]:
+    """Return the characters before the table that programs write, and the separator where it is known."""
+    if named := re.match(r"\ufeff?sep=(.)\r?\n", text):  # Excel's
+        return named.end(), separator or named[1]
+    if logger := re.match(r'\ufeff?"?TOA5"?,.*\r?\n', text):  # Campbell's: about the station
+        return logger.end(), separator
+    return int(text.startswith("\ufeff")), separator
+
+
+def _cut(text: str, separator: str | None, source: str, like: Reading, limits: Limits) -> "_Grid":
+    """Cut the first lines into cells, by the separator that explains them best where none is known."""
+    if not text.strip("\r\n\ufeff"):
+        raise InputError(f"{source}: the file is empty: a header and rows were expected; write it again")
+    choices, least = ([*SEPARATORS, _ALONE], 2) if separator is None else ([separator], 1)
+    grids = [grid for each in choices if (grid := _grid(text, each, least, limits, source)) is not None]
+    is_open = text.lstrip("\r\n").splitlines()[0].count('"') % 2 == 1
+    if is_open and separator is None and all(grid.separator in (" ", _ALONE) for grid in grids):
+        raise InputError(f"{source}: a quote is left open in the first line: mend it")
+    if not grids:
+        raise InputError(f"{source}: the first lines hold no header: write one name a column, then the rows")
+    return grids[0] if len(grids) == 1 else _best(grids, source, like)
+
+
+def _names(grid: "_Grid", *, header: bool) -> tuple[list[str], bool]:
+    """Return the names of the columns, and whether the first has none since it names the rows."""
+    first = grid.lines[grid.above]
+    names = [_name(cell) for cell in first] if header else [f"column_{i + 1}" for i in range(len(first))]
+    if len(names) != grid.width - 1:
+        return names, False
+    if all(not line[-1].strip() for line in grid.rows if len(line) == grid.width):
+        return [*names, ""], False  # a separator at the end of each row
+    return ["", *names], True
 
 
 class _Grid(NamedTuple):
@@ -307,7 +321,8 @@ def _best(grids: Sequence[_Grid], source: str, like: Reading) -> _Grid:
     """Return the grid that explains the lines best; refuse a doubt between two separators."""
     by = {grid.separator: grid for grid in grids}
     real = [grid for mark, grid in by.items() if mark not in (" ", _ALONE) and grid.share >= _RAGGED]
-    spaces = by.get(" ")
+    # Runs of spaces are tabs too: where tabs alone part the lines, the spaces are in the cells.
+    spaces = None if any(grid.separator == "\t" for grid in real) else by.get(" ")
     if not real and spaces is None:
         others = [grid for mark, grid in by.items() if mark != _ALONE]
         return by[_ALONE] if not others or by[_ALONE].rank()[1] == 1 else max(others, key=lambda grid: grid.share)
@@ -335,7 +350,9 @@ def _best(grids: Sequence[_Grid], source: str, like: Reading) -> _Grid:
 def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
     """Decide whether the first line holds names."""
     first = [cell.strip() for cell in grid.lines[grid.above]]
-    rows = [row for row in grid.rows[:_SAMPLE_LINES] if row != grid.lines[grid.above]]  # names may stand again
+    rows = grid.rows[:_SAMPLE_LINES]
+    if not any(map(is_number, first)):  # names may stand again
+        rows = [row for row in rows if row != grid.lines[grid.above]]
     if not rows:
         return True
     shift = 1 if len(first) == grid.width - 1 and any(row[-1].strip() for row in rows if row) else 0
@@ -411,17 +428,19 @@ def _below_names(grid: _Grid, text: str) -> tuple[int, list[str]]:
     """Return the characters of a rule, as SQL clients draw it, or a line of units below the names, and a note."""
     if rule := re.match(r"[\r\n]*[-+|=:\t ]*---[-+|=:\t ]*(?:\r\n|\r|\n)", text):
         return rule.end(), []
-    if not _is_line_of_units(grid):
+    count = next((count for count in (1, 2, 3) if _is_line_of_units(grid, count)), 0)
+    if not count:
         return 0, []
-    units = f"the line below the header, {_shown(grid.rows[0])}, left out (units)"
-    return grid.ends[grid.above + 1] - grid.ends[grid.above], [units]
+    which = "line" if count == 1 else f"{count} lines"
+    units = f"the {which} below the header, {_shown(grid.rows[0])}, left out (units)"
+    return grid.ends[grid.above + count] - grid.ends[grid.above], [units]
 
 
-def _is_line_of_units(grid: _Grid) -> bool:
-    """Return whether the line below the header holds words, or nothing, above columns of numbers alone."""
-    if len(grid.rows) < 3 or any(len(row) != grid.width for row in grid.rows):
+def _is_line_of_units(grid: _Grid, count: int = 1) -> bool:
+    """Return whether `count` lines below the header hold words, or nothing, above columns of numbers alone."""
+    if len(grid.rows) < count + 2 or any(len(row) != grid.width for row in grid.rows):
         return False
-    units, *rows = grid.rows
+    units, rows = grid.rows[0], grid.rows[count:]
     columns = [place for place in range(grid.width) if all(map(_is_value, (row[place].strip() for row in rows)))]
     words = [units[place].strip() for place in columns]
     return (
@@ -470,13 +489,10 @@ def _shown(cells: Sequence[str]) -> str:
 
 
 def _name(cell: str) -> str:
-    return cell.strip().strip("\ufeff").strip()
+    name = cell.strip().strip("\ufeff").strip()
+    return "" if re.fullmatch(r"Unnamed: \d+", name) else name  # what pandas calls a column without one
 
 
 def words_of(separator: str) -> str:
     """Return the name of a separator."""
     return SEPARATORS.get(separator, repr(separator))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}s" if number != 1 else noun

@@ -1,5 +1,6 @@
 """Conversion of columns of any type to numbers, labels and kept columns."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -158,6 +159,8 @@ class _Features:
         is_boolean = numbers is not None and AUTO in self.choice.categorical and _is_boolean(column)
         if self.choice.is_categorical(key, name) or is_boolean:
             self._add_categories(key, name, column)
+        elif numbers is not None and self.options.may_leave_out and _is_unix_time(key, numbers):
+            self._leave_out(key, "dates or times")
         elif numbers is not None:
             self._add_numbers(key, _without(numbers, self.options.missing))
         elif _is_time(column):
@@ -322,6 +325,18 @@ def _is_text(column: Any) -> bool:
 def _holds_no_kinds(kind: Any) -> bool:
     """Return whether values of an Arrow type cannot be categories either."""
     return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+_UNIX_SECONDS = (946_684_800, 2_208_988_800)
+"""2000 to 2040, in seconds since 1970."""
+
+
+def _is_unix_time(name: str, numbers: NDArray[Any]) -> bool:
+    """Return whether a column is called a time, and counts seconds, or thousandths of them, since 1970."""
+    if not re.search(r"time|stamp|date|epoch|(?:^|_)ts$", name.casefold()) or not len(numbers):
+        return False
+    least, most = np.nanmin(numbers), np.nanmax(numbers)
+    return any(_UNIX_SECONDS[0] * unit <= least <= most <= _UNIX_SECONDS[1] * unit for unit in (1, 1e3, 1e6, 1e9))
 
 
 def _is_time(column: Any) -> bool:

@@ -425,3 +425,48 @@ def test_every_format_reads_labels_and_missing_words_alike(tmp_path, ending):
     table = read_table(tmp_path / f"t.{ending}", label="y")
     np.testing.assert_array_equal(table.values, [[5], [np.nan], [7]])
     assert table.labels.tolist() == [False, False, True]
+
+
+def test_spaces_within_cells_of_a_table_of_tabs_are_no_separators(save):
+    table = read_table(save(b"size\tregion\n12 000\t3\n13 000\t4\n", "t.tsv"))
+    assert table.values.tolist() == [[12000, 3], [13000, 4]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marks_of_encodings_and_empty_rows_cost_no_number(save, encoding):
+    spaces = read_table(save(lines(" ").encode(encoding), "t.txt"))
+    np.testing.assert_array_equal(spaces.values, ROWS)
+    ended = read_table(save((lines(";") + ";;\n;;\n").encode(encoding)))
+    np.testing.assert_array_equal(ended.values, ROWS)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Jan {:04d}",
+        "2024-W{:02d}",
+        "Mon Jan {:2d} 10:00:00 2024",
+        "Jan {:2d} 10:00:00",
+        "[{:02d}/Oct/2024:13:55:36 +0200]",
+        "2024年01月{:02d}日",
+    ],
+)
+def test_dates_of_logs_and_other_places_are_left_out(form):
+    cells = [form.format(day if "04d" not in form else 2000 + day) for day in range(1, 13)]
+    assert table_from_columns({"when": cells, "x": range(12)}).left_out == {"when": "dates or times"}
+
+
+def test_unix_times_and_indexes_of_pandas_are_no_features(save):
+    text = "Unnamed: 0,timestamp,x,uptime\n" + "".join(
+        f"{i},{1_700_000_000 + 7 * i},{i % 3},{i}\n" for i in range(9)
+    )
+    table = read_table(save(text.encode()))
+    assert table.names == ("x", "uptime")
+    assert table.left_out == {"column 1": "no name, row numbers", "timestamp": "dates or times"}
+
+
+def test_lines_of_a_data_logger_below_the_names_are_left_out(save):
+    text = '"TOA5","station","CR1000"\n"TS","a","b"\n"TS","V","C"\n"","Avg","Smp"\n'
+    rows = "".join(f'"2024-01-01 00:{i:02}:00",{i}.5,{i}\n' for i in range(8))
+    table = read_table(save((text + rows).encode(), "t.dat"))
+    assert table.names == ("a", "b") and len(table) == 8 and "2 lines below the header" in " ".join(table.notes)
