@@ -190,7 +190,7 @@ def test_no_drift_is_exit_code_0_and_drift_3(aetool, shops):
 def test_few_rows_are_told_from_no_drift(aetool, shops, tmp_path):
     (tmp_path / "few.csv").write_text(shop(9, 1))
     few = aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv")
-    assert few.exit_code == 1 and few.stdout.startswith("too few rows to tell: 9, 30 or more are needed\n")
+    assert few.exit_code == 1 and few.stdout.startswith("too few rows to decide: 9, at least 30 are needed\n")
     assert "no drift" not in few.stdout and "stable" not in few.stdout
     assert json.loads(aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv", "--json").stdout)[
         "too_few_rows"
