@@ -1,6 +1,6 @@
 """Draw the pictures of the README and the tutorial from the real program: `make pictures`; needs chromium.
 
-The words of the pages go into docs/static/report.txt and tutorial.txt: tests compare them with those of today's pages.
+The words of the pages go into docs/static/*.txt: tests compare them with those of today's pages.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def report(path: Path) -> str:
 
 
 def tutorial(path: Path) -> str:
-    """Make the report at the end of the tutorial by its commands, in the directory of `path`, and return its HTML."""
+    """Run the commands of the tutorial in the directory of `path`, and return the HTML of its report."""
     shutil.copytree(ROOT / "docs", path.parent / "docs")
     text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

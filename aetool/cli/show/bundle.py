@@ -39,17 +39,16 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
     def show(out: Console) -> None:
         if verbose:
             show_parity(out, exported.parity)
-            out.print(
-                f"Compared on the {golden:,} golden rows of the bundle, repeated to batches of up to 1,000.\n"
-            )
+            out.print(f"Compared on {golden:,} golden rows, repeated to batches of up to 1,000.\n")
         pairs = [
             ("bundle", str(output)),
             ("files", file_sizes(document["files"])),
             ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
             (
                 "proven",
-                f"equal to {figures['reference']} on {golden:,} {rows} rows and generated probes: largest difference "
-                f"{figures['max_scaled_difference']:.1e} of the range, {figures['flipped_decisions']} decisions flipped",
+                f"equal to {figures['reference']} on {golden:,} {rows} rows and generated probes: largest "
+                f"difference {figures['max_scaled_difference']:.1e} of the range, "
+                f"{figures['flipped_decisions']} decisions flipped",
             ),
         ]
         show_facts(out, pairs, f"aetool score {shlex.quote(str(output))} DATA")
