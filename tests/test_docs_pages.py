@@ -27,7 +27,7 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
                 for line in documented.lines(block.content):
                     reader.types(line)
             elif block.language == "python":
-                documented.run_python(block.content, str(page))
+                documented.run_python(block.content.replace("8000", reader.port), str(page))
     if page.stem == "tutorial":
         pictured = (PICTURES["STATIC"] / "tutorial.txt").read_text("utf-8")
         assert _top(PICTURES["words_of"]((tmp_path / "customers.html").read_text("utf-8"))) == _top(pictured)
@@ -41,7 +41,7 @@ def _top(words):
 
 
 def test_there_are_pages():
-    assert {"tutorial", "train", "export", "serve", "format"} <= {page.stem for page in PAGES}
+    assert {"tutorial", "train", "export", "serve", "update", "format"} <= {page.stem for page in PAGES}
 
 
 def test_a_page_that_lies_is_found(tmp_path, monkeypatch):
