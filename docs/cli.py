@@ -66,7 +66,9 @@ def is_listed(option):
 
 def row(context, option):
     """A row of the table of options, which a link leads to: cli.md#train-label."""
-    written, meaning = (html.escape(text, quote=False).replace("|", "&#124;") for text in option.get_help_record(context))
+    written, meaning = (
+        html.escape(text, quote=False).replace("|", "&#124;") for text in option.get_help_record(context)
+    )
     anchor = "-".join([*context.command_path.split()[1:], max(option.opts, key=len).lstrip("-")])
     return f'| <a id="{anchor}" href="#{anchor}"><code>{written}</code></a> | {plain(meaning)} |'
 

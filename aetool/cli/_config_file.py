@@ -30,7 +30,7 @@ def config_option(command: Any) -> Any:
         is_eager=True,
         expose_value=False,
         callback=_use,
-        help="TOML file of options, as aetool init writes it; options given here win.",
+        help="TOML file of options, see aetool init; the command line takes precedence.",
     )(command)
 
 

@@ -32,8 +32,8 @@ _LATENCY_ROUNDS, _LATENCY_ROWS = 7, 200
 def demo(output: Path | None, overwrite: bool) -> Result:
     """Train, export, verify and run an autoencoder.
 
-    On scikit-learn's breast-cancer table: it learns from benign tumours, malignant ones are the anomalies that it
-    has to find.
+    Uses scikit-learn's breast-cancer table. The model learns from benign tumours; the malignant ones are the
+    anomalies to find.
 
     \b
     Example:

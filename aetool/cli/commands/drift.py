@@ -26,7 +26,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @click.option("--data", type=options.PATH, required=True, help="New rows: a table, or an NPY or NPZ array.")
-@click.option("--label", metavar="COLUMN", help="Column that marks anomalies: these rows are left out.")
+@click.option("--label", metavar="COLUMN", help="Column that marks anomalies; these rows are left out.")
 @options.reading(labels=True)
 @click.option("--all", "every", is_flag=True, help="Show every column, unchanged ones too.")
 @options.provider

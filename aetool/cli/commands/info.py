@@ -167,8 +167,8 @@ def _text(value: Any) -> str:
 def doctor(bundle: Path | None) -> Result:
     """Show what works on this machine.
 
-    Lists the threads to use and the packages, and runs a row on each execution provider, in a process of its own.
-    With a BUNDLE, also whether the tuning file beside it is used here.
+    Lists the number of threads and the packages, and runs a row on each execution provider, in a process of its
+    own. With a BUNDLE, also says whether its tuning file is used here.
 
     \b
     Example:

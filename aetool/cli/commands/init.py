@@ -48,10 +48,11 @@ RULES = {
 @options.overwrite
 @reports
 def init(file: Path, overwrite: bool) -> Result:
-    """Write a file of training options, to be changed.
+    """Write a file of training options to edit.
 
-    FILE is aetool.toml unless another is named. It has each option with its meaning and default, commented out.
-    What you take the # from holds when you give the file to --config of aetool train; options given there win.
+    FILE is aetool.toml by default. It has every option with its meaning and default, commented out. Uncomment
+    what you want to change, and pass the file to aetool train --config. Options on the command line take
+    precedence.
 
     \b
     Example:
