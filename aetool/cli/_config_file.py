@@ -74,7 +74,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
             text = stream.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise click.UsageError(
-                f"{path}: larger than {MAX_BYTES >> 10} KiB, no file of options is; give another"
+                f"{path}: larger than {MAX_BYTES >> 10} KiB, too large for a file of options; give another"
             )
         if found := _LONG_KEY.search(decoded := text.decode()):
             raise click.UsageError(f"{path}: unknown key {found[0][:20]!r}...; no option has dots in its name")
@@ -83,7 +83,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
         raise click.UsageError(f"{path}: no such file{file_hint(path)}; aetool init writes one") from error
     except OSError as error:
         raise click.UsageError(
-            f"{path}: cannot be read: {error.strerror}; check the path and its rights"
+            f"{path}: cannot be read: {error.strerror}; check the path and its permissions"
         ) from error
     except RecursionError as error:
         raise click.UsageError(f"{path}: not valid TOML: nested too deeply; correct it") from error

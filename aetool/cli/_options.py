@@ -77,7 +77,9 @@ class _Limit(_Parsed):
         name, _, text = (part.strip() for part in value.partition("="))
         name = name.replace("-", "_")
         if name not in self.names:
-            self.fail(f"no limit {name!r}{hint(name, self.names)}; choose of {', '.join(self.names)}", param, ctx)
+            self.fail(
+                f"no limit {name!r}{hint(name, self.names)}; choose one of {', '.join(self.names)}", param, ctx
+            )
         if isinstance(getattr(DEFAULT_LIMITS, name), bool):
             if text.lower() not in ("true", "false"):
                 self.fail(f"{name} is true or false, found {text!r:.40}", param, ctx)

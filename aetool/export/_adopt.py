@@ -360,15 +360,17 @@ def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelPr
         return lifted, file, file.run(sample)
     except ExportError as error:
         raise ExportError(
-            f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "
-            "batch"
+            f"{where}: takes one row at a time, and its batch cannot be made dynamic ({error}); export it with "
+            "a dynamic batch"
         ) from error
 
 
 def _roles(found: Arrays, sample: Rows, reading: AdoptOptions, where: str) -> Roles:
     numbers = {name: value for name, value in found.items() if value.dtype == np.float32}
     if not numbers:
-        raise ExportError(f"{where}: an output of float32 numbers is expected, found none; it is no autoencoder")
+        raise ExportError(
+            f"{where}: an output of float32 numbers is expected, found none; it is not an autoencoder"
+        )
     if (why := why_none_fits(numbers, sample)) is not None:
         raise ExportError(f"{where}: {why}")
     try:

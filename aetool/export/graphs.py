@@ -136,7 +136,7 @@ def require_deployable(model: ModelProto, opset: int) -> None:
     """
     found = standard_opset(model)
     if found != opset:
-        raise ExportError(f"opset {opset} was asked for, {found} was written; choose --opset {found}")
+        raise ExportError(f"opset {opset} was requested, {found} was written; choose --opset {found}")
     require_sane(model, "the exported graph")
     _require_dynamic_batch(model)
 

@@ -116,7 +116,7 @@ class Loop:
         odd = sorted(name for name, _ in self._expected().items() ^ found.items())
         if odd:
             raise CheckpointError(
-                f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train afresh"
+                f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train from scratch"
             )
         self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
         slots = {
@@ -419,15 +419,15 @@ def _require_resumable(
     if any(resume.provenance.get(name) != value for name, value in fingerprints.items()):
         raise InputError(
             f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
-            "train afresh"
+            "train from scratch"
         )
     if resume.network.config != architecture:
-        raise InputError("resume: the architecture cannot change; drop those options, or train afresh")
+        raise InputError("resume: the architecture cannot change; drop those options, or train from scratch")
     for name in ("seed", "validation_fraction", "impute"):
         if getattr(resume.training, name) != getattr(training, name):
             raise InputError(
                 f"resume: {name} cannot change from {getattr(resume.training, name)!r} to "
-                f"{getattr(training, name)!r}, held-out rows would become training rows; train afresh"
+                f"{getattr(training, name)!r}, held-out rows would become training rows; train from scratch"
             )
     _, rows = _split(len(normal), training)
     if finished(resume.history, training.epochs_for(len(rows)), training.patience):

@@ -408,7 +408,7 @@ class AutoencoderSession:
             self.close()
             raise BundleError(
                 f"{path}: another bundle than the one that was pickled ({pickled[0][:12]}, found "
-                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it anew and pickle that, or publish "
+                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it again and pickle that, or publish "
                 "each version at a path of its own"
             )
 

@@ -149,7 +149,7 @@ def _published(
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
-        raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
+        raise BundleError(f"{bundle.path}: was replaced by another bundle in the meantime; segment it again")
     return publish(bundle.path, manifest._replace(variants=variants, segments=described), files, overwrite=True)
 
 

@@ -154,7 +154,7 @@ def test_the_weights_of_every_format_are_those_exported(aetool, net, weights):
         assert all(torch.equal(loaded[name], value) for name, value in weights.items()), file
     given = ("--weights", "parallel.pt", "--data", "rows.npy", "-o", "b")
     result = aetool("export", "--module", "net.py:Net", *given)
-    said = "parallel.pt: took the weights under 'state_dict', without 'module.' in front of their names"
+    said = "parallel.pt: used the weights under 'state_dict', without 'module.' in front of their names"
     assert result.exit_code == 0 and " ".join(result.stderr.split()).startswith(said)
     assert aetool("reconstruct", "b", "rows.npy", "-o", "out.npy").exit_code == 0
     np.testing.assert_allclose(np.load("out.npy"), np.load("expected.npy"), atol=1e-6)

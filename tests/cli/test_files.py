@@ -433,8 +433,8 @@ def test_export_tells_in_few_lines_what_was_proven_and_all_of_it_when_asked(aeto
     assert [line.split()[0] for line in short.splitlines()] == ["bundle", "files", "threshold", "proven", "next"]
     with np.load(work / "mine" / "golden.npz") as golden:
         rows = len(golden["features"])
-    assert f"what PyTorch in float64 does: {rows} real rows" in short and ", 0 decisions flipped" in short
-    assert long.endswith(short) and f"The {rows} golden rows" in long
+    assert f"equal to PyTorch in float64 on {rows} real rows" in short and ", 0 decisions flipped" in short
+    assert long.endswith(short) and f"on {rows} golden rows" in long
     compared = [line.split()[:2] for line in long.splitlines()]
     assert ["detector", "is_anomaly"] in compared and ["not", "finite"] in compared
 

@@ -130,9 +130,7 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
     for outcome in done.failed[:_SHOWN]:
         say(f"Skipped: {outcome.error}")
     if done.failed:
-        say(
-            f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; mend them and go on with --resume"
-        )
+        say(f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; fix them, then --resume")
     return Result(document, lambda out: out.print(facts(pairs)), exit_code=1 if done.failed else 0)
 
 

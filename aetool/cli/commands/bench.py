@@ -106,7 +106,7 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
         write_document(document_of(result), output, overwrite=overwrite)
     noisy = sum(not measured.stability.stable for measured in result.results)
     if noisy:
-        say(f"The machine was too noisy for {noisy} of {len(result.results)} measurements; ratios hold better.")
+        say(f"The machine was noisy for {noisy} of {len(result.results)} measurements; ratios are more reliable.")
     return Result(document_of(result), lambda out: show_result(out, result, output))
 
 

@@ -48,7 +48,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     folder = output or Path("aetool-demo")
     require_new(folder, overwrite)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: a file stands there, it will not be replaced; choose another name")
+        raise OutputError(f"{folder}: a file exists there and is not replaced; choose another name")
     paths.require_free(folder / "checkpoint", overwrite, paths.CHECKPOINT)
     paths.require_free(folder / "bundle", overwrite, paths.BUNDLE)
     with needs("train", "the demo"):

@@ -80,7 +80,7 @@ def _export_users_module(
     steps().step(f"loading {spec}")
     module = load_module(spec, weights, say)
     if weights is None:
-        say(f"No --weights: {spec} is exported with the weights that it makes itself")
+        say(f"No --weights: {spec} is exported with its initial weights")
     exported = export_module(
         module,
         output,

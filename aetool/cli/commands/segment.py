@@ -36,7 +36,7 @@ class _Name(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number, sign, name = str(value).partition("=")
         if not sign or not number.strip().isdecimal():
-            self.fail(f"{value!r} is no segment's number and name; write 0=NAME", param, ctx)
+            self.fail(f"{value!r} is not NUMBER=NAME, such as 0=Small", param, ctx)
         return int(number), name.strip()
 
 

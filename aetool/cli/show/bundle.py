@@ -228,7 +228,7 @@ def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
     missing = segments["rows_without_segment"]
     pairs = [
         ("segments", f"{segments['clusters']} ({segments['chosen']})"),
-        ("learnt from", f"{segments['rows']:,} rows{source}"),
+        ("learned from", f"{segments['rows']:,} rows{source}"),
         ("typical", "the median: half of the rows have less, half have more"),
         ("stability", stability(segments["stability"])),
         ("method", segments["method"]),

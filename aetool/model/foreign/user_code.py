@@ -74,7 +74,7 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
         kind = type(module).__name__
         raise ExportError(f"{path}: {kind} refuses the weights: {_one_line(error)}; check the file") from error
     if notes:
-        say(f"{path.name}: took {', '.join(notes)}")
+        say(f"{path.name}: used {', '.join(notes)}")
 
 
 def _one_line(error: BaseException) -> str:
