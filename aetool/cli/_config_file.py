@@ -45,7 +45,7 @@ def template(
         examples: option without such a value -> a value to show.
         rules: option among those -> what holds where none is given; without a rule, it is left out.
     """
-    parts = [f"# Options of `aetool {command.name}`: take away a # and change the value.\n"]
+    parts = [f"# Options of `aetool {command.name}`: remove a # and change the value.\n"]
     for name, option in options_of(command).items():
         value = defaults.get(name, examples.get(name))
         meaning = (option.help or "").partition("  [")[0]
@@ -92,7 +92,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
     for name in content:
         if name not in known:
             raise click.UsageError(
-                f"{path}: unknown key {name!r}{hint(name, known)}; aetool init writes a file with all there are"
+                f"{path}: unknown key {name!r}{hint(name, known)}; aetool init writes a file with all keys"
             )
     return {name: _value(path, known[name], value) for name, value in content.items()}
 

@@ -33,7 +33,7 @@ def require_bundle(path: Path) -> None:
 def require_checkpoint(path: Path) -> None:
     """Raise CheckpointError, with advice, unless `path` is a checkpoint."""
     if (found := what(path)) != CHECKPOINT:
-        again = "it is exported already; to export again, give its checkpoint"
+        again = "it is a bundle already; to export again, give its checkpoint"
         raise CheckpointError(_expected(path, CHECKPOINT, _CHECKPOINT, found, "train", {BUNDLE: again}))
 
 
@@ -90,5 +90,5 @@ def require_array_file(path: Path | None) -> None:
     from aetool.tables import require_array_ending
 
     if path is None:
-        raise OutputError("the result is an array of more axes than a table has; give -o FILE.npy or FILE.npz")
+        raise OutputError("the result has more axes than a table; give -o FILE.npy or FILE.npz")
     require_array_ending(path)

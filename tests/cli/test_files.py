@@ -386,7 +386,7 @@ def test_more_reasons_than_features_are_told_to_be_too_many_and_a_word_is_no_int
     score = ("score", made / "bundle", made / "new.csv", "--explain")
     told = aetool(*score, 99)
     assert told.exit_code == 0 and "why_4_found" in told.stdout and "why_5" not in told.stdout
-    assert told.stderr == "--explain 99: the model has 4 features, all of them are named\n"
+    assert told.stderr == "--explain 99: the model has only 4 features; all are named\n"
     assert aetool(*score, 4).stderr == ""
     for wrong, reason in (("x", "'x' is not a valid integer."), ("0", "0 is not in the range x>=1.")):
         refused = aetool(*score, wrong)

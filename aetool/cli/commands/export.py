@@ -98,7 +98,7 @@ def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given:
         raise click.UsageError("--module needs either --data, real rows, or --input-shape, such as 3,32,32.")
     needing = [name for name in ("label", "columns", "drop", "contamination") if given[name] not in (None, ())]
     if data is None and needing:
-        raise click.UsageError(f"--{needing[0]} goes with --data; without rows there is nothing to apply it to.")
+        raise click.UsageError(f"--{needing[0]} needs --data.")
 
 
 @click.command()

@@ -237,7 +237,7 @@ def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[s
     from aetool.runtime.explain import feature_labels, why_columns
 
     if count > (known := len(feature_labels(model))):
-        say(f"--explain {count}: the model has {known:,} features, all of them are named")
+        say(f"--explain {count}: the model has only {known:,} features; all are named")
     return why_columns(model, rows, count, unseen)
 
 

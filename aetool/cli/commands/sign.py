@@ -29,7 +29,7 @@ def keygen(output: Path) -> Result:
 
     paths.require_new_file(output, overwrite=False)
     public = write_keys(output)
-    pairs = [("private key", f"{output}, keep it to yourself"), ("public key", str(public))]
+    pairs = [("private key", f"{output}, keep it secret"), ("public key", str(public))]
     document = {"private_key": str(output), "public_key": str(public)}
     return Result(document, lambda out: out.print(facts(pairs)))
 

@@ -102,7 +102,7 @@ def train(
         paths.require_checkpoint(resume)
         if fixed := sorted(set(chosen) - {"epochs", "patience"}):
             raise click.UsageError(
-                f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
+                f"--resume keeps the options of the checkpoint except --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
     steps().step(f"reading {data.name}")
@@ -171,7 +171,7 @@ def train(
         show_facts(out, pairs, f"aetool export {shlex.quote(str(output))}")
 
     if trained.provenance["interrupted"]:
-        again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
+        again = f"the same command with --resume {shlex.quote(str(output))} --overwrite continues"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
 

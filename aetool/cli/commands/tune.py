@@ -127,13 +127,13 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
         )
     out.print(table(["", "tried", "speed", "flips", ""], lines, right=["speed", "flips"]))
     if untried:
-        out.print(f"{len(untried):,} more were not tried for lack of time; give more --seconds", style="dim")
+        out.print(f"{len(untried):,} more were not tried, out of time; give more --seconds", style="dim")
     choice = result.choice
     rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
     pairs = [
         ("choice", f"{choice.precision} on {choice.provider}, {_than_default(result.speedup)}"),
         ("for", f"{result.purpose}: {result.graph}, {rows} a call; {result.data}"),
-        ("written", "nothing, as --dry-run asks" if file is None else str(file)),
+        ("written", "nothing, because of --dry-run" if file is None else str(file)),
     ]
     out.print()
     out.print(facts(pairs))

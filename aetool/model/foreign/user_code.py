@@ -141,7 +141,7 @@ def _unpickled(path: Path) -> Any:
 def _unsafe(path: Path, what: str) -> ExportError:
     return ExportError(
         f"{path}: refused, it holds more than weights ({what}), and loading it could run "
-        "code; where you trust it, save the weights alone: torch.save(model.state_dict(), ...) or safetensors"
+        "code; if you trust it, save only the weights: torch.save(model.state_dict(), ...) or safetensors"
     )
 
 
