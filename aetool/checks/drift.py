@@ -84,7 +84,7 @@ class Drift:
 
     @property
     def drifted(self) -> bool:
-        """True where there is a reason."""
+        """True if there is a reason."""
         return bool(self.reasons)
 
 
@@ -108,7 +108,7 @@ def measure_drift(
 
     Raises:
         InputError: no rows, or rows of another shape.
-        BundleError: no bundle, or a damaged one.
+        BundleError: there is no bundle, or it is damaged.
     """
     bundle = Bundle.open_whole(path, limits=limits)
     with load(path, provider=provider, precision=precision, limits=limits) as model:

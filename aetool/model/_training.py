@@ -286,11 +286,11 @@ def train(
 
     Args:
         table: a `Table`; or rows that `table_from_columns` takes, such as a DataFrame or an array.
-        training: how; `TrainingConfig()` by default, or that of `resume`.
-        architecture: what; `AutoencoderConfig.for_width` by default, or that of `resume`.
-        label: the column of labels, where the rows are no `Table`.
+        training: options of the training; `TrainingConfig()` by default, or those of `resume`.
+        architecture: `AutoencoderConfig.for_width` by default, or that of `resume`.
+        label: the column of labels, if the rows are not a `Table`.
         progress: called after every epoch.
-        resume: continue this training on the same table: the outcome is that of a run never interrupted.
+        resume: continue this training on the same table, as if it had never been interrupted.
 
     Raises:
         InputError: too few rows, missing or infinite values, a table that does not fit, or divergence.

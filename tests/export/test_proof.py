@@ -349,7 +349,7 @@ def test_what_begins_is_told(tmp_path: Path) -> None:
     export_module(
         modules.Plain(WIDTH), tmp_path / "b", rows=rows_of(), options=ExportOptions(progress=steps.append)
     )
-    assert steps[0].startswith("running the module") and "tracing" in steps
+    assert steps[0].startswith("running the module") and "tracing the module" in steps
     assert {f"comparing {kind} rows" for kind in ("golden", "out of range", "mixed", "not finite")} <= set(steps)
 
 
