@@ -155,8 +155,8 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     def export(self, path: str | Path, *, overwrite: bool = False) -> Exported:
         """Publish a verified bundle whose `detect` is `predict(...) == -1`.
 
-        The bundle takes the rows that `fit` got: inside a Pipeline, the output of the earlier steps. To export a whole
-        Pipeline, use `export_pipeline`; a UserWarning says so if the rows look scaled or encoded.
+        The bundle takes the rows that `fit` got: inside a Pipeline, the output of the earlier steps. To export a
+        whole Pipeline, use `export_pipeline`; a UserWarning says so if the rows look scaled or encoded.
 
         Raises:
             VerificationError: the graphs do not compute what was trained; nothing is published.

@@ -52,9 +52,9 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
 class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
-    Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
-    see `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis gives
-    results without a batch axis. No rows give empty results. Rows of images and windows have the shape `input_shape`.
+    Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories, see
+    `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis gives
+    results without a batch axis. No rows give empty results. Images and windows have the shape `input_shape`.
 
     Results are new arrays, or the array given as `out`.
 
@@ -81,25 +81,25 @@ class AutoencoderSession:
         """Open the bundle at `path`.
 
         The tuning file `NAME.tuning.json` beside the bundle, written by `aetool tune`, is used if it was made with
-        this machine, this version of aetool and this bundle, and does not contradict the arguments. Otherwise it is
-        ignored; `tuning` gives the reason.
+        this machine, this version of aetool and this bundle, and does not contradict the arguments. Otherwise it
+        is ignored; `tuning` gives the reason.
 
         Args:
             path: the bundle's directory.
             provider: "cpu", "cuda", "openvino" or "auto". "auto" is that of the tuning file; without one, a GPU if
                 one works, for batches that are faster there, else the CPU.
             precision: a precision of the bundle or "auto". "auto" is that of the tuning file; without one, fp32.
-            intra_op_num_threads: cores per call. None is that of the tuning file; without one, all that this process
-                may use.
+            intra_op_num_threads: cores per call. None is the number of the tuning file; without one, all that this
+                process may use.
             settings: settings to run with, instead of the tuning file.
-            limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime accepts: only
-                for bundles whose author you trust like the author of a program.
+            limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime accepts, for
+                bundles whose author you trust like the author of a program.
             require_signature: file of a public key (PEM, Ed25519); only bundles that its owner signed are opened.
-            preload: open every graph now, not at its first use, so that the process no longer needs the directory.
+            preload: open every graph now, not at its first use: the process no longer needs the directory.
 
         Raises:
-            BundleError: there is no bundle, or it is damaged, lacks the precision or the signature, or has a graph that
-                is refused; or the tuning file is damaged.
+            BundleError: there is no bundle, or it is damaged, lacks the precision or the signature, or has a graph
+                that is refused; or the tuning file is damaged.
             ProviderError: the provider is unknown or does not work here.
             DependencyError: onnxruntime, or for a signature cryptography, is not installed.
         """
@@ -239,7 +239,7 @@ class AutoencoderSession:
 
         The mean over features of the squared difference between the standardised row and its
         reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
-        categories, they mean a missing value.
+        categories, they match no category.
         """
         call = self._calls.get("score") or self._call("score")
         result: Floats | np.float32 = call(features, out)
@@ -282,8 +282,8 @@ class AutoencoderSession:
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
         """Return for each row the `count` features that contribute most to its score, the largest first.
 
-        Each record has the feature's name, its share of the score, and the expected and found values: categories by
-        name, numbers in raw units. A single row without its batch axis gives a list of one.
+        Each record has the feature's name, its share of the score, and the expected and found values: categories
+        by name, numbers in raw units. A single row without its batch axis gives a list of one.
 
         Raises:
             InputError: as `explain`; or `count` is less than 1.
@@ -324,7 +324,7 @@ class AutoencoderSession:
         return self._converter("autoencoder")(features)
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
-        """Return rows or reconstructions, (rows, n_features), as columns by name: categories as text, "" for unknown."""
+        """Return rows or reconstructions, (rows, n_features), as columns by name; unknown categories are ""."""
         array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
         return {
             name: to_names(column, self._categories[name]) if name in self._categories else column
