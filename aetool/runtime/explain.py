@@ -39,8 +39,8 @@ class Explanation(NamedTuple):
         """Return the features that contribute most to each row's score, (rows, count), the largest first.
 
         Positions in the row, flattened for an image or a window. Values that are not finite come first, since no
-        contribution of their row is a number; then contributions that overflowed, such as that of a "no data" value
-        of 1e25, largest first; then the others by contribution. Needs rows with their batch axis.
+        contribution of their row is a number; then contributions that overflowed, such as that of a "no data"
+        value of 1e25, largest first; then the others by contribution. Needs rows with their batch axis.
         """
         shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
         contribution, expected, found = (part.reshape(shape).astype(np.float64) for part in self)

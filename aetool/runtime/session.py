@@ -52,8 +52,8 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
 class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
-    Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories, see
-    `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis gives
+    Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
+    see `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis gives
     results without a batch axis. No rows give empty results. Images and windows have the shape `input_shape`.
 
     Results are new arrays, or the array given as `out`.
@@ -92,7 +92,7 @@ class AutoencoderSession:
             intra_op_num_threads: cores per call. None is the number of the tuning file; without one, all that this
                 process may use.
             settings: settings to run with, instead of the tuning file.
-            limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime accepts, for
+            limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime does, for
                 bundles whose author you trust like the author of a program.
             require_signature: file of a public key (PEM, Ed25519); only bundles that its owner signed are opened.
             preload: open every graph now, not at its first use: the process no longer needs the directory.
