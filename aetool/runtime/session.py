@@ -53,8 +53,8 @@ class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
     Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
-    see `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis gives
-    results without a batch axis. No rows give empty results. Images and windows have the shape `input_shape`.
+    see `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis
+    gives results without one. No rows give empty results. Images and windows have the shape `input_shape`.
 
     Results are new arrays, or the array given as `out`.
 
