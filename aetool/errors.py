@@ -28,7 +28,7 @@ def install_with(*extras: str) -> str:
 
 
 class AetoolError(Exception):
-    """Base class: catch it to catch everything that aetool raises on purpose."""
+    """Base class of all errors of aetool."""
 
 
 class InputError(AetoolError, ValueError):
@@ -56,10 +56,10 @@ class VerificationError(AetoolError):
 
 
 class BudgetError(AetoolError):
-    """A variant of a model is less faithful, or less fast, than its user's budget asks.
+    """A variant of a model exceeds the budget of its user.
 
     Attributes:
-        tried: what was tried to keep it, in order, as plain records; the last is the reason.
+        tried: attempts to stay within it, in order, as plain records; the last is the reason.
     """
 
     def __init__(self, message: str, tried: list[dict[str, object]] | None = None) -> None:
@@ -73,11 +73,11 @@ class BenchmarkError(AetoolError):
 
 
 class OutputError(AetoolError, OSError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""
 
 
 class DependencyError(AetoolError, ImportError):
-    """A package that the job needs is not installed.
+    """A required package is not installed.
 
     Attributes:
         extra: the extra of aetool that brings the package.

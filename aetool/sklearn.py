@@ -34,7 +34,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     gives 1 for inliers and -1 for outliers.
 
     Args:
-        embedding_dim: width of the embedding; None: what suits the table.
+        embedding_dim: width of the embedding; None: chosen for the table.
         hidden_dims: widths of the layers between features and embedding.
         activation, dropout, dropout_on, batch_norm, input_noise: see `aetool.model.AutoencoderConfig`.
         epochs, batch_size, learning_rate, weight_decay, validation_fraction, patience: see
@@ -45,7 +45,7 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     Attributes:
         trained_: the `TrainedAutoencoder`.
         offset_: `decision_function` is `score_samples - offset_`.
-        looks_prepared_: whether the rows look as if a scaler or an encoder had made them.
+        looks_prepared_: True if the rows look scaled or encoded.
         n_features_in_, feature_names_in_: as in every estimator.
     """
 
@@ -155,8 +155,8 @@ class AutoencoderDetector(NamesOutMixin, OutlierMixin, TransformerMixin, BaseEst
     def export(self, path: str | Path, *, overwrite: bool = False) -> Exported:
         """Publish a verified bundle whose `detect` is `predict(...) == -1`.
 
-        Its rows are those that `fit` was given: inside a Pipeline, those that the steps before made. A Pipeline is
-        exported whole by `export_pipeline`; a UserWarning says so where the rows look as if steps had made them.
+        The bundle takes the rows that `fit` got: inside a Pipeline, the output of the earlier steps. To export a
+        whole Pipeline, use `export_pipeline`; a UserWarning says so if the rows look scaled or encoded.
 
         Raises:
             VerificationError: the graphs do not compute what was trained; nothing is published.

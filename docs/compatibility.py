@@ -12,13 +12,13 @@ HEAD = f"""# Which onnxruntime loads which bundle
 
 Made from `aetool/export/opset.py` by `python docs/compatibility.py`.
 
-A bundle is written in opset {NATIVE_OPSET}, an adopted file in its own, unless told otherwise.
+A bundle is written in opset {NATIVE_OPSET}, an adopted file in its own, unless an option says otherwise.
 `--onnxruntime-min X.Y`, with `aetool export` and `aetool adopt`, writes what that release can load; `--opset N`
-asks for an opset by number, from {OLDEST_OPSET} on. What comes out is checked, and an opset that the graph
-cannot be converted to is refused.
+sets the opset, from {OLDEST_OPSET} on. The result is checked, and an opset that the graph cannot be converted
+to is refused.
 
 The numbers were measured with the releases on PyPI: the highest opset and the highest IR version of a one-node
-model that loads and runs on the CPU. Releases not listed load what the one before them loads.
+model that loads and runs on the CPU. A release that is not listed loads what the previous one does.
 
 | onnxruntime | highest opset | highest IR version |
 | --- | --- | --- |

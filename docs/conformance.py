@@ -13,9 +13,9 @@ HEAD = """# One bundle, many hosts
 
 Made from `benchmarks/results/conformance.json` by `python docs/conformance.py`; `make conformance` measures again.
 
-The golden rows of a bundle through every host that `aetool deploy` knows: the largest difference to PyTorch in
-float64, as a share of the output's range (`aetool/checks/parity.py`), over all graphs and outputs, and the
-decisions that flipped. At most 1e-5 and none are allowed.
+The golden rows of a bundle, computed by every host that `aetool deploy` supports: the largest difference from
+PyTorch in float64 over all graphs and outputs, as a share of the output's range (`aetool/checks/parity.py`), and
+the number of decisions that flipped. At most 1e-5 and none are allowed.
 
 """
 SHAPES = {

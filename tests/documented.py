@@ -16,6 +16,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import click
+import click.testing
 from click.testing import CliRunner
 
 import aetool.quantize
@@ -43,10 +44,11 @@ class Block(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What follows a `$`."""
+    """What follows a `$`, and what the page shows below it."""
 
     words: list[str]
     exit_code: int  # a comment says where it is another than 0: `# exit code 3: ...`
+    output: list[str]
 
 
 def blocks(text: str, language: str | None = None) -> list[Block]:
@@ -56,14 +58,23 @@ def blocks(text: str, language: str | None = None) -> list[Block]:
 
 
 def lines(content: str) -> list[Line]:
-    """The commands of a console block, which holds nothing else."""
-    written = [line for line in content.splitlines() if line]
-    assert all(line.startswith("$ ") for line in written), "a console block holds commands only"
-    codes = [re.search(r"# exit code (\d+)", line) for line in written]
-    return [
-        Line(shlex.split(line[2:], comments=True), int(code[1]) if code else 0)
-        for line, code in zip(written, codes, strict=True)
-    ]
+    """The commands of a console block, each with the lines below it."""
+    assert content.startswith("$ "), "a console block begins with a command"
+    found = []
+    for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+        command, *output = (line for line in part.splitlines() if line)
+        code = re.search(r"# exit code (\d+)", command)
+        found.append(Line(shlex.split(command, comments=True), int(code[1]) if code else 0, output))
+    return found
+
+
+def is_shown(promised: str, output: str) -> bool:
+    """Whether some line of the output has the words of a line on a page, in their order.
+
+    Numbers and signs are left out, for they differ from machine to machine; `...` stands for anything.
+    """
+    pattern = ".*".join(rf"(?<![A-Za-z]){word}(?![A-Za-z])" for word in re.findall(r"[A-Za-z]{2,}", promised))
+    return any(re.search(pattern, line) for line in output.splitlines())
 
 
 def clone(folder: Path) -> Path:
@@ -83,17 +94,29 @@ class Reader:
 
     def types(self, line: Line) -> None:
         words = [word.replace("8000", self.port) for word in line.words]
+        output = ""
         if words[0] == "python":
             subprocess.run([sys.executable, *words[1:]], check=True, env=_environment())
-        elif words[0] == "cp":
-            subprocess.run(words, check=True)
+        elif words[0] in ("cp", "mv", "head"):
+            output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
         elif words[-1] == "&":
             self.background.enter_context(_in_background(words[1:-1]))
         else:
             assert words[0] == "aetool", words
-            with mock.patch("aetool.quantize.QuantizeOptions", QUICK):
-                result = CliRunner().invoke(main, words[1:], default_map=HURRY)
-            assert result.exit_code == line.exit_code, f"{shlex.join(words)}\n{result.output}"
+            output = _on_a_terminal(words[1:], line.exit_code)
+        for promised in line.output:
+            assert is_shown(promised, output), f"{shlex.join(words)}\nshows no line as {promised!r}\n{output}"
+
+
+def _on_a_terminal(words: list[str], exit_code: int) -> str:
+    """What `aetool` prints, with a terminal as stdout."""
+    terminal = mock.patch.object(
+        click.testing._NamedTextIOWrapper, "isatty", lambda stream: stream.name == "<stdout>"
+    )
+    with terminal, mock.patch("aetool.quantize.QuantizeOptions", QUICK):
+        result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "80"}).invoke(main, words, default_map=HURRY)
+    assert result.exit_code == exit_code, f"{shlex.join(words)}\n{result.output}"
+    return result.output
 
 
 def run_python(code: str, page: str) -> None:

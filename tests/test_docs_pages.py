@@ -1,6 +1,7 @@
 """The pages below docs/ are true: what they show runs, in order, each page in a clone of its own."""
 
 import contextlib
+import runpy
 
 import documented
 import pytest
@@ -11,6 +12,7 @@ PAGES = [
     if documented.blocks(path.read_text(encoding="utf-8"), "console")
     or documented.blocks(path.read_text(encoding="utf-8"), "python")
 ]
+PICTURES = runpy.run_path(str(documented.ROOT / "docs" / "pictures.py"))
 ELSEWHERE = {"spark.md"}  # needs Spark, and with it Java
 
 
@@ -25,16 +27,28 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
                 for line in documented.lines(block.content):
                     reader.types(line)
             elif block.language == "python":
-                documented.run_python(block.content, str(page))
+                documented.run_python(block.content.replace("8000", reader.port), str(page))
+    if page.stem == "tutorial":
+        pictured = (PICTURES["STATIC"] / "tutorial.txt").read_text("utf-8")
+        assert _top(PICTURES["words_of"]((tmp_path / "customers.html").read_text("utf-8"))) == _top(pictured)
+
+
+def _top(words):
+    """The part of a report's words that its picture shows: what comes later depends on the machine."""
+    top, found, _ = words.partition("\nOther thresholds\n")
+    assert found
+    return top
 
 
 def test_there_are_pages():
-    assert {"tutorial", "train", "export", "serve", "format"} <= {page.stem for page in PAGES}
+    assert {"tutorial", "train", "export", "serve", "update", "format"} <= {page.stem for page in PAGES}
 
 
 def test_a_page_that_lies_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as background, pytest.raises(AssertionError, match="info nothing"):
         documented.Reader(background).types(documented.lines("$ aetool info nothing\n")[0])
+    with contextlib.ExitStack() as background, pytest.raises(AssertionError, match="promised"):
+        documented.Reader(background).types(documented.lines("$ aetool --version\naetool, promised 1.0\n")[0])
     with pytest.raises(AssertionError, match="promised"):
         documented.run_python("print((1, 2))  # (promised)\n", "page")

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import click
 import pytest
 from documented import every_command
 
@@ -95,6 +96,11 @@ def test_nothing_is_loaded_from_elsewhere(site):
 def test_the_reference_of_commands_and_the_schema_are_there(site):
     text = (site / "cli.html").read_text(encoding="utf-8")
     assert all(f"aetool {name}" in text for name in every_command())
+    anchors = Page(text).anchors
+    for words, command in every_command().items():
+        options = {param.opts[-1] for param in command.params if isinstance(param, click.Option)}
+        named = {"-".join([*words.split(), option.lstrip("-")]) for option in options - {"--quiet", "--json"}}
+        assert named <= anchors
     assert (site / "manifest.schema.json").exists()
 
 
@@ -113,7 +119,7 @@ TYPES = {"__version__", "PRECISIONS", "Calibration", "Precision"}  # no callable
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
 def test_every_public_name_is_in_the_reference(site, room):
-    anchors = Page((site / "api.html").read_text(encoding="utf-8")).anchors
+    anchors = set().union(*(Page(path.read_text("utf-8")).anchors for path in (site / "api").glob("*.html")))
     modules = {path.stem for path in Path(room.__file__).parent.glob("*.py")}  # which other rooms import
     names = set(room.__all__) - TYPES - modules
     missing = [name for name in names if f"{room.__name__}.{name}" not in anchors]

@@ -56,7 +56,7 @@ def compare(before: BenchResult, after: BenchResult, *, different_machines: bool
     if differences and not different_machines:
         raise BenchmarkError(
             f"the results come from different machines: {'; '.join(differences)}; times of two machines compare "
-            "the machines (--different-machines compares them all the same)"
+            "the machines (--different-machines compares them anyway)"
         )
     old, new = ({measured.key: measured for measured in result.results} for result in (before, after))
     if not old.keys() & new.keys():

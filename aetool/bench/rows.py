@@ -42,7 +42,7 @@ def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: i
         InputError: there are no rows.
     """
     if len(rows) == 0:
-        raise InputError(f"{name}: no rows to measure with; give a table that has some")
+        raise InputError(f"{name}: no rows to measure with; give a table with such rows")
     random, wanted = np.random.default_rng(seed), pool_size(batch)
     if len(rows) >= wanted:
         return Pool(

@@ -223,9 +223,7 @@ async def _get(address: Address, plan: ServingPlan, path: str) -> dict[str, Any]
         document = None
     if status != OK or not isinstance(document, dict):
         reason = document.get("error", "") if isinstance(document, dict) else ""
-        raise BenchmarkError(
-            f"{plan.url}{path}: status {status} ({reason}); is it the server, and the model, you mean?"
-        )
+        raise BenchmarkError(f"{plan.url}{path}: status {status} ({reason}); check --url and --model")
     return document
 
 

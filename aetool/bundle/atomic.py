@@ -100,7 +100,9 @@ def require_new(path: Path, overwrite: bool) -> None:
     if not parent.is_dir():
         raise OutputError(f"{path}: {parent} is a file, a directory was expected; choose another name")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: the directory {parent} cannot be written; choose another or change its rights")
+        raise OutputError(
+            f"{path}: the directory {parent} cannot be written; choose another or change its permissions"
+        )
 
 
 def publish_directory(
@@ -153,7 +155,7 @@ def publish_file(path: Path, content: bytes, *, overwrite: bool = False, beside:
     """
     require_new(path, overwrite)
     if path.is_dir():
-        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+        raise OutputError(f"{path}: a directory exists there and is not replaced; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch(beside or path.parent) as folder:
@@ -171,7 +173,7 @@ def _not_written(path: Path, error: OSError | ValueError) -> OutputError:
     reason = error.strerror if isinstance(error, OSError) else error
     return OutputError(
         f"{path}: could not be written: {reason or error}; nothing was changed, "
-        "check the free space and the rights of the directory"
+        "check the free space and the permissions of the directory"
     )
 
 

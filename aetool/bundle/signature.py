@@ -101,8 +101,8 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
         text = read_inside(bundle, SIGNATURE, _MAX_BYTES, limits)
     except FileNotFoundError as error:
         raise BundleError(
-            f"{bundle}: is not signed, and a signature is required; a variant added later takes the signature "
-            "away: have its author sign it (aetool sign)"
+            f"{bundle}: is not signed, and a signature is required; a variant added later removes the "
+            "signature: have its author sign it (aetool sign)"
         ) from error
     except OSError as error:
         raise BundleError(f"{where}: cannot be read: {error.strerror}; fetch the bundle again") from error
@@ -111,7 +111,9 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
         algorithm, signature = content["algorithm"], base64.b64decode(content["signature"], validate=True)
         signer = str(content.get("public_key"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # binascii.Error is a ValueError
-        raise BundleError(f"{where}: is no signature; fetch the bundle again, or sign it anew") from error
+        raise BundleError(
+            f"{where}: is not a valid signature; fetch the bundle again, or sign it again"
+        ) from error
     if algorithm != ALGORITHM:
         raise BundleError(f"{where}: {ALGORITHM} expected, found {algorithm!r:.40}; upgrade aetool")
     try:

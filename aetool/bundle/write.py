@@ -61,7 +61,7 @@ def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = D
     bundle = Bundle.open_whole(path, limits=limits)
     text = read_inside(bundle.path, MANIFEST, limits.manifest_bytes, limits)
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
-        raise BundleError(f"{path}: was replaced by another bundle meanwhile; sign it again")
+        raise BundleError(f"{path}: was replaced by another bundle in the meantime; sign it again")
     signature = bundle.path / SIGNATURE
     # What a crash leaves must not lie in the bundle, where it would be a foreign file.
     publish_file(signature, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)

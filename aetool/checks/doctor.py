@@ -123,11 +123,11 @@ def try_apart(name: str, patience_s: float = PATIENCE_S) -> Finding:
         told, complaints = probe.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired:
         probe.kill()  # and not waited for: what hangs in a driver may not even die
-        return Finding(what, f"gives no row within {patience_s:g} s", False, _OTHER)
+        return Finding(what, f"timed out after {patience_s:g} s", False, _OTHER)
     if probe.returncode == 0:
         return Finding(**json.loads(told.splitlines()[-1]))
     last = (complaints.strip().splitlines() or ["without a word"])[-1][:200]
-    return Finding(what, f"ends its process ({_ending(probe.returncode)}): {last}", False, _OTHER)
+    return Finding(what, f"crashed ({_ending(probe.returncode)}): {last}", False, _OTHER)
 
 
 _OTHER = "use another provider, and look at its driver and at the versions above"

@@ -84,7 +84,7 @@ class Drift:
 
     @property
     def drifted(self) -> bool:
-        """True where there is a reason."""
+        """True if there is a reason."""
         return bool(self.reasons)
 
 
@@ -96,19 +96,19 @@ def measure_drift(
     precision: str = "auto",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Drift:
-    """Compare new rows with those that the bundle was made for.
+    """Compare new rows with the training rows of a bundle.
 
     `rows` are (rows, n_features) in raw units, or columns by name; `limits` are those of `load`.
 
-    It is drift when one of these holds:
+    It reports drift when one of these holds:
     - a column's PSI is above LARGE_PSI, and above what chance explains;
-    - more than MOST_OUTSIDE of a column lie outside its range or are unseen categories, whole 95 % interval;
-    - more rows are flagged than was promised: the two 95 % intervals lie apart;
-    - the scores are higher than they were: their distance is LARGE_DISTANCE or more, and not by chance.
+    - more than MOST_OUTSIDE of a column are out of range or unseen categories, by the whole 95 % interval;
+    - more rows are flagged than expected: the two 95 % intervals do not overlap;
+    - the scores are higher than before: their distance is LARGE_DISTANCE or more, and not by chance.
 
     Raises:
         InputError: no rows, or rows of another shape.
-        BundleError: no bundle, or a damaged one.
+        BundleError: there is no bundle, or it is damaged.
     """
     bundle = Bundle.open_whole(path, limits=limits)
     with load(path, provider=provider, precision=precision, limits=limits) as model:
@@ -138,9 +138,9 @@ def measure_drift(
     features.sort(key=lambda feature: (feature.verdict != "drift", -feature.psi))
     reasons = [told[feature.name] for feature in features if feature.verdict == "drift"]
     if promised_interval is not None and interval[0] > promised_interval[1]:
-        reasons.append(f"{flagged / len(rows):.1%} of the rows are flagged, {promised:.1%} was promised")
+        reasons.append(f"{flagged / len(rows):.1%} of the rows are flagged, {promised:.1%} was expected")
     if distance >= LARGE_DISTANCE and chance <= MOST_CHANCE:
-        reasons.append(f"the scores are higher than they were (Kolmogorov-Smirnov distance {distance:.2f})")
+        reasons.append(f"the scores are higher than before (Kolmogorov-Smirnov distance {distance:.2f})")
     return Drift(
         rows=len(rows),
         too_few_rows=len(rows) < FEWEST_ROWS,
@@ -201,9 +201,9 @@ def _feature(
         changes, reason = [gap], gap
     else:
         changes = [*([gap] if is_missing else []), *changes]
-        reason = f"distributed otherwise (PSI {psi:.2f}): {'; '.join(changes)}"
+        reason = f"distribution changed (PSI {psi:.2f}): {'; '.join(changes)}"
     if outside / rows > MOST_OUTSIDE:
-        reason = f"{outside / rows:.1%} are values that the model was not made for"
+        reason = f"{outside / rows:.1%} of the values are outside what the model was trained on"
     verdict: Verdict = "stable" if rows >= FEWEST_ROWS else "unclear"
     if drifts or moderate:
         verdict = "drift" if drifts else "moderate"

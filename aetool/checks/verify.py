@@ -48,7 +48,7 @@ def verify_bundle(
     for precision in bundle.manifest.variants:
         with load(path, provider=provider, precision=precision, limits=limits) as model:
             if model.manifest != bundle.manifest:
-                raise BundleError(f"{path}: was replaced by another bundle meanwhile; verify it again")
+                raise BundleError(f"{path}: was replaced by another bundle in the meantime; verify it again")
             records += run_all_graphs(model, golden["features"], golden, in_precision("golden", precision))
     return records
 

@@ -30,7 +30,7 @@ def config_option(command: Any) -> Any:
         is_eager=True,
         expose_value=False,
         callback=_use,
-        help="TOML file of options, as aetool init writes it; options given here win.",
+        help="TOML file of options, see aetool init; the command line takes precedence.",
     )(command)
 
 
@@ -45,7 +45,7 @@ def template(
         examples: option without such a value -> a value to show.
         rules: option among those -> what holds where none is given; without a rule, it is left out.
     """
-    parts = [f"# Options of `aetool {command.name}`: take away a # and change the value.\n"]
+    parts = [f"# Options of `aetool {command.name}`: remove a # and change the value.\n"]
     for name, option in options_of(command).items():
         value = defaults.get(name, examples.get(name))
         meaning = (option.help or "").partition("  [")[0]
@@ -74,7 +74,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
             text = stream.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise click.UsageError(
-                f"{path}: larger than {MAX_BYTES >> 10} KiB, no file of options is; give another"
+                f"{path}: larger than {MAX_BYTES >> 10} KiB, too large for a file of options; give another"
             )
         if found := _LONG_KEY.search(decoded := text.decode()):
             raise click.UsageError(f"{path}: unknown key {found[0][:20]!r}...; no option has dots in its name")
@@ -83,7 +83,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
         raise click.UsageError(f"{path}: no such file{file_hint(path)}; aetool init writes one") from error
     except OSError as error:
         raise click.UsageError(
-            f"{path}: cannot be read: {error.strerror}; check the path and its rights"
+            f"{path}: cannot be read: {error.strerror}; check the path and its permissions"
         ) from error
     except RecursionError as error:
         raise click.UsageError(f"{path}: not valid TOML: nested too deeply; correct it") from error
@@ -92,7 +92,7 @@ def _read(path: Path, known: Mapping[str, click.Option]) -> dict[str, Any]:
     for name in content:
         if name not in known:
             raise click.UsageError(
-                f"{path}: unknown key {name!r}{hint(name, known)}; aetool init writes a file with all there are"
+                f"{path}: unknown key {name!r}{hint(name, known)}; aetool init writes a file with all keys"
             )
     return {name: _value(path, known[name], value) for name, value in content.items()}
 

@@ -54,7 +54,7 @@ def next_steps(here: Path) -> list[tuple[str, str]]:
     steps = [step for bundle, table in _pairs(bundles, tables)[:1] for step in _of_bundle(here, bundle, table)]
     exported = [bundle.training for bundle in bundles]
     steps += [
-        (f"aetool export {model.path}", "a checkpoint that is not exported yet: make a bundle of it")
+        (f"aetool export {model.path}", "a checkpoint without a bundle: export it")
         for model in checkpoints
         if model.training is None or model.training not in exported
     ][:1]
@@ -64,25 +64,28 @@ def next_steps(here: Path) -> list[tuple[str, str]]:
         if not any(table.fits(model) for model in (*bundles, *checkpoints))
     ][:1]
     return steps or [
-        ("aetool demo", "a real autoencoder, start to finish, in under a minute"),
-        ("aetool train TABLE", "train on a table of your own: CSV, Parquet, NPY or NPZ"),
+        ("aetool demo", "train, export and run an autoencoder in under a minute"),
+        ("aetool train TABLE", "train on your own table: CSV, Parquet, NPY or NPZ"),
     ]
 
 
 def _of_bundle(here: Path, bundle: _Model, table: _Table | None) -> Iterator[tuple[str, str]]:
     path, manifest, data = bundle.path, bundle.manifest, "TABLE" if table is None else table.path
-    yield f"aetool verify {path}", "a bundle: does it compute here what it should?"
+    yield f"aetool verify {path}", "a bundle: check that it computes here what was trained"
     if manifest is None:
         return
-    yield f"aetool score {path} {data}", "how abnormal every row is; with --explain 3, and why"
+    yield f"aetool score {path} {data}", "score every row; --explain 3 adds the reasons"
     if manifest.segments:
-        yield f"aetool segment assign {path} {data}", "the segment of every row; segment show: what each is"
+        yield (
+            f"aetool segment assign {path} {data}",
+            "the segment of every row; aetool segment show describes them",
+        )
     elif manifest.embedding_shape is not None:
-        yield f"aetool segment learn {path} {data}", "groups of rows that are alike"
+        yield f"aetool segment learn {path} {data}", "groups of similar rows"
     if not (here / f"{shlex.split(path)[0]}.html").exists():
-        yield f"aetool report {path} --data {data}", "a page to pass around"
+        yield f"aetool report {path} --data {data}", "an HTML page to share"
     if "baseline.json" in manifest.files:
-        yield f"aetool drift {path} --data NEWER_TABLE", "whether newer rows are still the same data"
+        yield f"aetool drift {path} --data NEWER_TABLE", "check newer rows for drift"
 
 
 def _pairs(bundles: Sequence[_Model], tables: Sequence[_Table]) -> list[tuple[_Model, _Table | None]]:

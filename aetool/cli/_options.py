@@ -77,7 +77,9 @@ class _Limit(_Parsed):
         name, _, text = (part.strip() for part in value.partition("="))
         name = name.replace("-", "_")
         if name not in self.names:
-            self.fail(f"no limit {name!r}{hint(name, self.names)}; choose of {', '.join(self.names)}", param, ctx)
+            self.fail(
+                f"no limit {name!r}{hint(name, self.names)}; choose one of {', '.join(self.names)}", param, ctx
+            )
         if isinstance(getattr(DEFAULT_LIMITS, name), bool):
             if text.lower() not in ("true", "false"):
                 self.fail(f"{name} is true or false, found {text!r:.40}", param, ctx)
@@ -97,7 +99,7 @@ def limit(*, table: bool = True, bundle: bool = False) -> Callable[[Any], Any]:
         multiple=True,
         expose_value=False,
         callback=lambda context, _, given: context.meta.update({_META: DEFAULT_LIMITS._replace(**dict(given))}),
-        help=f"Read more, or less, than by default: {', '.join(names)}.",
+        help=f"Change a limit on what is read: {', '.join(names)}.",
     )
 
 
@@ -193,22 +195,22 @@ def flat(lists: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(name for names in lists for name in names)
 
 
-overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing output.")
 provider = click.option(
     "--provider",
     type=click.Choice(["auto", *PROVIDERS]),
     default="auto",
     show_default=True,
-    help="Execution provider; the one named is used, or it is an error.",
+    help="Execution provider; an error if it does not work here.",
 )
-precision = click.option("--precision", default="auto", show_default=True, help="A precision of the bundle.")
+precision = click.option("--precision", default="auto", show_default=True, help="Precision of the bundle.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")
 columns = click.option("--columns", type=CommaList(), multiple=True, help="Use these columns only.")
 categorical = click.option(
     "--categorical",
     type=CommaList(),
     multiple=True,
-    help="Columns of text or codes to one-hot inside the model; auto: every text column.",
+    help="Columns of text or codes to one-hot encode inside the model; auto: every text column.",
 )
 _READING = "aetool.reading"
 """Options of `reading`, in the context."""
@@ -237,12 +239,12 @@ def reading(*, labels: bool = False) -> _Decorator:
 _VALUES = "VALUE[,VALUE...]"
 _READING_OPTIONS: tuple[tuple[str, Any, str | None, str], ...] = (
     ("--normal", CommaList(), _VALUES, "Labels that mean normal.  [default: 0, no, normal, ok, ...]"),
-    ("--anomaly", CommaList(), _VALUES, "Labels that mean an anomaly; instead of --normal."),
+    ("--anomaly", CommaList(), _VALUES, "Labels that mean anomaly, instead of --normal."),
     ("--na", CommaList(), _VALUES, "Cells that mean a missing value, such as -999."),
-    ("--sep", str, "CHARACTER", "Separator of columns: , ; | tab or space.  [default: found]"),
-    ("--decimal", click.Choice([".", ","]), None, "Decimal mark of numbers.  [default: found]"),
-    ("--encoding", str, "NAME", "Encoding of a text file, such as cp1252.  [default: found]"),
-    ("--header/--no-header", bool, None, "Whether the first line holds names.  [default: found]"),
+    ("--sep", str, "CHARACTER", "Separator of columns: , ; | tab or space.  [default: detected]"),
+    ("--decimal", click.Choice([".", ","]), None, "Decimal mark of numbers.  [default: detected]"),
+    ("--encoding", str, "NAME", "Encoding of a text file, such as cp1252.  [default: detected]"),
+    ("--header/--no-header", bool, None, "The first line has, or lacks, column names.  [default: detected]"),
 )
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "bar": "|"}
 
@@ -261,24 +263,24 @@ def reading_in_force() -> Any:
 
 def label(command: Any) -> Any:
     """Add `--label` and the options of `reading`."""
-    text = "Column that marks anomalies; never a feature."
+    text = "Column that marks anomalies; not a feature."
     return click.option("--label", metavar="COLUMN", help=text)(reading(labels=True)(command))
 
 
 keep = click.option(
-    "--keep", type=CommaList(), multiple=True, help="Columns carried through to the output, such as an id."
+    "--keep", type=CommaList(), multiple=True, help="Columns to copy to the output, such as an id."
 )
 
 score = click.option(
     "--score",
     type=click.Choice(SCORES),
-    help="How far rows and reconstructions are apart: mean squared, mean absolute, distance.  [default: mse]",
+    help="Error of a row: mean squared, mean absolute, or Euclidean distance.  [default: mse]",
 )
 outputs = click.option(
     "--outputs",
     type=CommaList(),
-    help="Outputs in order: embedding, reconstruction, or - for neither; or by name, as in "
-    "reconstruction=0,embedding=1.  [default: recognised]",
+    help="Outputs in order: embedding, reconstruction, or - for neither; or by name, such as "
+    "reconstruction=0,embedding=1.  [default: detected]",
 )
 
 
@@ -286,9 +288,9 @@ def scaling(command: Any) -> Any:
     """Add the options for a model that was trained on scaled rows."""
     for name, text in (
         ("--maximum", "See --minimum."),
-        ("--minimum", "The model takes (row - minimum) / (maximum - minimum); instead of --mean and --scale."),
+        ("--minimum", "Scale rows to (row - minimum) / (maximum - minimum), instead of --mean and --scale."),
         ("--scale", "See --mean."),
-        ("--mean", "The model takes (row - mean) / scale: one number, one a column, or one a channel."),
+        ("--mean", "Scale rows to (row - mean) / scale: one number, one per column, or one per channel."),
     ):
         command = click.option(name, type=_NumberList(), metavar="N[,N...]|FILE.json", help=text)(command)
     return command
@@ -297,9 +299,9 @@ def scaling(command: Any) -> Any:
 def budget(command: Any) -> Any:
     """Add the options that become `aetool.checks.fidelity.Budget`."""
     for name, kind, default, text in (
-        ("--min-speedup", float, None, "Least rows a second to fp32's.  [default: none]"),
-        ("--max-flips", Share(), 0.005, "Rows whose decision may differ.  [default: 0.5%]"),
-        ("--max-auroc-drop", Share(), 0.002, "AUROC that it may cost.  [default: 0.002]"),
+        ("--min-speedup", float, None, "Minimum throughput, relative to fp32.  [default: none]"),
+        ("--max-flips", Share(), 0.005, "Maximum share of rows whose decision changes.  [default: 0.5%]"),
+        ("--max-auroc-drop", Share(), 0.002, "Maximum loss of AUROC.  [default: 0.002]"),
     ):
         command = click.option(name, type=kind, default=default, help=text)(command)
     return command
@@ -311,15 +313,15 @@ PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", 
 def publishing(command: Any) -> Any:
     """Add PUBLISHING (the options that become `aetool.export.ExportOptions`), --output and --verbose."""
     for decorate in (
-        click.option("--verbose", is_flag=True, help="Show what was compared, output by output."),
+        click.option("--verbose", is_flag=True, help="Show the comparison for every output."),
         overwrite,
         click.option(
-            "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load it, such as 1.17."
+            "--onnxruntime-min", metavar="X.Y", help="Oldest onnxruntime that must load the bundle, such as 1.17."
         ),
         several(
-            ("--name", str, "Name of the model.  [default: that of the directory]"),
+            ("--name", str, "Name of the model.  [default: name of the directory]"),
             ("--contamination", float, "Share of normal rows to flag.  [default: 0.01]"),
-            ("--threshold", float, "A fixed threshold instead."),
+            ("--threshold", float, "Fixed threshold, instead of --contamination."),
             ("--opset", int, "ONNX operator set.  [default: 18, or the adopted file's]"),
         ),
         output(help="Bundle directory to write.  [default: exported/NAME]"),

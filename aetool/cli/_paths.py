@@ -33,7 +33,7 @@ def require_bundle(path: Path) -> None:
 def require_checkpoint(path: Path) -> None:
     """Raise CheckpointError, with advice, unless `path` is a checkpoint."""
     if (found := what(path)) != CHECKPOINT:
-        again = "it is exported already; to export anew give the checkpoint that it was made from"
+        again = "it is a bundle already; to export again, give its checkpoint"
         raise CheckpointError(_expected(path, CHECKPOINT, _CHECKPOINT, found, "train", {BUNDLE: again}))
 
 
@@ -53,7 +53,9 @@ def require_free(path: Path, overwrite: bool, kind: str) -> None:
     """
     require_new(path, overwrite)
     if (found := what(path)) not in ("nothing", "an empty directory", kind):
-        raise OutputError(f"{path}: {found} stands there, --overwrite replaces {kind} only; choose another name")
+        raise OutputError(
+            f"{path}: {found} exists there, and --overwrite replaces only {kind}; choose another name"
+        )
 
 
 def require_new_file(path: Path, overwrite: bool) -> None:
@@ -64,7 +66,7 @@ def require_new_file(path: Path, overwrite: bool) -> None:
     """
     require_new(path, overwrite)
     if path.is_dir():
-        raise OutputError(f"{path}: a directory stands there, it will not be replaced; choose another name")
+        raise OutputError(f"{path}: a directory exists there and is not replaced; choose another name")
 
 
 def require_free_file(path: Path, overwrite: bool) -> None:
@@ -88,5 +90,5 @@ def require_array_file(path: Path | None) -> None:
     from aetool.tables import require_array_ending
 
     if path is None:
-        raise OutputError("the result is an array of more axes than a table has; give -o FILE.npy or FILE.npz")
+        raise OutputError("the result has more axes than a table; give -o FILE.npy or FILE.npz")
     require_array_ending(path)

@@ -99,7 +99,7 @@ def _tell_unseen(name: str, texts: Any) -> None:
     shown = [repr(value[:40]) for value in values[np.argsort(-counts, kind="stable")][:_SHOWN].tolist()]
     more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
     say(
-        f"{counts.sum():,} of {len(texts):,} rows: {name} has values that the model does not know "
+        f"{counts.sum():,} of {len(texts):,} rows: {name} has values unknown to the model "
         f"({', '.join(shown)}{more})"
     )
 
@@ -164,7 +164,9 @@ def normal_rows(
     tell_reading(table)
     rows = table.values if table.labels is None else table.values[~table.labels]
     if len(rows) == 0:
-        raise InputError(f"{data}: no normal rows, which the threshold is chosen from; give a table that has some")
+        raise InputError(
+            f"{data}: no normal rows, which are needed to choose the threshold; give a table with such rows"
+        )
     whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     if not whole.all():
         raise InputError(

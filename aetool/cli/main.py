@@ -108,7 +108,7 @@ class CommandGroup(click.Group):
             if ctx.parent is None or getattr(error, "possibilities", None):
                 raise
             known = ", ".join(self.commands)
-            raise click.UsageError(f"{error.message.rstrip('.')}; choose of {known}", ctx) from error
+            raise click.UsageError(f"{error.message.rstrip('.')}; choose one of {known}", ctx) from error
 
 
 class AetoolGroup(CommandGroup):
@@ -157,7 +157,7 @@ def _message(error: AetoolError | OSError | MemoryError) -> str:
         reason = str(error).strip()
         return f"not enough memory: {reason}" if reason else _MORE_MEMORY
     file = f"{error.filename}: " if error.filename else ""
-    return f"{file}{error.strerror or error}; check the path, its rights and the free space on the disk"
+    return f"{file}{error.strerror or error}; check the path, its permissions and the free space on the disk"
 
 
 def _report(error: BaseException, message: str, code: int, arguments: Sequence[str]) -> int:

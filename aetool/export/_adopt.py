@@ -128,7 +128,7 @@ def adopt(
         notes.append(_no_embedding(found, roles))
     if flat is not None:
         _reshape(graph, flat, sample.shape[1:])
-        notes.append(f"its output {flat!r}, of another shape, is taken as rows of shape {sample.shape[1:]}")
+        notes.append(f"its output {flat!r} is reshaped to rows of shape {sample.shape[1:]}")
     _name_roles(graph, source, roles, found, scaled=scaling is not None)
     add_scoring(graph, score=reading.score, threshold=threshold.value, scaling=scaling, row_shape=real.shape[1:])
     candidate = ExportInput(
@@ -360,15 +360,17 @@ def _for_any_batch(model: ModelProto, sample: Rows, where: str) -> tuple[ModelPr
         return lifted, file, file.run(sample)
     except ExportError as error:
         raise ExportError(
-            f"{where}: takes one row at a time, and its batch cannot be freed ({error}); export it with a dynamic "
-            "batch"
+            f"{where}: takes one row at a time, and its batch cannot be made dynamic ({error}); export it with "
+            "a dynamic batch"
         ) from error
 
 
 def _roles(found: Arrays, sample: Rows, reading: AdoptOptions, where: str) -> Roles:
     numbers = {name: value for name, value in found.items() if value.dtype == np.float32}
     if not numbers:
-        raise ExportError(f"{where}: an output of float32 numbers is expected, found none; it is no autoencoder")
+        raise ExportError(
+            f"{where}: an output of float32 numbers is expected, found none; it is not an autoencoder"
+        )
     if (why := why_none_fits(numbers, sample)) is not None:
         raise ExportError(f"{where}: {why}")
     try:
@@ -401,9 +403,9 @@ def _notes(
 ) -> Iterator[str]:
     """Yield notes on what was read from the metadata, and what was ignored."""
     if scaling is not None and all(getattr(reading, key) is None for keys in FAMILIES for key in keys):
-        yield "the scaling in its metadata is put in front of it"
+        yield "the scaling in its metadata is included"
     if options.threshold is None and options.contamination is None and stated_threshold(stated, "") is not None:
-        yield "the threshold in its metadata is taken"
+        yield "the threshold in its metadata is used"
     if keys := unread(stated):
         yield f"{', '.join(map(repr, keys))} in its metadata: not read; pass --threshold, or --mean and --scale"
 
@@ -413,10 +415,10 @@ def _no_embedding(found: Arrays, roles: Roles) -> str:
     others = [name for name, value in found.items() if name != roles.reconstruction and value.ndim >= 2]
     if others:
         return (
-            f"no embedding: output {' or '.join(others)} may be it; name it, as in --outputs "
+            f"no embedding: output {' or '.join(others)} may be the embedding; name it, such as --outputs "
             f"reconstruction={roles.reconstruction},embedding={others[0]}"
         )
-    return "no embedding: the file gives the reconstruction alone; --outputs reconstruction leaves this note out"
+    return "no embedding: the file returns only the reconstruction; --outputs reconstruction leaves this note out"
 
 
 def _name_roles(graph: ModelProto, source: str, roles: Roles, found: Arrays, *, scaled: bool) -> None:

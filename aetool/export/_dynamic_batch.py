@@ -35,7 +35,7 @@ def require_free_or_one(model: ModelProto) -> None:
         if _fixed_batch(value) not in (0, 1):
             found = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
             raise ExportError(
-                f"{value.name}: a free batch or a batch of 1 in front is expected, found shape {found}; export "
+                f"{value.name}: a dynamic batch, or a batch of 1, is expected first, found shape {found}; export "
                 "the model with a batch of 1, or with a dynamic batch"
             )
 

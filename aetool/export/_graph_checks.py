@@ -110,7 +110,7 @@ def _require_numbers(tensor: TensorProto, where: str) -> None:
     # Zeros and -inf alone are a mask: attention is kept from looking ahead by it.
     if not np.isfinite(values).all() and not (masked | (values == 0)).all():
         raise ExportError(
-            f"{where}: weight {tensor.name!r} holds NaN or infinity; train again, or mend the export"
+            f"{where}: weight {tensor.name!r} holds NaN or infinity; train again, or correct the export"
         )
 
 

@@ -258,7 +258,7 @@ def columns(names: Sequence[str], rows: Rows) -> tuple[Feature, ...]:
     if names and (rows.shape[1:] != (len(names),) or len(set(names)) != len(names)):
         raise InputError(
             f"names: expected distinct names for the columns of rows of shape {rows.shape}, found {len(names)}, "
-            f"{len(set(names))} distinct; leave them out where the rows are no table's"
+            f"{len(set(names))} distinct; leave them out if the rows are not a table"
         )
     return tuple(Feature(name) for name in names)
 

@@ -44,7 +44,9 @@ def read_onnx(path: str | Path) -> ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ExportError(f"{path}: no ONNX file, or a truncated one ({error}); give the .onnx file") from error
+        raise ExportError(
+            f"{path}: not a valid ONNX file, perhaps truncated ({error}); give the .onnx file"
+        ) from error
     if not model.graph.node:
         raise ExportError(f"{path}: an ONNX file with a graph is expected, found none; give the .onnx file")
     _inline_all(model, path)
@@ -113,7 +115,7 @@ def _inline(tensor: TensorProto, path: Path, files: dict[str, bytes]) -> None:
         stop = len(data) if length is None else offset + int(length)
     except OSError as error:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} are said to be in {location!r}: {error.strerror or error}; "
+            f"{path}: the data of {tensor.name!r} in {location!r} cannot be read: {error.strerror or error}; "
             "external data must be a file beside the model"
         ) from error
     except ValueError as error:
@@ -122,7 +124,7 @@ def _inline(tensor: TensorProto, path: Path, files: dict[str, bytes]) -> None:
         ) from error
     if offset < 0 or stop > len(data) or stop < offset:
         raise ExportError(
-            f"{path}: the data of {tensor.name!r} are said to be bytes {offset:,} to {stop:,} of {location!r}, "
+            f"{path}: the data of {tensor.name!r} should be bytes {offset:,} to {stop:,} of {location!r}, "
             f"which has {len(data):,}; the file was truncated, fetch it again"
         )
     tensor.raw_data = data[offset:stop]
@@ -163,9 +165,7 @@ def stated_threshold(stated: Mapping[str, str], where: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ExportError(
-            f"{where}: its metadata say {key} = {text[:60]!r}, a finite number is expected; pass --threshold"
-        )
+        raise ExportError(f"{where}: metadata {key} = {text[:60]!r} is not a finite number; pass --threshold")
     return value
 
 
@@ -247,7 +247,7 @@ def _entry(stated: Mapping[str, str], keys: Sequence[str], where: str, option: s
     found = {key: value for key, value in stated.items() if _key(key) in keys}
     if len(set(found.values())) > 1:
         raise ExportError(
-            f"{where}: its metadata say different things under {', '.join(found)}; say which with {option}"
+            f"{where}: its metadata has different values under {', '.join(found)}; choose one with {option}"
         )
     return next(iter(found.items()), None)
 
@@ -284,7 +284,7 @@ def _numbers(values: object, key: str, where: str, row_shape: tuple[int, ...]) -
         what = "column" if len(row_shape) == 1 else "channel, the first or the last axis"
         raise ExportError(
             f"{where}: {key} must be one number, or one for each {what} of rows of shape {row_shape}; found "
-            f"{len(listed)}; mend --{key}"
+            f"{len(listed)}; correct --{key}"
         )
     numbers = np.asarray(listed, np.float64)
     return numbers if last else numbers.reshape(-1, *[1] * (len(row_shape) - 1))

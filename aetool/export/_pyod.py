@@ -106,6 +106,6 @@ def _require_equal(detector: Any, rows: NDArray[np.float64], found: NDArray[np.f
     worst = int(np.argmax(np.nan_to_num(difference, nan=np.inf)))
     if not difference[worst] <= TOLERANCE:
         raise VerificationError(
-            f"{type(detector).__name__}: decision_function gives {given[worst]:.6g} for row {worst}, what was "
-            f"read of it {found[worst]:.6g}; use a PyOD that aetool knows, and rows without NaN"
+            f"{type(detector).__name__}: decision_function gives {given[worst]:.6g} for row {worst}, the exported "
+            f"model {found[worst]:.6g}; use a supported version of PyOD, and rows without NaN"
         )

@@ -107,7 +107,7 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
         cause = error.__cause__ or error
         refused = ExportError(
             f"torch.onnx.export refuses the model: {_first_sentence(str(cause))}; {_remedy_of(str(cause))} "
-            "(--verbose shows all that it said)"
+            "(--verbose shows its full message)"
         )
         refused.add_note(f"{said.getvalue()}\n{cause}".strip())
         raise refused from error
@@ -136,7 +136,7 @@ def require_deployable(model: ModelProto, opset: int) -> None:
     """
     found = standard_opset(model)
     if found != opset:
-        raise ExportError(f"opset {opset} was asked for, {found} was written; choose --opset {found}")
+        raise ExportError(f"opset {opset} was requested, {found} was written; choose --opset {found}")
     require_sane(model, "the exported graph")
     _require_dynamic_batch(model)
 
@@ -213,7 +213,9 @@ def _require_dynamic_batch(model: ModelProto) -> None:
     for value in [*model.graph.input, *model.graph.output]:
         dims = value.type.tensor_type.shape.dim
         if not dims or dims[0].dim_param != BATCH:
-            raise ExportError(f"{value.name}: the batch dimension came out fixed; make forward free of constants")
+            raise ExportError(
+                f"{value.name}: the batch dimension is fixed; remove constant batch sizes from forward"
+            )
 
 
 def _merge_sums_of_squares(model: ModelProto) -> None:

@@ -64,7 +64,7 @@ def target(opset: int | None, onnxruntime_min: str | None) -> tuple[int, int | N
     max_opset, max_ir = limits(onnxruntime_min)
     if opset is not None and opset > max_opset:
         raise ExportError(
-            f"opset {opset} was asked for, onnxruntime {onnxruntime_min} loads up to {max_opset}; leave it out"
+            f"opset {opset} was requested, onnxruntime {onnxruntime_min} loads up to {max_opset}; leave it out"
         )
     return opset or min(NATIVE_OPSET, max_opset), max_ir
 
@@ -99,7 +99,7 @@ def bring_down(model: ModelProto, opset: int, max_ir: int | None = None) -> Mode
                 f"a --opset nearer to {current}"
             ) from error
         if standard_opset(model) != opset:
-            raise ExportError(f"opset {opset} was asked for, the converter wrote {standard_opset(model)}")
+            raise ExportError(f"opset {opset} was requested, the converter wrote {standard_opset(model)}")
     if max_ir is not None and model.ir_version > max_ir:
         # Later IR versions add types, which only operators of later opsets take: the opset keeps them out.
         model.ir_version = max_ir

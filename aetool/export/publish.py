@@ -282,13 +282,13 @@ def publish_candidate(
     if (not passed or lost > COARSE) and (exact := _exact(otherwise, name, options.progress)) is not None:
         candidate, graphs, parity = exact
         notes += (
-            f"the graphs compute in float64: in float32 rounding moves scores by {lost:.1e} of their range; they "
-            "are larger and slower",
+            f"the graphs compute in float64, larger and slower: float32 rounding would change scores by "
+            f"{lost:.1e} of their range",
         )
         lost = 0.0
     if lost > LOST:
         raise VerificationError(
-            f"{name}: its scores are lost in rounding: float32 alone moves those of real rows by {lost:.1%} of "
+            f"{name}: its scores are lost in rounding: float32 changes those of real rows by {lost:.1%} of "
             "their range. The reconstruction is nearly the row itself; subtract what is large and constant from "
             "the rows, or scale them, before training"
         )
@@ -298,7 +298,7 @@ def publish_candidate(
     notes += tuple(f"without the {graph}: it does not agree ({reason})" for graph, reason in left_out.items())
     require_parity(parity, name, candidate.reference)
     if lost > COARSE:
-        notes += (f"float32 moves scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
+        notes += (f"float32 changes scores by {lost:.1e} of their range, in PyTorch as in the bundle",)
     options.progress("writing the bundle")
     threshold = candidate.threshold
     golden = candidate.expected(candidate.rows)
@@ -446,7 +446,7 @@ def _require_loadable(folder: Path) -> None:
                 shape = model.manifest.embedding_shape if graph == "decoder" else None
                 model.run(graph, row if shape is None else np.zeros((1, *shape), np.float32))
     except AetoolError as error:
-        raise ExportError(f"aetool.load refuses what was exported: {error}; nothing was published") from error
+        raise ExportError(f"aetool.load refuses the exported bundle: {error}; nothing was published") from error
 
 
 def _now() -> str:

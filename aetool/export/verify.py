@@ -194,7 +194,7 @@ def verify_against(
     if opened.manifest.feature_names != trained.names:
         raise InputError(
             f"{bundle}: has features {', '.join(opened.manifest.feature_names)}; the checkpoint has "
-            f"{', '.join(trained.names)}; give the checkpoint that the bundle was exported from"
+            f"{', '.join(trained.names)}; give the checkpoint of the bundle"
         )
     if opened.manifest.categories != trained.categories:
         raise InputError(

@@ -116,7 +116,7 @@ class Loop:
         odd = sorted(name for name, _ in self._expected().items() ^ found.items())
         if odd:
             raise CheckpointError(
-                f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train afresh"
+                f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train from scratch"
             )
         self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
         slots = {
@@ -286,11 +286,11 @@ def train(
 
     Args:
         table: a `Table`; or rows that `table_from_columns` takes, such as a DataFrame or an array.
-        training: how; `TrainingConfig()` by default, or that of `resume`.
-        architecture: what; `AutoencoderConfig.for_width` by default, or that of `resume`.
-        label: the column of labels, where the rows are no `Table`.
+        training: options of the training; `TrainingConfig()` by default, or those of `resume`.
+        architecture: `AutoencoderConfig.for_width` by default, or that of `resume`.
+        label: the column of labels, if the rows are not a `Table`.
         progress: called after every epoch.
-        resume: continue this training on the same table: the outcome is that of a run never interrupted.
+        resume: continue this training on the same table, as if it had never been interrupted.
 
     Raises:
         InputError: too few rows, missing or infinite values, a table that does not fit, or divergence.
@@ -419,15 +419,15 @@ def _require_resumable(
     if any(resume.provenance.get(name) != value for name, value in fingerprints.items()):
         raise InputError(
             f"{table.source}: not the table that the checkpoint was trained on; resume with that one, or "
-            "train afresh"
+            "train from scratch"
         )
     if resume.network.config != architecture:
-        raise InputError("resume: the architecture cannot change; drop those options, or train afresh")
+        raise InputError("resume: the architecture cannot change; drop those options, or train from scratch")
     for name in ("seed", "validation_fraction", "impute"):
         if getattr(resume.training, name) != getattr(training, name):
             raise InputError(
                 f"resume: {name} cannot change from {getattr(resume.training, name)!r} to "
-                f"{getattr(training, name)!r}, held-out rows would become training rows; train afresh"
+                f"{getattr(training, name)!r}, held-out rows would become training rows; train from scratch"
             )
     _, rows = _split(len(normal), training)
     if finished(resume.history, training.epochs_for(len(rows)), training.patience):

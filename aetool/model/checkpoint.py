@@ -161,7 +161,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
     """Read the checkpoint directory `path`.
 
     Raises:
-        CheckpointError: no checkpoint there, or a damaged one; the message names the file.
+        CheckpointError: there is no checkpoint, or it is damaged; the message names the file.
     """
     path = Path(path)
     if not path.is_dir():

@@ -119,7 +119,7 @@ def _require_resolution(
     for faulty, fault, remedy in (
         (
             lost & (largest >= SMALLEST_SPREAD),
-            "values too large for their spread, so that float32 cannot tell them apart",
+            "values too large for their spread, so float32 cannot distinguish them",
             "subtract a constant from them before training",
         ),
         (

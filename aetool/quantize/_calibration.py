@@ -139,7 +139,7 @@ def split_rows(rows: Floats, labels: Labels | None, seed: int) -> Split:
         raise InputError(f"labels: one for each of {len(rows)} rows expected, found shape {np.shape(labels)}")
     normal = np.arange(len(rows)) if labels is None else np.flatnonzero(~labels)
     if len(normal) == 0:
-        raise InputError("no normal rows, which calibration and threshold need; give a table that has some")
+        raise InputError("no normal rows, which calibration and threshold need; give a table with such rows")
     random = np.random.default_rng(seed)
     shuffled, disjoint = random.permutation(normal), len(normal) >= ENOUGH
     half = len(normal) // 2 if disjoint else len(normal)

@@ -115,7 +115,7 @@ def require_repeatable(sessions: Mapping[str, Any], feeds: Mapping[str, Floats],
                 )
                 if not record.passed:
                     raise VerificationError(
-                        f"{name}: {batch} rows give another {output} than among {len(feed)} ({record.reason}); it "
+                        f"{name}: {output} of {batch} rows differs among {len(feed)} rows ({record.reason}); it "
                         "was not added"
                     )
 
@@ -143,8 +143,8 @@ def require_rows_apart(model: Any, variant: Any, rows: Floats, names: Sequence[s
         column, value = after.cells[lost[0]]
         where = names[column] if names else f"place {column}"
         raise VerificationError(
-            f"detector: a row with {value} in {where} would pass as a number: the score of this model does not "
-            "depend on the row itself, but on what a coarser precision cannot hold; it was not added"
+            f"detector: a row with {value} in {where} would seem normal: the score of this model does not "
+            "depend on the row itself, but on what the lower precision cannot represent; it was not added"
         )
     if after.spreads:
         raise VerificationError("detector: a row with NaN or Inf changes its neighbours' scores; it was not added")

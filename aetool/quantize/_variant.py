@@ -194,7 +194,7 @@ def quantize(
         raise refused(bench, precision, trial, attempts)
     variant = variant._replace(figures=_plain({**variant.figures, "speed": speed}))
     if Bundle.open(path, limits=limits).manifest != bundle.manifest:
-        raise BundleError(f"{path}: was replaced by another bundle meanwhile; quantize it again")
+        raise BundleError(f"{path}: was replaced by another bundle in the meantime; quantize it again")
     made = _publish(bundle, Path(path), precision, variant, trial.graphs)
     return Quantized(made, precision, variant, tuple(attempts))
 

@@ -234,7 +234,7 @@ def _from_columns(
             "trained on are needed, in any order"
         )
     if twice := [name for name in names if counts[name] > 1]:
-        raise InputError(f"{what}: columns that stand twice: {_listed(twice)}; give each its own name")
+        raise InputError(f"{what}: duplicate columns: {_listed(twice)}; give each its own name")
     get: Callable[[str], Any] = data.__getitem__
     columns = []
     for name in names:

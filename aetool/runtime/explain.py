@@ -31,17 +31,16 @@ class Explanation(NamedTuple):
 
     @property
     def direction(self) -> NDArray[np.int8]:
-        """1 where more was found than expected, -1 where less, 0 where neither or not a number."""
+        """1 if more was found than expected, -1 if less, 0 if equal or not a number."""
         difference = self.found.astype(np.float64) - self.expected
         return np.sign(np.nan_to_num(difference)).astype(np.int8)
 
     def largest(self, count: int) -> NDArray[np.intp]:
         """Return the features that contribute most to each row's score, (rows, count), the largest first.
 
-        Positions in the row, flattened where it is an image or a window. First come cells that are no finite
-        number, which spoil every contribution of their row; then contributions that overflowed, such as that of a
-        "no data" value of 1e25, the farthest first; then the others by contribution. Needs rows with their batch
-        axis.
+        Positions in the row, flattened for an image or a window. Values that are not finite come first, since no
+        contribution of their row is a number; then contributions that overflowed, such as that of a "no data"
+        value of 1e25, largest first; then the others by contribution. Needs rows with their batch axis.
         """
         shape = len(self.contribution), math.prod(self.contribution.shape[1:])  # not -1: there may be no rows
         contribution, expected, found = (part.reshape(shape).astype(np.float64) for part in self)

@@ -90,7 +90,7 @@ def open_session(
     used = session.get_providers()[0]
     if used != provider.registered:
         raise ProviderError(
-            f"provider {provider.name!r} was asked for, onnxruntime chose {used}: {provider.registered} does "
+            f"provider {provider.name!r} was requested, onnxruntime used {used}: {provider.registered} does "
             "not work on this machine; use provider='cpu', or run aetool doctor to see what is missing"
         )
     return session

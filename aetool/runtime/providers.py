@@ -90,7 +90,7 @@ def _register(ort: Any) -> None:
             return
         raise ProviderError(
             f"provider 'openvino': onnxruntime {ort.__version__} refuses the plugin: {reason}; "
-            f"{install_with('openvino')} anew, or use provider='cpu'"
+            f"{install_with('openvino')} again, or use provider='cpu'"
         ) from error
 
 

@@ -52,15 +52,14 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
 class AutoencoderSession:
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
-    Every method takes (rows, n_features), any array-like of real numbers or columns by name, in raw units
-    (columns of categories, see `categories`: by name as text or codes, in an array as indexes);
-    a single row without its batch axis gives results without theirs. No rows give empty results. Where the
-    model is no table's, rows have the shape `input_shape`: images, windows of a series.
+    Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
+    see `categories`, hold text or codes by name, and indexes in an array. A single row without its batch axis
+    gives results without one. No rows give empty results. Images and windows have the shape `input_shape`.
 
-    Results are the caller's own memory: new, or the array given as `out`.
+    Results are new arrays, or the array given as `out`.
 
-    Threads may share one object. After a fork and after pickling it opens its graphs anew, by path, and refuses
-    another bundle that was published there meanwhile.
+    Threads may share one object. After a fork and after unpickling it opens its graphs again, by path. If another
+    bundle is there by then, that is an error.
 
     Raises:
         InputError: the rows do not fit the model; the message names the expected shape.
@@ -81,29 +80,28 @@ class AutoencoderSession:
     ) -> None:
         """Open the bundle at `path`.
 
-        Beside a bundle may lie a tuning file, `NAME.tuning.json`, which `aetool tune` wrote. It is used where this
-        machine, this release and this bundle are those it was made with, and where the arguments leave to "auto"
-        whatever they do not name as it does; else it is ignored, see `tuning`.
+        The tuning file `NAME.tuning.json` beside the bundle, written by `aetool tune`, is used if it was made with
+        this machine, this version of aetool and this bundle, and does not contradict the arguments. Otherwise it
+        is ignored; `tuning` gives the reason.
 
         Args:
             path: the bundle's directory.
-            provider: "cpu", "cuda", "openvino", or "auto": that of the tuning file; without one a GPU where one
-                works, for batches for which it is faster than the CPU; see `provider` of the object.
-            precision: a precision of the bundle, or "auto": that of the tuning file; without one fp32.
-            intra_op_num_threads: cores that one call may use, whatever the tuning file says; None for its
-                threads; without one all that this process may.
-            settings: how to run it; the tuning file is not looked for.
-            limits: how much is read, and how large graphs may be; None lets in whatever onnxruntime takes, for
-                bundles whose author is trusted like the author of a program.
-            require_signature: file of a public key (PEM, Ed25519): only bundles that its owner signed are opened.
-            preload: open every graph now, not at its first use: whatever becomes of the directory, this process
-                goes on with the bundle that it opened.
+            provider: "cpu", "cuda", "openvino" or "auto". "auto" is that of the tuning file; without one, a GPU if
+                one works, for batches that are faster there, else the CPU.
+            precision: a precision of the bundle or "auto". "auto" is that of the tuning file; without one, fp32.
+            intra_op_num_threads: cores per call. None is the number of the tuning file; without one, all that this
+                process may use.
+            settings: settings to run with, instead of the tuning file.
+            limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime does, for
+                bundles whose author you trust like the author of a program.
+            require_signature: file of a public key (PEM, Ed25519); only bundles that its owner signed are opened.
+            preload: open every graph now, not at its first use: the process no longer needs the directory.
 
         Raises:
-            BundleError: no bundle there, a damaged one, one without that precision or that signature, or a graph
-                that is not let in; a damaged tuning file.
+            BundleError: there is no bundle, or it is damaged, lacks the precision or the signature, or has a graph
+                that is refused; or the tuning file is damaged.
             ProviderError: the provider is unknown or does not work here.
-            DependencyError: onnxruntime is not installed, or for a signature, cryptography.
+            DependencyError: onnxruntime, or for a signature cryptography, is not installed.
         """
         threads = intra_op_num_threads
         if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
@@ -162,17 +160,17 @@ class AutoencoderSession:
 
     @property
     def tuning(self) -> "Tuning | None":
-        """Tuning file beside the bundle, with the reason if it is ignored; None where there is none."""
+        """Tuning file beside the bundle, with the reason if it is ignored; None if there is none."""
         return self._tuning
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features in order; empty where the model has none."""
+        """Names of the features in order; empty if the model has none."""
         return self._names
 
     @property
     def categories(self) -> Mapping[str, tuple[str, ...]]:
-        """Feature -> its categories: an array holds indexes into these, columns by name the texts."""
+        """Categories by feature: arrays hold indexes into them, columns by name hold the text."""
         return MappingProxyType(self._categories)
 
     @property
@@ -187,12 +185,12 @@ class AutoencoderSession:
 
     @property
     def embedding_dim(self) -> int:
-        """Numbers in one embedding; 0 where the model gives none."""
+        """Numbers in one embedding; 0 if the model has none."""
         return self._bundle.manifest.embedding_dim
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """Graphs that this bundle has: what `run` takes."""
+        """Names of the graphs, for `run`."""
         return self._opener.graphs
 
     @property
@@ -241,7 +239,7 @@ class AutoencoderSession:
 
         The mean over features of the squared difference between the standardised row and its
         reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
-        categories they stand for none of them.
+        categories, they match no category.
         """
         call = self._calls.get("score") or self._call("score")
         result: Floats | np.float32 = call(features, out)
@@ -268,11 +266,11 @@ class AutoencoderSession:
     def explain(self, features: Any) -> "Explanation":
         """Explain each row's score: for every feature its contribution, the expected value and the actual one.
 
-        Costs as much as `reconstruct` and the last layer once more. The contributions add up to the score, to
-        float32's rounding. In arrays, for programs, where categories are indexes; `reasons` gives names and texts.
+        Takes little longer than `reconstruct`. The contributions add up to the score, within float32 rounding. The
+        result is arrays, in which categories are indexes; `reasons` gives names and text.
 
         Raises:
-            InputError: the bundle was exported before there was an explainer.
+            InputError: the bundle has no explainer; export it again.
         """
         from aetool.runtime.explain import Explanation  # here: few programs need it
 
@@ -284,8 +282,8 @@ class AutoencoderSession:
     def reasons(self, features: Any, count: int = 3) -> "list[list[Reason]]":
         """Return for each row the `count` features that contribute most to its score, the largest first.
 
-        Records of a feature's name, its share of the score, what was expected and what was found: categories by
-        name, numbers in raw units. A single row without its batch axis gives a list of one.
+        Each record has the feature's name, its share of the score, and the expected and found values: categories
+        by name, numbers in raw units. A single row without its batch axis gives a list of one.
 
         Raises:
             InputError: as `explain`; or `count` is less than 1.
@@ -308,8 +306,8 @@ class AutoencoderSession:
     def segment(self, features: Any, *, out: Segments | None = None) -> Segments | np.int64:
         """Return the segment of each row, 0 for the largest: (rows, n_features) -> (rows,) int64.
 
-        -1 where the embedding is not a number. `run("segmenter", features)` gives the distances to the centres
-        too; `manifest.segments` describes the segments.
+        -1 if the embedding is not a number. `run("segmenter", features)` also gives the distances to the centres;
+        `manifest.segments` describes the segments.
 
         Raises:
             InputError: the bundle has no segments yet; see `aetool segment learn`.
@@ -321,13 +319,12 @@ class AutoencoderSession:
     def to_rows(self, features: Any) -> Floats:
         """Return the input of the graphs, (rows, n_features) float32: columns in order, categories as indexes.
 
-        Every method does that itself; this is for rows that go elsewhere. Returns `features` itself where
-        possible.
+        Every method does so itself; use this for rows that go elsewhere. Returns `features` itself if possible.
         """
         return self._converter("autoencoder")(features)
 
     def to_columns(self, rows: Any) -> dict[str, NDArray[Any]]:
-        """Return rows or reconstructions, (rows, n_features), as columns by name: categories as text, or ""."""
+        """Return rows or reconstructions, (rows, n_features), as columns by name; unknown categories are ""."""
         array = to_rows(rows, self._names, self.input_shape, categories=self._indexes)
         return {
             name: to_names(column, self._categories[name]) if name in self._categories else column
@@ -374,7 +371,7 @@ class AutoencoderSession:
         return partial(to_rows, names=self._names, shape=self.input_shape, categories=self._indexes)
 
     def close(self) -> None:
-        """Free the sessions; the object cannot be used any more."""
+        """Free the sessions; the object can no longer be used."""
         with self._lock:
             self._closed = True
             self._graphs, self._calls, self._opener.tried = {}, {}, {}
@@ -408,7 +405,7 @@ class AutoencoderSession:
             self.close()
             raise BundleError(
                 f"{path}: another bundle than the one that was pickled ({pickled[0][:12]}, found "
-                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it anew and pickle that, or publish "
+                f"{self.manifest.id[:12]}): it was replaced meanwhile; load it again and pickle that, or publish "
                 "each version at a path of its own"
             )
 

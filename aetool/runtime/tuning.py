@@ -42,7 +42,7 @@ def manifest_digest(bundle: Bundle) -> str:
         with open(os.path.join(bundle.where, MANIFEST), "rb") as stream:
             return sha256(stream.read())
     except OSError as error:  # replaced by another bundle just now
-        raise BundleError(f"{bundle.where}: cannot be read any more: {error.strerror}; open it again") from error
+        raise BundleError(f"{bundle.where}: can no longer be read: {error.strerror}; open it again") from error
 
 
 def find_tuning(bundle: Bundle, provider: str, precision: str) -> Tuning | None:
@@ -102,7 +102,9 @@ def _read(path: str) -> bytes | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
             return None
-        raise BundleError(f"{path}: cannot be read: {error.strerror}; mend its rights, or {_REMEDY}") from error
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror}; fix its permissions, or {_REMEDY}"
+        ) from error
     if len(data) > MAX_BYTES:
-        raise BundleError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no tuning file is; {_REMEDY}")
+        raise BundleError(f"{path}: larger than {MAX_BYTES >> 20} MiB, too large for a tuning file; {_REMEDY}")
     return data

@@ -52,15 +52,15 @@ def add_segments(
     overwrite: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Segmented:
-    """Learn segments from the embeddings of `rows`, and publish the bundle anew with them.
+    """Learn segments from the embeddings of `rows`, and publish the bundle with them.
 
     Args:
         path: a bundle; its other graphs, its id and its thresholds stay as they are.
         rows: (rows, n_features) in raw units, or columns by name.
-        clusters: how many segments; None: 2 to 10, by the mean silhouette.
-        seed: of the random numbers.
-        source: what to call the rows.
-        overwrite: replace segments that are there already.
+        clusters: number of segments; None: 2 to 10, by the mean silhouette.
+        seed: seed of the random numbers.
+        source: name of the rows in messages.
+        overwrite: replace existing segments.
         limits: how much is read of the bundle, see `load`.
 
     Raises:
@@ -149,7 +149,7 @@ def _published(
     np.savez(stream, allow_pickle=False, **golden)
     files[GOLDEN] = stream.getvalue()
     if Bundle.open(bundle.path, limits=bundle.limits).manifest != manifest:
-        raise BundleError(f"{bundle.path}: was replaced by another bundle meanwhile; segment it again")
+        raise BundleError(f"{bundle.path}: was replaced by another bundle in the meantime; segment it again")
     return publish(bundle.path, manifest._replace(variants=variants, segments=described), files, overwrite=True)
 
 
@@ -190,15 +190,15 @@ MOST_LETTERS = 100
 
 
 def name_segments(path: str | Path, names: Mapping[int, str], *, limits: Limits = DEFAULT_LIMITS) -> Bundle:
-    """Give segments names, and publish the bundle anew; nothing else in it changes.
+    """Name segments, and publish the bundle with the names; nothing else in it changes.
 
     Args:
         path: a bundle with segments.
-        names: segment -> name, one line; an empty one takes it away. Segments that are not named here keep theirs.
+        names: segment -> name, one line; an empty name removes it. Other segments keep their names.
         limits: how much is read of the bundle, see `load`.
 
     Raises:
-        InputError: the bundle has no segments, or no such one, or a name is no line of text.
+        InputError: the bundle has no segments or not this one, or a name is not one line of text.
         BundleError: the bundle is damaged, or its segments were changed by hand.
     """
     bundle = Bundle.open_whole(path, limits=limits)

@@ -171,9 +171,7 @@ class Batcher:
             self.waiting_rows -= len(rows)
             self._line.add(-len(rows), -len(rows) * self._row_s)
             if since < oldest:
-                _fail(
-                    [job], busy(f"waited for {self._limits.queue_timeout_s:g} s, too many requests are before it")
-                )
+                _fail([job], busy(f"waited for {self._limits.queue_timeout_s:g} s behind other requests"))
             elif not future.done():  # cancelled, when the server stops
                 batch.append(job)
                 total += len(rows)
@@ -224,4 +222,4 @@ def full_line(limits: ServerLimits) -> Refusal:
 
 def busy(why: str) -> Refusal:
     """Return the refusal of a server with too much to do; the client may retry in a second."""
-    return Refusal(503, f"too busy: {why}; come again", retry_after_s=1)
+    return Refusal(503, f"too busy: {why}; try again later", retry_after_s=1)

@@ -20,8 +20,8 @@ class _Connections(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the gate's current numbers."""
         gate = self._gate
-        yield GaugeMetricFamily("aetool_connections_open", "Connections that are open.", value=len(gate))
-        yield CounterMetricFamily("aetool_connections", "Connections taken or refused.", value=gate.opened)
+        yield GaugeMetricFamily("aetool_connections_open", "Open connections.", value=len(gate))
+        yield CounterMetricFamily("aetool_connections", "Connections accepted or refused.", value=gate.opened)
         yield GaugeMetricFamily(
             "aetool_held_bytes",
             "Bytes of large requests and answers in memory, beyond each connection's own.",
@@ -50,16 +50,18 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"aetool_{name}", text, labels, registry=registry)
 
-        no_model = "Requests answered; those that are no inference have no model."
+        no_model = "Answered requests; requests other than inference have no model."
         self._requests = counter("requests", no_model, "model", "status")
-        self._seconds = histogram("request_seconds", "From a request's head to its answer.", "model", _SECONDS)
+        self._seconds = histogram(
+            "request_seconds", "Time from a request's head to its answer.", "model", _SECONDS
+        )
         self._batch_rows = histogram("batch_rows", "Rows computed together.", "bundle", _ROWS)
-        waited = "From a request's last byte to the start of its batch."
+        waited = "Time from a request's last byte to the start of its batch."
         self._queue_seconds = histogram("queue_seconds", waited, "model", _SECONDS)
         self._compute_seconds = counter("compute_seconds", "Time spent in the graphs.", "bundle")
-        published = "Bundles published in place of served ones."
+        published = "Bundles that replaced served ones."
         self._replacements = counter("replacements", published, "bundle", "result")
-        self._waiting = Gauge("aetool_waiting_rows", "Rows that wait to be computed.", registry=registry)
+        self._waiting = Gauge("aetool_waiting_rows", "Rows that are waiting to be computed.", registry=registry)
         ProcessCollector(registry=registry)  # CPU, memory, descriptors
         self._answered: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}

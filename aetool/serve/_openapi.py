@@ -14,11 +14,13 @@ def document(catalogue: Catalogue) -> Schema:
     versions = sorted({version for _, version in catalogue.models if version is not None})
     model, version = _parameter("model", catalogue.names()), _parameter("version", versions)
     paths: Schema = {
-        "/v2/health/live": {"get": _get("Whether the server runs", "Live") | {"security": []}},
-        "/v2/health/ready": {"get": _get("Whether it wants requests", "Ready", "503") | {"security": []}},
+        "/v2/health/live": {"get": _get("Check that the server runs", "Live") | {"security": []}},
+        "/v2/health/ready": {
+            "get": _get("Check that the server accepts requests", "Ready", "503") | {"security": []}
+        },
         "/v2": {"get": _get("What the server is", "Server")},
         "/metrics": {
-            "get": {"summary": "Figures for Prometheus", "responses": {"200": _METRICS, **_refused("401")}}
+            "get": {"summary": "Metrics for Prometheus", "responses": {"200": _METRICS, **_refused("401")}}
         },
         "/openapi.json": {"get": _get("This document", "Document")},
     }
@@ -26,8 +28,11 @@ def document(catalogue: Catalogue) -> Schema:
         ("/v2/models/{model}", [model]),
         ("/v2/models/{model}/versions/{version}", [model, version]),
     ):
-        paths[path] = {"parameters": parameters, "get": _get("What a model takes and gives", "Metadata", "404")}
-        ready = _get("Whether a model is ready", "ModelReady", "404")
+        paths[path] = {
+            "parameters": parameters,
+            "get": _get("Describe the inputs and outputs of a model", "Metadata", "404"),
+        }
+        ready = _get("Check that a model is ready", "ModelReady", "404")
         paths[f"{path}/ready"] = {"parameters": parameters, "get": ready}
         paths[f"{path}/infer"] = {"parameters": parameters, "post": _INFER}
     return {
@@ -69,19 +74,19 @@ def _list(items: Schema, **limits: int) -> Schema:
 
 _REFUSALS = {
     "400": "The request cannot be understood, or does not fit the model.",
-    "401": "The server wants a bearer token, and it is missing or wrong.",
+    "401": "The bearer token is missing or wrong.",
     "404": "No such model or version.",
-    "408": "The request did not come in time.",
+    "408": "The request timed out.",
     "413": "The body is too large.",
     "415": "The body is compressed.",
-    "503": "Too busy, or stopping; Retry-After says when to come again.",
+    "503": "Too busy, or stopping; Retry-After says when to try again.",
 }
 _BINARY = {"description": "JSON, Inference-Header-Content-Length bytes of it, then the tensors' bytes"}
 _METRICS = {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
-_ANSWERED = _content("The outputs that were asked for, or all", "Response")
+_ANSWERED = _content("The requested outputs, or all", "Response")
 _ANSWERED["content"]["application/octet-stream"] = {"schema": _BINARY}
 _INFER = {
-    "summary": "Compute with a model; its metadata tell the shapes",
+    "summary": "Compute with a model; its metadata lists the shapes",
     "parameters": [
         {
             "name": "Inference-Header-Content-Length",

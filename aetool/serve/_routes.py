@@ -32,7 +32,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool]) 
         model = catalogue.models.get((name, version))
         if model is None:
             what = f"model {name[:80]!r}" + ("" if version is None else f", version {version[:80]!r},")
-            raise HTTPException(404, f"{what} is not served here; /v2 and the models' metadata tell what is")
+            raise HTTPException(404, f"{what} is not served here; /v2 and and its models' metadata list the rest")
         return model
 
     async def live(request: Request) -> Response:
@@ -93,7 +93,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {
         405: f"{request.method} is not for {request.url.path}",
-        404: f"{request.url.path}: nothing is here",
+        404: f"{request.url.path}: not found",
     }
     usual = error.detail in ("Not Found", "Method Not Allowed")
     return _json(

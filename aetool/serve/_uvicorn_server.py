@@ -135,7 +135,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self.gate.enter(self):
             most = self.limits.max_connections
             self._phase = Phase.CLOSING
-            self._write(503, f"too busy: {most} connections are open; come again", b"retry-after: 1\r\n")
+            self._write(503, f"too busy: {most} connections are open; try again later", b"retry-after: 1\r\n")
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -371,7 +371,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _full(self) -> str:
         return (
             f"too busy: requests and answers fill the {self.limits.max_held_bytes:,} bytes allowed "
-            "(--max-held-mb); come again"
+            "(--max-held-mb); try again later"
         )
 
     def _large_head(self) -> tuple[int, str]:

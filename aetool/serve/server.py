@@ -82,7 +82,7 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:  # no descriptor is left
-            log(logging.ERROR, "no connection can be taken", error=str(error))
+            log(logging.ERROR, "no connection can be accepted", error=str(error))
             self._rest(_NO_DESCRIPTOR_S)
             return
         if self._gate.is_full(address[0]) or self._gate.faults > self._faults:
@@ -146,7 +146,7 @@ class DrainingServer(Server):
         if open_connections or tasks:
             log(
                 logging.WARNING,
-                "connections cut off, the grace is over",
+                "connections closed, the grace period is over",
                 connections=len(open_connections),
                 requests=len(tasks),
             )
@@ -240,7 +240,7 @@ def serve(
     """
     if threading.current_thread() is not threading.main_thread():
         raise InputError(
-            "serve: must be called in the main thread, which gets the signals; start a process for it"
+            "serve: must be called in the main thread, which receives signals; start a process for it"
         )
     gate = Gate(limits, exempt=(proxies := Proxies(access.trusted_proxies)).trusted)
     hosts = Hosts(access.allowed_hosts)
@@ -252,7 +252,7 @@ def serve(
         listening = stack.enter_context(_listen(host, port))
         if health_port is not None and getattr(sys, "frozen", False):
             raise InputError(
-                "--health-port: needs a Python interpreter, which a packed program has not; leave it out"
+                "--health-port: needs a Python interpreter, which a packed program does not have; leave it out"
             )
         probing = None if health_port is None else stack.enter_context(_listen(host, health_port))
         loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
@@ -332,7 +332,7 @@ def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
         try:
             app.token = read_token(token_file)
         except InputError as error:
-            log(logging.ERROR, "token not reloaded, the old one is asked for", error=str(error))
+            log(logging.ERROR, "token not reloaded, the old one is still required", error=str(error))
 
 
 def _handle_signals(server: DrainingServer, reload: Callable[[], None]) -> asyncio.Event:

@@ -144,7 +144,7 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
         )
     bundle = Bundle.open_whole(path, limits=opening.limits)
     if not bundle.manifest == session.manifest == inline.manifest:
-        raise BundleError(f"{path}: was replaced by another bundle meanwhile; open it again")
+        raise BundleError(f"{path}: was replaced by another bundle in the meantime; open it again")
     golden = read_golden(bundle)
     inputs, outputs, costs = {}, {}, {}
     for graph in session.graphs:

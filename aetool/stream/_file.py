@@ -134,8 +134,8 @@ def run_shard(
     except OSError as error:
         reason = error.strerror or reason_of(error)
         raise OutputError(
-            f"{output}/{source.output}: could not be written: {reason}; check the free space and the rights, "
-            "and go on with --resume"
+            f"{output}/{source.output}: could not be written: {reason}; check the free space and the permissions, "
+            "and continue with --resume"
         ) from error
     finally:
         results.close()

@@ -76,7 +76,9 @@ class OutputDirectory:
             with appearing(self._system, self._path_of(MANIFEST), temporary) as stream:
                 stream.write(text.encode())
         except OSError as error:
-            raise self._refused(f"cannot be written ({error.strerror or error})", "check its rights") from error
+            raise self._refused(
+                f"cannot be written ({error.strerror or error})", "check its permissions"
+            ) from error
 
     def _previous(self, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         """Return the manifest that is there; None where there is none."""

@@ -36,7 +36,7 @@ class Task:
 
         Raises:
             BundleError, ProviderError: it cannot be opened here, or is not the one that the run began with.
-            InputError: its rows or its results are no table's.
+            InputError: its rows or its results are not tables.
         """
         model = load(
             self.bundle,

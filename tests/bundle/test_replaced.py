@@ -92,7 +92,7 @@ def test_preloading_refuses_a_damaged_graph_at_once(bundle):
 def test_a_pickle_refuses_another_bundle_than_was_pickled(bundle, replace):
     pickled = pickle.dumps(aetool.load(bundle))
     replace()
-    with pytest.raises(BundleError, match=r"another bundle than the one that was pickled.*f{12}.*load it anew"):
+    with pytest.raises(BundleError, match=r"another bundle than the one that was pickled.*f{12}.*load it again"):
         pickle.loads(pickled)
 
 

@@ -29,10 +29,10 @@ def test_every_provider_is_tried_and_the_cpu_runs():
 @pytest.mark.parametrize(
     ("child", "told"),
     [
-        ("import os; os.abort()", "ends its process (SIGABRT): without a word"),
-        ("import sys; sys.exit(3)", "ends its process (exit code 3): without a word"),
-        ("raise SystemExit('no libcublas')", "ends its process (exit code 1): no libcublas"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ends its process (SIGSEGV): without a word"),
+        ("import os; os.abort()", "crashed (SIGABRT): without a word"),
+        ("import sys; sys.exit(3)", "crashed (exit code 3): without a word"),
+        ("raise SystemExit('no libcublas')", "crashed (exit code 1): no libcublas"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV): without a word"),
     ],
 )
 def test_a_driver_that_crashes_is_a_finding(monkeypatch, child, told):
@@ -46,7 +46,7 @@ def test_a_driver_that_hangs_is_a_finding_and_not_waited_for(monkeypatch):
     monkeypatch.setattr(doctor, "_CHILD", "import time; time.sleep(600)")
     start = time.monotonic()
     found = doctor.try_apart("cuda", patience_s=0.5)
-    assert (found.state, found.ok) == ("gives no row within 0.5 s", False)
+    assert (found.state, found.ok) == ("timed out after 0.5 s", False)
     assert time.monotonic() - start < 10
 
 

@@ -83,7 +83,7 @@ def test_more_flagged_than_promised_is_drift(path):
     columns["weight"][:100] += 30
     found = measure_drift(path, matrix(columns))
     assert found.flagged >= 0.2 and found.flagged_interval[0] > found.promised_interval[1]
-    assert any(reason.endswith("of the rows are flagged, 1.0% was promised") for reason in found.reasons)
+    assert any(reason.endswith("of the rows are flagged, 1.0% was expected") for reason in found.reasons)
 
 
 def test_other_shares_of_categories_are_drift(path):
@@ -97,7 +97,7 @@ def test_unseen_categories_and_values_out_of_range_are_drift(path):
     found = measure_drift(path, rows)
     for name in ("job", "children"):
         assert of(found, name).outside == 0.2 and of(found, name).verdict == "drift"
-    assert "job: 20.0% are values that the model was not made for" in found.reasons
+    assert "job: 20.0% of the values are outside what the model was trained on" in found.reasons
 
 
 def test_missing_values_are_counted_and_are_drift(path):
@@ -118,7 +118,10 @@ def test_missing_values_are_the_reason_where_the_others_are_as_before(path):
     ]
     rows[:, 0] += 3
     (reason,) = (reason for reason in measure_drift(path, rows).reasons if reason.startswith("size"))
-    assert "values that the model was not made for" in reason or "missing 20.0%, before 0.0%; typical" in reason
+    assert (
+        "of the values are outside what the model was trained on" in reason
+        or "missing 20.0%, before 0.0%; typical" in reason
+    )
 
 
 def test_a_change_is_told_with_its_direction(path):
@@ -131,7 +134,7 @@ def test_a_change_is_told_with_its_direction(path):
     assert was == pytest.approx(before, abs=0.1) and now == pytest.approx(np.median(columns["weight"]), abs=0.01)
     job = of(found, "job").change
     assert job.startswith("pilot 2") and job.endswith(f"-> {np.mean(columns['job'] == 2):.1%}")
-    assert f"job: distributed otherwise (PSI {of(found, 'job').psi:.2f}): {job}" in found.reasons
+    assert f"job: distribution changed (PSI {of(found, 'job').psi:.2f}): {job}" in found.reasons
     columns["children"] = np.where(np.arange(500) < 240, 1, 0)
     assert of(measure_drift(path, matrix(columns)), "children").change.endswith("-> 48.0%")
 

@@ -154,7 +154,7 @@ def test_the_weights_of_every_format_are_those_exported(aetool, net, weights):
         assert all(torch.equal(loaded[name], value) for name, value in weights.items()), file
     given = ("--weights", "parallel.pt", "--data", "rows.npy", "-o", "b")
     result = aetool("export", "--module", "net.py:Net", *given)
-    said = "parallel.pt: took the weights under 'state_dict', without 'module.' in front of their names"
+    said = "parallel.pt: used the weights under 'state_dict', without 'module.' in front of their names"
     assert result.exit_code == 0 and " ".join(result.stderr.split()).startswith(said)
     assert aetool("reconstruct", "b", "rows.npy", "-o", "out.npy").exit_code == 0
     np.testing.assert_allclose(np.load("out.npy"), np.load("expected.npy"), atol=1e-6)
@@ -191,8 +191,8 @@ def test_a_checkpoint_is_exported_for_an_old_runtime_too(aetool, made, work):
         (("checkpoint", "--input-shape", "4"), "--input-shape goes with --module"),
         (("--module", "net.py:Net"), "--data"),
         (("--module", "net.py:Net", "--data", "x.npy", "--input-shape", "4"), "--data"),
-        (("--module", "net.py:Net", "--input-shape", "4", "--label", "y"), "--label goes with --data"),
-        (("--module", "net.py:Net", "--input-shape", "4", "--contamination", "0.1"), "--contamination goes"),
+        (("--module", "net.py:Net", "--input-shape", "4", "--label", "y"), "--label needs --data"),
+        (("--module", "net.py:Net", "--input-shape", "4", "--contamination", "0.1"), "--contamination needs"),
         (("--module", "net.py:Net", "--input-shape", "4,x"), "list of integers"),
         (("--module", "n.py:N", "--data", "x", "--threshold", "1", "--contamination", "0.1"), "one of them"),
     ],
@@ -240,7 +240,7 @@ class Evil:
     ("file", "said"),
     [
         ("nowhere.pt", "no such file"),
-        ("whole.pt", "could run code; where you trust it, save the weights alone: torch.save(model.state_dict()"),
+        ("whole.pt", "could run code; if you trust it, save only the weights: torch.save(model.state_dict()"),
         ("evil.pkl", "refused, it holds more than weights"),
         ("text.pt", "text.pt: "),
         ("cut.pt", "not a state dict that torch can read"),

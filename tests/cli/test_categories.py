@@ -89,8 +89,8 @@ def test_categories_that_the_model_does_not_know_are_told_and_stand_in_the_expla
     odd = [["a", "pilot", "1.0", "10"], ["b", "", "1.0", "10"], ["c", "pilot", "1.0", "77"]]
     done = aetool("score", mixed_files / "b", write(work / "odd.csv", odd), "--explain", 3)
     assert done.stderr.splitlines() == [
-        "2 of 3 rows: job has values that the model does not know ('pilot')",
-        "1 of 3 rows: region has values that the model does not know ('77')",
+        "2 of 3 rows: job has values unknown to the model ('pilot')",
+        "1 of 3 rows: region has values unknown to the model ('77')",
     ]
     found = [{row[f"why_{i}"]: row[f"why_{i}_found"] for i in (1, 2, 3)} for row in table_of(done)]
     assert [row["job"] for row in found] == ["pilot", "", "pilot"]

@@ -40,11 +40,11 @@ def test_what_is_left_out_by_default_tells_the_rule_that_holds_then(text):
     assert rules["hidden_dims"] == "none" and AutoencoderConfig.for_width(9).hidden_dims == ()
     for width, expected in ((8, 4 * 8), (40, 128), (1000, 1000 // 2)):
         assert AutoencoderConfig.for_width(width).embedding_dim == expected
-    assert rules["embedding_dim"].startswith("half the columns, 128 at least, but 4 times the columns at most")
+    assert rules["embedding_dim"].startswith("half the columns, at least 128, at most 4 times the columns")
     assert TrainingConfig().epochs_for(10_000) == 15 and TrainingConfig().epochs_for(10**6) == 10
-    assert rules["epochs"] == "as many as make 600 steps of batch_size rows, 10 at least"
+    assert rules["epochs"] == "enough for 600 steps of batch_size rows, at least 10"
     assert [TrainingConfig().held_out_of(rows) for rows in (200, 600, 5000)] == [50, 100, 500]
-    assert rules["validation_fraction"] == "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most"
+    assert rules["validation_fraction"] == "a tenth of the rows; below 1,000 rows a quarter, at most 100 rows"
 
 
 def test_every_option_has_a_default_or_an_example_and_never_both():

@@ -386,7 +386,7 @@ def test_more_reasons_than_features_are_told_to_be_too_many_and_a_word_is_no_int
     score = ("score", made / "bundle", made / "new.csv", "--explain")
     told = aetool(*score, 99)
     assert told.exit_code == 0 and "why_4_found" in told.stdout and "why_5" not in told.stdout
-    assert told.stderr == "--explain 99: the model has 4 features, all of them are named\n"
+    assert told.stderr == "--explain 99: the model has only 4 features; all are named\n"
     assert aetool(*score, 4).stderr == ""
     for wrong, reason in (("x", "'x' is not a valid integer."), ("0", "0 is not in the range x>=1.")):
         refused = aetool(*score, wrong)
@@ -433,8 +433,8 @@ def test_export_tells_in_few_lines_what_was_proven_and_all_of_it_when_asked(aeto
     assert [line.split()[0] for line in short.splitlines()] == ["bundle", "files", "threshold", "proven", "next"]
     with np.load(work / "mine" / "golden.npz") as golden:
         rows = len(golden["features"])
-    assert f"what PyTorch in float64 does: {rows} real rows" in short and ", 0 decisions flipped" in short
-    assert long.endswith(short) and f"The {rows} golden rows" in long
+    assert f"equal to PyTorch in float64 on {rows} real rows" in short and ", 0 decisions flipped" in short
+    assert long.endswith(short) and f"on {rows} golden rows" in long
     compared = [line.split()[:2] for line in long.splitlines()]
     assert ["detector", "is_anomaly"] in compared and ["not", "finite"] in compared
 

@@ -161,7 +161,7 @@ def test_a_limit_is_written_as_people_write_numbers(given, name, value):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("column=3", "no limit 'column' (nearest: 'columns'); choose of "),
+        ("column=3", "no limit 'column' (nearest: 'columns'); choose one of "),
         ("columns=many", "columns is a number such as 200000 or 64GiB, found 'many'"),
         ("columns=-1", "columns is a number"),
         ("columns", "columns is a number"),

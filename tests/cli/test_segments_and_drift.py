@@ -111,14 +111,14 @@ def test_rows_without_a_segment_are_told(aetool, bundle, shops, tmp_path):
     ("words", "told"),
     [
         ((), "learn "),
-        (("{bundle}",), "choose of learn, show, name, assign"),
-        (("{bundle}", "--profile"), "choose of learn, show, name, assign"),
-        (("{bundle}", "--data", "x.csv"), "choose of learn, show, name, assign"),
+        (("{bundle}",), "choose one of learn, show, name, assign"),
+        (("{bundle}", "--profile"), "choose one of learn, show, name, assign"),
+        (("{bundle}", "--data", "x.csv"), "choose one of learn, show, name, assign"),
         (("lern", "{bundle}", "x.csv"), "'learn'"),
         (("learn", "{bundle}"), "Missing argument 'DATA'"),
         (("name", "{bundle}"), "Missing argument 'N=NAME...'"),
-        (("name", "{bundle}", "shops"), "'shops' is no segment's number and name"),
-        (("name", "{bundle}", "x=shops"), "is no segment's number and name"),
+        (("name", "{bundle}", "shops"), "'shops' is not NUMBER=NAME"),
+        (("name", "{bundle}", "x=shops"), "is not NUMBER=NAME"),
         (("assign", "{bundle}", "new.csv", "--clusters", "3"), "No such option"),
         (("learn", "{bundle}", "x.csv", "-o", "out.csv"), "No such option"),
         (("learn", "{bundle}", "x.csv", "--clusters", "some"), "'some' is neither a number nor auto"),
@@ -190,7 +190,7 @@ def test_no_drift_is_exit_code_0_and_drift_3(aetool, shops):
 def test_few_rows_are_told_from_no_drift(aetool, shops, tmp_path):
     (tmp_path / "few.csv").write_text(shop(9, 1))
     few = aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv")
-    assert few.exit_code == 1 and few.stdout.startswith("too few rows to tell: 9, 30 or more are needed\n")
+    assert few.exit_code == 1 and few.stdout.startswith("too few rows to decide: 9, at least 30 are needed\n")
     assert "no drift" not in few.stdout and "stable" not in few.stdout
     assert json.loads(aetool("drift", shops / "bundle", "--data", tmp_path / "few.csv", "--json").stdout)[
         "too_few_rows"

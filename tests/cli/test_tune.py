@@ -67,7 +67,7 @@ def test_doctor_tells_that_it_is_damaged_and_that_there_is_none(aetool, bundle, 
 def test_report_makes_a_page_of_it(aetool, tuned, work):
     result = aetool("report", "mine.tuning.json", "-o", "page.html")
     assert result.exit_code == 0 and "candidates" in result.stdout
-    assert "How to run bundle here" in (work / "page.html").read_text(encoding="utf-8")
+    assert "Fastest settings for bundle" in (work / "page.html").read_text(encoding="utf-8")
 
 
 def test_json_is_one_document_and_dry_run_writes_nothing(aetool, bundle, work):

@@ -136,7 +136,7 @@ def test_adopt_says_what_export_says_of_rows_and_embedding(adopted):
 )
 def test_the_same_numbers_in_another_shape_are_reshaped_and_it_is_said(shape, row, out, adopted):
     exported, bundle = adopted(ending(shape, row, out), rows_of(*row))
-    assert any("of another shape, is taken as rows of shape" in note for note in exported.notes)
+    assert any("is reshaped to rows of shape" in note for note in exported.notes)
     rows = rows_of(*row)
     found = one_by_one(plain(), rows.reshape(-1, WIDTH))["y"].reshape(rows.shape)
     np.testing.assert_allclose(bundle.reconstruct(rows), found, rtol=1e-5, atol=1e-6)
@@ -284,7 +284,7 @@ def test_a_detector_that_cannot_be_proven_is_refused_and_of_few_bits_with_the_wa
 )
 def test_a_threshold_is_read_under_its_usual_keys_and_it_is_said(key, adopted):
     exported, bundle = adopted(plain(**{key: 0.75}))
-    assert bundle.threshold == 0.75 and told(exported) == ["the threshold in its metadata is taken"]
+    assert bundle.threshold == 0.75 and told(exported) == ["the threshold in its metadata is used"]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_scaler_is_read_under_its_usual_keys(mean, scale, write, adopted):
     z = (rows_of().astype(np.float64) - 2) / 2
     y = one_by_one(plain(), z.astype(np.float32))["y"]
     np.testing.assert_allclose(bundle.score(rows_of()), ((z - y) ** 2).mean(axis=1), rtol=1e-5)
-    assert told(exported) == ["the scaling in its metadata is put in front of it"]
+    assert told(exported) == ["the scaling in its metadata is included"]
 
 
 def test_minimum_and_maximum_scale_as_mean_and_scale_do(adopted):
@@ -347,7 +347,7 @@ def test_metadata_that_look_like_a_scaler_and_are_not_read_are_named(adopted):
 
 
 def test_two_thresholds_in_the_metadata_are_refused(adopted):
-    with pytest.raises(ExportError, match="different things under threshold, cutoff; say which with --threshold"):
+    with pytest.raises(ExportError, match="different values under threshold, cutoff; choose one with --threshold"):
         adopted(plain(threshold=1, cutoff=2))
     assert adopted(plain(threshold=1, cutoff=1))[1].threshold == 1
 

@@ -81,10 +81,19 @@ REFUSED = {
     "infinite weight": (lambda: with_weight(-np.inf), "weight 'w1' holds NaN or infinity; train again"),
     "unknown operator": (lambda: nobodys(""), "not a valid model: .*Frobnicate.*; export it again"),
     "unknown domain": (lambda: nobodys("mine", [("mine", 1)]), "onnxruntime .* refuses it: .*Frobnicate"),
-    "batch of 4": (lambda: plain(4), r"x: a free batch or a batch of 1 .* found shape \[4, 6\]; export the model"),
+    "batch of 4": (
+        lambda: plain(4),
+        r"x: a dynamic batch, or a batch of 1, .* found shape \[4, 6\]; export the model",
+    ),
     "rows that meet": (mixing, "changes the scores of its neighbours; make each row"),
-    "threshold NaN": (lambda: plain(threshold="nan"), "threshold = 'nan', a finite number .*; pass --threshold"),
-    "threshold in words": (lambda: plain(threshold="high"), "threshold = 'high', a finite .* pass --threshold"),
+    "threshold NaN": (
+        lambda: plain(threshold="nan"),
+        "threshold = 'nan' is not a finite number; pass --threshold",
+    ),
+    "threshold in words": (
+        lambda: plain(threshold="high"),
+        "threshold = 'high' is not a finite number; pass --threshold",
+    ),
     "threshold negative": (lambda: plain(threshold=-1.0), "threshold: expected 0, or a number"),
     "mean NaN": (
         lambda: plain(mean="[NaN]", scale="[1]"),
@@ -98,7 +107,7 @@ REFUSED = {
         lambda: plain(mean="[1]", scale="[1, 1, 1, 0, 1, 1]"),
         "scale must be above 0, found 0.*give 1 for",
     ),
-    "scale for other columns": (lambda: plain(mean="[1]", scale="[1, 1]"), "found 2; mend --scale"),
+    "scale for other columns": (lambda: plain(mean="[1]", scale="[1, 1]"), "found 2; correct --scale"),
     "graph of a bundle": (of_aetool, "is a graph of an aetool bundle already; use the bundle mine"),
 }
 
@@ -122,7 +131,7 @@ def test_what_cannot_be_trusted_is_refused_with_cause_and_remedy(case, tmp_path)
         ({"mean": [0], "scale": [0.0]}, "scale must be above 0"),
         ({"mean": [0], "scale": [-1.0]}, "scale must be above 0"),
         ({"mean": [], "scale": []}, "mean must be finite"),
-        ({"mean": [0] * 5, "scale": [1] * 5}, "found 5; mend --mean"),
+        ({"mean": [0] * 5, "scale": [1] * 5}, "found 5; correct --mean"),
         ({"score": "rmse"}, "score: expected one of mse, mae, euclidean"),
         ({"outputs": ("nothing",)}, "--outputs"),
     ],

@@ -54,7 +54,7 @@ def test_one_epoch_more_is_another_checkpoint(
 
 def test_checkpoint_of_other_columns_is_refused(bundle: Path, make_table: Any) -> None:
     other = train(make_table(np.eye(30, 4)), TrainingConfig(epochs=1), AutoencoderConfig(4, 2))
-    with pytest.raises(InputError, match="give the checkpoint that the bundle was exported from"):
+    with pytest.raises(InputError, match="give the checkpoint of the bundle"):
         verify_against(bundle, other)
 
 

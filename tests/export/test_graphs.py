@@ -122,7 +122,7 @@ def test_control_flow_on_data_is_refused_in_one_line() -> None:
 
 
 def test_fixed_batch_is_refused() -> None:
-    with pytest.raises(ExportError, match="batch dimension came out fixed"):
+    with pytest.raises(ExportError, match="batch dimension is fixed"):
         export_graph(Fixed(), torch.zeros(3, 2), 18)
 
 

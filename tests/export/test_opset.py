@@ -42,7 +42,7 @@ def test_without_wishes_opset_18_is_written():
 
 
 def test_an_opset_newer_than_the_release_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ExportError, match=r"opset 21 was asked for, onnxruntime 1\.17 loads up to 20; leave"):
+    with pytest.raises(ExportError, match=r"opset 21 was requested, onnxruntime 1\.17 loads up to 20; leave"):
         target(21, "1.17")
     options = ExportOptions(opset=21, onnxruntime_min="1.17")
     with pytest.raises(ExportError, match="loads up to 20"):

@@ -147,7 +147,7 @@ def test_an_empty_output_is_ignored_and_said(tmp_path: Path) -> None:
 def test_nothing_is_published_that_load_refuses(tmp_path: Path) -> None:
     with (
         mock.patch.object(publish, "load", side_effect=ExportError("no")),
-        pytest.raises(ExportError, match=r"aetool\.load refuses what was exported: no; nothing was published"),
+        pytest.raises(ExportError, match=r"aetool\.load refuses the exported bundle: no; nothing was published"),
     ):
         export_module(modules.Plain(WIDTH), tmp_path / "b", rows=rows_of())
     assert list(tmp_path.iterdir()) == []
@@ -349,7 +349,7 @@ def test_what_begins_is_told(tmp_path: Path) -> None:
     export_module(
         modules.Plain(WIDTH), tmp_path / "b", rows=rows_of(), options=ExportOptions(progress=steps.append)
     )
-    assert steps[0].startswith("running the module") and "tracing" in steps
+    assert steps[0].startswith("running the module") and "tracing the module" in steps
     assert {f"comparing {kind} rows" for kind in ("golden", "out of range", "mixed", "not finite")} <= set(steps)
 
 

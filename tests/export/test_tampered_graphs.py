@@ -100,7 +100,7 @@ TAMPERED: dict[str, tuple[str, Tamper, str]] = {
         after_input(helper.make_node("RandomNormalLike", ["given"], ["extra"], scale=1e-3), add),
         r"\(RandomNormalLike\) is random",
     ),
-    "fixed batch": ("decoder", fixed_batch, "batch dimension came out fixed"),
+    "fixed batch": ("decoder", fixed_batch, "batch dimension is fixed"),
     # Its shape says any batch, its arithmetic does not.
     "constant of 1000 rows": ("encoder", after_input(add, constants={"extra": rows_of(1000)}), "encoder"),
     "constant of 64 rows": (

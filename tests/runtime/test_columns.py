@@ -194,11 +194,11 @@ def test_pandas_categories_of_numbers_and_text(model, frame):
 def test_a_column_that_stands_twice_is_refused(model, frame):
     pandas = pytest.importorskip("pandas")
     twice = pandas.concat([frame, frame[["mean area"]]], axis=1)
-    with pytest.raises(InputError, match="stand twice: 'mean area'"):
+    with pytest.raises(InputError, match="duplicate columns: 'mean area'"):
         model.score(twice)
     pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.Table.from_pandas(frame)
-    with pytest.raises(InputError, match="stand twice: 'mean area'"):
+    with pytest.raises(InputError, match="duplicate columns: 'mean area'"):
         model.score(table.append_column("mean area", table["mean area"]))
 
 

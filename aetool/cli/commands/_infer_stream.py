@@ -46,13 +46,13 @@ class Inference(NamedTuple):
 def options(command: Any) -> Any:
     """Add the options that become `How`."""
     rest = several(
-        ("--on-error", click.Choice(["stop", "skip"]), "After a file that cannot be read.  [default: stop]"),
-        ("--workers", int, "Files at once.  [default: one per core]"),
-        ("--engine", click.Choice(["local", "ray"]), "What computes the files.  [default: local]"),
-        ("--address", str, "Of a Ray cluster.  [default: a Ray of this machine's own]"),
-        ("--gpus-per-worker", float, "Of a Ray worker; 0.25: four share one."),
+        ("--on-error", click.Choice(["stop", "skip"]), "What to do when a file cannot be read.  [default: stop]"),
+        ("--workers", int, "Files to compute at a time.  [default: one per core]"),
+        ("--engine", click.Choice(["local", "ray"]), "Compute on this machine, or with Ray.  [default: local]"),
+        ("--address", str, "Address of a Ray cluster.  [default: Ray on this machine]"),
+        ("--gpus-per-worker", float, "GPUs per Ray worker; 0.25: four workers share one."),
     )
-    resume = click.option("--resume", is_flag=True, help="Go on with what stands in the output directory.")
+    resume = click.option("--resume", is_flag=True, help="Continue a stopped run in the same output directory.")
     return resume(rest(command))
 
 
@@ -130,9 +130,7 @@ def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: 
     for outcome in done.failed[:_SHOWN]:
         say(f"Skipped: {outcome.error}")
     if done.failed:
-        say(
-            f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; mend them and go on with --resume"
-        )
+        say(f"{len(done.failed):,} of {len(done.outcomes):,} files were skipped; fix them, then --resume")
     return Result(document, lambda out: out.print(facts(pairs)), exit_code=1 if done.failed else 0)
 
 

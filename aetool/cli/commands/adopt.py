@@ -20,12 +20,11 @@ from aetool.cli.show.bundle import published
     "--data",
     type=options.PATH,
     required=True,
-    help="Rows to compare on and to choose the threshold from: a table, or an NPY or NPZ array whose first axis "
-    "is rows.",
+    help="Rows for the comparison and the threshold: a table, or an NPY or NPZ array whose first axis is rows.",
 )
 @options.publishing
 @options.scaling
-@click.option("--decoder", type=options.PATH, metavar="FILE.onnx", help="The decoder, where MODEL is the encoder.")
+@click.option("--decoder", type=options.PATH, metavar="FILE.onnx", help="Decoder, if MODEL is an encoder.")
 @options.outputs
 @options.score
 @options.label
@@ -42,10 +41,10 @@ def adopt(
     verbose: bool,
     **given: Any,
 ) -> Result:
-    """Make a bundle of an autoencoder that is an ONNX file already.
+    """Make a bundle of an ONNX file.
 
-    MODEL is an .onnx file; external data must lie beside it. The bundle is proven equal to the file run one row
-    at a time. Threshold, mean and scale may also stand in the file's metadata.
+    MODEL is an .onnx file; its external data must be beside it. The bundle is compared with the file, run one row
+    at a time. Threshold, mean and scale are also read from the file's metadata.
 
     \b
     Example:

@@ -24,7 +24,7 @@ _COUNTS = options.IntegerList()
 def bench() -> None:
     """Measure a bundle, beside its peers or behind a server.
 
-    With a BUNDLE in place of a command, run is meant.
+    A BUNDLE in place of a command means run.
 
     \b
     Example:
@@ -36,26 +36,26 @@ def bench() -> None:
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @options.several(
-    ("--data", options.PATH, "Rows to measure with.  [default: the golden ones]"),
-    ("--graph", "graphs", _WORDS, "encode, reconstruct, score.  [default: all]"),
+    ("--data", options.PATH, "Rows to measure with.  [default: golden rows]"),
+    ("--graph", "graphs", _WORDS, "What to measure: encode, reconstruct, score.  [default: all]"),
     ("--provider", "providers", _WORDS, "Execution providers.  [default: auto]"),
     ("--precision", "precisions", _WORDS, "Precisions of the bundle.  [default: fp32]"),
-    ("--batch", "batches", _COUNTS, "Rows a query.  [default: 1,64]"),
-    ("--offline-rows", int, "Rows at once, offline scenario.  [default: 16384]"),
-    ("--threads", _COUNTS, "Threads inside one call.  [default: each contestant's own]"),
+    ("--batch", "batches", _COUNTS, "Rows per query.  [default: 1,64]"),
+    ("--offline-rows", int, "Rows per call in the offline scenario.  [default: 16384]"),
+    ("--threads", _COUNTS, "Threads per call.  [default: that of each contestant]"),
     (
         *("--scenario", "scenarios", _WORDS),
-        f"As in MLPerf LoadGen: {', '.join(SCENARIOS)}.  [default: single-stream,offline]",
+        f"Scenario of MLPerf LoadGen: {', '.join(SCENARIOS)}.  [default: single-stream,offline]",
     ),
-    ("--arrivals", "arrivals_per_s", float, "Queries a second, server scenario."),
-    ("--peers", _WORDS, f"Measured beside it: {', '.join(PEERS)}, or none.  [default: raw-onnxruntime]"),
-    ("--against", options.PATH, "The bundle's checkpoint, for the peers torch and torch-compile."),
-    ("--seconds", float, "Of one turn of one contestant.  [default: 0.25]"),
-    ("--rounds", int, "Turns of each contestant under each load.  [default: 6]"),
-    ("--launches", int, "Processes that share these rounds, one after the other.  [default: 2]"),
-    ("--seed", int, "Of rows, order of turns and arrivals.  [default: 0]"),
+    ("--arrivals", "arrivals_per_s", float, "Queries per second in the server scenario."),
+    ("--peers", _WORDS, f"Contestants beside it: {', '.join(PEERS)}, or none.  [default: raw-onnxruntime]"),
+    ("--against", options.PATH, "Checkpoint of the bundle, for the peers torch and torch-compile."),
+    ("--seconds", float, "Duration of a turn, in seconds.  [default: 0.25]"),
+    ("--rounds", int, "Turns of each contestant per load.  [default: 6]"),
+    ("--launches", int, "Processes that the rounds are split into.  [default: 2]"),
+    ("--seed", int, "Seed of rows, order of turns and arrivals.  [default: 0]"),
 )
-@click.option("--profile", is_flag=True, help="Also the time of each node, by onnxruntime's profiler.")
+@click.option("--profile", is_flag=True, help="Also measure each node with onnxruntime's profiler.")
 @options.output(help="JSON file to write.")
 @options.overwrite
 @limit(bundle=True)
@@ -63,8 +63,8 @@ def bench() -> None:
 def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, **given: Any) -> Result:
     """Measure a bundle on this machine, beside its peers.
 
-    Latency and throughput of every combination of the options. Each contestant has a process of its own; they take
-    turns, and are compared before anything is timed.
+    Measures latency and throughput for every combination of the options. Each contestant runs in a process of its
+    own, and they take turns. Their outputs are compared before anything is timed.
 
     \b
     Example:
@@ -106,20 +106,20 @@ def run(bundle: Path, data: Path | None, output: Path | None, overwrite: bool, *
         write_document(document_of(result), output, overwrite=overwrite)
     noisy = sum(not measured.stability.stable for measured in result.results)
     if noisy:
-        say(f"The machine was too noisy for {noisy} of {len(result.results)} measurements; ratios hold better.")
+        say(f"The machine was noisy for {noisy} of {len(result.results)} measurements; ratios are more reliable.")
     return Result(document_of(result), lambda out: show_result(out, result, output))
 
 
 @click.command()
 @click.argument("before", type=options.PATH)
 @click.argument("after", type=options.PATH)
-@click.option("--different-machines", is_flag=True, help="Compare results of different machines all the same.")
+@click.option("--different-machines", is_flag=True, help="Compare results of different machines anyway.")
 @reports
 def compare(before: Path, after: Path, different_machines: bool) -> Result:
     """Compare two results: faster, slower, or can't tell.
 
-    The interval beside each verdict covers the spread between rounds, and what the machine and the other
-    contestants changed by. A change below 5 %, or one that the interval leaves open, is "can't tell".
+    The interval beside each verdict covers the spread between rounds and the changes of the machine and of the
+    other contestants. The verdict is "can't tell" if the change is below 5 % or the interval includes no change.
 
     \b
     Example:
@@ -136,13 +136,13 @@ def compare(before: Path, after: Path, different_machines: bool) -> Result:
 
 @click.command()
 @click.argument("bundle", type=options.PATH)
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the server.")
-@click.option("--model", help="The bundle's name there.  [default: that of the directory]")
-@click.option("--rate", type=float, help="Requests a second.  [default: half of what the server takes]")
-@click.option("--p99-ms", type=float, help="Find the highest rate whose p99 stays within this.")
-@click.option("--seconds", type=float, default=5.0, show_default=True, help="Of one trial.")
-@click.option("--connections", type=int, default=64, show_default=True, help="Kept open.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of rows and arrivals.")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Address of the server.")
+@click.option("--model", help="Name of the model on the server.  [default: name of the directory]")
+@click.option("--rate", type=float, help="Requests per second.  [default: half of the server's maximum]")
+@click.option("--p99-ms", type=float, help="Find the highest rate whose p99 latency stays within this.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="Duration of a trial, in seconds.")
+@click.option("--connections", type=int, default=64, show_default=True, help="Open connections.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of rows and arrivals.")
 @click.option("--token-file", type=options.PATH, help="File with the server's bearer token.")
 @options.output(help="JSON file to write.")
 @options.overwrite
@@ -159,8 +159,8 @@ def serve(
 ) -> Result:
     """Measure a running server, such as aetool serve.
 
-    Requests of one row come at random times, whether the server is ready or not; latency counts from the moment
-    that one was due. Before anything is timed, the server's answers are compared with the bundle's own.
+    Requests of one row arrive at random times, whether the server is ready or not. Latency counts from the moment
+    when a request was due. Before anything is timed, the server's answers are compared with those of the bundle.
 
     \b
     Example:

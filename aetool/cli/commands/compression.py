@@ -24,10 +24,10 @@ from aetool.runtime.providers import ProviderName
 @limit(bundle=True)
 @reports
 def compression(bundle: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
-    """Measure what embeddings in fewer bytes save and lose.
+    """Measure the size and the error of rounded embeddings.
 
-    They are rounded to fp16 and int8 and decoded again: what a machine that encodes and sends saves, and what one
-    that decodes gets.
+    Embeddings are rounded to fp16 and int8 and decoded again. The table shows the bytes saved on the way from an
+    encoding machine to a decoding one, and the loss in the reconstructions.
 
     \b
     Example:

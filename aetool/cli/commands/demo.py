@@ -32,8 +32,8 @@ _LATENCY_ROUNDS, _LATENCY_ROWS = 7, 200
 def demo(output: Path | None, overwrite: bool) -> Result:
     """Train, export, verify and run an autoencoder.
 
-    On scikit-learn's breast-cancer table: it learns from benign tumours, malignant ones are the anomalies that it
-    has to find.
+    Uses scikit-learn's breast-cancer table. The model learns from benign tumours; the malignant ones are the
+    anomalies to find.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     folder = output or Path("aetool-demo")
     require_new(folder, overwrite)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: a file stands there, it will not be replaced; choose another name")
+        raise OutputError(f"{folder}: a file exists there and is not replaced; choose another name")
     paths.require_free(folder / "checkpoint", overwrite, paths.CHECKPOINT)
     paths.require_free(folder / "bundle", overwrite, paths.BUNDLE)
     with needs("train", "the demo"):

@@ -26,7 +26,7 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @click.option("--data", type=options.PATH, required=True, help="New rows: a table, or an NPY or NPZ array.")
-@click.option("--label", metavar="COLUMN", help="Column that marks anomalies: these rows are left out.")
+@click.option("--label", metavar="COLUMN", help="Column that marks anomalies; these rows are left out.")
 @options.reading(labels=True)
 @click.option("--all", "every", is_flag=True, help="Show every column, unchanged ones too.")
 @options.provider
@@ -36,16 +36,18 @@ COLOURS = {"stable": "green", "unclear": "dim", "moderate": "yellow", "drift": "
 def drift(
     bundle: Path, data: Path, label: str | None, every: bool, provider: ProviderName, precision: str
 ) -> Result:
-    """Check whether new rows are still what the model was made for.
+    """Check whether new rows still look like the training rows.
 
-    It is drift, and the exit code 3, when a column is distributed otherwise (its population stability index is
-    above 0.25 and beyond chance), when more than 5 % of a column lie outside the range or the categories of the
-    training rows, when more rows are flagged than was promised, or when the scores are higher than they were
-    (one-sided Kolmogorov-Smirnov distance of 0.1 or more, and beyond chance). Else the exit code is 0; of fewer
-    than 30 rows it is 1, since they are too few to tell that nothing has changed.
+    Drift is any of these: the distribution of a column has changed (population stability index above 0.25 and
+    beyond chance); more than 5 % of a column's values are outside the range or categories of the training rows;
+    more rows are flagged than expected; the scores are higher than before (one-sided Kolmogorov-Smirnov distance
+    of 0.1 or more, and beyond chance).
 
-    PSI: 0.1 and more is moderate, 0.25 and more is much. Unseen: the share of values outside the range or the
-    categories of the training rows. Typical: the median.
+    The exit code is 3 for drift and 0 for none. It is 1 when fewer than 30 rows show no drift: they are too few to
+    be sure.
+
+    PSI from 0.1 on is moderate, from 0.25 on large. Unseen is the share of values outside the range or categories
+    of the training rows. Typical is the median.
 
     \b
     Example:
@@ -56,12 +58,12 @@ def drift(
     steps().step(f"reading {data.name}")
     rows = rows_for(manifest_of(bundle), data, label=label)
     values = rows.values if rows.labels is None else rows.values[~rows.labels]
-    steps().step(f"comparing {len(values):,} rows with those of the training")
+    steps().step(f"comparing {len(values):,} rows with the training rows")
     result = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
     if not result.has_baseline:
         say(
-            "the bundle keeps no baseline of its training rows, its golden rows stand in for them; train and "
-            "export again"
+            "The bundle has no baseline of its training rows; comparing with its golden rows. Train and export "
+            "again for a baseline."
         )
 
     def show(out: Console) -> None:
@@ -79,7 +81,7 @@ def _show(out: Console, result: Any, every: bool) -> None:
     if result.drifted:
         out.print("drift", style="bold red")
     elif result.too_few_rows:
-        out.print(f"too few rows to tell: {result.rows}, {FEWEST_ROWS} or more are needed", style="bold yellow")
+        out.print(f"too few rows to decide: {result.rows}, at least {FEWEST_ROWS} are needed", style="bold yellow")
     else:
         out.print("no drift", style="bold green")
     for reason in result.reasons[:_REASONS]:
@@ -102,14 +104,14 @@ def _show(out: Console, result: Any, every: bool) -> None:
         words = "column has" if rest == 1 else "columns have"
         out.print(f"{rest:,} {words} not changed clearly (--all shows every column)", style="dim")
     out.print()
-    promised = "no promise to hold them to"
+    expected = "no expected share to compare with"
     if result.promised is not None and result.promised_interval is not None:
         low, high = result.promised_interval
-        promised = f"{result.promised:.2%} promised (95 %: {low:.2%} to {high:.2%})"
+        expected = f"{result.promised:.2%} expected (95 %: {low:.2%} to {high:.2%})"
     low, high = result.flagged_interval
     pairs = [
         ("rows", f"{result.rows:,}, compared with {result.compared_with}"),
-        ("flagged", f"{result.flagged:.2%} (95 %: {low:.2%} to {high:.2%}); {promised}"),
+        ("flagged", f"{result.flagged:.2%} (95 %: {low:.2%} to {high:.2%}); {expected}"),
         ("scores", f"distance {result.score_distance:.3f}, p = {result.score_chance:.2g}"),
     ]
     out.print(facts(pairs))

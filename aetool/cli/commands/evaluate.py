@@ -34,9 +34,9 @@ NAMES = {
 def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
     """Measure AUROC, average precision and errors.
 
-    MODEL is a bundle or a checkpoint. DATA is a table, or for images and windows an NPZ array whose labels are
-    another array in it. Without --label there are no anomalies to tell apart, and it gives the
-    median score and the root mean squared error of the reconstructions, in the units of the rows.
+    MODEL is a bundle or a checkpoint. DATA is a table or, for images and windows, an NPZ file with the labels in
+    a second array. Without --label, it measures the median score and the root mean squared error of the
+    reconstructions, in the units of the rows.
 
     \b
     Example:

@@ -27,16 +27,14 @@ def _module_options(command: Any) -> Any:
         click.option(
             "--latent", type=click.Choice(["mean"]), help="Export a variational autoencoder by its mean."
         ),
-        click.option("--decoder", metavar="ATTR", help="Attribute that decodes an embedding.  [default: decoder]"),
-        click.option("--encoder", metavar="ATTR", help="Attribute that gives the embedding.  [default: encoder]"),
+        click.option("--decoder", metavar="ATTR", help="Attribute of the decoder.  [default: decoder]"),
+        click.option("--encoder", metavar="ATTR", help="Attribute of the encoder.  [default: encoder]"),
         options.outputs,
-        click.option(
-            "--input-shape", type=options.IntegerList(), help="Shape of a row, where there is no --data."
-        ),
+        click.option("--input-shape", type=options.IntegerList(), help="Shape of a row, if there is no --data."),
         click.option(
             "--data",
             type=options.PATH,
-            help="Rows to compare on and to choose the threshold from: a table, or an NPY or NPZ array whose "
+            help="Rows for the comparison and the threshold: a table, or an NPY or NPZ array whose "
             "first axis is rows.",
         ),
         click.option(
@@ -45,7 +43,7 @@ def _module_options(command: Any) -> Any:
         click.option(
             "--module",
             metavar="FILE.py:CALLABLE",
-            help="Export this module, also as package.module:CALLABLE; the file runs as code.",
+            help="Module to export, also as package.module:CALLABLE; the file runs as code.",
         ),
     ):
         command = decorate(command)
@@ -82,7 +80,7 @@ def _export_users_module(
     steps().step(f"loading {spec}")
     module = load_module(spec, weights, say)
     if weights is None:
-        say(f"No --weights: {spec} is exported with the weights that it makes itself")
+        say(f"No --weights: {spec} is exported with its initial weights")
     exported = export_module(
         module,
         output,
@@ -100,7 +98,7 @@ def _require_rows(data: Path | None, input_shape: tuple[int, ...] | None, given:
         raise click.UsageError("--module needs either --data, real rows, or --input-shape, such as 3,32,32.")
     needing = [name for name in ("label", "columns", "drop", "contamination") if given[name] not in (None, ())]
     if data is None and needing:
-        raise click.UsageError(f"--{needing[0]} goes with --data; without rows there is nothing to apply it to.")
+        raise click.UsageError(f"--{needing[0]} needs --data.")
 
 
 @click.command()
@@ -113,11 +111,11 @@ def export(
 ) -> Result:
     """Export a checkpoint or any module to ONNX, proven equal.
 
-    Publishes a bundle: the graphs, their threshold, and golden vectors to verify them with. One that fails its
+    Publishes a bundle: graphs, threshold, and golden vectors for verification. A bundle that fails the
     verification is not published.
 
-    With --module any autoencoder in PyTorch is exported. FILE.py runs as code: give a file that you trust.
-    CALLABLE is a class of modules, a function that gives one, called without arguments, or a module.
+    --module exports any PyTorch autoencoder. FILE.py runs as code, so give only files that you trust. CALLABLE is
+    a module, a class of modules, or a function without arguments that returns a module.
 
     \b
     Example:

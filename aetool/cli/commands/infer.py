@@ -50,10 +50,11 @@ def _infers(command: Callable[..., int]) -> Callable[..., int]:
 def encode(**arguments: Any) -> Result:
     """Compute the embedding of every row of a table.
 
-    Columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored. Images and
-    windows are read from an NPY or NPZ array whose first axis is rows; embeddings of more axes are written as one.
+    Writes columns embedding_0, embedding_1, ... Columns of the table are matched by name; others are ignored.
+    Images and windows are read from an NPY or NPZ array whose first axis is rows; embeddings with several axes
+    are written as such an array.
 
-    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+    With a directory as output, DATA is streamed: CSV and Parquet files, directories or patterns, of any size.
 
     \b
     Example:
@@ -66,12 +67,12 @@ def encode(**arguments: Any) -> Result:
 @_infers
 @reports
 def reconstruct(**arguments: Any) -> Result:
-    """Compute what the model expects of every row.
+    """Compute the reconstruction of every row of a table.
 
-    The model's columns, in the units of the table. Columns are matched by name; others are ignored. Images and
-    windows are read from an NPY or NPZ array whose first axis is rows, and written as one.
+    Writes the model's columns, in the units of the table. Columns are matched by name; others are ignored. Images
+    and windows are read from an NPY or NPZ array whose first axis is rows, and written as such an array.
 
-    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
+    With a directory as output, DATA is streamed: CSV and Parquet files, directories or patterns, of any size.
 
     \b
     Example:
@@ -88,24 +89,26 @@ def reconstruct(**arguments: Any) -> Result:
     help="Name the N features that contribute most to each score.",
 )
 @click.option(
-    "--top", type=click.IntRange(1), metavar="N", help="The N rows with the highest scores alone, highest first."
+    "--top", type=click.IntRange(1), metavar="N", help="Only the N rows with the highest scores, highest first."
 )
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
     """Score how abnormal every row of a table is.
 
-    Columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does not
-    impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images and
-    windows are read from an NPY or NPZ array whose first axis is rows.
+    Writes columns score (higher is more abnormal) and is_anomaly. A row with a missing value that the model does
+    not impute scores nan and is an anomaly. Columns of the table are matched by name; others are ignored. Images
+    and windows are read from an NPY or NPZ array whose first axis is rows.
 
-    With a directory as output, DATA are streamed: files, directories or patterns of CSV and Parquet, of any size.
-    A run that was killed goes on with --resume.
-    On a terminal it shows the most anomalous rows as a table; a pipe or a file gets CSV of every row.
-    With --explain, columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
-    the score, what the model expected and what it found, in the units of the table.
-    With --top, a column row tells where in the table a row stands, 1 the first; rows without a score come last. It
-    takes several files too, whose column file tells them apart, and writes one.
+    A terminal shows the most anomalous rows as a table; a pipe or a file gets CSV with every row. With a
+    directory as output, DATA is streamed: CSV and Parquet files, directories or patterns, of any size. --resume
+    continues a run that was killed.
+
+    --explain adds columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
+    the score, and the expected and found values in the units of the table.
+
+    --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
+    With several files, a column file names the file of each row.
 
     \b
     Example:
@@ -234,7 +237,7 @@ def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[s
     from aetool.runtime.explain import feature_labels, why_columns
 
     if count > (known := len(feature_labels(model))):
-        say(f"--explain {count}: the model has {known:,} features, all of them are named")
+        say(f"--explain {count}: the model has only {known:,} features; all are named")
     return why_columns(model, rows, count, unseen)
 
 

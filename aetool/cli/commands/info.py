@@ -167,8 +167,8 @@ def _text(value: Any) -> str:
 def doctor(bundle: Path | None) -> Result:
     """Show what works on this machine.
 
-    Lists the threads to use and the packages, and runs a row on each execution provider, in a process of its own.
-    With a BUNDLE, also whether the tuning file beside it is used here.
+    Lists the number of threads and the packages, and runs a row on each execution provider, in a process of its
+    own. With a BUNDLE, also says whether its tuning file is used here.
 
     \b
     Example:
@@ -190,6 +190,6 @@ def doctor(bundle: Path | None) -> Result:
         lines += [["", "", Text(f"-> {finding.remedy}", "bold")]] if finding.remedy else []
 
     if bad:
-        fail(f"{', '.join(finding.what for finding in bad)}: not as it should be; the remedy is shown beside it")
+        fail(f"{', '.join(finding.what for finding in bad)}: not in order; the remedies are shown above")
     document = {"healthy": not bad, "findings": [asdict(finding) for finding in findings]}
     return Result(document, lambda out: out.print(table(["", "", ""], lines)), 1 if bad else 0)

@@ -36,9 +36,9 @@ EXAMPLES = {
 """Example values of options without a default that suits every table."""
 RULES = {
     "hidden_dims": "none",
-    "embedding_dim": "half the columns, 128 at least, but 4 times the columns at most; each category is a column",
-    "epochs": "as many as make 600 steps of batch_size rows, 10 at least",
-    "validation_fraction": "a tenth of the rows; of fewer than 1,000 a quarter, 100 rows at most",
+    "embedding_dim": "half the columns, at least 128, at most 4 times the columns; each category is a column",
+    "epochs": "enough for 600 steps of batch_size rows, at least 10",
+    "validation_fraction": "a tenth of the rows; below 1,000 rows a quarter, at most 100 rows",
 }
 """Rules that apply instead of a default, as `AutoencoderConfig.for_width` and `TrainingConfig` have them."""
 
@@ -48,10 +48,11 @@ RULES = {
 @options.overwrite
 @reports
 def init(file: Path, overwrite: bool) -> Result:
-    """Write a file of training options, to be changed.
+    """Write a file of training options to edit.
 
-    FILE is aetool.toml unless another is named. It has each option with its meaning and default, commented out.
-    What you take the # from holds when you give the file to --config of aetool train; options given there win.
+    FILE is aetool.toml by default. It has every option with its meaning and default, commented out. Uncomment
+    what you want to change, and pass the file to aetool train --config. Options on the command line take
+    precedence.
 
     \b
     Example:

@@ -26,14 +26,14 @@ from aetool.errors import BudgetError
     type=click.Choice(PRECISIONS),
     default="int8",
     show_default=True,
-    help="int8-dynamic rounds each row as it comes, without calibration; bf16 halves the files alone.",
+    help="int8-dynamic needs no calibration; bf16 only halves the file size.",
 )
 @click.option(
     "--calibration",
     type=click.Choice(CALIBRATIONS),
     default="minmax",
     show_default=True,
-    help="How int8 finds its ranges; the others are tried when it costs too much.",
+    help="Calibration of int8; the others are tried if the budget is exceeded.",
 )
 @options.budget
 @options.overwrite
@@ -42,11 +42,11 @@ from aetool.errors import BudgetError
 def quantize(
     bundle: Path, data: Path, label: str | None, precision: str, calibration: str, overwrite: bool, **limits: Any
 ) -> Result:
-    """Add a precision to a bundle, measured, or nothing.
+    """Add a precision to a bundle, if it stays within a budget.
 
-    It gets a threshold of its own, which flags as many normal rows as that of fp32, and is added only if it keeps
-    within the budget. What costs too much is tried with other calibrations, then with its most sensitive layers in
-    float. With --label, normal rows calibrate, and the AUROC is compared too.
+    The precision gets its own threshold, which flags as many normal rows as that of fp32. If the budget is
+    exceeded, other calibrations are tried, then the most sensitive layers stay in float32. With --label, normal
+    rows calibrate, and the AUROC is compared too.
 
     \b
     Example:

@@ -19,11 +19,11 @@ _ENDINGS = (".html", ".htm")
 
 @click.command()
 @click.argument("result", type=options.PATH)
-@click.option("--data", type=options.PATH, help="Rows to show a bundle with.  [default: its golden rows]")
+@click.option("--data", type=options.PATH, help="Rows to show for a bundle.  [default: its golden rows]")
 @click.option("--label", metavar="COLUMN", help="Column of --data that marks anomalies.")
 @options.reading(labels=True)
-@click.option("--bench", type=options.PATH, help="Benchmark of the bundle, from aetool bench.")
-@click.option("--umap", is_flag=True, help="Map the embeddings by UMAP (umap-learn) instead of PCA.")
+@click.option("--bench", type=options.PATH, help="Result of aetool bench, to show on the page of a bundle.")
+@click.option("--umap", is_flag=True, help="Map the embeddings with UMAP (umap-learn) instead of PCA.")
 @click.option("--keep", type=options.CommaList(), multiple=True, help="Columns of --data that identify rows.")
 @options.provider
 @options.precision
@@ -32,15 +32,16 @@ _ENDINGS = (".html", ".htm")
 @limit(bundle=True)
 @reports
 def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> Result:
-    """Make a page to share, from a bundle or a measurement.
+    """Make an HTML page of a bundle or a measurement.
 
-    RESULT is a bundle, or a file from aetool bench or aetool tune. The page is one HTML file that loads nothing.
+    RESULT is a bundle, or a file from aetool bench or aetool tune. The page is one HTML file that loads nothing
+    from elsewhere.
 
-    A bundle's page shows the scores with a movable threshold, rows with high scores and why, a map of the
-    embeddings, segments, drift, precisions and training; with --label also precision, recall and the confusion
-    matrix. It contains the values of a few rows of --data, and up to 3,000 values of the --keep columns. A
-    measurement's page shows distributions, throughput, speed against fidelity, tables, and the command to repeat
-    it.
+    The page of a bundle shows the scores with a movable threshold, the rows with high scores and the reasons, a
+    map of the embeddings, segments, drift, precisions and training; with --label also precision, recall and the
+    confusion matrix. It contains the values of a few rows of --data, and up to 3,000 values of the --keep
+    columns. The page of a measurement shows distributions, throughput, speed against fidelity, tables, and the
+    command to repeat it.
 
     \b
     Example:

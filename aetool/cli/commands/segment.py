@@ -36,7 +36,7 @@ class _Name(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number, sign, name = str(value).partition("=")
         if not sign or not number.strip().isdecimal():
-            self.fail(f"{value!r} is no segment's number and name; write 0=NAME", param, ctx)
+            self.fail(f"{value!r} is not NUMBER=NAME, such as 0=Small", param, ctx)
         return int(number), name.strip()
 
 
@@ -44,7 +44,7 @@ class _Name(click.ParamType[Any]):
 def segment() -> None:
     """Learn, show, name and assign groups of similar rows.
 
-    The groups become part of the bundle: 0 is the largest.
+    The segments become part of the bundle. Segment 0 is the largest.
 
     \b
     Example:
@@ -62,16 +62,16 @@ def segment() -> None:
     default="auto",
     show_default=True,
     metavar="N|auto",
-    help="How many to learn; auto: 2 to 10, by silhouette.",
+    help="Number of segments; auto: 2 to 10, by silhouette.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same segments.")
 @options.overwrite
 @limit(bundle=True)
 @reports
 def learn(bundle: Path, data: Path, clusters: int | str, seed: int, overwrite: bool) -> Result:
-    """Learn groups of similar rows, and add them to a bundle.
+    """Learn segments, and add them to a bundle.
 
-    By k-means on the embeddings of DATA, with what makes each group different from everybody.
+    Runs k-means on the embeddings of DATA, and shows how each segment differs from all rows.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def learn(bundle: Path, data: Path, clusters: int | str, seed: int, overwrite: b
 @limit(table=False, bundle=True)
 @reports
 def show(bundle: Path) -> Result:
-    """Show what makes each segment different from everybody.
+    """Show how each segment differs from all rows.
 
     \b
     Example:
@@ -117,9 +117,9 @@ def show(bundle: Path) -> Result:
 @limit(table=False, bundle=True)
 @reports
 def name(bundle: Path, names: tuple[tuple[int, str], ...]) -> Result:
-    """Name segments, until they are learnt anew.
+    """Name segments.
 
-    An empty name takes it away.
+    Names last until segments are learned again. An empty name removes a name.
 
     \b
     Example:
@@ -152,9 +152,7 @@ def _shown(bundle: Path) -> Result:
 @click.command()
 @click.argument("bundle", type=options.PATH)
 @click.argument("data", type=options.PATH)
-@options.output(
-    help="CSV, Parquet, NPY or NPZ file to write the segment of each row to.  [default: CSV on stdout]"
-)
+@options.output(help="CSV, Parquet, NPY or NPZ file to write.  [default: CSV on stdout]")
 @options.keep
 @options.reading()
 @options.overwrite
@@ -164,10 +162,10 @@ def _shown(bundle: Path) -> Result:
 def assign(
     bundle: Path, data: Path, output: Path | None, keep: tuple[tuple[str, ...], ...], overwrite: bool
 ) -> Result:
-    """Give the segment of every row of a table.
+    """Write the segment of every row of a table.
 
-    0 is the largest, -1 a row that has none, since a value is missing. Where segments have names, a column
-    segment_name too.
+    Segment 0 is the largest. Rows with a missing value have no segment: -1. If segments have names, a column
+    segment_name is added.
 
     \b
     Example:

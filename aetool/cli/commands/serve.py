@@ -20,49 +20,58 @@ from aetool.cli.main import INTERRUPTED
 @click.argument("bundles", metavar="[NAME=]BUNDLE...", nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one, see the log."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0: any free port, see the log.",
 )
 @options.provider
 @options.precision
 @options.several(
-    ("--threads", int, "Cores that one batch may use.  [default: all]"),
-    ("--max-batch", int, "Rows of several requests computed together; 1: none.  [default: 64]"),
-    ("--max-wait-ms", float, "How long a busy server waits to fill a batch.  [default: 1]"),
-    ("--max-queue", "max_queue_rows", int, "Rows that may wait; more get 503.  [default: 16384]"),
-    ("--max-queue-seconds", "max_queue_s", float, "Computing that may wait; likewise.  [default: 1]"),
-    ("--max-rows", int, "Rows in one request.  [default: 65536]"),
-    ("--max-head-kb", float, "Size of a request's headers, KiB.  [default: 16]"),
-    ("--max-headers", int, "Headers of a request.  [default: 100]"),
-    ("--max-body-mb", float, "Size of one request, MiB.  [default: 16]"),
-    ("--max-held-mb", float, "Size of all requests and answers in memory, MiB.  [default: 256]"),
+    ("--threads", int, "Maximum cores per batch.  [default: all]"),
+    ("--max-batch", int, "Maximum rows computed together; 1: no batching.  [default: 64]"),
+    ("--max-wait-ms", float, "Time to wait for a fuller batch under load, in ms.  [default: 1]"),
+    ("--max-queue", "max_queue_rows", int, "Maximum queued rows; more get 503.  [default: 16384]"),
+    ("--max-queue-seconds", "max_queue_s", float, "Maximum queued computing time; more gets 503.  [default: 1]"),
+    ("--max-rows", int, "Maximum rows per request.  [default: 65536]"),
+    ("--max-head-kb", float, "Maximum size of a request's headers, in KiB.  [default: 16]"),
+    ("--max-headers", int, "Maximum number of headers per request.  [default: 100]"),
+    ("--max-body-mb", float, "Maximum size of a request, in MiB.  [default: 16]"),
+    ("--max-held-mb", float, "Maximum size of all requests and answers in memory, in MiB.  [default: 256]"),
     ("--max-connections", int, "Maximum open connections.  [default: 1024]"),
-    ("--max-connections-per-client", int, "Maximum open connections of one address.  [default: 512]"),
-    ("--head-timeout", "head_timeout_s", float, "Seconds to send the headers in.  [default: 10]"),
-    ("--body-timeout", "body_timeout_s", float, "Seconds to send the body in.  [default: 10]"),
-    ("--write-timeout", "write_timeout_s", float, "Seconds to read an answer in.  [default: 30]"),
-    ("--keep-alive", "keep_alive_s", float, "Seconds a connection may be idle.  [default: 30]"),
-    ("--queue-timeout", "queue_timeout_s", float, "Seconds to wait in line.  [default: 5]"),
-    ("--grace", "grace_s", float, "Seconds to finish in when stopped.  [default: 30]"),
+    ("--max-connections-per-client", int, "Maximum open connections per address.  [default: 512]"),
+    ("--head-timeout", "head_timeout_s", float, "Time to receive the headers, in seconds.  [default: 10]"),
+    ("--body-timeout", "body_timeout_s", float, "Time to receive the body, in seconds.  [default: 10]"),
+    (
+        "--write-timeout",
+        "write_timeout_s",
+        float,
+        "Time for a client to read an answer, in seconds.  [default: 30]",
+    ),
+    ("--keep-alive", "keep_alive_s", float, "Maximum idle time of a connection, in seconds.  [default: 30]"),
+    ("--queue-timeout", "queue_timeout_s", float, "Maximum time in the queue, in seconds.  [default: 5]"),
+    ("--grace", "grace_s", float, "Time to finish when stopped, in seconds.  [default: 30]"),
     (
         *("--health-port", click.IntRange(0, 65535)),
-        "Also answer /v2/health there, whatever the load; 0: any free one, see the log.",
+        "Second port for /v2/health, unaffected by load; 0: any free port, see the log.",
     ),
-    ("--token-file", options.PATH, "File with the bearer token that clients must show; or AETOOL_TOKEN."),
-    ("--public-key", options.PATH, "Serve only bundles signed by the owner of this key, replaced ones too."),
+    ("--token-file", options.PATH, "File with the bearer token that clients must send; or set AETOOL_TOKEN."),
+    ("--public-key", options.PATH, "Serve only bundles signed by the owner of this key."),
 )
 @click.option(
     "--allow-host",
     "allowed_hosts",
     metavar="HOST",
     multiple=True,
-    help="Refuse requests for other hosts; *.example.org for all below it.  [default: any]",
+    help="Host name to answer for; *.example.org includes subdomains.  [default: any]",
 )
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",
     metavar="ADDRESS",
     multiple=True,
-    help="Address or network of a proxy whose X-Forwarded-For tells the client.",
+    help="Address or network of a proxy whose X-Forwarded-For is trusted.",
 )
 @click.option("--access-log", is_flag=True, help="Log every request.")
 @limit(table=False, bundle=True)
@@ -78,12 +87,13 @@ def serve(
     access_log: bool,
     **given: Any,
 ) -> Result:
-    """Answer requests over HTTP, by the Open Inference Protocol v2.
+    """Serve bundles over HTTP (Open Inference Protocol v2).
 
-    Any of its clients will do, such as tritonclient[http]. A bundle's directory is the model's name; one published
-    in its place is served as soon as it has proven itself. /openapi.json describes the requests, /metrics is for
-    Prometheus. The log is lines of JSON. SIGTERM stops the server, once it has answered what it took on; SIGHUP
-    opens the bundles again and reads the token again.
+    Works with any client of the protocol, such as tritonclient[http]. The name of a model is that of the bundle's
+    directory. A bundle that replaces another one there is served as soon as its golden rows have passed.
+    /openapi.json describes the requests, /metrics is for Prometheus, and the log is in JSON lines. On SIGTERM the
+    server answers the requests that it has accepted, then stops. On SIGHUP it opens the bundles and reads the
+    token again.
 
     \b
     Example:

@@ -13,13 +13,13 @@ from aetool.cli._progress import steps
 
 @click.command()
 @click.option(
-    "-o", "--output", type=options.PATH, required=True, help="File of the private key; NAME.pub comes beside it."
+    "-o", "--output", type=options.PATH, required=True, help="File of the private key; also writes NAME.pub."
 )
 @reports
 def keygen(output: Path) -> Result:
     """Make a pair of keys to sign bundles with.
 
-    The private one stays with you. Whoever loads your bundles gets the public one, on another way than them.
+    Keep the private key secret. Give the public key to those who load your bundles, separately from the bundles.
 
     \b
     Example:
@@ -29,20 +29,20 @@ def keygen(output: Path) -> Result:
 
     paths.require_new_file(output, overwrite=False)
     public = write_keys(output)
-    pairs = [("private key", f"{output}, keep it to yourself"), ("public key", str(public))]
+    pairs = [("private key", f"{output}, keep it secret"), ("public key", str(public))]
     document = {"private_key": str(output), "public_key": str(public)}
     return Result(document, lambda out: out.print(facts(pairs)))
 
 
 @click.command()
 @click.argument("bundle", type=options.PATH)
-@click.option("--private-key", type=options.PATH, required=True, help="Your key, as aetool keygen wrote it.")
+@click.option("--private-key", type=options.PATH, required=True, help="Private key from aetool keygen.")
 @limit(table=False, bundle=True)
 @reports
 def sign(bundle: Path, private_key: Path) -> Result:
-    """Sign a bundle, so that others know it is yours and unchanged.
+    """Sign a bundle, so that others can check its origin.
 
-    Every file is checked first. What is published over it, or added to it, later is not signed.
+    Every file is checked first. Changing the bundle later removes the signature.
 
     \b
     Example:

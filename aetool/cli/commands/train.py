@@ -48,24 +48,24 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
 @options.columns
 @options.categorical
 @options.several(
-    ("--impute", click.Choice(["mean", "median"]), "Fill missing values, inside the model."),
-    ("--constant", click.Choice(CONSTANT), "A change in a column that never changed: score or ignore it."),
-    ("--hidden-dims", options.IntegerList(), "Layers between features and embedding."),
+    ("--impute", click.Choice(["mean", "median"]), "Fill missing values inside the model."),
+    ("--constant", click.Choice(CONSTANT), "Score or ignore changes in columns that are constant in training."),
+    ("--hidden-dims", options.IntegerList(), "Widths of the layers between features and embedding."),
     ("--embedding-dim", int, "Width of the embedding."),
-    ("--activation", click.Choice(ACTIVATIONS), "After every layer but the last."),
+    ("--activation", click.Choice(ACTIVATIONS), "Activation after every layer but the last."),
     ("--dropout", float, "Share of units dropped in training."),
-    ("--dropout-on", click.Choice(DROPOUT_ON), "Which layers' outputs lose units."),
+    ("--dropout-on", click.Choice(DROPOUT_ON), "Layers that dropout applies to."),
 )
 @click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation after every layer.")
 @options.several(
-    ("--input-noise", float, "Noise on the standardised features (denoising)."),
-    ("--epochs", int, "Passes over the rows at most."),
+    ("--input-noise", float, "Standard deviation of noise on the standardised features (denoising)."),
+    ("--epochs", int, "Maximum passes over the rows."),
     ("--batch-size", int, "Rows per step."),
-    ("--learning-rate", float, "Peak of the schedule."),
+    ("--learning-rate", float, "Peak learning rate of the schedule."),
     ("--weight-decay", float, "L2 penalty."),
-    ("--validation-fraction", float, "Share of rows held out."),
+    ("--validation-fraction", float, "Share of rows held out for validation."),
     ("--patience", int, "Epochs without improvement before stopping."),
-    ("--seed", int, "Same seed, same machine: same weights."),
+    ("--seed", int, "Seed; on one machine it determines the weights."),
     ("--resume", options.PATH, "Continue this checkpoint on the same table."),
 )
 @limit()
@@ -84,9 +84,9 @@ def train(
 ) -> Result:
     """Train an autoencoder on the rows of a table.
 
-    DATA is a CSV, Parquet, NPY or NPZ file. With --label only the normal rows are learnt from. Architecture and
-    epochs suit the table; options change them. Ctrl-C keeps the best epoch so far; the same command with --resume
-    CHECKPOINT goes on from there.
+    DATA is a CSV, Parquet, NPY or NPZ file. With --label, only normal rows are used for training. Architecture
+    and epochs are chosen for the table; options change them. Ctrl-C keeps the best epoch so far, and --resume
+    CHECKPOINT continues from there.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def train(
         paths.require_checkpoint(resume)
         if fixed := sorted(set(chosen) - {"epochs", "patience"}):
             raise click.UsageError(
-                f"--resume keeps what the checkpoint was trained with, it takes --epochs and --patience; "
+                f"--resume keeps the options of the checkpoint except --epochs and --patience; "
                 f"leave out --{fixed[0].replace('_', '-')}"
             )
     steps().step(f"reading {data.name}")
@@ -171,7 +171,7 @@ def train(
         show_facts(out, pairs, f"aetool export {shlex.quote(str(output))}")
 
     if trained.provenance["interrupted"]:
-        again = f"the same command with --resume {shlex.quote(str(output))} --overwrite goes on"
+        again = f"the same command with --resume {shlex.quote(str(output))} --overwrite continues"
         say(f"Interrupted: the best of {len(trained.history)} epochs is kept; {again}")
     return Result(document, show, exit_code=130 if trained.provenance["interrupted"] else 0)
 

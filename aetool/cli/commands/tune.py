@@ -27,15 +27,15 @@ _BETTER = "green"
     "purpose",
     type=click.Choice(["latency", "throughput"]),
     required=True,
-    help="One row a call, or many rows at once.",
+    help="Optimise for one row per call, or for many rows at once.",
 )
-@click.option("--data", type=options.PATH, help="Rows to measure speed and fidelity on.  [default: golden ones]")
+@click.option("--data", type=options.PATH, help="Rows to measure speed and fidelity on.  [default: golden rows]")
 @options.label
-@click.option("--graph", type=click.Choice(list(CALLS)), help="What must be fast.  [default: score]")
-@click.option("--rows", type=int, help="Rows a call.  [default: 1 for latency, 65536 for throughput]")
+@click.option("--graph", type=click.Choice(list(CALLS)), help="What to optimise.  [default: score]")
+@click.option("--rows", type=int, help="Rows per call.  [default: 1 for latency, 65536 for throughput]")
 @options.budget
-@click.option("--seconds", type=float, help="That the search may take, about.  [default: 60]")
-@click.option("--seed", type=int, help="Of rows and order of turns.  [default: 0]")
+@click.option("--seconds", type=float, help="Approximate search time, in seconds.  [default: 60]")
+@click.option("--seed", type=int, help="Seed of rows and order of turns.  [default: 0]")
 @click.option("--dry-run", is_flag=True, help="Search, but write nothing.")
 @options.overwrite
 @limit(bundle=True)
@@ -45,10 +45,10 @@ def tune(
 ) -> Result:
     """Find the fastest way to run a bundle on this machine.
 
-    Tries providers, precisions, threads, chunks and spinning against each other, in processes of their own that
-    take turns, and leaves out what exceeds the budget. The choice is written to BUNDLE.tuning.json, which
-    aetool.load uses on this machine; something else than the default is chosen only if it is clearly faster. With
-    --data, int8 is made and tried where the bundle has none, and added to it if it wins.
+    Tries providers, precisions, threads, chunk sizes and spinning. Each candidate runs in a process of its own,
+    and they take turns. Candidates that exceed the budget are left out. The choice is written to
+    BUNDLE.tuning.json, which aetool.load uses on this machine; the default changes only for something clearly
+    faster. With --data, int8 is tried even if the bundle has none, and added if it wins.
 
     \b
     Example:
@@ -127,13 +127,13 @@ def _show(out: Console, result: Any, file: Path | None) -> None:
         )
     out.print(table(["", "tried", "speed", "flips", ""], lines, right=["speed", "flips"]))
     if untried:
-        out.print(f"{len(untried):,} more were not tried for lack of time; give more --seconds", style="dim")
+        out.print(f"{len(untried):,} more were not tried, out of time; give more --seconds", style="dim")
     choice = result.choice
     rows = "one row" if result.rows == 1 else f"{result.rows:,} rows"
     pairs = [
         ("choice", f"{choice.precision} on {choice.provider}, {_than_default(result.speedup)}"),
         ("for", f"{result.purpose}: {result.graph}, {rows} a call; {result.data}"),
-        ("written", "nothing, as --dry-run asks" if file is None else str(file)),
+        ("written", "nothing, because of --dry-run" if file is None else str(file)),
     ]
     out.print()
     out.print(facts(pairs))

@@ -19,10 +19,10 @@ from aetool.runtime.providers import ProviderName
 
 @click.command()
 @click.argument("bundle", type=options.PATH)
-@click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, float64.")
-@click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden ones.")
+@click.option("--against", type=options.PATH, help="Compare with this checkpoint in PyTorch, in float64.")
+@click.option("--data", type=options.PATH, help="Rows to compare on, besides the golden rows.")
 @click.option("--public-key", type=options.PATH, help="Require the signature of this key's owner.")
-@click.option("--verbose", is_flag=True, help="Show what was compared, output by output.")
+@click.option("--verbose", is_flag=True, help="Show the comparison for every output.")
 @options.provider
 @limit(bundle=True)
 @reports
@@ -34,11 +34,11 @@ def verify(
     provider: ProviderName,
     verbose: bool,
 ) -> Result:
-    """Prove that a bundle computes here what was trained.
+    """Check that a bundle computes what was trained.
 
-    Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data,
-    many rows at once must equal one row at a time; with --against, everything must equal PyTorch.
-    With --public-key, the bundle must be signed by the owner of that key (aetool sign), and unchanged since.
+    Checks the hash of every file and runs the golden vectors through this machine's runtime. With --data, many
+    rows at once must equal one row at a time; with --against, all outputs must equal those of PyTorch. With
+    --public-key, the bundle must carry the signature of this key's owner (aetool sign), and be unchanged since.
 
     \b
     Example:

@@ -39,15 +39,15 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
     def show(out: Console) -> None:
         if verbose:
             show_parity(out, exported.parity)
-            out.print(f"The {golden:,} golden rows of the bundle, over and over, in batches of up to 1,000.\n")
+            out.print(f"Compared on {golden:,} golden rows, repeated to batches of up to 1,000.\n")
         pairs = [
             ("bundle", str(output)),
             ("files", file_sizes(document["files"])),
             ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
             (
                 "proven",
-                f"to compute what {figures['reference']} does: {golden:,} {rows} rows and many made ones; "
-                f"off by {figures['max_scaled_difference']:.1e} of the range at most, "
+                f"equal to {figures['reference']} on {golden:,} {rows} rows and generated probes: largest "
+                f"difference {figures['max_scaled_difference']:.1e} of the range, "
                 f"{figures['flipped_decisions']} decisions flipped",
             ),
         ]
@@ -228,7 +228,7 @@ def show_segments(out: Console, segments: Mapping[str, Any]) -> None:
     missing = segments["rows_without_segment"]
     pairs = [
         ("segments", f"{segments['clusters']} ({segments['chosen']})"),
-        ("learnt from", f"{segments['rows']:,} rows{source}"),
+        ("learned from", f"{segments['rows']:,} rows{source}"),
         ("typical", "the median: half of the rows have less, half have more"),
         ("stability", stability(segments["stability"])),
         ("method", segments["method"]),

@@ -172,7 +172,7 @@ class AdaptedModule(nn.Module):
         unwanted = "--outputs reconstruction says that none is wanted"
         if beside:
             return (
-                f"no embedding: output {' or '.join(beside)} may be it; name it, as in --outputs "
+                f"no embedding: output {' or '.join(beside)} may be the embedding; name it, such as --outputs "
                 f"reconstruction={self._roles.reconstruction},embedding={beside[0]}"
             )
         if isinstance(self._encode, nn.Module) and self._gives_inside(sample):

@@ -58,7 +58,7 @@ def from_pyod(detector: Any) -> PyodAutoencoder:
     elif hasattr(module, "encoder") and hasattr(module, "decoder"):
         network = module
     else:
-        raise ExportError(f"{kind}: holds no autoencoder that is known; supported are {SUPPORTED}")
+        raise ExportError(f"{kind}: contains no known autoencoder; supported are {SUPPORTED}")
     mean, std = _standardisation(detector)
     width = int(getattr(detector, "feature_size", None) or len(mean if mean is not None else _inputs(module)))
     sample = torch.zeros(2, width)

@@ -74,7 +74,7 @@ def load_weights(module: nn.Module, path: str | Path, say: Say = lambda _: None)
         kind = type(module).__name__
         raise ExportError(f"{path}: {kind} refuses the weights: {_one_line(error)}; check the file") from error
     if notes:
-        say(f"{path.name}: took {', '.join(notes)}")
+        say(f"{path.name}: used {', '.join(notes)}")
 
 
 def _one_line(error: BaseException) -> str:
@@ -141,7 +141,7 @@ def _unpickled(path: Path) -> Any:
 def _unsafe(path: Path, what: str) -> ExportError:
     return ExportError(
         f"{path}: refused, it holds more than weights ({what}), and loading it could run "
-        "code; where you trust it, save the weights alone: torch.save(model.state_dict(), ...) or safetensors"
+        "code; if you trust it, save only the weights: torch.save(model.state_dict(), ...) or safetensors"
     )
 
 

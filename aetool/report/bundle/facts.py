@@ -259,7 +259,7 @@ _ROW = 40.0
 def segments(described: Mapping[str, Any]) -> Markup:
     """Return sizes and differences as pictures, and a card per segment."""
     entries = described["segments"]
-    summary = f"{described.get('clusters')} segments, learnt from {described.get('rows', 0):,} rows."
+    summary = f"{described.get('clusters')} segments, learned from {described.get('rows', 0):,} rows."
     if described.get("stability"):
         summary += f" Stability: {stability(described['stability'])}; 1: other rows give the same groups."
     return joined(
