@@ -455,7 +455,7 @@ def _parse(
             raise
         row, expected, found = map(int, ragged.groups())
         raise InputError(
-            f"{text.source}: row {row}: {found} columns found, {expected} expected as in the header: mend the row "
+            f"{text.source}: row {row}: {found} columns found, {expected} expected as in the header: fix the row "
             "(a quote left open does this too)"
         ) from error
 

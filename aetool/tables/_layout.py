@@ -182,7 +182,7 @@ def _cut(text: str, separator: str | None, source: str, like: Reading, limits: L
     grids = [grid for each in choices if (grid := _grid(text, each, least, limits, source)) is not None]
     is_open = text.lstrip("\r\n").splitlines()[0].count('"') % 2 == 1
     if is_open and separator is None and all(grid.separator in (" ", _ALONE) for grid in grids):
-        raise InputError(f"{source}: a quote is left open in the first line: mend it")
+        raise InputError(f"{source}: a quote is left open in the first line: fix it")
     if not grids:
         raise InputError(f"{source}: the first lines hold no header: write one name a column, then the rows")
     return grids[0] if len(grids) == 1 else _best(grids, source, like)

@@ -51,7 +51,7 @@ def refuse(problems: Sequence[Problem], source: str) -> NoReturn:
     if "categorical" in merged:
         merged["categorical"] = [name for name in merged["categorical"] if name not in left_out]
     options = " ".join(command_option(option, values) for option, values in merged.items() if values)
-    mend = "mend the file" + (f", or try {options}" if options else "")
+    mend = "fix the file" + (f", or try {options}" if options else "")
     raise InputError(f"{source}: {len(problems):,} problems: {mend}\n" + "\n".join(texts))
 
 
@@ -102,7 +102,7 @@ def problems_of_rows(rows: NDArray[np.float64], names: Sequence[str], impute: st
     if infinite.any():
         counts = infinite.sum(axis=0)
         text = f"infinite values (or beyond float32) in {_counted(names, counts)}"
-        problems.append(Problem(text, "mend the cells", _for_columns(names, counts)))
+        problems.append(Problem(text, "fix the cells", _for_columns(names, counts)))
     missing = np.isnan(rows)
     if missing.any():
         counts = missing.sum(axis=0)

@@ -228,7 +228,7 @@ class _Features:
             offered["na"] = words
         if "categorical" in self.options.offered and found.is_word and len(texts) <= MAX_CATEGORIES:
             offered["categorical"] = [AUTO, key]
-        return Problem(where, "mend the cell", offered)
+        return Problem(where, "fix the cell", offered)
 
     def end(self) -> "_Features":
         """Note the columns that hold no numbers: those that may hold categories, and those that cannot."""
@@ -298,7 +298,7 @@ def _indexes(
         try:
             "".join(categories).encode()
         except UnicodeEncodeError as error:
-            raise InputError(f"{what} holds half a surrogate pair, which is no text: mend it") from error
+            raise InputError(f"{what} holds half a surrogate pair, which is not valid text: fix it") from error
     return categories, to_indexes(column, categories, what)
 
 

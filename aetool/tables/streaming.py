@@ -217,12 +217,12 @@ def _odd_cell(error: Exception, choice: ColumnChoice, done: int, source: str) ->
     if ragged := re.search(r"Expected (\d+) columns, got (\d+)", str(error)):
         expected, found = ragged.groups()
         return InputError(
-            f"{source}: below row {done:,}: {found} columns found, {expected} expected as in the header: mend it"
+            f"{source}: below row {done:,}: {found} columns found, {expected} expected as in the header: fix it"
         )
     if (odd := re.search(r"column #(\d+): .*invalid value '(.*)'", str(error), re.DOTALL)) is None:
         return error
     name, cell = choice.wanted[int(odd[1])], odd[2][:40]
-    return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; mend the cell")
+    return InputError(f"{source}: below row {done:,}, column {name!r}: {cell!r} is not a number; fix the cell")
 
 
 def _batch_rows(choice: ColumnChoice, width: int) -> int:

@@ -24,7 +24,7 @@ def shown(folder):
 
 def test_demo_shows_every_step_with_its_result(shown):
     assert re.findall(r"^(\d)\. ", shown, re.MULTILINE) == list("123456")
-    for found in ("epochs, validation loss", "▁", "detector", "AUROC 0.9", "passed", "KiB", "times as fast"):
+    for found in ("epochs, validation loss", "▁", "detector", "AUROC 0.9", "passed", "KiB", "times faster"):
         assert found in shown
 
 

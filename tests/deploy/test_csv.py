@@ -113,7 +113,7 @@ def test_columns_go_by_position_only_where_there_is_no_header(in_javascript):
         ["2", "1"],
         "missing column 'a', asked for by the model; found 'b', 'c': correct the names",
         ["4", "3"],
-        "row 2: 3 columns found, 2 expected: mend the row (a quote left open does this too)",
+        "row 2: 3 columns found, 2 expected: fix the row (a quote left open does this too)",
         ["1", "2"],
         ["2", "1", "3", "4"],
         "2 columns expected, 3 found: give the model's columns in their order",

@@ -388,7 +388,7 @@ def test_all_that_is_wrong_is_told_at_once_with_one_remedy(save):
     with pytest.raises(InputError) as raised:
         read_table(save(text.encode()), trains=Trains())
     first, *rest = str(raised.value).splitlines()
-    assert first.endswith("4 problems: mend the file, or try --drop size,name --categorical kind --impute median")
+    assert first.endswith("4 problems: fix the file, or try --drop size,name --categorical kind --impute median")
     assert len(rest) == 4 and any("missing values in x (1)" in line for line in rest)
 
 

@@ -97,7 +97,7 @@ def test_random_bytes_are_read_or_refused_but_never_blow_up(tmp_path_factory, co
 def test_text_deep_in_a_number_column_names_the_cell(save, cell):
     rows = [*["1,2.5"] * 200_000, f"{cell},2", *["3,4"] * 10]  # past Arrow's first block
     message = refusal(InputError, save(("age,b\n" + "\n".join(rows)).encode()))
-    assert f"data.csv: row 200,001, column 'age': {cell!r} is not a number; mend the cell, or " in message
+    assert f"data.csv: row 200,001, column 'age': {cell!r} is not a number; fix the cell, or " in message
     assert "leave it out with --drop age" in message and "--categorical auto,age" in message
 
 
@@ -113,7 +113,7 @@ def test_text_columns_are_all_named_with_both_remedies(save):
 @pytest.mark.parametrize("model", [{"only": ["a", "b"]}, {"categories": {}}])
 def test_of_a_model_s_columns_none_can_be_left_out(save, model):
     cell = refusal(InputError, save(b"a,b\n1,2\nx,3\n3,4\n"), **model)
-    assert cell.endswith("row 2, column 'a': 'x' is not a number; mend the cell")
+    assert cell.endswith("row 2, column 'a': 'x' is not a number; fix the cell")
     assert "--drop" not in refusal(InputError, save(b"a,b\nx,2\ny,3\n"), **model)
 
 

@@ -119,7 +119,7 @@ def demo(output: Path | None, overwrite: bool) -> Result:
     show.step(
         "Time one row, in this process and taking turns",
         f"PyTorch {latency['torch_us']:.1f} us, aetool {latency['aetool_us']:.1f} us: "
-        f"{latency['torch_us'] / latency['aetool_us']:.1f} times as fast",
+        f"{latency['torch_us'] / latency['aetool_us']:.1f} times faster",
     )
     seconds = time.perf_counter() - started
     document = {

@@ -42,7 +42,7 @@ _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 @limit(table=False, bundle=True)
 @reports
 def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any) -> Result:
-    """Lay a bundle out for browsers, Node, C, phones or Triton.
+    """Export a bundle for browsers, Node, C, phones or Triton.
 
     TARGET is web (a static page and a JavaScript module), node (an npm package), c (C99 without any library),
     mobile (ORT format, for Android, iOS and C#) or triton (a model repository). Each brings the bundle's golden

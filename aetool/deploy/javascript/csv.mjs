@@ -130,7 +130,7 @@ export function parseCsv(text, separator, mostLines = Infinity) {
       if (lines.length >= mostLines || (mostLines < Infinity && cells > SAMPLE_CELLS)) return lines;
     } else [cell, started] = [cell + letter, true];
   }
-  if (quoted && mostLines === Infinity) throw new Error(`row ${Math.max(1, lines.length)}: a quote is left open: mend the row`);
+  if (quoted && mostLines === Infinity) throw new Error(`row ${Math.max(1, lines.length)}: a quote is left open: fix the row`);
   endLine();
   return lines;
 }
@@ -308,7 +308,7 @@ function placesIn({ header, lines }, rows, columns, model) {
     if (row.length === width + open) return;
     throw new Error(
       `row ${i + 1}: ${row.length} columns found, ${width} expected${header ? " as in the header" : ""}: ` +
-        "mend the row (a quote left open does this too)",
+        "fix the row (a quote left open does this too)",
     );
   });
   return places;
@@ -352,7 +352,7 @@ function columnOf({ name }, texts, decimal, na) {
   try {
     return numbersOf(texts, decimal, na);
   } catch (error) {
-    throw new Error(`row ${error.place + 1}, column '${name}': ${error.message}; mend the cell`);
+    throw new Error(`row ${error.place + 1}, column '${name}': ${error.message}; fix the cell`);
   }
 }
 
