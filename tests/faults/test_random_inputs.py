@@ -131,14 +131,14 @@ def csv_files(draw):
 
 @many
 @given(content=csv_files(), packed=st.booleans())
-def test_any_csv_file_is_a_table_or_an_error_of_one_line(tmp_path_factory, content, packed):
+def test_any_csv_file_is_a_table_or_an_error_in_printable_lines(tmp_path_factory, content, packed):
     path = tmp_path_factory.getbasetemp() / ("table.csv.gz" if packed else "table.csv")
     path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     for options in ({}, {"categorical": ["auto"]}, {"label": "a"}):
         try:
             table = read_table(path, **options)
         except AetoolError as error:
-            assert str(error).isprintable() or "é" in str(error)
+            assert all(line.isprintable() for line in str(error).splitlines())
             continue
         assert table.values.shape[1] == len(table.names) and table.values.dtype == np.float64
 
