@@ -342,7 +342,7 @@ def _best(grids: Sequence[_Grid], source: str, like: Reading) -> _Grid:
         raise InputError(
             f"{source}: {words_of(one.separator)} or {words_of(two.separator)} may separate its columns, as in "
             f"{one.lines[one.above][0][:40]!r} or {two.lines[two.above][0][:40]!r}: say which with "
-            f"--sep '{one.separator}' or --sep '{two.separator}'"
+            f"--sep {_option(one.separator)} or --sep {_option(two.separator)}"
         )
     return ties[0]
 
@@ -406,19 +406,16 @@ def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
     if like.header is not None:
         return like.header
     raise InputError(
-        f"{source}: the first line, {_shown(first)}, may hold names or the "
-        "first row: say which with --header or --no-header"
+        f"{source}: the first line, {_shown(first)}, may be names or a row: say which with --header or --no-header"
     )
 
 
 def _is_line_of_groups(grid: _Grid) -> bool:
     """Return whether the first line names groups of columns, and the second one, above numbers, each column."""
-    groups, names = (
-        (_name(cell) for cell in grid.lines[grid.above]),
-        [_name(cell) for cell in grid.rows[0]] if grid.rows else [],
-    )
+    groups = {_name(cell) for cell in grid.lines[grid.above]}
+    names = [_name(cell) for cell in grid.rows[0]] if grid.rows else []
     return (
-        len(set(groups)) < len(names) == len(set(names)) == grid.width
+        len(groups) < len(names) == len(set(names)) == grid.width
         and all(name.isidentifier() and not is_missing(name) for name in names)
         and _is_line_of_units(grid)
     )
@@ -485,7 +482,12 @@ def _decimal(grid: _Grid, source: str, like: Reading, notes: list[str]) -> str |
 
 
 def _shown(cells: Sequence[str]) -> str:
-    return ", ".join(cell.strip()[:40] for cell in cells[:3]) + ", ..." * (len(cells) > 3)
+    shown = [cell.strip()[:40] for cell in cells[:3]]
+    return ", ".join(cell if cell.isprintable() else repr(cell) for cell in shown) + ", ..." * (len(cells) > 3)
+
+
+def _option(separator: str) -> str:
+    return "tab" if separator == "\t" else f"'{separator}'"
 
 
 def _name(cell: str) -> str:

@@ -108,7 +108,7 @@ def test_a_header_is_told_from_a_row(save, content, names):
 
 def test_numbers_that_may_be_names_are_a_doubt(save):
     path = save(b"2019,2020,2021\n1.5,2.5,3.5\n2,3,4\n")
-    assert "may hold names or the first row: say which with --header or --no-header" in refusal(InputError, path)
+    assert "may be names or a row: say which with --header or --no-header" in refusal(InputError, path)
     assert read_table(path, reading=Reading(header=True)).names == ("2019", "2020", "2021")
     assert len(read_table(path, reading=Reading(header=False))) == 3
     for spectra in (b"400,401.5,403\n1.5,2.5,3.5\n2,3,4\n", b"land,2019,2020\nPeru,1.5,2.5\nMali,3,4\n"):
