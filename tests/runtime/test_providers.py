@@ -85,7 +85,7 @@ class FakeRuntime:
 def test_a_session_that_landed_on_the_cpu_is_refused(monkeypatch):
     fake = FakeRuntime()
     monkeypatch.setattr(ort, "onnxruntime", lambda: fake)
-    with pytest.raises(ProviderError, match="'cuda' was requested, onnxruntime chose CPUExecutionProvider"):
+    with pytest.raises(ProviderError, match="'cuda' was requested, onnxruntime used CPUExecutionProvider"):
         ort.open_session(b"", PROVIDERS["cuda"], where="here")
     assert fake.asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]  # the CPU is not even offered
     assert fake.fallback == 0
