@@ -14,7 +14,7 @@ from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
 from aetool.tables._choice import AUTO, ColumnChoice, Options, listed
 from aetool.tables._labels import read_labels
 from aetool.tables._layout import Reading
-from aetool.tables._notation import TextColumn, read_texts
+from aetool.tables._notation import TextColumn, is_number, read_texts
 from aetool.tables._problems import Problem, problems_of_rows, refuse
 from aetool.tables._table import Table
 from aetool.tables.formats import pa
@@ -206,7 +206,8 @@ class _Features:
             self.notes += [f"{key}: {found.note}"] if found.note else []
             self._add_numbers(key, found.values[places])
         elif not self.options.offered:  # a model asks for numbers here
-            odd = found._replace(fault=f"{texts[0][:40]!r} is not a number", odd=(0,))
+            place = next((place for place, text in enumerate(texts) if not is_number(text)), 0)
+            odd = found._replace(fault=f"{texts[place][:40]!r} is not a number", odd=(place,))
             self.problems.append(self._odd_cell(key, texts, places, odd))
         else:
             is_own = len(texts) > _OWN_TEXT and 2 * len(texts) > len(places)

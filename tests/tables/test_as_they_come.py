@@ -470,3 +470,8 @@ def test_lines_of_a_data_logger_below_the_names_are_left_out(save):
     rows = "".join(f'"2024-01-01 00:{i:02}:00",{i}.5,{i}\n' for i in range(8))
     table = read_table(save((text + rows).encode(), "t.dat"))
     assert table.names == ("a", "b") and len(table) == 8 and "2 lines below the header" in " ".join(table.notes)
+
+
+def test_of_two_cells_that_a_model_needs_as_numbers_the_odd_one_is_named(save):
+    path = save(b"a;b\n1,5;5,0\n2,5;oops\n")
+    assert "row 2, column 'b': 'oops' is not a number" in refusal(InputError, path, only=["a", "b"])
