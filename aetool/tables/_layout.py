@@ -354,7 +354,7 @@ def _has_header(grid: _Grid, source: str, like: Reading) -> bool:
     if not any(map(is_number, first)):  # names may stand again
         rows = [row for row in rows if row != grid.lines[grid.above]]
     if not rows:
-        return True
+        return like.header is not False
     shift = 1 if len(first) == grid.width - 1 and any(row[-1].strip() for row in rows if row) else 0
     numbers, words, repeated = 0, 0, 0
     for index, cell in enumerate(first):
@@ -393,7 +393,7 @@ def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
     """Decide whether numbers in the first line are names, as pandas and numpy count columns, or a row."""
     values = [float(cell) for cell in first if re.fullmatch(r"\d+(?:\.\d+)?", cell)]
     steps = [b - a for a, b in pairwise(values)]
-    if not steps or min(steps) <= 0:
+    if not steps or min(steps) <= 0 or like.header is False:
         return False
     has_words = len(values) < len(first)
     is_even = max(steps) - min(steps) < 1e-6 * max(steps)  # 400, 402.5, 405: wavelengths
@@ -403,8 +403,6 @@ def _are_counted(first: Sequence[str], source: str, like: Reading) -> bool:
             return False
     elif values[0] in (0, 1) and values[-1] - values[0] == len(steps):
         return True
-    if like.header is not None:
-        return like.header
     raise InputError(
         f"{source}: the first line, {_shown(first)}, may be names or a row: say which with --header or --no-header"
     )

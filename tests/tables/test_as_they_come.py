@@ -475,3 +475,10 @@ def test_lines_of_a_data_logger_below_the_names_are_left_out(save):
 def test_of_two_cells_that_a_model_needs_as_numbers_the_odd_one_is_named(save):
     path = save(b"a;b\n1,5;5,0\n2,5;oops\n")
     assert "row 2, column 'b': 'oops' is not a number" in refusal(InputError, path, only=["a", "b"])
+
+
+@pytest.mark.parametrize("content", [b"1,2,3\n", b"1,2,3\n4,5,6\n"])
+def test_a_model_of_a_table_without_a_header_takes_the_first_line_for_a_row(save, content):
+    names = ["column_1", "column_2", "column_3"]
+    table = read_table(save(content), only=names, like=Reading(header=False))
+    assert table.values[0].tolist() == [1, 2, 3]
