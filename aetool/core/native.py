@@ -63,7 +63,7 @@ def float_mode() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     return _core.float_mode, _core.set_float_mode
 
 
-class Engine:
+class LoadedProgram:
     """A program ready to run: (rows, *row) float32 to its outputs, the same bits whatever the batch."""
 
     def __init__(self, program: Program) -> None:

@@ -20,7 +20,7 @@ from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
 from aetool.runtime.native import NativeGraph
 from aetool.runtime.ort import NodePlacement, open_session, placement
-from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime
+from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime, onnxruntime
 from aetool.runtime.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class GraphLoader:
         self._admitted: dict[str, OnnxModel] = {}
         """Graphs that were just admitted, until the core has read them."""
         self._automatic = provider == "auto"
+        self._may_be_native = provider in ("auto", "native")
         self.provider = self._choose(provider)
 
     @property
@@ -250,7 +251,7 @@ class GraphLoader:
                 model, self.row_shape(name), self._limits, self.where(name), kept, self._known
             )
             self._let_in.add(name)
-            if self._automatic or self.provider is PROVIDERS["native"]:
+            if self._may_be_native:
                 self._admitted[name] = read
         return model
 
@@ -292,6 +293,8 @@ class GraphLoader:
         """Return the first provider that takes a graph of this bundle; the requested one, or an error."""
         options = candidates(name)
         if len(options) == 1 and options[0].name in ("cpu", "native"):
+            if vectors() is None:
+                onnxruntime()  # which all graphs need: where it is missing, now is the time to say so
             return options[0]  # always works: no need to open a session for it
         refusals = []
         model = self._model("detector")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aetool.core.native import Engine
+from aetool.core.native import LoadedProgram
 from aetool.core.program import Program
 from aetool.runtime._binding import Array
 from aetool.runtime._inputs import require_out
@@ -42,7 +42,7 @@ class NativeGraph:
             most_rows: rows that the core answers for, where `rest` answers for more.
             rest: opens the graph on onnxruntime; None: the core answers for all rows.
         """
-        self._engine = Engine(program)
+        self._program = LoadedProgram(program)
         self._to_rows, self._row, self._workers = to_rows, program.row, workers
         self._kinds = {
             output.name: (output.shape, np.dtype(np.bool_ if output.decides else np.float32))
@@ -81,7 +81,7 @@ class NativeGraph:
 
         if output is None:
             return call
-        return self._engine.caller(self._names.index(output), self._few, call, more)
+        return self._program.caller(self._names.index(output), self._few, call, more)
 
     def _graph_for(self, rows: int) -> Graph | None:
         """Return the graph on onnxruntime, if that many rows are faster there."""
@@ -124,7 +124,7 @@ class NativeGraph:
 
         def work(chunk: slice) -> None:
             parts = [None if target is None else target[chunk] for target in targets]
-            self._engine.run(rows[chunk], parts)
+            self._program.run(rows[chunk], parts)
 
         share(chunks, self._workers, lambda: work)
         for (name, (_, dtype)), target in zip(self._kinds.items(), targets, strict=True):

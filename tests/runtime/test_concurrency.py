@@ -15,6 +15,7 @@ import aetool
 from aetool import InputError
 from aetool.runtime import _native_calls as native_calls
 from aetool.runtime import graphs
+from aetool.runtime.settings import RunSettings
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -71,7 +72,11 @@ def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exporte
         threading.Event().wait(0.05)  # so that the others come meanwhile
         return make(*arguments, **options)
 
-    with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(8) as pool:
+    settings = RunSettings(chunk_rows=64)
+    with (
+        aetool.AutoencoderSession(exported, provider="cpu", settings=settings) as model,
+        ThreadPoolExecutor(8) as pool,
+    ):
         model.score(many[:1])
         monkeypatch.setattr(graphs, "open_session", counted)
         list(pool.map(model.score, [many] * 8))
