@@ -1,12 +1,18 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
+# Two processes of pytest on two cores: more threads each would wait for one another, and keep both cores busy.
+# Before numpy and torch are imported, which read it once; what a test starts inherits it.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 # A run in the background of a script ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
