@@ -1,7 +1,9 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
+import functools
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,14 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch's exporter keep its table of operators, which it makes anew for each export: half of the time."""
+    registration = sys.modules.get("torch.onnx._internal.exporter._registration")
+    registry = getattr(registration, "ONNXRegistry", None)
+    if registry is not None and isinstance(vars(registry)["from_torchlib"], classmethod):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.fixture(scope="session")
