@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of few tests that take long: begun first, or at the end one process works while the other waits.
 LONG = (
-    "test_readme.py",
+    "test_docs_pages.py",
     "test_frozen_app.py",
     "test_kills.py",
     "test_docs_site.py",
