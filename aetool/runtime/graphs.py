@@ -2,22 +2,25 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.files import Limits
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import SEGMENTER
+from aetool.core.native import vectors
+from aetool.core.translate import UnsupportedError, translate
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
 from aetool.onnx_check.edit import with_only, with_outputs
-from aetool.onnx_check.model import ReadParts
+from aetool.onnx_check.model import FLOAT, OnnxModel, ReadParts, read_model
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
+from aetool.runtime.native import NativeGraph
 from aetool.runtime.ort import NodePlacement, open_session, placement
-from aetool.runtime.providers import PROVIDERS, Provider, candidates
+from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime
 from aetool.runtime.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ WHY_MISSING = {
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
 """Size of a graph, in bytes, below which more than FEW_THREADS in one run gain nothing."""
+NATIVE_ROWS = 16
+"""Rows up to which the core answers where the provider is "auto", unless `aetool tune` has measured it."""
 ONE_SESSION_BYTES = 32 << 20
 """Size of a graph, in bytes, above which it is held in memory once: many rows share the session of a few."""
 
@@ -81,6 +86,8 @@ class GraphLoader:
         self._let_in: set[str] = set()
         """Graphs that were checked; the hash ensures the same bytes each time."""
         self._known = ReadParts()
+        self._admitted: dict[str, OnnxModel] = {}
+        """Graphs that were just admitted, until the core has read them."""
         self._automatic = provider == "auto"
         self.provider = self._choose(provider)
 
@@ -101,7 +108,9 @@ class GraphLoader:
         small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
         return output if small and self._limits is not None else None
 
-    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
+    def open(
+        self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None
+    ) -> "Graph | NativeGraph | DeviceGraph":
         """Open the graph `name`, which reads what `to_rows` makes of a caller's data; only `alone`, if given.
 
         Raises:
@@ -112,12 +121,36 @@ class GraphLoader:
         model = self._model(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
-        return self._on_cpu(self.provider, name, model, to_rows, alone)
+        on_ort = partial(self._on_cpu, self.provider, name, model, to_rows, alone)
+        if self.provider is PROVIDERS["native"]:
+            try:
+                return self._on_core(name, model, to_rows)
+            except UnsupportedError as error:
+                raise ProviderError(
+                    f"{self.where(name)}: provider 'native' cannot run it: {error}; use provider='auto' or 'cpu'"
+                ) from error
+        if self._automatic and self.native_rows:
+            try:
+                return self._on_core(name, model, to_rows, self.native_rows, on_ort if has_onnxruntime() else None)
+            except UnsupportedError:
+                pass  # the rule: what is not recognised exactly runs on onnxruntime
+        return on_ort()
+
+    @property
+    def native_rows(self) -> int:
+        """Rows up to which the core answers, for graphs that it runs; 0 for none."""
+        if not self._automatic or self.provider is not PROVIDERS["cpu"] or vectors() is None:
+            return 0
+        rows = self._settings.native_rows
+        return NATIVE_ROWS if rows is None else rows
 
     def placement(self, name: str) -> "list[NodePlacement]":
         """Return the execution provider of each node of the graph `name`."""
 
         self._require_there(name)
+        if self.provider is PROVIDERS["native"]:
+            nodes = self._read(name, self._model(name)).graph.nodes
+            return [NodePlacement(node.name, node.operator, self.provider.registered) for node in nodes]
         return placement(self._model(name), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
@@ -167,6 +200,38 @@ class GraphLoader:
             few_sizes=provider is PROVIDERS["openvino"],
         )
 
+    def _on_core(
+        self,
+        name: str,
+        content: bytes,
+        to_rows: Callable[[Any], Array],
+        most_rows: int = 0,
+        rest: Callable[[], Graph] | None = None,
+    ) -> NativeGraph:
+        model = self._read(name, content)
+        graph, row = model.graph, self.row_shape(name)
+        program = translate(model, row)
+        inputs = [
+            ("tensor(float)" if kind == FLOAT else f"type {kind}", (shape or [])[1:])
+            for kind, shape in zip(graph.input_types, graph.input_shapes, strict=True)
+        ]
+        self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
+        return NativeGraph(
+            program,
+            to_rows,
+            self._threads or self._settings.workers or usable_cores(),
+            chunk_rows=self._settings.chunk_rows,
+            most_rows=most_rows,
+            rest=rest,
+        )
+
+    def _read(self, name: str, content: bytes) -> OnnxModel:
+        """Return the graph `name`, read; it was admitted where there are limits."""
+        if (read := self._admitted.pop(name, None)) is not None:
+            return read
+        bounds = self._limits or DEFAULT_LIMITS
+        return read_model(content, bounds.depth, bounds.nodes, self._known)
+
     def row_shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one row of the graph's input."""
         manifest = self.bundle.manifest
@@ -181,8 +246,12 @@ class GraphLoader:
         model = self.bundle.graph(name, self.precision)
         if self._limits is not None and name not in self._let_in:
             kept = self._inner_values(name)
-            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept, self._known)
+            read = require_admissible(
+                model, self.row_shape(name), self._limits, self.where(name), kept, self._known
+            )
             self._let_in.add(name)
+            if self._automatic or self.provider is PROVIDERS["native"]:
+                self._admitted[name] = read
         return model
 
     def _inner_values(self, name: str) -> tuple[str, ...]:
@@ -207,13 +276,22 @@ class GraphLoader:
             memory_arena=self._settings.memory_arena,
             where=self.where(name),
         )
-        self._require_ours(name, session, NEEDED_OUTPUTS[name] if alone is None else {alone})
+        found = session.get_outputs()
+        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
+        needed = NEEDED_OUTPUTS[name] if alone is None else {alone}
+        metadata = session.get_modelmeta().custom_metadata_map
+        self._require_ours(name, inputs, [output.name for output in found], metadata, needed)
+        if strange := [entry.name for entry in found if entry.type not in TYPES]:
+            raise BundleError(
+                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
+                "aetool does not read; export the bundle again"
+            )
         return session
 
     def _choose(self, name: str) -> Provider:
         """Return the first provider that takes a graph of this bundle; the requested one, or an error."""
         options = candidates(name)
-        if len(options) == 1 and options[0].name == "cpu":
+        if len(options) == 1 and options[0].name in ("cpu", "native"):
             return options[0]  # always works: no need to open a session for it
         refusals = []
         model = self._model("detector")
@@ -242,39 +320,46 @@ class GraphLoader:
                 f"it has {', '.join(self.graphs)}"
             )
 
-    def _require_ours(self, name: str, session: Any, needed: set[str]) -> None:
+    def _require_ours(
+        self,
+        name: str,
+        inputs: Sequence[tuple[str, Sequence[Any]]],
+        outputs: Sequence[str],
+        metadata: Mapping[str, str],
+        needed: set[str],
+    ) -> None:
         """Refuse a graph that is not the one the manifest describes.
 
         The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
         them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
+
+        Args:
+            name: the graph.
+            inputs: type and shape of a row of each of its inputs, as onnxruntime writes them.
+            outputs: names of its outputs.
+            metadata: what the file says of itself.
+            needed: outputs that the caller reads.
         """
         manifest, shape = self.bundle.manifest, list(self.row_shape(name))
-        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
-        outputs = {entry.name for entry in session.get_outputs()}
         if inner := needed.intersection(self._inner_values(name)):
             raise BundleError(
                 f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "
                 "bundle again"
             )
-        if inputs != [("tensor(float)", shape)] or not outputs >= needed:
+        found = [(kind, list(row)) for kind, row in inputs]
+        if found != [("tensor(float)", shape)] or not needed.issubset(outputs):
             raise BundleError(
                 f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
-                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+                f"out; found {found} in, {', '.join(outputs)} out; export the bundle again"
             )
-        if strange := [entry.name for entry in session.get_outputs() if entry.type not in TYPES]:
-            raise BundleError(
-                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
-                "aetool does not read; export the bundle again"
-            )
-        found = session.get_modelmeta().custom_metadata_map
         for key, value in (
             ("bundle", manifest.id),
             ("threshold", repr(self.variant.threshold)),
             ("feature_names", json.dumps(manifest.feature_names, ensure_ascii=False)),
             ("categories", json.dumps(manifest.categories, ensure_ascii=False)),
         ):
-            if found.get(key, value) != value:
+            if metadata.get(key, value) != value:
                 raise BundleError(
                     f"{self.where(name)}: {key} {value[:40]!r} expected from the manifest, found "
-                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
+                    f"{metadata[key][:40]!r}; one of them was changed, fetch or export the bundle again"
                 )

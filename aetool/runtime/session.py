@@ -21,6 +21,7 @@ from aetool.runtime._inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
 from aetool.runtime.graphs import GraphLoader
+from aetool.runtime.native import NativeGraph
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
 
@@ -126,7 +127,7 @@ class AutoencoderSession:
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = GraphLoader(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
-        self._graphs: dict[str, Graph | DeviceGraph] = {}
+        self._graphs: dict[str, Graph | NativeGraph | DeviceGraph] = {}
         """Graphs by name, or by `score alone` where one was opened for that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
         """Functions by a method of COMPUTED, or by a graph and None for all its outputs."""
@@ -152,6 +153,11 @@ class AutoencoderSession:
     def provider(self) -> ProviderName:
         """Execution provider that runs the graphs."""
         return self._opener.provider.name
+
+    @property
+    def native_rows(self) -> int:
+        """Rows up to which aetool's own core answers where `provider` was "auto"; 0 for none."""
+        return self._opener.native_rows
 
     @property
     def precision(self) -> str:

@@ -1,0 +1,132 @@
+"""One graph of a bundle on aetool's own core: a few rows at the least cost, many in chunks on all cores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aetool.core.native import Engine
+from aetool.core.program import Program
+from aetool.runtime._binding import Array
+from aetool.runtime._inputs import require_out
+from aetool.runtime.chunks import largest_chunk, share
+from aetool.runtime.cpu import FEW_NUMBERS, FEW_ROWS, Call, Graph, Recycler
+
+ROWS_TOGETHER = 8
+"""Rows that the core takes through its steps together (AETOOL_ROWS): chunks are whole multiples."""
+
+
+class NativeGraph:
+    """A program of the core, and what answers for more rows than it is the fastest for.
+
+    Its results are the same bits whatever the batch and the thread; those of `rest` are onnxruntime's.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        to_rows: Callable[[Any], Array],
+        workers: int,
+        *,
+        chunk_rows: int | None = None,
+        most_rows: int = 0,
+        rest: Callable[[], Graph] | None = None,
+    ) -> None:
+        """Load the program.
+
+        Args:
+            program: the graph's program.
+            to_rows: makes rows of what a caller gives.
+            workers: threads that share many rows.
+            chunk_rows: rows of one chunk at most; None for what fits a core's cache.
+            most_rows: rows that the core answers for, where `rest` answers for more.
+            rest: opens the graph on onnxruntime; None: the core answers for all rows.
+        """
+        self._engine = Engine(program)
+        self._to_rows, self._row, self._workers = to_rows, program.row, workers
+        self._kinds = {
+            output.name: (output.shape, np.dtype(np.bool_ if output.decides else np.float32))
+            for output in program.outputs
+        }
+        self._names = tuple(self._kinds)
+        numbers = max(
+            int(np.prod(shape)) for shape in (program.row, *(shape for shape, _ in self._kinds.values()))
+        )
+        largest = chunk_rows or largest_chunk(numbers)
+        self._largest_chunk = max(ROWS_TOGETHER, largest // ROWS_TOGETHER * ROWS_TOGETHER)
+        self._few = max(1, min(FEW_ROWS, FEW_NUMBERS // numbers, most_rows or FEW_ROWS))
+        self._most, self._open_rest = most_rows, rest
+        self._rest: Graph | None = None
+        self._results = Recycler()
+
+    def caller(self, output: str | None) -> Call:
+        """Return a function (data, out=None) -> `output` for `data`, as `Graph.caller` does."""
+        names = self._names if output is None else (output,)
+        on_rest: list[Call] = []
+
+        def more(rows: Array) -> Any:
+            if on_rest:
+                return on_rest[0](rows)
+            if output is not None and (rest := self._graph_for(len(rows))) is not None:
+                on_rest.append(rest.more(output))
+                return on_rest[0](rows)
+            return call(rows)
+
+        def call(data: Any, out: Array | None = None) -> Any:
+            rows = self._to_rows(data)
+            if (rest := self._graph_for(len(rows) if rows.shape != self._row else 1)) is not None:
+                return rest.caller(output)(rows, out)
+            found = self._run(names, rows, out)
+            return found if output is None else found[output]
+
+        if output is None:
+            return call
+        return self._engine.caller(self._names.index(output), self._few, call, more)
+
+    def _graph_for(self, rows: int) -> Graph | None:
+        """Return the graph on onnxruntime, if that many rows are faster there."""
+        if self._open_rest is None or rows <= self._most:
+            return None
+        if self._rest is None:
+            self._rest = self._open_rest()
+        return self._rest
+
+    def _run(self, names: tuple[str, ...], rows: Array, out: Array | None) -> dict[str, Array]:
+        single = rows.shape == self._row
+        batch = rows[None] if single else rows
+        if out is not None:
+            shape, dtype = self._kinds[names[0]]
+            require_out(out, shape if single else (len(rows), *shape), dtype, rows)
+        found: dict[str, Array] = {}
+        for name in names:
+            shape, dtype = self._kinds[name]
+            whole = (len(batch), *shape)
+            found[name] = self._results.empty(whole, dtype) if out is None else out.reshape(whole)
+        if len(batch):
+            self._compute(batch, found)
+        if out is not None:
+            return {names[0]: out}
+        return {name: array[0] for name, array in found.items()} if single else found
+
+    def _compute(self, rows: Array, outputs: dict[str, Array]) -> None:
+        """Write outputs for (rows, *row), each (rows, ...)."""
+        # The core gives decisions as 0 and 1.
+        targets = [
+            None
+            if name not in outputs
+            else outputs[name]
+            if dtype == np.float32
+            else np.empty(outputs[name].shape, np.float32)
+            for name, (_, dtype) in self._kinds.items()
+        ]
+        size = min(self._largest_chunk, -(-len(rows) // (self._workers * ROWS_TOGETHER)) * ROWS_TOGETHER)
+        chunks = [slice(start, start + size) for start in range(0, len(rows), size)]
+
+        def work(chunk: slice) -> None:
+            parts = [None if target is None else target[chunk] for target in targets]
+            self._engine.run(rows[chunk], parts)
+
+        share(chunks, self._workers, lambda: work)
+        for (name, (_, dtype)), target in zip(self._kinds.items(), targets, strict=True):
+            if target is not None and dtype != np.float32:
+                np.not_equal(target, 0, out=outputs[name])
