@@ -94,7 +94,7 @@ class Engine:
     def caller(self, output: int, most: int, slow: Call, more: Call) -> Call:
         """Return a function (data, out=None) -> the output's array, for up to `most` rows of float32.
 
-        It holds the interpreter's lock. More rows go to `more`, as they are; whatever else, `out` included, goes to
+        It holds the interpreter's lock. More rows go to `more` as they are; whatever else, `out` included, to
         `slow`.
         """
         _, shape, decides = self.outputs[output]
