@@ -1,5 +1,6 @@
 """One graph of a bundle on aetool's own core: a few rows at the least cost, many in chunks on all cores."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ class NativeGraph:
         workers: int,
         *,
         chunk_rows: int | None = None,
-        most_rows: int = 0,
+        most_rows: int = sys.maxsize,
         rest: Callable[[], Graph] | None = None,
     ) -> None:
         """Load the program.
@@ -54,8 +55,9 @@ class NativeGraph:
         )
         largest = chunk_rows or largest_chunk(numbers)
         self._largest_chunk = max(ROWS_TOGETHER, largest // ROWS_TOGETHER * ROWS_TOGETHER)
-        self._few = max(1, min(FEW_ROWS, FEW_NUMBERS // numbers, most_rows or FEW_ROWS))
-        self._most, self._open_rest = most_rows, rest
+        self._few = max(1, min(FEW_ROWS, FEW_NUMBERS // numbers, most_rows))
+        self.most_rows = sys.maxsize if rest is None else most_rows
+        self._open_rest = rest
         self._rest: Graph | None = None
         self._results = Recycler()
 
@@ -85,7 +87,7 @@ class NativeGraph:
 
     def _graph_for(self, rows: int) -> Graph | None:
         """Return the graph on onnxruntime, if that many rows are faster there."""
-        if self._open_rest is None or rows <= self._most:
+        if self._open_rest is None or rows <= self.most_rows:
             return None
         if self._rest is None:
             self._rest = self._open_rest()

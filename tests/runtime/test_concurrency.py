@@ -115,7 +115,9 @@ def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_opens_the_same_bundle_the_same_way(exported, model, rows, protocol, monkeypatch, tmp_path):
     monkeypatch.chdir(exported.parent)
-    with aetool.load("breast-cancer", provider=model.provider, precision="fp32", intra_op_num_threads=2) as original:
+    with aetool.load(
+        "breast-cancer", provider=model.provider, precision="fp32", intra_op_num_threads=2
+    ) as original:
         original.score(rows)
         pickled = pickle.dumps(original, protocol)
     monkeypatch.chdir(tmp_path)  # a relative path still leads there

@@ -253,7 +253,7 @@ def test_with_settings_of_ones_own_the_file_is_not_looked_for(write, many):
     path = write(b"broken")
     with aetool.AutoencoderSession(path, settings=RunSettings(chunk_rows=80)) as model:
         model.score(many)
-        assert model.tuning is None and model._graphs["score alone"]._largest_chunk == 80
+        assert model.tuning is None and model._graphs["detector"]._largest_chunk == 80
         assert pickle.loads(pickle.dumps(model))._arguments == model._arguments
 
 
