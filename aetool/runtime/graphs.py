@@ -12,15 +12,15 @@ from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import SEGMENTER
 from aetool.core.native import vectors
 from aetool.core.program import Program
-from aetool.core.translate import UnsupportedError, translate
+from aetool.core.translate import Tail, UnsupportedError, translate, translate_tail
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
-from aetool.onnx_check.edit import with_only, with_outputs
+from aetool.onnx_check.edit import with_only, with_outputs, with_product
 from aetool.onnx_check.model import OnnxModel, ReadParts, read_model
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.native import NativeGraph
+from aetool.runtime.native import Answers, NativeGraph, Products
 from aetool.runtime.ort import NodePlacement, open_session, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime, onnxruntime
 from aetool.runtime.settings import RunSettings
@@ -94,6 +94,8 @@ class GraphLoader:
         """Files of graphs whose program was made, until they are opened."""
         self._programs: dict[str, Program | None] = {}
         """The core's program of a graph, None for those that it does not run."""
+        self._tails: dict[str, Tail | None] = {}
+        """What comes after a graph's last layer, until it is opened."""
         self._automatic = provider == "auto"
         self._may_be_native = provider in ("auto", "native")
         self.provider = self._choose(provider)
@@ -128,21 +130,42 @@ class GraphLoader:
         """
         self._require_there(name)
         if self.native_rows and (program := self._program(name)) is not None:
-            model = self._content(name)
-            on_ort = partial(self._on_cpu, PROVIDERS["cpu"], name, model, to_rows)
+            content, tail = self._content(name), self._tails.pop(name, None)
+            rest: Callable[[], Answers] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
+            if tail is not None:
+                rest = partial(self._on_both, name, content, tail, to_rows)
             whole = self.provider is PROVIDERS["native"] or not has_onnxruntime()
             return NativeGraph(
                 program,
                 to_rows,
-                self._threads or self._settings.workers or usable_cores(),
+                self._cores(),
                 chunk_rows=self._settings.chunk_rows,
                 most_rows=self.native_rows,
-                rest=None if whole else on_ort,
+                rest=None if whole else rest,
             )
         model = self._content(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
         return self._on_cpu(self.provider, name, model, to_rows, alone)
+
+    def _on_both(self, name: str, content: bytes, tail: Tail, to_rows: Callable[[Any], Array]) -> NativeGraph:
+        """Open a graph for many rows: the products by onnxruntime, what comes after the last by the core."""
+        session = partial(
+            open_session,
+            with_product(content, tail.product, tail.begins),
+            PROVIDERS["cpu"],
+            spin_us=self._settings.spin_us,
+            memory_arena=self._settings.memory_arena,
+            where=self.where(name),
+        )
+        direct = session(intra_op_num_threads=self._direct_threads(content))
+        products = Products(self.where(name), direct, session, tail.program.second)
+        return NativeGraph(
+            tail.program, to_rows, self._cores(), chunk_rows=self._settings.chunk_rows, products=products
+        )
+
+    def _cores(self) -> int:
+        return self._threads or self._settings.workers or usable_cores()
 
     @property
     def native_rows(self) -> int:
@@ -175,6 +198,8 @@ class GraphLoader:
                 ) from error
             self._programs[name] = None
             return None
+        if name == "detector" and self._limits is not None and len(content) <= ONE_SESSION_BYTES:
+            self._tails[name] = translate_tail(model, self.row_shape(name))
         graph = model.graph
         inputs = [("tensor(float)", (shape or [])[1:]) for shape in graph.input_shapes]
         self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
@@ -219,7 +244,7 @@ class GraphLoader:
         to_rows: Callable[[Any], Array],
         alone: str | None = None,
     ) -> Graph:
-        cores = self._threads or self._settings.workers or usable_cores()
+        cores = self._cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
             inner = self._inner_values(name)
