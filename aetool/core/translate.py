@@ -609,7 +609,12 @@ class _Translator:
         length = math.prod(value.shape[axes[0] :])
         rest = value.shape[: axes[0]]
         shape = (*rest, *[1] * len(axes)) if node.attributes.get("keepdims", 1) else rest
-        step = Step(_REDUCING[node.operator], [value.step], value.size // length, length)
+        operation, summed = _REDUCING[node.operator], value.step
+        if operation is Operation.SUM and summed is not None and summed.operation is Operation.MULTIPLY:
+            one, other = summed.reads
+            if one is other and not isinstance(one, np.ndarray):  # the same sum in one pass
+                operation, summed = Operation.SUM_OF_SQUARES, one  # type: ignore[assignment]
+        step = Step(operation, [summed], value.size // length, length)
         found = self._step(step, shape)
         if node.operator == "ReduceMean":
             count = np.full(1, length, np.float32)
