@@ -49,7 +49,7 @@ def installed() -> dict[str, str]:
         else:
             found[name] = metadata.version(peer.package)
     if missing:
-        print(f"not measured: {', '.join(missing)}; pip install 'aetool[edge-peers]'", file=sys.stderr)
+        print(f"not measured: {', '.join(missing)}; pip install '.[edge-peers]'", file=sys.stderr)
     return found
 
 
