@@ -2,14 +2,15 @@
 
 Read in this order: `session` (AutoencoderSession, the public methods), `graphs` (graphs opened and identified),
 `providers` and `ort` (onnxruntime, its execution providers and sessions), `_inputs` and `categories` (data to
-rows), `cpu`, `_binding` and `chunks` (one row and many), `explain` (contributions), `settings`, `machine` and
-`tuning` (speed on this machine), `_native_calls` (threads at the interpreter's end). `gpu` does the same on a
-GPU.
+rows), `cpu`, `_binding` and `chunks` (one row and many), `threshold` and `calibrator` (decisions), `explain`
+(contributions), `settings`, `machine` and `tuning` (speed on this machine), `_native_calls` (threads at the
+interpreter's end). `gpu` does the same on a GPU.
 
 Other rooms import these modules; nothing is imported here, since every import slows the start of an app.
 """
 
 __all__ = [
+    "calibrator",
     "categories",
     "chunks",
     "cpu",
@@ -20,6 +21,7 @@ __all__ = [
     "providers",
     "session",
     "settings",
+    "threshold",
     "tuning",
     "tuning_file",
 ]

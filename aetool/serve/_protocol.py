@@ -3,13 +3,15 @@
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+
+from aetool.runtime.threshold import as_threshold
 
 # What goes into a served model and what comes out, in the protocol's words.
 
@@ -96,6 +98,8 @@ class InferRequest(NamedTuple):
     """(rows, ...), C-ordered and aligned."""
     outputs: tuple[tuple[str, bool], ...]
     """Pairs of a name, and True where its data are requested as bytes."""
+    threshold: float | None = None
+    """Highest score that counts as normal; None for the model's."""
 
 
 def read_request(
@@ -120,7 +124,7 @@ def read_request(
     if len(inputs) != 1 or type(inputs[0]) is not dict:
         raise Refusal(400, f"inputs: one tensor expected, {signature.input.name!r}, found {len(inputs)}")
     rows = _rows(inputs[0], body, header_length, signature, max_rows)
-    return InferRequest(name, rows, _outputs(document, signature))
+    return InferRequest(name, rows, _outputs(document, signature), _threshold(document, signature))
 
 
 def json_bytes(body: bytes | bytearray, header_length: int | None) -> int:
@@ -279,6 +283,25 @@ def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str,
             raise _bad(f"outputs[{i}].name", f"one of {', '.join(signature.output_names)}, once", name)
         outputs[name] = _flag(_parameters(output, f"outputs[{i}]"), "binary_data", f"outputs[{i}]", default=binary)
     return tuple(outputs.items())
+
+
+def _threshold(document: dict[str, Any], signature: Signature) -> float | None:
+    found = _parameters(document, "body").get("threshold")
+    if found is None:
+        return None
+    if type(found) not in (int, float):
+        raise _bad("body.parameters.threshold", "a number", found)
+    if "is_anomaly" not in signature.output_names:
+        raise Refusal(400, "body.parameters.threshold: this model gives no is_anomaly; leave it out")
+    return as_threshold(found)
+
+
+def decided(request: InferRequest, outputs: Mapping[str, Any], part: slice) -> dict[str, Any]:
+    """Return `part` of the requested outputs, decided by the request's own threshold where it has one."""
+    values = {name: outputs[name][part] for name, _ in request.outputs}
+    if request.threshold is not None and "is_anomaly" in values:
+        values["is_anomaly"] = ~(outputs["score"][part] <= request.threshold)
+    return values
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:

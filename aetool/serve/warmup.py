@@ -73,6 +73,8 @@ class Opening:
     limits: Limits = DEFAULT_LIMITS
     public_key: Path | None = None
     """File of the key whose signature every bundle must bear; None requires none."""
+    threshold: float | None = None
+    """Highest score that counts as normal; None for each bundle's own."""
 
     def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
         """Open the bundle at `path`, on `threads` cores where the options leave that open."""
@@ -82,6 +84,7 @@ class Opening:
             provider=self.provider,
             precision=self.precision,
             intra_op_num_threads=chosen,
+            threshold=self.threshold,
             limits=self.limits,
             require_signature=self.public_key,
         )

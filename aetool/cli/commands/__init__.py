@@ -3,6 +3,7 @@
 __all__ = [
     "adopt",
     "bench",
+    "calibrate",
     "compression",
     "demo",
     "deploy",

@@ -28,6 +28,7 @@ from aetool.cli.main import INTERRUPTED
 )
 @options.provider
 @options.precision
+@options.threshold
 @options.several(
     ("--threads", int, "Maximum cores per batch.  [default: all]"),
     ("--max-batch", int, "Maximum rows computed together; 1: no batching.  [default: 64]"),
@@ -124,6 +125,7 @@ def serve(
         given.pop("threads"),
         limits_in_force(),
         given.pop("public_key"),
+        given.pop("threshold"),
     )
     factors = {
         "max_wait_ms": ("max_wait_s", 1e-3),
