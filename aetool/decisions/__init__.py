@@ -2,10 +2,23 @@
 
 Read in this order: `calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal),
 `_binomial` (how sure one can be), `_graph` (p-values as ONNX operators), `_tail` (beyond the largest score),
-`_probability` (with labels).
+`_probability` (with labels). `compare` sets an old model beside a new one.
 """
 
 from aetool.decisions._choice import Goal, Outcome, Share
-from aetool.decisions.calibrate import Calibrated, calibrate
+from aetool.decisions.calibrate import CALIBRATOR, Calibrated, calibrate, calibrator_of
+from aetool.decisions.compare import Comparison, Requirement, compare, requirements
 
-__all__ = ["Calibrated", "Goal", "Outcome", "Share", "calibrate"]
+__all__ = [
+    "CALIBRATOR",
+    "Calibrated",
+    "Comparison",
+    "Goal",
+    "Outcome",
+    "Requirement",
+    "Share",
+    "calibrate",
+    "calibrator_of",
+    "compare",
+    "requirements",
+]

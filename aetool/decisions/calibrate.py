@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -189,20 +189,52 @@ def _calibrated(
     if probability:
         logistic = fit_logistic(normal, anomalous)
         bins = reliability(logistic, normal, anomalous)
-    kept = None
-    if len(normal) >= FEWEST_SCORES and normal[0] < normal[-1]:
-        places = np.linspace(0, len(normal) - 1, min(len(normal), MOST_SCORES)).round().astype(int)
-        kept = normal[places].astype(np.float32)
     segments = () if segment is None else _of_segments(score, is_normal, segment, goal, manifest, threshold)
     return _Precision(
         threshold,
         outcome(threshold, normal, anomalous, goal),
-        kept,
+        kept_of(normal),
         normal,
         logistic,
         bins,
         segments,
         golden,
+    )
+
+
+def kept_of(normal: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    """Return the scores that p-values are made of, of all ascending ones; None for too few, or all alike."""
+    if len(normal) < FEWEST_SCORES or normal[0] == normal[-1]:
+        return None
+    places = np.linspace(0, len(normal) - 1, min(len(normal), MOST_SCORES)).round().astype(int)
+    kept: NDArray[np.float32] = normal[places].astype(np.float32)
+    return kept
+
+
+def calibrator_of(manifest: Manifest, scores: Sequence[float]) -> bytes | None:
+    """Return the calibrator of a new bundle in fp32, from ascending scores of normal rows; None for too few."""
+    known = np.asarray(scores, np.float64)
+    kept = kept_of(known)
+    told = {"bundle": manifest.id, "threshold": repr(manifest.variants["fp32"].threshold)}
+    return None if kept is None else _graph(manifest, "fp32", kept, known, None, told)
+
+
+def _graph(
+    manifest: Manifest,
+    precision: str,
+    kept: NDArray[np.float32],
+    scores: NDArray[np.float64],
+    logistic: Logistic | None,
+    told: Mapping[str, str],
+) -> bytes:
+    return calibrator(
+        kept,
+        fit_tail(scores),
+        logistic,
+        opset=max(manifest.opset, LEAST_OPSET),
+        ir_version=manifest.ir_version,
+        producer=__version__,
+        metadata={"name": manifest.name, "precision": precision, **told},
     )
 
 
@@ -318,17 +350,9 @@ def _variant(
                 raise BundleError(f"{bundle.path / name}: {error}; export the bundle again") from error
         files[name] = with_metadata(content, told)
     at = None
-    if chosen.kept is not None:
+    if chosen.kept is not None and chosen.scores is not None:
         at = (PurePosixPath(variant.files["detector"]).parent / CALIBRATOR).as_posix()
-        files[at] = calibrator(
-            chosen.kept,
-            None if chosen.scores is None else fit_tail(chosen.scores),
-            chosen.logistic,
-            opset=max(bundle.manifest.opset, LEAST_OPSET),
-            ir_version=bundle.manifest.ir_version,
-            producer=__version__,
-            metadata={"name": bundle.manifest.name, "precision": precision, **told},
-        )
+        files[at] = _graph(bundle.manifest, precision, chosen.kept, chosen.scores, chosen.logistic, told)
     elif chosen.outcome is None and variant.calibrator is not None:
         at = variant.calibrator
         files[at] = with_metadata(files[at], told)

@@ -253,7 +253,7 @@ class AutoencoderSession(BundleFacts):
         Raises:
             InputError: the bundle has no calibration scores; see `aetool calibrate`.
         """
-        return cast(Floats, self._calibrated(features)["p_value"])
+        return cast(Floats, self.calibrated(self.score(features))["p_value"])
 
     def probability(self, features: Any) -> Floats:
         """Return the probability that each row is an anomaly, as among the labelled rows: (rows,).
@@ -261,14 +261,15 @@ class AutoencoderSession(BundleFacts):
         Raises:
             InputError: no labels were given; see `aetool calibrate --probability`.
         """
-        found = self._calibrated(features)
+        found = self.calibrated(self.score(features))
         if "probability" not in found:
             raise InputError(f"{self.name}: has no probabilities; make them: aetool calibrate --probability")
         return cast(Floats, found["probability"])
 
-    def _calibrated(self, features: Any) -> dict[str, Any]:
+    def calibrated(self, scores: Any) -> dict[str, Any]:
+        """Return p_value, and probability where there is one, of scores: (rows,) or one -> the same shape each."""
         calibrate = self._calls.get("calibrate") or self._open_calibrator()
-        return cast(dict[str, Any], calibrate(self.score(features)))
+        return cast(dict[str, Any], calibrate(scores))
 
     def _open_calibrator(self) -> Call:
         from aetool.runtime.calibrator import open_calibrator  # here: few programs need it

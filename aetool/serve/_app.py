@@ -262,7 +262,7 @@ class App:
             del body
             outputs, part, queued_s = await model.batcher(request).submit(request.rows)
             self._metrics.queued(model.name, queued_s)
-            values = list(decided(request, outputs, part).values())
+            values = decided(request, outputs, part, model.calibrated)
             size = sum(found.size for found in values)
             if not scope["state"]["connection"].hold_answer(size * _NUMBER_BYTES):  # before it is written
                 raise busy(_UNREAD)

@@ -104,6 +104,8 @@ class Ready:
     outputs: Mapping[str, tuple[TensorSpec, ...]]
     """Outputs of each graph."""
     costs: Mapping[str, Cost]
+    calibrated: tuple[TensorSpec, ...] = ()
+    """Outputs that are made of the score; none where the bundle has no calibrator."""
 
     @property
     def version(self) -> str:
@@ -159,4 +161,8 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
         costs[graph] = measured(partial(session.run, graph), rows, max_batch)
         if costs[graph].inline(1):
             costs[graph] = measured(partial(inline.run, graph), rows, max_batch)
-    return Ready(session, inline, inputs, outputs, costs)
+    calibrated: tuple[TensorSpec, ...] = ()
+    if session.manifest.variants[session.precision].calibrator is not None:
+        made = session.calibrated(np.zeros(1, np.float32))
+        calibrated = tuple(tensor_of(name, values) for name, values in made.items())
+    return Ready(session, inline, inputs, outputs, costs, calibrated)

@@ -35,3 +35,14 @@ def test_a_threshold_for_a_model_that_decides_nothing_is_refused(server, rows, i
     body = infer_body(rows[:1], parameters={"threshold": 0.5})
     status, _, document = server.call("POST", "/v2/models/cancer.encoder/infer", body)
     assert status == 400 and "gives no is_anomaly" in document["error"]
+
+
+def test_p_values_come_to_those_who_ask_for_them(server, model, rows, infer_body):
+    asked = [{"name": name} for name in ("p_value", "score")]
+    for name in ("cancer", "cancer.detector"):
+        found = data_of(server.call("POST", f"/v2/models/{name}/infer", infer_body(rows, outputs=asked)))
+        assert list(found) == ["p_value", "score"]
+        assert np.array_equal(np.array(found["p_value"], np.float32), model.p_value(rows))
+    assert "p_value" not in data_of(server.call("POST", "/v2/models/cancer/infer", infer_body(rows)))
+    status, _, document = server.call("POST", "/v2/models/cancer.encoder/infer", infer_body(rows, outputs=asked))
+    assert status == 400 and "one of embedding" in document["error"]

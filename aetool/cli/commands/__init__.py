@@ -4,6 +4,7 @@ __all__ = [
     "adopt",
     "bench",
     "calibrate",
+    "compare",
     "compression",
     "demo",
     "deploy",

@@ -184,7 +184,7 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
         results = _results(model, graph, model.run(graph, rows.values))
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
-            results |= _decided(model, rows.values, what)
+            results |= _decided(model, rows.values, results["score"], what)
             document |= {"threshold": model.threshold, "anomalies": int(results["is_anomaly"].sum())}
             if (rule := what.rule) is not None:
                 document["rule"] = rule
@@ -259,15 +259,13 @@ def _show_scores(
     )
 
 
-def _decided(model: Any, rows: Any, what: Inference) -> dict[str, Any]:
+def _decided(model: Any, rows: Any, score: Any, what: Inference) -> dict[str, Any]:
     """Return the decisions by another rule than the threshold, and the columns of --p-value."""
     found: dict[str, Any] = {}
     if what.rule is not None:
         found["is_anomaly"] = model.detect(rows, fdr=what.fdr, per_segment=what.per_segment)
     if what.p_value:
-        found["p_value"] = model.p_value(rows)
-        if model.manifest.calibration.get("reliability"):
-            found["probability"] = model.probability(rows)
+        found |= model.calibrated(score)
     if what.p_value or what.fdr is not None:
         tell_void(what.bundle, rows)
     return found
