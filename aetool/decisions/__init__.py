@@ -2,23 +2,28 @@
 
 Read in this order: `calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal),
 `_binomial` (how sure one can be), `_graph` (p-values as ONNX operators), `_tail` (beyond the largest score),
-`_probability` (with labels). `compare` sets an old model beside a new one.
+`_probability` (with labels). `compare` sets an old model beside a new one,
+`feedback` learns from what rows turned out to be.
 """
 
 from aetool.decisions._choice import Goal, Outcome, Share
 from aetool.decisions.calibrate import CALIBRATOR, Calibrated, calibrate, calibrator_of
 from aetool.decisions.compare import Comparison, Requirement, compare, requirements
+from aetool.decisions.feedback import Feedback, Proposal, feedback
 
 __all__ = [
     "CALIBRATOR",
     "Calibrated",
     "Comparison",
+    "Feedback",
     "Goal",
     "Outcome",
+    "Proposal",
     "Requirement",
     "Share",
     "calibrate",
     "calibrator_of",
     "compare",
+    "feedback",
     "requirements",
 ]

@@ -175,6 +175,10 @@ def _for_recall(recall: float, normal: Scores, anomalous: Scores) -> float:
 def _for_cost(goal: Goal, normal: Scores, anomalous: Scores) -> float:
     """Return the threshold of the lowest cost, or the lowest one whose flagged rows are normal rarely enough."""
     finite = np.unique(np.concatenate([normal, anomalous[np.isfinite(anomalous)]]))
+    if not len(finite):
+        raise InputError("no row has a finite score, which a threshold is chosen among; give other rows")
+    lowest = _between(0.0, float(finite[0]), high=True) if finite[0] > 0 else -1.0
+    finite = np.concatenate([[lowest], finite])  # the first flags every row
     alarms = len(normal) - np.searchsorted(normal, finite, side="right")
     hits = len(anomalous) - np.searchsorted(anomalous, finite, side="right")
     if goal.costs is not None:

@@ -89,6 +89,7 @@ def calibrate(
     source: str = "the rows given",
     probability: bool = False,
     per_segment: bool = False,
+    record: Mapping[str, Any] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Calibrated:
     """Set the threshold of every precision of a bundle for a goal, and publish the bundle with it.
@@ -104,6 +105,7 @@ def calibrate(
         source: name of the rows, for people.
         probability: also fit a probability of an anomaly; needs labels.
         per_segment: also choose a threshold for each segment; needs segments, and false alarms as the goal.
+        record: entries for the manifest's record of the calibration, beside its own.
         limits: bounds on what is read of the bundle, see `load`.
 
     Raises:
@@ -138,7 +140,8 @@ def calibrate(
     if normal is not None and len(normal) >= FEWEST_ROWS:
         drift = measure_drift(path, normal, provider="cpu", limits=limits).reasons
     was_signed = (bundle.path / SIGNATURE).exists()
-    published = _published(bundle, chosen, normal, goal, golden, source, drift, output, overwrite, limits)
+    where = output, overwrite
+    published = _published(bundle, chosen, normal, goal, golden, source, drift, where, record or {}, limits)
     first = chosen["fp32"]
     before = bundle.manifest.variants["fp32"].threshold
     return Calibrated(published, before, first.outcome, first.segments, drift, was_signed)
@@ -278,8 +281,8 @@ def _published(
     golden: Mapping[str, NDArray[Any]],
     source: str,
     drift: tuple[str, ...],
-    output: str | Path | None,
-    overwrite: bool,
+    where: tuple[str | Path | None, bool],
+    record: Mapping[str, Any],
     limits: Limits,
 ) -> Bundle:
     manifest, first = bundle.manifest, chosen["fp32"]
@@ -303,7 +306,7 @@ def _published(
         threshold=_rule(goal, first, source),
         variants=variants,
         provenance={**manifest.provenance, "calibrated_from": manifest.id},
-        calibration=_record(goal, first, source, drift, manifest),
+        calibration={**_record(goal, first, source, drift, manifest), **record},
     )
     files[CARD] = model_card(manifest).encode()
     if Bundle.open(bundle.path, limits=limits).manifest != bundle.manifest:
@@ -319,6 +322,7 @@ def _published(
                 f"threshold ({failed[0].reason}); nothing was changed"
             )
 
+    output, overwrite = where
     place = bundle.path if output is None else output
     return publish(place, manifest, files, overwrite=overwrite or output is None, check=check)
 

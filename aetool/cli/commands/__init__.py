@@ -11,6 +11,7 @@ __all__ = [
     "drift",
     "evaluate",
     "export",
+    "feedback",
     "infer",
     "info",
     "init",

@@ -1,6 +1,5 @@
 """`aetool calibrate`."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
+from aetool.cli._goals import goal_of, goals, outcome_pairs, tell_published
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
@@ -22,14 +22,7 @@ from aetool.cli._tables import check_rows, manifest_of, rows_for
     "--data", type=options.PATH, help="Rows that the model was not trained on: a table, or an NPY or NPZ array."
 )
 @options.label
-@options.several(
-    ("--false-alarms", options.Share(), "At most this share of normal rows is flagged."),
-    ("--recall", options.Share(), "At least this share of anomalies is flagged; needs --label."),
-    ("--cost-false-alarm", float, "Cost of a false alarm; with --cost-miss, the lowest cost; needs --label."),
-    ("--cost-miss", float, "Cost of a missed anomaly."),
-    ("--fdr", options.Share(), "At most this share of flagged rows is normal; needs --label."),
-    ("--threshold", options.Threshold(), "The threshold itself; needs no rows."),
-)
+@goals
 @click.option("--per-segment", is_flag=True, help="Also choose a threshold per segment.")
 @click.option("--probability", is_flag=True, help="Also fit the probability of an anomaly; needs --label.")
 @options.output("Bundle to write.  [default: BUNDLE, replaced in one step]")
@@ -44,9 +37,7 @@ def calibrate(
     probability: bool,
     output: Path | None,
     overwrite: bool,
-    cost_false_alarm: float | None,
-    cost_miss: float | None,
-    **goals: Any,
+    **given: Any,
 ) -> Result:
     """Set a bundle's threshold for a rate of false alarms, a recall or a cost.
 
@@ -62,20 +53,10 @@ def calibrate(
       aetool calibrate exported/machines --threshold 0.42
     """
     from aetool.bundle.atomic import require_new
-    from aetool.bundle.bundle import tuning_file
-    from aetool.decisions import Goal
     from aetool.decisions import calibrate as calibrate_bundle
 
     paths.require_bundle(bundle)
-    if (cost_false_alarm is None) != (cost_miss is None):
-        raise click.UsageError("--cost-false-alarm and --cost-miss go together; give both")
-    if cost_false_alarm is not None and cost_miss is not None:
-        goals["costs"] = (cost_false_alarm, cost_miss)
-    if sum(value is not None for value in goals.values()) != 1:
-        raise click.UsageError(
-            "give one goal: --false-alarms, --recall, --cost-false-alarm with --cost-miss, --fdr or --threshold"
-        )
-    goal = Goal(**goals)
+    goal = goal_of(given)
     if output is not None:
         require_new(output, overwrite)
     rows = labels = None
@@ -106,10 +87,7 @@ def calibrate(
             f"These rows differ from those that the model was made for: {'; '.join(made.drift[:2])}. The "
             "threshold fits them now; aetool evaluate tells whether the model does."
         )
-    if made.was_signed:
-        say(f"The signature does not cover the new bundle: aetool sign {made.bundle.where} --private-key FILE")
-    if output is None and os.path.lexists(tuning_file(bundle)):
-        say("The tuning file was made with the bundle before, and is ignored now; rerun aetool tune.")
+    tell_published(made, bundle if output is None else None)
     threshold = manifest.variants["fp32"].threshold
     document = {
         "bundle": made.bundle.where,
@@ -129,7 +107,7 @@ def calibrate(
     def show(out: Console) -> None:
         pairs = [("threshold", f"{threshold:.6g} (before: {made.before:.6g})")]
         if made.outcome is not None:
-            pairs += _outcome(made.outcome, goal.false_alarms)
+            pairs += outcome_pairs(made.outcome, goal.false_alarms)
             pairs.append(
                 (
                     "p-values",
@@ -146,23 +124,6 @@ def calibrate(
             )
 
     return Result(document, show)
-
-
-def _outcome(outcome: Any, rate: float | None) -> list[tuple[str, str]]:
-    names = (
-        ("false alarms", outcome.false_alarms, "normal rows"),
-        ("recall", outcome.recall, "anomalies"),
-        ("normal among flagged", outcome.flagged_normal, "flagged rows"),
-    )
-    pairs = [
-        (name, f"{part.share:.2%} of {part.rows:,} {rows} (95 %: {part.low:.2%} to {part.high:.2%})")
-        for name, part, rows in names
-        if part is not None
-    ]
-    if rate is not None and outcome.needed_rows is not None and outcome.false_alarms.rows < outcome.needed_rows:
-        bounds = f"{50 * rate:.3g}% to {150 * rate:.3g}%"
-        pairs.insert(1, ("to be surer", f"{outcome.needed_rows:,} normal rows narrow that to about {bounds}"))
-    return pairs
 
 
 def _segments(segments: Any) -> tuple[tuple[str, ...], list[list[str]]]:
