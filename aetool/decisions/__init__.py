@@ -1,15 +1,15 @@
 """Decisions one can stand behind: thresholds from rows of the place where a model runs.
 
-Read in this order: `calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal),
+Read in this order: `_calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal),
 `_binomial` (how sure one can be), `_graph` (p-values as ONNX operators), `_tail` (beyond the largest score),
-`_probability` (with labels). `compare` sets an old model beside a new one,
-`feedback` learns from what rows turned out to be.
+`_probability` (with labels). `_compare` sets an old model beside a new one, `_feedback` learns from what rows
+turned out to be.
 """
 
+from aetool.decisions._calibrate import CALIBRATOR, Calibrated, calibrate, calibrator_of
 from aetool.decisions._choice import Goal, Outcome, Share
-from aetool.decisions.calibrate import CALIBRATOR, Calibrated, calibrate, calibrator_of
-from aetool.decisions.compare import Comparison, Requirement, compare, requirements
-from aetool.decisions.feedback import Feedback, Proposal, feedback
+from aetool.decisions._compare import Comparison, Requirement, Side, compare, requirements
+from aetool.decisions._feedback import Feedback, Proposal, feedback
 
 __all__ = [
     "CALIBRATOR",
@@ -21,6 +21,7 @@ __all__ = [
     "Proposal",
     "Requirement",
     "Share",
+    "Side",
     "calibrate",
     "calibrator_of",
     "compare",

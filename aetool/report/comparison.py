@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.decisions.compare import Comparison, Side
+from aetool.decisions import Comparison, Side
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Cell, Markup, joined, table, tag
 from aetool.report.draw.page import page, section

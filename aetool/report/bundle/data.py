@@ -338,6 +338,7 @@ def portray(
             provider=model.provider,
             precision=model.precision,
             threshold=model.threshold,
+            place=_place(path),
             source=source,
             is_golden=is_golden,
             trained_on=trained_on,
@@ -355,6 +356,13 @@ def portray(
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
             changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
         )
+
+
+def _place(path: str | Path) -> str:
+    """Return the path from the current directory; of a bundle elsewhere the name alone: pages are shared."""
+    absolute = Path(path).absolute()
+    inside = absolute.is_relative_to(Path.cwd())
+    return absolute.relative_to(Path.cwd()).as_posix() if inside else absolute.name
 
 
 def _texts(kept: Mapping[str, NDArray[Any]], number: int) -> tuple[str, ...]:

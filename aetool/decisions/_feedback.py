@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.checks.evaluation import finite_last
+from aetool.decisions._calibrate import Calibrated, calibrate
 from aetool.decisions._choice import Goal, Outcome, choose, outcome, sorted_scores
-from aetool.decisions.calibrate import Calibrated, calibrate
 from aetool.errors import InputError
 from aetool.runtime.explain import feature_labels
 from aetool.runtime.session import load
