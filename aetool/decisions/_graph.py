@@ -60,7 +60,7 @@ def calibrator(
         opset=opset,
         ir_version=ir_version,
         producer=producer,
-        metadata={**metadata, "graph": "calibrator"},
+        metadata={**metadata, "graph": "calibrator", "scores": str(len(scores))},
     )
 
 

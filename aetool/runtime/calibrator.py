@@ -1,6 +1,5 @@
 """p-values and probabilities of scores, and decisions with a bounded rate of false discoveries."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,54 +13,65 @@ from aetool.runtime._inputs import require_out
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS
 
-Floats = NDArray[np.float32]
-Calibrate = Callable[[Any], dict[str, Any]]
-"""Function from scores, (rows,) or one, to p_value and perhaps probability, of the same shape."""
 BLOCK_ROWS = 65_536
 
 
-def open_calibrator(bundle: Bundle, precision: str, limits: Limits | None) -> Calibrate:
-    """Return the function that the calibrator of `precision` computes, on the CPU.
+class Calibrator:
+    """What the calibrator of one precision computes, on the CPU."""
 
-    Raises:
-        InputError: the bundle has none.
-        BundleError: it is damaged, or belongs to another model.
-    """
-    name = bundle.variant(precision).calibrator
-    if name is None:
-        raise InputError(
-            f"{bundle.where}: has no scores of normal rows in {precision} to compare with; keep some: aetool "
-            f"calibrate {bundle.where} --data NORMAL.csv --false-alarms 1%"
-        )
-    where, content = f"{bundle.where}/{name}", bundle.read(name)
-    if limits is not None:
-        require_admissible(content, (), limits, where)
-    session = open_session(content, PROVIDERS["cpu"], where=where)
-    owner = session.get_modelmeta().custom_metadata_map.get("bundle", bundle.manifest.id)
-    if owner != bundle.manifest.id:
-        raise BundleError(
-            f"{where}: calibrates the scores of another model ({owner[:12]!r}, this one is "
-            f"{bundle.manifest.id[:12]!r}); run aetool calibrate on this bundle"
-        )
-    outputs = [output.name for output in session.get_outputs()]
-    kinds = {entry.type for entry in (*session.get_inputs(), *session.get_outputs())}
-    inputs = [entry.name for entry in session.get_inputs()]
-    if inputs != ["score"] or "p_value" not in outputs or kinds != {"tensor(float)"}:
-        raise BundleError(f"{where}: expected score in, p_value out, both float32; run aetool calibrate again")
+    def __init__(self, bundle: Bundle, precision: str, limits: Limits | None) -> None:
+        """Open the graph.
 
-    def calibrate(scores: Any) -> dict[str, Any]:
+        Raises:
+            InputError: the bundle has none.
+            BundleError: it is damaged, or belongs to another model.
+        """
+        name = bundle.variant(precision).calibrator
+        if name is None:
+            raise InputError(
+                f"{bundle.where}: has no scores of normal rows in {precision} to compare with; keep some: aetool "
+                f"calibrate {bundle.where} --data NORMAL.csv --false-alarms 1%"
+            )
+        where, content = f"{bundle.where}/{name}", bundle.read(name)
+        if limits is not None:
+            require_admissible(content, (), limits, where)
+        self._session = open_session(content, PROVIDERS["cpu"], where=where)
+        told = self._session.get_modelmeta().custom_metadata_map
+        if (owner := told.get("bundle", bundle.manifest.id)) != bundle.manifest.id:
+            raise BundleError(
+                f"{where}: calibrates the scores of another model ({owner[:12]!r}, this one is "
+                f"{bundle.manifest.id[:12]!r}); run aetool calibrate on this bundle"
+            )
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._names = [output.name for output in outputs]
+        kinds = {entry.type for entry in (*inputs, *outputs)}
+        count = told.get("scores", "")
+        if (
+            [entry.name for entry in inputs] != ["score"]
+            or "p_value" not in self._names
+            or kinds != {"tensor(float)"}
+            or not (count.isdecimal() and 0 < len(count) < 10)
+        ):
+            raise BundleError(
+                f"{where}: expected score in, p_value out, both float32, and the number of scores in its "
+                "metadata; run aetool calibrate again"
+            )
+        self.least_counted = 1 / (int(count) + 1)
+        """Smallest p-value that was counted; smaller ones are extrapolated."""
+
+    def __call__(self, scores: Any) -> dict[str, Any]:
+        """Return p_value, and probability where there is one, of scores: (rows,) or one -> the same shape each."""
         flat = np.ascontiguousarray(scores, np.float32).reshape(-1)
         blocks = [
-            session.run(outputs, {"score": flat[start : start + BLOCK_ROWS]})
+            self._session.run(self._names, {"score": flat[start : start + BLOCK_ROWS]})
             for start in range(0, max(len(flat), 1), BLOCK_ROWS)
         ]
         parts = [np.concatenate(each) for each in zip(*blocks, strict=True)]
         shape = np.shape(scores)
         return {
-            key: values.reshape(shape) if shape else values[0] for key, values in zip(outputs, parts, strict=True)
+            key: values.reshape(shape) if shape else values[0]
+            for key, values in zip(self._names, parts, strict=True)
         }
-
-    return calibrate
 
 
 def decide(session: Any, features: Any, out: Any, fdr: float | None, per_segment: bool) -> Any:
@@ -73,7 +83,10 @@ def decide(session: Any, features: Any, out: Any, fdr: float | None, per_segment
     if fdr is not None and per_segment:
         raise InputError("fdr and per_segment are two rules; give one of them")
     if fdr is not None:
-        decisions = discoveries(session.p_value(features), fdr)
+        score, calibrator = session.score(features), session.calibrator
+        counted = np.maximum(calibrator(score)["p_value"], calibrator.least_counted)
+        # Only what was counted: the tail is no guarantee. Rows without a score are anomalies anyway.
+        decisions = discoveries(counted, fdr) | ~np.isfinite(score)
     else:
         manifest = session.manifest
         thresholds = manifest.variants[session.precision].segment_thresholds
@@ -94,8 +107,8 @@ def decide(session: Any, features: Any, out: Any, fdr: float | None, per_segment
 def discoveries(p_value: Any, fdr: float) -> NDArray[np.bool_]:
     """Decide which rows of a batch are anomalies, with an expected share of false ones of at most `fdr`.
 
-    The procedure of Benjamini & Hochberg (1995). It holds for conformal p-values, which share their calibration
-    rows (Bates, Candès, Lei, Romano & Sesia, Annals of Statistics 51, 2023).
+    The procedure of Benjamini & Hochberg (1995). It holds for conformal p-values that were counted, though they
+    share their calibration rows (Bates, Candès, Lei, Romano & Sesia, Annals of Statistics 51, 2023).
 
     Raises:
         InputError: `fdr` is not between 0 and 1.

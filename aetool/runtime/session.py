@@ -25,6 +25,7 @@ from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
 from aetool.runtime.threshold import as_threshold, deciding, deciding_all
 
 if TYPE_CHECKING:
+    from aetool.runtime.calibrator import Calibrator
     from aetool.runtime.explain import Explanation, Reason
     from aetool.runtime.gpu.graph import DeviceGraph
     from aetool.runtime.ort import NodePlacement
@@ -268,16 +269,19 @@ class AutoencoderSession(BundleFacts):
 
     def calibrated(self, scores: Any) -> dict[str, Any]:
         """Return p_value, and probability where there is one, of scores: (rows,) or one -> the same shape each."""
-        calibrate = self._calls.get("calibrate") or self._open_calibrator()
-        return cast(dict[str, Any], calibrate(scores))
+        return self.calibrator(scores)
 
-    def _open_calibrator(self) -> Call:
-        from aetool.runtime.calibrator import open_calibrator  # here: few programs need it
+    @property
+    def calibrator(self) -> "Calibrator":
+        """Function from scores to p-values, opened at its first use."""
+        if (found := self._calls.get("calibrate")) is None:
+            from aetool.runtime.calibrator import Calibrator  # here: few programs need it
 
-        with self._lock:
-            self._require_open()
-            limits = self._arguments[5]
-            return self._calls.setdefault("calibrate", open_calibrator(self._bundle, self._precision, limits))
+            with self._lock:
+                self._require_open()
+                made = Calibrator(self._bundle, self._precision, self._arguments[5])
+                found = self._calls.setdefault("calibrate", made)
+        return cast("Calibrator", found)
 
     def explain(self, features: Any) -> "Explanation":
         """Explain each row's score: for every feature its contribution, the expected value and the actual one.
@@ -381,7 +385,7 @@ class AutoencoderSession(BundleFacts):
 
     def _open_all(self) -> None:
         if self._opener.variant.calibrator is not None:
-            self._open_calibrator()
+            _ = self.calibrator
         for method, (graph, _) in COMPUTED.items():
             if graph in self.graphs:
                 self._call(method)
