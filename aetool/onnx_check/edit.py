@@ -110,6 +110,26 @@ def _bytes(part: Field) -> memoryview:
     return content
 
 
+def without_default_inputs(model: bytes) -> bytes:
+    """Return the serialised ONNX `model` whose inputs with a default, the threshold, are constants again.
+
+    OpenVINO makes constants of them, and its plugin then misses the inputs.
+    """
+    whole = list(fields(memoryview(model)))
+    graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
+    defaults = {_name_of(part) for part in graph if part[0] == _INITIALIZER}
+    kept = [part for part in graph if part[0] != _INPUT or _value_name(part) not in defaults]
+    if len(kept) == len(graph):
+        return model
+    content = b"".join(_written(kept))
+    around: list[Field] = [(_GRAPH, BYTES, memoryview(content)) if part[0] == _GRAPH else part for part in whole]
+    return b"".join(_written(around))
+
+
+def _value_name(part: Field) -> str:
+    return str(next((_bytes(inner) for inner in fields(_bytes(part)) if inner[0] == _VALUE_NAME), b""), "utf-8")
+
+
 # The threshold and the metadata, which a calibration changes.
 
 _METADATA = 14  # field of ModelProto

@@ -138,7 +138,8 @@ def test_batch_is_symbolic_and_shapes_are_told(any_bundle: Path) -> None:
     for name, model in graphs(any_bundle).items():
         for value in [*model.graph.input, *model.graph.output]:
             dims = value.type.tensor_type.shape.dim
-            assert dims[0].dim_param == "batch", (name, value.name)
+            side = "thresholds" if value.name == "threshold" else "batch"
+            assert dims[0].dim_param == side, (name, value.name)
             assert all(dim.dim_value > 0 for dim in dims[1:]), (name, value.name)
 
 
@@ -151,7 +152,7 @@ def test_inputs_and_outputs_have_their_names(bundle: Path) -> None:
         "encoder": (["features"], ["embedding"]),
         "decoder": (["embedding"], ["reconstruction"]),
         "autoencoder": (["features"], ["embedding", "reconstruction"]),
-        "detector": (["features"], ["score", "is_anomaly"]),
+        "detector": (["features", "threshold"], ["score", "is_anomaly"]),
         "explainer": (["features"], ["contribution", "reconstruction"]),
     }
 

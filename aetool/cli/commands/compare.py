@@ -60,7 +60,7 @@ def compare(
     Example:
       aetool compare exported/v1 exported/v2 --data test.csv --label broken -o v2.html
       aetool compare exported/v1 exported/v2 --data test.csv --label broken --require "auroc>=old-0.002"
-      aetool compare exported/v1 exported/v2 --data test.csv --require "changed<=1%, one_row<=old*1.1"
+      aetool compare exported/v1 exported/v2 --data test.csv --require "changed<=1%, rank_correlation>=0.99"
     """
     from aetool.decisions import compare as compare_bundles
     from aetool.decisions import requirements
