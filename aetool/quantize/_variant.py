@@ -251,7 +251,8 @@ def _publish(
 ) -> Bundle:
     """Rewrite the whole bundle with the variant; its other files stay as they were."""
     old = bundle.manifest
-    replaced = set(old.variants[precision].files.values()) if precision in old.variants else set()
+    before = old.variants.get(precision)
+    replaced = set() if before is None else {*before.files.values(), before.calibrator or ""}
     replaced -= {
         name for other, each in old.variants.items() if other != precision for name in each.files.values()
     }
