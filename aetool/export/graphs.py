@@ -219,6 +219,8 @@ def _open_threshold(graph: onnx.GraphProto) -> None:
     comparison.input[1] = THRESHOLD
     graph.initializer.append(numpy_helper.from_array(value, THRESHOLD))
     graph.input.append(helper.make_tensor_value_info(THRESHOLD, onnx.TensorProto.FLOAT, ["thresholds"]))
+    # Stated, since it no longer follows from the inputs: the runtime binds values whose shape it knows.
+    graph.value_info.append(helper.make_tensor_value_info(comparison.output[0], onnx.TensorProto.BOOL, [BATCH]))
 
 
 def _require_repeatable(module: nn.Module, sample: Tensor) -> None:

@@ -50,7 +50,7 @@ def compare(
 
     Scores the same rows with both bundles, of which neither was trained, and says which decisions change. With
     --label the new model is better or worse if the 95 % interval of the difference of AUROC (paired bootstrap) is
-    on one side of 0. With -o it also writes a page.
+    above 0.01 or below -0.01: less is what another seed may change. With -o it also writes a page.
 
     Conditions are FIGURE, a sign and a value, or `old` and a change: auroc, recall, false_alarms,
     false_alarms_at_recall (at the recall of the old model), changed (share of decisions), rank_correlation,
