@@ -16,7 +16,7 @@ goals = options.several(
     ("--cost-false-alarm", float, "Cost of a false alarm; with --cost-miss, the lowest cost; needs --label."),
     ("--cost-miss", float, "Cost of a missed anomaly."),
     ("--fdr", options.Share(), "At most this share of flagged rows is normal; needs --label."),
-    ("--threshold", options.Threshold(), "The threshold itself; needs no rows."),
+    ("--threshold", options.ScoreNumber(), "The threshold itself; needs no rows."),
 )
 """Add the options that become a goal; see `goal_of`."""
 

@@ -205,7 +205,7 @@ provider = click.option(
 )
 
 
-class Threshold(_Parsed):
+class ScoreNumber(_Parsed):
     """Score, as a number that float32 holds."""
 
     name = "SCORE"
@@ -220,7 +220,7 @@ class Threshold(_Parsed):
 
 
 threshold = click.option(
-    "--threshold", type=Threshold(), help="Highest score that counts as normal.  [default: the bundle's]"
+    "--threshold", type=ScoreNumber(), help="Highest score that counts as normal.  [default: the bundle's]"
 )
 precision = click.option("--precision", default="auto", show_default=True, help="Precision of the bundle.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")

@@ -6,22 +6,21 @@ Read in this order: `_calibrate` (rows and a goal to a new bundle), `_choice` (t
 turned out to be.
 """
 
-from aetool.decisions._calibrate import CALIBRATOR, Calibrated, calibrate, calibrator_of
-from aetool.decisions._choice import Goal, Outcome, Share
-from aetool.decisions._compare import Comparison, Requirement, Side, compare, requirements
+from aetool.decisions._calibrate import Calibrated, calibrate, calibrator_of
+from aetool.decisions._choice import Goal, Proportion, ThresholdOutcome
+from aetool.decisions._compare import ModelComparison, Requirement, Side, compare, requirements
 from aetool.decisions._feedback import Feedback, Proposal, feedback
 
 __all__ = [
-    "CALIBRATOR",
     "Calibrated",
-    "Comparison",
     "Feedback",
     "Goal",
-    "Outcome",
+    "ModelComparison",
+    "Proportion",
     "Proposal",
     "Requirement",
-    "Share",
     "Side",
+    "ThresholdOutcome",
     "calibrate",
     "calibrator_of",
     "compare",

@@ -22,7 +22,7 @@ from aetool.bundle.write import publish
 from aetool.checks.drift import FEWEST_ROWS, measure_drift
 from aetool.checks.parity import MARGIN
 from aetool.checks.verify import verify_bundle
-from aetool.decisions._choice import Goal, Outcome, choose, outcome, sorted_scores
+from aetool.decisions._choice import Goal, ThresholdOutcome, choose, outcome, sorted_scores
 from aetool.decisions._graph import Logistic, calibrator
 from aetool.decisions._probability import fit_logistic, reliability
 from aetool.decisions._tail import fit_tail
@@ -46,7 +46,7 @@ class Calibrated:
     """The published bundle."""
     before: float
     """Threshold of fp32 before."""
-    outcome: Outcome | None
+    outcome: ThresholdOutcome | None
     """What the new one does on the rows given; None without rows."""
     segments: tuple[dict[str, Any], ...]
     """Per segment: segment, threshold, rows, false_alarms, too_few; empty unless asked for."""
@@ -66,7 +66,7 @@ class _Precision:
     """One precision, calibrated."""
 
     threshold: float
-    outcome: Outcome | None = None
+    outcome: ThresholdOutcome | None = None
     kept: NDArray[np.float32] | None = None
     """Scores of normal rows that p-values are made of, ascending."""
     scores: NDArray[np.float64] | None = None
@@ -214,12 +214,15 @@ def kept_of(normal: NDArray[np.float64]) -> NDArray[np.float32] | None:
     return kept
 
 
-def calibrator_of(manifest: Manifest, scores: Sequence[float]) -> bytes | None:
-    """Return the calibrator of a new bundle in fp32, from ascending scores of normal rows; None for too few."""
+def calibrator_of(manifest: Manifest, scores: Sequence[float]) -> tuple[str, bytes] | None:
+    """Return the calibrator of a new bundle in fp32, its name and content, from ascending scores of normal rows.
+
+    None for fewer than 20, or all alike.
+    """
     known = np.asarray(scores, np.float64)
     kept = kept_of(known)
     told = {"bundle": manifest.id, "threshold": repr(manifest.variants["fp32"].threshold)}
-    return None if kept is None else _graph(manifest, "fp32", kept, known, None, told)
+    return None if kept is None else (CALIBRATOR, _graph(manifest, "fp32", kept, known, None, told))
 
 
 def _graph(

@@ -69,7 +69,7 @@ def _percent(share: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Proportion:
     """A share that was counted, with its exact 95 % interval (Clopper & Pearson 1934)."""
 
     share: float
@@ -79,30 +79,30 @@ class Share:
     rows: int
 
 
-def share_of(count: int, rows: int) -> Share | None:
+def share_of(count: int, rows: int) -> Proportion | None:
     """Return a share with its interval; None of no rows."""
-    return None if rows == 0 else Share(count / rows, *interval(count, rows), count, rows)
+    return None if rows == 0 else Proportion(count / rows, *interval(count, rows), count, rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ThresholdOutcome:
     """What a threshold does on the rows that it was chosen with."""
 
-    false_alarms: Share | None
+    false_alarms: Proportion | None
     """Normal rows that are flagged."""
-    recall: Share | None
+    recall: Proportion | None
     """Anomalies that are flagged; None without labels."""
-    flagged_normal: Share | None
+    flagged_normal: Proportion | None
     """Flagged rows that are normal; None without labels."""
     needed_rows: int | None
     """Normal rows with which the interval would lie within half of the requested rate to 1.5 times."""
 
 
-def outcome(threshold: float, normal: Scores, anomalous: Scores, goal: Goal) -> Outcome:
+def outcome(threshold: float, normal: Scores, anomalous: Scores, goal: Goal) -> ThresholdOutcome:
     """Count what `threshold` flags; scores that are not finite count as infinite."""
     alarms, hits = (int(np.count_nonzero(~(scores <= threshold))) for scores in (normal, anomalous))
     labelled = len(anomalous) > 0
-    return Outcome(
+    return ThresholdOutcome(
         share_of(alarms, len(normal)),
         share_of(hits, len(anomalous)),
         share_of(alarms, alarms + hits) if labelled else None,

@@ -47,13 +47,13 @@ class Side:
     auroc: float | None = None
     recall: float | None = None
     false_alarms: float | None = None
-    """Share of normal rows above its threshold."""
+    """Proportion of normal rows above its threshold."""
     false_alarms_at_recall: float | None = None
     """The same at the threshold where its recall is the one of the old model at its own."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison:
+class ModelComparison:
     """An old model and a new one on the same rows."""
 
     verdict: str
@@ -79,12 +79,12 @@ class Comparison:
 
     @property
     def changed(self) -> float:
-        """Share of rows whose decision changes."""
+        """Proportion of rows whose decision changes."""
         return (len(self.now_flagged) + len(self.no_longer_flagged)) / self.rows
 
     def __repr__(self) -> str:
         """Return the verdict."""
-        return f"<Comparison of {self.old.name!r} and {self.new.name!r}: {self.verdict}>"
+        return f"<ModelComparison of {self.old.name!r} and {self.new.name!r}: {self.verdict}>"
 
 
 def compare(
@@ -97,11 +97,12 @@ def compare(
     precision: str = "auto",
     limits: Limits = DEFAULT_LIMITS,
     timed: bool = True,
-) -> Comparison:
+) -> ModelComparison:
     """Compare two bundles on the same rows.
 
     With labels, the new model is better or worse if the 95 % interval of the difference of AUROC, from paired
-    bootstrap samples, lies on one side of 0 by more than SEED. Without, the decisions that change say that it is different.
+    bootstrap samples, lies on one side of 0 by more than SEED. Without, the decisions that change say that it is
+    different.
 
     Args:
         old: the bundle in use.
@@ -154,7 +155,7 @@ def compare(
     now, no_longer = flagged[1] & ~flagged[0], flagged[0] & ~flagged[1]
     same = np.array_equal(*scores, equal_nan=True) and not (now.any() or no_longer.any())
     verdict, sentence = _verdict(same, change, interval, int(now.sum()), int(no_longer.sum()), len(values))
-    return Comparison(
+    return ModelComparison(
         verdict=verdict,
         sentence=sentence,
         rows=len(values),
@@ -281,7 +282,7 @@ def _highest(chosen: Labels, score: Scores) -> NDArray[np.int64]:
 
 # Requirements such as "auroc>=old-0.002, changed<=1%", for pipelines.
 
-FIGURES: Mapping[str, Callable[[Comparison], tuple[float | None, float | None]]] = {
+FIGURES: Mapping[str, Callable[[ModelComparison], tuple[float | None, float | None]]] = {
     "auroc": lambda found: (found.old.auroc, found.new.auroc),
     "recall": lambda found: (found.old.recall, found.new.recall),
     "false_alarms": lambda found: (found.old.false_alarms, found.new.false_alarms),
@@ -329,7 +330,7 @@ class Requirement:
         self._sign, self._from_old, self._change = found["sign"], found["old"] is not None, found["change"]
         self._number = _number(found["by"] or found["value"] or "0", text)
 
-    def unmet(self, found: Comparison) -> str | None:
+    def unmet(self, found: ModelComparison) -> str | None:
         """Return in words why a comparison does not meet it; None if it does.
 
         Raises:

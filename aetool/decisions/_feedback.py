@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.checks.evaluation import finite_last
 from aetool.decisions._calibrate import Calibrated, calibrate
-from aetool.decisions._choice import Goal, Outcome, choose, outcome, sorted_scores
+from aetool.decisions._choice import Goal, ThresholdOutcome, choose, outcome, sorted_scores
 from aetool.errors import InputError
 from aetool.runtime.explain import feature_labels
 from aetool.runtime.session import load
@@ -28,7 +28,7 @@ class Proposal:
 
     goal: Goal
     threshold: float
-    outcome: Outcome
+    outcome: ThresholdOutcome
     """What it does on these rows."""
 
 
@@ -40,7 +40,7 @@ class Feedback:
     anomalies: int
     threshold: float
     """The bundle's."""
-    outcome: Outcome
+    outcome: ThresholdOutcome
     """What it does on these rows."""
     only_flagged: bool
     """True: all of these rows were flagged, so that they tell nothing about rows below the threshold."""

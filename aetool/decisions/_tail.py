@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHARE = 0.1
-"""Share of the scores that the tail is fitted to."""
+"""Proportion of the scores that the tail is fitted to."""
 FEWEST = 20
 """Fewest scores for a fit; with fewer there is no tail."""
 _LEAST_SHAPE = 1e-3

@@ -30,7 +30,7 @@ from aetool.bundle.golden import PARTIAL, evenly
 from aetool.bundle.manifest import Manifest, Tolerances, Variant
 from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
-from aetool.decisions import CALIBRATOR, calibrator_of
+from aetool.decisions import calibrator_of
 from aetool.errors import AetoolError, ExportError, InputError, VerificationError
 from aetool.export._dynamic_batch import BATCH
 from aetool.export._export_input import GOLDEN as GOLDEN_PROBE
@@ -236,8 +236,8 @@ def publish_candidate(
         files={},
     )
     if candidate.baseline is not None and (made := calibrator_of(manifest, candidate.baseline.scores)) is not None:
-        files[CALIBRATOR] = made
-        first = manifest.variants["fp32"]._replace(calibrator=CALIBRATOR)
+        place, files[made[0]] = made
+        first = manifest.variants["fp32"]._replace(calibrator=place)
         manifest = manifest._replace(variants={"fp32": first})
     files[CARD] = model_card(manifest).encode()
     published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.decisions import Comparison, Side
+from aetool.decisions import ModelComparison, Side
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Cell, Markup, joined, table, tag
 from aetool.report.draw.page import page, section
@@ -19,7 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 560.0, 12.0, 420.0
 Kept = Mapping[str, NDArray[Any]]
 
 
-def comparison_page(found: Comparison, source: str, kept: Kept | None = None) -> str:
+def comparison_page(found: ModelComparison, source: str, kept: Kept | None = None) -> str:
     """Return the page as HTML; `kept` are columns, (rows,) each, that tell people which row it is."""
     kept = kept or {}
     sections = [
@@ -33,7 +33,7 @@ def comparison_page(found: Comparison, source: str, kept: Kept | None = None) ->
     return page(found.new.name, "aetool compare", heading, found.sentence, about, sections)
 
 
-def _figures(found: Comparison) -> Markup:
+def _figures(found: ModelComparison) -> Markup:
     def pair(name: str, get: Any, text: Any) -> list[Cell | None]:
         values = get(found.old), get(found.new)
         return [name, *(None if value is None else (text(value), float(value)) for value in values)]
@@ -63,7 +63,7 @@ def _one_row(side: Side) -> float | None:
     return side.one_row_s or None
 
 
-def _scatter(found: Comparison) -> Markup:
+def _scatter(found: ModelComparison) -> Markup:
     old, new = (np.asarray(score, np.float64) for score in found.scores)
     usable = np.flatnonzero(np.isfinite(old) & np.isfinite(new) & (old > 0) & (new > 0))
     if not len(usable):
@@ -116,7 +116,7 @@ def _scatter(found: Comparison) -> Markup:
     return tag("figure", tag("figcaption", "Old score across, new score up"), picture, legend)
 
 
-def _changed(title: str, about: str, places: NDArray[np.int64], found: Comparison, kept: Kept) -> Any:
+def _changed(title: str, about: str, places: NDArray[np.int64], found: ModelComparison, kept: Kept) -> Any:
     if not len(places):
         return section(title, None, tag("p", "None."))
     more = f"; the {MOST_LISTED} highest of {len(places):,}" if len(places) > MOST_LISTED else ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aetool.runtime.tuning import Tuning
 
 
-class BundleFacts:
+class OpenedBundle:
     """Names, shapes and settings of an opened bundle."""
 
     _bundle: Bundle

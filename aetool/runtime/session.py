@@ -15,7 +15,7 @@ from aetool.bundle.bundle import Bundle, Identity, tuning_file
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path
 from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import BundleError, InputError
-from aetool.runtime._facts import BundleFacts
+from aetool.runtime._facts import OpenedBundle
 from aetool.runtime._inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
@@ -50,7 +50,7 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
 """Method -> the graph and the output that it returns; None for all."""
 
 
-class AutoencoderSession(BundleFacts):
+class AutoencoderSession(OpenedBundle):
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
     Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
