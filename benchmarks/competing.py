@@ -21,7 +21,7 @@ Figures = dict[str, Any]
 
 def contestants_on(model: Model, graph: str, peers: Sequence[str], threads: int | None = None) -> list[Contestant]:
     """aetool and its peers on one graph: encode, reconstruct or score."""
-    setting, bundle = Setting(graph, "cpu", "fp32", threads), Bundle.open(model.bundle)
+    setting, bundle = Setting(graph, "auto", "fp32", threads), Bundle.open(model.bundle)
     return [setting.ours(bundle), *(setting.peer(name, bundle, "cpu", model.checkpoint) for name in peers)]
 
 

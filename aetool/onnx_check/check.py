@@ -41,8 +41,8 @@ def require_admissible(
     where: str,
     kept: Iterable[str] = (),
     known: ReadParts | None = None,
-) -> None:
-    """Refuse an ONNX file that could do other than compute a function of its rows in bounded memory.
+) -> OnnxModel:
+    """Return an ONNX file, read; refuse one that could do other than compute its rows in bounded memory.
 
     Args:
         limits: bounds on its nodes, depth and memory.
@@ -55,11 +55,13 @@ def require_admissible(
     Raises:
         BundleError: the message names the node or the constant.
     """
-    if (reason := refusal(content, row, limits, kept, known)) is not None:
+    try:
+        return _admitted(content, row, limits, kept, known)
+    except ValueError as error:  # WireError, BoundError, and what numpy says of numbers cut short
         raise BundleError(
-            f"{where}: refused before it runs: {reason}; fetch or export the bundle again, or if its author is "
-            "trusted, load it with limits=None or wider aetool.Limits"
-        )
+            f"{where}: refused before it runs: {reason_of(error)}; fetch or export the bundle again, or if its "
+            "author is trusted, load it with limits=None or wider aetool.Limits"
+        ) from None
 
 
 def refusal(
@@ -71,15 +73,22 @@ def refusal(
 ) -> str | None:
     """Return why `require_admissible` would refuse a file, on one line; None for an admitted one."""
     try:
-        model = read_model(content, limits.depth, limits.nodes, known)
-        _require_versions(model)
-        _require_constants(model.graph)
-        _require_operators(model.graph)
-        _require_input(model.graph, row)
-        numbers_held(model.graph, row, limits.numbers_per_row, kept)
-    except ValueError as error:  # WireError, BoundError, and what numpy says of numbers cut short
+        _admitted(content, row, limits, kept, known)
+    except ValueError as error:  # as in `require_admissible`
         return reason_of(error)
     return None
+
+
+def _admitted(
+    content: bytes, row: Sequence[int], limits: Limits, kept: Iterable[str], known: ReadParts | None
+) -> OnnxModel:
+    model = read_model(content, limits.depth, limits.nodes, known)
+    _require_versions(model)
+    _require_constants(model.graph)
+    _require_operators(model.graph)
+    _require_input(model.graph, row)
+    numbers_held(model.graph, row, limits.numbers_per_row, kept)
+    return model
 
 
 def _require_versions(model: OnnxModel) -> None:

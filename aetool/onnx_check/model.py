@@ -157,7 +157,7 @@ class Node:
 class OnnxGraph:
     """Graph: nodes, constants, inputs and outputs."""
 
-    __slots__ = ("constants", "input_shapes", "inputs", "nodes", "outputs", "sparse", "stated")
+    __slots__ = ("constants", "input_shapes", "input_types", "inputs", "nodes", "outputs", "sparse", "stated")
 
     def __init__(self) -> None:
         """Begin empty; the reader fills in the fields."""
@@ -166,6 +166,8 @@ class OnnxGraph:
         self.inputs: list[str] = []
         self.input_shapes: list[list[int | None] | None] = []
         """Stated shapes: None for a side, or a shape, that is left open."""
+        self.input_types: list[int] = []
+        """TensorProto.DataType of each input; 0 where none is stated."""
         self.outputs: list[str] = []
         self.stated: list[tuple[str, list[int | None]]] = []
         """Shapes that the file states for outputs and for values between nodes: onnxruntime believes them."""
@@ -191,13 +193,15 @@ class OnnxGraph:
 class OnnxModel:
     """Graph, operator sets and the features that are refused."""
 
-    __slots__ = ("functions", "graph", "ir_version", "opsets")
+    __slots__ = ("functions", "graph", "ir_version", "metadata", "opsets")
 
     def __init__(self) -> None:
         """Begin empty; the reader fills in the fields."""
         self.ir_version = 0
         self.opsets: dict[str, int] = {}
         """Domain -> version; "" is ai.onnx."""
+        self.metadata: dict[str, str] = {}
+        """What the file says of itself, metadata_props."""
         self.graph = OnnxGraph()
         self.functions = False
         """True: there are operators of its own, or a training graph."""
@@ -212,7 +216,7 @@ class ReadParts:
     def __init__(self) -> None:
         """Begin empty."""
         self.nodes: dict[bytes, tuple[Node, int]] = {}
-        self.shapes: dict[bytes, tuple[list[int | None] | None, int]] = {}
+        self.shapes: dict[bytes, tuple[tuple[int, list[int | None] | None], int]] = {}
 
 
 def read_model(content: bytes, max_depth: int, max_nodes: int, known: ReadParts | None = None) -> OnnxModel:
@@ -304,8 +308,10 @@ class _Reader:
             elif number == 7:
                 found, model.graph = True, self._graph(value, depth)
             elif number == 14:
-                for _, _, text in self._read(_PROPERTY, value):
-                    _text(text)
+                parts = {number: _text(text) for number, _, text in self._read(_PROPERTY, value)}
+                if parts.get(1, "") in model.metadata:
+                    raise WireError(f"metadata {parts.get(1, '')[:_SHOWN]!r} stand twice")
+                model.metadata[parts.get(1, "")] = parts.get(2, "")
             elif number in (20, 25):
                 model.functions = True
         if not found:
@@ -328,9 +334,10 @@ class _Reader:
             elif number == 5:
                 graph.constants.append(self._tensor(value))
             elif number in (11, 12, 13):
-                name, shape = self._value_info(value)
+                name, kind, shape = self._value_info(value)
                 if number == 11:
                     graph.inputs.append(name)
+                    graph.input_types.append(kind)
                     graph.input_shapes.append(shape)
                 elif shape is not None:
                     graph.stated.append((name, shape))
@@ -429,28 +436,32 @@ class _Reader:
                 version = signed(value)
         return ("" if domain == "ai.onnx" else domain), version
 
-    def _value_info(self, message: memoryview) -> tuple[str, list[int | None] | None]:
-        """Return name and shape, as far as it is stated."""
-        name, shape = "", None
+    def _value_info(self, message: memoryview) -> tuple[str, int, list[int | None] | None]:
+        """Return name, type and shape, as far as they are stated."""
+        name = ""
+        stated: tuple[int, list[int | None] | None] = 0, None
         for number, _, value in self._read(_VALUE, message):
             if number == 1:
                 name = _text(value)
             elif number == 2:
                 for kind, _, tensor in self._read(_TYPE, value):
-                    shape = self._once(self._known.shapes, tensor, self._shape) if kind == 1 else shape
-        return name, shape
+                    stated = self._once(self._known.shapes, tensor, self._type) if kind == 1 else stated
+        return name, *stated
 
-    def _shape(self, tensor_type: memoryview) -> list[int | None] | None:
+    def _type(self, tensor_type: memoryview) -> tuple[int, list[int | None] | None]:
+        data_type = 0
         shape: list[int | None] | None = None
         for number, _, sides in self._read(_TENSOR_TYPE, tensor_type):
-            if number == 2:
+            if number == 1:
+                data_type = sides
+            else:
                 shape = []
                 for _, _, side in self._read(_SHAPE, sides):
                     size = None
                     for kind, _, value in self._read(_SIDE, side):
                         size = signed(value) if kind == 1 else size
                     shape.append(size)
-        return shape
+        return data_type, shape
 
 
 MAX_RANK = 16

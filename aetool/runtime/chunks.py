@@ -57,27 +57,40 @@ def run_chunks(
     `workers` threads work, the calling one among them. Nothing is copied, and what a chunk needs besides is all
     the memory that is taken.
     """
-    chunks = cut(len(rows), largest, workers, few_sizes=few_sizes)
+
+    def begin() -> Callable[[slice], None]:
+        binding = Binding(session)
+
+        def work(chunk: slice) -> None:
+            binding.features(source, rows[chunk])
+            for name, whole in outputs.items():
+                binding.output(name, whole[chunk])
+            call_native(binding.run)
+
+        return work
+
+    share(cut(len(rows), largest, workers, few_sizes=few_sizes), workers, begin)
+
+
+def share(chunks: Sequence[slice], workers: int, begin: Callable[[], Callable[[slice], None]]) -> None:
+    """Work on chunks in `workers` threads, the calling one among them, each with a function that `begin` gives."""
     waiting = iter(chunks)  # its next() is one step: no two threads get the same chunk
     over = threading.Event()
 
-    def work() -> None:
+    def run() -> None:
         try:
-            binding = Binding(session)
+            work = begin()
             # Looked at before a chunk is taken: one that was taken is run.
             while not over.is_set() and (chunk := next(waiting, None)) is not None:
-                binding.features(source, rows[chunk])
-                for name, whole in outputs.items():
-                    binding.output(name, whole[chunk])
-                call_native(binding.run)
+                work(chunk)
         finally:
             over.set()  # nothing is left, or an error ends the others' work too
 
-    helpers = [_Helper(work) for _ in range(min(workers, len(chunks)) - 1)]
+    helpers = [_Helper(run) for _ in range(min(workers, len(chunks)) - 1)]
     try:
         for helper in helpers:
             helper.start()
-        work()
+        run()
     finally:
         _end(over, helpers)
     for helper in helpers:

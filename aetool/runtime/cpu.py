@@ -125,6 +125,8 @@ class Graph:
         self._results = Recycler()
         numbers = max(math.prod(shape) for shape in (row, *(self._kinds[name][0] for name in outputs)))
         self._largest_chunk = chunk_rows or largest_chunk(numbers)
+        # Threads take a tenth of a millisecond to start, which two chunks do not make up for.
+        self._most_at_once = chunk_rows or 2 * self._largest_chunk
         few = range(1, max(1, min(FEW_ROWS, FEW_NUMBERS // numbers)) + 1)
         self._few: list[tuple[int, ...]] = [row, *((rows, *row) for rows in few)]
         """Shapes of a few rows, and of one without its batch axis."""
@@ -144,14 +146,17 @@ class Graph:
         to_rows, enter, leave = self._to_rows, native_calls.running.append, native_calls.running.pop
         names = self._outputs if output is None else (output,)
         few = self._ready.setdefault(output, {shape: [] for shape in self._few})
+        more = None if output is None else self.more(output)
 
         def call(data: Any, out: Array | None = None) -> Any:
             if type(data) is not NDARRAY or data.dtype is not FLOAT32:
                 data = to_rows(data)
-            try:
-                free = few[data.shape]
-            except KeyError:
-                found = self._run(names, to_rows(data), out)
+            free = few.get(data.shape)
+            if free is None:
+                rows = to_rows(data)
+                if out is None and more is not None:
+                    return more(rows)
+                found = self._run(names, rows, out)
                 return found if output is None else found[output]
             if out is not None:
                 self._require_out(out, names[0], data)
@@ -181,6 +186,29 @@ class Graph:
 
         return call
 
+    def more(self, output: str) -> Callable[[Array], Any]:
+        """Return a function (rows, *row) -> `output` for more than a few rows, which are not checked again."""
+        enter, leave = native_calls.running.append, native_calls.running.pop
+        names, source = (output,), self._source
+        most = 0 if self._few_sizes else self._most_at_once
+
+        def call(rows: Array) -> Any:
+            if not 0 < len(rows) <= most:
+                return self._run(names, rows, None)[output]
+            try:  # as `call_native` does, which would cost a tenth of the run
+                enter(None)
+                if native_calls.began:
+                    native_calls.keep_out_daemons()
+                return self._run_once(names, {source: rows}, None)[0]
+            except MemoryError:
+                raise
+            except Exception as error:  # onnxruntime's errors share no public base
+                raise self._failed(error, rows) from error
+            finally:
+                leave()
+
+        return call
+
     def _run(self, names: tuple[str, ...], rows: Array, out: Array | None) -> dict[str, Array]:
         """Compute `names` for none or more than a few rows, (rows, *row); the first in `out` where it is given."""
         if out is not None:
@@ -189,7 +217,7 @@ class Graph:
             # Never to onnxruntime: some of its operators, LSTM and GRU among them, end the process on no rows.
             return {names[0]: out} if out is not None else self._new(names, 0)
         try:
-            many = len(rows) > self._largest_chunk
+            many = len(rows) > self._most_at_once
             if many or self._few_sizes:
                 found = {names[0]: out} if out is not None else self._new(names, len(rows))
                 run_chunks(

@@ -2,22 +2,27 @@
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.files import Limits
+from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import SEGMENTER
+from aetool.core.native import vectors
+from aetool.core.program import Program
+from aetool.core.translate import Tail, UnsupportedError, translate, translate_tail
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
-from aetool.onnx_check.edit import with_only, with_outputs
-from aetool.onnx_check.model import ReadParts
+from aetool.onnx_check.edit import with_only, with_outputs, with_product
+from aetool.onnx_check.model import OnnxModel, ReadParts, read_model
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
+from aetool.runtime.native import Answers, NativeGraph, Products
 from aetool.runtime.ort import NodePlacement, open_session, placement
-from aetool.runtime.providers import PROVIDERS, Provider, candidates
+from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime, onnxruntime
 from aetool.runtime.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ WHY_MISSING = {
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
 """Size of a graph, in bytes, below which more than FEW_THREADS in one run gain nothing."""
+NATIVE_ROWS = 16
+"""Rows up to which the core answers where the provider is "auto", unless `aetool tune` has measured it."""
 ONE_SESSION_BYTES = 32 << 20
 """Size of a graph, in bytes, above which it is held in memory once: many rows share the session of a few."""
 
@@ -81,7 +88,16 @@ class GraphLoader:
         self._let_in: set[str] = set()
         """Graphs that were checked; the hash ensures the same bytes each time."""
         self._known = ReadParts()
+        self._admitted: dict[str, OnnxModel] = {}
+        """Graphs that were just admitted, until the core has read them."""
+        self._read: dict[str, bytes] = {}
+        """Files of graphs whose program was made, until they are opened."""
+        self._programs: dict[str, Program | None] = {}
+        """The core's program of a graph, None for those that it does not run."""
+        self._tails: dict[str, Tail | None] = {}
+        """What comes after a graph's last layer, until it is opened."""
         self._automatic = provider == "auto"
+        self._may_be_native = provider in ("auto", "native")
         self.provider = self._choose(provider)
 
     @property
@@ -99,9 +115,13 @@ class GraphLoader:
             return None
         file = self.variant.files.get(name)
         small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
-        return output if small and self._limits is not None else None
+        if not small or self._limits is None or (self.native_rows and self._program(name) is not None):
+            return None
+        return output
 
-    def open(self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None) -> "Graph | DeviceGraph":
+    def open(
+        self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None
+    ) -> "Graph | NativeGraph | DeviceGraph":
         """Open the graph `name`, which reads what `to_rows` makes of a caller's data; only `alone`, if given.
 
         Raises:
@@ -109,15 +129,96 @@ class GraphLoader:
             BundleError: it is damaged, or not the one that the manifest describes.
         """
         self._require_there(name)
-        model = self._model(name)
+        if self.native_rows and (program := self._program(name)) is not None:
+            content, tail = self._content(name), self._tails.pop(name, None)
+            rest: Callable[[], Answers] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
+            if tail is not None:
+                rest = partial(self._on_both, name, content, tail, to_rows)
+            whole = self.provider is PROVIDERS["native"] or not has_onnxruntime()
+            return NativeGraph(
+                program,
+                to_rows,
+                self._cores(),
+                chunk_rows=self._settings.chunk_rows,
+                most_rows=self.native_rows,
+                rest=None if whole else rest,
+            )
+        model = self._content(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
         return self._on_cpu(self.provider, name, model, to_rows, alone)
+
+    def _on_both(self, name: str, content: bytes, tail: Tail, to_rows: Callable[[Any], Array]) -> NativeGraph:
+        """Open a graph for many rows: the products by onnxruntime, what comes after the last by the core."""
+        session = partial(
+            open_session,
+            with_product(content, tail.product, tail.begins),
+            PROVIDERS["cpu"],
+            spin_us=self._settings.spin_us,
+            memory_arena=self._settings.memory_arena,
+            where=self.where(name),
+        )
+        direct = session(intra_op_num_threads=self._direct_threads(content))
+        products = Products(self.where(name), direct, session, tail.program.second)
+        return NativeGraph(
+            tail.program, to_rows, self._cores(), chunk_rows=self._settings.chunk_rows, products=products
+        )
+
+    def _cores(self) -> int:
+        return self._threads or self._settings.workers or usable_cores()
+
+    @property
+    def native_rows(self) -> int:
+        """Rows up to which the core answers, for graphs that it runs; 0 for none."""
+        if self.provider is PROVIDERS["native"]:
+            return sys.maxsize
+        if not self._automatic or self.provider is not PROVIDERS["cpu"] or vectors() is None:
+            return 0
+        rows = self._settings.native_rows
+        return NATIVE_ROWS if rows is None else rows
+
+    def _program(self, name: str) -> Program | None:
+        """Return the core's program of a graph; None for one that it does not run, where another engine may.
+
+        Raises:
+            ProviderError: the core does not run it, and was asked for.
+        """
+        if name in self._programs:
+            return self._programs[name]
+        content = self._read[name] = self._model(name)
+        if (model := self._admitted.pop(name, None)) is None:
+            bounds = self._limits or DEFAULT_LIMITS
+            model = read_model(content, bounds.depth, bounds.nodes, self._known)
+        try:
+            program = self._programs[name] = translate(model, self.row_shape(name))
+        except UnsupportedError as error:
+            if self.provider is PROVIDERS["native"]:
+                raise ProviderError(
+                    f"{self.where(name)}: provider 'native' cannot run it: {error}; use provider='auto' or 'cpu'"
+                ) from error
+            self._programs[name] = None
+            return None
+        if name == "detector" and self._limits is not None and len(content) <= ONE_SESSION_BYTES:
+            self._tails[name] = translate_tail(model, self.row_shape(name))
+        graph = model.graph
+        inputs = [("tensor(float)", (shape or [])[1:]) for shape in graph.input_shapes]
+        self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
+        return program
+
+    def _content(self, name: str) -> bytes:
+        """Return the graph's file, read and checked once for its program and its session."""
+        found = self._read.pop(name, None)
+        return self._model(name) if found is None else found
 
     def placement(self, name: str) -> "list[NodePlacement]":
         """Return the execution provider of each node of the graph `name`."""
 
         self._require_there(name)
+        if self.provider is PROVIDERS["native"]:
+            self._program(name)
+            bounds = self._limits or DEFAULT_LIMITS
+            nodes = read_model(self._model(name), bounds.depth, bounds.nodes).graph.nodes
+            return [NodePlacement(node.name, node.operator, self.provider.registered) for node in nodes]
         return placement(self._model(name), self.provider, self.where(name))
 
     def _on_device(self, name: str, model: bytes, to_rows: Callable[[Any], Array]) -> "Graph | DeviceGraph":
@@ -143,7 +244,7 @@ class GraphLoader:
         to_rows: Callable[[Any], Array],
         alone: str | None = None,
     ) -> Graph:
-        cores = self._threads or self._settings.workers or usable_cores()
+        cores = self._cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
             inner = self._inner_values(name)
@@ -181,8 +282,12 @@ class GraphLoader:
         model = self.bundle.graph(name, self.precision)
         if self._limits is not None and name not in self._let_in:
             kept = self._inner_values(name)
-            require_admissible(model, self.row_shape(name), self._limits, self.where(name), kept, self._known)
+            read = require_admissible(
+                model, self.row_shape(name), self._limits, self.where(name), kept, self._known
+            )
             self._let_in.add(name)
+            if self._may_be_native:
+                self._admitted[name] = read
         return model
 
     def _inner_values(self, name: str) -> tuple[str, ...]:
@@ -207,13 +312,24 @@ class GraphLoader:
             memory_arena=self._settings.memory_arena,
             where=self.where(name),
         )
-        self._require_ours(name, session, NEEDED_OUTPUTS[name] if alone is None else {alone})
+        found = session.get_outputs()
+        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
+        needed = NEEDED_OUTPUTS[name] if alone is None else {alone}
+        metadata = session.get_modelmeta().custom_metadata_map
+        self._require_ours(name, inputs, [output.name for output in found], metadata, needed)
+        if strange := [entry.name for entry in found if entry.type not in TYPES]:
+            raise BundleError(
+                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
+                "aetool does not read; export the bundle again"
+            )
         return session
 
     def _choose(self, name: str) -> Provider:
         """Return the first provider that takes a graph of this bundle; the requested one, or an error."""
         options = candidates(name)
-        if len(options) == 1 and options[0].name == "cpu":
+        if len(options) == 1 and options[0].name in ("cpu", "native"):
+            if vectors() is None:
+                onnxruntime()  # which all graphs need: where it is missing, now is the time to say so
             return options[0]  # always works: no need to open a session for it
         refusals = []
         model = self._model("detector")
@@ -242,39 +358,46 @@ class GraphLoader:
                 f"it has {', '.join(self.graphs)}"
             )
 
-    def _require_ours(self, name: str, session: Any, needed: set[str]) -> None:
+    def _require_ours(
+        self,
+        name: str,
+        inputs: Sequence[tuple[str, Sequence[Any]]],
+        outputs: Sequence[str],
+        metadata: Mapping[str, str],
+        needed: set[str],
+    ) -> None:
         """Refuse a graph that is not the one the manifest describes.
 
         The hashes bind the files to the manifest; nothing but the graphs' own metadata binds the manifest to
         them: a threshold changed there, or two feature names swapped, would give wrong answers in silence.
+
+        Args:
+            name: the graph.
+            inputs: type and shape of a row of each of its inputs, as onnxruntime writes them.
+            outputs: names of its outputs.
+            metadata: what the file says of itself.
+            needed: outputs that the caller reads.
         """
         manifest, shape = self.bundle.manifest, list(self.row_shape(name))
-        inputs = [(entry.type, list(entry.shape)[1:]) for entry in session.get_inputs()]
-        outputs = {entry.name for entry in session.get_outputs()}
         if inner := needed.intersection(self._inner_values(name)):
             raise BundleError(
                 f"{self.where(name)}: the manifest calls its outputs {', '.join(inner)} inner values; export the "
                 "bundle again"
             )
-        if inputs != [("tensor(float)", shape)] or not outputs >= needed:
+        found = [(kind, list(row)) for kind, row in inputs]
+        if found != [("tensor(float)", shape)] or not needed.issubset(outputs):
             raise BundleError(
                 f"{self.where(name)}: expected float32 rows of shape {shape} in, {', '.join(needed)} "
-                f"out; found {inputs} in, {', '.join(outputs)} out; export the bundle again"
+                f"out; found {found} in, {', '.join(outputs)} out; export the bundle again"
             )
-        if strange := [entry.name for entry in session.get_outputs() if entry.type not in TYPES]:
-            raise BundleError(
-                f"{self.where(name)}: the outputs or inner values {', '.join(strange)} are of types that this "
-                "aetool does not read; export the bundle again"
-            )
-        found = session.get_modelmeta().custom_metadata_map
         for key, value in (
             ("bundle", manifest.id),
             ("threshold", repr(self.variant.threshold)),
             ("feature_names", json.dumps(manifest.feature_names, ensure_ascii=False)),
             ("categories", json.dumps(manifest.categories, ensure_ascii=False)),
         ):
-            if found.get(key, value) != value:
+            if metadata.get(key, value) != value:
                 raise BundleError(
                     f"{self.where(name)}: {key} {value[:40]!r} expected from the manifest, found "
-                    f"{found[key][:40]!r}; one of them was changed, fetch or export the bundle again"
+                    f"{metadata[key][:40]!r}; one of them was changed, fetch or export the bundle again"
                 )

@@ -6,8 +6,10 @@ import os
 import sys
 import threading
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
+from aetool.core.native import vectors, why_not
 from aetool.errors import DependencyError, ProviderError, install_with, reason_of
 from aetool.runtime.machine import usable_cores
 
@@ -17,30 +19,35 @@ from aetool.runtime.machine import usable_cores
 # a forked process when it exits. Off, unless the variable was set before; the import reads it, once.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-try:
-    import onnxruntime as _onnxruntime
-except ImportError:
-    _onnxruntime = None
-
 # Both distributions write into one directory; an uninstall of either leaves a package without these.
 _NEEDED = ("InferenceSession", "SessionOptions", "get_available_providers")
 
 
+def has_onnxruntime() -> bool:
+    """Decide whether onnxruntime is installed, without importing it: that takes as long as all the rest."""
+    try:
+        return "onnxruntime" in sys.modules or find_spec("onnxruntime") is not None
+    except ImportError:  # of whoever finds modules in this process
+        return False
+
+
 def onnxruntime() -> Any:
-    """Return the onnxruntime module.
+    """Return the onnxruntime module, imported when it is needed first.
 
     Raises:
         DependencyError: it is not installed, or what is installed is broken.
     """
-    if _onnxruntime is None:
-        raise DependencyError("onnxruntime", "cpu", "running a bundle")
-    if not all(hasattr(_onnxruntime, name) for name in _NEEDED):
+    try:
+        import onnxruntime as found
+    except ImportError as error:
+        raise DependencyError("onnxruntime", "cpu", "running a bundle") from error
+    if not all(hasattr(found, name) for name in _NEEDED):
         raise DependencyError(
             "a whole onnxruntime (the one here is broken: uninstall onnxruntime and onnxruntime-gpu)",
             "cpu",
             "running a bundle",
         )
-    return _onnxruntime
+    return found
 
 
 # OpenVINO as a plugin of onnxruntime: registered once in a process, then a device like the others.
@@ -109,7 +116,7 @@ def openvino_options(intra_op_num_threads: int) -> dict[str, str]:
     return {"load_config": json.dumps({"CPU": cpu})}
 
 
-ProviderName = Literal["auto", "cpu", "cuda", "openvino"]
+ProviderName = Literal["auto", "cpu", "cuda", "openvino", "native"]
 """Names that a caller may request."""
 
 
@@ -117,9 +124,9 @@ class Provider(NamedTuple):
     """Execution provider under aetool's name for it."""
 
     name: ProviderName
-    """Name in aetool: cpu, cuda, openvino."""
+    """Name in aetool: cpu, cuda, openvino, native."""
     registered: str
-    """onnxruntime's own name for it."""
+    """onnxruntime's own name for it, or that of aetool's core."""
     extra: str
     """Extra of aetool that installs it."""
     options: tuple[tuple[str, str], ...] = ()
@@ -131,6 +138,7 @@ PROVIDERS = {
     # TensorFloat-32, its default, keeps 10 bits of each factor: results would differ from the CPU's by 1e-3.
     "cuda": Provider("cuda", "CUDAExecutionProvider", "cuda", (("use_tf32", "0"),)),
     "openvino": Provider("openvino", OPENVINO, "openvino"),
+    "native": Provider("native", "AetoolCore", ""),
 }
 
 
@@ -142,12 +150,20 @@ def candidates(name: str) -> list[Provider]:
     Raises:
         ProviderError: `name` is unknown, or does not work with this onnxruntime on this machine.
     """
+    if name == "auto" and cuda_devices() == 0:
+        return [PROVIDERS["cpu"]]  # without a look at onnxruntime, which a few rows may never need
+    if name != "auto" and name not in tuple(PROVIDERS):  # whatever it is, also what has no hash
+        raise ProviderError(f"provider {name!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}")
+    if name == "native":
+        if vectors() is None:
+            raise ProviderError(
+                f"provider 'native' needs aetool's compiled core: {why_not()}; install aetool where a C compiler "
+                "is, or use provider='cpu'"
+            )
+        return [PROVIDERS["native"]]
     available = onnxruntime().get_available_providers()
     if name == "auto":
-        usable = [PROVIDERS["cuda"]] if cuda_devices() > 0 else []
-        return [p for p in (*usable, PROVIDERS["cpu"]) if p.registered in available]
-    if name not in tuple(PROVIDERS):  # whatever it is, also what has no hash
-        raise ProviderError(f"provider {name!r} is unknown; choose one of auto, {', '.join(PROVIDERS)}")
+        return [p for p in (PROVIDERS["cuda"], PROVIDERS["cpu"]) if p.registered in available]
     provider = PROVIDERS[name]
     if name == "openvino":
         openvino_device()  # registers it: only now onnxruntime knows it

@@ -20,6 +20,7 @@ from aetool.runtime._inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
 from aetool.runtime.graphs import GraphLoader
+from aetool.runtime.native import NativeGraph
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
 from aetool.runtime.threshold import as_threshold, deciding, deciding_all
@@ -130,7 +131,7 @@ class AutoencoderSession(OpenedBundle):
         self._categories = self._bundle.manifest.categories
         self._indexes = {name: indexes_of(texts) for name, texts in self._categories.items()}
         self._opener = GraphLoader(self._bundle, self._precision, opened_on, threads, settings or DEFAULTS, limits)
-        self._graphs: dict[str, Graph | DeviceGraph] = {}
+        self._graphs: dict[str, Graph | NativeGraph | DeviceGraph] = {}
         """Graphs by name, or by `score alone` where one was opened for that output."""
         self._calls: dict[str | tuple[str, None], Call] = {}
         """Functions by a method of COMPUTED, or by a graph and None for all its outputs."""
@@ -358,6 +359,16 @@ class AutoencoderSession(OpenedBundle):
         all_of = (graph, None)
         found: dict[str, NDArray[Any]] = (self._calls.get(all_of) or self._call(all_of))(data)
         return found
+
+    def native_rows(self, graph: str = "detector") -> int:
+        """Return the rows up to which aetool's own core answers for `graph`; 0 where it does not run it.
+
+        The provider "native" is the core for all rows, sys.maxsize; "auto" is the core for a few rows of graphs
+        that it runs.
+        """
+        self._call((graph, None))
+        opened = self._graphs[graph]
+        return opened.most_rows if isinstance(opened, NativeGraph) else 0
 
     def placement(self, graph: str = "detector") -> "list[NodePlacement]":
         """Return the execution provider of each node of `graph`, as onnxruntime records it."""

@@ -5,7 +5,13 @@ from typing import NamedTuple
 from aetool.errors import InputError
 
 MAX_THREADS = 1024
-_LARGEST = {"direct_threads": MAX_THREADS, "workers": MAX_THREADS, "chunk_rows": 1 << 20, "spin_us": 1_000_000}
+_LARGEST = {
+    "direct_threads": MAX_THREADS,
+    "workers": MAX_THREADS,
+    "chunk_rows": 1 << 20,
+    "spin_us": 1_000_000,
+    "native_rows": 1 << 20,
+}
 
 
 class _Values(NamedTuple):
@@ -21,6 +27,8 @@ class _Values(NamedTuple):
     memory_arena: bool = True
     """True: onnxruntime keeps the memory that a run took for the next one; False gives it back, for devices that
     have little, and takes longer."""
+    native_rows: int | None = None
+    """Rows up to which aetool's own core answers where the provider is "auto"; 0: never; None: a few."""
 
 
 class RunSettings(_Values):
@@ -39,12 +47,13 @@ class RunSettings(_Values):
         chunk_rows: int | None = None,
         spin_us: int = 100,
         memory_arena: bool = True,
+        native_rows: int | None = None,
     ) -> "RunSettings":
         """Check every value."""
-        settings = super().__new__(cls, direct_threads, workers, chunk_rows, spin_us, memory_arena)
+        settings = super().__new__(cls, direct_threads, workers, chunk_rows, spin_us, memory_arena, native_rows)
         for name, largest in _LARGEST.items():
             value = getattr(settings, name)
-            least = 0 if name == "spin_us" else 1
+            least = 0 if name in ("spin_us", "native_rows") else 1
             if value is None and cls._field_defaults[name] is None:
                 continue
             if type(value) is not int or not least <= value <= largest:
@@ -69,6 +78,10 @@ class RunSettings(_Values):
             found.append(f"spinning {self.spin_us:,} us" if self.spin_us else "no spinning")
         if not self.memory_arena:
             found.append("no memory arena")
+        if self.native_rows is not None:
+            found.append(
+                f"up to {self.native_rows:,} rows on the core" if self.native_rows else "without the core"
+            )
         return found
 
 

@@ -1,0 +1,371 @@
+"""Programs of the core: steps over float32 vectors, their memory laid out, their weights packed (docs/core.md).
+
+A program is what core.c calls a plan: the same bytes for the extension, for generated C and for WebAssembly.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+PANEL = 64
+"""Outputs in one panel of weights."""
+MAX_OUTPUTS = 8
+_PLACE_BITS = 27
+MAX_NUMBERS = 1 << _PLACE_BITS
+"""Most constants, weights included, or floats of working memory."""
+_WORK, _INPUT, _CONSTANT, _OUTPUT = range(4)
+_SECOND = _OUTPUT + MAX_OUTPUTS
+_ALIGNED = 16
+"""Floats in a cache line."""
+_STEP = struct.Struct("=8if")
+
+
+class Operation(IntEnum):
+    """Operations of core.h, in its order."""
+
+    COPY = 0
+    DENSE = 1
+    DENSE_BF16 = 2
+    LEAKY_RELU = 3
+    RELU = 4
+    ELU = 5
+    GELU = 6
+    SILU = 7
+    TANH = 8
+    SIGMOID = 9
+    ABS = 10
+    NEGATE = 11
+    SQRT = 12
+    IS_NAN = 13
+    NOT = 14
+    ADD = 15
+    SUBTRACT = 16
+    MULTIPLY = 17
+    DIVIDE = 18
+    EQUAL = 19
+    LESS_OR_EQUAL = 20
+    SELECT = 21
+    GATHER = 22
+    SUM = 23
+    SUM_OF_SQUARES = 24
+    ARG_MAX = 25
+
+
+_IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
+"""Operations that may write over what they read."""
+
+
+class Step:
+    """A step before its numbers have places: what it reads are other steps, constants, or the input (None)."""
+
+    __slots__ = ("alpha", "m", "n", "operation", "reads", "weights")
+
+    def __init__(
+        self,
+        operation: Operation,
+        reads: "Sequence[Operand]",
+        n: int,
+        m: int = 1,
+        *,
+        alpha: float = 0.0,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        """Keep what core.h calls a, b and c, n and m.
+
+        Args:
+            operation: what to compute.
+            reads: a, b and c, as far as the operation reads them.
+            n: numbers that it gives, but for DENSE, which reads so many.
+            m: as core.h says of the operation.
+            alpha: of LEAKY_RELU and ELU.
+            weights: of DENSE, (n, m) float32; of DENSE_BF16 uint16; of GATHER int32 indexes.
+        """
+        self.operation, self.reads, self.n, self.m = operation, tuple(reads), n, m
+        self.alpha, self.weights = alpha, weights
+
+    @property
+    def size(self) -> int:
+        """Numbers that it gives for one row."""
+        return self.m if self.operation in (Operation.DENSE, Operation.DENSE_BF16) else self.n
+
+
+class Joined(Step):
+    """Several vectors, one after the other: a COPY of each."""
+
+    __slots__ = ()
+
+    def __init__(self, reads: "Sequence[Operand]", sizes: Sequence[int]) -> None:
+        """Keep the parts and their sizes."""
+        super().__init__(Operation.COPY, reads, sum(sizes), weights=np.array(sizes))
+
+
+class Second:
+    """The second input, as something that steps read: `n` numbers of each row."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        """Keep its size."""
+        self.n = n
+
+
+Operand = Step | Second | NDArray[np.float32] | None
+
+
+class Output(NamedTuple):
+    """Output of a program."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Shape of one row."""
+    decides: bool
+    """True: numbers 0 and 1 that mean false and true."""
+
+
+class Program(NamedTuple):
+    """A plan of core.h as bytes and arrays."""
+
+    steps: bytes
+    """Of 36 bytes each: operation, out, a, b, c, n, m, offset as int32, alpha as float32."""
+    floats: NDArray[np.float32]
+    halves: NDArray[np.uint16]
+    indexes: bytes
+    """int32."""
+    row: tuple[int, ...]
+    """Shape of one row of the input."""
+    outputs: tuple[Output, ...]
+    sizes: tuple[int, ...]
+    """Numbers of a row in each output."""
+    work: int
+    """Floats of working memory for one row."""
+    second: int = 0
+    """Numbers in a row of the second input; 0 for none."""
+
+
+def lay_out(
+    results: Mapping[Output, Operand], steps: Iterable[Step], row: tuple[int, ...], *, narrowest: int = 16
+) -> Program:
+    """Give every number a place, and pack the weights.
+
+    Args:
+        results: output -> what gives it.
+        steps: all steps in an order in which they can run; those that no output needs are left out.
+        row: shape of one row of the input.
+        narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
+    """
+    needed = needed_steps(results.values(), steps)
+    writer = _Writer(narrowest)
+    places = _Places(needed, results)
+    for step in needed:
+        out = places.of_output(step)
+        reads = [
+            writer.constant(value) if isinstance(value, np.ndarray) else places.of(value) for value in step.reads
+        ]
+        if out is None:
+            out = places.take(step)
+        if isinstance(step, Joined):
+            assert step.weights is not None
+            for read, size in zip(reads, step.weights.tolist(), strict=True):
+                writer.write(Operation.COPY, out, [read], size, 1)
+                out += size
+        else:
+            if step.operation in DENSE:
+                reads.insert(1, writer.filled(step))
+            writer.write(step.operation, out, reads, step.n, step.m, step.alpha, step.weights)
+        places.free_after(step)
+    for number, (output, source) in enumerate(results.items()):
+        if not (isinstance(source, Step) and places.of_output(source) == _output_place(number)):
+            read = writer.constant(source) if isinstance(source, np.ndarray) else places.of(source)
+            writer.write(Operation.COPY, _output_place(number), [read], _size(output.shape), 1)
+    sizes = tuple(_size(output.shape) for output in results)
+    second = max((value.n for step in needed for value in step.reads if isinstance(value, Second)), default=0)
+    return writer.program(row, tuple(results), sizes, places.size, second)
+
+
+DENSE = (Operation.DENSE, Operation.DENSE_BF16)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _output_place(number: int) -> int:
+    return (_OUTPUT + number) << _PLACE_BITS
+
+
+def needed_steps(results: Iterable[Operand], steps: Iterable[Step]) -> list[Step]:
+    """Return the steps that the results need, in order."""
+    todo, wanted = [value for value in results if isinstance(value, Step)], set[int]()
+    while todo:
+        step = todo.pop()
+        if id(step) not in wanted:
+            wanted.add(id(step))
+            todo += [value for value in step.reads if isinstance(value, Step)]
+    return [step for step in steps if id(step) in wanted]
+
+
+class _Places:
+    """Working memory of one row: each step's numbers from where it runs to where they are read last."""
+
+    def __init__(self, steps: Sequence[Step], results: Mapping[Output, Operand]) -> None:
+        self.size = 0
+        self._at: dict[int, int] = {}
+        self._free: list[tuple[int, int]] = []
+        self._last = {id(value): id(step) for step in steps for value in step.reads if isinstance(value, Step)}
+        wanted = [value for value in results.values() if isinstance(value, Step)]
+        # An output that no step and no other output reads is written where it belongs at once.
+        self._outputs = {
+            id(value): _output_place(number)
+            for number, value in enumerate(results.values())
+            if isinstance(value, Step) and id(value) not in self._last and wanted.count(value) == 1
+        }
+        self._last |= {id(value): 0 for value in wanted if id(value) not in self._outputs}  # kept to the end
+        self._sizes = {id(step): step.size for step in steps}
+
+    def of_output(self, step: Step) -> int | None:
+        return self._outputs.get(id(step))
+
+    def of(self, value: Step | Second | None) -> int:
+        if isinstance(value, Second):
+            return _SECOND << _PLACE_BITS
+        return _INPUT << _PLACE_BITS if value is None else self._at[id(value)]
+
+    def take(self, step: Step) -> int:
+        """Return a step's place: over what it reads for the last time, where it may, else a free one."""
+        size = step.size
+        over: Sequence[Operand] = step.reads if step.operation in _IN_PLACE else ()
+        if step.operation in DENSE and step.reads[0] is not step.reads[1]:
+            over = step.reads[1:]
+        for value in over:
+            if isinstance(value, Step) and self._last[id(value)] == id(step) and value.size == size:
+                self._last[id(value)] = -1  # the place goes on to this step
+                self._at[id(step)] = self._at[id(value)]
+                return self._at[id(step)]
+        for index, (at, room) in enumerate(self._free):
+            if room >= size:
+                self._free[index] = (at + size, room - size)
+                break
+        else:
+            at = self._grown(size)
+        self._at[id(step)] = at
+        return at
+
+    def _grown(self, size: int) -> int:
+        """Return a place at the end, which may begin in what is free there."""
+        at = self.size
+        if self._free and sum(last := max(self._free)) == self.size:
+            self._free.remove(last)
+            at = last[0]
+        self.size = at + size
+        return at
+
+    def free_after(self, step: Step) -> None:
+        done = {id(value) for value in step.reads if isinstance(value, Step) and self._last[id(value)] == id(step)}
+        for value in done:
+            self._free.append((self._at[value], self._sizes[value]))
+        self._free = _merged(self._free)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for at, room in sorted(span for span in spans if span[1]):
+        if found and sum(found[-1]) == at:
+            found[-1] = (found[-1][0], found[-1][1] + room)
+        else:
+            found.append((at, room))
+    return found
+
+
+class _Writer:
+    """Steps, constants and weights, in the order in which they are used."""
+
+    def __init__(self, narrowest: int) -> None:
+        self._narrowest = narrowest
+        self._steps: list[bytes] = []
+        self._floats, self._halves, self._indexes = _Blob(np.float32), _Blob(np.uint16), _Blob(np.int32)
+
+    def filled(self, step: Step) -> int:
+        """Return the outputs of a dense step with those that fill up its last panel."""
+        multiple = max(self._narrowest, 32) if step.operation is Operation.DENSE_BF16 else self._narrowest
+        return step.m + -step.m % (multiple if self._narrowest > 4 else 4)
+
+    def constant(self, values: NDArray[np.float32]) -> int:
+        return _CONSTANT << _PLACE_BITS | self._floats.add(values, lambda: values)
+
+    def write(
+        self,
+        operation: Operation,
+        out: int,
+        at: Sequence[int],
+        n: int,
+        m: int,
+        alpha: float = 0.0,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        offset = 0
+        if weights is not None:
+            if operation is Operation.DENSE:
+                offset = self._floats.add(weights, lambda: panels(weights, at[1]))
+            elif operation is Operation.DENSE_BF16:
+                offset = self._halves.add(weights, lambda: _paired(weights, at[1]))
+            else:
+                offset = self._indexes.add(weights, lambda: weights)
+        a, b, c = (*at, 0, 0)[:3]
+        self._steps.append(_STEP.pack(operation, out, a, b, c, n, m, offset, alpha))
+
+    def program(
+        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int, second: int
+    ) -> Program:
+        floats, halves, indexes = self._floats.whole(), self._halves.whole(), self._indexes.whole().tobytes()
+        return Program(b"".join(self._steps), floats, halves, indexes, row, outputs, sizes, work, second)
+
+
+class _Blob:
+    """Arrays one after the other, each once, from whole cache lines on."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._parts: list[NDArray[Any]] = []
+        self._known: dict[int, int] = {}
+        self._kept: list[Any] = []
+        self._dtype, self._size = np.dtype(dtype), 0
+
+    def add(self, source: NDArray[Any], make: Callable[[], NDArray[Any]]) -> int:
+        """Return the offset of what `make` makes of `source`, which is known by its identity."""
+        if id(source) not in self._known:
+            part = np.asarray(make(), self._dtype).ravel()
+            self._known[id(source)] = self._size
+            self._kept.append(source)  # an identity is good as long as its array lives
+            self._parts.append(part)
+            self._size += -(-part.size // _ALIGNED) * _ALIGNED
+        return self._known[id(source)]
+
+    def whole(self) -> NDArray[Any]:
+        """Return everything, beginning at a cache line of memory."""
+        size = self._dtype.itemsize
+        room: NDArray[np.uint8] = np.zeros(self._size * size + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        found: NDArray[Any] = room[start : start + self._size * size].view(self._dtype)
+        at = 0
+        for part in self._parts:
+            found[at : at + part.size] = part
+            at += -(-part.size // _ALIGNED) * _ALIGNED
+        found.flags.writeable = False
+        return found
+
+
+def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:
+    """Return weights, (inputs, outputs), in panels of 64 outputs, with zeros up to `filled` outputs."""
+    padded = np.pad(weights, ((0, 0), (0, filled - weights.shape[1])))
+    return np.concatenate([padded[:, start : start + PANEL].ravel() for start in range(0, filled, PANEL)])
+
+
+def _paired(weights: NDArray[np.uint16], filled: int) -> NDArray[np.uint16]:
+    """Return bfloat16 weights in panels; of each whole 32 outputs, output j beside output j + 16."""
+    padded = np.pad(weights, ((0, 0), (0, filled - weights.shape[1])))
+    whole = filled // 32 * 32
+    pairs = padded[:, :whole].reshape(len(padded), -1, 2, 16).swapaxes(2, 3).reshape(len(padded), whole)
+    return panels(np.concatenate([pairs, padded[:, whole:]], axis=1), filled)
