@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.decisions._tail import Tail
+from aetool.decisions._tail import ParetoTail
 from aetool.onnx_check.build import NewNode, build
 
 LEAST = float(np.finfo(np.float32).tiny)
@@ -26,7 +26,7 @@ class Logistic(NamedTuple):
 
 def calibrator(
     scores: NDArray[np.float32],
-    tail: Tail | None,
+    tail: ParetoTail | None,
     logistic: Logistic | None,
     *,
     opset: int,
@@ -64,7 +64,9 @@ def calibrator(
     )
 
 
-def _p_value(scores: NDArray[np.float32], tail: Tail | None) -> tuple[list[NewNode], dict[str, NDArray[Any]]]:
+def _p_value(
+    scores: NDArray[np.float32], tail: ParetoTail | None
+) -> tuple[list[NewNode], dict[str, NDArray[Any]]]:
     bits = max(1, math.ceil(math.log2(len(scores) + 1)))
     table = np.full(2**bits - 1, _LARGEST, np.float32)
     table[: len(scores)] = scores

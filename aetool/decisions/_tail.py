@@ -20,7 +20,7 @@ _WIDEST, _NARROWEST = 2.0, -0.5
 """Bounds of the shape: beyond them an estimate from few scores says nothing."""
 
 
-class Tail(NamedTuple):
+class ParetoTail(NamedTuple):
     """Distribution of how far a score lies beyond the largest: (1 + shape * excess / scale) ** (-1 / shape)."""
 
     shape: float
@@ -29,7 +29,7 @@ class Tail(NamedTuple):
     """Number of scores that it was fitted to."""
 
 
-def fit_tail(scores: NDArray[np.float64]) -> Tail | None:
+def fit_tail(scores: NDArray[np.float64]) -> ParetoTail | None:
     """Fit the tail of ascending scores; None for fewer than FEWEST above a share of 1 - SHARE, or all alike.
 
     The excess over the largest score has the same shape as that over the threshold, and another scale.
@@ -48,7 +48,7 @@ def fit_tail(scores: NDArray[np.float64]) -> Tail | None:
         shape = _LEAST_SHAPE
     beyond = scale + shape * float(excess[-1])
     least = 1e-3 * float(np.mean(excess))  # a shape below 0 ends, and no later than here
-    return Tail(shape, max(beyond, least), len(excess))
+    return ParetoTail(shape, max(beyond, least), len(excess))
 
 
 def _zhang_stephens(excess: NDArray[np.float64]) -> tuple[float, float]:

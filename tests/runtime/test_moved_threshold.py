@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 import aetool
+from aetool.core.native import vectors, why_not
 from aetool.errors import InputError
 
 THRESHOLDS = (0.05, 0.3, 1.0)
@@ -17,10 +18,13 @@ def detector(exported):
     return onnxruntime.InferenceSession((exported / "detector.onnx").read_bytes())
 
 
+@pytest.mark.parametrize("provider", ["cpu", "auto", "native"])
 @pytest.mark.parametrize("threshold", [*THRESHOLDS, -1, 0, np.inf, -np.inf])
-def test_a_threshold_decides_alike_in_python_and_in_the_graph(exported, rows, detector, threshold):
+def test_a_threshold_decides_alike_in_python_and_in_the_graph(exported, rows, detector, threshold, provider):
     hostile = np.concatenate([rows, np.full((1, rows.shape[1]), np.nan, np.float32)])
-    with aetool.load(exported, threshold=threshold) as model:
+    if provider == "native" and vectors() is None:
+        pytest.skip(why_not())
+    with aetool.load(exported, threshold=threshold, provider=provider) as model:
         given = np.array([model.threshold], np.float32)
         expected = detector.run(["is_anomaly"], {"features": hostile, "threshold": given})[0]
         assert np.array_equal(model.detect(hostile), expected)
