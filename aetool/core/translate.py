@@ -85,12 +85,16 @@ def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
 
 def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, dict[Output, Operand]]":
     graph = model.graph
-    if len(graph.inputs) != 1 or graph.input_types != [FLOAT]:
+    defaults = {tensor.name for tensor in graph.constants}  # the threshold is an input with a default
+    asked = {
+        name: kind for name, kind in zip(graph.inputs, graph.input_types, strict=True) if name not in defaults
+    }
+    if [*asked.values()] != [FLOAT]:
         raise UnsupportedError("it has other inputs than one of float32")
     translator = _Translator()
     for tensor in graph.constants:
         translator.values[tensor.name] = constant_of(tensor)
-    translator.values[graph.inputs[0]] = GraphValue(row)
+    translator.values[next(iter(asked))] = GraphValue(row)
     for node in graph.nodes:
         translator.add(node)
     if not 1 <= len(graph.outputs) <= MAX_OUTPUTS:

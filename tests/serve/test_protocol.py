@@ -39,6 +39,7 @@ def test_the_metadata_tell_names_types_and_shapes(client, model):
         "is_anomaly": ("BOOL", [-1]),
         "embedding": ("FP32", [-1, 120]),
         "reconstruction": ("FP32", [-1, 30]),
+        "p_value": ("FP32", [-1]),
     }
     assert found["parameters"]["threshold"] == model.threshold
     assert client.get_model_metadata("cancer.decoder")["inputs"][0]["name"] == "embedding"
