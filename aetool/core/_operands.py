@@ -156,9 +156,9 @@ class Operands:
         size = math.prod(shape)
         if isinstance(found, np.ndarray):
             return found if found.size == size else np.repeat(found, size)
-        if value.size == size:
-            return found
-        return self.gathered(value, np.zeros(size, np.int64)).step
+        if value.size == 1 and size != 1:
+            return self.gathered(value, np.zeros(size, np.int64)).step
+        return found
 
     def step(self, step: Step, shape: tuple[int, ...], kind: int = FLOAT) -> Value:
         """Add a step, and return what it gives."""
@@ -167,7 +167,7 @@ class Operands:
 
     def gathered(self, value: Value, places: NDArray[Any]) -> Value:
         """Return the numbers of `value` at some places, in the shape of these."""
-        indexes = np.ascontiguousarray(places, np.int32)
+        indexes = np.asarray(places, np.int32)
         step = Step(Operation.GATHER, [value.step], indexes.size, value.size, weights=indexes.ravel())
         return self.step(step, indexes.shape, value.kind)
 
