@@ -340,7 +340,7 @@ static inline float gelu(float x) {
   q = q * u + 0.0179402269f;
   q = q * u + -0.0321973488f;
   q = q * u + 0.0285999682f;
-  q = q * u + 0.0139996f;
+  q = q * u + 0.013999607f;
   q = q * u + -0.0967034698f;
   q = q * u + 0.4720532f;
   const float share = x * (q / (near + 1.0f));
