@@ -10,6 +10,9 @@ DEMO := .venv-demo/.installed
 APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addprefix tests/bundle/test_, \
 	bundle_faults.py links.py replaced.py write.py)
 
+# Tests start hundreds of processes, each of which would compile aetool anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance exported clean
 
 demo: $(DEMO)

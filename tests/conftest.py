@@ -1,12 +1,20 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
+import functools
+import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
+# Two processes of pytest on two cores: more threads each would wait for one another, and keep both cores busy.
+# Before numpy and torch are imported, which read it once; what a test starts inherits it.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 # A run in the background of a script ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -14,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of few tests that take long: begun first, or at the end one process works while the other waits.
 LONG = (
-    "test_readme.py",
+    "test_docs_pages.py",
     "test_frozen_app.py",
     "test_kills.py",
     "test_docs_site.py",
@@ -25,6 +33,14 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch's exporter keep its table of operators, which it makes anew for each export: half of the time."""
+    registration = sys.modules.get("torch.onnx._internal.exporter._registration")
+    registry = getattr(registration, "ONNXRegistry", None)
+    if registry is not None and isinstance(vars(registry)["from_torchlib"], classmethod):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.fixture(scope="session")

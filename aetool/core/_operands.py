@@ -14,7 +14,7 @@ class UnsupportedError(ValueError):
     """A graph that the core does not run; the message names the node."""
 
 
-class Value:
+class GraphValue:
     """A value of the graph: a constant, or numbers of each row."""
 
     __slots__ = ("constant", "halves", "kind", "shape", "step")
@@ -49,12 +49,12 @@ class Unfinished:
 
     __slots__ = ("factor", "of", "stage")
 
-    def __init__(self, of: Value, stage: str, factor: float = 1.0) -> None:
+    def __init__(self, of: GraphValue, stage: str, factor: float = 1.0) -> None:
         """Keep x, how far it is, and the product of the numbers that it was multiplied by."""
         self.of, self.stage, self.factor = of, stage, factor
 
 
-def constant_of(tensor: OnnxTensor) -> Value:
+def constant_of(tensor: OnnxTensor) -> GraphValue:
     """Return a constant; one of bfloat16 keeps its halves."""
     if tensor.data_type == BFLOAT16:
         raw = tensor.raw
@@ -62,12 +62,12 @@ def constant_of(tensor: OnnxTensor) -> Value:
             [np.frombuffer(raw, "<u2")] if raw is not None else [part.astype("<u2") for part in tensor.integers()]
         )
         halves = np.concatenate(parts).reshape(tensor.dims)
-        return Value(tensor.dims, BFLOAT16, constant=_widened(halves), halves=halves)
+        return GraphValue(tensor.dims, BFLOAT16, constant=_widened(halves), halves=halves)
     numbers = tensor.numbers()
     found = np.zeros(0) if numbers is None else numbers
     if found.size != math.prod(tensor.dims):
         raise UnsupportedError(f"constant {tensor.name!r} is of type {tensor.data_type}")
-    return Value(tensor.dims, tensor.data_type, constant=found.reshape(tensor.dims))
+    return GraphValue(tensor.dims, tensor.data_type, constant=found.reshape(tensor.dims))
 
 
 def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ class Operands:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.values: dict[str, Value | Unfinished] = {}
+        self.values: dict[str, GraphValue | Unfinished] = {}
         self.steps: list[Step] = []
         self._reads: dict[tuple[int, tuple[int, ...]], NDArray[np.float32]] = {}
         """Constants as float32, spread to the shape of a row: each once."""
@@ -96,15 +96,15 @@ class Operands:
         """Return the error that names a node."""
         return UnsupportedError(f"{node.title}{': ' if what else ''}{what}")
 
-    def given(self, node: Node, index: int) -> Value:
+    def given(self, node: Node, index: int) -> GraphValue:
         """Return an input of a node."""
         name = node.inputs[index] if index < len(node.inputs) else ""
         value = self.values.get(name)
-        if not isinstance(value, Value):
+        if not isinstance(value, GraphValue):
             raise self.lacks(node)
         return value
 
-    def numbers(self, node: Node, index: int) -> Value:
+    def numbers(self, node: Node, index: int) -> GraphValue:
         """Return an input that holds numbers of each row."""
         value = self.given(node, index)
         if value.constant is not None or value.kind != FLOAT:
@@ -127,7 +127,7 @@ class Operands:
             raise self.lacks(node, "no axes are named")
         return sorted(axis + rank if axis < 0 else axis for axis in named)
 
-    def read(self, node: Node, value: Value, shape: tuple[int, ...]) -> Operand:
+    def read(self, node: Node, value: GraphValue, shape: tuple[int, ...]) -> Operand:
         """Return `value` as an operand of numbers of `shape`, or of one number."""
         if value.constant is None:
             if value.shape == shape or (value.size == 1 and len(value.shape) == len(shape)):
@@ -150,7 +150,7 @@ class Operands:
             self._reads[key] = np.ascontiguousarray(spread, np.float32)
         return self._reads[key]
 
-    def wide(self, node: Node, value: Value, shape: tuple[int, ...]) -> Operand:
+    def wide(self, node: Node, value: GraphValue, shape: tuple[int, ...]) -> Operand:
         """Return `value` as an operand of as many numbers as `shape` has."""
         found = self.read(node, value, shape)
         size = math.prod(shape)
@@ -160,22 +160,22 @@ class Operands:
             return self.gathered(value, np.zeros(size, np.int64)).step
         return found
 
-    def step(self, step: Step, shape: tuple[int, ...], kind: int = FLOAT) -> Value:
+    def step(self, step: Step, shape: tuple[int, ...], kind: int = FLOAT) -> GraphValue:
         """Add a step, and return what it gives."""
         self.steps.append(step)
-        return Value(shape, kind, step)
+        return GraphValue(shape, kind, step)
 
-    def gathered(self, value: Value, places: NDArray[Any]) -> Value:
+    def gathered(self, value: GraphValue, places: NDArray[Any]) -> GraphValue:
         """Return the numbers of `value` at some places, in the shape of these."""
         indexes = np.asarray(places, np.int32)
         step = Step(Operation.GATHER, [value.step], indexes.size, value.size, weights=indexes.ravel())
         return self.step(step, indexes.shape, value.kind)
 
-    def map(self, operation: Operation, value: Value, kind: int = FLOAT, alpha: float = 0.0) -> Value:
+    def map(self, operation: Operation, value: GraphValue, kind: int = FLOAT, alpha: float = 0.0) -> GraphValue:
         """Return a function of each number of `value`."""
         return self.step(Step(operation, [value.step], value.size, alpha=alpha), value.shape, kind)
 
-    def common_shape(self, node: Node, a: Value, b: Value) -> tuple[int, ...]:
+    def common_shape(self, node: Node, a: GraphValue, b: GraphValue) -> tuple[int, ...]:
         """Return the shape of a row of what is computed from the numbers of two values."""
         rows = [value.shape for value in (a, b) if value.constant is None]
         if len({len(shape) for shape in rows}) != 1:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aetool.core._operands import Operands, Value
-from aetool.core.program import Joined, Operation, Step
+from aetool.core._operands import GraphValue, Operands
+from aetool.core.program import Joined, Operand, Operation, Step
 from aetool.onnx_check.model import BOOL, FLOAT, INT64, Node
 
 _REDUCING = {
@@ -24,7 +24,7 @@ def _shape_axis(operands: Operands, node: Node, axis: int, rank: int) -> int:
     return axis - 1
 
 
-def _gather(operands: Operands, node: Node) -> Value:
+def _gather(operands: Operands, node: Node) -> GraphValue:
     value, indexes = operands.given(node, 0), operands.fixed(node, 1)
     if value.constant is not None or value.kind not in (FLOAT, BOOL) or indexes.dtype.kind != "i":
         raise operands.lacks(node)
@@ -35,7 +35,7 @@ def _gather(operands: Operands, node: Node) -> Value:
     return operands.gathered(value, np.arange(value.size).reshape(value.shape).take(indexes, axis))
 
 
-def _reshaped(operands: Operands, node: Node) -> Value:
+def _reshaped(operands: Operands, node: Node) -> GraphValue:
     value = operands.given(node, 0)
     if value.constant is not None:
         raise operands.lacks(node, "a constant")
@@ -60,10 +60,10 @@ def _reshaped(operands: Operands, node: Node) -> Value:
         if any(value.shape[axis] != 1 for axis in kept):
             raise operands.lacks(node, "a side that is not 1")
         shape = tuple(side for axis, side in enumerate(value.shape) if axis not in kept)
-    return Value(shape, value.kind, value.step)
+    return GraphValue(shape, value.kind, value.step)
 
 
-def _reshape(operands: Operands, node: Node, value: Value) -> tuple[int, ...]:
+def _reshape(operands: Operands, node: Node, value: GraphValue) -> tuple[int, ...]:
     wanted = operands.fixed(node, 1).ravel().tolist()
     copied = not node.attributes.get("allowzero", 0)
     first, rest = wanted[0] if wanted else 1, wanted[1:]
@@ -79,7 +79,7 @@ def _reshape(operands: Operands, node: Node, value: Value) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _concat(operands: Operands, node: Node) -> Value:
+def _concat(operands: Operands, node: Node) -> GraphValue:
     values = [operands.given(node, index) for index in range(len(node.inputs))]
     if any(value.constant is not None or value.kind != FLOAT for value in values):
         raise operands.lacks(node)
@@ -96,11 +96,11 @@ def _concat(operands: Operands, node: Node) -> Value:
     ]
     places = np.concatenate(parts, axis=axis)
     if bool((places.ravel() == np.arange(places.size)).all()):
-        return Value(places.shape, FLOAT, joined.step)
+        return GraphValue(places.shape, FLOAT, joined.step)
     return operands.gathered(joined, places)
 
 
-def _reduction(operands: Operands, node: Node) -> Value:
+def _reduction(operands: Operands, node: Node) -> GraphValue:
     value = operands.numbers(node, 0)
     rank = len(value.shape)
     axes = [_shape_axis(operands, node, axis, rank) for axis in operands.axes(node, rank + 1)]
@@ -109,7 +109,13 @@ def _reduction(operands: Operands, node: Node) -> Value:
     length = math.prod(value.shape[axes[0] :])
     rest = value.shape[: axes[0]]
     shape = (*rest, *[1] * len(axes)) if node.attributes.get("keepdims", 1) else rest
-    step = Step(_REDUCING[node.operator], [value.step], value.size // length, length)
+    operation: Operation = _REDUCING[node.operator]
+    summed: Operand = value.step
+    if operation is Operation.SUM and value.step is not None and value.step.operation is Operation.MULTIPLY:
+        one, other = value.step.reads
+        if one is other and not isinstance(one, np.ndarray):  # the same sum in one pass
+            operation, summed = Operation.SUM_OF_SQUARES, one
+    step = Step(operation, [summed], value.size // length, length)
     found = operands.step(step, shape)
     if node.operator == "ReduceMean":
         count = np.full(1, length, np.float32)
@@ -117,7 +123,7 @@ def _reduction(operands: Operands, node: Node) -> Value:
     return found
 
 
-def _arg_max(operands: Operands, node: Node) -> Value:
+def _arg_max(operands: Operands, node: Node) -> GraphValue:
     value = operands.numbers(node, 0)
     rank = len(value.shape)
     axis = _shape_axis(operands, node, node.attributes.get("axis", 0), rank)
@@ -129,7 +135,7 @@ def _arg_max(operands: Operands, node: Node) -> Value:
     return operands.step(step, shape, INT64)
 
 
-SHAPE_RULES: dict[str, Callable[[Operands, Node], Value]] = {
+SHAPE_RULES: dict[str, Callable[[Operands, Node], GraphValue]] = {
     "Gather": _gather,
     "Concat": _concat,
     "ArgMax": _arg_max,

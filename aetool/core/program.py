@@ -18,6 +18,7 @@ _PLACE_BITS = 27
 MAX_NUMBERS = 1 << _PLACE_BITS
 """Most constants, weights included, or floats of working memory."""
 _WORK, _INPUT, _CONSTANT, _OUTPUT = range(4)
+_SECOND = _OUTPUT + MAX_OUTPUTS
 _ALIGNED = 16
 """Floats in a cache line."""
 _STEP = struct.Struct("=8if")
@@ -102,7 +103,17 @@ class Joined(Step):
         super().__init__(Operation.COPY, reads, sum(sizes), weights=np.array(sizes))
 
 
-Operand = Step | NDArray[np.float32] | None
+class Second:
+    """The second input, as something that steps read: `n` numbers of each row."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        """Keep its size."""
+        self.n = n
+
+
+Operand = Step | Second | NDArray[np.float32] | None
 
 
 class Output(NamedTuple):
@@ -131,6 +142,8 @@ class Program(NamedTuple):
     """Numbers of a row in each output."""
     work: int
     """Floats of working memory for one row."""
+    second: int = 0
+    """Numbers in a row of the second input; 0 for none."""
 
 
 def lay_out(
@@ -144,7 +157,7 @@ def lay_out(
         row: shape of one row of the input.
         narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
     """
-    needed = _needed(results.values(), steps)
+    needed = needed_steps(results.values(), steps)
     writer = _Writer(narrowest)
     places = _Places(needed, results)
     for step in needed:
@@ -160,7 +173,7 @@ def lay_out(
                 writer.write(Operation.COPY, out, [read], size, 1)
                 out += size
         else:
-            if step.operation in _DENSE:
+            if step.operation in DENSE:
                 reads.insert(1, writer.filled(step))
             writer.write(step.operation, out, reads, step.n, step.m, step.alpha, step.weights)
         places.free_after(step)
@@ -169,10 +182,11 @@ def lay_out(
             read = writer.constant(source) if isinstance(source, np.ndarray) else places.of(source)
             writer.write(Operation.COPY, _output_place(number), [read], _size(output.shape), 1)
     sizes = tuple(_size(output.shape) for output in results)
-    return writer.program(row, tuple(results), sizes, places.size)
+    second = max((value.n for step in needed for value in step.reads if isinstance(value, Second)), default=0)
+    return writer.program(row, tuple(results), sizes, places.size, second)
 
 
-_DENSE = (Operation.DENSE, Operation.DENSE_BF16)
+DENSE = (Operation.DENSE, Operation.DENSE_BF16)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -183,7 +197,7 @@ def _output_place(number: int) -> int:
     return (_OUTPUT + number) << _PLACE_BITS
 
 
-def _needed(results: Iterable[Operand], steps: Iterable[Step]) -> list[Step]:
+def needed_steps(results: Iterable[Operand], steps: Iterable[Step]) -> list[Step]:
     """Return the steps that the results need, in order."""
     todo, wanted = [value for value in results if isinstance(value, Step)], set[int]()
     while todo:
@@ -215,14 +229,16 @@ class _Places:
     def of_output(self, step: Step) -> int | None:
         return self._outputs.get(id(step))
 
-    def of(self, value: Step | None) -> int:
+    def of(self, value: Step | Second | None) -> int:
+        if isinstance(value, Second):
+            return _SECOND << _PLACE_BITS
         return _INPUT << _PLACE_BITS if value is None else self._at[id(value)]
 
     def take(self, step: Step) -> int:
         """Return a step's place: over what it reads for the last time, where it may, else a free one."""
         size = step.size
         over: Sequence[Operand] = step.reads if step.operation in _IN_PLACE else ()
-        if step.operation in _DENSE and step.reads[0] is not step.reads[1]:
+        if step.operation in DENSE and step.reads[0] is not step.reads[1]:
             over = step.reads[1:]
         for value in over:
             if isinstance(value, Step) and self._last[id(value)] == id(step) and value.size == size:
@@ -302,12 +318,10 @@ class _Writer:
         self._steps.append(_STEP.pack(operation, out, a, b, c, n, m, offset, alpha))
 
     def program(
-        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int
+        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int, second: int
     ) -> Program:
-        floats, halves = self._floats.whole(), self._halves.whole()
-        return Program(
-            b"".join(self._steps), floats, halves, self._indexes.whole().tobytes(), row, outputs, sizes, work
-        )
+        floats, halves, indexes = self._floats.whole(), self._halves.whole(), self._indexes.whole().tobytes()
+        return Program(b"".join(self._steps), floats, halves, indexes, row, outputs, sizes, work, second)
 
 
 class _Blob:

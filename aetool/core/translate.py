@@ -3,17 +3,28 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.core._operands import Operands, Unfinished, UnsupportedError, Value, constant_of
+from aetool.core._operands import GraphValue, Operands, Unfinished, UnsupportedError, constant_of
 from aetool.core._shape_rules import SHAPE_RULES
-from aetool.core.program import MAX_OUTPUTS, Operand, Operation, Output, Program, Step, lay_out
+from aetool.core.program import (
+    DENSE,
+    MAX_OUTPUTS,
+    Operand,
+    Operation,
+    Output,
+    Program,
+    Second,
+    Step,
+    lay_out,
+    needed_steps,
+)
 from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, Node, OnnxModel, OnnxTensor
 
-__all__ = ["UnsupportedError", "translate"]
+__all__ = ["Tail", "UnsupportedError", "translate", "translate_tail"]
 
 _SQRT_2, _SQRT_HALF = np.float32(math.sqrt(2)), np.float32(math.sqrt(0.5))
 
@@ -29,13 +40,57 @@ def translate(model: OnnxModel, row: tuple[int, ...], *, narrowest: int = 16) ->
     Raises:
         UnsupportedError: a node that the core lacks, or a program that is too large for it.
     """
+    translator, results = _translated(model, row)
+    return lay_out(results, translator.steps, row, narrowest=narrowest)
+
+
+class Tail(NamedTuple):
+    """What comes after the last dense layer of a graph, for which another engine computes the product."""
+
+    product: str
+    """Name of the product in the graph."""
+    begins: bool
+    """True: the node that gives it begins at numbers of each row, its third input, which the program adds."""
+    program: Program
+    """Its second input is the product."""
+
+
+def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
+    """Return what comes after the last dense layer; None where more than one layer is last.
+
+    Raises:
+        UnsupportedError: as `translate`.
+    """
+    translator, results = _translated(model, row)
+    last = next((step for step in reversed(translator.steps) if step.operation in DENSE), None)
+    if last is None:
+        return None
+    product, begins = translator.products[id(last)]
+    start, second = last.reads[1], Second(last.m)
+    instead: Operand = second
+    steps: list[Step] = []
+    for step in translator.steps:
+        step.reads = tuple(instead if value is last else value for value in step.reads)
+        if step is not last:
+            steps.append(step)
+        elif begins:
+            instead = Step(Operation.ADD, [start, second], last.m, last.m)
+            steps.append(instead)
+    results = {output: instead if value is last else value for output, value in results.items()}
+    kept = needed_steps(results.values(), steps)
+    if any(step.operation in DENSE for step in kept) or any(isinstance(v, Second) for v in results.values()):
+        return None
+    return Tail(product, begins, lay_out(results, kept, row))
+
+
+def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, dict[Output, Operand]]":
     graph = model.graph
     if len(graph.inputs) != 1 or graph.input_types != [FLOAT]:
         raise UnsupportedError("it has other inputs than one of float32")
     translator = _Translator()
     for tensor in graph.constants:
         translator.values[tensor.name] = constant_of(tensor)
-    translator.values[graph.inputs[0]] = Value(row)
+    translator.values[graph.inputs[0]] = GraphValue(row)
     for node in graph.nodes:
         translator.add(node)
     if not 1 <= len(graph.outputs) <= MAX_OUTPUTS:
@@ -43,11 +98,11 @@ def translate(model: OnnxModel, row: tuple[int, ...], *, narrowest: int = 16) ->
     results: dict[Output, Operand] = {}
     for name in graph.outputs:
         value = translator.values.get(name)
-        if not isinstance(value, Value) or value.constant is not None or value.kind not in (FLOAT, BOOL):
+        if not isinstance(value, GraphValue) or value.constant is not None or value.kind not in (FLOAT, BOOL):
             raise UnsupportedError(f"its output {name!r} is no float32 or bool computed from rows")
         results[Output(name, value.shape, value.kind == BOOL)] = value.step
     translator.require_small()
-    return lay_out(results, translator.steps, row, narrowest=narrowest)
+    return translator, results
 
 
 _UNARY = {
@@ -69,8 +124,13 @@ _COMMUTE = frozenset((Operation.ADD, Operation.MULTIPLY, Operation.EQUAL))
 
 
 class _Translator(Operands):
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: dict[int, tuple[str, bool]] = {}
+        """A dense step -> the value that is its product, and whether a row's numbers are added to that."""
+
     def add(self, node: Node) -> None:
-        rules: dict[str, Callable[[Node], Value | Unfinished]] = {
+        rules: dict[str, Callable[[Node], GraphValue | Unfinished]] = {
             "Gemm": self._gemm,
             "MatMul": self._matmul,
             "Where": self._where,
@@ -95,7 +155,7 @@ class _Translator(Operands):
 
     # Dense layers
 
-    def _gemm(self, node: Node) -> Value:
+    def _gemm(self, node: Node) -> GraphValue:
         attributes = node.attributes
         weights = self.given(node, 1)
         if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
@@ -103,10 +163,10 @@ class _Translator(Operands):
         start = self.given(node, 2) if len(node.inputs) > 2 and node.inputs[2] else None
         return self._dense(node, weights, bool(attributes.get("transB", 0)), start)
 
-    def _matmul(self, node: Node) -> Value:
+    def _matmul(self, node: Node) -> GraphValue:
         return self._dense(node, self.given(node, 1), False, None)
 
-    def _dense(self, node: Node, weights: Value, transposed: bool, start: Value | None) -> Value:
+    def _dense(self, node: Node, weights: GraphValue, transposed: bool, start: GraphValue | None) -> GraphValue:
         rows, matrix = self.numbers(node, 0), weights.constant
         halves = weights.halves is not None
         if halves:
@@ -120,12 +180,14 @@ class _Translator(Operands):
         shape = (matrix.shape[1],)
         if start is not None and start.kind != FLOAT:
             raise self.lacks(node, "float32 is expected")
-        begins = self.wide(node, start or Value((), constant=np.zeros((), np.float32)), shape)
+        begins = self.wide(node, start or GraphValue((), constant=np.zeros((), np.float32)), shape)
         operation = Operation.DENSE_BF16 if halves else Operation.DENSE
         kept = self._matrix(weights, matrix, transposed)
-        return self.step(Step(operation, [rows.step, begins], *matrix.shape, weights=kept), shape)
+        found = Step(operation, [rows.step, begins], *matrix.shape, weights=kept)
+        self.products[id(found)] = node.outputs[0], start is not None and start.constant is None
+        return self.step(found, shape)
 
-    def _matrix(self, weights: Value, matrix: NDArray[Any], transposed: bool) -> NDArray[Any]:
+    def _matrix(self, weights: GraphValue, matrix: NDArray[Any], transposed: bool) -> NDArray[Any]:
         """Return the matrix, the same array for each node that reads it."""
         key = id(weights.constant), (-2, int(transposed))
         if key not in self._reads:
@@ -135,17 +197,17 @@ class _Translator(Operands):
 
     # Numbers alone
 
-    def _unary(self, node: Node) -> Value:
+    def _unary(self, node: Node) -> GraphValue:
         return self.map(_UNARY[node.operator], self.numbers(node, 0))
 
-    def _leaky_relu(self, node: Node) -> Value:
+    def _leaky_relu(self, node: Node) -> GraphValue:
         slope = np.float32(node.attributes.get("alpha", 0.01))
         return self.map(Operation.LEAKY_RELU, self.numbers(node, 0), alpha=float(slope))
 
-    def _elu(self, node: Node) -> Value:
+    def _elu(self, node: Node) -> GraphValue:
         return self.map(Operation.ELU, self.numbers(node, 0), alpha=float(node.attributes.get("alpha", 1.0)))
 
-    def _gelu(self, node: Node) -> Value:
+    def _gelu(self, node: Node) -> GraphValue:
         if node.attributes.get("approximate", b"none") != b"none":
             raise self.lacks(node, "an approximation")
         return self.map(Operation.GELU, self.numbers(node, 0))
@@ -157,11 +219,13 @@ class _Translator(Operands):
             raise self.lacks(node)
         by = _SQRT_2 if step.operation is Operation.DIVIDE else _SQRT_HALF
         source, factor = step.reads
-        if isinstance(source, np.ndarray) or not isinstance(factor, np.ndarray) or not bool((factor == by).all()):
+        if not (source is None or isinstance(source, Step)) or not isinstance(factor, np.ndarray):
             raise self.lacks(node)
-        return Unfinished(Value(value.shape, FLOAT, source), "erf")
+        if not bool((factor == by).all()):
+            raise self.lacks(node)
+        return Unfinished(GraphValue(value.shape, FLOAT, source), "erf")
 
-    def _arithmetic(self, node: Node) -> Value | Unfinished:
+    def _arithmetic(self, node: Node) -> GraphValue | Unfinished:
         values = [self.values.get(name) for name in node.inputs]
         for one, other in (values, values[::-1]):
             if isinstance(one, Unfinished):
@@ -178,7 +242,9 @@ class _Translator(Operands):
             return begun
         return self._binary(node, operation, a, b)
 
-    def _binary(self, node: Node, operation: Operation, a: Value, b: Value, kind: int = FLOAT) -> Value:
+    def _binary(
+        self, node: Node, operation: Operation, a: GraphValue, b: GraphValue, kind: int = FLOAT
+    ) -> GraphValue:
         shape = self.common_shape(node, a, b)
         size = math.prod(shape)
         if operation in _COMMUTE and (a.constant is not None or a.size < b.size):
@@ -187,21 +253,24 @@ class _Translator(Operands):
         many = second.size if isinstance(second, np.ndarray) else b.size if second is b.step else size
         return self.step(Step(operation, [first, second], size, many), shape, kind)
 
-    def _begun(self, node: Node, a: Value, b: Value) -> Value | None:
+    def _begun(self, node: Node, a: GraphValue, b: GraphValue) -> GraphValue | None:
         """Return a product that begins at what is added to it: y = b + x * w, as docs/core.md has it."""
         for product, start in ((a, b), (b, a)):
             step = product.step
             if step is None or step.operation not in (Operation.DENSE, Operation.DENSE_BF16):
                 continue
-            begins = step.reads[1]
-            if isinstance(begins, np.ndarray) and not begins.any() and (start.constant is None or start.size != 0):
+            before = step.reads[1]
+            if isinstance(before, np.ndarray) and not before.any() and (start.constant is None or start.size != 0):
                 if self.common_shape(node, product, start) != product.shape:
                     return None
                 reads = [step.reads[0], self.wide(node, start, product.shape)]
-                return self.step(Step(step.operation, reads, step.n, step.m, weights=step.weights), product.shape)
+                found = Step(step.operation, reads, step.n, step.m, weights=step.weights)
+                begins = start.constant is None
+                self.products[id(found)] = (self.products[id(step)][0] if begins else node.outputs[0]), begins
+                return self.step(found, product.shape)
         return None
 
-    def _silu(self, a: Value, b: Value) -> Value | None:
+    def _silu(self, a: GraphValue, b: GraphValue) -> GraphValue | None:
         for one, other in ((a, b), (b, a)):
             step = other.step
             if one.constant is not None or step is None or step.operation is not Operation.SIGMOID:
@@ -210,8 +279,10 @@ class _Translator(Operands):
                 return self.map(Operation.SILU, one)
         return None
 
-    def _towards_gelu(self, node: Node, one: Unfinished, other: "Value | Unfinished | None") -> Value | Unfinished:
-        constant = other.constant if isinstance(other, Value) else None
+    def _towards_gelu(
+        self, node: Node, one: Unfinished, other: "GraphValue | Unfinished | None"
+    ) -> GraphValue | Unfinished:
+        constant = other.constant if isinstance(other, GraphValue) else None
         if constant is not None and (constant.size != 1 or constant.ndim > len(one.of.shape) + 1):
             raise self.lacks(node)
         number = None if constant is None else float(constant.ravel()[0])
@@ -222,7 +293,7 @@ class _Translator(Operands):
             stage = one.stage
             if number is not None:
                 factor *= number
-            elif not isinstance(other, Value) or stage != "1 + erf" or other.shape != one.of.shape:
+            elif not isinstance(other, GraphValue) or stage != "1 + erf" or other.shape != one.of.shape:
                 raise self.lacks(node)
             elif other.step is one.of.step:
                 stage = "x (1 + erf)"
@@ -236,7 +307,7 @@ class _Translator(Operands):
         raise self.lacks(node)
 
     @staticmethod
-    def _half_of(value: Value, of: Value) -> bool:
+    def _half_of(value: GraphValue, of: GraphValue) -> bool:
         """Decide whether `value` is x / 2."""
         step = value.step
         if step is None or step.operation is not Operation.MULTIPLY or step.reads[0] is not of.step:
@@ -245,22 +316,22 @@ class _Translator(Operands):
 
     # True and false
 
-    def _comparison(self, node: Node) -> Value:
+    def _comparison(self, node: Node) -> GraphValue:
         a, b = self.given(node, 0), self.given(node, 1)
         if not {a.kind, b.kind} <= {FLOAT, BOOL} or (a.constant is not None and b.constant is not None):
             raise self.lacks(node, "float32 is expected")
         return self._binary(node, _COMPARING[node.operator], a, b, BOOL)
 
-    def _is_nan(self, node: Node) -> Value:
+    def _is_nan(self, node: Node) -> GraphValue:
         return self.map(Operation.IS_NAN, self.numbers(node, 0), BOOL)
 
-    def _not(self, node: Node) -> Value:
+    def _not(self, node: Node) -> GraphValue:
         value = self.given(node, 0)
         if value.kind != BOOL or value.constant is not None:
             raise self.lacks(node)
         return self.map(Operation.NOT, value, BOOL)
 
-    def _where(self, node: Node) -> Value:
+    def _where(self, node: Node) -> GraphValue:
         condition, a, b = (self.given(node, index) for index in range(3))
         if condition.kind != BOOL or a.kind != FLOAT or b.kind != FLOAT:
             raise self.lacks(node, "float32 is expected")
@@ -269,19 +340,19 @@ class _Translator(Operands):
             raise self.lacks(node, "constants alone")
         shape = given[0].shape
         for value in (condition, a, b):
-            shape = self.common_shape(node, Value(shape), value)
+            shape = self.common_shape(node, GraphValue(shape), value)
         reads = [self.wide(node, value, shape) for value in (a, b, condition)]
         return self.step(Step(Operation.SELECT, reads, math.prod(shape)), shape)
 
-    def _cast(self, node: Node) -> Value:
+    def _cast(self, node: Node) -> GraphValue:
         value, to = self.given(node, 0), node.attributes.get("to")
         if value.halves is not None and to == FLOAT:
-            return Value(value.shape, FLOAT, constant=value.constant, halves=value.halves)
+            return GraphValue(value.shape, FLOAT, constant=value.constant, halves=value.halves)
         if value.constant is not None or to != FLOAT or value.kind not in (FLOAT, BOOL, INT64):
             raise self.lacks(node, "a type that the core lacks")
-        return Value(value.shape, FLOAT, value.step)
+        return GraphValue(value.shape, FLOAT, value.step)
 
-    def _constant_node(self, node: Node) -> Value:
+    def _constant_node(self, node: Node) -> GraphValue:
         tensor = node.attributes.get("value")
         if not isinstance(tensor, OnnxTensor) or tensor.data_type not in (FLOAT, BOOL, INT32, INT64):
             raise self.lacks(node)

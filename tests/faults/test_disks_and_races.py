@@ -5,12 +5,14 @@ import os
 import subprocess
 import threading
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
 from bundle_workers import long_or
 from click.testing import CliRunner
 from commands import ENDINGS, WRITING, Runner, bundle_state, line
+from documented import QUICK
 
 import aetool
 from aetool import BundleError
@@ -42,7 +44,8 @@ def given(sources, words):
 
 
 def run(sources, words, out):
-    return CliRunner().invoke(main, [str(word) for word in line(words, sources, out)])
+    with mock.patch("aetool.quantize.QuantizeOptions", QUICK):  # how long speed is measured matters to no disk
+        return CliRunner().invoke(main, [str(word) for word in line(words, sources, out)])
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -18,7 +18,7 @@ from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, sav
 from aetool.model._training import Loop
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import evaluate_rows
-from aetool.quantize import quantize
+from aetool.quantize import QuantizeOptions, quantize
 from aetool.tables import table_from_columns
 
 COLUMNS = 9
@@ -184,8 +184,8 @@ def test_the_definition_of_the_score_says_so_and_the_bundle_is_verified(trained,
 def test_another_precision_leaves_the_same_out(trained, tmp_path):
     export_checkpoint(trained, tmp_path / "b")
     rows = rows_of(300, 0.1, seed=4).astype(np.float32)
-    budget = Budget(max_flips=0.05)
-    quantize(tmp_path / "b", rows, precision="fp16", budget=budget)
+    budget, quick = Budget(max_flips=0.05), QuantizeOptions(rounds=1, seconds=0.01)
+    quantize(tmp_path / "b", rows, precision="fp16", budget=budget, options=quick)
     with aetool.load(tmp_path / "b", precision="fp16") as model:
         assert (model.explain(rows).contribution[np.isnan(rows)] == 0).all()
         assert np.isfinite(model.score(rows)).all()

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -65,37 +66,49 @@ def serving_afterwards(besieged, honest):
     assert besieged.process.poll() is None
 
 
-@pytest.mark.parametrize(
-    ("first", "then", "drip"),
-    [
-        (b"", b"", b""),
-        (b"", b"", b"\r\n"),
-        (b"P", b"", b"O"),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", b"", b"b"),
-        (post(INFER, "Content-Length: 100"), b"", b""),
-        (post(INFER, "Content-Length: 100000"), b"", b" "),
-        (post(INFER, "Transfer-Encoding: chunked"), b"", b""),
-        (post(INFER, "Transfer-Encoding: chunked") + b"ffff\r\n{", b"", b" "),
-        (post(INFER, "Transfer-Encoding: chunked"), b"", b"1\r\n \r\n"),
-        (post(INFER, "Content-Length: 100", "Expect: 100-continue"), b"", b""),
-        (post("/v2", "Content-Length: 100"), b"", b" "),
-        (post(INFER, "Content-Length: 10", "Connection: upgrade", "Upgrade: h2c"), b"", b""),
-        (GET, b"\r\n", b""),
-        (GET, b"\r\n", b"\r\n"),
-        (GET, b"G", b""),
-        (GET, b"GET / HTTP/1.1\r\nHost: h\r\n", b"A: b\r\n"),
-        (GET, post(INFER, "Content-Length: 100"), b""),
-        (GET + post(INFER, "Content-Length: 100"), b"", b""),
-        (GET, b"", b""),
-    ],
-)
-def test_a_connection_whose_request_never_ends_is_ended(besieged, first, then, drip):
-    with connect(besieged) as connection:
-        connection.sendall(first)
-        if first.startswith(GET):
-            assert answer(connection)[0] == 200
-        connection.sendall(then)
-        assert ended(connection, drip)
+# What is sent first, what after its answer, and what again and again.
+UNENDING = [
+    (b"", b"", b""),
+    (b"", b"", b"\r\n"),
+    (b"P", b"", b"O"),
+    (b"GET / HTTP/1.1\r\nHost: h\r\nA: ", b"", b"b"),
+    (post(INFER, "Content-Length: 100"), b"", b""),
+    (post(INFER, "Content-Length: 100000"), b"", b" "),
+    (post(INFER, "Transfer-Encoding: chunked"), b"", b""),
+    (post(INFER, "Transfer-Encoding: chunked") + b"ffff\r\n{", b"", b" "),
+    (post(INFER, "Transfer-Encoding: chunked"), b"", b"1\r\n \r\n"),
+    (post(INFER, "Content-Length: 100", "Expect: 100-continue"), b"", b""),
+    (post("/v2", "Content-Length: 100"), b"", b" "),
+    (post(INFER, "Content-Length: 10", "Connection: upgrade", "Upgrade: h2c"), b"", b""),
+    (GET, b"\r\n", b""),
+    (GET, b"\r\n", b"\r\n"),
+    (GET, b"G", b""),
+    (GET, b"GET / HTTP/1.1\r\nHost: h\r\n", b"A: b\r\n"),
+    (GET, post(INFER, "Content-Length: 100"), b""),
+    (GET + post(INFER, "Content-Length: 100"), b"", b""),
+    (GET, b"", b""),
+]
+
+
+@pytest.fixture(scope="module")
+def given_up(besieged):
+    """Whether the server ends the connection of each of UNENDING: all at once, for each takes its time."""
+
+    def outcome(first, then, drip):
+        with connect(besieged) as connection:
+            connection.sendall(first)
+            if first.startswith(GET) and answer(connection)[0] != 200:
+                return "not answered"
+            connection.sendall(then)
+            return ended(connection, drip)
+
+    with ThreadPoolExecutor(len(UNENDING)) as pool:
+        return list(pool.map(outcome, *zip(*UNENDING, strict=True)))
+
+
+@pytest.mark.parametrize("case", range(len(UNENDING)), ids=map(str, UNENDING))
+def test_a_connection_whose_request_never_ends_is_ended(given_up, case):
+    assert given_up[case] is True
 
 
 @pytest.mark.parametrize("first", [b"", b"P", post(INFER, "Content-Length: 100"), GET, GET + b"\r\n"])

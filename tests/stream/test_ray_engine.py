@@ -23,10 +23,20 @@ def cluster():
     ray.shutdown()
 
 
-@pytest.fixture
-def files(rows, as_table, tmp_path):
+@pytest.fixture(scope="module")
+def files(rows, as_table, tmp_path_factory):
+    """Enough rows to keep two workers busy; nobody writes there."""
+    folder = tmp_path_factory.mktemp("ray") / "in"
     for number in range(8):
-        write(tmp_path / "in" / f"{number}.parquet", as_table(rows(60_000, number)))
+        write(folder / f"{number}.parquet", as_table(rows(60_000, number)))
+    return folder
+
+
+@pytest.fixture
+def own_files(rows, as_table, tmp_path):
+    """Two small ones, to change."""
+    for number in range(2):
+        write(tmp_path / "in" / f"{number}.parquet", as_table(rows(100, number)))
     return tmp_path / "in"
 
 
@@ -75,19 +85,19 @@ def test_a_worker_that_is_killed_loses_and_repeats_nothing(run, files, tmp_path)
     assert content(tmp_path / "ray") == content(tmp_path / "local")
 
 
-def test_bad_files_are_told_as_by_one_process(run, files, tmp_path):
-    (files / "bad.csv").write_text("id,c0\nm,1\n")
-    done = run(files / "*.csv", tmp_path / "out", engine=RayEngine(1), skip_bad=True)
+def test_bad_files_are_told_as_by_one_process(run, own_files, tmp_path):
+    (own_files / "bad.csv").write_text("id,c0\nm,1\n")
+    done = run(own_files / "*.csv", tmp_path / "out", engine=RayEngine(1), skip_bad=True)
     assert [outcome.source.name for outcome in done.failed] == ["bad.csv"] and "'c1'" in done.failed[0].error
 
 
-def test_an_output_that_cannot_be_written_is_told_as_by_one_process(run, files, tmp_path):
+def test_an_output_that_cannot_be_written_is_told_as_by_one_process(run, own_files, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "deep").symlink_to("/dev/null/nothing")
-    (files / "deep").mkdir()
-    (files / "0.parquet").rename(files / "deep" / "0.parquet")
+    (own_files / "deep").mkdir()
+    (own_files / "0.parquet").rename(own_files / "deep" / "0.parquet")
     with pytest.raises(OutputError, match=r"deep/0\.parquet"):
-        run([files], tmp_path / "out", engine=RayEngine(1))
+        run([own_files], tmp_path / "out", engine=RayEngine(1))
 
 
 def test_numbers_that_make_no_sense_are_refused():
