@@ -95,6 +95,8 @@ def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, d
         translator.add(node)
     if not 1 <= len(graph.outputs) <= MAX_OUTPUTS:
         raise UnsupportedError(f"it has {len(graph.outputs)} outputs, the core gives 1 to {MAX_OUTPUTS}")
+    if len(set(graph.outputs)) != len(graph.outputs):
+        raise UnsupportedError("two of its outputs have one name")
     results: dict[Output, Operand] = {}
     for name in graph.outputs:
         value = translator.values.get(name)

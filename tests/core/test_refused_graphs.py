@@ -92,7 +92,9 @@ def one(operator: str, *inputs: str, **attributes: Any) -> list[Any]:
         (one("ReduceSum", "s"), {"s": np.array([0])}),
         (one("ReduceSum", "s"), {"s": np.array([0, 1])}),
         (one("ReduceMax", "s"), {"s": np.array([1])}),
+        (one("ReduceMean", "s", keepdims=3), {"s": np.array([1])}),
         (one("ArgMax"), {}),
+        (one("ArgMax", axis=1, keepdims=2), {}),
         (one("ArgMax", axis=1, select_last_index=1), {}),
         (one("TopK", "k"), {"k": np.array([1])}),
         (one("Cast", to=FLOAT16), {}),
@@ -202,9 +204,18 @@ def test_a_graph_of_two_inputs_is_refused():
 def test_outputs_that_are_no_numbers_of_rows_are_refused():
     require_refused(one("ArgMax", axis=1), {}, "its output 'y' is no float32 or bool computed from rows")
     require_refused([node("Identity", ["c"], ["y"])], {"c": B}, "its output 'y'")
-    content = model_of(one("Relu"), {}, [6], [value("y", [6])] * 9)
-    with pytest.raises(UnsupportedError, match="9 outputs"):
-        program_of(content, (6,))
+    for count, said in ((9, "9 outputs"), (2, "two of its outputs have one name")):
+        content = model_of(one("Relu"), {}, [6], [value("y", [6])] * count)
+        with pytest.raises(UnsupportedError, match=said):
+            program_of(content, (6,))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, FLOAT])
+def test_a_constant_of_fewer_numbers_than_its_shape_is_refused(kind):
+    short = helper.make_tensor("", kind, [6, 4], bytes(24 * 4 if kind == FLOAT else 24 * 2), raw=True)
+    short.dims[0] = 7
+    with pytest.raises(UnsupportedError, match="constant 'w' has other than 28 numbers"):
+        program_of(model_of(one("MatMul", "w"), {"w": short}, [6], [value("y", [4])]), (6,))
 
 
 def test_a_node_of_several_outputs_is_refused():
