@@ -537,7 +537,7 @@ static int holds(const aetool_plan *plan, int32_t place, int64_t count, int writ
   if (space == AETOOL_WORK) there = plan->n_work;
   if (space == AETOOL_INPUT && !written) there = plan->n_input;
   if (space == AETOOL_CONSTANT && !written) there = plan->n_floats;
-  if (space == AETOOL_SECOND && !written) there = plan->n_second;
+  if (space == AETOOL_SECOND && !written && plan->n_second) there = plan->n_second;
   if (space >= AETOOL_OUTPUT && space - AETOOL_OUTPUT < plan->n_outputs && written)
     there = plan->output[space - AETOOL_OUTPUT];
   return (place & PLACE_MASK) <= there - count;
