@@ -106,7 +106,7 @@ def test_random_programs_give_the_bits_of_the_page(seed, size, operations, rows,
 def test_functions_of_numbers_of_every_size_give_the_bits_of_the_page(operation):
     """All exponents and signs, the numbers where a formula changes, and their neighbours."""
     patterns = (
-        np.arange(0, 2**32, 2**8 + 1 if LONG else 2**13 + 1, dtype=np.uint64).astype(np.uint32).view(np.float32)
+        np.arange(0, 2**32, 2**10 + 1 if LONG else 2**13 + 1, dtype=np.uint64).astype(np.uint32).view(np.float32)
     )
     edges = np.array([*ODD, 40.0, -40.0, 20.0, 105.0, -105.0, 110.0, -0.625, 2.0**-126, 0.34657359], np.float32)
     above, below = np.nextafter(edges, np.float32(np.inf)), np.nextafter(edges, np.float32(-np.inf))
