@@ -229,6 +229,8 @@ class _Translator(Operands):
 
     def _arithmetic(self, node: Node) -> GraphValue | Unfinished:
         values = [self.values.get(name) for name in node.inputs]
+        if len(values) != 2:
+            raise self.lacks(node)
         for one, other in (values, values[::-1]):
             if isinstance(one, Unfinished):
                 return self._towards_gelu(node, one, other)

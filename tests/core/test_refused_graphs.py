@@ -48,6 +48,8 @@ def one(operator: str, *inputs: str, **attributes: Any) -> list[Any]:
         (one("Add", "b"), {"b": made(3, 6)}),
         (one("Add", "b"), {"b": made(2, 1, 6)}),
         (one("Add", "b"), {"b": made(1, 1, 1)}),
+        (one("Add"), {}),
+        (one("Add", "b", "b"), {"b": made(6)}),
         (one("Sub", "b"), {"b": np.ones(6, np.int64)}),
         (one("Div", "b"), {"b": np.ones(6)}),
         ([node("Mul", ["b", "b"], ["y"], name="the one")], {"b": B}),
