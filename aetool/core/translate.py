@@ -99,6 +99,8 @@ def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, d
         translator.add(node)
     if not 1 <= len(graph.outputs) <= MAX_OUTPUTS:
         raise UnsupportedError(f"it has {len(graph.outputs)} outputs, the core gives 1 to {MAX_OUTPUTS}")
+    if len(set(graph.outputs)) != len(graph.outputs):
+        raise UnsupportedError("two of its outputs have one name")
     results: dict[Output, Operand] = {}
     for name in graph.outputs:
         value = translator.values.get(name)
@@ -231,6 +233,8 @@ class _Translator(Operands):
 
     def _arithmetic(self, node: Node) -> GraphValue | Unfinished:
         values = [self.values.get(name) for name in node.inputs]
+        if len(values) != 2:
+            raise self.lacks(node)
         for one, other in (values, values[::-1]):
             if isinstance(one, Unfinished):
                 return self._towards_gelu(node, one, other)
