@@ -177,13 +177,11 @@ def test_the_same_is_refused_in_the_same_words(session_bundle):
 
 def test_a_graph_of_another_bundle_is_refused(bundle, rewrite):
     """Hashes fit, the metadata inside does not: swapped threshold and names would answer wrongly in silence."""
-    from app_fixtures import rewrite
-
     from aetool.onnx_check.edit import with_metadata
 
-    path = exported / "detector.onnx"
+    path = bundle / "detector.onnx"
     path.write_bytes(with_metadata(path.read_bytes(), {"threshold": "0.125"}))
-    rewrite(exported, lambda manifest: None)
+    rewrite(bundle, lambda manifest: None)
     for provider in ("native", "auto"):
         with aetool.load(bundle, provider=provider) as model, pytest.raises(BundleError, match="threshold"):
             model.score(np.ones((1, 30), np.float32))
