@@ -179,9 +179,8 @@ def test_a_graph_of_another_bundle_is_refused(bundle, rewrite):
     """Hashes fit, the metadata inside does not: swapped threshold and names would answer wrongly in silence."""
     from aetool.onnx_check.edit import with_metadata
 
-    path = bundle / "detector.onnx"
-    path.write_bytes(with_metadata(path.read_bytes(), {"threshold": "0.125"}))
-    rewrite(bundle, lambda manifest: None)
+    changed = with_metadata((bundle / "detector.onnx").read_bytes(), {"threshold": "0.125"})
+    rewrite(bundle, detector=changed)
     for provider in ("native", "auto"):
         with aetool.load(bundle, provider=provider) as model, pytest.raises(BundleError, match="threshold"):
             model.score(np.ones((1, 30), np.float32))
