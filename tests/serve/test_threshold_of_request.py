@@ -42,7 +42,8 @@ def test_p_values_come_to_those_who_ask_for_them(server, model, rows, infer_body
     for name in ("cancer", "cancer.detector"):
         found = data_of(server.call("POST", f"/v2/models/{name}/infer", infer_body(rows, outputs=asked)))
         assert list(found) == ["p_value", "score"]
-        assert np.array_equal(np.array(found["p_value"], np.float32), model.p_value(rows))
+        # Another engine may round the score of a calibration row down or up: one of the 44 counts, or not.
+        np.testing.assert_allclose(found["p_value"], model.p_value(rows), rtol=1e-3, atol=1.01 / 45)
     assert "p_value" not in data_of(server.call("POST", "/v2/models/cancer/infer", infer_body(rows)))
     status, _, document = server.call("POST", "/v2/models/cancer.encoder/infer", infer_body(rows, outputs=asked))
     assert status == 400 and "one of embedding" in document["error"]
