@@ -95,7 +95,7 @@ class GraphLoader:
         self._programs: dict[str, Program | None] = {}
         """The core's program of a graph, None for those that it does not run."""
         self._tails: dict[str, Tail | None] = {}
-        """What comes after a graph's last layer, until it is opened."""
+        """What comes after a graph's last layer."""
         self._automatic = provider == "auto"
         self._may_be_native = provider in ("auto", "native")
         self.provider = self._choose(provider)
@@ -130,7 +130,7 @@ class GraphLoader:
         """
         self._require_there(name)
         if self.native_rows and (program := self._program(name)) is not None:
-            content, tail = self._content(name), self._tails.pop(name, None)
+            content, tail = self._content(name), self._tails.get(name)
             rest: Callable[[], RowEngine] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
             if tail is not None:
                 rest = partial(self._on_both, name, content, tail, to_rows)

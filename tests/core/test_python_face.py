@@ -104,7 +104,7 @@ def caller(output: int = 0, **changed: Any) -> Any:
         {"second": 2**31},
         {"work": 2**31},
     ],
-    ids=str,
+    ids=lambda changed: next(iter(changed)),
 )
 def test_a_plan_of_wrong_arguments_is_refused(changed):
     with pytest.raises(REFUSALS):
