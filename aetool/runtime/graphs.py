@@ -148,6 +148,14 @@ class GraphLoader:
             return self._on_device(name, model, to_rows)
         return self._on_cpu(self.provider, name, model, to_rows, alone)
 
+    def on_core(self, name: str) -> bool:
+        """Decide whether the core runs the graph `name`."""
+        self._require_there(name)
+        try:
+            return vectors() is not None and self._program(name) is not None
+        except ProviderError:
+            return False
+
     def _on_both(self, name: str, content: bytes, tail: Tail, to_rows: Callable[[Any], Array]) -> NativeGraph:
         """Open a graph for many rows: the products by onnxruntime, what comes after the last by the core."""
         session = partial(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,6 +16,9 @@ from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli._progress import steps
 from aetool.cli.commands.train import epochs_line
 from aetool.cli.show.bundle import show_precisions
+
+if TYPE_CHECKING:
+    from aetool.bundle.bundle import Bundle
 
 _TOLD = ("history", "epochs", "validation_loss_of_mean")  # of a provenance, in a line of their own
 _RARE = ("id", "opset", "provenance", "made with", "files", "training")  # facts of --all
@@ -53,6 +56,7 @@ def info(path: Path, every: bool) -> Result:
         *_categories(manifest.categories),
         ("embedding shape", _shape(manifest.embedding_shape)),
         ("graphs", ", ".join(variant.files)),
+        ("on the core", _on_core(bundle)),
         *([("tuning", tuning.words)] if tuning else []),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
@@ -74,6 +78,23 @@ def info(path: Path, every: bool) -> Result:
 
     document = {"kind": "bundle", **manifest.to_dict(), "tuning": tuning}
     return Result(document, show)
+
+
+def _on_core(bundle: "Bundle") -> str:
+    """Return the graphs that aetool's own core runs."""
+    from aetool.core.native import vectors, why_not
+    from aetool.errors import BundleError
+    from aetool.runtime.graphs import GraphLoader
+    from aetool.runtime.settings import DEFAULTS
+
+    if (kind := vectors()) is None:
+        return f"none: {why_not()}"
+    loader = GraphLoader(bundle, "fp32", "native", None, DEFAULTS, limits_in_force())
+    try:
+        names = [graph for graph in loader.graphs if loader.on_core(graph)]
+    except BundleError as error:
+        return f"unknown: {error}"
+    return f"{', '.join(names)} ({kind})" if names else "none: see docs/core.md for what it runs"
 
 
 def _tell_more(out: Console, every: bool) -> None:
