@@ -75,6 +75,16 @@ def translate(model: OnnxModel, row: tuple[int, ...], *, narrowest: int = 16) ->
     Raises:
         UnsupportedError: a node that the core lacks, or a program that is too large for it.
     """
+    results, steps = steps_of(model, row)
+    return lay_out(results, steps, row, narrowest=narrowest)
+
+
+def steps_of(model: OnnxModel, row: tuple[int, ...]) -> tuple[dict[Output, Operand], list[Step]]:
+    """Return what `lay_out` makes the program from.
+
+    Raises:
+        UnsupportedError: as of `translate`.
+    """
     graph = model.graph
     if len(graph.inputs) != 1 or graph.input_types != [FLOAT]:
         raise UnsupportedError("it has other inputs than one of float32")
@@ -93,7 +103,7 @@ def translate(model: OnnxModel, row: tuple[int, ...], *, narrowest: int = 16) ->
             raise UnsupportedError(f"its output {name!r} is no float32 or bool computed from rows")
         results[Output(name, value.shape, value.kind == BOOL)] = value.step
     translator.require_small()
-    return lay_out(results, translator.steps, row, narrowest=narrowest)
+    return results, translator.steps
 
 
 def _constant(tensor: OnnxTensor) -> _Value:

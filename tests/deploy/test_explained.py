@@ -186,7 +186,7 @@ int main(void) {{
 """,
         encoding="utf-8",
     )
-    hosts.run("gcc", *hosts.STRICT_C, "-o", "ranks", "ranks.c", f"{name}_explainer.c", "-lm", cwd=folder)
+    hosts.run("gcc", *hosts.STRICT_C, "-o", "ranks", "ranks.c", *hosts.c_sources(folder), "-lm", cwd=folder)
     lines = hosts.run("sh", "-c", "./ranks < rows", cwd=folder).splitlines()
     for line, (_, places) in zip(lines, RANKED, strict=True):
         *positions, label = line.split(" ", 30)
