@@ -40,8 +40,8 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model() -> aetool.AutoencoderSession:
-    return aetool.load(EXPORTED, provider="cpu")
+def model(request) -> aetool.AutoencoderSession:
+    return aetool.load(EXPORTED, provider=getattr(request, "param", "cpu"))
 
 
 @pytest.fixture(scope="session")

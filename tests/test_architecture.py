@@ -168,7 +168,7 @@ LATER = {
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
     "runtime/session.py": {"aetool.runtime.explain", "aetool.runtime.tuning"},
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
-    "runtime/providers.py": {"onnxruntime_ep_openvino"},  # an optional package
+    "runtime/providers.py": {"onnxruntime", "onnxruntime_ep_openvino"},  # start-up; an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone
 }
 """What functions import: for start-up time, or since the package is optional."""

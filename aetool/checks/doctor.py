@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from aetool.bundle.bundle import Bundle
+from aetool.core.native import LoadedProgram
+from aetool.core.translate import translate
 from aetool.errors import AetoolError, DependencyError, install_with
+from aetool.onnx_check.model import read_model
 from aetool.runtime.machine import Cores, cores
 from aetool.runtime.ort import open_session
 from aetool.runtime.providers import PROVIDERS, candidates, onnxruntime
@@ -113,6 +116,8 @@ def _one_runtime(installed: dict[str, str]) -> Finding:
 def try_apart(name: str, patience_s: float = PATIENCE_S) -> Finding:
     """Run `try_provider` in a process of its own, where a driver may crash or hang."""
     what = f"provider {name}"
+    if name == "native":
+        return _core()
     try:
         onnxruntime()
     except DependencyError as error:
@@ -128,6 +133,19 @@ def try_apart(name: str, patience_s: float = PATIENCE_S) -> Finding:
         return Finding(**json.loads(told.splitlines()[-1]))
     last = (complaints.strip().splitlines() or ["without a word"])[-1][:200]
     return Finding(what, f"crashed ({_ending(probe.returncode)}): {last}", False, _OTHER)
+
+
+def _core() -> Finding:
+    """Run a row on the core and compare its result."""
+    try:
+        candidates("native")
+        program = LoadedProgram(translate(read_model(_PROBE, 2, 10), (1,)))
+        program.run(np.full((1, 1), 21, np.float32), [found := np.empty((1, 1), np.float32)])
+    except AetoolError as error:
+        return _refused("native", str(error))
+    if found[0, 0] != 42:
+        return Finding("provider native", f"computes {found[0, 0]} for 21 + 21", False, _OTHER)
+    return Finding("provider native", f"runs, with {program.vectors}", True)
 
 
 _OTHER = "use another provider, and look at its driver and at the versions above"

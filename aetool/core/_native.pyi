@@ -12,8 +12,9 @@ class Plan:
         row: int,
         outputs: tuple[int, ...],
         work: int,
+        second: int = 0,
     ) -> Plan: ...
-    def run(self, rows: Any, outputs: tuple[Any, ...], /) -> None: ...
+    def run(self, rows: Any, outputs: tuple[Any, ...], second: Any = None, /) -> None: ...
 
 class Caller:
     def __new__(

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #ifdef AETOOL_RUN /* where one program has several kinds of vectors: this one's name */
-#define aetool_run AETOOL_RUN
+#define aetool_run_with AETOOL_RUN
 #endif
 
 #if defined(__clang__)
@@ -445,7 +445,7 @@ static int32_t space_of(int32_t place) { return place >> AETOOL_PLACE_BITS; }
 
 typedef struct {
   const aetool_plan *plan;
-  const float *input;
+  const float *input, *second;
   float *const *outputs;
   float *work;
 } block;
@@ -460,6 +460,8 @@ static numbers find(const block *rows, int32_t place) {
     found.at = (float *)(uintptr_t)(rows->input + offset), found.stride = (size_t)plan->n_input; /* read only */
   } else if (space == AETOOL_CONSTANT) {
     found.at = (float *)(uintptr_t)(plan->floats + offset); /* read only */
+  } else if (space == AETOOL_SECOND) {
+    found.at = (float *)(uintptr_t)(rows->second + offset), found.stride = (size_t)plan->n_second; /* read only */
   } else if (rows->outputs[space - AETOOL_OUTPUT]) {
     found.at = rows->outputs[space - AETOOL_OUTPUT] + offset;
     found.stride = (size_t)plan->output[space - AETOOL_OUTPUT];
@@ -578,12 +580,14 @@ static void run_step(const block *rows, const aetool_step *step, size_t count) {
   }
 }
 
-void aetool_run(const aetool_plan *plan, const float *input, float *const *outputs, size_t rows, float *work) {
+void aetool_run_with(const aetool_plan *plan, const float *input, const float *second, float *const *outputs,
+                     size_t rows, float *work) {
   float *to[AETOOL_OUTPUTS];
   for (int32_t k = 0; k < plan->n_outputs; k++) to[k] = outputs[k];
   for (size_t done = 0; done < rows; done += AETOOL_ROWS) {
     const size_t count = smaller(AETOOL_ROWS, rows - done);
-    const block now = {plan, input + done * (size_t)plan->n_input, to, work};
+    const float *const also = second ? second + done * (size_t)plan->n_second : NULL;
+    const block now = {plan, input + done * (size_t)plan->n_input, also, to, work};
     for (int32_t i = 0; i < plan->n_steps; i++) run_step(&now, plan->steps + i, count);
     for (int32_t k = 0; k < plan->n_outputs; k++)
       if (to[k]) to[k] += count * (size_t)plan->output[k];
@@ -602,6 +606,7 @@ static int holds(const aetool_plan *plan, int32_t place, int64_t count, int writ
   if (space == AETOOL_WORK) there = plan->n_work;
   if (space == AETOOL_INPUT && !written) there = plan->n_input;
   if (space == AETOOL_CONSTANT && !written) there = plan->n_floats;
+  if (space == AETOOL_SECOND && !written) there = plan->n_second;
   if (space >= AETOOL_OUTPUT && space - AETOOL_OUTPUT < plan->n_outputs && written)
     there = plan->output[space - AETOOL_OUTPUT];
   return (place & PLACE_MASK) <= there - count;
@@ -641,7 +646,7 @@ static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
 
 int32_t aetool_check(const aetool_plan *plan) {
   if (plan->n_steps < 0 || plan->n_floats < 0 || plan->n_halves < 0 || plan->n_indexes < 0 || plan->n_input < 1 ||
-      plan->n_work < 0 || plan->n_outputs < 1 || plan->n_outputs > AETOOL_OUTPUTS)
+      plan->n_work < 0 || plan->n_second < 0 || plan->n_outputs < 1 || plan->n_outputs > AETOOL_OUTPUTS)
     return -1;
   for (int32_t k = 0; k < plan->n_outputs; k++)
     if (plan->output[k] < 1) return -1;

@@ -28,7 +28,13 @@ extern "C" {
 
 /* A place of numbers: a space in the upper bits, an offset in the lower ones. */
 #define AETOOL_PLACE_BITS 27
-enum { AETOOL_WORK = 0, AETOOL_INPUT = 1, AETOOL_CONSTANT = 2, AETOOL_OUTPUT = 3 /* and the following */ };
+enum {
+  AETOOL_WORK = 0,
+  AETOOL_INPUT = 1,
+  AETOOL_CONSTANT = 2,
+  AETOOL_OUTPUT = 3, /* and the following */
+  AETOOL_SECOND = AETOOL_OUTPUT + AETOOL_OUTPUTS /* a second input, which another engine computed */
+};
 
 typedef enum {
   /* out[n] = a[n] */
@@ -94,6 +100,7 @@ typedef struct {
   int32_t n_outputs;
   int32_t output[AETOOL_OUTPUTS]; /* numbers of a row in each output */
   int32_t n_work; /* floats of working memory for one row */
+  int32_t n_second; /* numbers in a row of the second input; 0 for none */
 } aetool_plan;
 
 /* Return 0 if running the plan touches nothing outside its buffers, or the number of the first wrong step, from 1;
@@ -103,9 +110,16 @@ int32_t aetool_check(const aetool_plan *plan);
 /* Compute `rows` rows of `n_input` numbers into `outputs`: an array of rows * output[k] for each k; NULL for an
  * output that is not wanted and that no step reads.
  *
- * `work`: n_work floats for each of the rows, AETOOL_ROWS at most. The plan was checked.
+ * `work`: n_work floats for each of the rows, AETOOL_ROWS at most. `second`: rows * n_second numbers; NULL for a
+ * plan without. The plan was checked.
  */
-void aetool_run(const aetool_plan *plan, const float *input, float *const *outputs, size_t rows, float *work);
+void aetool_run_with(const aetool_plan *plan, const float *input, const float *second, float *const *outputs,
+                     size_t rows, float *work);
+
+static inline void aetool_run(
+    const aetool_plan *plan, const float *input, float *const *outputs, size_t rows, float *work) {
+  aetool_run_with(plan, input, NULL, outputs, rows, work);
+}
 
 #ifdef __cplusplus
 }

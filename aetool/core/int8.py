@@ -71,7 +71,9 @@ class _Maker:
         return self.now[id(operand)]
 
     def value(self, operand: Operand) -> NDArray[Any]:
-        return self.rows if operand is None else self.floats[id(operand)] if isinstance(operand, Step) else operand
+        if isinstance(operand, np.ndarray):
+            return operand
+        return self.floats[id(operand)] if isinstance(operand, Step) else self.rows
 
     def integers(self, operand: Operand, weights: NDArray[np.float64]) -> _Held:
         """Return int8 of what a layer reads, each column in its own range."""

@@ -14,7 +14,8 @@
 /* Kinds of vectors, the widest first: core.c is compiled once for each, and `aetool_run` itself for what every
  * processor of the kind has. */
 
-typedef void run_function(const aetool_plan *, const float *, float *const *, size_t, float *);
+typedef void run_function(
+    const aetool_plan *, const float *, const float *, float *const *, size_t, float *);
 
 typedef struct {
   const char *name;
@@ -24,12 +25,12 @@ typedef struct {
 #if defined(__x86_64__)
 run_function aetool_run_avx512, aetool_run_avx2, aetool_run_plain;
 static const variant variants[] = {
-    {"avx512", aetool_run_avx512}, {"avx2", aetool_run_avx2}, {"sse2", aetool_run}, {"plain", aetool_run_plain}};
+    {"avx512", aetool_run_avx512}, {"avx2", aetool_run_avx2}, {"sse2", aetool_run_with}, {"plain", aetool_run_plain}};
 #elif defined(__aarch64__)
 run_function aetool_run_plain;
-static const variant variants[] = {{"neon", aetool_run}, {"plain", aetool_run_plain}};
+static const variant variants[] = {{"neon", aetool_run_with}, {"plain", aetool_run_plain}};
 #else
-static const variant variants[] = {{"plain", aetool_run}};
+static const variant variants[] = {{"plain", aetool_run_with}};
 #endif
 enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
@@ -83,9 +84,10 @@ typedef struct {
   Py_buffer arrays[ARRAYS];
 } Plan;
 
-static void run_plan(const Plan *self, const float *input, float *const *outputs, size_t rows, float *work) {
+static void run_plan(
+    const Plan *self, const float *input, const float *second, float *const *outputs, size_t rows, float *work) {
   const mode before = enter_ieee();
-  self->run(&self->plan, input, outputs, rows, work);
+  self->run(&self->plan, input, second, outputs, rows, work);
   leave_ieee(before);
 }
 
@@ -111,13 +113,15 @@ static int count_of(const Py_buffer *array, Py_ssize_t size, int32_t *count) {
 }
 
 static PyObject *new_plan(PyTypeObject *type, PyObject *arguments, PyObject *names) {
-  static char *keywords[] = {"variant", "steps", "floats", "halves", "indexes", "row", "outputs", "work", NULL};
+  static char *keywords[] = {"variant", "steps", "floats", "halves", "indexes", "row", "outputs", "work", "second",
+                             NULL};
   const char *name;
   PyObject *given[ARRAYS], *sizes;
-  int input, work;
-  if (!PyArg_ParseTupleAndKeywords(arguments, names, "sO!O!O!O!iO!i", keywords, &name, &PyBytes_Type, &given[STEPS],
+  int input, work, second = 0;
+  if (!PyArg_ParseTupleAndKeywords(arguments, names, "sO!O!O!O!iO!i|i", keywords, &name, &PyBytes_Type, &given[STEPS],
                                    &PyMemoryView_Type, &given[FLOATS], &PyMemoryView_Type, &given[HALVES],
-                                   &PyBytes_Type, &given[INDEXES], &input, &PyTuple_Type, &sizes, &work))
+                                   &PyBytes_Type, &given[INDEXES], &input, &PyTuple_Type, &sizes, &work,
+                                   &second))
     return NULL;
   Plan *const self = (Plan *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
   if (!self) return NULL;
@@ -142,7 +146,7 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *arguments, PyObject *nam
   plan->floats = self->arrays[FLOATS].buf;
   plan->halves = self->arrays[HALVES].buf;
   plan->indexes = self->arrays[INDEXES].buf;
-  plan->n_input = input, plan->n_work = work, plan->n_outputs = (int32_t)outputs;
+  plan->n_input = input, plan->n_second = second, plan->n_work = work, plan->n_outputs = (int32_t)outputs;
   for (Py_ssize_t k = 0; k < outputs; k++) {
     const long size = PyLong_AsLong(PyTuple_GetItem(sizes, k));
     if (size == -1 && PyErr_Occurred()) goto fail;
@@ -169,16 +173,17 @@ static int holds_floats(const Py_buffer *view) {
          (uintptr_t)view->buf % sizeof(float) == 0;
 }
 
-PyDoc_STRVAR(run_doc, "run(rows, outputs)\n--\n\nCompute rows, (rows, n) float32, into arrays or None, without the lock.");
+PyDoc_STRVAR(run_doc, "run(rows, outputs, second=None)\n--\n\n"
+                      "Compute rows, (rows, n) float32, into arrays or None, without the lock.");
 static PyObject *run_many(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
   Plan *const self = (Plan *)object;
   const aetool_plan *const plan = &self->plan;
-  Py_buffer views[AETOOL_OUTPUTS + 1];
+  Py_buffer views[AETOOL_OUTPUTS + 2], *const also = &views[AETOOL_OUTPUTS + 1];
   float *outputs[AETOOL_OUTPUTS] = {NULL}, *work = NULL;
   PyObject *result = NULL;
   memset(views, 0, sizeof views);
-  if (count != 2 || !PyTuple_Check(arguments[1]) || PyTuple_Size(arguments[1]) != plan->n_outputs) {
-    PyErr_SetString(PyExc_TypeError, "run(rows, outputs): expected rows and a tuple of all outputs");
+  if (count < 2 || count > 3 || !PyTuple_Check(arguments[1]) || PyTuple_Size(arguments[1]) != plan->n_outputs) {
+    PyErr_SetString(PyExc_TypeError, "run(rows, outputs, second): expected rows and a tuple of all outputs");
     return NULL;
   }
   if (PyObject_GetBuffer(arguments[0], &views[0], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) return NULL;
@@ -192,12 +197,17 @@ static PyObject *run_many(PyObject *object, PyObject *const *arguments, Py_ssize
     if (!holds_floats(view) || view->len != rows * plan->output[k] * (Py_ssize_t)sizeof(float)) goto wrong;
     outputs[k] = view->buf;
   }
+  if (plan->n_second) {
+    if (count != 3) goto wrong;
+    if (PyObject_GetBuffer(arguments[2], also, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) goto done;
+    if (!holds_floats(also) || also->len != rows * plan->n_second * (Py_ssize_t)sizeof(float)) goto wrong;
+  }
   if (!(work = new_work(plan))) {
     PyErr_NoMemory();
     goto done;
   }
   Py_BEGIN_ALLOW_THREADS
-  run_plan(self, views[0].buf, outputs, (size_t)rows, work);
+  run_plan(self, views[0].buf, also->buf, outputs, (size_t)rows, work);
   Py_END_ALLOW_THREADS
   result = Py_None;
   Py_INCREF(result);
@@ -206,7 +216,7 @@ wrong:
   PyErr_SetString(PyExc_ValueError, "run(rows, outputs): arrays of other sizes or types than the plan's");
 done:
   free(work);
-  for (int i = 0; i <= AETOOL_OUTPUTS; i++)
+  for (int i = 0; i <= AETOOL_OUTPUTS + 1; i++)
     if (views[i].obj) PyBuffer_Release(&views[i]);
   return result;
 }
@@ -286,7 +296,7 @@ static PyObject *new_caller(PyTypeObject *type, PyObject *arguments, PyObject *n
       return NULL;
     }
   }
-  if (numbers != ((Plan *)plan)->plan.n_input) {
+  if (numbers != ((Plan *)plan)->plan.n_input || ((Plan *)plan)->plan.n_second) {
     PyErr_SetString(PyExc_ValueError, "Caller: rows of another size than the plan's");
     return NULL;
   }
@@ -333,7 +343,7 @@ static int fill(const Caller *self, const float *input, Py_ssize_t rows, PyObjec
     return -1;
   }
   outputs[self->output] = self->decides ? decisions : view.buf;
-  run_plan(self->plan, input, outputs, (size_t)rows, self->plan->work);
+  run_plan(self->plan, input, NULL, outputs, (size_t)rows, self->plan->work);
   if (self->decides)
     for (Py_ssize_t i = 0; i < numbers; i++) ((char *)view.buf)[i] = decisions[i] != 0;
   PyBuffer_Release(&view);

@@ -63,7 +63,7 @@ def float_mode() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     return _core.float_mode, _core.set_float_mode
 
 
-class Engine:
+class LoadedProgram:
     """A program ready to run: (rows, *row) float32 to its outputs, the same bits whatever the batch."""
 
     def __init__(self, program: Program) -> None:
@@ -85,11 +85,20 @@ class Engine:
             math.prod(program.row),
             program.sizes,
             program.work,
+            program.second,
         )
 
-    def run(self, rows: NDArray[np.float32], outputs: Sequence[NDArray[np.float32] | None]) -> None:
-        """Compute rows, (rows, *row), into an array for each output, or None; other threads run meanwhile."""
-        self._plan.run(rows, tuple(outputs))
+    def run(
+        self,
+        rows: NDArray[np.float32],
+        outputs: Sequence[NDArray[np.float32] | None],
+        second: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Compute rows, (rows, *row), into an array for each output, or None; other threads run meanwhile.
+
+        `second` is the second input, (rows, ...), of a program that has one.
+        """
+        self._plan.run(rows, tuple(outputs), second)
 
     def caller(self, output: int, most: int, slow: Call, more: Call) -> Call:
         """Return a function (data, out=None) -> the output's array, for up to `most` rows of float32.

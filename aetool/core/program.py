@@ -20,6 +20,7 @@ _PLACE_BITS = 27
 MAX_NUMBERS = 1 << _PLACE_BITS
 """Most constants, weights included, or floats of working memory."""
 _WORK, _INPUT, _CONSTANT, _OUTPUT = range(4)
+_SECOND = _OUTPUT + MAX_OUTPUTS
 _ALIGNED = 16
 """Floats in a cache line."""
 _STEP = struct.Struct("=8if")
@@ -141,7 +142,17 @@ class Joined(Step):
         super().__init__(Operation.COPY, reads, sum(sizes), weights=np.array(sizes))
 
 
-Operand = Step | NDArray[np.float32] | None
+class Second:
+    """The second input, as something that steps read: `n` numbers of each row."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        """Keep its size."""
+        self.n = n
+
+
+Operand = Step | Second | NDArray[np.float32] | None
 
 
 class Output(NamedTuple):
@@ -170,7 +181,9 @@ class Program(NamedTuple):
     """Numbers of a row in each output."""
     work: int
     """Floats of working memory for one row."""
-    integers: NDArray[np.int8]
+    second: int = 0
+    """Numbers in a row of the second input; 0 for none."""
+    integers: NDArray[np.int8] = np.zeros(0, np.int8)
     """Weights of layers in integers."""
 
 
@@ -203,7 +216,7 @@ def lay_out(
                 writer.write(Operation.COPY, out, [read], size, 1)
                 out += size
         else:
-            if step.operation in _DENSE:
+            if step.operation in DENSE:
                 reads.insert(1, writer.filled(step))
             writer.write(step.operation, out, reads, step.n, step.m, step.alpha, step.weights)
         places.free_after(step)
@@ -212,10 +225,11 @@ def lay_out(
             read = writer.constant(source) if isinstance(source, np.ndarray) else places.of(source)
             writer.write(Operation.COPY, _output_place(number), [read], _size(output.shape), 1)
     sizes = tuple(_size(output.shape) for output in results)
-    return writer.program(row, tuple(results), sizes, places.size)
+    second = max((value.n for step in needed for value in step.reads if isinstance(value, Second)), default=0)
+    return writer.program(row, tuple(results), sizes, places.size, second)
 
 
-_DENSE = (Operation.DENSE, Operation.DENSE_BF16)
+DENSE = (Operation.DENSE, Operation.DENSE_BF16)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -258,14 +272,16 @@ class _Places:
     def of_output(self, step: Step) -> int | None:
         return self._outputs.get(id(step))
 
-    def of(self, value: Step | None) -> int:
+    def of(self, value: Step | Second | None) -> int:
+        if isinstance(value, Second):
+            return _SECOND << _PLACE_BITS
         return _INPUT << _PLACE_BITS if value is None else self._at[id(value)]
 
     def take(self, step: Step) -> int:
         """Return a step's place: over what it reads for the last time, where it may, else a free one."""
         size = step.size
         over: Sequence[Operand] = step.reads if step.operation in _IN_PLACE else ()
-        if step.operation in _DENSE and step.reads[0] is not step.reads[1]:
+        if step.operation in DENSE and step.reads[0] is not step.reads[1]:
             over = step.reads[1:]
         elif step.operation is Operation.DENSE_INT8_LAST:
             over = step.reads[2:]
@@ -363,20 +379,11 @@ class _Writer:
         self._steps.append(_STEP.pack(step.operation, out, a, b, c, step.n, step.m, offset, 0.0))
 
     def program(
-        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int
+        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int, second: int
     ) -> Program:
-        floats, halves = self._floats.whole(), self._halves.whole()
-        return Program(
-            b"".join(self._steps),
-            floats,
-            halves,
-            self._indexes.whole().tobytes(),
-            row,
-            outputs,
-            sizes,
-            work,
-            self._bytes.whole(),
-        )
+        floats, halves, indexes = self._floats.whole(), self._halves.whole(), self._indexes.whole().tobytes()
+        steps, integers = b"".join(self._steps), self._bytes.whole()
+        return Program(steps, floats, halves, indexes, row, outputs, sizes, work, second, integers)
 
 
 class _Blob:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.core.program import (
+    DENSE,
     MAX_NUMBERS,
     MAX_OUTPUTS,
     Joined,
@@ -15,8 +16,10 @@ from aetool.core.program import (
     Operation,
     Output,
     Program,
+    Second,
     Step,
     lay_out,
+    needed_steps,
 )
 from aetool.onnx_check.model import BFLOAT16, BOOL, FLOAT, INT32, INT64, Node, OnnxModel, OnnxTensor
 
@@ -83,8 +86,51 @@ def steps_of(model: OnnxModel, row: tuple[int, ...]) -> tuple[dict[Output, Opera
     """Return what `lay_out` makes the program from.
 
     Raises:
-        UnsupportedError: as of `translate`.
+        UnsupportedError: as `translate`.
     """
+    translator, results = _translated(model, row)
+    return results, translator.steps
+
+
+class Tail(NamedTuple):
+    """What comes after the last dense layer of a graph, for which another engine computes the product."""
+
+    product: str
+    """Name of the product in the graph."""
+    begins: bool
+    """True: the node that gives it begins at numbers of each row, its third input, which the program adds."""
+    program: Program
+    """Its second input is the product."""
+
+
+def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
+    """Return what comes after the last dense layer; None where more than one layer is last.
+
+    Raises:
+        UnsupportedError: as `translate`.
+    """
+    translator, results = _translated(model, row)
+    last = next((step for step in reversed(translator.steps) if step.operation in DENSE), None)
+    if last is None:
+        return None
+    product, begins = translator.products[id(last)]
+    start, second = last.reads[1], Second(last.m)
+    instead: Operand = second
+    steps: list[Step] = []
+    for step in translator.steps:
+        step.reads = tuple(instead if value is last else value for value in step.reads)
+        if step is last and begins:
+            step = instead = Step(Operation.ADD, [start, second], last.m, last.m)  # noqa: PLW2901
+        if step is not last:
+            steps.append(step)
+    results = {output: instead if value is last else value for output, value in results.items()}
+    kept = needed_steps(results.values(), steps)
+    if any(step.operation in DENSE for step in kept) or any(isinstance(v, Second) for v in results.values()):
+        return None
+    return Tail(product, begins, lay_out(results, kept, row))
+
+
+def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, dict[Output, Operand]]":
     graph = model.graph
     if len(graph.inputs) != 1 or graph.input_types != [FLOAT]:
         raise UnsupportedError("it has other inputs than one of float32")
@@ -103,7 +149,7 @@ def steps_of(model: OnnxModel, row: tuple[int, ...]) -> tuple[dict[Output, Opera
             raise UnsupportedError(f"its output {name!r} is no float32 or bool computed from rows")
         results[Output(name, value.shape, value.kind == BOOL)] = value.step
     translator.require_small()
-    return results, translator.steps
+    return translator, results
 
 
 def _constant(tensor: OnnxTensor) -> _Value:
@@ -152,6 +198,8 @@ class _Translator:
     def __init__(self, opset: int) -> None:
         self.values: dict[str, _Value | _Unfinished] = {}
         self.steps: list[Step] = []
+        self.products: dict[int, tuple[str, bool]] = {}
+        """A dense step -> the value that is its product, and whether a row's numbers are added to that."""
         self._opset = opset
         self._reads: dict[tuple[int, tuple[int, ...]], NDArray[np.float32]] = {}
         """Constants as float32, spread to the shape of a row: each once."""
@@ -294,7 +342,9 @@ class _Translator:
         begins = self._wide(node, start or _Value((), constant=np.zeros((), np.float32)), shape)
         operation = Operation.DENSE_BF16 if halves else Operation.DENSE
         kept = self._matrix(weights, matrix, transposed)
-        return self._step(Step(operation, [rows.step, begins], *matrix.shape, weights=kept), shape)
+        found = Step(operation, [rows.step, begins], *matrix.shape, weights=kept)
+        self.products[id(found)] = node.outputs[0], start is not None and start.constant is None
+        return self._step(found, shape)
 
     def _matrix(self, weights: _Value, matrix: NDArray[Any], transposed: bool) -> NDArray[Any]:
         """Return the matrix, the same array for each node that reads it."""
@@ -387,12 +437,15 @@ class _Translator:
             step = product.step
             if step is None or step.operation not in (Operation.DENSE, Operation.DENSE_BF16):
                 continue
-            begins = step.reads[1]
-            if isinstance(begins, np.ndarray) and not begins.any() and (start.constant is None or start.size != 0):
+            before = step.reads[1]
+            if isinstance(before, np.ndarray) and not before.any() and (start.constant is None or start.size != 0):
                 if self._common_shape(node, product, start) != product.shape:
                     return None
                 reads = [step.reads[0], self._wide(node, start, product.shape)]
-                return self._step(Step(step.operation, reads, step.n, step.m, weights=step.weights), product.shape)
+                found = Step(step.operation, reads, step.n, step.m, weights=step.weights)
+                begins = start.constant is None
+                self.products[id(found)] = (self.products[id(step)][0] if begins else node.outputs[0]), begins
+                return self._step(found, product.shape)
         return None
 
     def _silu(self, a: _Value, b: _Value) -> _Value | None:

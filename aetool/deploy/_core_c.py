@@ -18,7 +18,7 @@ _STEP = np.dtype(
     [(name, "<i4") for name in ("operation", "out", "a", "b", "c", "n", "m", "offset")] + [("alpha", "<f4")]
 )
 NARROWEST = 4
-_FUNCTIONS = ("run", "check", "quantize", "dense_int8", "dense_int8_last", "dequantize")
+_FUNCTIONS = ("run", "run_with", "check", "quantize", "dense_int8", "dense_int8_last", "dequantize")
 """Functions of the core, without what their names begin with."""
 _ROWS = "#ifndef AETOOL_ROWS\n#define AETOOL_ROWS 8\n#endif\n"
 _CHECKS = "#ifndef AETOOL_RUN\n"

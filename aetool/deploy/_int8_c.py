@@ -37,7 +37,9 @@ class Network(NamedTuple):
         values = run(self.steps, rows)
 
         def of(operand: Operand) -> NDArray[Any]:
-            return values[id(operand)] if isinstance(operand, Step) else rows if operand is None else operand
+            if isinstance(operand, np.ndarray):
+                return operand
+            return values[id(operand)] if isinstance(operand, Step) else rows
 
         return {output.name: of(operand) for output, operand in self.results.items()}
 

@@ -3,7 +3,8 @@
 onnxruntime runs every node of a graph, whichever outputs are requested.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from aetool.onnx_check._protobuf import BYTES, Field, field, fields, header, integer
 
@@ -36,16 +37,30 @@ _INPUTS, _OUTPUTS, _ATTRIBUTE = 1, 2, 5  # fields of NodeProto
 _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 
 
-def with_only(model: bytes, output: str, inner: Iterable[str] = ()) -> bytes:
+def with_product(model: bytes, product: str, begins: bool) -> bytes:
+    """Return the serialised ONNX `model` that computes `product` alone, a value between its nodes.
+
+    Args:
+        model: as for `with_only`.
+        product: output of a Gemm or MatMul.
+        begins: leave out what the Gemm adds to the product, its third input.
+    """
+    return with_only(model, product, [product], at_most={product: 2} if begins else {})
+
+
+def with_only(
+    model: bytes, output: str, inner: Iterable[str] = (), at_most: Mapping[str, int] = MappingProxyType({})
+) -> bytes:
     """Return the serialised ONNX `model` that computes `output` alone, by the same nodes.
 
     `model` was admitted by `aetool.onnx_check.check`; what that does not read is not read here either. Nodes with
     graphs inside, which read values that are not among their inputs, stay with everything in the model. Those of
-    the values `inner` that are still computed become outputs too.
+    the values `inner` that are still computed become outputs too. `at_most`: output of a node -> the inputs
+    that it keeps, where the rest are optional.
     """
     whole = list(fields(memoryview(model)))
     graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
-    nodes = [_Node(_bytes(part)) for part in graph if part[0] == _NODE]
+    nodes = [_Node(_bytes(part), at_most) for part in graph if part[0] == _NODE]
     makers = {name: node for node in nodes for name in node.outputs}
     needed: set[str] = set()
     todo = [output]
@@ -70,7 +85,7 @@ class _Node:
 
     __slots__ = ("content", "has_graphs", "inputs", "outputs")
 
-    def __init__(self, content: memoryview) -> None:
+    def __init__(self, content: memoryview, at_most: Mapping[str, int]) -> None:
         self.content = bytes(content)
         self.inputs: list[str] = []
         self.outputs: list[str] = []
@@ -80,6 +95,11 @@ class _Node:
                 (self.inputs if part[0] == _INPUTS else self.outputs).append(str(_bytes(part), "utf-8"))
             elif part[0] == _ATTRIBUTE:
                 self.has_graphs |= any(number in _INNER_GRAPHS for number, _, _ in fields(_bytes(part)))
+        if (most := next((at_most[name] for name in self.outputs if name in at_most), None)) is not None:
+            self.inputs = self.inputs[:most]
+            others = [part for part in fields(content) if part[0] != _INPUTS]
+            kept = [field(_INPUTS, name.encode()) for name in self.inputs]
+            self.content = b"".join([*kept, *_written(others)])
 
 
 def _stays(part: Field, needed: set[str], output: str) -> bool:

@@ -1,10 +1,10 @@
-"""The part that an app embeds: a bundle run on onnxruntime, without PyTorch.
+"""The part that an app embeds: a bundle run on aetool's core and onnxruntime, without PyTorch.
 
 Read in this order: `session` (AutoencoderSession, the public methods), `graphs` (graphs opened and identified),
 `providers` and `ort` (onnxruntime, its execution providers and sessions), `_inputs` and `categories` (data to
-rows), `cpu`, `_binding` and `chunks` (one row and many), `explain` (contributions), `settings`, `machine` and
-`tuning` (speed on this machine), `_native_calls` (threads at the interpreter's end). `gpu` does the same on a
-GPU.
+rows), `native` (a few rows on aetool's core), `cpu`, `_binding` and `chunks` (many on onnxruntime), `explain`
+(contributions), `settings`, `machine` and `tuning` (speed on this machine), `_native_calls` (threads at the
+interpreter's end). `gpu` does the same on a GPU.
 
 Other rooms import these modules; nothing is imported here, since every import slows the start of an app.
 """
@@ -16,6 +16,7 @@ __all__ = [
     "explain",
     "graphs",
     "machine",
+    "native",
     "ort",
     "providers",
     "session",

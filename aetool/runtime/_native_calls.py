@@ -86,32 +86,12 @@ def flushing(function: Function) -> Function:
     """Return `function`, run with denormals flushed; itself where that gains nothing."""
     if not slow_here():
         return function
-    if (quick := float_mode()) is not None:
-        return _flushing_quickly(function, *quick)
-    get, put = _mode_of_this_thread()
-    usual = _Mode()
-    get(usual)
-    during = _Mode(usual[0], usual[1] | _FLUSH)
-
-    def flushed(*arguments: Any) -> Any:
-        before = _Mode()
-        get(before)
-        try:  # put inside: a signal handler may raise as soon as it is done
-            put(during)
-            return function(*arguments)
-        finally:
-            put(before)
-
-    return flushed
-
-
-def _flushing_quickly(function: Function, get: Callable[[], int], put: Callable[[int], None]) -> Function:
-    """Return `flushing` of a function by way of the core: a tenth of what ctypes takes."""
+    get, put, flush = _mode_of_this_thread()
 
     def flushed(*arguments: Any) -> Any:
         before = get()
         try:  # put inside: a signal handler may raise as soon as it is done
-            put(before | _FLUSH)
+            put(flush(before))
             return function(*arguments)
         finally:
             put(before)
@@ -120,7 +100,16 @@ def _flushing_quickly(function: Function, get: Callable[[], int], put: Callable[
 
 
 @cache
-def _mode_of_this_thread() -> tuple[Function, Function]:
+def _mode_of_this_thread() -> tuple[Function, Function, Function]:
+    """Return functions that give a mode, set one, and make of one that which flushes."""
+    if (quick := float_mode()) is not None:
+        return *quick, _FLUSH.__or__
     # PyDLL keeps the interpreter's lock: dropping it would cost more than the call.
     library = ctypes.PyDLL("libm.so.6")
-    return library.fegetmode, library.fesetmode
+
+    def get() -> ctypes.Array[ctypes.c_uint32]:
+        mode = _Mode()
+        library.fegetmode(mode)
+        return mode
+
+    return get, library.fesetmode, lambda mode: _Mode(mode[0], mode[1] | _FLUSH)

@@ -189,7 +189,7 @@ class Graph:
     def more(self, output: str) -> Callable[[Array], Any]:
         """Return a function (rows, *row) -> `output` for more than a few rows, which are not checked again."""
         enter, leave = native_calls.running.append, native_calls.running.pop
-        names, source, run_once = (output,), self._source, self._run_once
+        names, source = (output,), self._source
         most = 0 if self._few_sizes else self._most_at_once
 
         def call(rows: Array) -> Any:
@@ -199,7 +199,9 @@ class Graph:
                 enter(None)
                 if native_calls.began:
                     native_calls.keep_out_daemons()
-                return run_once(names, {source: rows}, None)[0]
+                return self._run_once(names, {source: rows}, None)[0]
+            except MemoryError:
+                raise
             except Exception as error:  # onnxruntime's errors share no public base
                 raise self._failed(error, rows) from error
             finally:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,18 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import SEGMENTER
 from aetool.core.native import vectors
-from aetool.core.translate import UnsupportedError, translate
+from aetool.core.program import Program
+from aetool.core.translate import Tail, UnsupportedError, translate, translate_tail
 from aetool.errors import BundleError, InputError, ProviderError
 from aetool.onnx_check.check import require_admissible
-from aetool.onnx_check.edit import with_only, with_outputs
-from aetool.onnx_check.model import FLOAT, OnnxModel, ReadParts, read_model
+from aetool.onnx_check.edit import with_only, with_outputs, with_product
+from aetool.onnx_check.model import OnnxModel, ReadParts, read_model
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.native import NativeGraph
+from aetool.runtime.native import Answers, NativeGraph, Products
 from aetool.runtime.ort import NodePlacement, open_session, placement
-from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime
+from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime, onnxruntime
 from aetool.runtime.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -88,7 +90,14 @@ class GraphLoader:
         self._known = ReadParts()
         self._admitted: dict[str, OnnxModel] = {}
         """Graphs that were just admitted, until the core has read them."""
+        self._read: dict[str, bytes] = {}
+        """Files of graphs whose program was made, until they are opened."""
+        self._programs: dict[str, Program | None] = {}
+        """The core's program of a graph, None for those that it does not run."""
+        self._tails: dict[str, Tail | None] = {}
+        """What comes after a graph's last layer, until it is opened."""
         self._automatic = provider == "auto"
+        self._may_be_native = provider in ("auto", "native")
         self.provider = self._choose(provider)
 
     @property
@@ -106,7 +115,9 @@ class GraphLoader:
             return None
         file = self.variant.files.get(name)
         small = file is not None and self.bundle.manifest.files[file].size <= FEW_THREADS_BYTES
-        return output if small and self._limits is not None else None
+        if not small or self._limits is None or (self.native_rows and self._program(name) is not None):
+            return None
+        return output
 
     def open(
         self, name: str, to_rows: Callable[[Any], Array], alone: str | None = None
@@ -118,38 +129,95 @@ class GraphLoader:
             BundleError: it is damaged, or not the one that the manifest describes.
         """
         self._require_there(name)
-        model = self._model(name)
+        if self.native_rows and (program := self._program(name)) is not None:
+            content, tail = self._content(name), self._tails.pop(name, None)
+            rest: Callable[[], Answers] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
+            if tail is not None:
+                rest = partial(self._on_both, name, content, tail, to_rows)
+            whole = self.provider is PROVIDERS["native"] or not has_onnxruntime()
+            return NativeGraph(
+                program,
+                to_rows,
+                self._cores(),
+                chunk_rows=self._settings.chunk_rows,
+                most_rows=self.native_rows,
+                rest=None if whole else rest,
+            )
+        model = self._content(name)
         if self.provider is PROVIDERS["cuda"]:
             return self._on_device(name, model, to_rows)
-        on_ort = partial(self._on_cpu, self.provider, name, model, to_rows, alone)
-        if self.provider is PROVIDERS["native"]:
-            try:
-                return self._on_core(name, model, to_rows)
-            except UnsupportedError as error:
-                raise ProviderError(
-                    f"{self.where(name)}: provider 'native' cannot run it: {error}; use provider='auto' or 'cpu'"
-                ) from error
-        if self._automatic and self.native_rows:
-            try:
-                return self._on_core(name, model, to_rows, self.native_rows, on_ort if has_onnxruntime() else None)
-            except UnsupportedError:
-                pass  # the rule: what is not recognised exactly runs on onnxruntime
-        return on_ort()
+        return self._on_cpu(self.provider, name, model, to_rows, alone)
+
+    def _on_both(self, name: str, content: bytes, tail: Tail, to_rows: Callable[[Any], Array]) -> NativeGraph:
+        """Open a graph for many rows: the products by onnxruntime, what comes after the last by the core."""
+        session = partial(
+            open_session,
+            with_product(content, tail.product, tail.begins),
+            PROVIDERS["cpu"],
+            spin_us=self._settings.spin_us,
+            memory_arena=self._settings.memory_arena,
+            where=self.where(name),
+        )
+        direct = session(intra_op_num_threads=self._direct_threads(content))
+        products = Products(self.where(name), direct, session, tail.program.second)
+        return NativeGraph(
+            tail.program, to_rows, self._cores(), chunk_rows=self._settings.chunk_rows, products=products
+        )
+
+    def _cores(self) -> int:
+        return self._threads or self._settings.workers or usable_cores()
 
     @property
     def native_rows(self) -> int:
         """Rows up to which the core answers, for graphs that it runs; 0 for none."""
+        if self.provider is PROVIDERS["native"]:
+            return sys.maxsize
         if not self._automatic or self.provider is not PROVIDERS["cpu"] or vectors() is None:
             return 0
         rows = self._settings.native_rows
         return NATIVE_ROWS if rows is None else rows
+
+    def _program(self, name: str) -> Program | None:
+        """Return the core's program of a graph; None for one that it does not run, where another engine may.
+
+        Raises:
+            ProviderError: the core does not run it, and was asked for.
+        """
+        if name in self._programs:
+            return self._programs[name]
+        content = self._read[name] = self._model(name)
+        if (model := self._admitted.pop(name, None)) is None:
+            bounds = self._limits or DEFAULT_LIMITS
+            model = read_model(content, bounds.depth, bounds.nodes, self._known)
+        try:
+            program = self._programs[name] = translate(model, self.row_shape(name))
+        except UnsupportedError as error:
+            if self.provider is PROVIDERS["native"]:
+                raise ProviderError(
+                    f"{self.where(name)}: provider 'native' cannot run it: {error}; use provider='auto' or 'cpu'"
+                ) from error
+            self._programs[name] = None
+            return None
+        if name == "detector" and self._limits is not None and len(content) <= ONE_SESSION_BYTES:
+            self._tails[name] = translate_tail(model, self.row_shape(name))
+        graph = model.graph
+        inputs = [("tensor(float)", (shape or [])[1:]) for shape in graph.input_shapes]
+        self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
+        return program
+
+    def _content(self, name: str) -> bytes:
+        """Return the graph's file, read and checked once for its program and its session."""
+        found = self._read.pop(name, None)
+        return self._model(name) if found is None else found
 
     def placement(self, name: str) -> "list[NodePlacement]":
         """Return the execution provider of each node of the graph `name`."""
 
         self._require_there(name)
         if self.provider is PROVIDERS["native"]:
-            nodes = self._read(name, self._model(name)).graph.nodes
+            self._program(name)
+            bounds = self._limits or DEFAULT_LIMITS
+            nodes = read_model(self._model(name), bounds.depth, bounds.nodes).graph.nodes
             return [NodePlacement(node.name, node.operator, self.provider.registered) for node in nodes]
         return placement(self._model(name), self.provider, self.where(name))
 
@@ -176,7 +244,7 @@ class GraphLoader:
         to_rows: Callable[[Any], Array],
         alone: str | None = None,
     ) -> Graph:
-        cores = self._threads or self._settings.workers or usable_cores()
+        cores = self._cores()
         on_cpu = provider is PROVIDERS["cpu"]
         if on_cpu and len(model) <= ONE_SESSION_BYTES:
             inner = self._inner_values(name)
@@ -200,38 +268,6 @@ class GraphLoader:
             few_sizes=provider is PROVIDERS["openvino"],
         )
 
-    def _on_core(
-        self,
-        name: str,
-        content: bytes,
-        to_rows: Callable[[Any], Array],
-        most_rows: int = 0,
-        rest: Callable[[], Graph] | None = None,
-    ) -> NativeGraph:
-        model = self._read(name, content)
-        graph, row = model.graph, self.row_shape(name)
-        program = translate(model, row)
-        inputs = [
-            ("tensor(float)" if kind == FLOAT else f"type {kind}", (shape or [])[1:])
-            for kind, shape in zip(graph.input_types, graph.input_shapes, strict=True)
-        ]
-        self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
-        return NativeGraph(
-            program,
-            to_rows,
-            self._threads or self._settings.workers or usable_cores(),
-            chunk_rows=self._settings.chunk_rows,
-            most_rows=most_rows,
-            rest=rest,
-        )
-
-    def _read(self, name: str, content: bytes) -> OnnxModel:
-        """Return the graph `name`, read; it was admitted where there are limits."""
-        if (read := self._admitted.pop(name, None)) is not None:
-            return read
-        bounds = self._limits or DEFAULT_LIMITS
-        return read_model(content, bounds.depth, bounds.nodes, self._known)
-
     def row_shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one row of the graph's input."""
         manifest = self.bundle.manifest
@@ -250,7 +286,7 @@ class GraphLoader:
                 model, self.row_shape(name), self._limits, self.where(name), kept, self._known
             )
             self._let_in.add(name)
-            if self._automatic or self.provider is PROVIDERS["native"]:
+            if self._may_be_native:
                 self._admitted[name] = read
         return model
 
@@ -292,6 +328,8 @@ class GraphLoader:
         """Return the first provider that takes a graph of this bundle; the requested one, or an error."""
         options = candidates(name)
         if len(options) == 1 and options[0].name in ("cpu", "native"):
+            if vectors() is None:
+                onnxruntime()  # which all graphs need: where it is missing, now is the time to say so
             return options[0]  # always works: no need to open a session for it
         refusals = []
         model = self._model("detector")

@@ -25,7 +25,10 @@ _NEEDED = ("InferenceSession", "SessionOptions", "get_available_providers")
 
 def has_onnxruntime() -> bool:
     """Decide whether onnxruntime is installed, without importing it: that takes as long as all the rest."""
-    return "onnxruntime" in sys.modules or find_spec("onnxruntime") is not None
+    try:
+        return "onnxruntime" in sys.modules or find_spec("onnxruntime") is not None
+    except ImportError:  # of whoever finds modules in this process
+        return False
 
 
 def onnxruntime() -> Any:

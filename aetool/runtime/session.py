@@ -155,11 +155,6 @@ class AutoencoderSession:
         return self._opener.provider.name
 
     @property
-    def native_rows(self) -> int:
-        """Rows up to which aetool's own core answers where `provider` was "auto"; 0 for none."""
-        return self._opener.native_rows
-
-    @property
     def precision(self) -> str:
         """Precision of the graphs."""
         return self._precision
@@ -344,6 +339,16 @@ class AutoencoderSession:
         all_of = (graph, None)
         found: dict[str, NDArray[Any]] = (self._calls.get(all_of) or self._call(all_of))(data)
         return found
+
+    def native_rows(self, graph: str = "detector") -> int:
+        """Return the rows up to which aetool's own core answers for `graph`; 0 where it does not run it.
+
+        The provider "native" is the core for all rows, sys.maxsize; "auto" is the core for a few rows of graphs
+        that it runs.
+        """
+        self._call((graph, None))
+        opened = self._graphs[graph]
+        return opened.most_rows if isinstance(opened, NativeGraph) else 0
 
     def placement(self, graph: str = "detector") -> "list[NodePlacement]":
         """Return the execution provider of each node of `graph`, as onnxruntime records it."""

@@ -13,6 +13,7 @@ from aetool.bench.result import measured_in
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity
+from aetool.core.native import vectors
 from aetool.errors import AetoolError, ProviderError
 from aetool.runtime.providers import PROVIDERS, ProviderName, candidates
 from aetool.runtime.session import AutoencoderSession
@@ -99,7 +100,7 @@ class FidelityCheck:
         if (provider, precision) == self._default:
             return FidelityResult(None, "")
         stated: Any = Bundle.open(bundle, limits=self._limits).variant(precision).figures.get("fidelity")
-        if stated is not None and not self._sample.given and provider == self._default[0]:
+        if stated is not None and not self._sample.given and provider in (self._default[0], "cpu"):
             source = measured_in(f"{bundle}, manifest.json, {precision}")
             return FidelityResult(source.read(Fidelity, stated), "measured as it was made")
         answers = self._answers(bundle, provider, precision)
@@ -182,7 +183,8 @@ def find_ways(
         progress: called with the current step.
         limits: limits for reading the bundle, see `load`.
     """
-    default = ("auto" if len(candidates("auto")) > 1 else "cpu", "fp32")
+    several = len(candidates("auto")) > 1 or vectors() is not None
+    default = ("auto" if several else "cpu", "fp32")
     left_out: list[Trial] = []
 
     def leave_out(way: Way, why: str, figures: FidelityFigures | None = None) -> None:

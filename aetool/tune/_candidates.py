@@ -14,7 +14,7 @@ from aetool.bundle.manifest import Manifest
 from aetool.bundle.schema import to_plain
 from aetool.choices import CALLS
 from aetool.runtime.chunks import largest_chunk
-from aetool.runtime.graphs import ONE_SESSION_BYTES, few_threads
+from aetool.runtime.graphs import NATIVE_ROWS, ONE_SESSION_BYTES, few_threads
 from aetool.runtime.machine import affinity, usable_cores
 from aetool.runtime.settings import DEFAULTS, RunConfig, RunSettings
 
@@ -106,7 +106,12 @@ def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> 
 
 
 def challengers(
-    purpose: Purpose, graph: str, manifest: Manifest, ways: Mapping[tuple[str, str], Path], default: RunCandidate
+    purpose: Purpose,
+    graph: str,
+    rows: int,
+    manifest: Manifest,
+    ways: Mapping[tuple[str, str], Path],
+    default: RunCandidate,
 ) -> list[RunCandidate]:
     """Return the candidates that may be faster than the default, every provider and precision in its likeliest
     setting first.
@@ -114,6 +119,7 @@ def challengers(
     Args:
         purpose: one row at a time, or many.
         graph: the measured graph.
+        rows: rows of one call.
         manifest: the bundle's manifest.
         ways: provider and precision -> the bundle that has it.
         default: the candidate to beat.
@@ -123,11 +129,28 @@ def challengers(
         precisions = manifest.variants
         variant = precisions.get(precision, precisions["fp32"])  # one that is made for the purpose is no larger
         size = manifest.files[variant.files[CALLS[graph]]].size
-        for index, settings in enumerate(_settings(purpose, graph, manifest, size)):
+        settings_of = _with_core if default.choice.provider == "auto" else _on_any
+        for index, settings in enumerate(settings_of(provider, rows, _settings(purpose, graph, manifest, size))):
             choice = RunConfig(provider, precision, settings)
             if choice != default.choice:
                 ranked.append((index, RunCandidate(named(choice, default.choice), choice, bundle, default.limits)))
     return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _on_any(_: str, __: int, settings: Sequence[RunSettings]) -> Sequence[RunSettings]:
+    return settings
+
+
+def _with_core(provider: str, rows: int, settings: Sequence[RunSettings]) -> Sequence[RunSettings]:
+    """Return the settings of a provider where the default has the core answer a few rows, and "cpu" the rest.
+
+    Each engine is measured under one name alone: for a few rows "auto" is the core, for more it is the CPU
+    provider with another bound on what is few.
+    """
+    if rows <= NATIVE_ROWS:
+        return {"auto": [DEFAULTS], "native": []}.get(provider, settings)
+    core = DEFAULTS._replace(native_rows=rows)
+    return {"auto": [settings[0], core, *settings[1:]], "cpu": [], "native": []}.get(provider, settings)
 
 
 def named(choice: RunConfig, default: RunConfig) -> str:

@@ -123,7 +123,9 @@ def tune(
             limits=limits,
         )
         default = default_of(ways.default[0], bundle.path, limits)
-        records = list(map(Record, challengers(plan.purpose, plan.graph, bundle.manifest, ways.within, default)))
+        records = list(
+            map(Record, challengers(plan.purpose, plan.graph, plan.batch, bundle.manifest, ways.within, default))
+        )
         clock = Clock(plan.seconds)
         winner = search(
             plan.purpose,

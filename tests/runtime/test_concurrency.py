@@ -15,6 +15,7 @@ import aetool
 from aetool import InputError
 from aetool.runtime import _native_calls as native_calls
 from aetool.runtime import graphs
+from aetool.runtime.settings import RunSettings
 
 GUARD_S = 30
 METHODS = ("encode", "reconstruct", "score", "detect")
@@ -71,7 +72,11 @@ def test_first_use_on_many_rows_from_many_threads_makes_one_more_session(exporte
         threading.Event().wait(0.05)  # so that the others come meanwhile
         return make(*arguments, **options)
 
-    with aetool.load(exported, provider="cpu") as model, ThreadPoolExecutor(8) as pool:
+    settings = RunSettings(chunk_rows=64)
+    with (
+        aetool.AutoencoderSession(exported, provider="cpu", settings=settings) as model,
+        ThreadPoolExecutor(8) as pool,
+    ):
         model.score(many[:1])
         monkeypatch.setattr(graphs, "open_session", counted)
         list(pool.map(model.score, [many] * 8))
@@ -110,7 +115,9 @@ def test_a_failed_first_use_does_not_spoil_the_next(exported, rows, monkeypatch)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_opens_the_same_bundle_the_same_way(exported, model, rows, protocol, monkeypatch, tmp_path):
     monkeypatch.chdir(exported.parent)
-    with aetool.load("breast-cancer", provider="cpu", precision="fp32", intra_op_num_threads=2) as original:
+    with aetool.load(
+        "breast-cancer", provider=model.provider, precision="fp32", intra_op_num_threads=2
+    ) as original:
         original.score(rows)
         pickled = pickle.dumps(original, protocol)
     monkeypatch.chdir(tmp_path)  # a relative path still leads there
@@ -134,9 +141,9 @@ def work(model, rows, connection):
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_another_process_gets_the_same_results(exported, many, method, threads):
+def test_another_process_gets_the_same_results(exported, many, method, threads, engine):
     context = multiprocessing.get_context(method)
-    with aetool.load(exported, intra_op_num_threads=threads) as model:
+    with aetool.load(exported, provider=engine, intra_op_num_threads=threads) as model:
         expected = everything(model, many)  # live sessions in the parent
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(model, many, sender))
@@ -333,8 +340,8 @@ def test_use_after_close_is_an_input_error(exported, rows, method):
     assert model.n_features == 30
 
 
-def test_closing_while_others_run_lets_them_finish(exported, many):
-    model = aetool.load(exported)
+def test_closing_while_others_run_lets_them_finish(exported, many, engine):
+    model = aetool.load(exported, provider=engine)
     expected = model.score(many)
     results = []
 

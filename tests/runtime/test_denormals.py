@@ -39,7 +39,7 @@ def test_an_error_inside_puts_the_mode_back(slow):
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at):
-    get, put = native_calls._mode_of_this_thread()
+    get, put, flush = native_calls._mode_of_this_thread()
     calls = []
 
     def interrupted(mode):
@@ -48,7 +48,7 @@ def test_an_interrupt_between_the_calls_puts_the_mode_back(slow, monkeypatch, at
         if len(calls) == at:
             raise KeyboardInterrupt  # as Python runs a signal handler when a call is done
 
-    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, interrupted))
+    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, interrupted, flush))
     with pytest.raises(KeyboardInterrupt):
         native_calls.flushing(lambda: None)()
     assert kept()
@@ -83,14 +83,14 @@ def test_results_are_the_same_and_no_thread_is_changed(slow, exported, model, ma
 
 @pytest.mark.parametrize("length", [1, 200, 5000])
 def test_every_kind_of_run_flushes(slow, exported, many, monkeypatch, length):
-    get, put = native_calls._mode_of_this_thread()
+    get, put, flush = native_calls._mode_of_this_thread()
     flushed = []
 
     def noted(mode):
-        flushed.append(mode[1] & 0x8040 == 0x8040)
+        flushed.append(flush(mode) == mode)
         put(mode)
 
-    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, noted))
+    monkeypatch.setattr(native_calls, "_mode_of_this_thread", lambda: (get, noted, flush))
     with aetool.load(exported, provider="cpu", intra_op_num_threads=1) as model:
         model.score(many[:length])
         flushed.clear()

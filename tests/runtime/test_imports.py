@@ -4,8 +4,11 @@ import inspect
 import re
 import sys
 
+import pytest
+
 import aetool
 from aetool import errors
+from aetool.core.native import vectors
 
 LIST_MODULES = """
 import sys
@@ -41,7 +44,7 @@ with aetool.load(sys.argv[1]) as model:
 
 
 BLOCKED = """
-import sys
+import os, sys
 
 class Block:
     def find_spec(self, name, path=None, target=None):
@@ -58,6 +61,7 @@ def test_without_onnxruntime_the_import_works_and_loading_names_the_extra(run_py
         + """
 import aetool
 assert "onnxruntime" not in sys.modules
+os.environ["AETOOL_CORE"] = "0"
 try:
     aetool.load(sys.argv[1])
 except aetool.DependencyError as error:
@@ -71,11 +75,51 @@ else:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(vectors() is None, reason="the core is not compiled here")
+def test_with_the_core_a_dense_bundle_needs_no_onnxruntime(run_python, exported):
+    done = run_python(
+        BLOCKED
+        + """
+import numpy as np, aetool
+with aetool.load(sys.argv[1]) as model:
+    one, many = np.ones((1, 30), np.float32), np.ones((5000, 30), np.float32)
+    assert (model.score(many) == model.score(one)).all() and "onnxruntime" not in sys.modules
+    assert model.reconstruct(many).shape == many.shape
+try:
+    aetool.load(sys.argv[1], provider="cpu")
+except aetool.DependencyError as error:
+    assert error.extra == "cpu"
+else:
+    raise SystemExit("loaded on the CPU provider without onnxruntime")
+""",
+        exported,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(vectors() is None, reason="the core is not compiled here")
+def test_a_few_rows_of_a_dense_bundle_never_import_onnxruntime(run_python, exported):
+    done = run_python(
+        """
+import sys, numpy as np, aetool
+model = aetool.load(sys.argv[1])
+for method in ("encode", "reconstruct", "score", "detect", "explain"):
+    getattr(model, method)(np.ones((3, 30)))
+assert "onnxruntime" not in sys.modules
+model.score(np.ones((300, 30)))
+assert "onnxruntime" in sys.modules
+""",
+        exported,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_broken_onnxruntime_is_a_dependency_error(run_python, exported):
     """What an uninstall of one of its two distributions leaves: a package without content."""
     done = run_python(
         """
-import sys, types
+import os, sys, types
+os.environ["AETOOL_CORE"] = "0"
 sys.modules["onnxruntime"] = types.ModuleType("onnxruntime")
 import aetool
 try:

@@ -73,7 +73,7 @@ def test_chunked_equals_one_run_over_all_rows(model, exported, many, method, mon
     chunked = getattr(model, method)(many)
     monkeypatch.setattr("aetool.runtime.chunks.CHUNK_NUMBERS", many.size * 120)
     monkeypatch.setattr("aetool.runtime.chunks.MAX_CHUNK_ROWS", len(many))
-    with aetool.load(exported, provider="cpu") as whole:
+    with aetool.load(exported, provider=model.provider) as whole:
         assert scaled(chunked, getattr(whole, method)(many)) <= 1e-6
 
 
