@@ -33,10 +33,6 @@ STRICT = (
     "-ffunction-sections",
     "-fdata-sections",
 )
-PACKAGES = (
-    "gcc clang gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm qemu-user "
-    "gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu"
-)
 
 
 @dataclass(frozen=True)

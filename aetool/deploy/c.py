@@ -14,11 +14,11 @@ from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import SEGMENTER
 from aetool.checks.fidelity import Budget
+from aetool.core.program import Program
 from aetool.deploy._c_check import check_calls, check_header, given_to, number
 from aetool.deploy._c_source import BYTES, Array, CSource
 from aetool.deploy._core_c import NARROWEST, core_files, core_program, program_source
 from aetool.deploy._deployment import Deployment, asset, identifier, in_order, row_of
-from aetool.deploy._generator import generated
 from aetool.deploy._int8_c import Int8, golden_rows, table_rows, to_int8
 from aetool.errors import BudgetError, InputError
 from aetool.version import __version__
@@ -33,7 +33,7 @@ VERBS = {
 }
 CODE_BYTES = 8192
 """Flash that the code takes on a Cortex-M4F, at most (gcc -Os or -O2)."""
-STACK_BYTES = 768
+STACK_BYTES = 512
 """Stack of the calls on a Cortex-M4F, at most, without activations."""
 
 
@@ -93,6 +93,8 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
         for graph, program in programs.items()
     }
     if others := [graph for graph in chosen if graph not in programs]:
+        from aetool.deploy._generator import generated  # noqa: PLC0415 - onnx is an optional package
+
         sources |= generated(bundle, others, name)
     sources = {graph: sources[graph] for graph in chosen}
     core = core_files(name, integers=options.int8) if programs else {}
@@ -120,7 +122,11 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
             ),
         ),
         "README.md": asset(
-            "c_files/README.md", name=name, title=escape.markdown(title), table=_table(name, sources)
+            "c_files/README.md",
+            name=name,
+            title=escape.markdown(title),
+            table=_table(name, sources),
+            made=_made_by(sources, programs, int8=options.int8),
         ),
     }
     figures = {
@@ -249,6 +255,18 @@ def _main(name: str, graph: str, source: CSource) -> bytes:
             for key, output in outputs
         ),
     )
+
+
+def _made_by(sources: Mapping[str, CSource], programs: Mapping[str, Program], *, int8: bool) -> str:
+    """Return in a sentence or two what computes the graphs."""
+    others = [f"`{graph}`" for graph in sources if graph not in programs]
+    parts = []
+    if programs:
+        kind = "in 8-bit integers, " if int8 else ""
+        parts.append(f"aetool's core computes it, {kind}with the same bits on every processor.")
+    if others:
+        parts.append(f"emx-onnx-cgen wrote {', '.join(others)}." if parts else "Written by emx-onnx-cgen.")
+    return " ".join(parts)
 
 
 def _table(name: str, sources: Mapping[str, CSource]) -> str:
