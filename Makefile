@@ -79,7 +79,7 @@ conformance: $(STAMP) $(HOSTS)
 
 # The generated C on other processors: one hash of all outputs on every one. Compilers and QEMU of Debian:
 # gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf
-# gcc-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-armhf-cross libc6-dev-riscv64-cross
+# gcc-riscv64-linux-gnu wasi-libc libclang-rt-14-dev-wasm32 lld nodejs libc6-dev-arm64-cross libc6-dev-armhf-cross libc6-dev-riscv64-cross
 chips: $(STAMP)
 	$(BIN)/python benchmarks/chips.py
 

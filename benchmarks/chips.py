@@ -1,6 +1,6 @@
 """The generated C on other processors: one hash of all outputs on every one, and what a row needs on two boards.
 
-python benchmarks/chips.py [--quick]     compilers and QEMU of Debian, see MISSING; --quick: one small bundle
+python benchmarks/chips.py [--quick]     needs what the Makefile lists at `chips`; --quick: one small bundle
 """
 
 import re
@@ -45,12 +45,16 @@ class Target:
     feature: str = ""
     """Flag of /proc/cpuinfo that it needs here."""
     how: str = "emulated"
+    library: str = ""
+    """Directory that a package of the compiler's brings."""
 
     def missing(self) -> str:
         """Return what is not there; empty if nothing."""
         programs = (self.compiler, *self.runner[:1])
         if absent := [program for program in programs if shutil.which(program) is None]:
             return f"{absent[0]} is not installed"
+        if self.library and not Path(self.library).exists():
+            return f"there is no {self.library}"
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
         return f"this processor has no {self.feature}" if self.feature and self.feature not in flags else ""
 
@@ -64,6 +68,11 @@ class Board(Target):
 
 def _here(compiler: str, *flags: str, feature: str = "") -> Target:
     return Target(compiler, flags, feature=feature, how="run")
+
+
+def _wasm(*flags: str) -> Target:
+    runner = ("node", "--no-warnings", str(BOARDS / "wasi.mjs"))
+    return Target("clang", ("--target=wasm32-wasi", *flags), runner, library="/usr/include/wasm32-wasi", how="run")
 
 
 def _board(machine: str, *flags: str) -> Board:
@@ -83,6 +92,8 @@ TARGETS: dict[str, Target] = {
     "aarch64": Target("aarch64-linux-gnu-gcc", ("-O2",), ("qemu-aarch64",)),
     "armhf": Target("arm-linux-gnueabihf-gcc", ("-O2",), ("qemu-arm",)),
     "riscv64": Target("riscv64-linux-gnu-gcc", ("-O2",), ("qemu-riscv64",)),
+    "WebAssembly in Node": _wasm("-O2"),
+    "WebAssembly with SIMD in Node": _wasm("-O3", "-msimd128"),
     "Cortex-M4F": _board("mps2-an386", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
     "Cortex-M7": _board("mps2-an500", "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16"),
 }
@@ -108,7 +119,7 @@ def checked(source: Path, target: Target, folder: Path, extra: Sequence[str] = (
     if isinstance(target, Board):
         _build_for_board(target, "-O2", sources, program)
     else:
-        linked = ["-static"] if target.runner else []
+        linked = ["-static"] if target.runner and not target.library else []
         _run(target.compiler, *target.flags, *STRICT, *linked, "-o", str(program), *sources, "-lm", *extra)
     said = _run(*target.runner, str(program))
     found = re.search(r"sha256 of all outputs ([0-9a-f]{64})", said)

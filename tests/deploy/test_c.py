@@ -110,7 +110,9 @@ def test_flash_and_stack_are_weights_and_the_largest_activations(cancer_bundle, 
     found = hosts.c_figures(built, cancer_bundle, "detector")
     assert found["static_ram"] == 0
     assert found["flash"] <= 1.1 * told["weights_bytes"]
-    assert found["stack"] <= 1.1 * told["largest_live_bytes"]
+    assert (
+        found["stack"] <= told["largest_live_bytes"] + 128
+    )  # the calls; benchmarks/chips.py has those of the core
     assert told["largest_live_bytes"] <= told["activations_bytes"] <= 1.1 * told["largest_live_bytes"]
 
 
@@ -193,8 +195,9 @@ def test_the_check_finds_a_build_that_takes_nan_for_normal(cancer_bundle, write,
     need("generated C")
     folder = write(c(cancer_bundle, ("detector",)))
     source = folder / "aetool_breast_cancer_detector.c"
-    text = source.read_text(encoding="utf-8").rstrip().removesuffix("}")
-    source.write_text(text + "    if (isnan(score[0])) is_anomaly[0] = false;\n}\n", encoding="utf-8")
+    text, call, rest = source.read_text(encoding="utf-8").partition("(bool *)is_anomaly);\n")
+    spoilt = text + call + "    if (isnan(score[0])) is_anomaly[0] = false;\n" + rest
+    source.write_text(spoilt, encoding="utf-8")
     hosts.run("gcc", "-o", "check", "check.c", *hosts.c_sources(folder), "-lm", cwd=folder)
     done = subprocess.run([folder / "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "3 decisions flipped: FAILED" in done.stdout

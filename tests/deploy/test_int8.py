@@ -123,8 +123,8 @@ def test_decisions_that_change_too_much_are_refused_with_what_was_tried(cancer_b
 
 @pytest.mark.parametrize(("option", "told"), [("flash", "of flash"), ("ram", "of ram")])
 def test_what_does_not_fit_is_refused_with_what_it_needs(cancer_bundle, option, told):
-    with pytest.raises(BudgetError, match=rf"needs [\d,]+ bytes {told}, [\d,]+ more than --{option} 1,000"):
-        c(cancer_bundle, (), COptions(int8=True, **{option: 1000}))
+    with pytest.raises(BudgetError, match=rf"needs [\d,]+ bytes {told}, [\d,]+ more than --{option} 500"):
+        c(cancer_bundle, (), COptions(int8=True, **{option: 500}))
     assert c(cancer_bundle, (), COptions(int8=True, **{option: 1_000_000})).files
 
 
