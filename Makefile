@@ -53,10 +53,10 @@ wheel-test: $(STAMP)
 	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest hypothesis
 	.venv-app/bin/python -m pytest $(APP_TESTS) -p no:cacheprovider
 
-# The long versions of tests/faults: `make test` runs the same tests on fewer files, kills and calls.
+# The long versions of tests/faults and tests/core: `make test` runs the same tests on fewer files, kills and calls.
 fuzz: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_mutations.py tests/faults/test_random_inputs.py \
-		tests/faults/test_graph_fuzz.py
+		tests/faults/test_graph_fuzz.py tests/core
 
 soak: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \

@@ -36,7 +36,9 @@ enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
 static int usable(const char *name) {
 #if defined(__x86_64__)
-  if (!strcmp(name, "avx512")) return __builtin_cpu_supports("avx512f") != 0;
+  if (!strcmp(name, "avx512")) /* all that _build.py lets the compiler use */
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
   if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") != 0;
 #endif
   (void)name;
@@ -106,8 +108,10 @@ static void free_plan(PyObject *object) {
   Py_DECREF(type);
 }
 
+/* How many numbers of `size` bytes an array holds; -1 for what no plan reads. */
 static int count_of(const Py_buffer *array, Py_ssize_t size, int32_t *count) {
-  if (array->len % size || array->len / size > INT32_MAX) return -1;
+  const int aligned = (uintptr_t)array->buf % sizeof(float) == 0;
+  if (!aligned || array->len % size || array->len / size > INT32_MAX) return -1;
   *count = (int32_t)(array->len / size);
   return 0;
 }
@@ -139,7 +143,7 @@ static PyObject *new_plan(PyTypeObject *type, PyObject *arguments, PyObject *nam
       count_of(&self->arrays[FLOATS], sizeof(float), &plan->n_floats) ||
       count_of(&self->arrays[HALVES], sizeof(uint16_t), &plan->n_halves) ||
       count_of(&self->arrays[INDEXES], sizeof(int32_t), &plan->n_indexes)) {
-    PyErr_SetString(PyExc_ValueError, "the plan is of a size that the core does not take");
+    PyErr_SetString(PyExc_ValueError, "the plan is of a size or alignment that the core does not take");
     goto fail;
   }
   plan->steps = self->arrays[STEPS].buf;
@@ -194,7 +198,8 @@ static PyObject *run_many(PyObject *object, PyObject *const *arguments, Py_ssize
     if (to == Py_None) continue;
     Py_buffer *const view = &views[k + 1];
     if (PyObject_GetBuffer(to, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE) < 0) goto done;
-    if (!holds_floats(view) || view->len != rows * plan->output[k] * (Py_ssize_t)sizeof(float)) goto wrong;
+    const Py_ssize_t size = (Py_ssize_t)sizeof(float) * plan->output[k];
+    if (!holds_floats(view) || view->len % size || view->len / size != rows) goto wrong;
     outputs[k] = view->buf;
   }
   if (plan->n_second) {

@@ -20,7 +20,7 @@ from aetool.onnx_check.model import OnnxModel, ReadParts, read_model
 from aetool.runtime._binding import Array
 from aetool.runtime.cpu import TYPES, Graph
 from aetool.runtime.machine import usable_cores
-from aetool.runtime.native import Answers, NativeGraph, Products
+from aetool.runtime.native import NativeGraph, Products, RowEngine
 from aetool.runtime.ort import NodePlacement, open_session, placement
 from aetool.runtime.providers import PROVIDERS, Provider, candidates, has_onnxruntime, onnxruntime
 from aetool.runtime.settings import RunSettings
@@ -131,7 +131,7 @@ class GraphLoader:
         self._require_there(name)
         if self.native_rows and (program := self._program(name)) is not None:
             content, tail = self._content(name), self._tails.pop(name, None)
-            rest: Callable[[], Answers] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
+            rest: Callable[[], RowEngine] = partial(self._on_cpu, PROVIDERS["cpu"], name, content, to_rows)
             if tail is not None:
                 rest = partial(self._on_both, name, content, tail, to_rows)
             whole = self.provider is PROVIDERS["native"] or not has_onnxruntime()

@@ -19,7 +19,7 @@ ROWS_TOGETHER = 8
 """Rows that the core takes through its steps together (AETOOL_ROWS): chunks are whole multiples."""
 
 
-class Answers(Protocol):
+class RowEngine(Protocol):
     """What answers for rows of a graph."""
 
     def caller(self, output: str | None) -> Call:
@@ -88,7 +88,7 @@ class NativeGraph:
         *,
         chunk_rows: int | None = None,
         most_rows: int = sys.maxsize,
-        rest: Callable[[], Answers] | None = None,
+        rest: Callable[[], RowEngine] | None = None,
         products: Products | None = None,
     ) -> None:
         """Load the program.
@@ -118,7 +118,7 @@ class NativeGraph:
         self._few = max(1, min(FEW_ROWS, FEW_NUMBERS // numbers, most_rows))
         self.most_rows = sys.maxsize if rest is None else most_rows
         self._open_rest = rest
-        self._rest: Answers | None = None
+        self._rest: RowEngine | None = None
         self._products = products
         self._results = Recycler()
 
@@ -164,7 +164,7 @@ class NativeGraph:
 
         return call
 
-    def _graph_for(self, rows: int) -> Answers | None:
+    def _graph_for(self, rows: int) -> RowEngine | None:
         """Return the graph on onnxruntime, if that many rows are faster there."""
         if self._open_rest is None or rows <= self.most_rows:
             return None

@@ -225,7 +225,7 @@ def _providers(default: str, leave_out: Callable[[Way, str], None]) -> list[str]
     """Return the providers that work with this onnxruntime on this machine, the default first."""
     names = [default]
     for name in PROVIDERS:
-        if name == default:
+        if name == default or (name == "native" and default == "auto"):  # which is the core, where it can be
             continue
         try:
             candidates(name)

@@ -108,10 +108,10 @@ def default_of(provider: str, bundle: Path, limits: Limits = DEFAULT_LIMITS) -> 
 def challengers(
     purpose: Purpose,
     graph: str,
-    rows: int,
     manifest: Manifest,
     ways: Mapping[tuple[str, str], Path],
     default: RunCandidate,
+    rows: int = 1,
 ) -> list[RunCandidate]:
     """Return the candidates that may be faster than the default, every provider and precision in its likeliest
     setting first.
@@ -119,10 +119,10 @@ def challengers(
     Args:
         purpose: one row at a time, or many.
         graph: the measured graph.
-        rows: rows of one call.
         manifest: the bundle's manifest.
         ways: provider and precision -> the bundle that has it.
         default: the candidate to beat.
+        rows: rows of one call.
     """
     ranked: list[tuple[int, RunCandidate]] = []
     for (provider, precision), bundle in ways.items():
@@ -148,9 +148,9 @@ def _with_core(provider: str, rows: int, settings: Sequence[RunSettings]) -> Seq
     provider with another bound on what is few.
     """
     if rows <= NATIVE_ROWS:
-        return {"auto": [DEFAULTS], "native": []}.get(provider, settings)
+        return [DEFAULTS] if provider == "auto" else settings
     core = DEFAULTS._replace(native_rows=rows)
-    return {"auto": [settings[0], core, *settings[1:]], "cpu": [], "native": []}.get(provider, settings)
+    return {"auto": [settings[0], core, *settings[1:]], "cpu": []}.get(provider, settings)
 
 
 def named(choice: RunConfig, default: RunConfig) -> str:

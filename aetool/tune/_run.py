@@ -124,7 +124,7 @@ def tune(
         )
         default = default_of(ways.default[0], bundle.path, limits)
         records = list(
-            map(Record, challengers(plan.purpose, plan.graph, plan.batch, bundle.manifest, ways.within, default))
+            map(Record, challengers(plan.purpose, plan.graph, bundle.manifest, ways.within, default, plan.batch))
         )
         clock = Clock(plan.seconds)
         winner = search(

@@ -56,6 +56,17 @@ def test_for_one_row_threads_and_spinning_are_tried_for_many_rows_chunks_and_wor
     assert all(s.direct_threads is None and s.spin_us == 100 for s in many)
 
 
+def test_where_the_core_answers_a_few_rows_every_engine_is_measured_under_one_name():
+    ways = {("auto", "fp32"): EXPORTED, ("cpu", "fp32"): EXPORTED}
+    default = default_of("auto", EXPORTED)
+    one = challengers("latency", "score", MANIFEST, ways, default, 1)
+    more = challengers("latency", "score", MANIFEST, ways, default, 40)
+    many = challengers("throughput", "score", MANIFEST, ways, default, 65_536)
+    assert {c.choice.provider for c in one} == {"cpu"}  # "auto" is the core, the default itself
+    assert {c.choice.provider for c in [*more, *many]} == {"auto"}
+    assert 40 in {c.choice.settings.native_rows for c in more}
+
+
 def test_on_one_core_there_are_no_threads_to_tune():
     assert tried("latency", {("cpu", "fp32"): EXPORTED}, cores=1) == []
 
