@@ -12,8 +12,8 @@ CHIPS = Path(__file__).parents[1] / "benchmarks" / "results" / "chips.json"
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "conformance.json"
 HEAD = """# One bundle, many hosts
 
-Made from `benchmarks/results/conformance.json` and `chips.json` by `python docs/conformance.py`; `make conformance`
-and `make chips` measure again.
+Made from `benchmarks/results/conformance.json` and `chips.json` by `python docs/conformance.py`; `make
+conformance` and `make chips` measure again.
 
 The golden rows of a bundle, computed by every host that `aetool deploy` supports: the largest difference from
 PyTorch in float64 over all graphs and outputs, as a share of the output's range (`aetool/checks/parity.py`), and
@@ -30,9 +30,9 @@ SHAPES = {
 PROCESSORS = """
 ## Processors
 
-The same C, compiled for other processors by `make chips`. There `check.c` prints a SHA-256 of all outputs for golden
-rows and for rows with NaN or infinity, for {count} bundles in fp32 and in int8. "Run" means on hardware, "emulated" by
-QEMU. No real microcontroller was used.
+The same C, compiled for other processors by `make chips`. There `check.c` prints a SHA-256 of all outputs for
+golden rows and for rows with NaN or infinity, for {count} bundles in fp32 and in int8. "Run" means on hardware,
+"emulated" by QEMU. No real microcontroller was used.
 
 | processor and compiler | how | same SHA-256 as on x86-64 |
 | --- | --- | ---: |
@@ -41,8 +41,8 @@ BOARDS = """
 ## What the generated C needs
 
 The detector on an emulated Cortex-M4F, compiled with gcc -Os. Flash is the whole program: code, weights and
-constants. Memory is the row, its outputs and the stack, which was painted beforehand. QEMU counted the instructions
-for one row; they are not cycles. Nothing is on the heap.
+constants. Memory is the row, its outputs and the stack, which was painted beforehand. QEMU counted the
+instructions for one row; they are not cycles. Nothing is on the heap.
 
 | model | precision | flash, bytes | memory, bytes | of it stack | instructions |
 | --- | --- | ---: | ---: | ---: | ---: |
