@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from aetool.bundle.manifest import GRAPHS, SEGMENTER
+from aetool.choices import ENGINES
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
@@ -18,6 +19,7 @@ from aetool.errors import OutputError
 TARGETS = ("web", "node", "c", "mobile", "triton")
 _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 _ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
+_ONLY |= {"engine": "node"}
 """Option -> the only target that takes it."""
 
 
@@ -38,6 +40,11 @@ _ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
     type=click.Choice([*GRAPHS, SEGMENTER]),
     multiple=True,
     help="c: what to generate code for; may be repeated.  [default: detector, explainer]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="node: what computes.  [default: core, aetool's own, for dense networks]",
 )
 @click.option(
     "--precision",
@@ -117,7 +124,7 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
             from aetool.deploy.node import node
 
             steps().step("making the package")
-            return node(bundle)
+            return node(bundle, given["engine"])
         if target == "c":
             return _in_c(bundle, given)
         if target == "mobile":
