@@ -41,7 +41,8 @@ def test_rows_give_the_bits_that_docs_core_specifies(package, cancer_bundle):
         "const { score, is_anomaly } = await model.run('detector', rows);\n"
         "const single = await model.score(rows.slice(0, 30));\n"
         "if (single[0] !== score.data[0]) throw new Error('one row differs from many');\n"
-        'writeFileSync("score", new Uint8Array(score.data.buffer));\nwriteFileSync("is_anomaly", is_anomaly.data);\n',
+        'writeFileSync("score", new Uint8Array(score.data.buffer));\n'
+        'writeFileSync("is_anomaly", is_anomaly.data);\n',
         encoding="utf-8",
     )
     hosts.run("node", "bits.mjs", cwd=package)

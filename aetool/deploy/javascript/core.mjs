@@ -20,6 +20,7 @@ class Session {
   #program;
   #plan;
   #free; // where rows, outputs and working memory begin
+  #layout;
 
   constructor(instance, content) {
     const { exports } = instance;
@@ -56,30 +57,38 @@ class Session {
   /** ONNX Runtime's run: name -> tensor in, name -> tensor out. */
   async run(feeds) {
     const { data, dims } = feeds[this.#program.input];
-    const rows = dims[0];
-    const outputs = this.#program.outputs.map((output) => ({ ...output, length: rows * numbers(output.shape) }));
+    const { input, pointers, work, outputs } = this.#laidOut(dims[0]);
+    input.set(data);
+    this.#core.run(this.#plan, input.byteOffset, pointers, dims[0], work);
+    const found = {};
+    for (const { name, values, decides, dims: shape } of outputs) {
+      found[name] = new Tensor(decides ? "bool" : "float32", decides ? Uint8Array.from(values) : values.slice(), shape);
+    }
+    return found;
+  }
+
+  /** Where rows, outputs and working memory lie: kept, for the next call often has as many rows. */
+  #laidOut(rows) {
+    const { memory } = this.#core;
+    if (this.#layout?.rows === rows && this.#layout.buffer === memory.buffer) return this.#layout;
     let at = this.#free;
     const place = (count) => {
       const found = at;
       at += aligned(4 * count);
       return found;
     };
-    const input = place(data.length);
-    const pointers = place(MAX_OUTPUTS);
-    const work = place(this.#program.work * ROWS_TOGETHER);
-    const found = outputs.map(({ length }) => place(length));
+    const described = this.#program.outputs.map(({ name, shape, decides }) => {
+      return { name, decides, dims: [rows, ...shape], length: rows * numbers(shape) };
+    });
+    const length = rows * this.#rowLength();
+    const [first, pointers, work] = [length, MAX_OUTPUTS, this.#program.work * ROWS_TOGETHER].map(place);
+    const found = described.map((output) => place(output.length));
     this.#grow(at);
-    const { buffer } = this.#core.memory;
-    new Float32Array(buffer, input, data.length).set(data);
+    const { buffer } = memory;
     new Int32Array(buffer, pointers, found.length).set(found);
-    this.#core.run(this.#plan, input, pointers, rows, work);
-    return Object.fromEntries(
-      outputs.map(({ name, shape, decides, length }, k) => {
-        const values = new Float32Array(buffer, found[k], length);
-        const kept = decides ? Uint8Array.from(values) : values.slice();
-        return [name, new Tensor(decides ? "bool" : "float32", kept, [rows, ...shape])];
-      }),
-    );
+    const outputs = described.map((output, k) => ({ ...output, values: new Float32Array(buffer, found[k], output.length) }));
+    this.#layout = { rows, buffer, input: new Float32Array(buffer, first, length), pointers, work, outputs };
+    return this.#layout;
   }
 
   #rowLength() {
