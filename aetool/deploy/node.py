@@ -53,7 +53,7 @@ def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
             for name in ("score.mjs", "check.mjs", "notation.mjs", "csv.mjs", *MODULES)
         },
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
-        **{f"model/{graph}.core": content for graph, content in (programs or {}).items()},
+        **{f"programs/{graph}.core": content for graph, content in (programs or {}).items()},
     }
     if core:
         files |= {name: asset(f"javascript/{name}") for name in ("core.mjs", "core.wasm")}

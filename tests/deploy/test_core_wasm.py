@@ -57,7 +57,7 @@ def test_rows_give_the_bits_that_docs_core_specifies(package, cancer_bundle):
 
 def test_a_damaged_program_is_refused(package, tmp_path):
     shutil.copytree(package, tmp_path / "it")
-    path = tmp_path / "it" / "model" / "detector.core"
+    path = tmp_path / "it" / "programs" / "detector.core"
     content = bytearray(path.read_bytes())
     start = -(-(4 + int.from_bytes(content[:4], "little")) // 64) * 64
     content[start + 3] = 0x7F  # the first step's operation

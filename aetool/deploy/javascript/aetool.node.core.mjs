@@ -11,6 +11,7 @@ export { Autoencoder };
 export async function load({ from = new URL("./model/", import.meta.url), precision } = {}) {
   const base = from instanceof URL ? from : pathToFileURL(`${from}/`);
   const core = await coreRuntime(await readFile(new URL("./core.wasm", import.meta.url)));
-  // A graph's program lies beside it.
-  return Autoencoder.open(core, (name) => readFile(new URL(name.replace(/\.onnx$/, ".core"), base)), { precision });
+  // The bundle stays as it was published: programs of its graphs lie beside it.
+  const place = (name) => (name.endsWith(".onnx") ? `../programs/${name.slice(0, -5)}.core` : name);
+  return Autoencoder.open(core, (name) => readFile(new URL(place(name), base)), { precision });
 }
