@@ -13,6 +13,7 @@ from aetool.core import reference
 from aetool.core.translate import steps_of
 from aetool.deploy._deployment import ASSETS, admitted_model
 from aetool.deploy.node import node
+from aetool.deploy.web import web, web_page
 from aetool.errors import ExportError
 from aetool.segments import add_segments
 
@@ -75,6 +76,36 @@ def test_onnxruntime_is_taken_where_it_is_asked_for_or_the_core_lacks_something(
     assert "core.wasm" not in made.files and made.figures["engine"] == "ONNX Runtime"
     with pytest.raises(ExportError, match="lacks an operator of a graph; use --engine onnxruntime"):
         node(segmented, "core")
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["one file", "directory"])
+def test_the_page_computes_on_the_core_alone_and_says_so(cancer_bundle, write, need, tmp_path, single):
+    need("Chromium")
+    if single:
+        (tmp_path / "page.html").write_bytes(web_page(cancer_bundle).files["index.html"])
+        assert (tmp_path / "page.html").stat().st_size < 500_000
+    folder = tmp_path if single else write(web(cancer_bundle))
+    with hosts.browser() as chromium, hosts.served(folder) as url:
+        page = chromium.new_page(viewport={"width": 375, "height": 700})
+        wrong, asked = [], []
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "page.html").as_uri() if single else url)
+        page.wait_for_selector("#check-mark:is(.good, .bad)")
+        assert "84 golden rows" in page.inner_text("#check-text") and wrong == []
+        assert "Runs on aetool's core." in page.inner_text("footer")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        if not single:
+            assert not [one for one in asked if "onnxruntime" in one or one.endswith(".onnx")]
+            bits = (
+                "async () => Array.from((await (await import('./aetool.mjs')).load().then((m) => m.score(ROW))))"
+            )
+            row = read_golden(cancer_bundle)["features"][0].astype(np.float32)
+            score = np.float32(page.evaluate(bits.replace("ROW", f"[{list(map(float, row))}]"))[0])
+            results, steps = steps_of(admitted_model(cancer_bundle, "detector"), (30,))
+            step = next(step for output, step in results.items() if output.name == "score")
+            assert score == reference.run(steps, row[None])[id(step)][0, 0]
 
 
 def test_the_module_is_what_the_c_compiles_to(tmp_path):

@@ -19,7 +19,6 @@ from aetool.errors import OutputError
 TARGETS = ("web", "node", "c", "mobile", "triton")
 _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
 _ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
-_ONLY |= {"engine": "node"}
 """Option -> the only target that takes it."""
 
 
@@ -44,7 +43,7 @@ _ONLY |= {"engine": "node"}
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
-    help="node: what computes.  [default: core, aetool's own, for dense networks]",
+    help="web, node: what computes.  [default: core, aetool's own, for dense networks]",
 )
 @click.option(
     "--precision",
@@ -77,6 +76,8 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
     from aetool.bundle.atomic import publish_directory, publish_file, require_new
     from aetool.bundle.bundle import Bundle
 
+    if given["engine"] and target not in ("web", "node"):
+        raise click.UsageError("--engine is for web and node only")
     for name, only in _ONLY.items():
         if given[name] and target != only:
             raise click.UsageError(f"--{name.replace('_', '-').replace('graphs', 'graph')} is for {only} only")
@@ -119,7 +120,8 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
             from aetool.deploy.web import web, web_page
 
             steps().step("making the page")
-            return (web_page if given["single_file"] else web)(bundle, given["onnxruntime_web"])
+            make = web_page if given["single_file"] else web
+            return make(bundle, given["onnxruntime_web"], given["engine"])
         if target == "node":
             from aetool.deploy.node import node
 
