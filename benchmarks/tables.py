@@ -14,6 +14,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 CHART = ROOT / "docs" / "static" / "one-row.svg"
 BEGIN, END = "<!-- benchmarks/tables.py -->\n", "<!-- end -->"
 MODELS = {"reference": "256-128-256", "tiny": "MLPerf Tiny"}
+BOUND = "share_of_the_bound"
+_SMALL = {"tract": "tract", "litert": "LiteRT", "executorch": "ExecuTorch"}
+"""Where they were installed; edge_peers.py."""
 GRAPHS = {"encode": "`encode`", "reconstruct": "`reconstruct`", "score": "`score`"}
 
 
@@ -45,8 +48,9 @@ def _machine() -> str:
 
 
 def _one_row() -> str:
-    found = _read("one_row")["results"]
-    peers = ("raw-onnxruntime", "torch", "openvino")
+    whole = _read("one_row")
+    found, small = whole["results"], whole["parameters"].get("edge_peers", {})
+    peers = ("raw-onnxruntime", "torch", "openvino", *small)
     rows = [
         [
             name,
@@ -61,6 +65,7 @@ def _one_row() -> str:
         for graph, model in (("encode", "tiny"), ("score", "reference"))
     ]
     heads = ["one row", "aetool, p50, us", "time to bare onnxruntime's", "to PyTorch's", "to OpenVINO's"]
+    heads += [f"to {_SMALL[peer]}'s" for peer in small]
     return _table(heads, rows) + f"\n{alone[0]}; {alone[1]}.\n"
 
 
@@ -70,6 +75,7 @@ def _one_row_parts() -> str:
         [
             name,
             *(f"{figures['shares'][part]:.2f}" for part in ("bound", "copied", "aetool")),
+            *(f"{figures[share]:.0%}" for share in [BOUND] if share in figures),
         ]
         for name, figures in _graphs(found)
     ]
@@ -78,8 +84,10 @@ def _one_row_parts() -> str:
         "onnxruntime's own call, bound",
         "and row and result copied",
     ]
-    return _table([*heads, "aetool"], rows) + (
-        "\nWhatever is written around onnxruntime adds to the first of these columns.\n"
+    last = ["reading the weights, as a share of aetool's time"] * (len(rows[0]) - len(heads) - 1)
+    return _table([*heads, "aetool", *last], rows) + (
+        "\nWhatever is written around onnxruntime adds to the first of these columns"
+        + ("; aetool answers one row on its own core.\n" if last else ".\n")
     )
 
 

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from aetool.bundle.manifest import Manifest
 from aetool.bundle.schema import member
 from aetool.checks.fidelity import Budget
+from aetool.decisions import Goal, calibrate
 from aetool.errors import BundleError
 from aetool.quantize import QuantizeOptions, quantize
 from aetool.segments import add_segments
@@ -51,11 +52,12 @@ def refusal(manifest: Any) -> str | None:
 
 @pytest.fixture(scope="module")
 def everything(bundle, cancer, tmp_path_factory):
-    """A bundle with every optional part: quantized, with segments."""
+    """A bundle with every optional part: quantized, with segments, calibrated."""
     path = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("schema") / "everything"))
     quick = QuantizeOptions(rounds=1, seconds=0.01)
     quantize(path, cancer.values, cancer.labels, precision="int8-dynamic", budget=LOOSE, options=quick)
     add_segments(path, cancer.values, clusters=2, source="cancer.csv")
+    calibrate(path, cancer.values[~cancer.labels], goal=Goal(false_alarms=0.05), per_segment=True)
     return path
 
 
@@ -67,6 +69,7 @@ def content(everything):
     manifest["features"][1]["categories"] = ["a", "b"]
     manifest["input_shape"] = [2]
     manifest["provenance"], manifest["score"], manifest["segments"] = {"seed": 0}, {}, {"names": []}
+    manifest["calibration"] = {"goal": {}}
     return manifest
 
 

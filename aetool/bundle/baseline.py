@@ -15,7 +15,7 @@ from aetool.errors import BundleError
 
 BASELINE = "baseline.json"
 BINS = 10
-MOST_SCORES = 1001
+MOST_SCORES = 2000
 """Number of scores that are kept: quantiles, where there are more."""
 
 

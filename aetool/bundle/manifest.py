@@ -30,6 +30,8 @@ SIGNATURE = "signature.json"
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
 """The graph that `aetool segment learn` adds."""
+THRESHOLD = "threshold"
+"""The detector's input with a default: one number, or one per row."""
 DOUBLE = ("float64", "float64 inside")
 """Forms (`figures.form`) whose graphs compute in float64 between float32 ends."""
 _NONE: Mapping[str, Any] = {}
@@ -102,6 +104,10 @@ class Variant(NamedTuple):
     """
     tolerances: Annotated[Tolerances | None, OPTIONAL, NOT_NULL] = None
     """Allowed differences of its outputs; None for those of float32 (aetool.checks.parity.EXACT)."""
+    calibrator: Annotated[str | None, OPTIONAL, NOT_NULL] = None
+    """Path of the graph score -> p_value (and probability); None where no scores of other rows were kept."""
+    segment_thresholds: Annotated[tuple[float, ...] | None, OPTIONAL, NOT_NULL] = None
+    """Threshold of each segment, for decisions per segment; None where none were calibrated."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -137,6 +143,8 @@ class Manifest(NamedTuple):
     format_version: str = FORMAT_VERSION
     segments: Annotated[Mapping[str, Any], OPTIONAL] = _NONE
     """Description of the segments; empty where `aetool segment learn` made none."""
+    calibration: Annotated[Mapping[str, Any], OPTIONAL] = _NONE
+    """Rows and rule of the last `aetool calibrate`; empty where there was none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -207,6 +215,11 @@ class Manifest(NamedTuple):
                 raise BundleError(
                     f"{where}: {path} must name the graphs {', '.join(self._needed_graphs())}, "
                     f"found no {', '.join(missing)}; export the bundle again"
+                )
+            if variant.calibrator is not None and variant.calibrator not in self.files:
+                raise BundleError(
+                    f"{where}: {_at('variants', precision, 'calibrator')} names {variant.calibrator!r}, which the "
+                    "manifest does not list under files; export the bundle again"
                 )
             for graph, name in variant.files.items():
                 path = _at("variants", precision, "files", graph)

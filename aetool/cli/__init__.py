@@ -8,12 +8,15 @@ and `_next_steps` makes the suggestions of `aetool` alone. No other room uses an
 
 from aetool.cli.commands.adopt import adopt
 from aetool.cli.commands.bench import bench
+from aetool.cli.commands.calibrate import calibrate
+from aetool.cli.commands.compare import compare
 from aetool.cli.commands.compression import compression
 from aetool.cli.commands.demo import demo
 from aetool.cli.commands.deploy import deploy
 from aetool.cli.commands.drift import drift
 from aetool.cli.commands.evaluate import evaluate
 from aetool.cli.commands.export import export
+from aetool.cli.commands.feedback import feedback
 from aetool.cli.commands.infer import encode, reconstruct, score
 from aetool.cli.commands.info import doctor, info
 from aetool.cli.commands.init import init
@@ -31,6 +34,7 @@ main: AetoolGroup = root
 main.add_section("Make", demo, init, train, export, adopt)
 main.add_section("Check", verify, evaluate, compression, drift, info, doctor)
 main.add_section("Use", encode, reconstruct, score, segment, serve)
+main.add_section("Decide", calibrate, compare, feedback)
 main.add_section("Faster", quantize, tune, bench)
 main.add_section("Ship", deploy, report, keygen, sign)
 

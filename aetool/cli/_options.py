@@ -217,6 +217,25 @@ provider = click.option(
     show_default=True,
     help="Execution provider; an error if it does not work here.",
 )
+
+
+class ScoreNumber(_Parsed):
+    """Score, as a number that float32 holds."""
+
+    name = "SCORE"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from aetool.runtime.threshold import as_threshold
+
+        try:
+            return as_threshold(float(value))
+        except ValueError:  # InputError is one
+            self.fail(f"expected a number, found {value!r:.40}", param, ctx)
+
+
+threshold = click.option(
+    "--threshold", type=ScoreNumber(), help="Highest score that counts as normal.  [default: the bundle's]"
+)
 precision = click.option("--precision", default="auto", show_default=True, help="Precision of the bundle.")
 drop = click.option("--drop", type=CommaList(), multiple=True, help="Columns to leave out.")
 columns = click.option("--columns", type=CommaList(), multiple=True, help="Use these columns only.")

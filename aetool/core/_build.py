@@ -104,7 +104,7 @@ def _run(command: list[str]) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         said = (found.stderr or found.stdout).strip().splitlines()
-        first = next((line for line in said if "error" in line), said[0] if said else "no message")
+        first = next((line for line in said if "error:" in line), said[0] if said else "no message")
         raise BuildError(f"{Path(command[0]).name} failed: {first[:200]}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step
-from aetool.onnx_check.model import BFLOAT16, FLOAT, Node, OnnxTensor
+from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT, Node, OnnxTensor
 
 
 class UnsupportedError(ValueError):
@@ -56,12 +56,14 @@ class Unfinished:
 
 def constant_of(tensor: OnnxTensor) -> GraphValue:
     """Return a constant; one of bfloat16 keeps its halves."""
+    if tensor.data_type in BITS and tensor.count() != math.prod(tensor.dims):
+        raise UnsupportedError(f"constant {tensor.name!r} has other than {math.prod(tensor.dims):,} numbers")
     if tensor.data_type == BFLOAT16:
         raw = tensor.raw
         parts = (
             [np.frombuffer(raw, "<u2")] if raw is not None else [part.astype("<u2") for part in tensor.integers()]
         )
-        halves = np.concatenate(parts).reshape(tensor.dims)
+        halves = np.concatenate([np.empty(0, np.uint16), *parts]).reshape(tensor.dims)
         return GraphValue(tensor.dims, BFLOAT16, constant=_widened(halves), halves=halves)
     numbers = tensor.numbers()
     found = np.zeros(0) if numbers is None else numbers
@@ -156,9 +158,9 @@ class Operands:
         size = math.prod(shape)
         if isinstance(found, np.ndarray):
             return found if found.size == size else np.repeat(found, size)
-        if value.size == size:
-            return found
-        return self.gathered(value, np.zeros(size, np.int64)).step
+        if value.size == 1 and size != 1:
+            return self.gathered(value, np.zeros(size, np.int64)).step
+        return found
 
     def step(self, step: Step, shape: tuple[int, ...], kind: int = FLOAT) -> GraphValue:
         """Add a step, and return what it gives."""
@@ -167,7 +169,7 @@ class Operands:
 
     def gathered(self, value: GraphValue, places: NDArray[Any]) -> GraphValue:
         """Return the numbers of `value` at some places, in the shape of these."""
-        indexes = np.ascontiguousarray(places, np.int32)
+        indexes = np.asarray(places, np.int32)
         step = Step(Operation.GATHER, [value.step], indexes.size, value.size, weights=indexes.ravel())
         return self.step(step, indexes.shape, value.kind)
 

@@ -100,6 +100,13 @@ def _concat(operands: Operands, node: Node) -> GraphValue:
     return operands.gathered(joined, places)
 
 
+def _keeps_sides(operands: Operands, node: Node) -> bool:
+    keeps = node.attributes.get("keepdims", 1)
+    if keeps not in (0, 1):
+        raise operands.lacks(node, "keepdims is 0 or 1")
+    return bool(keeps)
+
+
 def _reduction(operands: Operands, node: Node) -> GraphValue:
     value = operands.numbers(node, 0)
     rank = len(value.shape)
@@ -108,7 +115,7 @@ def _reduction(operands: Operands, node: Node) -> GraphValue:
         raise operands.lacks(node, "a sum over other than the last sides")
     length = math.prod(value.shape[axes[0] :])
     rest = value.shape[: axes[0]]
-    shape = (*rest, *[1] * len(axes)) if node.attributes.get("keepdims", 1) else rest
+    shape = (*rest, *[1] * len(axes)) if _keeps_sides(operands, node) else rest
     operation: Operation = _REDUCING[node.operator]
     summed: Operand = value.step
     if operation is Operation.SUM and value.step is not None and value.step.operation is Operation.MULTIPLY:
@@ -130,7 +137,7 @@ def _arg_max(operands: Operands, node: Node) -> GraphValue:
     if axis != rank - 1 or node.attributes.get("select_last_index", 0):
         raise operands.lacks(node, "another than the last side")
     rest = value.shape[:-1]
-    shape = (*rest, 1) if node.attributes.get("keepdims", 1) else rest
+    shape = (*rest, 1) if _keeps_sides(operands, node) else rest
     step = Step(Operation.ARG_MAX, [value.step], math.prod(rest), value.shape[-1])
     return operands.step(step, shape, INT64)
 

@@ -383,7 +383,7 @@ static inline float gelu(float x) {
   q = q * u + 0.0179402269f;
   q = q * u + -0.0321973488f;
   q = q * u + 0.0285999682f;
-  q = q * u + 0.0139996f;
+  q = q * u + 0.013999607f;
   q = q * u + -0.0967034698f;
   q = q * u + 0.4720532f;
   const float share = x * (q / (near + 1.0f));
@@ -606,7 +606,7 @@ static int holds(const aetool_plan *plan, int32_t place, int64_t count, int writ
   if (space == AETOOL_WORK) there = plan->n_work;
   if (space == AETOOL_INPUT && !written) there = plan->n_input;
   if (space == AETOOL_CONSTANT && !written) there = plan->n_floats;
-  if (space == AETOOL_SECOND && !written) there = plan->n_second;
+  if (space == AETOOL_SECOND && !written && plan->n_second) there = plan->n_second;
   if (space >= AETOOL_OUTPUT && space - AETOOL_OUTPUT < plan->n_outputs && written)
     there = plan->output[space - AETOOL_OUTPUT];
   return (place & PLACE_MASK) <= there - count;

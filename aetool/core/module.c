@@ -205,7 +205,8 @@ static PyObject *run_many(PyObject *object, PyObject *const *arguments, Py_ssize
   if (plan->n_second) {
     if (count != 3) goto wrong;
     if (PyObject_GetBuffer(arguments[2], also, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) goto done;
-    if (!holds_floats(also) || also->len != rows * plan->n_second * (Py_ssize_t)sizeof(float)) goto wrong;
+    const Py_ssize_t size = (Py_ssize_t)sizeof(float) * plan->n_second;
+    if (!holds_floats(also) || also->len % size || also->len / size != rows) goto wrong;
   }
   if (!(work = new_work(plan))) {
     PyErr_NoMemory();

@@ -95,16 +95,22 @@ def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
 
 def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, dict[Output, Operand]]":
     graph = model.graph
-    if len(graph.inputs) != 1 or graph.input_types != [FLOAT]:
+    defaults = {tensor.name for tensor in graph.constants}  # the threshold is an input with a default
+    asked = {
+        name: kind for name, kind in zip(graph.inputs, graph.input_types, strict=True) if name not in defaults
+    }
+    if [*asked.values()] != [FLOAT]:
         raise UnsupportedError("it has other inputs than one of float32")
     translator = _Translator()
     for tensor in graph.constants:
         translator.values[tensor.name] = constant_of(tensor)
-    translator.values[graph.inputs[0]] = GraphValue(row)
+    translator.values[next(iter(asked))] = GraphValue(row)
     for node in graph.nodes:
         translator.add(node)
     if not 1 <= len(graph.outputs) <= MAX_OUTPUTS:
         raise UnsupportedError(f"it has {len(graph.outputs)} outputs, the core gives 1 to {MAX_OUTPUTS}")
+    if len(set(graph.outputs)) != len(graph.outputs):
+        raise UnsupportedError("two of its outputs have one name")
     results: dict[Output, Operand] = {}
     for name in graph.outputs:
         value = translator.values.get(name)
@@ -237,6 +243,8 @@ class _Translator(Operands):
 
     def _arithmetic(self, node: Node) -> GraphValue | Unfinished:
         values = [self.values.get(name) for name in node.inputs]
+        if len(values) != 2:
+            raise self.lacks(node)
         for one, other in (values, values[::-1]):
             if isinstance(one, Unfinished):
                 return self._towards_gelu(node, one, other)

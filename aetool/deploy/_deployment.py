@@ -81,12 +81,22 @@ def bundle_files(bundle: Bundle) -> dict[str, bytes]:
     manifest, variant = bundle.manifest, bundle.manifest.variants["fp32"]
     names = {graph: f"{graph}.onnx" for graph in in_order(bundle)}
     records = {names[graph]: manifest.files[variant.files[graph]] for graph in names}
+    graphs = {names[graph]: admitted(bundle, graph) for graph in names}
+    if variant.calibrator is not None:
+        content = bundle.read(variant.calibrator)
+        require_admissible(content, (), bundle.limits, f"{bundle.path}: calibrator")
+        graphs[CALIBRATOR] = content
+        records[CALIBRATOR] = manifest.files[variant.calibrator]
+        variant = variant._replace(calibrator=CALIBRATOR)
     alone = manifest._replace(
         variants={"fp32": variant._replace(files=names)},
         files={**records, GOLDEN: manifest.files[GOLDEN]},
     )
-    graphs = {names[graph]: admitted(bundle, graph) for graph in names}
     return {**graphs, GOLDEN: bundle.read(GOLDEN), MANIFEST: alone.to_json().encode()}
+
+
+CALIBRATOR = "calibrator.onnx"
+"""Graph that makes p-values of scores, beside the others."""
 
 
 def identifier(name: str) -> str:

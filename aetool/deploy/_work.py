@@ -28,8 +28,12 @@ def generate_c() -> None:
 
     for path in sorted(Path().glob("*.onnx")):
         settings = CompilerOptions(model_name="graph", large_temp_threshold_bytes=0, large_weight_threshold=0)
+        model = onnx.load(path)
+        constants = {tensor.name for tensor in model.graph.initializer}
+        for value in [value for value in model.graph.input if value.name in constants]:
+            model.graph.input.remove(value)  # the threshold, which is a constant of the program
         try:
-            code = Compiler(settings).compile(onnx.load(path))
+            code = Compiler(settings).compile(model)
         except (CodegenError, ShapeInferenceError, UnsupportedOpError) as error:
             raise WorkError(f"no C can be generated for {path.stem}: {reason_of(error, 200)}") from error
         path.with_suffix(".c").write_text(code, encoding="utf-8")

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from aetool.bundle.manifest import SEGMENTER
+from aetool.bundle.manifest import SEGMENTER, THRESHOLD
 from aetool.errors import ExportError
 from aetool.export._dynamic_batch import BATCH, has_dynamic_batch, lift_batch
 from aetool.export._graph_checks import require_sane, values_read
@@ -156,6 +157,8 @@ def slice_graphs(model: ModelProto, metadata: Mapping[str, str], producer: str) 
         if source == "embedding" and "features" in needed:
             continue
         graph = _cut(model, source, outputs, needed)
+        if "is_anomaly" in outputs:
+            _open_threshold(graph.graph)
         graph.producer_name, graph.producer_version = "aetool", producer
         graph.graph.name = name
         helper.set_model_props(graph, {**metadata, "graph": name})
@@ -195,6 +198,31 @@ def _cut(model: ModelProto, source: str, outputs: list[str], needed: set[str]) -
     )
 
 
+def _open_threshold(graph: onnx.GraphProto) -> None:
+    """Make the threshold of `is_anomaly` an input with a default: one number, or one per row.
+
+    An initializer that is an input too may be overridden in each run. A graph that decides otherwise, or that
+    calls another value by that name, stays as it is.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    comparison = makers[makers["is_anomaly"].input[0]] if makers["is_anomaly"].op_type == "Not" else None
+    if comparison is None or comparison.op_type != "LessOrEqual" or comparison.input[0] != "score":
+        return
+    default = next((each for each in graph.initializer if each.name == comparison.input[1]), None)
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    if default is None or (default.name != THRESHOLD and THRESHOLD in names):
+        return
+    value = numpy_helper.to_array(default).astype(np.float32).reshape(1)
+    readers = [node for node in graph.node if default.name in node.input]
+    if default.name == THRESHOLD or len(readers) == 1:
+        graph.initializer.remove(default)
+    comparison.input[1] = THRESHOLD
+    graph.initializer.append(numpy_helper.from_array(value, THRESHOLD))
+    graph.input.append(helper.make_tensor_value_info(THRESHOLD, onnx.TensorProto.FLOAT, ["thresholds"]))
+    # Stated, since it no longer follows from the inputs: the runtime binds values whose shape it knows.
+    graph.value_info.append(helper.make_tensor_value_info(comparison.output[0], onnx.TensorProto.BOOL, [BATCH]))
+
+
 def _require_repeatable(module: nn.Module, sample: Tensor) -> None:
     active = [name or "the model" for name, part in module.named_modules() if part.training]
     if active:
@@ -210,7 +238,10 @@ def _require_repeatable(module: nn.Module, sample: Tensor) -> None:
 
 
 def _require_dynamic_batch(model: ModelProto) -> None:
+    defaults = {tensor.name for tensor in model.graph.initializer}
     for value in [*model.graph.input, *model.graph.output]:
+        if value.name in defaults:
+            continue
         dims = value.type.tensor_type.shape.dim
         if not dims or dims[0].dim_param != BATCH:
             raise ExportError(

@@ -3,10 +3,10 @@
 Read in this order: `_protobuf` (bytes to fields), `model` (fields to nodes and constants), `_shape_inputs`,
 `_shapes` and `_image_shapes` (the shape of every value), `_constants` (numbers that sizes are computed from),
 `_memory` (how much is held at one time), `dangers` (nodes that crash onnxruntime), `check` (all of it). `edit`
-adds and removes outputs.
+changes outputs, threshold and metadata; `build` writes small graphs.
 
-Other rooms use `check.require_admissible` and `check.refusal`, and the modules `_protobuf`, `model` and `edit`;
+Other rooms use `check.require_admissible` and `check.refusal`, and the modules `model`, `edit` and `build`;
 nothing is imported here, since a bundle that is opened without checks needs none of it.
 """
 
-__all__ = ["check", "dangers", "edit", "model"]
+__all__ = ["build", "check", "dangers", "edit", "model"]

@@ -1,8 +1,10 @@
-"""Edits of a graph's outputs: some added, or all but one removed with the nodes that only they need.
+"""Edits of a graph without the `onnx` package: its outputs, the threshold of its decision, its metadata.
 
-onnxruntime runs every node of a graph, whichever outputs are requested.
+onnxruntime runs every node of a graph, whichever outputs are requested: some are added, or all but one are removed
+with the nodes that only they need.
 """
 
+import struct
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -31,8 +33,8 @@ def output_fields(names: Iterable[str]) -> bytes:
     return b"".join(field(_OUTPUT, field(_VALUE_NAME, name.encode())) for name in names)
 
 
-_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12  # fields of GraphProto
-_NAME = {_INITIALIZER: 8, _OUTPUT: 1}  # field of each of these
+_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # fields of GraphProto
+_NAME = {_INITIALIZER: 8, _INPUT: 1, _OUTPUT: 1}  # field of each of these
 _INPUTS, _OUTPUTS, _ATTRIBUTE = 1, 2, 5  # fields of NodeProto
 _INNER_GRAPHS = {6, 11}  # fields of AttributeProto
 
@@ -126,3 +128,97 @@ def _bytes(part: Field) -> memoryview:
     assert kind == BYTES
     assert not isinstance(content, int)
     return content
+
+
+def without_default_inputs(model: bytes) -> bytes:
+    """Return the serialised ONNX `model` whose inputs with a default, the threshold, are constants again.
+
+    OpenVINO makes constants of them, and its plugin then misses the inputs.
+    """
+    whole = list(fields(memoryview(model)))
+    graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
+    defaults = {_name_of(part) for part in graph if part[0] == _INITIALIZER}
+    kept = [part for part in graph if part[0] != _INPUT or _value_name(part) not in defaults]
+    if len(kept) == len(graph):
+        return model
+    content = b"".join(_written(kept))
+    around: list[Field] = [(_GRAPH, BYTES, memoryview(content)) if part[0] == _GRAPH else part for part in whole]
+    return b"".join(_written(around))
+
+
+def _value_name(part: Field) -> str:
+    return str(next((_bytes(inner) for inner in fields(_bytes(part)) if inner[0] == _VALUE_NAME), b""), "utf-8")
+
+
+# The threshold and the metadata, which a calibration changes.
+
+_METADATA = 14  # field of ModelProto
+_KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
+_OPERATOR = 4  # field of NodeProto
+_DIMS, _TYPE, _TENSOR_NAME, _RAW = 1, 2, 8, 9  # fields of TensorProto
+_FLOAT = 1  # TensorProto.DataType
+
+
+def with_threshold(model: bytes, threshold: float) -> bytes:
+    """Return the serialised ONNX `model` that decides by another threshold; name and shape of the number stay.
+
+    Raises:
+        ValueError: it does not decide by `not (score <= constant)`.
+    """
+    whole = list(fields(memoryview(model)))
+    graph = next(list(fields(_bytes(part))) for part in whole if part[0] == _GRAPH)
+    name = _threshold_name([_bytes(part) for part in graph if part[0] == _NODE])
+    parts: list[Field] = []
+    found = False
+    for part in graph:
+        if part[0] == _INITIALIZER and _name_of(part) == name:
+            parts.append((_INITIALIZER, BYTES, memoryview(_with_number(_bytes(part), threshold))))
+            found = True
+        else:
+            parts.append(part)
+    if not found:
+        raise ValueError("its threshold is not a constant")
+    content = b"".join(_written(parts))
+    around: list[Field] = [(_GRAPH, BYTES, memoryview(content)) if part[0] == _GRAPH else part for part in whole]
+    return b"".join(_written(around))
+
+
+def with_metadata(model: bytes, changes: Mapping[str, str]) -> bytes:
+    """Return the serialised ONNX `model` with these entries of its metadata replaced, or added."""
+    kept = []
+    for part in fields(memoryview(model)):
+        entry = {} if part[0] != _METADATA else {inner[0]: _bytes(inner) for inner in fields(_bytes(part))}
+        if str(entry.get(_KEY, b""), "utf-8") not in changes:
+            kept.append(part)
+    added = [
+        field(_METADATA, field(_KEY, key.encode()) + field(_VALUE, value.encode()))
+        for key, value in changes.items()
+    ]
+    return b"".join([*_written(kept), *added])
+
+
+def _threshold_name(nodes: Iterable[memoryview]) -> str:
+    """Return the name of what the score is compared with."""
+    makers = {}
+    for content in nodes:
+        node = _Node(content, {})
+        operator = next((_bytes(part) for part in fields(content) if part[0] == _OPERATOR), b"")
+        makers.update({name: (str(operator, "utf-8"), node.inputs) for name in node.outputs})
+    negation = makers.get("is_anomaly", ("", []))
+    comparison = makers.get(negation[1][0], ("", [])) if negation[0] == "Not" else ("", [])
+    if comparison[0] != "LessOrEqual" or comparison[1][0] != "score":
+        raise ValueError("is_anomaly was expected to be not (score <= threshold)")
+    return comparison[1][1]
+
+
+def _name_of(part: Field) -> str:
+    return str(next((_bytes(inner) for inner in fields(_bytes(part)) if inner[0] == _TENSOR_NAME), b""), "utf-8")
+
+
+def _with_number(tensor: memoryview, value: float) -> bytes:
+    """Return a constant of one float32 number with another number."""
+    parts = {part[0]: part for part in fields(tensor)}
+    if parts.get(_TYPE, (0, 0, 0))[2] != _FLOAT:
+        raise ValueError("its threshold is not a float32 number")
+    kept = [parts[number] for number in (_DIMS, _TYPE, _TENSOR_NAME) if number in parts]
+    return b"".join([*_written(kept), field(_RAW, struct.pack("<f", value))])

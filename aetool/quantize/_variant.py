@@ -19,13 +19,14 @@ from aetool.bench.contestants import Load, bundle_contestant, opened
 from aetool.bench.rounds import compared, take_turns
 from aetool.bench.rows import make_pool, pool_size
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.card import CARD, model_card
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.bundle.write import publish
 from aetool.checks.fidelity import Budget
 from aetool.choices import CALIBRATIONS, PRECISIONS, Calibration, Precision
 from aetool.errors import BundleError, InputError, OutputError
-from aetool.export.publish import inner_values, model_card
+from aetool.export.publish import inner_values
 from aetool.quantize._calibration import Floats, Labels, Split, split_rows
 from aetool.quantize._int8 import ACTIVATIONS
 from aetool.quantize._search import Attempt, Progress, find_recipe, refused
@@ -88,9 +89,6 @@ def measure_speed(
                 speed[name] = ratio.median
                 speed[f"{name}_range"] = [ratio.low, ratio.high]
     return speed
-
-
-_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +251,15 @@ def _publish(
 ) -> Bundle:
     """Rewrite the whole bundle with the variant; its other files stay as they were."""
     old = bundle.manifest
-    replaced = set(old.variants[precision].files.values()) if precision in old.variants else set()
+    before = old.variants.get(precision)
+    replaced = set() if before is None else {*before.files.values(), before.calibrator or ""}
     replaced -= {
         name for other, each in old.variants.items() if other != precision for name in each.files.values()
     }
     files = {name: bundle.read(name) for name in old.files if name not in replaced}
     files |= {variant.files[name]: content for name, content in graphs.items()}
     manifest = old._replace(variants={**old.variants, precision: variant})
-    files[_CARD] = model_card(manifest).encode()
+    files[CARD] = model_card(manifest).encode()
     return publish(path, manifest, files, overwrite=True)
 
 

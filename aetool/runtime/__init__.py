@@ -2,14 +2,15 @@
 
 Read in this order: `session` (AutoencoderSession, the public methods), `graphs` (graphs opened and identified),
 `providers` and `ort` (onnxruntime, its execution providers and sessions), `_inputs` and `categories` (data to
-rows), `native` (a few rows on aetool's core), `cpu`, `_binding` and `chunks` (many on onnxruntime), `explain`
-(contributions), `settings`, `machine` and `tuning` (speed on this machine), `_native_calls` (threads at the
-interpreter's end). `gpu` does the same on a GPU.
+rows), `native` (a few rows on aetool's core), `cpu`, `_binding` and `chunks` (many on onnxruntime), `threshold`
+and `calibrator` (decisions), `explain` (contributions), `settings`, `machine` and `tuning` (speed on this
+machine), `_native_calls` (threads at the interpreter's end). `gpu` does the same on a GPU.
 
 Other rooms import these modules; nothing is imported here, since every import slows the start of an app.
 """
 
 __all__ = [
+    "calibrator",
     "categories",
     "chunks",
     "cpu",
@@ -21,6 +22,7 @@ __all__ = [
     "providers",
     "session",
     "settings",
+    "threshold",
     "tuning",
     "tuning_file",
 ]

@@ -201,7 +201,9 @@ class GraphLoader:
         if name == "detector" and self._limits is not None and len(content) <= ONE_SESSION_BYTES:
             self._tails[name] = translate_tail(model, self.row_shape(name))
         graph = model.graph
-        inputs = [("tensor(float)", (shape or [])[1:]) for shape in graph.input_shapes]
+        defaults = {tensor.name for tensor in graph.constants}
+        shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
+        inputs = [("tensor(float)", (shapes[key] or [])[1:]) for key in shapes if key not in defaults]
         self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
         return program
 

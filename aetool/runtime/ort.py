@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from aetool.errors import AetoolError, BundleError, ProviderError, install_with, reason_of
+from aetool.onnx_check.edit import without_default_inputs
 from aetool.runtime import providers
 from aetool.runtime._native_calls import call_native, flushing, slow_here
 from aetool.runtime.providers import PROVIDERS, Provider, load_cuda_libraries, onnxruntime
@@ -70,6 +71,7 @@ def open_session(
         listed = []
         chosen = {**providers.openvino_options(intra_op_num_threads), **provider_options}
         options.add_provider_for_devices([providers.openvino_device()], chosen)
+        model = without_default_inputs(model)
     missing = load_cuda_libraries() if provider is PROVIDERS["cuda"] else ()
     try:
         # The call itself is guarded, not a list of classes: onnxruntime's errors share no public base.

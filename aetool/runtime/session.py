@@ -1,22 +1,21 @@
 """AutoencoderSession: a bundle, ready to encode, decode, reconstruct, score and detect."""
 
 import ctypes
-import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle, Identity, tuning_file
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path
-from aetool.bundle.manifest import SEGMENTER, Manifest
+from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import BundleError, InputError
+from aetool.runtime._facts import OpenedBundle
 from aetool.runtime._inputs import ManyRows, OneRow, to_rows
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
@@ -24,8 +23,10 @@ from aetool.runtime.graphs import GraphLoader
 from aetool.runtime.native import NativeGraph
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.settings import DEFAULTS, MAX_THREADS, RunSettings
+from aetool.runtime.threshold import as_threshold, deciding, deciding_all
 
 if TYPE_CHECKING:
+    from aetool.runtime.calibrator import Calibrator
     from aetool.runtime.explain import Explanation, Reason
     from aetool.runtime.gpu.graph import DeviceGraph
     from aetool.runtime.ort import NodePlacement
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Decisions = NDArray[np.bool_]
 _Arguments = tuple[str, ProviderName, str, int | None, RunSettings | None, Limits | None, str | None, bool]
-_State = tuple[_Arguments, Identity]
+_State = tuple[_Arguments, Identity, float | None]
 """State of a pickle: how to open the bundle, and what must be the same there."""
 Segments = NDArray[np.int64]
 
@@ -50,7 +51,7 @@ COMPUTED: dict[str, tuple[str, str | None]] = {
 """Method -> the graph and the output that it returns; None for all."""
 
 
-class AutoencoderSession:
+class AutoencoderSession(OpenedBundle):
     """A bundle opened for inference; needs numpy and onnxruntime only.
 
     Every method takes rows in raw units: an array (rows, n_features), or columns by name. Columns of categories,
@@ -74,6 +75,7 @@ class AutoencoderSession:
         provider: ProviderName = "auto",
         precision: str = "auto",
         intra_op_num_threads: int | None = None,
+        threshold: float | None = None,
         settings: RunSettings | None = None,
         limits: Limits | None = DEFAULT_LIMITS,
         require_signature: AnyPath | None = None,
@@ -92,6 +94,7 @@ class AutoencoderSession:
             precision: a precision of the bundle or "auto". "auto" is that of the tuning file; without one, fp32.
             intra_op_num_threads: cores per call. None is the number of the tuning file; without one, all that this
                 process may use.
+            threshold: highest score that counts as normal, instead of the bundle's; see the attribute.
             settings: settings to run with, instead of the tuning file.
             limits: limits on what is read and on the size of graphs. None accepts whatever onnxruntime does, for
                 bundles whose author you trust like the author of a program.
@@ -110,6 +113,7 @@ class AutoencoderSession:
                 f"intra_op_num_threads: expected an integer of 1 to {MAX_THREADS}, found {threads!r}; leave it "
                 "out for all cores"
             )
+        self._own_threshold = None if threshold is None else as_threshold(threshold)
         key = None if require_signature is None else absolute_path(require_signature)
         self._bundle = Bundle.open(absolute_path(path), limits=limits or DEFAULT_LIMITS, public_key=key)
         where = self._bundle.where
@@ -140,64 +144,22 @@ class AutoencoderSession:
     # What it is
 
     @property
-    def manifest(self) -> Manifest:
-        """The bundle's manifest, as it was when it was opened."""
-        return self._bundle.manifest
-
-    @property
-    def name(self) -> str:
-        """Name of the bundle."""
-        return self._bundle.manifest.name
-
-    @property
-    def provider(self) -> ProviderName:
-        """Execution provider that runs the graphs."""
-        return self._opener.provider.name
-
-    @property
-    def precision(self) -> str:
-        """Precision of the graphs."""
-        return self._precision
-
-    @property
-    def tuning(self) -> "Tuning | None":
-        """Tuning file beside the bundle, with the reason if it is ignored; None if there is none."""
-        return self._tuning
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features in order; empty if the model has none."""
-        return self._names
-
-    @property
-    def categories(self) -> Mapping[str, tuple[str, ...]]:
-        """Categories by feature: arrays hold indexes into them, columns by name hold the text."""
-        return MappingProxyType(self._categories)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one row: (n_features,) for tables."""
-        return self._bundle.manifest.input_shape
-
-    @property
-    def n_features(self) -> int:
-        """Numbers in one row."""
-        return math.prod(self.input_shape)
-
-    @property
-    def embedding_dim(self) -> int:
-        """Numbers in one embedding; 0 if the model has none."""
-        return self._bundle.manifest.embedding_dim
-
-    @property
-    def graphs(self) -> tuple[str, ...]:
-        """Names of the graphs, for `run`."""
-        return self._opener.graphs
-
-    @property
     def threshold(self) -> float:
-        """Highest score that still counts as normal, in this precision."""
-        return self._opener.variant.threshold
+        """Highest score that still counts as normal, a float32 number.
+
+        The bundle's for this precision, unless set: `model.threshold = 0.5`, or None for the bundle's again. A
+        threshold that is set decides in `detect` and `run` of this object; the scores do not change.
+        """
+        own = self._own_threshold
+        return self._opener.variant.threshold if own is None else own
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        own = None if value is None else as_threshold(value)
+        with self._lock:
+            self._own_threshold = own
+            for call in ("detect", ("detector", None)):
+                self._calls.pop(call, None)
 
     def __repr__(self) -> str:
         """Show name, sizes, precision and provider."""
@@ -247,22 +209,80 @@ class AutoencoderSession:
         return result
 
     @overload
-    def detect(self, features: ManyRows, *, out: Decisions | None = None) -> Decisions: ...
+    def detect(
+        self,
+        features: ManyRows,
+        *,
+        out: Decisions | None = None,
+        fdr: float | None = None,
+        per_segment: bool = False,
+    ) -> Decisions: ...
 
     @overload
-    def detect(self, features: OneRow, *, out: None = None) -> np.bool_: ...
+    def detect(
+        self, features: OneRow, *, out: None = None, fdr: float | None = None, per_segment: bool = False
+    ) -> np.bool_: ...
 
     @overload
-    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions: ...
+    def detect(
+        self, features: Any, *, out: Decisions | None = None, fdr: float | None = None, per_segment: bool = False
+    ) -> Decisions: ...
 
-    def detect(self, features: Any, *, out: Decisions | None = None) -> Decisions | np.bool_:
+    def detect(
+        self, features: Any, *, out: Decisions | None = None, fdr: float | None = None, per_segment: bool = False
+    ) -> Decisions | np.bool_:
         """Decide for each row whether it is an anomaly: (rows, n_features) -> (rows,) bool.
 
-        `not (score <= threshold)`: a score that is not a number is an anomaly too.
+        `not (score <= threshold)`: a score that is not a number is an anomaly too. With `fdr`, such as 0.05, the
+        rows are decided together by their p-values instead: the expected share of normal rows among those flagged
+        is at most `fdr` (Benjamini & Hochberg 1995). With `per_segment` each segment has a threshold of its own,
+        which `aetool calibrate --per-segment` chose.
         """
+        if fdr is not None or per_segment:
+            from aetool.runtime.calibrator import decide  # here: few programs need it
+
+            return cast(Decisions, decide(self, features, out, fdr, per_segment))
         call = self._calls.get("detect") or self._call("detect")
         result: Decisions | np.bool_ = call(features, out)
         return result
+
+    def p_value(self, features: Any) -> Floats:
+        """Return the share of normal rows that would score as high: (rows, n_features) -> (rows,), above 0.
+
+        The conformal p-value (1 + number of calibration scores >= score) / (1 + number of calibration scores); the
+        fitted tail continues it beyond the largest. It holds for rows from where the calibration rows are from.
+
+        Raises:
+            InputError: the bundle has no calibration scores; see `aetool calibrate`.
+        """
+        return cast(Floats, self.calibrated(self.score(features))["p_value"])
+
+    def probability(self, features: Any) -> Floats:
+        """Return the probability that each row is an anomaly, as among the labelled rows: (rows,).
+
+        Raises:
+            InputError: no labels were given; see `aetool calibrate --probability`.
+        """
+        found = self.calibrated(self.score(features))
+        if "probability" not in found:
+            raise InputError(f"{self.name}: has no probabilities; make them: aetool calibrate --probability")
+        return cast(Floats, found["probability"])
+
+    def calibrated(self, scores: Any) -> dict[str, Any]:
+        """Return p_value, and probability where there is one, of scores: (rows,) or one -> the same shape each."""
+        return self.calibrator(scores)
+
+    @property
+    def calibrator(self) -> "Calibrator":
+        """Function from scores to p-values, opened at its first use."""
+        if (found := self._calls.get("calibrate")) is None:
+            from aetool.runtime.calibrator import Calibrator  # here: few programs need it
+
+            with self._lock:
+                self._require_open()
+                made = Calibrator(self._bundle, self._precision, self._arguments[5])
+                found = self._calls.setdefault("calibrate", made)
+        return cast("Calibrator", found)
 
     def explain(self, features: Any) -> "Explanation":
         """Explain each row's score: for every feature its contribution, the expected value and the actual one.
@@ -359,16 +379,24 @@ class AutoencoderSession:
     def _call(self, what: str | tuple[str, None]) -> Call:
         """Return the function that computes `what`, a key of `_calls`; open its graph."""
         with self._lock:
-            if self._closed:
-                raise InputError(f"{self.name}: the session is closed; load the bundle again")
+            self._require_open()
             graph, output = COMPUTED[what] if isinstance(what, str) else what
             alone = self._opener.alone(graph, output)
             opened = graph if alone is None else f"{alone} alone"
             if opened not in self._graphs:
                 self._graphs[opened] = self._opener.open(graph, self._converter(graph), alone)
-            return self._calls.setdefault(what, self._graphs[opened].caller(output))
+            found, own = self._graphs[opened].caller(output), self._own_threshold
+            if own is not None and graph == "detector" and output != "score":
+                found = deciding_all(found, own) if output is None else deciding(self._call("score"), own)
+            return self._calls.setdefault(what, found)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError(f"{self.name}: the session is closed; load the bundle again")
 
     def _open_all(self) -> None:
+        if self._opener.variant.calibrator is not None:
+            _ = self.calibrator
         for method, (graph, _) in COMPUTED.items():
             if graph in self.graphs:
                 self._call(method)
@@ -397,16 +425,17 @@ class AutoencoderSession:
 
     def __getstate__(self) -> _State:
         """Return how to open the bundle again."""
-        return self._arguments, self._bundle.identity()
+        return self._arguments, self._bundle.identity(), self._own_threshold
 
     def __setstate__(self, state: _State) -> None:
         """Open the bundle again, if it is still the same."""
-        (path, provider, precision, threads, settings, limits, key, preload), pickled = state
+        (path, provider, precision, threads, settings, limits, key, preload), pickled, threshold = state
         self.__init__(  # type: ignore[misc]
             path,
             provider=provider,
             precision=precision,
             intra_op_num_threads=threads,
+            threshold=threshold,
             settings=settings,
             limits=limits,
             require_signature=key,
@@ -447,6 +476,7 @@ def load(
     provider: ProviderName = "auto",
     precision: str = "auto",
     intra_op_num_threads: int | None = None,
+    threshold: float | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
     require_signature: AnyPath | None = None,
     preload: bool = False,
@@ -457,6 +487,7 @@ def load(
         provider=provider,
         precision=precision,
         intra_op_num_threads=intra_op_num_threads,
+        threshold=threshold,
         limits=limits,
         require_signature=require_signature,
         preload=preload,

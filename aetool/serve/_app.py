@@ -15,7 +15,7 @@ import orjson
 
 from aetool.serve._batching import busy, full_line
 from aetool.serve._metrics import Metrics
-from aetool.serve._protocol import JSON, Header, Refusal, answer, json_bytes, read_request
+from aetool.serve._protocol import JSON, Header, Refusal, answer, decided, json_bytes, read_request
 from aetool.serve._routes import pages
 from aetool.serve.auth import Hosts, Proxies, shown
 from aetool.serve.limits import ServerLimits
@@ -262,7 +262,7 @@ class App:
             del body
             outputs, part, queued_s = await model.batcher(request).submit(request.rows)
             self._metrics.queued(model.name, queued_s)
-            values = [outputs[name][part] for name, _ in request.outputs]
+            values = decided(request, outputs, part, model.calibrated)
             size = sum(found.size for found in values)
             if not scope["state"]["connection"].hold_answer(size * _NUMBER_BYTES):  # before it is written
                 raise busy(_UNREAD)

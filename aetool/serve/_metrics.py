@@ -61,6 +61,10 @@ class Metrics:
         self._compute_seconds = counter("compute_seconds", "Time spent in the graphs.", "bundle")
         published = "Bundles that replaced served ones."
         self._replacements = counter("replacements", published, "bundle", "result")
+        self._shadow_rows = counter("shadow_rows", "Rows that the shadow scored too.", "bundle")
+        self._shadow_shed = counter("shadow_shed_rows", "Rows that the shadow left out under load.", "bundle")
+        disagreed = "Rows that the shadow decided otherwise; `shadow` is its decision."
+        self._shadow_disagreed = counter("shadow_disagreements", disagreed, "bundle", "shadow")
         self._waiting = Gauge("aetool_waiting_rows", "Rows that are waiting to be computed.", registry=registry)
         ProcessCollector(registry=registry)  # CPU, memory, descriptors
         self._answered: dict[tuple[str, int], Counter] = {}
@@ -104,6 +108,18 @@ class Metrics:
             seconds.inc(taken)
 
         return computed
+
+    def shadow_of(self, bundle: str) -> tuple[Callable[[int, int, int], None], Callable[[int], None]]:
+        """Return what counts rows, those that the shadow or the bundle alone flags, and rows left out."""
+        rows, shed = self._shadow_rows.labels(bundle), self._shadow_shed.labels(bundle)
+        flagged, passed = (self._shadow_disagreed.labels(bundle, word) for word in ("anomaly", "normal"))
+
+        def compared(count: int, by_shadow: int, by_champion: int) -> None:
+            rows.inc(count)
+            flagged.inc(by_shadow)
+            passed.inc(by_champion)
+
+        return compared, shed.inc
 
     def replaced(self, bundle: str, *, refused: bool) -> None:
         """Count a bundle that was published in place of a served one."""

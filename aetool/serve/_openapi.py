@@ -147,7 +147,14 @@ _SCHEMAS = {
     "Request": _object(
         {"inputs": _list(_ROWS, minItems=1, maxItems=1)},
         id={"type": ["string", "null"]},
-        parameters=_object({}, binary_data_output=_BOOLEAN),
+        parameters=_object(
+            {},
+            binary_data_output=_BOOLEAN,
+            threshold={
+                "type": "number",
+                "description": "Highest score that counts as normal in is_anomaly; the model's by default.",
+            },
+        ),
         outputs=_list(_object({"name": _STRING}, parameters=_object({}, binary_data=_BOOLEAN)))
         | {"description": "Left out or empty: all."},
     ),

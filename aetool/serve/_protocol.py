@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -11,8 +11,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from aetool.runtime.threshold import as_threshold
+
 # What goes into a served model and what comes out, in the protocol's words.
 
+CALIBRATED = ("p_value", "probability")
+"""Outputs that are computed from the score."""
 DATATYPES = {"f4": "FP32", "f8": "FP64", "f2": "FP16", "b1": "BOOL", "i8": "INT64", "i4": "INT32"}
 """numpy's kind and size -> the protocol's datatype."""
 
@@ -38,6 +42,8 @@ class Signature:
 
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
+    on_request: tuple[TensorSpec, ...] = ()
+    """Outputs that are given only to those who name them."""
     output_names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +102,8 @@ class InferRequest(NamedTuple):
     """(rows, ...), C-ordered and aligned."""
     outputs: tuple[tuple[str, bool], ...]
     """Pairs of a name, and True where its data are requested as bytes."""
+    threshold: float | None = None
+    """Highest score that counts as normal; None for the model's."""
 
 
 def read_request(
@@ -120,7 +128,7 @@ def read_request(
     if len(inputs) != 1 or type(inputs[0]) is not dict:
         raise Refusal(400, f"inputs: one tensor expected, {signature.input.name!r}, found {len(inputs)}")
     rows = _rows(inputs[0], body, header_length, signature, max_rows)
-    return InferRequest(name, rows, _outputs(document, signature))
+    return InferRequest(name, rows, _outputs(document, signature), _threshold(document, signature))
 
 
 def json_bytes(body: bytes | bytearray, header_length: int | None) -> int:
@@ -273,12 +281,39 @@ def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str,
     if not asked:
         return tuple((name, binary) for name in signature.output_names)
     outputs: dict[str, bool] = {}
+    known = (*signature.output_names, *(output.name for output in signature.on_request))
     for i, output in enumerate(asked):
         name = output.get("name") if type(output) is dict else None
-        if type(name) is not str or name not in signature.output_names or name in outputs:
-            raise _bad(f"outputs[{i}].name", f"one of {', '.join(signature.output_names)}, once", name)
+        if type(name) is not str or name not in known or name in outputs:
+            raise _bad(f"outputs[{i}].name", f"one of {', '.join(known)}, once", name)
         outputs[name] = _flag(_parameters(output, f"outputs[{i}]"), "binary_data", f"outputs[{i}]", default=binary)
     return tuple(outputs.items())
+
+
+def _threshold(document: dict[str, Any], signature: Signature) -> float | None:
+    found = _parameters(document, "body").get("threshold")
+    if found is None:
+        return None
+    if type(found) not in (int, float):
+        raise _bad("body.parameters.threshold", "a number", found)
+    if "is_anomaly" not in signature.output_names:
+        raise Refusal(400, "body.parameters.threshold: this model gives no is_anomaly; leave it out")
+    return as_threshold(found)
+
+
+def decided(
+    request: InferRequest, outputs: Mapping[str, Any], part: slice, calibrated: Callable[[Any], Mapping[str, Any]]
+) -> list[NDArray[Any]]:
+    """Return `part` of the requested outputs, decided by the request's own threshold where it has one.
+
+    `calibrated` makes p-values of scores.
+    """
+    values = {name: outputs[name][part] for name, _ in request.outputs if name not in CALIBRATED}
+    if request.threshold is not None and "is_anomaly" in values:
+        values["is_anomaly"] = ~(outputs["score"][part] <= request.threshold)
+    if len(values) < len(request.outputs):
+        values |= calibrated(outputs["score"][part])
+    return [values[name] for name, _ in request.outputs]
 
 
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool]) 
                 "versions": catalogue.versions(model.name),
                 "platform": "onnxruntime_onnx",
                 "inputs": [model.signature.input.metadata],
-                "outputs": [tensor.metadata for tensor in model.signature.outputs],
+                "outputs": [tensor.metadata for tensor in (*model.signature.outputs, *model.signature.on_request)],
                 "parameters": {"version": model.version, **model.about},
             }
         )

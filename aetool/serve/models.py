@@ -2,7 +2,8 @@
 
 A bundle NAME gives several models, one for the whole and one for each graph:
 
-    NAME              features -> score, is_anomaly, reconstruction, embedding; runs what the asked outputs need
+    NAME              features -> score, is_anomaly, reconstruction, embedding, and if asked for p_value and
+                      probability; runs what the asked outputs need
     NAME.encoder      features -> embedding
     NAME.decoder      embedding -> reconstruction
     NAME.autoencoder  features -> embedding, reconstruction
@@ -21,7 +22,8 @@ from typing import Any
 
 from aetool.errors import InputError
 from aetool.serve._batching import Batcher, Line
-from aetool.serve._protocol import InferRequest, Signature
+from aetool.serve._protocol import CALIBRATED, InferRequest, Signature
+from aetool.serve._shadow import Run, Shadow
 from aetool.serve.limits import ServerLimits
 from aetool.serve.warmup import Ready
 
@@ -62,6 +64,7 @@ class ServedModel:
         batchers: outputs -> their computation, the cheapest first.
         about: parameters of the metadata.
         line: rows that wait for the whole bundle.
+        calibrated: makes p-values of scores.
     """
 
     def __init__(
@@ -72,9 +75,10 @@ class ServedModel:
         batchers: Mapping[frozenset[str], Batcher],
         about: Any,
         line: Line,
+        calibrated: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         """Keep all of it; batchers are chosen at the first request."""
-        self.line = line
+        self.line, self.calibrated = line, calibrated
         self.name, self.version, self.signature, self.about = name, version, signature, about
         self._batchers = batchers
         self._chosen: dict[tuple[tuple[str, bool], ...], Batcher] = {}
@@ -83,7 +87,7 @@ class ServedModel:
         """Return the cheapest computation of the requested outputs."""
         found = self._chosen.get(request.outputs)
         if found is None:
-            wanted = {name for name, _ in request.outputs}
+            wanted = {"score" if name in CALIBRATED else name for name, _ in request.outputs}
             found = next(batcher for outputs, batcher in self._batchers.items() if wanted <= outputs)
             self._chosen[request.outputs] = found
         return found
@@ -93,15 +97,27 @@ class Served:
     """A bundle that is ready, its batchers, and its models."""
 
     def __init__(
-        self, name: str, ready: Ready, limits: ServerLimits, executor: Executor, observe: Observe
+        self,
+        name: str,
+        ready: Ready,
+        limits: ServerLimits,
+        executor: Executor,
+        observe: Observe,
+        shadow: Shadow | None = None,
     ) -> None:
-        """Make the models of a bundle."""
+        """Make the models of a bundle; `shadow` is shown the rows and decisions of those that decide."""
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
         self.line = Line(limits)
+
+        def runner(way: tuple[str, ...]) -> Run:
+            run: Run = partial(ready.run, way)
+            if shadow is None or "detector" not in way:
+                return run
+            return shadow.watching(run, ready, lambda: self.line.rows > limits.max_batch)
+
         self.batchers = {
-            way: Batcher(partial(ready.run, way), ready.cost(way), limits, executor, observe, self.line)
-            for way in ways
+            way: Batcher(runner(way), ready.cost(way), limits, executor, observe, self.line) for way in ways
         }
         session = ready.session
         about = {
@@ -113,10 +129,13 @@ class Served:
         }
         self.models = [self._whole(name, ready, about)]
         for graph in ready.outputs:
-            signature = Signature(ready.inputs[graph], ready.outputs[graph])
+            more = ready.calibrated if graph == "detector" else ()
+            signature = Signature(ready.inputs[graph], ready.outputs[graph], more)
             by_outputs = {frozenset(signature.output_names): self.batchers[graph,]}
             self.models.append(
-                ServedModel(f"{name}.{graph}", self.version, signature, by_outputs, about, self.line)
+                ServedModel(
+                    f"{name}.{graph}", self.version, signature, by_outputs, about, self.line, session.calibrated
+                )
             )
 
     def _whole(self, name: str, ready: Ready, about: Any) -> ServedModel:
@@ -129,8 +148,9 @@ class Served:
         for way in ready.ways():
             names = frozenset(tensor.name for graph in way for tensor in ready.outputs[graph])
             by_outputs.setdefault(names, self.batchers[way])
-        signature = Signature(ready.inputs["detector"], tuple(tensors.values()))
-        return ServedModel(name, self.version, signature, by_outputs, about, self.line)
+        signature = Signature(ready.inputs["detector"], tuple(tensors.values()), ready.calibrated)
+        calibrated = ready.session.calibrated
+        return ServedModel(name, self.version, signature, by_outputs, about, self.line, calibrated)
 
 
 class Catalogue:

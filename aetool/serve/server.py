@@ -28,6 +28,7 @@ from aetool.serve._gate import Gate
 from aetool.serve._health import Health, probed
 from aetool.serve._metrics import Metrics
 from aetool.serve._reload import Watch, state
+from aetool.serve._shadow import Shadow
 from aetool.serve._uvicorn_server import LimitedProtocol
 from aetool.serve.auth import Hosts, Proxies, is_loopback, read_token
 from aetool.serve.limits import ServerLimits
@@ -217,6 +218,7 @@ def serve(
     token: str | None = None,
     token_file: Path | None = None,
     access: Access = Access(),
+    shadows: Sequence[Place] = (),
 ) -> Summary:
     """Serve the bundles in `places` until SIGTERM or Ctrl-C; in the main thread.
 
@@ -232,9 +234,10 @@ def serve(
         token: what clients must show, but for the health of the server.
         token_file: where the token is, instead of `token`.
         access: who may ask what, and whether each request is logged.
+        shadows: challengers by the name of the bundle that they are compared with; see `/metrics`.
 
     Raises:
-        InputError: the address cannot be had, or the token cannot be read.
+        InputError: the address cannot be had, the token cannot be read, or a shadow takes other rows.
         BundleError: a bundle is damaged, not signed as asked for, or differs from its golden rows here.
         ProviderError: the provider does not work here.
     """
@@ -264,9 +267,11 @@ def serve(
         runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
         metrics = Metrics()
         metrics.watch_connections(gate)
+        beside = _open_shadows(shadows, ready, opening, limits, metrics, stack)
 
         def make(place: Place, found: Ready) -> Served:
-            return Served(place.name, found, limits, executor, metrics.batches_of(place.name))
+            shadow = beside.get(place.name)
+            return Served(place.name, found, limits, executor, metrics.batches_of(place.name), shadow)
 
         async def main() -> Summary:
             begin = time.monotonic()
@@ -306,6 +311,29 @@ def serve(
             return Summary(answered, time.monotonic() - begin, interrupted.is_set())
 
         return runner.run(main())
+
+
+def _open_shadows(
+    shadows: Sequence[Place],
+    served: Sequence[tuple[Place, Ready]],
+    opening: Opening,
+    limits: ServerLimits,
+    metrics: Metrics,
+    stack: contextlib.ExitStack,
+) -> dict[str, Shadow]:
+    """Open the challengers, in the one thread that computes for them."""
+    if not shadows:
+        return {}
+    executor = ThreadPoolExecutor(1, "aetool-shadow", give_way)
+    stack.callback(executor.shutdown, cancel_futures=True)
+    found = {}
+    for place in shadows:
+        ready = executor.submit(make_ready, place.path, opening, limits.max_batch).result()
+        found[place.name] = Shadow(place.name, ready, executor, metrics)
+        for one, champion in served:
+            if one.name == place.name:
+                found[place.name].require_fit(champion)
+    return found
 
 
 def warn_if_open(host: str, token: str | None) -> None:

@@ -73,6 +73,8 @@ class Opening:
     limits: Limits = DEFAULT_LIMITS
     public_key: Path | None = None
     """File of the key whose signature every bundle must bear; None requires none."""
+    threshold: float | None = None
+    """Highest score that counts as normal; None for each bundle's own."""
 
     def load(self, path: str | Path, *, threads: int | None = None) -> AutoencoderSession:
         """Open the bundle at `path`, on `threads` cores where the options leave that open."""
@@ -82,6 +84,7 @@ class Opening:
             provider=self.provider,
             precision=self.precision,
             intra_op_num_threads=chosen,
+            threshold=self.threshold,
             limits=self.limits,
             require_signature=self.public_key,
         )
@@ -101,6 +104,8 @@ class Ready:
     outputs: Mapping[str, tuple[TensorSpec, ...]]
     """Outputs of each graph."""
     costs: Mapping[str, Cost]
+    calibrated: tuple[TensorSpec, ...] = ()
+    """Outputs that are made of the score; none where the bundle has no calibrator."""
 
     @property
     def version(self) -> str:
@@ -156,4 +161,8 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
         costs[graph] = measured(partial(session.run, graph), rows, max_batch)
         if costs[graph].inline(1):
             costs[graph] = measured(partial(inline.run, graph), rows, max_batch)
-    return Ready(session, inline, inputs, outputs, costs)
+    calibrated: tuple[TensorSpec, ...] = ()
+    if session.manifest.variants[session.precision].calibrator is not None:
+        made = session.calibrated(np.zeros(1, np.float32))
+        calibrated = tuple(tensor_of(name, values) for name, values in made.items())
+    return Ready(session, inline, inputs, outputs, costs, calibrated)

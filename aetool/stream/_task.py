@@ -28,6 +28,8 @@ class Task:
     """Bounds on what is read of the bundle and of each file."""
     reading: Reading = AS_FOUND
     """How text files are read."""
+    threshold: float | None = None
+    """Highest score that counts as normal; None for the bundle's."""
     results: str | None = None
     """Fingerprint that `describe` must give: another bundle, published at that path in mid-run, is refused."""
 
@@ -43,6 +45,7 @@ class Task:
             provider=self.provider,
             precision=self.precision,
             intra_op_num_threads=intra_op_num_threads,
+            threshold=self.threshold,
             limits=self.limits,
         )
         if self.results not in (None, fingerprint(self.describe(model))):

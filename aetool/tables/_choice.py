@@ -128,7 +128,7 @@ class Options:
         unnamed = () if only is not None or "" not in picked else _places("", names)
         picked = _named(picked)
         features = features if only is not None else _named(features)
-        if not picked and not unnamed:
+        if not picked and not unnamed and only != []:
             raise InputError(f"{source}: no feature columns are left of {listed(names, _SHOWN)}: leave fewer out")
         if twice := [name for name in repeated(names) if name in {*picked, *labels, *self.keep}]:
             remedy = "give each column its own name"

@@ -67,7 +67,7 @@ def assemble(choice: ColumnChoice, data: Mapping[str, Any], source: Origin) -> T
     columns = [name for name in choice.columns if name in features.numbers]
     names = tuple(name for key, name in zip(choice.columns, choice.names, strict=True) if key in features.numbers)
     left_out = {**source.left_out, **features.left_out}
-    if not columns and not problems:
+    if not columns and not problems and source.options.only != ():
         reasons = ", ".join(f"{name!r} ({reason})" for name, reason in left_out.items())
         problems.append(Problem(f"no feature columns are left: {reasons or 'the table has none'}", "add some"))
     values = _interleaved(

@@ -75,7 +75,8 @@ def read_table(
         label: the column of labels; never a feature. Numbers other than 0 mean an anomaly; of words, those such as
             normal or ok mean normal, others as `reading` says.
         keep: columns carried through untouched, of any type; features only if also named in columns or only.
-        only: the features that a model needs: taken, as by `Table.align`, from what the other options leave.
+        only: the features that a model needs: taken, as by `Table.align`, from what the other options leave; ():
+            labels and kept columns alone.
         categorical: feature columns that hold categories, text or codes; "auto" among them: every column of text,
             or of true and false. Their values in the table are indexes into `Table.categories`, which are the
             distinct texts, sorted; an empty cell, or one such as NA, is missing. None: the network takes numbers

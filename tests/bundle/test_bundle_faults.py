@@ -17,7 +17,7 @@ from aetool.bundle.files import Limits
 from aetool.bundle.manifest import GRAPHS, Manifest
 from aetool.checks.verify import verify_bundle
 
-FILES = [*(f"{graph}.onnx" for graph in GRAPHS), "baseline.json", "golden.npz", "README.md"]
+FILES = [*(f"{graph}.onnx" for graph in (*GRAPHS, "calibrator")), "baseline.json", "golden.npz", "README.md"]
 
 
 def refused(path, action):
@@ -34,6 +34,7 @@ def use_all(path):
     with aetool.load(path, provider="cpu") as model:
         for graph in model.graphs:
             model.run(graph, np.ones((2, model.embedding_dim if graph == "decoder" else model.n_features)))
+        model.p_value(np.ones((2, model.n_features)))
 
 
 # The files
@@ -343,7 +344,7 @@ def test_what_is_wrong_in_a_manifest_is_named(content, change, named):
     assert len(str(caught.value)) < 500
 
 
-OPTIONAL = ("segments", "unknown")
+OPTIONAL = ("segments", "calibration", "unknown")
 
 
 @pytest.mark.parametrize("key", [name for name in Manifest._fields if name not in OPTIONAL])
@@ -393,7 +394,7 @@ def test_a_later_minor_version_is_read_and_its_unknown_keys_are_kept(bundle, rew
         manifest["variants"]["fp32"]["files"]["explainer"] = "encoder.onnx"
 
     rewrite(bundle, change)
-    with aetool.load(bundle) as later:
+    with aetool.load(bundle, provider="cpu") as later:
         np.testing.assert_array_equal(later.score(rows), model.score(rows))
         assert later.graphs == GRAPHS
     text = (bundle / "manifest.json").read_text()

@@ -31,11 +31,16 @@ def folder(made, tmp_path_factory):
     for name in ("machines", "new", "test"):
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
     normal = [row for row in text.splitlines(keepends=True) if not row.endswith(",1\n")]
-    (folder / "this-week.csv").write_text("".join(normal), encoding="utf-8")
+    for name in ("this-week", "normal"):
+        (folder / f"{name}.csv").write_text("".join(normal), encoding="utf-8")
+    for name in ("checked", "scored"):
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    tickets = [f"{row.split(',')[0]},{row.rsplit(',', 1)[1]}" for row in text.splitlines(keepends=True)]
+    (folder / "tickets.csv").write_text("".join(tickets), encoding="utf-8")
     (folder / "customers.csv").write_text(text.replace("serial,", "id,", 1), encoding="utf-8")
     (folder / "aetool.toml").write_text('drop = ["serial"]\n')
     shutil.copytree(made / "checkpoint", folder / "checkpoint")
-    for name in ("machines", "customers"):
+    for name in ("machines", "customers", "v1", "v2"):
         shutil.copytree(made / "bundle", folder / "exported" / name)
     return folder
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "Make": ("demo", "init", "train", "export", "adopt"),
     "Check": ("verify", "evaluate", "compression", "drift", "info", "doctor"),
     "Use": ("encode", "reconstruct", "score", "segment", "serve"),
+    "Decide": ("calibrate", "compare", "feedback"),
     "Faster": ("quantize", "tune", "bench"),
     "Ship": ("deploy", "report", "keygen", "sign"),
 }

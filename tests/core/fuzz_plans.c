@@ -39,10 +39,12 @@ static float any_float(void) {
 /* A place of `count` numbers that are there, if any are. */
 static int32_t place(const aetool_plan *plan, int32_t count, int written) {
   int32_t space = written ? (next() % 2 ? AETOOL_WORK : AETOOL_OUTPUT + (int32_t)(next() % (uint32_t)plan->n_outputs))
-                          : (int32_t)(next() % 3);
+                  : next() % 6 == 0 ? AETOOL_SECOND
+                                    : (int32_t)(next() % 3);
   const int32_t there = space == AETOOL_WORK       ? plan->n_work
                         : space == AETOOL_INPUT    ? plan->n_input
                         : space == AETOOL_CONSTANT ? plan->n_floats
+                        : space == AETOOL_SECOND   ? plan->n_second
                                                    : plan->output[space - AETOOL_OUTPUT];
   return (int32_t)((uint32_t)space << AETOOL_PLACE_BITS) | between(0, there - count);
 }
@@ -98,7 +100,7 @@ static int one_plan(void) {
   memset(&plan, 0, sizeof plan);
   plan.n_steps = between(1, 12), plan.n_input = between(1, 150), plan.n_outputs = between(1, AETOOL_OUTPUTS);
   plan.n_floats = between(0, 4000), plan.n_halves = between(0, 4000), plan.n_indexes = between(0, 200);
-  plan.n_work = between(0, 400);
+  plan.n_work = between(0, 400), plan.n_second = between(0, 60);
   for (int32_t k = 0; k < plan.n_outputs; k++) plan.output[k] = between(1, 150);
   float *const floats = exactly((size_t)plan.n_floats, sizeof(float));
   uint16_t *const halves = exactly((size_t)plan.n_halves, sizeof(uint16_t));
@@ -112,8 +114,8 @@ static int one_plan(void) {
     if (indexes[i] < 0 && next() % 200) indexes[i] = 0;
   plan.floats = floats, plan.halves = halves, plan.indexes = indexes, plan.steps = steps;
   for (int32_t i = 0; i < plan.n_steps; i++) steps[i] = random_step(&plan);
-  int32_t *const sizes[] = {&plan.n_input, &plan.n_outputs, &plan.n_work, plan.output};
-  if (next() % 50 == 0) *sizes[next() % 4] = -between(0, 3);
+  int32_t *const sizes[] = {&plan.n_input, &plan.n_outputs, &plan.n_work, plan.output, &plan.n_second};
+  if (next() % 50 == 0) *sizes[next() % 5] = -between(0, 3);
 
   /* The plan as far as it is sound: most have one step that is not. */
   int32_t wrong;
@@ -130,7 +132,10 @@ static int one_plan(void) {
     for (size_t i = 0; i < together * (size_t)plan.n_work; i++) work[i] = any_float();
     for (int32_t k = 0; k < plan.n_outputs; k++)
       if (next() % 4) outputs[k] = exactly(rows * (size_t)plan.output[k], sizeof(float));
-    aetool_run(&plan, input, outputs, rows, work);
+    float *const second = plan.n_second ? exactly(rows * (size_t)plan.n_second, sizeof(float)) : NULL;
+    for (size_t i = 0; i < rows * (size_t)plan.n_second; i++) second[i] = any_float();
+    aetool_run_with(&plan, input, second, outputs, rows, work);
+    free(second);
     for (int32_t k = 0; k < plan.n_outputs; k++) free(outputs[k]);
     free(input), free(work);
   }

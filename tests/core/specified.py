@@ -83,7 +83,7 @@ def tanh(x: Floats) -> Floats:
 
 
 Q = (-7.19821401e-05, -6.15426834e-05, 0.000692214468, -0.000303441077, -0.00500394683, 0.0179402269)
-Q += (-0.0321973488, 0.0285999682, 0.0139996, -0.0967034698, 0.4720532)
+Q += (-0.0321973488, 0.0285999682, 0.013999607, -0.0967034698, 0.4720532)
 
 
 def gelu(x: Floats) -> Floats:
@@ -163,12 +163,14 @@ BINARY: dict[int, Callable[[Floats, Floats], Floats]] = {
 }
 
 
-def specified(program: Program, rows: Floats) -> list[Floats]:
-    """Return what a program's outputs must be for (rows, n)."""
+def specified(program: Program, rows: Floats, second: Floats | None = None) -> list[Floats]:
+    """Return what a program's outputs must be for (rows, n), and for a second input if it reads one."""
     count = len(rows)
     constants = np.broadcast_to(program.floats, (count, program.floats.size))
     outputs = [np.zeros((count, size), np.float32) for size in program.sizes]
     spaces = [np.zeros((count, program.work), np.float32), rows, constants, *outputs]
+    if second is not None:
+        spaces += [np.zeros((0, 0), np.float32)] * (11 - len(spaces)) + [second]
     indexes = np.frombuffer(program.indexes, np.int32)
 
     def at(place: int, size: int) -> Floats:
@@ -202,10 +204,10 @@ def specified(program: Program, rows: Floats) -> list[Floats]:
     return outputs
 
 
-def compiled(module: Any, kind: str, program: Program, rows: Floats) -> list[Floats]:
+def compiled(module: Any, kind: str, program: Program, rows: Floats, second: Floats | None = None) -> list[Floats]:
     """Return a program's outputs, computed by an extension module of the core."""
     outputs = [np.zeros((len(rows), size), np.float32) for size in program.sizes]
-    plan_of(module, kind, program).run(rows, tuple(outputs))
+    plan_of(module, kind, program).run(rows, tuple(outputs), second)
     return outputs
 
 
@@ -219,6 +221,7 @@ def plan_of(module: Any, kind: str, program: Program) -> Any:
         math.prod(program.row),
         program.sizes,
         program.work,
+        program.second,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from specified import plan_of
 
-from aetool.core.program import Operation, Output, Step, lay_out
+from aetool.core.program import Operation, Output, Second, Step, lay_out
 
 core: Any = pytest.importorskip("aetool.core._native", reason="the core is not compiled here")
 KIND = core.variants()[0]
@@ -100,6 +100,8 @@ def caller(output: int = 0, **changed: Any) -> Any:
         {"outputs": (6,) * 9},
         {"work": 0},
         {"work": -1},
+        {"second": -1},
+        {"second": 2**31},
         {"work": 2**31},
     ],
     ids=str,
@@ -163,6 +165,30 @@ def test_a_run_takes_read_only_rows_none_and_no_rows_at_all():
     plan.run(read_only(ROW.copy()), (found, None))
     assert np.array_equal(found[0], -ROW)
     plan.run(np.zeros((0, 2, 3), np.float32), (np.zeros((0, 6), np.float32), None))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        (),
+        (None,),
+        (np.zeros((2, 4), np.float32),),
+        (np.zeros((1, 5), np.float32),),
+        (np.zeros((2, 5)),),
+        (np.zeros((2, 5), ">f4"),),
+        (np.zeros((2, 10), np.float32)[:, ::2],),
+        (np.zeros((2, 5), np.float32), None),
+    ],
+    ids=lambda second: f"{len(second)}",
+)
+def test_a_second_input_of_another_size_or_type_is_refused(second):
+    step = Step(Operation.ABS, [Second(5)], 5)
+    plan = plan_of(core, KIND, lay_out({Output("y", (5,), False): step}, [step], (6,)))
+    rows, found = np.zeros((2, 6), np.float32), np.zeros((2, 5), np.float32)
+    with pytest.raises(REFUSALS):
+        plan.run(rows, (found,), *second)
+    plan.run(rows, (found,), np.full((2, 5), -3, np.float32))
+    assert np.array_equal(found, np.full((2, 5), 3))
 
 
 class Mine(np.ndarray[Any, Any]):

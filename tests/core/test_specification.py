@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from specified import compiled, same_bits, specified
 
-from aetool.core.program import Joined, Operation, Output, Program, Step, lay_out
+from aetool.core.program import Joined, Operation, Output, Program, Second, Step, lay_out
 
 core: Any = pytest.importorskip("aetool.core._native", reason="the core is not compiled here")
 KINDS = core.variants()
@@ -33,7 +33,10 @@ class Growing:
     def __init__(self, random: np.random.Generator, size: int, odd: float) -> None:
         self.random, self.odd = random, odd
         self.steps: list[Step] = []
-        self.values: list[tuple[Step | None, int]] = [(None, size)]
+        self.values: list[tuple[Step | Second | None, int]] = [(None, size)]
+        self.second = int(random.integers(1, 101)) if random.random() < 0.3 else 0
+        if self.second:
+            self.values.append((Second(self.second), self.second))
 
     def any(self, size: int | None = None) -> tuple[Any, int]:
         """Return an operand and its size; a constant where nothing has that size, or by chance."""
@@ -72,7 +75,8 @@ class Growing:
         self.values.append((step, step.size))
 
     def program(self, narrowest: int) -> Program:
-        chosen = [value for value in self.values if self.random.random() < 0.4][-7:] + self.values[-1:]
+        given = [value for value in self.values if not isinstance(value[0], Second)]
+        chosen = [value for value in given if self.random.random() < 0.4][-7:] + given[-1:]
         results = {Output(f"output {i}", (size,), False): step for i, (step, size) in enumerate(chosen)}
         return lay_out(results, self.steps, (self.values[0][1],), narrowest=narrowest)
 
@@ -92,16 +96,17 @@ def test_random_programs_give_the_bits_of_the_page(seed, size, operations, rows,
     for operation in operations:
         growing.grow(operation)
     program, data = growing.program(narrowest), numbers(random, (rows, size), odd)
-    expected = specified(program, data)
+    second = numbers(random, (rows, program.second), odd) if program.second else None
+    expected = specified(program, data, second)
     for kind in KINDS:
-        assert same_bits(compiled(core, kind, program, data), expected), kind
+        assert same_bits(compiled(core, kind, program, data, second), expected), kind
 
 
 @pytest.mark.parametrize("operation", [*UNARY], ids=lambda operation: Operation(operation).name)
 def test_functions_of_numbers_of_every_size_give_the_bits_of_the_page(operation):
     """All exponents and signs, the numbers where a formula changes, and their neighbours."""
     patterns = (
-        np.arange(0, 2**32, 2**8 + 1 if LONG else 2**13 + 1, dtype=np.uint64).astype(np.uint32).view(np.float32)
+        np.arange(0, 2**32, 2**10 + 1 if LONG else 2**13 + 1, dtype=np.uint64).astype(np.uint32).view(np.float32)
     )
     edges = np.array([*ODD, 40.0, -40.0, 20.0, 105.0, -105.0, 110.0, -0.625, 2.0**-126, 0.34657359], np.float32)
     above, below = np.nextafter(edges, np.float32(np.inf)), np.nextafter(edges, np.float32(-np.inf))
@@ -132,6 +137,7 @@ def test_dense_layers_of_every_width_give_the_bits_of_the_page(operation):
 def test_a_row_gives_the_same_bits_alone_and_among_others():
     random = np.random.default_rng(4)
     growing = Growing(random, 70, 0.01)
+    growing.values = growing.values[:1]
     for operation in (Operation.DENSE, Operation.GELU, Operation.DENSE_BF16, Operation.SUM_OF_SQUARES):
         growing.grow(operation)
     program, data = growing.program(16), numbers(random, (37, 70), 0.01)

@@ -16,13 +16,13 @@ from markdown_it import MarkdownIt
 
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.card import model_card
 from aetool.bundle.golden import read_golden
 from aetool.deploy.c import c, symbol
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.triton import triton
 from aetool.deploy.web import web, web_page
-from aetool.export.publish import model_card
 
 COMPILERS = ("gcc", "clang")
 

@@ -227,3 +227,41 @@ def test_segments_are_those_of_the_runtime(cancer_bundle, write, need, tmp_path)
         console.log(JSON.stringify(await model.segment({json.dumps(rows.tolist())})));
     """
     assert script(folder, code) == aetool.load(path).segment(rows).tolist()
+
+
+def test_a_threshold_of_the_callers_own_decides_as_in_python(package, cancer_bundle):
+    code = """import { load } from "./aetool.mjs";
+        const model = await load();
+        const { data } = (await model.golden()).features;
+        const rows = Float32Array.from([...data, ...new Array(model.width).fill(NaN)]);
+        const found = [await model.detect(rows)];
+        for (const threshold of [0.05, 0.3, 1, Infinity]) found.push(await model.detect(rows, { threshold }));
+        model.threshold = 0.3;
+        found.push(await model.detect(rows), model.threshold);
+        const refused = await model.detect(rows, { threshold: NaN }).then(() => "", (error) => error.message);
+        console.log(JSON.stringify([found, refused]));"""
+    found, refused = script(package, code)
+    rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+    rows = np.concatenate([rows, np.full((1, rows.shape[1]), np.nan, np.float32)])
+    with aetool.load(cancer_bundle.path, provider="cpu") as model:
+        assert found.pop(0) == model.detect(rows).tolist()
+        for threshold in (0.05, 0.3, 1, np.inf, 0.3):
+            model.threshold = threshold
+            assert found.pop(0) == model.detect(rows).tolist()
+    assert found == [np.float32(0.3)] and refused == "threshold: a number expected, found NaN"
+
+
+def test_p_values_are_those_of_python(package, cancer_bundle):
+    code = """import { load } from "./aetool.mjs";
+        const model = await load();
+        const rows = Float32Array.from((await model.golden()).features.data);
+        console.log(JSON.stringify(Array.from(await model.pValue(rows))));"""
+    rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+    with aetool.load(cancer_bundle.path, provider="cpu") as model:
+        np.testing.assert_allclose(script(package, code), model.p_value(rows), rtol=1e-4)
+
+
+def test_nothing_is_written_to_stderr(package):
+    (package / "quiet.mjs").write_text('import { load } from "./aetool.mjs"; await (await load()).check();')
+    done = subprocess.run(["node", "quiet.mjs"], cwd=package, capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -52,6 +52,9 @@ def test_shapes_are_those_of_one_row(configs):
     assert ports("encoder", "input") == row and ports("encoder", "output") == code
     assert ports("decoder", "input") == code and ports("decoder", "output") == back
     assert ports("autoencoder", "output") == {**code, **back}
+    assert ports("detector", "input") == {**row, "threshold": ("TYPE_FP32", ["1"])}
+    _, threshold = configs["breast_cancer_detector"]["input"]
+    assert threshold["optional"] and threshold["reshape"] == {}
     assert ports("explainer", "output") == {"contribution": ("TYPE_FP32", ["30"]), **back}
     assert ports("detector", "output") == {"score": ("TYPE_FP32", ["1"]), "is_anomaly": ("TYPE_BOOL", ["1"])}
     for port in configs["breast_cancer_detector"]["output"]:

@@ -119,6 +119,15 @@ def test_the_score_stands_on_a_log_scale_with_the_threshold_on_it(opened, addres
     assert page.inner_text("#scale-limit") == f"threshold {threshold:.4g}"
 
 
+def test_the_address_may_carry_a_threshold(opened, address, cancer_bundle):
+    page = opened(address)
+    score = verdict(page)[1]
+    for threshold, word in ((score * 0.9, "Anomaly"), (score * 1.1, "Normal")):
+        page = opened(f"{address}?threshold={threshold}")
+        assert verdict(page) == (word, score)
+        assert f"threshold {float(f'{threshold:.4g}'):g}" in page.inner_text("#scale-limit")
+
+
 @pytest.mark.parametrize("typed", ["", "NaN", "inf"])
 def test_a_value_that_is_none_is_never_normal(opened, address, typed):
     page = opened(address)

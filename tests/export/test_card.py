@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.card import model_card
 from aetool.bundle.manifest import Feature
-from aetool.export.publish import model_card
 
 
 def header_and_body(card: str) -> tuple[dict[str, str], list[str]]:

@@ -71,6 +71,21 @@ def drifted():
     return portray(BUNDLE, moved, source="moved.csv")
 
 
+def test_the_page_offers_the_command_that_keeps_the_threshold(labelled):
+    odd = bundle_page(dataclasses.replace(labelled, place="exported/my bundle"))
+    assert f"aetool calibrate &#x27;exported/my bundle&#x27; --threshold {labelled.threshold:.6g}</code>" in odd
+    assert "aetool calibrate" not in bundle_page(dataclasses.replace(labelled, precision="int8"))
+
+
+def test_probabilities_come_with_their_reliability(labelled):
+    bins = [{"rows": 40, "stated": 0.1, "actual": 0.05}, {"rows": 9, "stated": 0.8, "actual": 0.9}]
+    calibrated = labelled.manifest._replace(calibration={"reliability": bins})
+    page = bundle_page(dataclasses.replace(labelled, manifest=calibrated))
+    assert "stated 80.0\u00a0%, 90.0\u00a0% of 9 rows" in page and "Reliability" not in bundle_page(labelled)
+    spoilt = labelled.manifest._replace(calibration={"reliability": [{"rows": "many"}]})
+    assert "Reliability" not in bundle_page(dataclasses.replace(labelled, manifest=spoilt))
+
+
 def with_segments(portrait, count=2):
     """As if `aetool segment` had made some: a row's place in the data tells its segment."""
     points = tuple(
@@ -446,6 +461,8 @@ def test_keys_move_the_threshold_and_what_it_does(opened, labelled):
     assert page.inner_text("#tile-flagged-1").startswith(f"{flagged(page)} of ")
     assert int(page.inner_text("#does-true-positives")) == sweep.hits[3]
     assert page.inner_text("#tiles-at").startswith("At the threshold ")
+    command = page.inner_text("#does-command")
+    assert command.endswith(f"--threshold {float(page.inner_text('#does-threshold')):g}")
     assert page.inner_text("#does-recall") in slider.get_attribute("aria-valuetext")
     assert marks[0] != page.get_attribute("#roc-mark", "transform")
     assert marks[1] != page.get_attribute("#threshold-line", "transform")

@@ -34,13 +34,38 @@ class Inference(NamedTuple):
     precision: str
     overwrite: bool
     explain: int | None = None
+    threshold: float | None = None
+    fdr: float | None = None
+    per_segment: bool = False
+    p_value: bool = False
+
+    @property
+    def rule(self) -> str | None:
+        """Rule in words that decides instead of the threshold, if any."""
+        if self.fdr is not None:
+            return f"false discovery rate at most {self.fdr:.4g}"
+        return "threshold of each segment" if self.per_segment else None
+
+    def require_plain(self) -> None:
+        """Refuse what needs all rows of one file."""
+        if self.p_value or self.rule is not None:
+            raise click.UsageError("--p-value, --fdr and --per-segment go with one file")
 
     def task(self, command: str) -> Any:
         """Return the `aetool.stream.Task`."""
         from aetool.stream import Task
 
         path = str(self.bundle.absolute())
-        return Task(command, path, self.provider, self.precision, self.keep, limits_in_force(), reading_in_force())
+        return Task(
+            command,
+            path,
+            self.provider,
+            self.precision,
+            self.keep,
+            limits_in_force(),
+            reading_in_force(),
+            threshold=self.threshold,
+        )
 
 
 def options(command: Any) -> Any:
@@ -89,6 +114,7 @@ def require_none(how: How) -> None:
 
 def run(command: str, what: Inference, data: tuple[str, ...], output: str, how: How) -> Result:
     """Stream `data` into the directory `output`."""
+    what.require_plain()
     if what.explain:
         raise click.UsageError("--explain goes with one file; give a name with an ending as --output")
     if how.resume and what.overwrite:
@@ -174,9 +200,9 @@ class _Progress:
         self.steps.update(f"{self.rows:,} rows", self.done / self.size)
 
 
-def anomalies_line(anomalies: int, rows: int, threshold: float) -> tuple[str, str]:
+def anomalies_line(anomalies: int, rows: int, threshold: float, rule: str | None = None) -> tuple[str, str]:
     """Return the number and share of anomalies, for people."""
-    return "anomalies", f"{anomalies:,} ({anomalies / max(rows, 1):.2%}), score above {threshold:.6g}"
+    return "anomalies", f"{anomalies:,} ({anomalies / max(rows, 1):.2%}), {rule or f'score above {threshold:.6g}'}"
 
 
 def tell_odd(count: int, rows: int) -> None:

@@ -56,7 +56,8 @@ def drift(
     from aetool.checks.drift import measure_drift
 
     steps().step(f"reading {data.name}")
-    rows = rows_for(manifest_of(bundle), data, label=label)
+    manifest = manifest_of(bundle)
+    rows = rows_for(manifest, data, label=label)
     values = rows.values if rows.labels is None else rows.values[~rows.labels]
     steps().step(f"comparing {len(values):,} rows with the training rows")
     result = measure_drift(bundle, values, provider=provider, precision=precision, limits=limits_in_force())
@@ -64,6 +65,11 @@ def drift(
         say(
             "The bundle has no baseline of its training rows; comparing with its golden rows. Train and export "
             "again for a baseline."
+        )
+    if result.drifted and manifest.calibration:
+        say(
+            "The bundle's rates of false alarms and p-values do not hold for these rows; calibrate it on such "
+            f"rows: aetool calibrate {bundle} --data NORMAL.csv --false-alarms 1%"
         )
 
     def show(out: Console) -> None:

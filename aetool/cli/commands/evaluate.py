@@ -29,9 +29,17 @@ NAMES = {
 @options.label
 @options.provider
 @options.precision
+@options.threshold
 @limit(bundle=True)
 @reports
-def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName, precision: str) -> Result:
+def evaluate(
+    model: Path,
+    data: Path,
+    label: str | None,
+    provider: ProviderName,
+    precision: str,
+    threshold: float | None,
+) -> Result:
     """Measure AUROC, average precision and errors.
 
     MODEL is a bundle or a checkpoint. DATA is a table or, for images and windows, an NPZ file with the labels in
@@ -53,7 +61,7 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
         steps().step(f"reading {data.name}")
-        scorer, threshold = load_checkpoint(model), None
+        scorer = load_checkpoint(model)
         names = scorer.names
         rows = as_float32(
             read_table(
@@ -69,12 +77,12 @@ def evaluate(model: Path, data: Path, label: str | None, provider: ProviderName,
     else:
         paths.require_bundle(model)
         steps().step(f"reading {data.name}")
-        scorer = load(model, provider=provider, precision=precision, limits=limits_in_force())
+        scorer = load(model, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force())
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
     steps().step(f"scoring {len(rows):,} rows")
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
-    definition = None if threshold is None else scorer.manifest.score["definition"]
+    definition = scorer.manifest.score["definition"] if hasattr(scorer, "manifest") else None
     result = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
     document = {key: value for key, value in asdict(result).items() if value is not None}
 

@@ -88,6 +88,12 @@ def reconstruct(**arguments: Any) -> Result:
     metavar="N",
     help="Name the N features that contribute most to each score.",
 )
+@options.threshold
+@options.several(
+    ("--fdr", options.Share(), "Decide all rows together: at most this share of the flagged rows is normal."),
+)
+@click.option("--per-segment", is_flag=True, help="Decide by the threshold of each row's segment.")
+@click.option("--p-value", is_flag=True, help="Add a column p_value; and probability, if the bundle has one.")
 @click.option(
     "--top", type=click.IntRange(1), metavar="N", help="Only the N rows with the highest scores, highest first."
 )
@@ -110,9 +116,13 @@ def score(**arguments: Any) -> Result:
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.
 
+    --p-value, --fdr and --per-segment need a bundle that knows the scores of normal rows; see aetool calibrate. A
+    p-value is the share of normal rows that score as high.
+
     \b
     Example:
       aetool score exported/machines new.csv --keep serial -o scores.csv
+      aetool score exported/machines new.csv --p-value --fdr 5%
       aetool score exported/machines 2025/*.parquet -o scores --resume
       aetool score exported/machines new.csv --explain 3
       aetool score exported/machines 2025/*.parquet --top 20 --keep serial
@@ -133,11 +143,16 @@ def _run(
     how = infer_stream.How(*(rest.pop(name) for name in infer_stream.How._fields))
     what = Inference(bundle, options.flat(keep), **rest)
     paths.require_bundle(bundle)
+    if what.fdr is not None and what.per_segment:
+        raise click.UsageError("--fdr and --per-segment are two rules; give one of them")
+    if what.threshold is not None and what.rule is not None:
+        raise click.UsageError("--threshold and --fdr or --per-segment are two rules; give one of them")
     if top is not None:
         if output is not None and infer_stream.is_directory(output):
             raise click.UsageError("--top writes one file; give a name with an ending as --output")
         infer_stream.require_none(how)
         if len(data) > 1 or not Path(data[0]).is_file():
+            what.require_plain()
             return _top_of_files(what, data, None if output is None else Path(output), top)
     elif infer_stream.is_wanted(data, output, how):
         assert output is not None
@@ -153,7 +168,13 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
     check_rows(manifest_of(what.bundle), data, keep=what.keep)
     if output is not None:
         paths.require_free_file(output, what.overwrite)
-    with load(what.bundle, provider=what.provider, precision=what.precision, limits=limits_in_force()) as model:
+    with load(
+        what.bundle,
+        provider=what.provider,
+        precision=what.precision,
+        threshold=what.threshold,
+        limits=limits_in_force(),
+    ) as model:
         as_array = _gives_array(model.manifest, graph)
         if as_array:
             paths.require_array_file(output)
@@ -163,7 +184,10 @@ def _one_file(graph: str, what: Inference, data: Path, output: Path | None, top:
         results = _results(model, graph, model.run(graph, rows.values))
         document: dict[str, Any] = {"rows": len(rows)}
         if graph == "detector":
+            results |= _decided(model, rows.values, results["score"], what)
             document |= {"threshold": model.threshold, "anomalies": int(results["is_anomaly"].sum())}
+            if (rule := what.rule) is not None:
+                document["rule"] = rule
             infer_stream.tell_odd(int((~np.isfinite(results["score"])).sum()), len(rows))
         if top is not None:
             from aetool.runtime.explain import highest
@@ -230,7 +254,37 @@ def _show_scores(
 ) -> None:
     from aetool.cli.show.scores import show_scores
 
-    show_scores(out, columns, why, document["threshold"], document["rows"], document["anomalies"])
+    show_scores(
+        out, columns, why, document["threshold"], document["rows"], document["anomalies"], document.get("rule")
+    )
+
+
+def _decided(model: Any, rows: Any, score: Any, what: Inference) -> dict[str, Any]:
+    """Return the decisions by another rule than the threshold, and the columns of --p-value."""
+    found: dict[str, Any] = {}
+    if what.rule is not None:
+        found["is_anomaly"] = model.detect(rows, fdr=what.fdr, per_segment=what.per_segment)
+    if what.p_value:
+        found |= model.calibrated(score)
+    if what.p_value or what.fdr is not None:
+        tell_void(what.bundle, rows)
+    return found
+
+
+def tell_void(bundle: Path, rows: Any) -> None:
+    """Print a note if the rows do not resemble those of the calibration: what it promises does not hold then."""
+    from aetool.checks.drift import FEWEST_ROWS, measure_drift
+
+    if len(rows) >= FEWEST_ROWS and (reasons := columns_that_drift(measure_drift(bundle, rows))):
+        say(
+            f"These rows differ from those that the scores were compared with ({reasons[0]}): p-values and rates "
+            "of false alarms do not hold for them. See aetool drift, and calibrate on such rows."
+        )
+
+
+def columns_that_drift(drift: Any) -> list[str]:
+    """Return what drifted in the columns; anomalies among the rows may change scores and decisions."""
+    return [f"{each.name}: {each.change}" for each in drift.features if each.verdict == "drift"]
 
 
 def _why(model: Any, rows: Any, count: int, unseen: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,7 +299,8 @@ def _anomalies(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the number of anomalies, where scores were asked for."""
     if "anomalies" not in document:
         return []
-    return [infer_stream.anomalies_line(document["anomalies"], document["rows"], document["threshold"])]
+    counts = document["anomalies"], document["rows"], document["threshold"]
+    return [infer_stream.anomalies_line(*counts, document.get("rule"))]
 
 
 def _gives_array(manifest: Manifest, graph: str) -> bool:

@@ -27,6 +27,7 @@ _ENDINGS = (".html", ".htm")
 @click.option("--keep", type=options.CommaList(), multiple=True, help="Columns of --data that identify rows.")
 @options.provider
 @options.precision
+@options.threshold
 @options.output("Page to write.  [default: RESULT.html beside it]")
 @options.overwrite
 @limit(bundle=True)
@@ -59,8 +60,8 @@ def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> 
         return _of_bundle(result, output, overwrite, **given)
     if any(value not in (None, False, (), "auto") for value in given.values()):
         raise click.UsageError(
-            "--data, --label, --keep, --bench, --umap, --provider and --precision go with a bundle; RESULT is a "
-            "measurement"
+            "--data, --label, --keep, --bench, --umap, --provider, --precision and --threshold go with a bundle; "
+            "RESULT is a measurement"
         )
     return _of_measurement(result, output or result.with_suffix(".html"), overwrite)
 
@@ -87,6 +88,7 @@ def _of_bundle(
     keep: tuple[tuple[str, ...], ...],
     provider: ProviderName,
     precision: str,
+    threshold: float | None,
 ) -> Result:
     from aetool.report import BenchResult, bundle_page, read_result
     from aetool.report.bundle.data import portray
@@ -111,6 +113,7 @@ def _of_bundle(
         **real,
         provider=provider,
         precision=precision,
+        threshold=threshold,
         method="umap" if umap else "pca",
         limits=limits_in_force(),
     )

@@ -28,6 +28,7 @@ from aetool.cli.main import INTERRUPTED
 )
 @options.provider
 @options.precision
+@options.threshold
 @options.several(
     ("--threads", int, "Maximum cores per batch.  [default: all]"),
     ("--max-batch", int, "Maximum rows computed together; 1: no batching.  [default: 64]"),
@@ -73,6 +74,13 @@ from aetool.cli.main import INTERRUPTED
     multiple=True,
     help="Address or network of a proxy whose X-Forwarded-For is trusted.",
 )
+@click.option(
+    "--shadow",
+    "shadows",
+    metavar="[NAME=]BUNDLE",
+    multiple=True,
+    help="Challenger of a served bundle: scores the same rows, only counted in /metrics.",
+)
 @click.option("--access-log", is_flag=True, help="Log every request.")
 @limit(table=False, bundle=True)
 @reports
@@ -84,6 +92,7 @@ def serve(
     token_file: Path | None,
     allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
+    shadows: tuple[str, ...],
     access_log: bool,
     **given: Any,
 ) -> Result:
@@ -94,6 +103,10 @@ def serve(
     /openapi.json describes the requests, /metrics is for Prometheus, and the log is in JSON lines. On SIGTERM the
     server answers the requests that it has accepted, then stops. On SIGHUP it opens the bundles and reads the
     token again.
+
+    With --shadow NEW the served bundle answers, and NEW scores the same rows in the background; /metrics counts
+    the rows that they decide differently (aetool_shadow_disagreements_total). Under load the shadow is left out
+    first.
 
     \b
     Example:
@@ -111,10 +124,10 @@ def serve(
 
     places = []
     for text in bundles:
-        name, equals, path = text.partition("=")
-        alone = not equals or Path(text).exists()
-        places.append(place(Path(text)) if alone else place(Path(path), name))
-        paths.require_bundle(places[-1].path)
+        name, path = _named(text)
+        places.append(place(path, name))
+        paths.require_bundle(path)
+    challengers = [_challenger(text, places) for text in shadows]
     token = None
     if token_file is None and VARIABLE in os.environ:
         token = require_token(os.environ[VARIABLE], VARIABLE)
@@ -124,6 +137,7 @@ def serve(
         given.pop("threads"),
         limits_in_force(),
         given.pop("public_key"),
+        given.pop("threshold"),
     )
     factors = {
         "max_wait_ms": ("max_wait_s", 1e-3),
@@ -148,9 +162,30 @@ def serve(
         token=token,
         token_file=token_file,
         access=Access(allowed_hosts, trusted_proxies, access_log),
+        shadows=challengers,
     )
     return Result(
         asdict(summary),
         lambda out: out.print(f"{summary.requests:,} requests in {summary.seconds:,.1f} s"),
         INTERRUPTED if summary.interrupted else 0,
     )
+
+
+def _named(text: str) -> tuple[str | None, Path]:
+    """Return the name and path of `[NAME=]BUNDLE`."""
+    name, equals, path = text.partition("=")
+    return (None, Path(text)) if not equals or Path(text).exists() else (name, Path(path))
+
+
+def _challenger(text: str, places: Any) -> Any:
+    """Return a shadow under the name of the bundle that it is compared with."""
+    from aetool.serve.models import place
+
+    name, path = _named(text)
+    names = sorted({one.name for one in places})
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name not in names:
+        raise click.UsageError(f"--shadow {text}: give NAME=BUNDLE, with a served name: {', '.join(names)}")
+    paths.require_bundle(path)
+    return place(path, name)

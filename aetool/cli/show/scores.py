@@ -20,7 +20,13 @@ _LONGEST = 24
 
 
 def show_scores(
-    out: Console, columns: Mapping[str, Any], why: Mapping[str, Any], threshold: float, rows: int, anomalies: int
+    out: Console,
+    columns: Mapping[str, Any],
+    why: Mapping[str, Any],
+    threshold: float,
+    rows: int,
+    anomalies: int,
+    rule: str | None = None,
 ) -> None:
     """Print a table of scores.
 
@@ -31,7 +37,8 @@ def show_scores(
             them.
         threshold: highest normal score.
         rows: number of all rows.
-        anomalies: number of those above the threshold.
+        anomalies: number of those that are anomalies.
+        rule: the rule that decided, if not the threshold.
     """
     scores = [float(score) for score in columns["score"]]
     bar = _bars(scores, threshold, "=-|" if out.options.ascii_only else "━─┃")
@@ -53,7 +60,13 @@ def show_scores(
     out.print(table(headings, lines, right=["row", "score"]))
     out.print()
     share = f"{anomalies / max(rows, 1):.2%}".replace("%", " %")
-    limit = f" (score above {threshold:.6g})" if threshold < _NO_THRESHOLD else ": no threshold is set"
+    limit = (
+        f" ({rule})"
+        if rule
+        else f" (score above {threshold:.6g})"
+        if threshold < _NO_THRESHOLD
+        else ": no threshold is set"
+    )
     out.print(Text.assemble((f"{anomalies:,} of {rows:,} rows are anomalies", "bold"), f", {share}{limit}"))
     if (more := rows - len(scores)) > 0:
         told = f"{more:,} more rows; --top N shows more, -o FILE.csv writes every row"

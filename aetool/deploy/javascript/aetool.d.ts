@@ -57,7 +57,8 @@ export interface Reason {
 export declare class Autoencoder {
   readonly name: string;
   readonly precision: string;
-  readonly threshold: number;
+  /** The highest score that is normal: the bundle's, unless it is set. */
+  threshold: number;
   readonly features: Feature[];
   /** Of one row: [30] for a table of 30 columns. */
   readonly inputShape: number[];
@@ -72,8 +73,10 @@ export declare class Autoencoder {
   reconstruct(rows: Rows): Promise<Float32Array[]>;
   /** How abnormal each row is; unless `score <= threshold` it is an anomaly, NaN too. */
   score(rows: Rows): Promise<Float32Array>;
-  /** Whether each row is an anomaly. */
-  detect(rows: Rows): Promise<boolean[]>;
+  /** Whether each row is an anomaly, by the model's threshold or by another. */
+  detect(rows: Rows, options?: { threshold?: number }): Promise<boolean[]>;
+  /** The share of normal rows that score as high, above 0; of a bundle that keeps scores of normal rows. */
+  pValue(rows: Rows): Promise<Float32Array>;
   /** Why each row scores as it does, in numbers. */
   explain(rows: Rows): Promise<Explanation[]>;
   /** The `count` (3) features that contribute most to each row's score, the largest first, for people. */

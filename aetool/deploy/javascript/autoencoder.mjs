@@ -5,12 +5,14 @@ import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { compareGraph, readArrays } from "./golden.mjs";
 
 const ROWS_AT_ONCE = 1024;
+const QUIET = { logSeverityLevel: 3 }; // errors alone: that the threshold is an input with a default is no fault
 
 export class Autoencoder {
   #ort;
   #read;
   #sessions = new Map();
   #categories;
+  #threshold;
 
   /**
    * @param ort the module onnxruntime-web or onnxruntime-node
@@ -45,6 +47,15 @@ export class Autoencoder {
     );
   }
 
+  /** The highest score that is normal: the bundle's, unless it is set. A float32 number, as scores are. */
+  get threshold() {
+    return this.#threshold;
+  }
+
+  set threshold(value) {
+    this.#threshold = limitOf(value);
+  }
+
   /** Numbers in one row. */
   get width() {
     return this.inputShape.reduce((product, size) => product * size, 1);
@@ -66,9 +77,20 @@ export class Autoencoder {
     return (await this.run("detector", rows)).score.data;
   }
 
-  /** Whether each row is abnormal: an array of booleans. NaN and Infinity are never normal. */
-  async detect(rows) {
-    return Array.from((await this.run("detector", rows)).is_anomaly.data, Boolean);
+  /** Whether each row is abnormal: an array of booleans. NaN is never normal, whatever the threshold. */
+  async detect(rows, { threshold = this.threshold } = {}) {
+    const limit = limitOf(threshold);
+    return Array.from(await this.score(rows), (score) => !(score <= limit)); // as the graph decides, bit for bit
+  }
+
+  /** The share of normal rows that score as high, above 0: a Float32Array. */
+  async pValue(rows) {
+    if (!this.manifest.variants[this.precision].calibrator) {
+      throw new Error(`${this.name} has no scores of normal rows to compare with: keep some with aetool calibrate`);
+    }
+    const score = await this.score(rows);
+    const session = await this.#session("calibrator");
+    return (await session.run({ score: new this.#ort.Tensor("float32", score, [score.length]) })).p_value.data;
   }
 
   /**
@@ -212,14 +234,22 @@ export class Autoencoder {
 
   #session(graph) {
     if (!this.#sessions.has(graph)) {
-      const file = this.manifest.variants[this.precision].files[graph];
+      const variant = this.manifest.variants[this.precision];
+      const file = graph === "calibrator" ? variant.calibrator : variant.files[graph];
       if (!file) throw new Error(`${this.name} has no graph ${graph}; it has ${this.graphs.join(", ")}`);
-      const opened = this.#read(file).then((bytes) => this.#ort.InferenceSession.create(bytes));
+      const opened = this.#read(file).then((bytes) => this.#ort.InferenceSession.create(bytes, QUIET));
       opened.catch(() => this.#sessions.delete(graph)); // the next call tries again
       this.#sessions.set(graph, opened);
     }
     return this.#sessions.get(graph);
   }
+}
+
+function limitOf(threshold) {
+  if (typeof threshold !== "number" || Number.isNaN(threshold)) {
+    throw new RangeError(`threshold: a number expected, found ${String(threshold)}`);
+  }
+  return Math.fround(threshold);
 }
 
 function joined(tensors) {

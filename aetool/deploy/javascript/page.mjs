@@ -141,14 +141,14 @@ async function scoreTurn(turn) {
   try {
     const numbers = numbersInForm();
     if (!numbers) return;
-    const { score, is_anomaly: anomalous } = await model.run("detector", numbers);
+    const { score } = await model.run("detector", numbers);
     const { reconstruction, embedding } = await model.run("autoencoder", numbers);
     const [explanation] = explains() ? await model.explain(numbers) : [];
     if (turn !== turns) return;
     showExpected(reconstruction.data);
     if (explanation) showShares(explanation);
     if (embedding) showEmbedding(embedding.data);
-    showVerdict(score.data[0], Boolean(anomalous.data[0]));
+    showVerdict(score.data[0], !(score.data[0] <= model.threshold));
   } catch (error) {
     if (turn === turns) forget(error.message);
   } finally {
@@ -399,6 +399,8 @@ function listen() {
 
 async function start() {
   model = await load();
+  const wanted = new URLSearchParams(location.search).get("threshold"); // ?threshold=0.4
+  if (wanted !== null) model.threshold = Number(wanted);
   golden = await model.golden();
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 from collections.abc import Sequence
 
 from aetool.report.bundle.facts import threshold_text
@@ -67,21 +68,7 @@ def _figure(
         title,
         f"The bundle's threshold has {axes[0]} {mark[0]:.3f} and {axes[1]} {mark[1]:.3f}.",
         _CURVE_BOTTOM + 40,
-        tag(
-            "g",
-            joined(svg.line(_CURVE_LEFT, up(tick), _CURVE_RIGHT, up(tick), "grid") for tick in _TICKS),
-            joined(svg.line(across(tick), _CURVE_TOP, across(tick), _CURVE_BOTTOM, "grid") for tick in _TICKS),
-            joined(svg.label(_CURVE_LEFT - 6, up(tick) + 4, f"{tick:g}", "tick", "end") for tick in _TICKS),
-            joined(svg.label(across(tick), _CURVE_BOTTOM + 17, f"{tick:g}", "tick", "middle") for tick in _TICKS),
-            class_="grid",
-        ),
-        svg.label((_CURVE_LEFT + _CURVE_RIGHT) / 2, _CURVE_BOTTOM + 35, axes[0], "tick", "middle"),
-        tag(
-            "text",
-            axes[1],
-            transform=f"translate(11,{(_CURVE_TOP + _CURVE_BOTTOM) / 2:.0f}) rotate(-90)",
-            class_="tick middle",
-        ),
+        _unit_square(across, up, axes),
         svg.path(placed(chance), "even"),
         svg.path(placed(points), "s0 line"),
         _curve_hints(placed(points), points, axes),
@@ -115,7 +102,65 @@ _SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 def figures(portrait: Portrait) -> Markup:
     """Draw the histogram with its threshold, the effect of the threshold, and curves where there are labels."""
     return tag(
-        "div", _histogram(portrait), _does(portrait), _others(portrait), *_curves(portrait), class_="pairs scores"
+        "div",
+        _histogram(portrait),
+        _does(portrait),
+        _others(portrait),
+        *_curves(portrait),
+        _reliability(portrait),
+        class_="pairs scores",
+    )
+
+
+def _reliability(portrait: Portrait) -> Markup | None:
+    """Draw stated probabilities against the shares of anomalies; None where the bundle has no probabilities."""
+    bins = portrait.manifest.calibration.get("reliability") or ()
+    try:
+        found = [(float(each["stated"]), float(each["actual"]), int(each["rows"])) for each in bins]
+    except (KeyError, TypeError, ValueError):  # changed by hand
+        return None
+    if not found:
+        return None
+    across = svg.Scale(0.0, 1.0, _CURVE_LEFT, _CURVE_RIGHT, log=False)
+    up = svg.Scale(0.0, 1.0, _CURVE_BOTTOM, _CURVE_TOP, log=False)
+    points = [(across(stated), up(actual)) for stated, actual, _ in found]
+    hints = [f"stated {percent(stated)}, {percent(actual)} of {rows(count)}" for stated, actual, count in found]
+    title = "Reliability of the probabilities"
+    picture = svg.picture(
+        "reliability",
+        title,
+        "On the diagonal, as many rows are anomalies as the probability says.",
+        _CURVE_BOTTOM + 40,
+        _unit_square(across, up, ("stated probability", "share of anomalies")),
+        svg.path([(across(0), up(0)), (across(1), up(1))], "even"),
+        svg.path(points, "s0 line"),
+        joined(svg.marker(0, x, y, "dot s0", hint, 4) for (x, y), hint in zip(points, hints, strict=True)),
+    )
+    return tag("figure", tag("figcaption", f"{title}, on the labelled rows that they were fitted to"), picture)
+
+
+def _unit_square(across: svg.Scale, up: svg.Scale, axes: tuple[str, str]) -> Markup:
+    """Draw the grid and the names of two axes from 0 to 1."""
+    return joined(
+        [
+            tag(
+                "g",
+                joined(svg.line(_CURVE_LEFT, up(tick), _CURVE_RIGHT, up(tick), "grid") for tick in _TICKS),
+                joined(svg.line(across(tick), _CURVE_TOP, across(tick), _CURVE_BOTTOM, "grid") for tick in _TICKS),
+                joined(svg.label(_CURVE_LEFT - 6, up(tick) + 4, f"{tick:g}", "tick", "end") for tick in _TICKS),
+                joined(
+                    svg.label(across(tick), _CURVE_BOTTOM + 17, f"{tick:g}", "tick", "middle") for tick in _TICKS
+                ),
+                class_="grid",
+            ),
+            svg.label((_CURVE_LEFT + _CURVE_RIGHT) / 2, _CURVE_BOTTOM + 35, axes[0], "tick", "middle"),
+            tag(
+                "text",
+                axes[1],
+                transform=f"translate(11,{(_CURVE_TOP + _CURVE_BOTTOM) / 2:.0f}) rotate(-90)",
+                class_="tick middle",
+            ),
+        ]
     )
 
 
@@ -227,7 +272,22 @@ def _does(portrait: Portrait) -> Markup:
         tag("h3", "Effect of this threshold"),
         tag("dl", *pairs, class_="does"),
         _confusion(portrait),
+        _command(portrait),
         tag("p", "", class_="unseen", id="threshold-said", role="status"),
+    )
+
+
+def _command(portrait: Portrait) -> Markup | None:
+    """Return the command that makes the threshold that of the bundle, which the script updates; for fp32 alone."""
+    if portrait.precision != "fp32" or not portrait.has_threshold:
+        return None
+    start = f"aetool calibrate {shlex.quote(portrait.place)} --threshold "
+    return tag(
+        "p",
+        "To keep this threshold: ",
+        tag("code", f"{start}{portrait.threshold:.6g}", id="does-command", data_start=start),
+        " ",
+        tag("button", "Copy", type="button", id="threshold-copy", hidden=True),
     )
 
 

@@ -294,6 +294,7 @@ def portray(
     trained_on: bool | None = None,
     provider: ProviderName = "auto",
     precision: str = "auto",
+    threshold: float | None = None,
     method: Method = "pca",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Portrait:
@@ -307,6 +308,7 @@ def portray(
         source: what to call the rows.
         provider: execution provider, see `load`.
         precision: one that the bundle has.
+        threshold: the one to show; None for the bundle's.
         trained_on: whether the model was trained on these very rows; None: not known.
         method: how embeddings are brought to two dimensions.
         limits: how much is read of the bundle, see `load`.
@@ -323,7 +325,7 @@ def portray(
         rows, source = read_golden(bundle)["features"], "the golden rows that come with the bundle"
     kept = kept or {}
     texts = partial(_texts, kept)
-    with load(path, provider=provider, precision=precision, limits=limits) as model:
+    with load(path, provider=provider, precision=precision, threshold=threshold, limits=limits) as model:
         rows = model.to_rows(rows).reshape(-1, *model.input_shape)
         if len(rows) == 0:
             raise InputError("report: expected one row or more, found none; give a table with rows")
@@ -336,6 +338,7 @@ def portray(
             provider=model.provider,
             precision=model.precision,
             threshold=model.threshold,
+            place=_place(path),
             source=source,
             is_golden=is_golden,
             trained_on=trained_on,
@@ -353,6 +356,13 @@ def portray(
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
             changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
         )
+
+
+def _place(path: str | Path) -> str:
+    """Return the path from the current directory; of a bundle elsewhere the name alone: pages are shared."""
+    absolute = Path(path).absolute()
+    inside = absolute.is_relative_to(Path.cwd())
+    return absolute.relative_to(Path.cwd()).as_posix() if inside else absolute.name
 
 
 def _texts(kept: Mapping[str, NDArray[Any]], number: int) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def _introduction(portrait: Portrait) -> str:
         text += "ROC and precision need labels of both kinds. "
     if portrait.without_score:
         text += f"{rows(portrait.without_score)} without a score (missing values) are always flagged. "
-    return text + "Moving the threshold changes this page only, not the bundle."
+    return text + "Moving the threshold changes this page only; the command below it changes the bundle."
 
 
 def _about_rows(portrait: Portrait) -> Markup:

@@ -170,6 +170,8 @@ class Portrait:
     provider: str
     precision: str
     threshold: float
+    place: str
+    """Path of the bundle, for commands."""
     source: str
     """Description of the rows."""
     is_golden: bool

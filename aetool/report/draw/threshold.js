@@ -53,6 +53,8 @@
           if (tile) tile.textContent = text;
         });
       }
+      const command = byId("does-command");
+      if (command) command.textContent = command.dataset.start + String(thresholds[stop]);
       const own = thresholds[slider.dataset.own];
       byId("tiles-at").textContent =
         stop === Number(slider.dataset.own)
@@ -85,6 +87,18 @@
       tell();
       byId("threshold-said").textContent = slider.getAttribute("aria-valuetext");
     });
+    const copy = byId("threshold-copy");
+    if (copy) {
+      copy.hidden = false;
+      copy.addEventListener("click", async () => {
+        const command = byId("does-command");
+        getSelection().selectAllChildren(command); // where the clipboard is closed to pages, Ctrl+C copies
+        await navigator.clipboard?.writeText(command.textContent).then(
+          () => (byId("threshold-said").textContent = "Copied"),
+          () => {},
+        );
+      });
+    }
     slider.parentElement.hidden = false;
     tell();
   }
