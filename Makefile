@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips wasm exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -76,6 +76,18 @@ sbom: $(STAMP)
 conformance: $(STAMP) $(HOSTS)
 	$(BIN)/python benchmarks/conformance.py
 	$(BIN)/python docs/conformance.py
+
+# The generated C on other processors: one hash of all outputs on every one. Compilers and QEMU of Debian:
+# gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf
+# gcc-riscv64-linux-gnu wasi-libc libclang-rt-14-dev-wasm32 lld nodejs libc6-dev-arm64-cross libc6-dev-armhf-cross libc6-dev-riscv64-cross
+chips: $(STAMP)
+	$(BIN)/python benchmarks/chips.py
+
+# The core as WebAssembly, the same bytes from the same compiler: clang 14 and lld 14 of Debian 12.
+WASM := aetool/deploy/javascript/core.wasm
+wasm:
+	clang --target=wasm32 -O3 -msimd128 -mbulk-memory -ffreestanding -nostdlib -std=c99 -Wall -Wextra -Werror \
+		-Iaetool/core/wasm -Wl,--no-entry -Wl,--strip-all -o $(WASM) aetool/core/wasm/wasm.c aetool/core/core.c
 
 # What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.
 # tritonclient takes an older protobuf than onnx, so it has an environment of its own.

@@ -7,6 +7,7 @@ DropoutOn = Literal["embedding", "hidden", "both"]
 Score = Literal["mse", "mae", "euclidean"]
 Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
 Calibration = Literal["minmax", "percentile", "entropy"]
+Engine = Literal["core", "onnxruntime"]
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Constant = Literal["score", "ignore"]
@@ -16,6 +17,8 @@ DROPOUT_ON: tuple[DropoutOn, ...] = get_args(DropoutOn)
 SCORES: tuple[Score, ...] = get_args(Score)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+"""What computes where a bundle is deployed."""
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 """Loads of a benchmark, as in MLPerf LoadGen."""
 PEERS = ("raw-onnxruntime", "torch", "torch-compile", "openvino")

@@ -99,7 +99,7 @@ int main(void) {{
     with hosts.deployed(c(bundle, ("explainer",))) as folder:
         (folder / "first.c").write_text(program, encoding="utf-8")
         (folder / "rows").write_bytes(rows.tobytes())
-        sources = ("first.c", f"{name}_explainer.c")
+        sources = ("first.c", *hosts.c_sources(folder))
         hosts.run("gcc", *hosts.STRICT_C, "-o", "first", *sources, "-lm", cwd=folder)
         places = hosts.run("sh", "-c", "./first < rows", cwd=folder).split()
     labels = _labels(bundle)

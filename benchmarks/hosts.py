@@ -189,15 +189,23 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def c_sources(folder: Path) -> list[str]:
+    """Names of the C files that a firmware takes."""
+    return sorted(path.name for path in folder.glob("aetool_*.c"))
+
+
 def build_c(folder: Path, bundle: Bundle) -> None:
     """Compile every graph, and a program `all` that runs one of them on rows from stdin."""
     header = folder / f"{_c_name(bundle)}.h"
     functions = re.findall(r"^void (\w+)\((.*)\);$", header.read_text(encoding="utf-8"), re.MULTILINE)
     (folder / "all.c").write_text(_c_program(header.name, functions), encoding="utf-8")
     sources = sorted(path.name for path in folder.glob(f"{_c_name(bundle)}_*.c"))
-    run("gcc", *STRICT_C, "-fstack-usage", "-c", *sources, cwd=folder)
+    # Not to be loaded anywhere: a microcontroller's constants with addresses in them are constants.
+    run("gcc", *STRICT_C, "-fno-pie", "-fstack-usage", "-c", *sources, cwd=folder)
     objects = [name.replace(".c", ".o") for name in sources]
-    run("gcc", *STRICT_C, "-D_POSIX_C_SOURCE=199309L", "-o", "all", "all.c", *objects, "-lm", cwd=folder)
+    run(
+        "gcc", *STRICT_C, "-D_POSIX_C_SOURCE=199309L", "-no-pie", "-o", "all", "all.c", *objects, "-lm", cwd=folder
+    )
 
 
 def run_c(folder: Path, bundle: Bundle, graph: str, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

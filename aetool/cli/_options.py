@@ -179,6 +179,20 @@ class Share(_Parsed):
             self.fail(f"{value!r} is not a share such as 0.5% or 0.005", param, ctx)
 
 
+class Bytes(_Parsed):
+    """Option `300k`, `2M` or `8192` as a number of bytes."""
+
+    name = "bytes"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = value.strip().lower().removesuffix("b")
+        factor = {"k": 1000, "m": 1_000_000}.get(text[-1:], 1)
+        number = text[:-1] if factor > 1 else text
+        if not number.isdecimal() or not number.isascii():
+            self.fail(f"{value!r} is not a size such as 300k or 8192", param, ctx)
+        return int(number) * factor
+
+
 def several(*given: tuple[Any, ...]) -> _Decorator:
     """Add options in their order, each given as its names, its type and its help."""
 
@@ -317,12 +331,17 @@ def scaling(command: Any) -> Any:
 
 def budget(command: Any) -> Any:
     """Add the options that become `aetool.checks.fidelity.Budget`."""
-    for name, kind, default, text in (
-        ("--min-speedup", float, None, "Minimum throughput, relative to fp32.  [default: none]"),
-        ("--max-flips", Share(), 0.005, "Maximum share of rows whose decision changes.  [default: 0.5%]"),
-        ("--max-auroc-drop", Share(), 0.002, "Maximum loss of AUROC.  [default: 0.002]"),
+    text = "Minimum throughput, relative to fp32.  [default: none]"
+    return accuracy(click.option("--min-speedup", type=float, help=text)(command))
+
+
+def accuracy(command: Any) -> Any:
+    """Add the options of `Budget` that say what lower precision may cost."""
+    for name, default, text in (
+        ("--max-flips", 0.005, "Maximum share of rows whose decision changes.  [default: 0.5%]"),
+        ("--max-auroc-drop", 0.002, "Maximum loss of AUROC.  [default: 0.002]"),
     ):
-        command = click.option(name, type=kind, default=default, help=text)(command)
+        command = click.option(name, type=Share(), default=default, help=text)(command)
     return command
 
 

@@ -7,4 +7,4 @@ compiles them as pip installs aetool.
 Other rooms import these modules; nothing is imported here, since every import slows the start of an app.
 """
 
-__all__ = ["native", "program", "translate"]
+__all__ = ["int8", "integers", "native", "program", "reference", "translate"]

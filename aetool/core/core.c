@@ -1,5 +1,8 @@
 /* The steps of core.h. Compiled once for each kind of vector; the arithmetic is the same in all of them. */
 #include "core.h"
+#ifdef AETOOL_INTEGERS
+#include "integers.h"
+#endif
 
 #include <string.h>
 
@@ -40,8 +43,14 @@ typedef uint32_t bits_vector __attribute__((vector_size(4 * LANES)));
 typedef uint32_t unaligned_bits __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 #define AHEAD(address) __builtin_prefetch(address)
 #define UNROLL _Pragma("GCC unroll 16")
+#define APART
 #else
 #define LANES 1
+#if defined(__GNUC__)
+#define APART __attribute__((noinline)) /* so that no function's stack holds what another one needs */
+#else
+#define APART
+#endif
 typedef float vector;
 typedef float unaligned_vector;
 #define AHEAD(address) (void)(address)
@@ -147,6 +156,24 @@ NARROW(narrow, float, , 1)
 NARROW(narrow_bf16, uint16_t, widen, 1)
 NARROW(narrow_pairs, uint16_t, widen, 2)
 
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Numbers of each row: row r begins at `at` + r * stride. */
+typedef struct {
+  float *at;
+  size_t stride;
+} numbers;
+
+static const float *row_of(numbers values, size_t row) { return values.at + row * values.stride; }
+
+/* Where in a panel of `width` bfloat16 weights output j stands. */
+static size_t place_of_half(size_t j, size_t width) {
+  const size_t group = j / 32 * 32;
+  return group + 32 > width ? j : group + j % 16 * 2 + j % 32 / 16;
+}
+
+#if LANES > 1
+
 typedef struct {
   tile *run;
   size_t rows, width;
@@ -183,22 +210,6 @@ static const sized_tile rest_tiles[] = {{narrow_bf16, 1, 4}};
 
 enum { TOGETHER = AETOOL_ROWS < 4 ? AETOOL_ROWS : 4 };
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-/* Numbers of each row: row r begins at `at` + r * stride. */
-typedef struct {
-  float *at;
-  size_t stride;
-} numbers;
-
-static const float *row_of(numbers values, size_t row) { return values.at + row * values.stride; }
-
-/* Where in a panel of `width` bfloat16 weights output j stands. */
-static size_t place_of_half(size_t j, size_t width) {
-  const size_t group = j / 32 * 32;
-  return group + 32 > width ? j : group + j % 16 * 2 + j % 32 / 16;
-}
-
 static void dense(
     const aetool_step *step, const char *weights, size_t size, numbers out, numbers a, numbers c, size_t rows) {
   const size_t n = (size_t)step->n, m = (size_t)step->m, filled = (size_t)step->b;
@@ -227,6 +238,38 @@ static void dense(
     weights += n * width * size;
   }
 }
+
+#else
+
+/* Without vectors, sums go where they belong at once: a microcontroller's stack is small. */
+static APART void dense(
+    const aetool_step *step, const char *weights, size_t size, numbers out, numbers a, numbers c, size_t rows) {
+  const size_t n = (size_t)step->n, m = (size_t)step->m, filled = (size_t)step->b;
+  const int halves = size == sizeof(uint16_t);
+  for (size_t first = 0; first < m; first += AETOOL_PANEL) {
+    const size_t real = smaller(AETOOL_PANEL, m - first), width = smaller(AETOOL_PANEL, filled - first);
+    const size_t pairs = halves ? width / 32 * 32 : 0;
+    for (size_t row = 0; row < rows; row++)
+      for (size_t j = 0; j < real; j += 4) {
+        const char *const from = weights + (halves ? place_of_half(j, width) : j) * size;
+        tile *const run = halves ? j < pairs ? narrow_pairs : narrow_bf16 : narrow;
+        const float *const begins = row_of(c, row) + first + j;
+        float *const to = out.at + row * out.stride + first + j;
+        if (real - j >= 4) {
+          memmove(to, begins, 4 * sizeof(float));
+          run(from, width, row_of(a, row), 0, to, n);
+        } else {
+          float few[4] = {0};
+          memcpy(few, begins, (real - j) * sizeof(float));
+          run(from, width, row_of(a, row), 0, few, n);
+          memcpy(to, few, (real - j) * sizeof(float));
+        }
+      }
+    weights += n * width * size;
+  }
+}
+
+#endif
 
 /* Activations: polynomials of our own, within 4 units in the last place; docs/core.md gives their sources.
  *
@@ -450,7 +493,30 @@ static numbers find(const block *rows, int32_t place) {
     } \
     break;
 
-static void run_row(
+#ifdef AETOOL_INTEGERS
+static void run_integers(
+    const aetool_plan *plan, const aetool_step *step, float *out, const float *a, const float *b, const float *c) {
+  const size_t n = (size_t)step->n, m = (size_t)step->m;
+  if (step->operation == AETOOL_QUANTIZE) {
+    aetool_quantize((int8_t *)out, a, b, c, n);
+  } else if (step->operation == AETOOL_DEQUANTIZE) {
+    aetool_dequantize(out, (const int8_t *)a, step->m - 129, step->alpha, n);
+  } else {
+    const int32_t *const numbers = plan->indexes + step->offset;
+    const int8_t *const weights = plan->bytes + numbers[0], *const from = (const int8_t *)a;
+    if (step->operation == AETOOL_DENSE_INT8_LAST) {
+      aetool_dense_int8_last(out, from, weights, numbers + 1, b, c, n, m);
+    } else {
+      aetool_requantisation how;
+      memcpy(&how, numbers + 1, sizeof how);
+      const int32_t *const bias = numbers + 1 + sizeof how / sizeof *numbers;
+      aetool_dense_int8((int8_t *)out, from, weights, bias, bias + m, &how, plan->bytes, n, m);
+    }
+  }
+}
+#endif
+
+static APART void run_row(
     const aetool_plan *plan, const aetool_step *step, float *out, const float *a, const float *b, const float *c) {
   const size_t n = (size_t)step->n, m = (size_t)step->m;
   const float alpha = step->alpha;
@@ -492,6 +558,9 @@ static void run_row(
       for (size_t i = 0; i < n; i++) out[i] = arg_max(a + i * m, m);
       break;
     default:
+#ifdef AETOOL_INTEGERS
+      run_integers(plan, step, out, a, b, c);
+#endif
       break;
   }
 }
@@ -555,7 +624,8 @@ static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
   const int32_t operation = step->operation;
   const int64_t n = step->n, m = step->m;
   int64_t read_a = n, read_b = 0, read_c = 0;
-  if (operation < 0 || operation >= AETOOL_STEPS || n < 1 || m < 1 || step->offset < 0) return 0;
+  /* Plans with integers are compiled in, and never checked. */
+  if (operation < 0 || operation >= AETOOL_QUANTIZE || n < 1 || m < 1 || step->offset < 0) return 0;
   if (operation == AETOOL_DENSE || operation == AETOOL_DENSE_BF16) return dense_is_sound(plan, step);
   if (operation >= AETOOL_ADD && operation <= AETOOL_LESS_OR_EQUAL) {
     if (m != 1 && m != n) return 0;

@@ -71,6 +71,13 @@ typedef enum {
   AETOOL_SUM,
   AETOOL_SUM_OF_SQUARES,
   AETOOL_ARG_MAX,
+  /* Layers in integers, see integers.h; compiled in with AETOOL_INTEGERS alone. int8 lie four in a float's place.
+   * `indexes` from `offset`: where in `bytes` the weights begin, for DENSE_INT8 an aetool_requantisation, then the
+   * bias, and for DENSE_INT8 the multipliers. */
+  AETOOL_QUANTIZE, /* out[n] of a[n], b[n], which is the centre, and c[n], which is the gain */
+  AETOOL_DENSE_INT8, /* out[m] of a[n] */
+  AETOOL_DENSE_INT8_LAST, /* out[m] of a[n], b[m], which is the scale, and c[m], which it begins with */
+  AETOOL_DEQUANTIZE, /* out[n] of a[n]; m - 129 stands for 0.0, alpha for one step */
   AETOOL_STEPS
 } aetool_operation;
 
@@ -87,6 +94,7 @@ typedef struct {
   const float *floats; /* weights of float32 and other constants */
   const uint16_t *halves; /* weights of bfloat16 */
   const int32_t *indexes;
+  const int8_t *bytes; /* weights of integer layers, and tables */
   int32_t n_steps, n_floats, n_halves, n_indexes;
   int32_t n_input; /* numbers in a row */
   int32_t n_outputs;

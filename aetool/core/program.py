@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.core.integers import Multiplier, Requantisation
+
 PANEL = 64
 """Outputs in one panel of weights."""
 MAX_OUTPUTS = 8
@@ -53,10 +55,17 @@ class Operation(IntEnum):
     SUM = 23
     SUM_OF_SQUARES = 24
     ARG_MAX = 25
+    QUANTIZE = 26
+    DENSE_INT8 = 27
+    DENSE_INT8_LAST = 28
+    DEQUANTIZE = 29
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
 """Operations that may write over what they read."""
+
+
+_MATRICES = frozenset((Operation.DENSE, Operation.DENSE_BF16, Operation.DENSE_INT8, Operation.DENSE_INT8_LAST))
 
 
 class Step:
@@ -89,8 +98,38 @@ class Step:
 
     @property
     def size(self) -> int:
-        """Numbers that it gives for one row."""
-        return self.m if self.operation in (Operation.DENSE, Operation.DENSE_BF16) else self.n
+        """Floats that what it gives for one row takes."""
+        if self.operation is Operation.QUANTIZE:
+            return -(-self.n // 4)
+        if self.operation is Operation.DENSE_INT8:
+            return -(-self.m // 4)
+        return self.m if self.operation in _MATRICES else self.n
+
+
+class IntegerLayer(Step):
+    """DENSE_INT8, or DENSE_INT8_LAST, which has a scale and begins in float instead of a requantisation."""
+
+    __slots__ = ("bias", "how")
+
+    def __init__(
+        self,
+        reads: "Sequence[Operand]",
+        weights: NDArray[np.int8],
+        bias: NDArray[np.int32],
+        how: Requantisation | None = None,
+    ) -> None:
+        """Keep the layer's numbers.
+
+        Args:
+            reads: the int8 that go in; of the last layer also the scale and what the sums are added to.
+            weights: (outputs, inputs).
+            bias: (outputs,).
+            how: what makes int8 of the sums; None for the last layer.
+        """
+        operation = Operation.DENSE_INT8_LAST if how is None else Operation.DENSE_INT8
+        outputs, inputs = weights.shape
+        super().__init__(operation, reads, inputs, outputs, weights=weights)
+        self.bias, self.how = bias, how
 
 
 class Joined(Step):
@@ -144,6 +183,8 @@ class Program(NamedTuple):
     """Floats of working memory for one row."""
     second: int = 0
     """Numbers in a row of the second input; 0 for none."""
+    integers: NDArray[np.int8] = np.zeros(0, np.int8)
+    """Weights of layers in integers."""
 
 
 def lay_out(
@@ -167,7 +208,9 @@ def lay_out(
         ]
         if out is None:
             out = places.take(step)
-        if isinstance(step, Joined):
+        if isinstance(step, IntegerLayer):
+            writer.write_integers(out, reads, step)
+        elif isinstance(step, Joined):
             assert step.weights is not None
             for read, size in zip(reads, step.weights.tolist(), strict=True):
                 writer.write(Operation.COPY, out, [read], size, 1)
@@ -240,6 +283,8 @@ class _Places:
         over: Sequence[Operand] = step.reads if step.operation in _IN_PLACE else ()
         if step.operation in DENSE and step.reads[0] is not step.reads[1]:
             over = step.reads[1:]
+        elif step.operation is Operation.DENSE_INT8_LAST:
+            over = step.reads[2:]
         for value in over:
             if isinstance(value, Step) and self._last[id(value)] == id(step) and value.size == size:
                 self._last[id(value)] = -1  # the place goes on to this step
@@ -287,6 +332,7 @@ class _Writer:
         self._narrowest = narrowest
         self._steps: list[bytes] = []
         self._floats, self._halves, self._indexes = _Blob(np.float32), _Blob(np.uint16), _Blob(np.int32)
+        self._bytes = _Blob(np.int8)
 
     def filled(self, step: Step) -> int:
         """Return the outputs of a dense step with those that fill up its last panel."""
@@ -317,11 +363,27 @@ class _Writer:
         a, b, c = (*at, 0, 0)[:3]
         self._steps.append(_STEP.pack(operation, out, a, b, c, n, m, offset, alpha))
 
+    def write_integers(self, out: int, at: Sequence[int], step: IntegerLayer) -> None:
+        weights, how = step.weights, step.how
+        assert weights is not None
+        head, factors = [self._bytes.add(weights, lambda: weights)], []
+        if how is not None:
+            slope = how.slope or Multiplier(np.zeros((), np.int32), 1)
+            table = how.table
+            head += [how.multiplier.shift, how.zero, int(how.slope is not None), int(slope.value), slope.shift]
+            head.append(-1 if table is None else self._bytes.add(table, lambda: table))
+            factors = [how.multiplier.value]
+        numbers = np.concatenate([np.array(head, np.int32), step.bias, *factors])
+        offset = self._indexes.add(numbers, lambda: numbers)
+        a, b, c = (*at, 0, 0)[:3]
+        self._steps.append(_STEP.pack(step.operation, out, a, b, c, step.n, step.m, offset, 0.0))
+
     def program(
         self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int, second: int
     ) -> Program:
         floats, halves, indexes = self._floats.whole(), self._halves.whole(), self._indexes.whole().tobytes()
-        return Program(b"".join(self._steps), floats, halves, indexes, row, outputs, sizes, work, second)
+        steps, integers = b"".join(self._steps), self._bytes.whole()
+        return Program(steps, floats, halves, indexes, row, outputs, sizes, work, second, integers)
 
 
 class _Blob:

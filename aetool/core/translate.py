@@ -40,8 +40,18 @@ def translate(model: OnnxModel, row: tuple[int, ...], *, narrowest: int = 16) ->
     Raises:
         UnsupportedError: a node that the core lacks, or a program that is too large for it.
     """
+    results, steps = steps_of(model, row)
+    return lay_out(results, steps, row, narrowest=narrowest)
+
+
+def steps_of(model: OnnxModel, row: tuple[int, ...]) -> tuple[dict[Output, Operand], list[Step]]:
+    """Return what `lay_out` makes the program from.
+
+    Raises:
+        UnsupportedError: as `translate`.
+    """
     translator, results = _translated(model, row)
-    return lay_out(results, translator.steps, row, narrowest=narrowest)
+    return results, translator.steps
 
 
 class Tail(NamedTuple):

@@ -13,6 +13,7 @@ from aetool.checks.parity import DECISION_BAND, EXACT, SCALED_TOLERANCE, column_
 from aetool.deploy._c_source import CSource
 from aetool.deploy._child import Arrays, run_graphs
 from aetool.deploy._deployment import admitted
+from aetool.deploy._int8_c import Int8, Network
 
 OUTPUTS = {
     "encoder": ("embedding",),
@@ -37,12 +38,13 @@ def given_to(graph: str) -> str:
     return "embedding" if graph == "decoder" else "features"
 
 
-def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
+def check_header(bundle: Bundle, sources: Mapping[str, CSource], int8: Int8 | None = None) -> str:
     """Return the rows and their expected outputs as a header.
 
     Golden rows, from the lowest score to the highest, have the outputs of PyTorch in float64; rows with NaN and
-    infinity have those of onnxruntime on this machine.
+    infinity have those of onnxruntime on this machine. Integers have what numpy computes, bit for bit.
     """
+    networks = int8.networks if int8 else {}
     golden, exact = read_golden(bundle), bundle.manifest.variants["fp32"]
     tolerances = exact.tolerances or EXACT
     needed = {key for graph in sources for key in (given_to(graph), *sources[graph].parameters)}
@@ -54,12 +56,13 @@ def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
         " * NaN or infinity, with what onnxruntime computed where this was made. */",
         "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n",
         f"#define GOLDEN_ROWS {len(chosen)}",
-        f"#define GOLDEN_TOLERANCE {number(SCALED_TOLERANCE)}",
+        f"#define GOLDEN_TOLERANCE {number(0.0 if int8 else SCALED_TOLERANCE)}",
         f"#define ODD_ROWS {len(_ODD) * any(graph in _DECIDE for graph in sources)}\n",
     ]
-    for key in sorted(needed):
-        values = golden[key][chosen].reshape(len(chosen), -1)
-        lines.append(_array(f"{_DECISIONS.get(key, 'float')} golden_{key}", values))
+    for key in sorted({given_to(graph) for graph in sources} if int8 else needed):
+        lines.append(
+            _array(f"{_DECISIONS.get(key, 'float')} golden_{key}", golden[key][chosen].reshape(len(chosen), -1))
+        )
         scale: Any = np.asarray(value_range(golden[key]))
         if key == "reconstruction":
             scale = column_scale(golden["features"][: len(golden[key])], golden[key])
@@ -68,22 +71,42 @@ def check_header(bundle: Bundle, sources: Mapping[str, CSource]) -> str:
             lines.append(
                 _array(f"float golden_{key}_scale", np.broadcast_to(scale, golden[key].shape[1:] or (1,)))
             )
+    for graph, network in networks.items():
+        for key, values in _of_integers(network, golden[given_to(graph)][chosen]).items():
+            lines.append(_array(f"{_DECISIONS.get(key, 'float')} golden_{graph}_{key}", values))
+            if key not in _DECISIONS:
+                lines.append(_array(f"float golden_{graph}_{key}_scale", np.ones(values[0].size)))
     if deciding := [graph for graph in sources if graph in _DECIDE]:
         odd = _odd_rows(golden["features"][chosen[0]], bundle)
         lines.append(_array("float odd_features", odd))
-        for outputs in _run(bundle, deciding, odd).values():
+        found = (
+            {graph: _of_integers(networks[graph], odd) for graph in deciding}
+            if int8
+            else _run(bundle, deciding, odd)
+        )
+        for graph, outputs in found.items():
             lines += [
-                _array(f"{_DECISIONS.get(key, 'float')} odd_{key}", values) for key, values in outputs.items()
+                _array(
+                    f"{_DECISIONS.get(key, 'float')} odd_{graph}_{key}"
+                    if int8
+                    else f"{_DECISIONS.get(key, 'float')} odd_{key}",
+                    values,
+                )
+                for key, values in outputs.items()
             ]
     return "\n".join(lines) + "\n"
 
 
-def check_calls(name: str, verbs: Mapping[str, str], sources: Mapping[str, CSource]) -> str:
+def check_calls(name: str, verbs: Mapping[str, str], sources: Mapping[str, CSource], *, int8: bool = False) -> str:
     """Return the statements that run every function on row `row`, golden or odd, and compare."""
-    return "".join(_check_call(f"{name}_{verbs[graph]}", graph, source) for graph, source in sources.items())
+    return "".join(
+        _check_call(f"{name}_{verbs[graph]}", graph, source, f"{graph}_" if int8 else "")
+        for graph, source in sources.items()
+    )
 
 
-def _check_call(function: str, graph: str, source: CSource) -> str:
+def _check_call(function: str, graph: str, source: CSource, of: str) -> str:
+    """Return the call of one function; `of` is what the names of its expected outputs begin with."""
     (given, array), *outputs = source.parameters.items()
 
     def picked(key: str) -> str:
@@ -93,11 +116,14 @@ def _check_call(function: str, graph: str, source: CSource) -> str:
     lines = [f"static {output.type} {key}[{output.elements}];" for key, output in outputs]
     lines.append(f"{function}({arguments});")
     for key, output in outputs:
-        expected = f"{picked(key)} + row * {output.elements}"
+        expected = f"{picked(of + key)} + row * {output.elements}"
+        lines.append(
+            f"hash_number((uint32_t){key}[0]);" if key in _DECISIONS else f"hash_floats({key}, {output.elements});"
+        )
         if key in _DECISIONS:
             lines.append(f"flipped += {key}[0] != *({expected});")
         else:
-            scale = f"golden_{key}_scale"
+            scale = f"golden_{of}{key}_scale"
             lines.append(f"worst = larger(worst, difference({key}, {expected}, {scale}, {output.elements}));")
     condition = "" if graph in _DECIDE else "if (!odd) "
     return f"        {condition}{{\n" + "".join(f"            {line}\n" for line in lines) + "        }\n"
@@ -141,6 +167,17 @@ def _run(bundle: Bundle, graphs: Iterable[str], odd: NDArray[Any]) -> dict[str, 
     return {
         graph: {key: values for key, values in outputs.items() if key in OUTPUTS[graph]}
         for graph, outputs in found.items()
+    }
+
+
+def _of_integers(network: Network, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return what a network in integers gives for rows."""
+    found = network.outputs(rows.reshape(len(rows), -1).astype(np.float32))
+    return {
+        output.name: (found[output.name] != 0 if output.decides else found[output.name]).reshape(
+            len(rows), *output.shape
+        )
+        for output in network.results
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.manifest import GRAPHS, MANIFEST, SEGMENTER
 from aetool.onnx_check.check import require_admissible
+from aetool.onnx_check.model import OnnxModel
 
 ASSETS = Path(__file__).parent
 
@@ -51,11 +52,24 @@ def admitted(bundle: Bundle, graph: str) -> bytes:
     Raises:
         BundleError: the file is damaged, or its graph is not let in.
     """
-    manifest = bundle.manifest
-    row = manifest.embedding_shape if graph == "decoder" else manifest.input_shape
     content = bundle.graph(graph)
-    require_admissible(content, row or (), bundle.limits, f"{bundle.path}: {graph}")
+    require_admissible(content, row_of(bundle, graph), bundle.limits, f"{bundle.path}: {graph}")
     return content
+
+
+def row_of(bundle: Bundle, graph: str) -> tuple[int, ...]:
+    """Return the shape of one row that `graph` takes."""
+    manifest = bundle.manifest
+    return (manifest.embedding_shape if graph == "decoder" else manifest.input_shape) or ()
+
+
+def admitted_model(bundle: Bundle, graph: str) -> OnnxModel:
+    """Return the graph of `admitted`, read.
+
+    Raises:
+        BundleError: the file is damaged, or its graph is not let in.
+    """
+    return require_admissible(bundle.graph(graph), row_of(bundle, graph), bundle.limits, f"{bundle.path}: {graph}")
 
 
 def bundle_files(bundle: Bundle) -> dict[str, bytes]:

@@ -1,37 +1,61 @@
-"""An npm package that runs a bundle in Node, on onnxruntime-node."""
+"""An npm package that runs a bundle in Node: on aetool's core as WebAssembly, or on onnxruntime-node."""
 
 import json
 
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
+from aetool.choices import Engine
+from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy.web import MODULES
+from aetool.errors import ExportError
 
 ONNXRUNTIME_NODE = "1.30.0"
+_NAMES = {True: "aetool's core", False: "ONNX Runtime"}
 
 
-def node(bundle: Bundle) -> Deployment:
-    """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the bundle."""
+def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
+    """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the bundle.
+
+    Args:
+        bundle: the bundle.
+        engine: by default the core, if it computes all graphs: then the package needs no other.
+
+    Raises:
+        ExportError: the core was asked for, and lacks something.
+    """
+    programs = None if engine == "onnxruntime" else programs_of(bundle)
+    if programs is None and engine == "core":
+        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; use --engine onnxruntime")
+    core = programs is not None
     package = {
         "name": identifier(bundle.manifest.name).replace("_", "-"),
         "version": "1.0.0",
-        "description": f"The autoencoder {escape.visible(bundle.manifest.name)}, on ONNX Runtime",
+        "description": f"The autoencoder {escape.visible(bundle.manifest.name)}, on {_NAMES[core]}",
         "private": True,
         "type": "module",
         "exports": {".": {"types": "./aetool.d.mts", "default": "./aetool.mjs"}},
         "scripts": {"test": "node check.mjs"},
         "engines": {"node": ">=20.12"},
-        "dependencies": {"onnxruntime-node": ONNXRUNTIME_NODE},
+        "dependencies": {} if core else {"onnxruntime-node": ONNXRUNTIME_NODE},
     }
     files = {
         "package.json": (json.dumps(package, indent=2) + "\n").encode(),
-        "README.md": asset("javascript/README.node.md", name=escape.markdown(bundle.manifest.name)),
-        "aetool.mjs": asset("javascript/aetool.node.mjs"),
+        "README.md": asset(
+            "javascript/README.node.md",
+            name=escape.markdown(bundle.manifest.name),
+            install="" if core else asset("javascript/install.node.txt").decode(),
+        ),
+        "aetool.mjs": asset("javascript/aetool.node.core.mjs" if core else "javascript/aetool.node.mjs"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
         **{
             name: asset(f"javascript/{name}")
             for name in ("score.mjs", "check.mjs", "notation.mjs", "csv.mjs", *MODULES)
         },
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
+        **{f"programs/{graph}.core": content for graph, content in (programs or {}).items()},
     }
-    return Deployment(files, "cd {output} && ONNXRUNTIME_NODE_INSTALL=skip npm install && npm test")
+    if core:
+        files |= {name: asset(f"javascript/{name}") for name in ("core.mjs", "core.wasm")}
+    install = "" if core else "ONNXRUNTIME_NODE_INSTALL=skip npm install && "
+    return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})

@@ -17,8 +17,10 @@ from pathlib import Path
 from aetool.bundle import escape
 from aetool.bundle.atomic import publish_file
 from aetool.bundle.bundle import Bundle
+from aetool.choices import Engine
+from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files
-from aetool.errors import DependencyError, InputError
+from aetool.errors import DependencyError, ExportError, InputError
 
 # The two files of the npm package onnxruntime-web that a page needs: from a directory, the cache, or npm.
 
@@ -117,67 +119,111 @@ _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 
 
-def web(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
+def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
     """Make a directory for any web server: a page, the module `aetool.mjs`, and the bundle.
+
+    Args:
+        bundle: the bundle.
+        onnxruntime: the npm package onnxruntime-web, unpacked; by default found or fetched, if it is needed.
+        engine: by default the core, if it computes all graphs and no `onnxruntime` is given.
 
     Raises:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
+        ExportError: the core was asked for, and lacks something.
     """
-    runtime = onnxruntime_web(onnxruntime)
+    programs = _programs(bundle, onnxruntime, engine)
+    if programs is None:
+        runtime = onnxruntime_web(onnxruntime)
+        runs_on, module = _runs_on(runtime), "aetool.web.mjs"
+        computing = {f"onnxruntime/{SCRIPT}": runtime.script, f"onnxruntime/{WASM}": runtime.wasm}
+    else:
+        runs_on, module = _CORE, "aetool.web.core.mjs"
+        computing = {name: asset(f"javascript/{name}") for name in ("core.mjs", "core.wasm")}
+        computing |= {f"programs/{graph}.core": content for graph, content in programs.items()}
     page = _page(
         bundle,
-        runtime,
         csp="default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         style='<link rel="stylesheet" href="page.css">',
         scripts='<script type="module" src="page.mjs"></script>',
+        runs_on=runs_on,
     )
     files = {
         "index.html": page,
         "page.css": asset("javascript/page.css"),
-        "aetool.mjs": asset("javascript/aetool.web.mjs"),
+        "aetool.mjs": asset(f"javascript/{module}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
         **{name: asset(f"javascript/{name}") for name in ("page.mjs", "notation.mjs", "csv.mjs", *MODULES)},
-        f"onnxruntime/{SCRIPT}": runtime.script,
-        f"onnxruntime/{WASM}": runtime.wasm,
+        **computing,
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
     }
     return Deployment(files, "python3 -m http.server --directory {output}")
 
 
-def web_page(bundle: Bundle, onnxruntime: Path | None = None) -> Deployment:
+def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
     """Make the same page as one file, `index.html`, that works when it is opened from the disk.
 
     Raises:
-        InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
+        InputError, DependencyError, ExportError: as of `web`.
     """
-    runtime = onnxruntime_web(onnxruntime)
-    modules = [
-        asset(f"javascript/{name}").decode()
-        for name in (*MODULES, "notation.mjs", "csv.mjs", "aetool.single.mjs", "page.mjs")
-    ]
+    programs = _programs(bundle, onnxruntime, engine)
+    files = bundle_files(bundle)
+    script_from = "'unsafe-inline' 'wasm-unsafe-eval'"
+    scripts: list[str] = []
+    own: tuple[str, ...]
+    if programs is None:
+        runtime = onnxruntime_web(onnxruntime)
+        runs_on, own = _runs_on(runtime), ("aetool.single.mjs",)
+        data = {WASM: runtime.wasm, **{f"model/{name}": content for name, content in files.items()}}
+        address = f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"
+        imports = f'{{"imports": {{"onnxruntime-web": {escape.javascript(address)}}}}}'
+        scripts.append(f'<script type="importmap">{imports}</script>')
+        script_from += " data:"
+    else:
+        runs_on, own = _CORE, ("core.mjs", "aetool.single.core.mjs")
+        data = {"core.wasm": asset("javascript/core.wasm")}
+        data |= {f"programs/{graph}.core": content for graph, content in programs.items()}
+        # The page reads programs in the place of graphs.
+        data |= {f"model/{name}": content for name, content in files.items() if not name.endswith(".onnx")}
+    names = (*MODULES, *own[:-1], "notation.mjs", "csv.mjs", own[-1], "page.mjs")
+    modules = [asset(f"javascript/{name}").decode() for name in names]
     program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module)) for module in modules)
-    data = {WASM: runtime.wasm, **{f"model/{name}": content for name, content in bundle_files(bundle).items()}}
-    address = f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"
-    scripts = [
-        *(_data_script(name, content) for name, content in data.items()),
-        f'<script type="importmap">{{"imports": {{"onnxruntime-web": {escape.javascript(address)}}}}}</script>',
-        f'<script type="module">\n{program}</script>',
-    ]
     page = _page(
         bundle,
-        runtime,
-        csp="default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' data:; style-src 'unsafe-inline'; "
+        csp=f"default-src 'none'; script-src {script_from}; style-src 'unsafe-inline'; "
         "connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'",
         style=f"<style>\n{asset('javascript/page.css').decode()}</style>",
-        scripts="\n".join(scripts),
+        scripts="\n".join(
+            [
+                *(_data_script(name, content) for name, content in data.items()),
+                *scripts,
+                f'<script type="module">\n{program}</script>',
+            ]
+        ),
+        runs_on=runs_on,
     )
     return Deployment({"index.html": page}, "open {output} in a browser")
 
 
-def _page(bundle: Bundle, runtime: OnnxruntimeWeb, **parts: str) -> bytes:
-    title = escape.html(bundle.manifest.name)
-    return asset("javascript/index.html", title=title, version=escape.html(runtime.version), **parts)
+_CORE = "aetool's core"
+
+
+def _runs_on(runtime: OnnxruntimeWeb) -> str:
+    return f"ONNX Runtime Web {escape.html(runtime.version)}\n  (Microsoft, MIT License)"
+
+
+def _programs(bundle: Bundle, onnxruntime: Path | None, engine: Engine | None) -> dict[str, bytes] | None:
+    """Return the programs of the core; None where onnxruntime-web is to compute."""
+    if engine == "onnxruntime" or (onnxruntime is not None and engine is None):
+        return None
+    programs = programs_of(bundle)
+    if programs is None and engine == "core":
+        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; use --engine onnxruntime")
+    return programs
+
+
+def _page(bundle: Bundle, **parts: str) -> bytes:
+    return asset("javascript/index.html", title=escape.html(bundle.manifest.name), **parts)
 
 
 def _data_script(name: str, content: bytes) -> str:

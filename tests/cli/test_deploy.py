@@ -101,13 +101,17 @@ def test_a_checkpoint_is_told_how_to_become_a_bundle(fails, made, work):
     assert "aetool export" in fails("deploy", "node", made / "checkpoint", "-o", "there")
 
 
-@pytest.mark.parametrize("target", ["web", "node", "triton"])
+@pytest.mark.parametrize("target", ["web", "node", "triton", "c"])
 def test_some_targets_need_neither_onnx_nor_the_generator_nor_torch(process, work, target):
     code = "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'emx_onnx_cgen', 'pyarrow'))"
     done = process("deploy", target, BUNDLE, *options(target), "-o", "there", code=code, cwd=work)
     assert done.returncode == 0, done.stderr
 
 
-def test_c_without_the_generator_names_the_extra(process, work):
-    done = process("deploy", "c", BUNDLE, code="import sys; sys.modules['emx_onnx_cgen'] = None", cwd=work)
+def test_c_of_what_the_core_lacks_names_the_extra_where_there_is_no_generator(process, work):
+    code = (
+        "import sys; sys.modules['emx_onnx_cgen'] = None\n"
+        "import aetool.deploy.c\naetool.deploy.c.core_program = lambda *_: None"
+    )
+    done = process("deploy", "c", BUNDLE, code=code, cwd=work)
     assert done.returncode == 1 and "install aetool with the extra 'deploy'" in done.stderr

@@ -82,14 +82,14 @@ def test_the_check_finds_a_changed_weight(cancer_bundle, write, need):
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
 
     folder = write(c(changed(cancer_bundle, "detector", spoil), ("detector",)))
-    sources = ["check.c", "aetool_breast_cancer_detector.c"]
+    sources = ["check.c", *hosts.c_sources(folder)]
     hosts.run("gcc", *hosts.STRICT_C, "-o", "check", *sources, "-lm", cwd=folder)
     done = subprocess.run([folder / "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "FAILED" in done.stdout
 
 
 def test_the_example_scores_rows_of_text(cancer_bundle, built):
-    sources = ["main.c", "aetool_breast_cancer_detector.o"]
+    sources = ["main.c", *hosts.c_sources(built)]
     hosts.run("gcc", *hosts.STRICT_C, "-o", "main", *sources, "-lm", cwd=built)
     golden = read_golden(cancer_bundle)
     text = "".join(",".join(map(repr, map(float, row))) + "\n" for row in golden["features"][:5])
@@ -110,7 +110,9 @@ def test_flash_and_stack_are_weights_and_the_largest_activations(cancer_bundle, 
     found = hosts.c_figures(built, cancer_bundle, "detector")
     assert found["static_ram"] == 0
     assert found["flash"] <= 1.1 * told["weights_bytes"]
-    assert found["stack"] <= 1.1 * told["largest_live_bytes"]
+    assert (
+        found["stack"] <= told["largest_live_bytes"] + 128
+    )  # the calls; benchmarks/chips.py has those of the core
     assert told["largest_live_bytes"] <= told["activations_bytes"] <= 1.1 * told["largest_live_bytes"]
 
 
@@ -172,9 +174,9 @@ def test_the_files_of_all_graphs_can_be_compiled_as_one(built):
     (built / "one.c").unlink()
 
 
-def test_every_symbol_begins_with_the_name(built):
+def test_every_symbol_that_a_linker_sees_begins_with_the_name(built):
     for path in built.glob("aetool_*.o"):
-        symbols = hosts.run("nm", "--defined-only", path.name, cwd=built).split("\n")
+        symbols = hosts.run("nm", "--defined-only", "--extern-only", path.name, cwd=built).split("\n")
         found = {line.split()[-1] for line in symbols if line and " .L" not in line}
         assert found and all(name.startswith("aetool_breast_cancer_") for name in found), found
 
@@ -193,9 +195,10 @@ def test_the_check_finds_a_build_that_takes_nan_for_normal(cancer_bundle, write,
     need("generated C")
     folder = write(c(cancer_bundle, ("detector",)))
     source = folder / "aetool_breast_cancer_detector.c"
-    text = source.read_text(encoding="utf-8").rstrip().removesuffix("}")
-    source.write_text(text + "    if (isnan(score[0])) is_anomaly[0] = false;\n}\n", encoding="utf-8")
-    hosts.run("gcc", "-o", "check", "check.c", source.name, "-lm", cwd=folder)
+    text, call, rest = source.read_text(encoding="utf-8").partition("(bool *)is_anomaly);\n")
+    spoilt = text + call + "    if (isnan(score[0])) is_anomaly[0] = false;\n" + rest
+    source.write_text(spoilt, encoding="utf-8")
+    hosts.run("gcc", "-o", "check", "check.c", *hosts.c_sources(folder), "-lm", cwd=folder)
     done = subprocess.run([folder / "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "3 decisions flipped: FAILED" in done.stdout
 
@@ -253,7 +256,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def example(built):
-    sources = ["main.c", "aetool_breast_cancer_detector.c"]
+    sources = ["main.c", *hosts.c_sources(built)]
     hosts.run("gcc", *hosts.STRICT_C, "-o", "main", *sources, "-lm", cwd=built)
     return built / "main"
 

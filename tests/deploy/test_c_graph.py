@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from aetool.deploy.c import plain_graph
+from aetool.deploy._generator import plain_graph
 from aetool.runtime.providers import onnxruntime
 
 EVIL = "*/ evil /*"

@@ -186,7 +186,7 @@ int main(void) {{
 """,
         encoding="utf-8",
     )
-    hosts.run("gcc", *hosts.STRICT_C, "-o", "ranks", "ranks.c", f"{name}_explainer.c", "-lm", cwd=folder)
+    hosts.run("gcc", *hosts.STRICT_C, "-o", "ranks", "ranks.c", *hosts.c_sources(folder), "-lm", cwd=folder)
     lines = hosts.run("sh", "-c", "./ranks < rows", cwd=folder).splitlines()
     for line, (_, places) in zip(lines, RANKED, strict=True):
         *positions, label = line.split(" ", 30)
@@ -262,5 +262,13 @@ def test_made_explanations_are_ranked_in_c(need, tmp_path):
 
 def test_the_assets_of_javascript_are_all_deployed(package):
     there = {path.name for path in package("breast-cancer").iterdir()}
-    shared = {"aetool.web.mjs", "aetool.single.mjs", "aetool.node.mjs", "page.mjs"}
+    shared = {
+        "aetool.node.core.mjs",
+        "aetool.web.core.mjs",
+        "aetool.single.core.mjs",
+        "aetool.web.mjs",
+        "aetool.single.mjs",
+        "aetool.node.mjs",
+        "page.mjs",
+    }
     assert {path.name for path in (ASSETS / "javascript").glob("*.mjs")} - shared <= there

@@ -91,11 +91,14 @@ def test_a_compressed_array_of_another_length_than_told_is_refused(package, tmp_
     assert script(package, code) == "golden.npz: score.npy is not as long as the archive tells"
 
 
-def test_its_own_check_finds_a_changed_threshold(cancer_bundle, write, need):
+@pytest.mark.parametrize(
+    ("engine", "file"), [("core", "programs/detector.core"), ("onnxruntime", "model/detector.onnx")]
+)
+def test_its_own_check_finds_a_changed_threshold(cancer_bundle, write, need, engine, file):
     need("Node")
-    folder = write(node(cancer_bundle))
+    folder = write(node(cancer_bundle, engine))
     (folder / "node_modules").symlink_to(hosts.NODE_MODULES)
-    graph = folder / "model" / "detector.onnx"
+    graph = folder / file
     content = graph.read_bytes()
     threshold = np.float32(cancer_bundle.manifest.variants["fp32"].threshold).tobytes()
     assert content.count(threshold) == 1

@@ -7,15 +7,18 @@ from typing import Any
 import click
 
 from aetool.bundle.manifest import GRAPHS, SEGMENTER
+from aetool.choices import ENGINES
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, reports, show_facts
 from aetool.cli._progress import steps
+from aetool.cli._tables import rows_for
 from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
 _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
+_ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
 """Option -> the only target that takes it."""
 
 
@@ -37,9 +40,26 @@ _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
     multiple=True,
     help="c: what to generate code for; may be repeated.  [default: detector, explainer]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="web, node: what computes.  [default: core, aetool's own, for dense networks]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(("fp32", "int8")),
+    help="c: int8 puts the layers into integers, for microcontrollers.  [default: fp32]",
+)
+@click.option(
+    "--data", type=options.PATH, help="c: rows that calibrate and judge int8.  [default: the golden rows]"
+)
+@options.label
+@options.accuracy
+@click.option("--flash", type=options.Bytes(), help="c: bytes of flash there are, such as 300k.")
+@click.option("--ram", type=options.Bytes(), help="c: bytes of memory there are, such as 8k.")
 @click.option("--dry-run", is_flag=True, help="Make everything, write nothing.")
 @options.overwrite
-@limit(table=False, bundle=True)
+@limit(bundle=True)
 @reports
 def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwrite: bool, **given: Any) -> Result:
     """Export a bundle for browsers, Node, C, phones or Triton.
@@ -49,12 +69,15 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
     rows, so that it can be checked where it runs.
 
     \b
-    Example:
+    Examples:
       aetool deploy web exported/breast-cancer -o site
+      aetool deploy c exported/breast-cancer --precision int8 --flash 32k --ram 2k
     """
     from aetool.bundle.atomic import publish_directory, publish_file, require_new
     from aetool.bundle.bundle import Bundle
 
+    if given["engine"] and target not in ("web", "node"):
+        raise click.UsageError("--engine is for web and node only")
     for name, only in _ONLY.items():
         if given[name] and target != only:
             raise click.UsageError(f"--{name.replace('_', '-').replace('graphs', 'graph')} is for {only} only")
@@ -97,17 +120,15 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
             from aetool.deploy.web import web, web_page
 
             steps().step("making the page")
-            return (web_page if given["single_file"] else web)(bundle, given["onnxruntime_web"])
+            make = web_page if given["single_file"] else web
+            return make(bundle, given["onnxruntime_web"], given["engine"])
         if target == "node":
             from aetool.deploy.node import node
 
             steps().step("making the package")
-            return node(bundle)
+            return node(bundle, given["engine"])
         if target == "c":
-            from aetool.deploy.c import c
-
-            steps().step("generating C")
-            return c(bundle, given["graphs"])
+            return _in_c(bundle, given)
         if target == "mobile":
             from aetool.deploy.mobile import mobile
 
@@ -119,7 +140,25 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
         return triton(bundle)
 
 
+def _in_c(bundle: Any, given: dict[str, Any]) -> Any:
+    from aetool.checks.fidelity import Budget
+    from aetool.deploy.c import COptions, c
+
+    int8 = given["precision"] == "int8"
+    if given["data"] and not int8:
+        raise click.UsageError("--data is for --precision int8 only")
+    rows = labels = None
+    if given["data"]:
+        steps().step(f"reading {given['data'].name}")
+        table = rows_for(bundle.manifest, given["data"], label=given["label"])
+        rows, labels = table.values, table.labels
+    steps().step("generating C")
+    budget = Budget(given["max_auroc_drop"], given["max_flips"])
+    options = COptions(int8, rows, labels, budget, given["flash"], given["ram"])
+    return c(bundle, given["graphs"], options)
+
+
 def _text(value: Any) -> str:
-    return (
-        ", ".join(f"{key} {number:,}" for key, number in value.items()) if isinstance(value, dict) else str(value)
-    )
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(part if isinstance(part, str) else f"{key} {part:,}" for key, part in value.items())

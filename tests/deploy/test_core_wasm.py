@@ -1,0 +1,126 @@
+"""The core as WebAssembly: the bits of the compiled core, in a Node package that needs no other."""
+
+import json
+import shutil
+import subprocess
+
+import hosts
+import numpy as np
+import pytest
+
+from aetool.bundle.golden import read_golden
+from aetool.core import reference
+from aetool.core.translate import steps_of
+from aetool.deploy._deployment import ASSETS, admitted_model
+from aetool.deploy.node import node
+from aetool.deploy.web import web, web_page
+from aetool.errors import ExportError
+from aetool.segments import add_segments
+
+PINNED = ("14.0.6", "Debian LLD 14.0.6")
+
+
+@pytest.fixture(scope="module")
+def package(cancer_bundle, write, need):
+    need("Node")
+    return write(node(cancer_bundle))
+
+
+def test_its_own_check_passes_without_any_other_package(package):
+    assert json.loads((package / "package.json").read_text(encoding="utf-8"))["dependencies"] == {}
+    assert "84 golden rows" in hosts.run("npm", "test", cwd=package)
+
+
+def test_rows_give_the_bits_that_docs_core_specifies(package, cancer_bundle):
+    rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+    rows[3, 4], rows[5, 6], rows[7, 8] = np.nan, np.inf, -np.inf
+    (package / "rows").write_bytes(rows.tobytes())
+    (package / "bits.mjs").write_text(
+        'import { readFileSync, writeFileSync } from "node:fs";\nimport { load } from "./aetool.mjs";\n'
+        'const model = await load();\nconst bytes = new Uint8Array(readFileSync("rows"));\n'
+        "const rows = new Float32Array(bytes.buffer);\n"
+        "const { score, is_anomaly } = await model.run('detector', rows);\n"
+        "const single = await model.score(rows.slice(0, 30));\n"
+        "if (single[0] !== score.data[0]) throw new Error('one row differs from many');\n"
+        'writeFileSync("score", new Uint8Array(score.data.buffer));\n'
+        'writeFileSync("is_anomaly", is_anomaly.data);\n',
+        encoding="utf-8",
+    )
+    hosts.run("node", "bits.mjs", cwd=package)
+    results, steps = steps_of(admitted_model(cancer_bundle, "detector"), (30,))
+    values = reference.run(steps, rows)
+    expected = {output.name: values[id(step)][:, 0] for output, step in results.items()}
+    score = np.frombuffer((package / "score").read_bytes(), np.float32)
+    assert np.array_equal(score, expected["score"], equal_nan=True)
+    assert (np.frombuffer((package / "is_anomaly").read_bytes(), np.uint8) == expected["is_anomaly"]).all()
+    assert np.isnan(score[3]) and expected["is_anomaly"][[3, 5, 7]].all()
+
+
+def test_a_damaged_program_is_refused(package, tmp_path):
+    shutil.copytree(package, tmp_path / "it")
+    path = tmp_path / "it" / "programs" / "detector.core"
+    content = bytearray(path.read_bytes())
+    start = -(-(4 + int.from_bytes(content[:4], "little")) // 64) * 64
+    content[start + 3] = 0x7F  # the first step's operation
+    path.write_bytes(content)
+    done = subprocess.run(["node", "check.mjs"], cwd=tmp_path / "it", capture_output=True, text=True, check=False)
+    assert done.returncode and "the program of this graph is damaged (step 1)" in done.stderr
+
+
+def test_onnxruntime_is_taken_where_it_is_asked_for_or_the_core_lacks_something(cancer_bundle, tmp_path):
+    assert "core.wasm" not in node(cancer_bundle, "onnxruntime").files
+    path = shutil.copytree(cancer_bundle.path, tmp_path / "segmented")
+    rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+    segmented = add_segments(path, rows, clusters=3).bundle
+    made = node(segmented)
+    assert "core.wasm" not in made.files and made.figures["engine"] == "ONNX Runtime"
+    with pytest.raises(ExportError, match="lacks an operator of a graph; use --engine onnxruntime"):
+        node(segmented, "core")
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["one file", "directory"])
+def test_the_page_computes_on_the_core_alone_and_says_so(cancer_bundle, write, need, tmp_path, single):
+    need("Chromium")
+    if single:
+        (tmp_path / "page.html").write_bytes(web_page(cancer_bundle).files["index.html"])
+        assert (tmp_path / "page.html").stat().st_size < 500_000
+    folder = tmp_path if single else write(web(cancer_bundle))
+    with hosts.browser() as chromium, hosts.served(folder) as url:
+        page = chromium.new_page(viewport={"width": 375, "height": 700})
+        wrong, asked = [], []
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "page.html").as_uri() if single else url)
+        page.wait_for_selector("#check-mark:is(.good, .bad)")
+        assert "84 golden rows" in page.inner_text("#check-text") and wrong == []
+        assert "Runs on aetool's core." in page.inner_text("footer")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        if not single:
+            assert not [one for one in asked if "onnxruntime" in one or one.endswith(".onnx")]
+            bits = (
+                "async () => Array.from((await (await import('./aetool.mjs')).load().then((m) => m.score(ROW))))"
+            )
+            row = read_golden(cancer_bundle)["features"][0].astype(np.float32)
+            score = np.float32(page.evaluate(bits.replace("ROW", f"[{list(map(float, row))}]"))[0])
+            results, steps = steps_of(admitted_model(cancer_bundle, "detector"), (30,))
+            step = next(step for output, step in results.items() if output.name == "score")
+            assert score == reference.run(steps, row[None])[id(step)][0, 0]
+
+
+def test_the_module_is_what_the_c_compiles_to(tmp_path):
+    """With the compiler that the Makefile names: others give other bytes."""
+    for program, version in zip(("clang", "wasm-ld"), PINNED, strict=True):
+        if shutil.which(program) is None or version not in hosts.run(program, "--version", cwd=tmp_path):
+            pytest.skip(f"{program} {version} is not installed")
+    hosts.run("make", "wasm", f"WASM={tmp_path}/core.wasm", cwd=hosts.ROOT)
+    assert (tmp_path / "core.wasm").read_bytes() == (ASSETS / "javascript" / "core.wasm").read_bytes()
+
+
+def test_the_module_asks_for_nothing_from_outside(need, tmp_path):
+    need("Node")
+    code = (
+        "const module = new WebAssembly.Module(require('fs').readFileSync(process.argv[1]));"
+        "console.log(JSON.stringify(WebAssembly.Module.imports(module)))"
+    )
+    assert json.loads(hosts.run("node", "-e", code, str(ASSETS / "javascript" / "core.wasm"), cwd=tmp_path)) == []
