@@ -66,6 +66,9 @@ def test_arduino_compiles_every_file_beside_a_sketch(folder, need, tmp_path):
         '    for (int i = 0; i < 30; ++i) if (scanf("%f", row + i) != 1) return 1;\n'
         '    printf("%.9g %s %s.", (double)aetool_breast_cancer_score(row),\n'
         "           aetool_breast_cancer_feature_names[29], aetool_breast_cancer_feature_units[29]);\n"
+        '    printf("%d%d", aetool_breast_cancer_exceeds(row, 0), aetool_breast_cancer_exceeds(row, 1e9f));\n'
+        "    row[0] = 0.0f;\n    row[0] = row[0] / row[0];\n"
+        '    printf("%d", aetool_breast_cancer_exceeds(row, 1e9f));\n'
         "    return 0;\n}\n",
         encoding="utf-8",
     )
@@ -77,4 +80,4 @@ def test_arduino_compiles_every_file_beside_a_sketch(folder, need, tmp_path):
     done = subprocess.run([tmp_path / "sketch"], input=row, capture_output=True, text=True, check=True)
     score, rest = done.stdout.split(" ", 1)
     assert float(score) == pytest.approx(golden["score"][0], rel=1e-4)
-    assert rest == "worst fractal dimension ."
+    assert rest == "worst fractal dimension .101"  # above 0, not above 1e9, and NaN above everything

@@ -251,7 +251,12 @@ def test_a_threshold_of_the_callers_own_decides_as_in_python(package, cancer_bun
     assert found == [np.float32(0.3)] and refused == "threshold: a number expected, found NaN"
 
 
-def test_p_values_are_those_of_python(package, cancer_bundle):
+def test_p_values_are_those_of_python_or_an_error_that_names_the_engine(package, cancer_bundle, write):
+    refused = """import { load } from "./aetool.mjs";
+        await (await load()).pValue([[1]]).catch((error) => console.log(JSON.stringify(error.message)));"""
+    assert "--engine onnxruntime" in script(package, refused)
+    package = write(node(cancer_bundle, "onnxruntime"))
+    (package / "node_modules").symlink_to(hosts.NODE_MODULES)
     code = """import { load } from "./aetool.mjs";
         const model = await load();
         const rows = Float32Array.from((await model.golden()).features.data);

@@ -22,7 +22,9 @@ def add_precision(bundle, precision, *, threshold_factor=1.0, figures=None):
                 entry.value = repr(threshold)
         for weight in model.graph.initializer:
             if weight.name == "threshold":
-                weight.CopyFrom(onnx.numpy_helper.from_array(np.array(threshold, np.float32), "threshold"))
+                weight.CopyFrom(
+                    onnx.numpy_helper.from_array(np.full(list(weight.dims), threshold, np.float32), "threshold")
+                )
         files[graph] = f"{precision}/{name}"
         content = model.SerializeToString()
         (bundle / precision).mkdir(exist_ok=True)

@@ -88,6 +88,9 @@ export class Autoencoder {
     if (!this.manifest.variants[this.precision].calibrator) {
       throw new Error(`${this.name} has no scores of normal rows to compare with: keep some with aetool calibrate`);
     }
+    if (this.#ort.isCore) {
+      throw new Error("p-values need onnxruntime, the core does not compute them: deploy with --engine onnxruntime");
+    }
     const score = await this.score(rows);
     const session = await this.#session("calibrator");
     return (await session.run({ score: new this.#ort.Tensor("float32", score, [score.length]) })).p_value.data;

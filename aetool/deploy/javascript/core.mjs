@@ -108,5 +108,5 @@ const numbers = (shape) => shape.reduce((product, size) => product * size, 1);
 export async function coreRuntime(wasm) {
   const module = await WebAssembly.compile(wasm);
   const create = async (content) => new Session(await WebAssembly.instantiate(module), content);
-  return { Tensor, InferenceSession: { create } };
+  return { Tensor, InferenceSession: { create }, isCore: true };
 }
