@@ -34,7 +34,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(HOSTS)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # The documentation as a site, docs/_build/html/index.html, its notebooks run; a warning is a failure.
 docs: $(STAMP)
@@ -50,8 +50,8 @@ wheel-test: $(STAMP)
 	rm -rf dist .venv-app
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv .venv-app
-	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest hypothesis
-	.venv-app/bin/python -m pytest $(APP_TESTS) -p no:cacheprovider
+	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest pytest-xdist hypothesis
+	.venv-app/bin/python -m pytest $(APP_TESTS) --numprocesses 2 --dist loadfile -p no:cacheprovider
 
 # The long versions of tests/faults and tests/core: `make test` runs the same tests on fewer files, kills and calls.
 fuzz: $(STAMP)

@@ -18,7 +18,7 @@ import aetool
 from aetool import BundleError
 from aetool.cli import main
 
-ROUNDS = long_or(2, 20)
+ROUNDS = long_or(1, 20)
 
 
 @contextlib.contextmanager

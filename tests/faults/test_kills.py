@@ -9,7 +9,7 @@ import pytest
 from bundle_workers import long_or
 from commands import ENDINGS, OUT, WRITING, line
 
-KILLS = long_or(3, 80)  # of each command
+KILLS = long_or(2, 80)  # of each command
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -13,7 +13,7 @@ import aetool
 from aetool import AetoolError, InputError
 from aetool.tables import read_table
 
-many = settings(max_examples=long_or(150, 5000), deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=long_or(75, 5000), deadline=None, suppress_health_check=list(HealthCheck))
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 DTYPES = (
