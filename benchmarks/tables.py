@@ -66,7 +66,16 @@ def _one_row() -> str:
     ]
     heads = ["one row", "aetool, p50, us", "time to bare onnxruntime's", "to PyTorch's", "to OpenVINO's"]
     heads += [f"to {_SMALL[peer]}'s" for peer in small]
-    return _table(heads, rows) + f"\n{alone[0]}; {alone[1]}.\n"
+    return f"{_elsewhere(whole)}{_table(heads, rows)}\n{alone[0]}; {alone[1]}.\n"
+
+
+def _elsewhere(result: dict[str, Any]) -> str:
+    """A line that names the machine of a result, if it is another one than that of the page."""
+    cpu, cores, flags = (result["machine"][key] for key in ("cpu", "cores", "cpu_flags"))
+    if cpu == _read("bulk")["machine"]["cpu"]:
+        return ""
+    vectors = "AVX-512" if "avx512f" in flags else "AVX2"
+    return f"One row was measured on another machine, {cpu}, {cores} cores with {vectors}:\n\n"
 
 
 def _one_row_parts() -> str:
