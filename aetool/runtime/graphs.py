@@ -198,7 +198,7 @@ class GraphLoader:
             bounds = self._limits or DEFAULT_LIMITS
             model = read_model(content, bounds.depth, bounds.nodes, self._known)
         try:
-            program = self._programs[name] = translate(model, self.row_shape(name))
+            program = translate(model, self.row_shape(name))
         except UnsupportedError as error:
             if self.provider is PROVIDERS["native"]:
                 raise ProviderError(
@@ -213,6 +213,7 @@ class GraphLoader:
         shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
         inputs = [("tensor(float)", (shapes[key] or [])[1:]) for key in shapes if key not in defaults]
         self._require_ours(name, inputs, graph.outputs, model.metadata, NEEDED_OUTPUTS[name])
+        self._programs[name] = program  # not before: a graph that was refused once is refused again
         return program
 
     def _content(self, name: str) -> bytes:

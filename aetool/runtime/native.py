@@ -128,12 +128,11 @@ class NativeGraph:
         on_rest: list[Call] = []
 
         def more(rows: Array) -> Any:
-            if on_rest:
-                return on_rest[0](rows)
-            if output is not None and (rest := self._graph_for(len(rows))) is not None:
+            if len(rows) <= self.most_rows or output is None:
+                return call(rows)
+            if not on_rest and (rest := self._graph_for(len(rows))) is not None:
                 on_rest.append(rest.more(output))
-                return on_rest[0](rows)
-            return call(rows)
+            return on_rest[0](rows)
 
         def call(data: Any, out: Array | None = None) -> Any:
             rows = self._to_rows(data)
