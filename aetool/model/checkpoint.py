@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,6 +26,7 @@ from aetool.model.pipeline import Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 
 FORMAT = "aetool-checkpoint/1"
+PROTOTYPES = "prototypes.safetensors"
 DESCRIPTION = "checkpoint.json"
 WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
@@ -67,6 +68,9 @@ class TrainedAutoencoder:
     value."""
     baseline: tuple[FeatureBaseline, ...] = ()
     """Statistics of the training rows; empty in checkpoints of an older aetool."""
+    prototypes: NDArray[np.float32] | None = None
+    """Prototypes of the standardised training rows, (prototypes, n_encoded); None where the score is that of the
+    reconstruction alone, as in checkpoints of an older aetool."""
 
     def __repr__(self) -> str:
         """Return the class and the main figures."""
@@ -80,7 +84,8 @@ class TrainedAutoencoder:
         """Return a copy of the network between its scaling and its score, in eval mode; float64 is the
         reference."""
         encoding = one_hot(self.names, self.categories)
-        return Pipeline(copy.deepcopy(self.network), self.statistics, encoding).to(dtype).eval()
+        network = copy.deepcopy(self.network)
+        return Pipeline(network, self.statistics, encoding, self.prototypes).to(dtype).eval()
 
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
@@ -141,6 +146,8 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         HELD_OUT: save_tensors(held_out),
         STATE: save_tensors(dict(trained.state)),
     }
+    if trained.prototypes is not None:
+        files[PROTOTYPES] = save_tensors({"prototypes": torch.from_numpy(trained.prototypes)})
     description = _Description(
         format=FORMAT,
         architecture=trained.network.config,
@@ -171,15 +178,16 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         )
     description = _describe(path)
     tensors = {name: _tensors(path, name, description.files) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
-    config, names = description.architecture, description.features
+    config, names, training = description.architecture, description.features, description.training
     try:
+        prototypes = _prototypes(path, description) if PROTOTYPES in description.files else None
         network = network_from(config, tensors[WEIGHTS])
         statistics = Statistics(
             **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=description.scores_filled
         )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
         _require_shapes(config.n_features, len(names), statistics, held_out)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
         ) from error
@@ -187,14 +195,25 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         network,
         statistics,
         names,
-        description.training,
+        training if prototypes is not None else replace(training, score="reconstruction"),
         description.history,
         held_out,
         description.provenance,
         tensors[STATE],
         dict(description.categories),
         description.baseline,
+        prototypes,
     )
+
+
+def _prototypes(path: Path, description: "_Description") -> NDArray[np.float32]:
+    found = _tensors(path, PROTOTYPES, description.files)["prototypes"].numpy()
+    width = description.architecture.n_features
+    if found.ndim != 2 or found.shape[1] != width or not len(found) or found.dtype != np.float32:
+        raise ValueError(f"prototypes: float32 (rows, {width}) expected, found {found.dtype} {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError("prototypes: finite numbers expected")
+    return found
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
