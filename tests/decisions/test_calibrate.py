@@ -13,6 +13,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.checks.drift import measure_drift
 from aetool.checks.verify import verify_bundle
 from aetool.decisions import Goal, calibrate
+from aetool.decisions._binomial import expected_counts
 from aetool.decisions._choice import choose
 from aetool.errors import InputError
 from aetool.segments import add_segments
@@ -69,6 +70,14 @@ def test_the_interval_is_that_of_scipy(bundle, normal):
         beta.ppf(0.975, found.count + 1, found.rows - found.count),
     )
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("hits", "rows", "further"), [(0, 60, 1000), (99, 10_000, 1000), (10, 100, 50), (5, 5, 30)])
+def test_the_flagged_rows_to_come_are_those_of_scipys_beta_binomial(hits, rows, further):
+    from scipy.stats import betabinom
+
+    of_scipy = betabinom(further, hits + 1, max(rows - hits, 1)).ppf([0.025, 0.975])
+    assert expected_counts(hits, rows, further) == tuple(of_scipy)
 
 
 def test_recall_cost_and_false_discoveries_are_goals_with_labels(bundle, table):
