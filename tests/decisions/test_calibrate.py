@@ -72,7 +72,7 @@ def test_the_interval_is_that_of_scipy(bundle, normal):
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("hits", "rows", "further"), [(0, 60, 1000), (99, 10_000, 1000), (10, 100, 50), (5, 5, 30)])
+@pytest.mark.parametrize(("hits", "rows", "further"), [(0, 60, 1000), (99, 9000, 1000), (10, 99, 50), (5, 5, 30)])
 def test_the_flagged_rows_to_come_are_those_of_scipys_beta_binomial(hits, rows, further):
     from scipy.stats import betabinom
 
