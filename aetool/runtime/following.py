@@ -152,7 +152,7 @@ class Followed:
                         self._target(before=True) == target
                     ):  # else it was taken away meanwhile: no fault of its own
                         self._refused = target
-                        _Tenure(target, None, self._folder).fail(error)
+                        Tenure(target, None, self._folder).fail(error)
             elif target == before.target:
                 self._refused = None
             before.report()
@@ -191,9 +191,9 @@ class Followed:
                 f"{self._folder}"
             ) from error
 
-    def _open(self, target: str | None) -> "_Tenure":
+    def _open(self, target: str | None) -> "Tenure":
         assert target is not None
-        return _Tenure(target, AutoencoderSession(target, preload=True, **self._options), self._folder)
+        return Tenure(target, AutoencoderSession(target, preload=True, **self._options), self._folder)
 
     def _start(self) -> None:
         """Begin to look, in this process."""
@@ -202,7 +202,7 @@ class Followed:
                 return
             if self._process != -1:  # after a fork: locks and thread were the parent's, its counts too
                 self._looking, self._ended = threading.Lock(), threading.Event()
-                self._now = _Tenure(self._now.target, self._now.model, self._folder)
+                self._now = Tenure(self._now.target, self._now.model, self._folder)
             self._process = os.getpid()
             if self._look_s is not None:
                 arguments = weakref.ref(self), self._ended, self._look_s
@@ -226,11 +226,19 @@ def _close(followed: "weakref.ref[Followed]") -> None:
         found._now.report()
 
 
-class _Tenure:
-    """One model for as long as it is the current one, and what was counted meanwhile."""
+class Tenure:
+    """One model for as long as it is the current one, and what was counted meanwhile.
 
-    def __init__(self, target: str, model: AutoencoderSession | None, folder: str) -> None:
-        self.target, self._model, self.version = target, model, os.path.basename(target)
+    Args:
+        target: the bundle that was opened, as the link led to it.
+        model: its session; None where others keep that.
+        folder: the agent's directory.
+    """
+
+    def __init__(self, target: AnyPath, model: AutoencoderSession | None, folder: AnyPath) -> None:
+        """Begin with nothing counted."""
+        self.target, self._model = os.fspath(target), model
+        self.version = os.path.basename(self.target)
         self._file = os.path.join(folder, REPORTS, f"{self.version}.{os.urandom(8).hex()}.json")
         self._lock = threading.Lock()
         self._rows = self._flagged = self._errors = 0
@@ -239,11 +247,13 @@ class _Tenure:
 
     @property
     def model(self) -> AutoencoderSession:
+        """The session."""
         assert self._model is not None
         return self._model
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
+        """Count an error in the block, unless its rows are at fault."""
         try:
             yield
         except InputError:
@@ -253,11 +263,13 @@ class _Tenure:
             raise
 
     def add(self, rows: int, flagged: int) -> None:
+        """Count rows, and those of them that are anomalies."""
         with self._lock:
             self._rows += rows
             self._flagged += flagged
 
     def fail(self, error: BaseException, *, report: bool = True) -> None:
+        """Count an error."""
         with self._lock:
             self._errors += 1
             self._error = f"{type(error).__name__}: {reason_of(error)}"
