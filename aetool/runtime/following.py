@@ -1,6 +1,5 @@
 """Followed: the current model of a directory that `aetool agent` keeps, changed over between two calls."""
 
-import atexit
 import contextlib
 import json
 import os
@@ -76,13 +75,22 @@ class Followed:
         self._counts_flagged, self._look_s = threshold is None, look_s
         self._refused: str | None = None
         self._looking, self._ended = threading.Lock(), threading.Event()
-        self._now = self._open(self._target())
+        self._tenures = [self._open(self._target())]
+        """The one of the current model."""
         self._process = -1
         self._thread: threading.Thread | None = None
         self._start()
-        self._at_exit = atexit.register(_close, weakref.ref(self))
+        self._at_end = weakref.finalize(self, _report_last, self._tenures)
 
     # What it is
+
+    @property
+    def _now(self) -> "Tenure":
+        return self._tenures[0]
+
+    @_now.setter
+    def _now(self, tenure: "Tenure") -> None:
+        self._tenures[0] = tenure
 
     @property
     def version(self) -> str:
@@ -168,7 +176,7 @@ class Followed:
         ):
             self._thread.join()
         self._now.report()
-        atexit.unregister(self._at_exit)
+        self._at_end.detach()
 
     def __enter__(self) -> "Followed":
         """Return the object."""
@@ -220,10 +228,9 @@ def _look(followed: "weakref.ref[Followed]", ended: threading.Event, look_s: flo
         del found
 
 
-def _close(followed: "weakref.ref[Followed]") -> None:
-    found = followed()
-    if found is not None:
-        found._now.report()
+def _report_last(tenures: "list[Tenure]") -> None:
+    for tenure in tenures:
+        tenure.report()
 
 
 class Tenure:
