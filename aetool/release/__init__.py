@@ -11,7 +11,7 @@ it lies), `_push` (publishing), `_agent` (the device's side, and the layout of i
 `aetool.runtime.following`.
 """
 
-from aetool.release._agent import Agent, Outcome, current_version
+from aetool.release._agent import Agent, AgentOutcome, current_version
 from aetool.release._channel import Channel
 from aetool.release._proof import prove_apart, prove_here
 from aetool.release._push import Listed, Pushed, listing, push, renew
@@ -23,11 +23,11 @@ from aetool.release._watch import Promise, Reported, promise_of, read_reports
 __all__ = [
     "Added",
     "Agent",
+    "AgentOutcome",
     "AgentStatus",
     "Channel",
     "DirectoryStore",
     "Listed",
-    "Outcome",
     "Promise",
     "Pushed",
     "Reported",

@@ -29,7 +29,7 @@ from aetool.errors import AetoolError, BundleError, OutputError, ReleaseError, r
 from aetool.release._channel import MOST_BYTES, Channel, channel_file, made_at, now, read_channel, text_of
 from aetool.release._download import clear_staging, download
 from aetool.release._proof import Prove, prove_apart
-from aetool.release._state import Last, Refusal, State, read_state, write_state
+from aetool.release._state import Last, RefusedVersion, State, read_state, write_state
 from aetool.release._store import Store, open_store, read
 from aetool.release._watch import Probation, Promise, judge, promise_of, read_reports
 from aetool.runtime.following import CURRENT, REPORTS
@@ -42,7 +42,7 @@ JITTER = 0.2
 """Share of the interval by which it varies, so that a hundred devices do not ask at once."""
 
 
-class Outcome(NamedTuple):
+class AgentOutcome(NamedTuple):
     """What came of a look at the channel, or at the reports."""
 
     event: str
@@ -140,7 +140,7 @@ class Agent:
         """What the agent remembers."""
         return self._state
 
-    def poll(self) -> Outcome:
+    def poll(self) -> AgentOutcome:
         """Look at the channel, and take its version if it is another one that proves itself here.
 
         No fault of a release or a store is raised: it is in the outcome.
@@ -148,9 +148,9 @@ class Agent:
         try:
             return self._told(self._poll())
         except (AetoolError, OSError) as error:
-            return self._told(Outcome("failed", self.version, str(error) or reason_of(error)))
+            return self._told(AgentOutcome("failed", self.version, str(error) or reason_of(error)))
 
-    def look(self) -> Outcome | None:
+    def look(self) -> AgentOutcome | None:
         """Look at what programs have reported, and take the current version back if it does badly."""
         version = self.version
         if version is None:
@@ -158,9 +158,9 @@ class Agent:
         try:
             return self._judged(version)
         except (AetoolError, OSError) as error:
-            return self._told(Outcome("failed", version, str(error) or reason_of(error)))
+            return self._told(AgentOutcome("failed", version, str(error) or reason_of(error)))
 
-    def _judged(self, version: str) -> Outcome | None:
+    def _judged(self, version: str) -> AgentOutcome | None:
         probation = self._state.probation
         if probation is None or probation.version != version:
             probation = Probation(version)
@@ -174,7 +174,7 @@ class Agent:
 
     def run(
         self,
-        report: Callable[[Outcome], None],
+        report: Callable[[AgentOutcome], None],
         *,
         interval_s: float = INTERVAL_S,
         stop: threading.Event | None = None,
@@ -200,14 +200,14 @@ class Agent:
 
     # The channel
 
-    def _poll(self) -> Outcome:
+    def _poll(self) -> AgentOutcome:
         channel = self._read_channel()
         version = self.version
         if channel.version == version and not self._damaged:
-            return Outcome("current", version, f"{version} is current")
+            return AgentOutcome("current", version, f"{version} is current")
         refused = self._state.refused.get(channel.version)
         if refused is not None and refused.release >= channel.release:
-            return Outcome("held", version, f"{channel.version} is not tried again: {refused.reason}")
+            return AgentOutcome("held", version, f"{channel.version} is not tried again: {refused.reason}")
         if text_of(now()) > channel.expires:
             raise ReleaseError(
                 f"{self._where}: expired {channel.expires}, nothing is switched to by it; renew it: "
@@ -227,11 +227,13 @@ class Agent:
                 raise ReleaseError(str(error)) from error
         fault = self._prove(folder, self._provider, self._public_key, self._limits)
         if fault is not None:
-            self._write(self._state.with_refusal(channel.version, Refusal(channel.release, fault, text_of(now()))))
+            self._write(
+                self._state.with_refusal(channel.version, RefusedVersion(channel.release, fault, text_of(now())))
+            )
             clear_staging(self.folder / STAGING)
-            return Outcome("refused", version, f"{channel.version} is not used: {fault}")
+            return AgentOutcome("refused", version, f"{channel.version} is not used: {fault}")
         self._take(folder, channel)
-        return Outcome("switched", channel.version, f"{channel.version} has proven itself and is current")
+        return AgentOutcome("switched", channel.version, f"{channel.version} has proven itself and is current")
 
     @property
     def _where(self) -> str:
@@ -285,18 +287,22 @@ class Agent:
         self._damaged = False
         self._clear_versions()
 
-    def _roll_back(self, version: str, reason: str) -> Outcome:
+    def _roll_back(self, version: str, reason: str) -> AgentOutcome:
         target = self._good_before(version)
         if target is None:
-            return Outcome("failing", version, f"{version} is kept, nothing is there to go back to: {reason}")
+            return AgentOutcome("failing", version, f"{version} is kept, nothing is there to go back to: {reason}")
         release = next((each.release for each in self._state.good if each.version == version), 1)
         release = max(release, self._state.sequences.get(self.channel, 1))
         self._write(
-            self._state.with_refusal(version, Refusal(release, reason, text_of(now())))._replace(probation=None)
+            self._state.with_refusal(version, RefusedVersion(release, reason, text_of(now())))._replace(
+                probation=None
+            )
         )
         self._clear_reports()
         self._link(target)
-        return Outcome("rolled back", target, f"{version} was taken back, {target} is current again: {reason}")
+        return AgentOutcome(
+            "rolled back", target, f"{version} was taken back, {target} is current again: {reason}"
+        )
 
     def _good_before(self, version: str) -> str | None:
         """Return the last version that proved itself here, other than `version`, and is still whole."""
@@ -366,7 +372,7 @@ class Agent:
             self._promise = version, promise_of(self._manifest(version), self._tolerated)
         return self._promise[1]
 
-    def _told(self, outcome: Outcome) -> Outcome:
+    def _told(self, outcome: AgentOutcome) -> AgentOutcome:
         """Remember an outcome, if it is news: the disk is not worn by each look."""
         last = self._state.last
         found = outcome.event, outcome.version or "", outcome.message

@@ -25,7 +25,7 @@ class Good(NamedTuple):
     """Sequence of the release by which it was taken."""
 
 
-class Refusal(NamedTuple):
+class RefusedVersion(NamedTuple):
     """A version that is not tried again, unless it is released anew."""
 
     release: Count
@@ -49,12 +49,12 @@ class State(NamedTuple):
     """Channel -> highest sequence seen."""
     good: Annotated[tuple[Good, ...], OPTIONAL] = ()
     """Versions that have proven themselves here, in the order in which they were taken."""
-    refused: Annotated[Mapping[str, Refusal], OPTIONAL] = {}
+    refused: Annotated[Mapping[str, RefusedVersion], OPTIONAL] = {}
     probation: Annotated[Probation | None, OPTIONAL, NOT_NULL] = None
     last: Annotated[Last | None, OPTIONAL, NOT_NULL] = None
     format_version: str = "1"
 
-    def with_refusal(self, version: str, refusal: Refusal) -> "State":
+    def with_refusal(self, version: str, refusal: RefusedVersion) -> "State":
         """Return the state in which a version is refused, and no longer one of the good."""
         kept = sorted({**self.refused, version: refusal}.items(), key=lambda item: item[1].release)[-MOST_REFUSED:]
         return self._replace(refused=dict(kept), good=tuple(each for each in self.good if each.version != version))

@@ -80,12 +80,12 @@ def run(
     Example:
       aetool agent run models -o machines --public-key signing.pem.pub --once
     """
-    from aetool.release import Agent, Outcome
+    from aetool.release import Agent, AgentOutcome
 
     steps().close()
-    told: list[Outcome] = []
+    told: list[AgentOutcome] = []
 
-    def tell(outcome: Outcome) -> None:
+    def tell(outcome: AgentOutcome) -> None:
         told[:] = [outcome]
         if not once:
             click.echo(json.dumps(outcome._asdict()), err=True)
