@@ -58,6 +58,11 @@ class AgentOutcome(NamedTuple):
         """True if the channel's version is in use."""
         return self.event in ("switched", "current")
 
+    def is_news(self, before: "AgentOutcome | None") -> bool:
+        """Decide whether this has to be told after `before`: that all is as it was has not."""
+        quiet = self.event in ("current", "held") and before is not None and before.event != "failed"
+        return self != before and not quiet
+
 
 class Agent:
     """Agent of one directory; a context manager that keeps other agents away.
@@ -186,17 +191,17 @@ class Agent:
         stop, failures, before = stop or threading.Event(), 0, None
         while not stop.is_set():
             outcome = self.poll()
-            if outcome != before:
+            if outcome.is_news(before):
                 report(outcome)
-            before = outcome
+                before = outcome
             failures = failures + 1 if outcome.event == "failed" else 0
             wait_s = max(interval_s, min(interval_s * 2 ** min(failures, 30), LONGEST_S))
             wait_s *= 1 + JITTER * random.uniform(-1, 1)
             while wait_s > 0 and not stop.wait(min(LOOK_S, wait_s)):
                 wait_s -= LOOK_S
-                if (outcome_of_reports := self.look()) is not None and outcome_of_reports != before:
-                    report(outcome_of_reports)
-                    before = outcome_of_reports
+                if (looked := self.look()) is not None and looked.is_news(before):
+                    report(looked)
+                    before = looked
 
     # The channel
 
@@ -375,12 +380,10 @@ class Agent:
     def _told(self, outcome: AgentOutcome) -> AgentOutcome:
         """Remember an outcome, if it is news: the disk is not worn by each look."""
         last = self._state.last
-        found = outcome.event, outcome.version or "", outcome.message
-        if outcome.event in ("current", "held") and last is not None and last.event != "failed":
-            return outcome  # what happened last is what counts
-        if last is None or (last.event, last.version, last.message) != found:
+        if outcome.is_news(None if last is None else AgentOutcome(last.event, last.version or None, last.message)):
+            told = Last(outcome.event, outcome.version or "", outcome.message, text_of(now()))
             with contextlib.suppress(OutputError):
-                self._write(self._state._replace(last=Last(*found, text_of(now()))))
+                self._write(self._state._replace(last=told))
         return outcome
 
     def _write(self, state: State) -> None:
