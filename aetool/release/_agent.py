@@ -169,7 +169,7 @@ class Agent:
         probation = self._state.probation
         if probation is None or probation.version != version:
             probation = Probation(version)
-        reported = read_reports(self.folder / REPORTS, version)
+        reported = read_reports(self.folder, version)
         after, reason = judge(reported, probation, self._promised(version), self._most_errors)
         if reason is not None:
             return self._told(self._roll_back(version, reason))

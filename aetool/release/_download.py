@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -156,14 +156,20 @@ def _fetch(store: Store, name: str, part: Path, record: FileRecord) -> None:
 
 
 def _append(store: Store, name: str, stream: BinaryIO, missing: int) -> None:
+    for chunk in _chunks(store, name, stream.tell(), missing):
+        stream.write(chunk)
+
+
+def _chunks(store: Store, name: str, start: int, missing: int) -> Iterator[bytes]:
+    """Yield what is missing of a file, and a byte more if it is longer than that."""
     try:
         with store.open(name) as source:
-            source.seek(stream.tell())
+            source.seek(start)
             while missing > 0 and (chunk := source.read(min(_CHUNK, missing))):
-                stream.write(chunk)
                 missing -= len(chunk)
-            if missing == 0 and source.read(1):
-                stream.write(b"\0")  # longer than the manifest says: no prefix of it will do
+                yield chunk
+            if missing == 0 and (more := source.read(1)):
+                yield more
     except OSError as error:
         raise _unreadable(store, name, error) from error
 

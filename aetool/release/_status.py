@@ -1,6 +1,5 @@
 """What an agent's directory tells, and what programs tell the agent."""
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +8,9 @@ from aetool.errors import AetoolError, InputError, OutputError, ReleaseError
 from aetool.release._agent import VERSIONS, current_version
 from aetool.release._state import State, read_state
 from aetool.release._watch import WINDOWS, Promise, Reported, promise_of, read_reports
-from aetool.runtime.following import REPORTS, write_report
+from aetool.runtime.following import REPORTS, add_to_report
+
+_PATIENCE_S = 10.0
 
 
 class AgentStatus(NamedTuple):
@@ -72,9 +73,7 @@ def status_of(folder: Path) -> AgentStatus:
         manifest = Bundle.open(folder / VERSIONS / version).manifest
     except AetoolError as error:
         raise ReleaseError(f"{folder}: its current version is damaged: {error}") from error
-    return AgentStatus(
-        version, manifest.name, state, read_reports(folder / REPORTS, version), promise_of(manifest)
-    )
+    return AgentStatus(version, manifest.name, state, read_reports(folder, version), promise_of(manifest))
 
 
 class Added(NamedTuple):
@@ -115,7 +114,7 @@ def add_report(
         raise InputError(f"{folder}: has no version {chosen!r:.80}; the current one is {current}")
     made = Added(chosen, rows, flagged, int(error is not None), " ".join((error or "").split())[:300])
     try:
-        write_report(str(folder / REPORTS / f"{chosen}.{os.urandom(8).hex()}.json"), *made)
+        add_to_report(folder, *made, patience_s=_PATIENCE_S)
     except OSError as failed:
         raise OutputError(
             f"{folder / REPORTS}: cannot be written: {failed.strerror}; fix its permissions"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aetool.bundle.manifest import Manifest
-from aetool.bundle.schema import Size, Source, loads
+from aetool.bundle.schema import Size
 from aetool.checks.binomial import at_least, at_most, interval
-from aetool.errors import ReleaseError
+from aetool.runtime.following import report_of
 
 CHANCE = 1e-6
 """Probability, in each window, of taking back a version that keeps its promise."""
@@ -22,7 +22,6 @@ WINDOWS = 20
 """Windows of a probation."""
 _POWER, _TIMES = 0.99, 10
 _MOST_ROWS = 1_000_000
-_MOST_BYTES, _MOST_REPORTS = 16 << 10, 10_000
 
 
 class Promise(NamedTuple):
@@ -95,32 +94,10 @@ class Reported(NamedTuple):
     """The last."""
 
 
-class _Report(NamedTuple):
-    version: str
-    rows: Size
-    flagged: Size
-    errors: Size
-    error: str
-
-
 def read_reports(folder: Path, version: str) -> Reported:
-    """Return the sums of a version's reports; one that is damaged counts for nothing."""
-    total = Reported()
-    for path in sorted(folder.glob(f"{version}.*.json"))[:_MOST_REPORTS]:
-        try:
-            with path.open("rb") as stream:
-                text = stream.read(_MOST_BYTES + 1)
-            found = Source(str(path), "", ReleaseError).read(_Report, loads(text))
-        except (OSError, ValueError, ReleaseError):
-            continue
-        if found.version == version and found.flagged <= found.rows:
-            total = Reported(
-                total.rows + found.rows,
-                total.flagged + found.flagged,
-                total.errors + found.errors,
-                found.error or total.error,
-            )
-    return total
+    """Return what programs have reported of a version to the agent of `folder`."""
+    found = report_of(folder, version)
+    return Reported(found["rows"], found["flagged"], found["errors"], found["error"])
 
 
 class Probation(NamedTuple):

@@ -1,16 +1,19 @@
 """Followed: the current model of a directory that `aetool agent` keeps, changed over between two calls."""
 
 import contextlib
+import fcntl
 import json
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path
+from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, absolute_path, pin
+from aetool.bundle.schema import read_json
 from aetool.errors import AetoolError, BundleError, InputError, reason_of
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession
@@ -18,7 +21,7 @@ from aetool.runtime.session import AutoencoderSession
 CURRENT = "current"
 """Symbolic link in an agent's directory to the bundle that is used."""
 REPORTS = "reports"
-"""Directory in it where programs count what they have computed: VERSION.TOKEN.json."""
+"""Directory in it where programs count what they have computed: VERSION.json."""
 LOOK_S = 0.25
 """Seconds between two looks at the link, and between two reports of what has changed."""
 
@@ -163,7 +166,7 @@ class Followed:
                         Tenure(target, None, self._folder).fail(error)
             elif target == before.target:
                 self._refused = None
-            before.report()
+            before.report(_PATIENCE_S if changed else 0.0)
             return changed
 
     def close(self) -> None:
@@ -175,7 +178,7 @@ class Followed:
             and self._thread is not threading.current_thread()
         ):
             self._thread.join()
-        self._now.report()
+        self._now.report(_PATIENCE_S)
         self._at_end.detach()
 
     def __enter__(self) -> "Followed":
@@ -230,7 +233,7 @@ def _look(followed: "weakref.ref[Followed]", ended: threading.Event, look_s: flo
 
 def _report_last(tenures: "list[Tenure]") -> None:
     for tenure in tenures:
-        tenure.report()
+        tenure.report(_PATIENCE_S)
 
 
 class Tenure:
@@ -246,7 +249,7 @@ class Tenure:
         """Begin with nothing counted."""
         self.target, self._model = os.fspath(target), model
         self.version = os.path.basename(self.target)
-        self._file = os.path.join(folder, REPORTS, f"{self.version}.{os.urandom(8).hex()}.json")
+        self._folder, self._process = folder, os.getpid()
         self._lock = threading.Lock()
         self._rows = self._flagged = self._errors = 0
         self._error = ""
@@ -281,30 +284,85 @@ class Tenure:
             self._errors += 1
             self._error = f"{type(error).__name__}: {reason_of(error)}"
         if report:
-            self.report()
+            self.report(_PATIENCE_S)
 
-    def report(self) -> None:
-        """Write what was counted, if it has changed; where that cannot be written, nobody waits for it."""
+    def report(self, patience_s: float = 0.0) -> None:
+        """Add what was counted since the last report; where that cannot be written, the next one tries again."""
         with self._lock:
             counted = self._rows, self._flagged, self._errors
-            if counted == self._reported:
+            if counted == self._reported or self._process != os.getpid():  # after a fork, the parent reports
                 return
+            rows, flagged, errors = (now - then for now, then in zip(counted, self._reported, strict=True))
             with contextlib.suppress(OSError):
-                write_report(self._file, self.version, *counted, self._error)
+                add_to_report(self._folder, self.version, rows, flagged, errors, self._error, patience_s)
                 self._reported = counted
 
 
-def write_report(path: str, version: str, rows: int, flagged: int, errors: int, error: str) -> None:
-    """Write the report of one program, in one step for the agent that reads it.
+_PATIENCE_S = 2.0
+"""Seconds that the last report of a program waits for those of others."""
+MOST_BYTES = 16 << 10
+"""Largest size of a report, in bytes."""
+
+
+def report_of(folder: AnyPath, version: str) -> dict[str, Any]:
+    """Return what programs have reported of a version; zeros where they have not, or where that is damaged."""
+    none = {"version": version, "rows": 0, "flagged": 0, "errors": 0, "error": ""}
+    try:
+        found = read_json(os.path.join(folder, REPORTS, f"{version}.json"), MOST_BYTES)
+    except (OSError, ValueError):
+        return none
+    if type(found) is not dict or {key: type(value) for key, value in found.items()} != {
+        key: type(value) for key, value in none.items()
+    }:
+        return none
+    sound = found["version"] == version and 0 <= found["flagged"] <= found["rows"] and found["errors"] >= 0
+    return found if sound else none
+
+
+def add_to_report(
+    folder: AnyPath, version: str, rows: int, flagged: int, errors: int, error: str, patience_s: float
+) -> None:
+    """Add to the report of a version, in one step for the agent that reads it.
+
+    Args:
+        folder: the agent's directory.
+        version: the version.
+        rows: rows that were scored.
+        flagged: those of them that are anomalies.
+        errors: errors of the model.
+        error: the last of them; empty if there was none.
+        patience_s: seconds to wait while another program adds.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or another program is adding.
     """
-    content = {"version": version, "rows": rows, "flagged": flagged, "errors": errors, "error": error}
-    temporary = f"{path}.{os.urandom(4).hex()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(content, stream)
-    os.replace(temporary, path)
+    reports = os.path.join(folder, REPORTS)
+    with pin(reports) as descriptor:
+        _lock(descriptor, patience_s)
+        found = report_of(folder, version)
+        for name, more in (("rows", rows), ("flagged", flagged), ("errors", errors)):
+            found[name] += more
+        found["error"] = error or found["error"]
+        temporary = os.path.join(reports, f".{version}.{os.getpid()}")
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump(found, stream)
+        os.replace(temporary, os.path.join(reports, f"{version}.json"))
+
+
+def _lock(descriptor: int, patience_s: float) -> None:
+    """Take the lock on a directory, which ends with the descriptor; a file system without locks has none."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        except OSError:
+            return
+        else:
+            return
 
 
 def follow(

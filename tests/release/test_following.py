@@ -14,6 +14,7 @@ import pytest
 import aetool
 from aetool import BundleError, InputError
 from aetool.release import status_of
+from aetool.runtime.following import add_to_report
 
 ROWS = np.random.default_rng(3).normal(1, 0.1, (5, 30)).astype(np.float32)
 CHANGES = 500 if os.environ.get("AETOOL_LONG") else 20
@@ -163,6 +164,23 @@ def test_reports_of_several_programs_add_up(device):
     assert status_of(device.device).reported.rows == 12
 
 
+def test_programs_that_report_at_the_same_time_lose_no_row(device):
+    version = device.current.name
+
+    def add():
+        for _ in range(50):
+            add_to_report(device.device, version, 3, 1, 0, "", 30)
+
+    programs = [threading.Thread(target=add) for _ in range(4)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+    found = status_of(device.device).reported
+    assert (found.rows, found.flagged) == (600, 200)
+    assert [entry.name for entry in (device.device / "reports").iterdir()] == [f"{version}.json"]
+
+
 def test_after_a_fork_the_child_follows_and_reports_for_itself(device):
     script = """
 import os, sys, time, numpy as np, aetool
@@ -175,7 +193,7 @@ if (child := os.fork()) == 0:
     while model.version == first:
         time.sleep(0.01)
     model.score(np.ones((2, 30)))
-    os._exit(0)
+    sys.exit(0)
 _, code = os.waitpid(child, 0)
 sys.exit(code)
 """
@@ -184,11 +202,16 @@ sys.exit(code)
     end = time.monotonic() + 60
     while not ready.exists() and time.monotonic() < end:
         time.sleep(0.01)
-    reported = status_of(device.device)
+    while status_of(device.device).reported.rows < 8 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert status_of(device.device).reported.rows == 8  # 5 of the parent, 3 of the child
     device.push("b")
     device.poll()
     assert process.wait(60) == 0
-    assert reported.version != device.current.name
+    end = time.monotonic() + 60
+    while status_of(device.device).reported.rows < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert status_of(device.device).reported.rows == 2
 
 
 def test_a_program_that_ends_has_reported(device):

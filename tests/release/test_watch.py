@@ -137,7 +137,7 @@ def test_a_bundle_without_counted_rows_promises_nothing(site):
 )
 def test_a_report_that_is_none_counts_for_nothing(on_probation, content):
     site = on_probation
-    (site.device / "reports" / f"{site.current.name}.0.json").write_bytes(content)
+    (site.device / "reports" / f"{site.current.name}.json").write_bytes(content)
     with site.agent() as agent:
         assert agent.look() is None
     assert status_of(site.device).reported == watch.Reported()
