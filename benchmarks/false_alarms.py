@@ -20,7 +20,7 @@ from common import parser, save
 from numpy.typing import NDArray
 
 import aetool
-from aetool.decisions._binomial import expected_counts, fewest_rows, interval
+from aetool.checks.binomial import expected_counts, fewest_rows, interval
 from aetool.decisions._calibrate import kept_of
 from aetool.decisions._choice import Goal, choose
 from aetool.decisions._graph import calibrator

@@ -179,6 +179,19 @@ class Share(_Parsed):
             self.fail(f"{value!r} is not a share such as 0.5% or 0.005", param, ctx)
 
 
+class Duration(_Parsed):
+    """Option `60s`, `5m`, `1h` or `60` as a number of seconds above 0."""
+
+    name = "duration"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([smh]?)", value.strip().lower())
+        seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+        if seconds <= 0:
+            self.fail(f"{value!r} is not a duration such as 60s, 5m or 1h", param, ctx)
+        return seconds
+
+
 class Bytes(_Parsed):
     """Option `300k`, `2M` or `8192` as a number of bytes."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.decisions._binomial import expected_counts, fewest_rows, interval, rows_for_half
+from aetool.checks.binomial import expected_counts, fewest_rows, interval, rows_for_half
 from aetool.errors import InputError
 from aetool.runtime.threshold import as_threshold
 

@@ -22,6 +22,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 import aetool
 from aetool.errors import InputError
+from aetool.runtime.following import Tenure
 from aetool.runtime.machine import usable_cores
 from aetool.serve._app import App, give_way
 from aetool.serve._gate import Gate
@@ -261,7 +262,9 @@ def serve(
         loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
         before = [(place, state(place)) for place in places]  # before they are read: no change is missed
         # There, since onnxruntime's threads are as nice as the one that opens their session.
-        ready = [(one, loader.submit(make_ready, one.path, opening, limits.max_batch).result()) for one in places]
+        ready = [
+            (one, loader.submit(make_ready, one.target(), opening, limits.max_batch).result()) for one in places
+        ]
         executor = stack.enter_context(ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way))
         health = stack.enter_context(probed(probing))
         runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
@@ -271,7 +274,10 @@ def serve(
 
         def make(place: Place, found: Ready) -> Served:
             shadow = beside.get(place.name)
-            return Served(place.name, found, limits, executor, metrics.batches_of(place.name), shadow)
+            # With another threshold than the bundle's, nothing was promised.
+            agent = place.agent if opening.threshold is None else None
+            tenure = None if agent is None else Tenure(found.path, None, agent)
+            return Served(place.name, found, limits, executor, metrics.batches_of(place.name), shadow, tenure)
 
         async def main() -> Summary:
             begin = time.monotonic()
@@ -328,7 +334,7 @@ def _open_shadows(
     stack.callback(executor.shutdown, cancel_futures=True)
     found = {}
     for place in shadows:
-        ready = executor.submit(make_ready, place.path, opening, limits.max_batch).result()
+        ready = executor.submit(make_ready, place.target(), opening, limits.max_batch).result()
         found[place.name] = Shadow(place.name, ready, executor, metrics)
         for one, champion in served:
             if one.name == place.name:

@@ -106,6 +106,8 @@ class Ready:
     costs: Mapping[str, Cost]
     calibrated: tuple[TensorSpec, ...] = ()
     """Outputs that are made of the score; none where the bundle has no calibrator."""
+    path: Path = Path()
+    """Directory that was opened."""
 
     @property
     def version(self) -> str:
@@ -165,4 +167,4 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
     if session.manifest.variants[session.precision].calibrator is not None:
         made = session.calibrated(np.zeros(1, np.float32))
         calibrated = tuple(tensor_of(name, values) for name, values in made.items())
-    return Ready(session, inline, inputs, outputs, costs, calibrated)
+    return Ready(session, inline, inputs, outputs, costs, calibrated, Path(path))

@@ -10,10 +10,10 @@ import pytest
 
 import aetool
 from aetool.bundle.bundle import Bundle
+from aetool.checks.binomial import expected_counts
 from aetool.checks.drift import measure_drift
 from aetool.checks.verify import verify_bundle
 from aetool.decisions import Goal, calibrate
-from aetool.decisions._binomial import expected_counts
 from aetool.decisions._choice import choose
 from aetool.errors import InputError
 from aetool.segments import add_segments

@@ -14,8 +14,8 @@ _STEPS = 60
 def interval(hits: int, rows: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the exact interval of a share of which `hits` of `rows` were seen (Clopper & Pearson 1934)."""
     rest = (1 - level) / 2
-    low = 0.0 if hits == 0 else _bisect(lambda share: 1 - _at_most(hits - 1, rows, share) < rest)
-    high = 1.0 if hits == rows else _bisect(lambda share: _at_most(hits, rows, share) > rest)
+    low = 0.0 if hits == 0 else _bisect(lambda share: 1 - at_most(hits - 1, rows, share) < rest)
+    high = 1.0 if hits == rows else _bisect(lambda share: at_most(hits, rows, share) > rest)
     return low, high
 
 
@@ -60,7 +60,12 @@ def fewest_rows(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def _at_most(hits: int, rows: int, share: float) -> float:
+def at_least(hits: int, rows: int, share: float) -> float:
+    """Return the probability of `hits` or more of `rows`, each with the probability `share`."""
+    return at_most(rows - hits, rows, 1 - share)  # the same event, counted from the other side: nothing cancels
+
+
+def at_most(hits: int, rows: int, share: float) -> float:
     """Return the probability of at most `hits` of `rows`, each with the probability `share`.
 
     The side of the sum that has fewer terms, each from the one before; the largest first, by its logarithm.
@@ -70,7 +75,7 @@ def _at_most(hits: int, rows: int, share: float) -> float:
     if share >= 1:
         return float(hits >= rows)
     if hits > rows * share:  # the other side is the small one
-        return 1 - _at_most(rows - hits - 1, rows, 1 - share) if hits < rows else 1.0
+        return 1 - at_most(rows - hits - 1, rows, 1 - share) if hits < rows else 1.0
     term = math.exp(
         math.lgamma(rows + 1)
         - math.lgamma(hits + 1)
