@@ -22,6 +22,7 @@ from typing import Any
 
 from aetool.errors import InputError
 from aetool.serve._batching import Batcher, Line
+from aetool.serve._live import LiveRows
 from aetool.serve._protocol import CALIBRATED, InferRequest, Signature
 from aetool.serve._shadow import Run, Shadow
 from aetool.serve.limits import ServerLimits
@@ -103,16 +104,20 @@ class Served:
         limits: ServerLimits,
         executor: Executor,
         observe: Observe,
+        live: LiveRows,
         shadow: Shadow | None = None,
     ) -> None:
-        """Make the models of a bundle; `shadow` is shown the rows and decisions of those that decide."""
+        """Make the models of a bundle; `live` and `shadow` see the rows and decisions of those that decide."""
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
         self.line = Line(limits)
 
         def runner(way: tuple[str, ...]) -> Run:
             run: Run = partial(ready.run, way)
-            if shadow is None or "detector" not in way:
+            if "detector" not in way:
+                return run
+            run = live.watching(run)
+            if shadow is None:
                 return run
             return shadow.watching(run, ready, lambda: self.line.rows > limits.max_batch)
 
