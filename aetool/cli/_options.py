@@ -20,7 +20,7 @@ from aetool.suggest import hint
 
 # Imports that need an extra: a missing package becomes an error that names it.
 
-_DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"paho": "paho-mqtt", "prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
 _EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
 _SLOWEST = {"train": "torch", "tables": "pyarrow", "serve": "uvicorn", "deploy": "onnx"}
 """Package of an extra that takes longest to import."""
@@ -217,6 +217,18 @@ provider = click.option(
     show_default=True,
     help="Execution provider; an error if it does not work here.",
 )
+
+
+class OfLast(_Parsed):
+    """Option `3/5`, K of the last N, as two numbers."""
+
+    name = "K/N"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", value.strip())
+        if found is None or not 1 <= int(found[1]) <= int(found[2]) <= 1000:
+            self.fail(f"expected K/N such as 3/5, with 1 <= K <= N <= 1000, found {value!r:.40}", param, ctx)
+        return int(found[1]), int(found[2])
 
 
 class ScoreNumber(_Parsed):

@@ -67,6 +67,13 @@ def results() -> Console:
     return console(click.get_current_context().meta[_RESULTS])
 
 
+def lines_to() -> IO[bytes]:
+    """Return an unbuffered stream for lines that the running command writes: stdout, with --json stderr."""
+    stream = click.get_current_context().meta[_RESULTS]
+    stream.flush()
+    return os.fdopen(os.dup(stream.fileno()), "wb", buffering=0)
+
+
 def is_on_terminal() -> bool:
     """Return whether the results of the running command are shown on a terminal, where --json is not asked for."""
     stream = click.get_current_context().meta[_RESULTS]
