@@ -6,18 +6,18 @@ stream for each group, alerts), `_journal` (what survives a kill), `_lines` and 
 """
 
 from aetool.watch._lines import FileSource, PipeSource, Stop
-from aetool.watch._metrics import Counts
+from aetool.watch._metrics import WatchCounts
 from aetool.watch._outputs import TextOutput, WebhookOutput
-from aetool.watch.watcher import Options, Summary, Watcher, watch
+from aetool.watch.watcher import Watcher, WatchOptions, WatchSummary, watch
 
 __all__ = [
-    "Counts",
     "FileSource",
-    "Options",
     "PipeSource",
     "Stop",
-    "Summary",
     "TextOutput",
+    "WatchCounts",
+    "WatchOptions",
+    "WatchSummary",
     "Watcher",
     "WebhookOutput",
     "mqtt",

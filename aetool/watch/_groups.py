@@ -10,8 +10,8 @@ import numpy as np
 from aetool.errors import InputError
 from aetool.runtime.moments import channel_shares
 from aetool.runtime.session import AutoencoderSession
-from aetool.watch._messages import Sample
-from aetool.watch._metrics import Counts
+from aetool.watch._messages import GroupSample
+from aetool.watch._metrics import WatchCounts
 
 _CHANNELS = 3
 """Channels that an alert names."""
@@ -31,7 +31,7 @@ class Rules(NamedTuple):
     max_gap: float | None = None
 
 
-class Group:
+class GroupStream:
     """One group: its stream, its last decisions and the alert that is on."""
 
     __slots__ = ("alert", "flags", "stream", "time")
@@ -57,10 +57,10 @@ class Group:
 class Groups:
     """All groups, the least recently used dropped where there are more than allowed."""
 
-    def __init__(self, model: AutoencoderSession, rules: Rules, counts: Counts) -> None:
+    def __init__(self, model: AutoencoderSession, rules: Rules, counts: WatchCounts) -> None:
         """Begin without groups."""
         self._model, self._rules, self._counts, self._count = model, rules, counts, counts.count
-        self._groups: OrderedDict[str, Group] = OrderedDict()
+        self._groups: OrderedDict[str, GroupStream] = OrderedDict()
         self._threshold = model.threshold
         self._window = model.input_shape[0] if len(model.input_shape) == 2 else 1
         self._mask = (1 << rules.of) - 1
@@ -76,11 +76,11 @@ class Groups:
         """Return the number of groups."""
         return len(self._groups)
 
-    def take(self, sample: Sample) -> Iterator[dict[str, Any]]:
+    def take(self, sample: GroupSample) -> Iterator[dict[str, Any]]:
         """Push a sample into its group's stream, and return the records that come of it."""
         group = self._groups.get(sample.group)
         if group is None:
-            group = self._groups[sample.group] = Group(self._model, None, self._rules.max_gap)
+            group = self._groups[sample.group] = GroupStream(self._model, None, self._rules.max_gap)
             if len(self._groups) > self._rules.max_groups:
                 self._groups.popitem(last=False)
                 self._count("dropped_groups")
@@ -98,7 +98,7 @@ class Groups:
             self._count("scores")
             yield from self._decided(group, sample, score)
 
-    def _decided(self, group: Group, sample: Sample, score: float) -> Iterator[dict[str, Any]]:
+    def _decided(self, group: GroupStream, sample: GroupSample, score: float) -> Iterator[dict[str, Any]]:
         rules = self._rules
         is_anomaly = not score <= self._threshold
         group.flags = ((group.flags << 1) | is_anomaly) & self._mask
@@ -135,7 +135,7 @@ class Groups:
             }
             yield {"kind": "start", **here, "threshold": self._threshold, **self._why(group)}
 
-    def _why(self, group: Group) -> dict[str, Any]:
+    def _why(self, group: GroupStream) -> dict[str, Any]:
         """Return the channels that contribute most to the last window."""
         window = group.stream.window
         if not self._explains or window is None:
@@ -160,7 +160,7 @@ class Groups:
             InputError: it is of another model.
         """
         try:
-            self._groups = OrderedDict((name, Group(self._model, each, None)) for name, each in state)
+            self._groups = OrderedDict((name, GroupStream(self._model, each, None)) for name, each in state)
         except (TypeError, ValueError, KeyError) as error:
             if isinstance(error, InputError):
                 raise

@@ -37,7 +37,7 @@ class Stop:
         return [each for each in ready if each != self._read]
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Where messages come from."""
 
     @property

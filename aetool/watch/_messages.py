@@ -25,7 +25,7 @@ class Message(NamedTuple):
     """MQTT topic; empty for lines."""
 
 
-class Sample(NamedTuple):
+class GroupSample(NamedTuple):
     """One sample of one group."""
 
     group: str
@@ -66,7 +66,7 @@ class Reader:
         """Names of the fields of a line; learnt from the first line where they were not given."""
         self._separator = ","
 
-    def read(self, message: Message) -> list[Sample]:
+    def read(self, message: Message) -> list[GroupSample]:
         """Return the samples of a message: one, those of a list, or none for a line of column names.
 
         Raises:
@@ -105,17 +105,17 @@ class Reader:
             raise MalformedError(f"{len(self.columns)} fields expected, found {len(fields)}: {_short(text)}")
         return dict(zip(self.columns, fields, strict=True))
 
-    def _sample(self, content: Any, topic: str) -> Sample:
+    def _sample(self, content: Any, topic: str) -> GroupSample:
         if isinstance(content, Mapping):
             time, when = self._time_in(content)
             group = topic if self._group is None else self._group_in(content, topic)
-            return Sample(group, time, when, self._values(content))
+            return GroupSample(group, time, when, self._values(content))
         if self._time is not None or (self._group is not None and not topic):
             needed = self._time if self._time is not None else self._group
             raise MalformedError(f"no {needed!r} in a message without names: {_short(str(content))}")
         if not isinstance(content, Sequence) or isinstance(content, str) or len(content) != len(self._features):
             raise MalformedError(f"{len(self._features)} values expected: {_short(str(content))}")
-        return Sample(topic, None, None, self._values(dict(zip(self._features, content, strict=True))))
+        return GroupSample(topic, None, None, self._values(dict(zip(self._features, content, strict=True))))
 
     def _time_in(self, content: Mapping[str, Any]) -> tuple[float | None, Any]:
         if self._time is None:

@@ -1,4 +1,4 @@
-"""Counts of what happened, and a port that shows them to Prometheus."""
+"""WatchCounts of what happened, and a port that shows them to Prometheus."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -22,8 +22,8 @@ COUNTED: Mapping[str, str] = {
 _SHOWN = ("late", "duplicate", "malformed", "dropped_groups", "dropped_alerts")
 
 
-class Counts(dict[str, int]):
-    """Counts by name."""
+class WatchCounts(dict[str, int]):
+    """WatchCounts by name."""
 
     def __init__(self) -> None:
         """Begin at 0."""

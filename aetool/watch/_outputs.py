@@ -21,7 +21,7 @@ _LONGEST_PAUSE_S = 60.0
 _TAIL_BYTES = 1 << 20
 
 
-class Output(Protocol):
+class AlertOutput(Protocol):
     """A place for alerts. They come in order, and are done in order."""
 
     @property

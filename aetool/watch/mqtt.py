@@ -21,7 +21,7 @@ _SESSION_S = 30  # keep-alive
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
-class Address(NamedTuple):
+class BrokerTopic(NamedTuple):
     """A topic at a broker."""
 
     host: str
@@ -32,7 +32,7 @@ class Address(NamedTuple):
     secure: bool
 
     @classmethod
-    def read(cls, url: str) -> "Address":
+    def read(cls, url: str) -> "BrokerTopic":
         """Read `mqtt://[user:password@]host[:port]/topic`; mqtts for TLS. A topic may hold + and #.
 
         Raises:
@@ -70,7 +70,7 @@ class MqttSource:
     position = None
 
     def __init__(
-        self, address: Address, name: str, *, reconnected: Callable[[], None], tell: Callable[[str], None]
+        self, address: BrokerTopic, name: str, *, reconnected: Callable[[], None], tell: Callable[[str], None]
     ) -> None:
         """Prepare to connect.
 
@@ -174,6 +174,8 @@ class MqttSource:
     def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[Any], ____: Any) -> None:
         if codes and codes[0].is_failure:
             self._refused = f"the topic is refused ({codes[0]})"
+        else:
+            self._tell(f"{self._where}: subscribed")
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         self._messages.append(Message(message.payload.decode("utf-8", "replace"), message.topic))
@@ -185,7 +187,7 @@ class MqttOutput:
 
     held = 0
 
-    def __init__(self, address: Address, name: str, dropped: Callable[[], None]) -> None:
+    def __init__(self, address: BrokerTopic, name: str, dropped: Callable[[], None]) -> None:
         """Begin to connect."""
         self.name = f"mqtt {address.host}:{address.port}/{address.topic}"
         self._topic, self._dropped, self._last = address.topic, dropped, 0

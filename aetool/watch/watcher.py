@@ -12,10 +12,10 @@ from aetool.errors import InputError
 from aetool.runtime.session import AutoencoderSession
 from aetool.watch._groups import Groups, Rules
 from aetool.watch._journal import Journal
-from aetool.watch._lines import Source, Stop
+from aetool.watch._lines import MessageSource, Stop
 from aetool.watch._messages import MalformedError, Message, Reader
-from aetool.watch._metrics import Counts, serve_metrics
-from aetool.watch._outputs import MOST_WAITING, Output, Record
+from aetool.watch._metrics import WatchCounts, serve_metrics
+from aetool.watch._outputs import MOST_WAITING, AlertOutput, Record
 
 _REPORT_S = 10.0
 """Seconds between notes on what was left out."""
@@ -24,8 +24,8 @@ _PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Options of `watch`."""
+class WatchOptions:
+    """WatchOptions of `watch`."""
 
     time: str | None = None
     """Column of the time; by default that of the bundle."""
@@ -49,8 +49,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """Counts of a run and of those that it went on from."""
+class WatchSummary:
+    """WatchCounts of a run and of those that it went on from."""
 
     counts: Mapping[str, int]
     groups: int
@@ -63,11 +63,11 @@ class Watcher:
     def __init__(
         self,
         model: AutoencoderSession,
-        options: Options,
+        options: WatchOptions,
         *,
-        outputs: Sequence[Output],
+        outputs: Sequence[AlertOutput],
         tell: Callable[[str], None],
-        counts: Counts | None = None,
+        counts: WatchCounts | None = None,
     ) -> None:
         """Open the state, if there is one, and take what its journal holds.
 
@@ -78,7 +78,7 @@ class Watcher:
             tell: takes notes for people.
             counts: counts that outputs and sources add to as well.
         """
-        self.counts = Counts() if counts is None else counts
+        self.counts = WatchCounts() if counts is None else counts
         self._outputs, self._tell, self._model = outputs, tell, model
         series = model.manifest.series
         names = model.feature_names or tuple(map(str, range(model.input_shape[-1])))
@@ -266,14 +266,14 @@ class Watcher:
 
 def watch(
     model: AutoencoderSession,
-    source: Source,
-    options: Options,
+    source: MessageSource,
+    options: WatchOptions,
     *,
-    outputs: Sequence[Output],
+    outputs: Sequence[AlertOutput],
     stop: Stop,
     tell: Callable[[str], None],
-    counts: Counts | None = None,
-) -> Summary:
+    counts: WatchCounts | None = None,
+) -> WatchSummary:
     """Take messages from `source` until it ends or `stop` is requested."""
     began = time.monotonic()
     watcher = Watcher(model, options, outputs=outputs, tell=tell, counts=counts)
@@ -298,4 +298,4 @@ def watch(
     finally:
         if metrics is not None:
             metrics.shutdown()
-    return Summary(dict(watcher.counts), watcher.groups, time.monotonic() - began)
+    return WatchSummary(dict(watcher.counts), watcher.groups, time.monotonic() - began)

@@ -40,8 +40,10 @@ class Watching:
         )
 
     def kill(self):
-        self.process.kill()
-        self.process.communicate()
+        """SIGKILL, if it has not ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def end(self):
         """SIGTERM: return what it wrote and said."""
@@ -54,8 +56,7 @@ class Watching:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.kill()
+        self.kill()
 
 
 def until(found, what="it"):

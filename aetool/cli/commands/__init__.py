@@ -23,4 +23,5 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "watch",
 ]

@@ -82,21 +82,23 @@ def watch(
     paths.require_bundle(bundle)
     steps().step("importing the runtime")
     from aetool import load
-    from aetool.watch import Counts, FileSource, Options, PipeSource, Stop, TextOutput, WebhookOutput
+    from aetool.watch import FileSource, PipeSource, Stop, TextOutput, WatchCounts, WatchOptions, WebhookOutput
     from aetool.watch import watch as watch_messages
 
-    counts = Counts()
+    counts = WatchCounts()
     name = client_id or _client(bundle, given["state"])
     source: Any = PipeSource(sys.stdin.fileno()) if follow is None else FileSource(follow)
     outputs: list[Any] = []
     if mqtt is not None or publish is not None:
         with needs("mqtt", "MQTT"):
-            from aetool.watch.mqtt import Address, MqttOutput, MqttSource
+            from aetool.watch.mqtt import BrokerTopic, MqttOutput, MqttSource
         if mqtt is not None:
-            source = MqttSource(Address.read(mqtt), name, reconnected=lambda: counts.count("reconnects"), tell=say)
+            source = MqttSource(
+                BrokerTopic.read(mqtt), name, reconnected=lambda: counts.count("reconnects"), tell=say
+            )
         if publish is not None:
             outputs.append(
-                MqttOutput(Address.read(publish), f"{name}-alerts", lambda: counts.count("dropped_alerts"))
+                MqttOutput(BrokerTopic.read(publish), f"{name}-alerts", lambda: counts.count("dropped_alerts"))
             )
     if webhook is not None:
         outputs.append(WebhookOutput(webhook, lambda: counts.count("dropped_alerts"), say))
@@ -120,7 +122,7 @@ def watch(
             summary = watch_messages(
                 model,
                 source,
-                Options(
+                WatchOptions(
                     smooth=smooth,
                     all_scores=scores,
                     **{key: value for key, value in given.items() if value is not None},
