@@ -71,7 +71,11 @@ def lines_to() -> IO[bytes]:
     """Return an unbuffered stream for lines that the running command writes: stdout, with --json stderr."""
     stream = click.get_current_context().meta[_RESULTS]
     stream.flush()
-    return os.fdopen(os.dup(stream.fileno()), "wb", buffering=0)
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "wb", buffering=0)
+    except (AttributeError, OSError, ValueError):  # a test's stand-in
+        found: IO[bytes] = stream.buffer
+        return found
 
 
 def is_on_terminal() -> bool:

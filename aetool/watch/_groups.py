@@ -10,8 +10,8 @@ import numpy as np
 from aetool.errors import InputError
 from aetool.runtime.moments import channel_shares
 from aetool.runtime.session import AutoencoderSession
+from aetool.watch._counts import WatchCounts
 from aetool.watch._messages import GroupSample
-from aetool.watch._metrics import WatchCounts
 
 _CHANNELS = 3
 """Channels that an alert names."""

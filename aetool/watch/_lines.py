@@ -105,11 +105,11 @@ class PipeSource:
 
 
 class FileSource:
-    """Lines of a file that grows, and of the one that takes its place."""
+    """Lines of a file that grows, and of the one that takes its place; or of a file to its end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_its_end: bool = False) -> None:
         """Read from the beginning of `path`, or from where `seek` says."""
-        self._path = path
+        self._path, self._to_its_end = path, to_its_end
         self._inode, self._offset = 0, 0
 
     @property
@@ -134,7 +134,9 @@ class FileSource:
         while not stop.requested:
             try:
                 stream = self._path.open("rb", buffering=0)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if self._to_its_end:
+                    raise InputError(f"{self._path}: there is no such file") from error
                 stop.wait(IDLE_S)
                 yield []
                 continue
@@ -142,6 +144,8 @@ class FileSource:
                 raise InputError(f"{self._path}: cannot be read ({reason_of(error)})") from error
             with stream:
                 yield from self._read(stream.fileno(), stop)
+            if self._to_its_end:
+                return
 
     def _read(self, descriptor: int, stop: Stop) -> Iterator[list[Message]]:
         """Return the lines of one file, until another one stands in its place."""
@@ -159,7 +163,11 @@ class FileSource:
                 if messages:
                     yield messages
                 continue
-            if self._is_replaced(descriptor, read):
+            if self._to_its_end:
+                self._offset = read
+                if lines.held:
+                    yield lines.add(b"\n")
+            if self._to_its_end or self._is_replaced(descriptor, read):
                 return
             stop.wait(_POLL_S)
             idle += _POLL_S

@@ -10,11 +10,11 @@ from typing import Any
 
 from aetool.errors import InputError
 from aetool.runtime.session import AutoencoderSession
+from aetool.watch._counts import WatchCounts, serve_metrics
 from aetool.watch._groups import Groups, Rules
 from aetool.watch._journal import Journal
 from aetool.watch._lines import MessageSource, Stop
 from aetool.watch._messages import MalformedError, Message, Reader
-from aetool.watch._metrics import WatchCounts, serve_metrics
 from aetool.watch._outputs import MOST_WAITING, AlertOutput, Record
 
 _REPORT_S = 10.0

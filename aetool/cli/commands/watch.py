@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aetool.cli.main import INTERRUPTED
 
 @click.command()
 @click.argument("bundle", type=options.PATH)
+@click.argument("data", required=False, type=options.PATH)
 @click.option("--follow", type=options.PATH, metavar="FILE", help="Read a file that grows, and its successors.")
 @click.option("--mqtt", metavar="URL", help="Read messages of an MQTT topic: mqtt://[user:password@]host/topic")
 @click.option("-o", "--output", type=options.PATH, help="Append alerts to this file.  [default: stdout]")
@@ -44,6 +46,7 @@ from aetool.cli.main import INTERRUPTED
 @reports
 def watch(
     bundle: Path,
+    data: Path | None,
     follow: Path | None,
     mqtt: str | None,
     output: Path | None,
@@ -59,9 +62,9 @@ def watch(
 ) -> Result:
     """Score samples as they arrive, and write alerts.
 
-    Reads lines of CSV or JSON from stdin, from a file that grows (--follow), or from an MQTT broker (--mqtt, needs
-    the extra mqtt). Each group, such as a machine, has a window of its own. The first line of CSV names the
-    columns. A message in JSON is an object, a list of objects, or a list of values in the model's order.
+    Reads lines of CSV or JSON from stdin, from a file, from a file that grows (--follow), or from an MQTT broker
+    (--mqtt, needs the extra mqtt). Each group, such as a machine, has a window of its own. The first line of CSV
+    names the columns. A message in JSON is an object, a list of objects, or a list of values in the model's order.
 
     Alerts are lines of JSON: "start" when a score is above the threshold, with the channels that contribute most,
     and "end" with the peak. For a table each row that is an anomaly is an alert. Late, duplicate and malformed
@@ -73,12 +76,12 @@ def watch(
 
     \b
     Example:
-      tail -f log.csv | aetool watch exported/machines
+      aetool watch exported/machines log.csv --smooth 3/5
       aetool watch exported/machines --follow log.csv --state watch.state -o alerts.jsonl
       aetool watch exported/machines --mqtt mqtt://broker/plant/+/data --smooth 3/5 --state watch.state
     """
-    if follow is not None and mqtt is not None:
-        raise click.UsageError("--follow and --mqtt are two sources; give one of them")
+    if sum(each is not None for each in (data, follow, mqtt)) > 1:
+        raise click.UsageError("DATA, --follow and --mqtt are sources; give one of them")
     paths.require_bundle(bundle)
     steps().step("importing the runtime")
     from aetool import load
@@ -87,21 +90,25 @@ def watch(
 
     counts = WatchCounts()
     name = client_id or _client(bundle, given["state"])
-    source: Any = PipeSource(sys.stdin.fileno()) if follow is None else FileSource(follow)
+    source: Any
+    if data is not None:
+        source = FileSource(data, to_its_end=True)
+    elif follow is not None:
+        source = FileSource(follow)
+    elif mqtt is None:
+        source = PipeSource(sys.stdin.fileno())
     outputs: list[Any] = []
+    dropped = partial(counts.count, "dropped_alerts")
     if mqtt is not None or publish is not None:
         with needs("mqtt", "MQTT"):
             from aetool.watch.mqtt import BrokerTopic, MqttOutput, MqttSource
         if mqtt is not None:
-            source = MqttSource(
-                BrokerTopic.read(mqtt), name, reconnected=lambda: counts.count("reconnects"), tell=say
-            )
+            topic, again = BrokerTopic.read(mqtt), partial(counts.count, "reconnects")
+            source = MqttSource(topic, name, reconnected=again, tell=say)
         if publish is not None:
-            outputs.append(
-                MqttOutput(BrokerTopic.read(publish), f"{name}-alerts", lambda: counts.count("dropped_alerts"))
-            )
+            outputs.append(MqttOutput(BrokerTopic.read(publish), f"{name}-alerts", dropped))
     if webhook is not None:
-        outputs.append(WebhookOutput(webhook, lambda: counts.count("dropped_alerts"), say))
+        outputs.append(WebhookOutput(webhook, dropped, say))
     if output is not None:
         outputs.append(TextOutput.at(output))
     elif not outputs:
