@@ -113,7 +113,7 @@ def _cache() -> Path:
     return Path(home) / "aetool"
 
 
-MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "autoencoder.mjs")
+MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "stream.mjs", "autoencoder.mjs")
 """Modules that Node uses too, in the order in which they import each other."""
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
