@@ -6,7 +6,7 @@ run is resumed from), `_filesystems` (local or remote). `ray` is a module of its
 """
 
 from aetool.stream._engines import LocalEngine
-from aetool.stream._run import Run, Top, stream, top_of_files
+from aetool.stream._run import Streamed, Top, stream, top_of_files
 from aetool.stream._task import Task
 
-__all__ = ["LocalEngine", "Run", "Task", "Top", "ray", "stream", "top_of_files"]
+__all__ = ["LocalEngine", "Streamed", "Task", "Top", "ray", "stream", "top_of_files"]
