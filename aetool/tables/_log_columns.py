@@ -160,6 +160,17 @@ def shown_time(time: int, kind: str) -> str:
     return str(np.datetime64(int(time), "ns")).rstrip("0").rstrip(".").replace("T", " ")
 
 
+def time_texts(times: NDArray[Any]) -> NDArray[Any]:
+    """Return dates as text, `2026-01-31 12:00:00`, all to the second or to the same part of one; numbers stay."""
+    if times.dtype.kind != "M":
+        return times
+    counts = times.astype("datetime64[ns]").astype(np.int64)
+    units = (("s", SECOND), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
+    unit = next(unit for unit, size in units if not (counts % size).any())
+    texts = times.astype(f"datetime64[{unit}]").astype(str)
+    return np.char.replace(texts, "T", " ")
+
+
 def read_groups(column: Any, name: str) -> tuple[Sequence[str], NDArray[np.intp]]:
     """Return the texts of a column of groups, and each row's place among them; a missing one is ""."""
     texts, places = factorise(column, f"column {name!r}")

@@ -23,15 +23,27 @@ from aetool.tables._log_columns import (
     require_one_kind,
     seconds_of,
     shown_times,
+    time_texts,
 )
 from aetool.tables._problems import refuse
+from aetool.tables._table import Table
 from aetool.tables.formats import pa, require_pyarrow
 from aetool.tables.streaming import first_table, read_batches, streamed_ending
 
 GAP_STEPS = 5
 """A step so many times as long as the usual one is a gap, where nobody says what is."""
 
-__all__ = ["Log", "Run", "read_runs", "seconds_of", "window_labels", "windows", "with_gap"]
+__all__ = [
+    "Log",
+    "Run",
+    "read_runs",
+    "read_windows",
+    "seconds_of",
+    "time_texts",
+    "window_labels",
+    "windows",
+    "with_gap",
+]
 
 
 def windows(run: Run, window: int, stride: int) -> NDArray[np.float32]:
@@ -71,6 +83,66 @@ def read_runs(
         DependencyError: pyarrow is missing.
     """
     yield from Log(paths, series, channels, **options).runs()
+
+
+class Windows(NamedTuple):
+    """Windows of a log in memory."""
+
+    table: Table
+    """Their values, (windows, window, channels) float32, whose and when they are, and their labels, if any."""
+    every: int
+    """1: all of them; 4: every fourth, since there are too many."""
+
+
+def read_windows(log: "Log", numbers: int = 1 << 26) -> Windows:
+    """Read the windows of a log, a stride apart; where they hold more than `numbers`, every second, or fourth.
+
+    Raises:
+        InputError: none, or see `read_runs`.
+    """
+    series, step, count = log.series, 1, 0
+    assert log.channels is not None
+    most = max(2, numbers // (series.window * len(log.channels)))
+    parts: list[tuple[int, NDArray[np.float32], dict[str, NDArray[Any]]]] = []
+    for run in log.runs():
+        views = windows(run, series.window, series.stride)
+        chosen = np.arange(-count % step, len(views), step)
+        names = window_columns(run, chosen * series.stride, series.window)
+        if run.labels is not None:
+            names["label"] = window_labels(run.labels, series.window, series.stride)[chosen]
+        parts.append((count, views[chosen], names))
+        count += len(views)
+        while sum(len(values) for _, values, _ in parts) > most:
+            parts = [_thinned(*part, step) for part in parts]
+            step *= 2
+    log.require_runs()
+    values = np.concatenate([values for _, values, _ in parts])
+    columns = {name: np.concatenate([names[name] for *_, names in parts]) for name in parts[0][2]}
+    labels = columns.pop("label", None)
+    return Windows(Table((), values, labels, columns, log.source, named=False), step)
+
+
+def _thinned(
+    first: int, values: NDArray[np.float32], names: dict[str, NDArray[Any]], step: int
+) -> tuple[int, NDArray[np.float32], dict[str, NDArray[Any]]]:
+    """Return every second window of those that are every `step`th from number `first` on."""
+    start = (first + step - 1) // step % 2
+    return first, values[start::2].copy(), {name: column[start::2] for name, column in names.items()}
+
+
+def window_columns(run: Run, starts: NDArray[np.intp], window: int) -> dict[str, NDArray[Any]]:
+    """Return whose and when windows are that begin at `starts` of a run, (windows,) each.
+
+    `group` where there are groups; `start` and `end`: the times of the first and the last row, or, without times,
+    the numbers of those rows, counted from 1.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    if run.group is not None:
+        found["group"] = np.full(len(starts), run.group)
+    ends = starts + window - 1
+    if run.times is None:
+        return {**found, "start": run.first_row + starts + 1, "end": run.first_row + ends + 1}
+    return {**found, "start": run.times[starts], "end": run.times[ends]}
 
 
 def with_gap(series: Series, step: float | None) -> Series:
