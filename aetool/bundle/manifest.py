@@ -218,8 +218,8 @@ class Manifest(NamedTuple):
         names = self.feature_names
         if self.series is not None and self.input_shape != (self.series.window, len(names)):
             raise BundleError(
-                f"{where}: $.series has windows of {self.series.window} rows, and $.features {len(names)} "
-                f"channels, but $.input_shape is {self.input_shape}; export the bundle again"
+                f"{where}: $.series has windows of {self.series.window} rows, $.features {len(names)} channels, "
+                f"but $.input_shape is {self.input_shape}; export the bundle again"
             )
         if len(set(names)) != len(names) or (names and self.input_shape[-1:] != (len(names),)):
             raise BundleError(

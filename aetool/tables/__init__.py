@@ -12,7 +12,7 @@ error), `arrays` (rows of more axes), `streaming` (batches of large files), `_wr
 
 from aetool.tables._choice import Trains
 from aetool.tables._layout import AS_FOUND, Reading
-from aetool.tables._problems import require_trainable
+from aetool.tables._problems import command_option, require_trainable
 from aetool.tables._table import Table, fingerprint
 from aetool.tables._writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 from aetool.tables.arrays import read_array, read_rows
@@ -26,6 +26,7 @@ __all__ = [
     "Trains",
     "arrays",
     "columns",
+    "command_option",
     "fingerprint",
     "formats",
     "hints",
@@ -37,6 +38,7 @@ __all__ = [
     "require_trainable",
     "streaming",
     "table_from_columns",
+    "windows",
     "without_formulas",
     "write_arrays",
     "write_csv",

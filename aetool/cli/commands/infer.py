@@ -16,8 +16,9 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, is_on_terminal, reports, say
 from aetool.cli._progress import steps
-from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
+from aetool.cli._tables import beside, check_rows, given, is_log, manifest_of, rows_for, safe_csv
 from aetool.cli.commands import _infer_stream as infer_stream
+from aetool.cli.commands._infer_log import infer_log
 from aetool.cli.commands._infer_stream import Inference
 from aetool.errors import AetoolError
 
@@ -113,6 +114,9 @@ def score(**arguments: Any) -> Result:
     --explain adds columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
     the score, and the expected and found values in the units of the table.
 
+    For a model of windows, DATA is a log, or several, and the results are those of its windows, one every stride
+    rows: columns group (where there is one), start and end, the times of its first and last row.
+
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.
 
@@ -145,6 +149,9 @@ def _run(
     paths.require_bundle(bundle)
     if what.fdr is not None and what.per_segment:
         raise click.UsageError("--fdr and --per-segment are two rules; give one of them")
+    if (manifest := manifest_of(bundle)).series is not None and all(is_log(manifest, Path(path)) for path in data):
+        infer_stream.require_none(how)
+        return infer_log(command, manifest, what, [Path(path) for path in data], output, top)
     if what.threshold is not None and what.rule is not None:
         raise click.UsageError("--threshold and --fdr or --per-segment are two rules; give one of them")
     if top is not None:
