@@ -110,6 +110,11 @@ class Stream:
         return self._stride
 
     @property
+    def max_gap(self) -> float | None:
+        """Longest time between samples of a window, in seconds; None for any."""
+        return self._max_gap
+
+    @property
     def time(self) -> float | None:
         """Time of the last sample; None if it had none."""
         return self._last

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.moments import channel_shares
@@ -13,6 +14,9 @@ from aetool.runtime.session import AutoencoderSession
 from aetool.watch._counts import WatchCounts
 from aetool.watch._messages import GroupSample
 
+_NANO = 1_000_000_000
+_LONGEST_HOLD = 1 << 20
+"""Samples that repeat one, at most, as in `aetool train --every`."""
 _CHANNELS = 3
 """Channels that an alert names."""
 
@@ -31,10 +35,50 @@ class Rules(NamedTuple):
     max_gap: float | None = None
 
 
+class Interval:
+    """Samples at equal distances from those at any times, as `aetool train --every` made them.
+
+    One stands for each interval, which begins at a multiple of its length: the mean of what came in it, channel by
+    channel. An interval in which nothing came repeats the one before, up to a gap.
+    """
+
+    __slots__ = ("cell", "counts", "every", "hold", "sums")
+
+    def __init__(self, every: float, gap: float | None, channels: int, state: Mapping[str, Any] | None) -> None:
+        """Begin, or go on from `state`."""
+        self.every = round(every * _NANO)
+        self.hold = _LONGEST_HOLD if gap is None else round(gap / every) - 1
+        self.cell: int | None = None
+        self.sums, self.counts = np.zeros(channels), np.zeros(channels, np.int64)
+        if state is not None:
+            self.cell, self.sums = state["cell"], np.array(state["sums"])
+            self.counts = np.array(state["counts"], np.int64)
+
+    def add(self, time: float, values: NDArray[np.float32]) -> list[tuple[float, NDArray[np.float32]]]:
+        """Take a sample, and return time and values of those of the intervals that it ends."""
+        cell, found = round(time * _NANO) // self.every, []
+        if self.cell is not None and cell != self.cell:
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                mean = (self.sums / self.counts).astype(np.float32)
+            ahead = cell - self.cell
+            for place in range(1 if ahead - 1 > self.hold else ahead):
+                found.append(((self.cell + place) * self.every / _NANO, mean))
+            self.sums[:], self.counts[:] = 0, 0
+        self.cell = cell
+        there = np.isfinite(values)
+        self.sums[there] += values[there]
+        self.counts += there
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what it takes to go on."""
+        return {"cell": self.cell, "sums": self.sums.tolist(), "counts": self.counts.tolist()}
+
+
 class GroupStream:
     """One group: its stream, its last decisions and the alert that is on."""
 
-    __slots__ = ("alert", "flags", "stream", "time")
+    __slots__ = ("alert", "flags", "interval", "stream", "time")
 
     def __init__(self, model: AutoencoderSession, state: Mapping[str, Any] | None, max_gap: float | None) -> None:
         """Begin, or go on from `state`."""
@@ -43,6 +87,10 @@ class GroupStream:
             self.stream = model.stream(max_gap=max_gap)
         else:
             self.stream = model.stream(state["stream"])
+        series, interval = model.manifest.series, state.get("interval")
+        self.interval = None
+        if series is not None and series.every is not None and series.time is not None:
+            self.interval = Interval(series.every, self.stream.max_gap, model.input_shape[-1], interval)
         self.flags: int = state["flags"]
         """The last decisions, as bits."""
         self.time: float | None = state["time"]
@@ -51,7 +99,8 @@ class GroupStream:
 
     def state(self) -> dict[str, Any]:
         """Return what it takes to go on."""
-        return {"stream": self.stream.state(), "flags": self.flags, "time": self.time, "alert": self.alert}
+        found = {"stream": self.stream.state(), "flags": self.flags, "time": self.time, "alert": self.alert}
+        return found if self.interval is None else {**found, "interval": self.interval.state()}
 
 
 class Groups:
@@ -92,11 +141,14 @@ class Groups:
                 self._count("duplicate" if time == group.time else "late")
                 return
             group.time = time
-        scores = group.stream.push(sample.values, time)
         self._count("samples")
-        for score in scores.tolist():
-            self._count("scores")
-            yield from self._decided(group, sample, score)
+        pushed = [(time, sample.values)]
+        if group.interval is not None and time is not None:
+            pushed = [*group.interval.add(time, sample.values)]
+        for when, values in pushed:
+            for score in group.stream.push(values, when).tolist():
+                self._count("scores")
+                yield from self._decided(group, sample, score)
 
     def _decided(self, group: GroupStream, sample: GroupSample, score: float) -> Iterator[dict[str, Any]]:
         rules = self._rules
