@@ -30,4 +30,5 @@ __all__ = [
     "save_checkpoint",
     "statistics",
     "train",
+    "windows",
 ]
