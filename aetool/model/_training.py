@@ -367,7 +367,7 @@ def train(
         loop.state,
         dict(table.categories),
         features_of(normal.values[training_rows.numpy()], table.names, table.categories),
-        prototypes,
+        prototypes=prototypes,
     )
 
 

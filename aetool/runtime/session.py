@@ -203,8 +203,8 @@ class AutoencoderSession(OpenedBundle):
 
         Of a model that `aetool train` made, the mean over features of the squared difference between the
         standardised row and its reconstruction, and of that to the nearest prototype, where each category is a
-        feature; `manifest.score["definition"]` tells what it is of any. A row with NaN or Inf scores NaN or Inf; in a column of
-        categories, they match no category.
+        feature; `manifest.score["definition"]` tells what it is of any. A row with NaN or Inf scores NaN or Inf;
+        in a column of categories, they match no category.
         """
         call = self._calls.get("score") or self._call("score")
         result: Floats | np.float32 = call(features, out)

@@ -100,8 +100,6 @@ def train(
             raise click.UsageError("--resume continues tables; train on the windows of a log from scratch")
         if categorical:
             raise click.UsageError("--categorical is for tables; channels of a log are numbers, --drop leaves out")
-        if settings["score"] == "prototypes":
-            raise click.UsageError("--score prototypes is for tables; windows are scored by their reconstruction")
         paths.require_free(output, overwrite, paths.CHECKPOINT)
         chosen_columns = LogOptions(label, options.flat(drop), options.flat(columns) or None)
         return train_series(data, output, chosen_columns, settings, overwrite)
