@@ -63,6 +63,7 @@ def missing(host: str) -> str:
             ("chromium", _has("chromium")),
             ("onnxruntime-web", (NODE_MODULES / "onnxruntime-web").is_dir()),
         ],
+        "esbuild": [("node", _has("node")), ("esbuild", (NODE_MODULES / "esbuild").is_dir())],
         "generated C": [("gcc", _has("gcc"))],
         "clang": [("clang", _has("clang"))],
         "C++": [("g++", _has("g++"))],
