@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips wasm exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 wasm exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -83,6 +83,10 @@ conformance: $(STAMP) $(HOSTS)
 chips: $(STAMP)
 	$(BIN)/python benchmarks/chips.py
 
+# The wheel built and tests run by an emulated Python on 64-bit ARM: mmdebstrap qemu-user gcc-aarch64-linux-gnu of Debian.
+arm64: $(STAMP)
+	$(BIN)/python benchmarks/arm64.py
+
 # The core as WebAssembly, the same bytes from the same compiler: clang 14 and lld 14 of Debian 12.
 WASM := aetool/deploy/javascript/core.wasm
 wasm:
@@ -118,4 +122,4 @@ $(DEMO): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .hosts dist build docs/_build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .arm64 .hosts dist build docs/_build aetool-demo

@@ -187,7 +187,7 @@ class Program(NamedTuple):
     """Weights of layers in integers."""
 
 
-class Steps(NamedTuple):
+class GraphSteps(NamedTuple):
     """What `lay_out` makes a program from."""
 
     results: Mapping[Output, Operand]
@@ -209,10 +209,10 @@ def lay_out(
         row: shape of one row of the input.
         narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
     """
-    return _written(Steps(results, [*steps], row), _Constants(), narrowest)()
+    return _written(GraphSteps(results, [*steps], row), _Constants(), narrowest)()
 
 
-def lay_out_together(graphs: Mapping[str, Steps], *, narrowest: int = 16) -> dict[str, Program]:
+def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -> dict[str, Program]:
     """Return programs with the same constants, in which equal weights lie once."""
     constants, known = _Constants(), dict[tuple[str, tuple[int, ...], bytes], NDArray[Any]]()
 
@@ -225,11 +225,11 @@ def lay_out_together(graphs: Mapping[str, Steps], *, narrowest: int = 16) -> dic
     for graph, (results, steps, row) in graphs.items():
         for step in steps:
             step.reads, step.weights = tuple(map(first, step.reads)), first(step.weights)
-        finish[graph] = _written(Steps(results, steps, row), constants, narrowest)
+        finish[graph] = _written(GraphSteps(results, steps, row), constants, narrowest)
     return {graph: make() for graph, make in finish.items()}
 
 
-def _written(graph: Steps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
+def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
     """Write a graph's steps and constants; return what makes its program, once all constants are written."""
     results, needed = graph.results, needed_steps(graph.results.values(), graph.steps)
     writer = _Writer(constants, narrowest)
@@ -379,7 +379,7 @@ class _Constants:
 
 
 class _Writer:
-    """Steps, constants and weights, in the order in which they are used."""
+    """GraphSteps, constants and weights, in the order in which they are used."""
 
     def __init__(self, constants: _Constants, narrowest: int) -> None:
         self.steps: list[bytes] = []

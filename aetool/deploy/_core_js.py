@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle
-from aetool.core.program import PANEL, Operation, Program, Steps, lay_out_together, widened
+from aetool.core.program import PANEL, Operation, Program, GraphSteps, lay_out_together, widened
 from aetool.core.translate import UnsupportedError, steps_of
 from aetool.deploy._c_check import given_to
 from aetool.deploy._core_c import STEP
@@ -29,7 +29,7 @@ def programs_of(bundle: Bundle, precision: str = "fp32") -> bytes | None:
         graphs = {}
         for graph in in_order(bundle, precision):
             row = row_of(bundle, graph)
-            graphs[graph] = Steps(*steps_of(admitted_model(bundle, graph, precision), row), row)
+            graphs[graph] = GraphSteps(*steps_of(admitted_model(bundle, graph, precision), row), row)
     except UnsupportedError:
         return None
     return program_file(lay_out_together(graphs))
