@@ -1,7 +1,9 @@
-"""Exact intervals of a share, and how many rows they need."""
+"""Exact intervals of a share and of a count to come, and how many rows they need."""
 
 import math
 from collections.abc import Callable
+
+import numpy as np
 
 LEVEL = 0.95
 """Confidence level of every interval."""
@@ -15,6 +17,32 @@ def interval(hits: int, rows: int, level: float = LEVEL) -> tuple[float, float]:
     low = 0.0 if hits == 0 else _bisect(lambda share: 1 - at_most(hits - 1, rows, share) < rest)
     high = 1.0 if hits == rows else _bisect(lambda share: at_most(hits, rows, share) > rest)
     return low, high
+
+
+def expected_counts(hits: int, rows: int, further: int, level: float = LEVEL) -> tuple[int, int]:
+    """Return the exact interval of how many of `further` rows lie above a threshold that `hits` of `rows` exceed.
+
+    The share above an order statistic of `rows` scores has the distribution Beta(hits + 1, rows - hits), so that
+    the count is beta-binomial (Vovk 2012, conditional validity of inductive conformal predictors, section 2).
+    """
+    log = np.vectorize(math.lgamma)
+    above, below = hits + 1, max(rows - hits, 1)
+    counts = np.arange(further + 1)
+    chance = (
+        math.lgamma(further + 1)
+        - log(counts + 1)
+        - log(further - counts + 1)
+        + log(counts + above)
+        + log(further - counts + below)
+        - math.lgamma(further + above + below)
+        + math.lgamma(above + below)
+        - math.lgamma(above)
+        - math.lgamma(below)
+    )
+    total = np.cumsum(np.exp(chance))
+    rest = (1 - level) / 2
+    low, high = np.searchsorted(total, [rest, 1 - rest])
+    return int(low), min(int(high), further)
 
 
 def rows_for_half(rate: float) -> int:

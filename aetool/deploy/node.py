@@ -7,7 +7,8 @@ from aetool.bundle.bundle import Bundle
 from aetool.choices import Engine
 from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
-from aetool.deploy.web import MODULES
+from aetool.deploy._packed import model_module
+from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES
 from aetool.errors import ExportError
 
 ONNXRUNTIME_NODE = "1.30.0"
@@ -15,7 +16,7 @@ _NAMES = {True: "aetool's core", False: "ONNX Runtime"}
 
 
 def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
-    """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the bundle.
+    """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the model.
 
     Args:
         bundle: the bundle.
@@ -46,16 +47,17 @@ def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
             name=escape.markdown(bundle.manifest.name),
             install="" if core else asset("javascript/install.node.txt").decode(),
         ),
-        "aetool.mjs": asset("javascript/aetool.node.core.mjs" if core else "javascript/aetool.node.mjs"),
+        "aetool.mjs": asset(f"javascript/{'aetool.node.mjs' if programs is None else CORE_ENTRY}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
         **{
             name: asset(f"javascript/{name}")
             for name in ("score.mjs", "check.mjs", "notation.mjs", "csv.mjs", *MODULES)
         },
-        **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
-        **{f"programs/{graph}.core": content for graph, content in (programs or {}).items()},
     }
-    if core:
-        files |= {name: asset(f"javascript/{name}") for name in ("core.mjs", "core.wasm")}
+    if programs is None:
+        files |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
+    else:
+        files |= {name: asset(f"javascript/{name}") for name in CORE_MODULES}
+        files["model.mjs"] = model_module(bundle, programs, golden_bytes=None)
     install = "" if core else "ONNXRUNTIME_NODE_INSTALL=skip npm install && "
     return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})

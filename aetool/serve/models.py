@@ -26,6 +26,7 @@ from aetool.bundle.manifest import MANIFEST
 from aetool.errors import InputError
 from aetool.runtime.following import CURRENT, Tenure
 from aetool.serve._batching import Batcher, Line
+from aetool.serve._live import LiveRows
 from aetool.serve._protocol import CALIBRATED, InferRequest, Signature
 from aetool.serve._shadow import Run, Shadow
 from aetool.serve.limits import ServerLimits
@@ -114,6 +115,7 @@ class Served:
         limits: ServerLimits,
         executor: Executor,
         observe: Observe,
+        live: LiveRows,
         shadow: Shadow | None = None,
         tenure: Tenure | None = None,
     ) -> None:
@@ -125,6 +127,7 @@ class Served:
             limits: limits of the server.
             executor: computes batches that are not cheap.
             observe: called with the rows and seconds of each batch.
+            live: shown the rows, scores and decisions of models that decide.
             shadow: shown the rows and decisions of models that decide.
             tenure: counts rows, anomalies and errors for the agent whose bundle it is.
         """
@@ -137,7 +140,10 @@ class Served:
             run: Run = partial(ready.run, way)
             if tenure is not None:
                 run = _counted(run, tenure)
-            if shadow is None or "detector" not in way:
+            if "detector" not in way:
+                return run
+            run = live.watching(run)
+            if shadow is None:
                 return run
             return shadow.watching(run, ready, lambda: self.line.rows > limits.max_batch)
 

@@ -52,6 +52,10 @@ from aetool.cli.main import INTERRUPTED
     ),
     ("--keep-alive", "keep_alive_s", float, "Maximum idle time of a connection, in seconds.  [default: 30]"),
     ("--queue-timeout", "queue_timeout_s", float, "Maximum time in the queue, in seconds.  [default: 5]"),
+    (
+        *("--drift-window", "drift_window_minutes", float),
+        "Time of live rows that /metrics compares with the training rows, in minutes.  [default: 60]",
+    ),
     ("--grace", "grace_s", float, "Time to finish when stopped, in seconds.  [default: 30]"),
     (
         *("--health-port", click.IntRange(0, 65535)),
@@ -141,6 +145,7 @@ def serve(
     )
     factors = {
         "max_wait_ms": ("max_wait_s", 1e-3),
+        "drift_window_minutes": ("drift_window_s", 60.0),
         "max_head_kb": ("max_head_bytes", 1 << 10),
         "max_body_mb": ("max_body_bytes", 1 << 20),
         "max_held_mb": ("max_held_bytes", 1 << 20),

@@ -83,7 +83,7 @@ function compareOutput(output, golden, given, threshold, tolerance) {
     const flipped = wanted.reduce((sum, value, i) => sum + (value !== found[i] && !near(i)), 0);
     return { maxScaledDifference: 0, flipped, passed: flipped === 0 };
   }
-  const scaleOf = output === "reconstruction" ? columnScale(golden, expected) : constant(range([expected]));
+  const scaleOf = scaleIn(golden, output) ?? (output === "reconstruction" ? columnScale(golden, expected) : constant(range([expected])));
   const alternative = golden.alternative?.data; // the second category, where two are near ties
   let worst = 0;
   for (let i = 0; i < expected.length; i += 1) {
@@ -109,6 +109,12 @@ function range(arrays) {
 }
 
 const constant = (value) => () => value;
+
+/** The scale that was kept with some of the golden rows: that of all of them. */
+function scaleIn(golden, output) {
+  const scales = golden[`scale_${output}`]?.data;
+  return scales && ((i) => scales[i % scales.length]);
+}
 
 /** Columns of a table have units of their own: each is divided by its own range, over rows and reconstructions. */
 function columnScale(golden, reconstruction) {
