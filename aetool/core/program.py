@@ -467,6 +467,11 @@ class _Blob:
         return found
 
 
+def widened(halves: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 numbers of bfloat16."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
 def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:
     """Return weights, (inputs, outputs), in panels of 64 outputs, with zeros up to `filled` outputs."""
     padded = np.pad(weights, ((0, 0), (0, filled - weights.shape[1])))
