@@ -9,6 +9,10 @@ Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
 Calibration = Literal["minmax", "percentile", "entropy"]
 Engine = Literal["core", "onnxruntime"]
 
+Architecture = Literal["dense", "conv", "gru"]
+"""Layers between the input and the embedding; the last two take windows alone."""
+
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Constant = Literal["score", "ignore"]
 """A change in a column that never changed in training: it counts in the score, or it does not."""

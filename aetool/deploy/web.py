@@ -113,7 +113,7 @@ def _cache() -> Path:
     return Path(home) / "aetool"
 
 
-MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "autoencoder.mjs")
+MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "stream.mjs", "autoencoder.mjs")
 """Modules that Node uses too, in the order in which they import each other."""
 CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""

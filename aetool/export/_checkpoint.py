@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from aetool.bundle.baseline import Baseline, baseline_of
 from aetool.bundle.manifest import Feature
 from aetool.checks.parity import compare_graph
 from aetool.errors import InputError
-from aetool.export._export_input import ExportInput, Reference, Rows, expected_outputs, out_of_range
+from aetool.export._export_input import ExportInput, Reference, RowCost, Rows, expected_outputs, out_of_range
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
@@ -247,16 +247,20 @@ def export_checkpoint(
     threshold = choose_threshold(trained.held_out.scores, options.contamination, options.threshold)
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.
-    sample = torch.from_numpy(np.resize(rows, (3, rows.shape[1])))
+    sample = torch.from_numpy(np.resize(rows, (3, *rows.shape[1:])))
+    cost = _cost(trained)
 
     def graph_of(form: nn.Module) -> ModelProto:
         options.progress("tracing the network")
-        return export_graph(WithDecision(form, threshold.value), sample, opset, max_ir)
+        return export_graph(WithDecision(trained.in_shape(form), threshold.value), sample, opset, max_ir)
+
+    def evaluate(dtype: torch.dtype) -> Callable[[Rows], Reference]:
+        return partial(evaluate_rows, trained.module(dtype), dtype=dtype, rows_at_once=cost.batch)
 
     candidate = ExportInput(
         graph=graph_of(pipeline),
-        evaluate=partial(evaluate_rows, trained.pipeline(torch.float64), dtype=torch.float64),
-        in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
+        evaluate=evaluate(torch.float64),
+        in_float32=evaluate(torch.float32),
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,
@@ -272,15 +276,27 @@ def export_checkpoint(
             "history": [dict(epoch) for epoch in trained.history],
         },
         baseline=_baseline(trained),
+        series=trained.series,
+        cost=cost,
     )
 
     def in_double() -> ExportInput | None:
-        if not DoublePipeline.can_hold(trained.network):
+        if not DoublePipeline.can_hold(trained.network) or trained.network.config.architecture != "dense":
             return None
         double = DoublePipeline(trained.pipeline(torch.float64))
         return replace(candidate, graph=graph_of(double), figures={"form": "float64"})
 
     return publish_candidate(candidate, path, options, otherwise=in_double)
+
+
+def _cost(trained: TrainedAutoencoder) -> RowCost:
+    """Return the cost of a window in the proof; rows of a table cost next to nothing."""
+    config = trained.network.config
+    if config.window is None:
+        return RowCost()
+    steps = config.window if config.architecture == "gru" else 1
+    numbers = config.n_inputs
+    return RowCost(8 * 8 * numbers * (4 if config.architecture == "gru" else 1), config.n_weights * steps, numbers)
 
 
 def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
@@ -291,15 +307,23 @@ def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
 
 
 def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
+    rows = int(trained.provenance["rows_trained"])
+    if trained.series is not None:
+        return baseline_of("windows that it was trained on", rows, (), trained.held_out.scores)
     if not trained.baseline:
         return None
-    rows = int(trained.provenance["rows_trained"])
     return baseline_of("rows that it was trained on", rows, trained.baseline, trained.held_out.scores)
 
 
-def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
-    """Return the form of the pipeline with the fewest operations that still computes the same in float32."""
+def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, nn.Module]:
+    """Return the form of the pipeline with the fewest operations that still computes the same in float32.
+
+    Windows are flat rows here.
+    """
     pipeline = trained.pipeline(torch.float64)
+    if trained.network.config.architecture != "dense":
+        return "plain", trained.pipeline()
+    rows = rows.reshape(len(rows), -1)
     evaluate = partial(evaluate_rows, pipeline, dtype=torch.float64)
     cases = [
         (features, expected_outputs(evaluate, features, threshold))

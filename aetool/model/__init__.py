@@ -29,4 +29,5 @@ __all__ = [
     "save_checkpoint",
     "statistics",
     "train",
+    "windows",
 ]

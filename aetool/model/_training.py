@@ -234,13 +234,14 @@ def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int)
 
 
 @contextmanager
-def _own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
+def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
     """Seed torch and set what training relies on; restore the caller's settings after the block."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
-        if max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER:
+        small = max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER
+        if small and architecture.architecture == "dense":
             torch.set_num_threads(1)
         try:
             yield
@@ -318,12 +319,12 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with (
         joined(len(training_rows), training.batch_size) as processes,
-        _own_settings(training.seed + processes.rank, architecture),
+        own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
         unchanged = standardised[training_rows].eq(0).all(dim=0).cpu()
         loop = Loop(
-            _without_inputs(Autoencoder(architecture), unchanged).to(device),
+            without_inputs(Autoencoder(architecture), unchanged).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
             training,
@@ -364,7 +365,7 @@ def train(
     )
 
 
-def _without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
+def without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
     """Let the network ignore inputs that never change: nothing is learnt of them, a change would blur the rest."""
     first = network.encoder[0]
     assert isinstance(first, torch.nn.Linear)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from aetool.bundle.atomic import publish_directory
 from aetool.bundle.baseline import FeatureBaseline
 from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
+from aetool.bundle.manifest import Series
 from aetool.bundle.schema import OPTIONAL, REQUIRED, Source, Texts, to_plain
 from aetool.errors import CheckpointError, InputError, reason_of
 from aetool.model._one_hot import encoded_width, one_hot
+from aetool.model._windowed import Windowed, repeated
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
-from aetool.model.pipeline import Pipeline, evaluate_rows
+from aetool.model.pipeline import BLOCK_ROWS, Outputs, Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 
 FORMAT = "aetool-checkpoint/1"
@@ -40,7 +42,8 @@ class HeldOut:
     """Figures of the rows that were held out of training."""
 
     features: NDArray[np.float32]
-    """A sample of real rows, (rows, n_features), raw units: the golden vectors' input."""
+    """A sample of real rows, (rows, n_features), or windows, (windows, window, n_features), raw units: the golden
+    vectors' input."""
     scores: NDArray[np.float64]
     """Scores of all held-out normal rows, ascending: the threshold comes from them."""
 
@@ -67,6 +70,8 @@ class TrainedAutoencoder:
     value."""
     baseline: tuple[FeatureBaseline, ...] = ()
     """Statistics of the training rows; empty in checkpoints of an older aetool."""
+    series: Series | None = None
+    """How a log becomes windows; None where rows stand for themselves."""
 
     def __repr__(self) -> str:
         """Return the class and the main figures."""
@@ -78,9 +83,20 @@ class TrainedAutoencoder:
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
         """Return a copy of the network between its scaling and its score, in eval mode; float64 is the
-        reference."""
+        reference. Windows are flat rows to it: see `module`."""
         encoding = one_hot(self.names, self.categories)
-        return Pipeline(copy.deepcopy(self.network), self.statistics, encoding).to(dtype).eval()
+        statistics = self.statistics if self.series is None else repeated(self.statistics, self.series.window)
+        return Pipeline(copy.deepcopy(self.network), statistics, encoding).to(dtype).eval()
+
+    def module(self, dtype: torch.dtype = torch.float32) -> Callable[[Tensor], Outputs]:
+        """Return what computes every output from rows as a bundle takes them: `pipeline`, of windows too."""
+        return self.in_shape(self.pipeline(dtype))
+
+    def in_shape(self, flat: nn.Module) -> nn.Module:
+        """Return a pipeline of flat rows as one of windows, where rows are windows."""
+        if self.series is None:
+            return flat
+        return Windowed(flat, self.series.window, len(self.names), holds=self.training.impute == "last").eval()
 
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
@@ -93,12 +109,14 @@ class TrainedAutoencoder:
             InputError: not rows of that many numbers.
         """
         array = np.asarray(rows)
-        if array.ndim != 2 or array.shape[1] != len(self.names) or array.dtype.kind not in "biuf":
+        shape = (len(self.names),) if self.series is None else (self.series.window, len(self.names))
+        if array.shape[1:] != shape or array.ndim < 1 or array.dtype.kind not in "biuf":
+            columns = ", ".join(self.names[:5]) + ", ..." * (len(self.names) > 5)
             raise InputError(
-                f"rows: numbers of shape (rows, {len(self.names)}) expected, found {array.dtype} of shape "
-                f"{array.shape}; pick the columns {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}"
+                f"rows: numbers of shape (rows, {', '.join(map(str, shape))}) expected, found {array.dtype} of "
+                f"shape {array.shape}; pick the columns {columns}"
             )
-        return evaluate_rows(self.pipeline(dtype), array, dtype)
+        return evaluate_rows(self.module(dtype), array, dtype, max(1, BLOCK_ROWS // shape[0]))
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return anomaly scores (rows,), computed in PyTorch, float32."""
@@ -124,6 +142,7 @@ class _Description(NamedTuple):
     files: Annotated[Mapping[str, str], REQUIRED] = _NONE
     """Name -> sha256."""
     baseline: tuple[FeatureBaseline, ...] = ()
+    series: Annotated[Series | None, OPTIONAL] = None
     unknown: Mapping[str, Any] = _NONE
 
 
@@ -152,6 +171,7 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         provenance=trained.provenance,
         files={name: sha256(content) for name, content in files.items()},
         baseline=trained.baseline,
+        series=trained.series,
     )
     text = json.dumps(to_plain(description), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     publish_directory(Path(path), {**files, DESCRIPTION: text.encode()}, overwrite=overwrite)
@@ -178,7 +198,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
             **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=description.scores_filled
         )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
-        _require_shapes(config.n_features, len(names), statistics, held_out)
+        _require_shapes(config, len(names), statistics, held_out)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
@@ -194,6 +214,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         tensors[STATE],
         dict(description.categories),
         description.baseline,
+        description.series,
     )
 
 
@@ -229,6 +250,9 @@ def _describe(path: Path) -> _Description:
         raise source.fault("$.categories", "those of features", [*categories])
     if (width := encoded_width(names, categories)) != description.architecture.n_features:
         raise source.fault("$.features", f"{description.architecture.n_features} in all", width)
+    window = None if description.series is None else description.series.window
+    if window != description.architecture.window:
+        raise source.fault("$.series", f"windows of {description.architecture.window}", window)
     if not description.history or any({*_LOSSES} - epoch.keys() for epoch in description.history):
         raise source.fault("$.history", f"one or more epochs with {' and '.join(_LOSSES)}", description.history)
     if description.baseline and tuple(feature.name for feature in description.baseline) != names:
@@ -236,11 +260,12 @@ def _describe(path: Path) -> _Description:
     return description
 
 
-def _require_shapes(n_encoded: int, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:
+def _require_shapes(config: AutoencoderConfig, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:
+    row = (n_columns,) if config.window is None else (config.window, n_columns)
     parts = {**_arrays(statistics), **_arrays(held_out)}
     for name, values in parts.items():
-        shapes = {"features": (len(values), n_columns), "scores": (values.size,), "fill": (n_columns,)}
-        expected = shapes.get(name, (n_encoded,))
+        shapes = {"features": (len(values), *row), "scores": (values.size,), "fill": (n_columns,)}
+        expected = shapes.get(name, (config.n_features,))
         kind = np.float64 if name == "scores" else np.float32
         if values.shape != expected or values.dtype != kind:
             raise ValueError(f"{name}: {np.dtype(kind)} {expected} expected, found {values.dtype} {values.shape}")

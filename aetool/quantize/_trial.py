@@ -222,13 +222,19 @@ class Workbench:
             return None
         numbers = np.array([feature.categories is None for feature in features])
         with np.errstate(all="ignore"):
-            low, *usual, high = np.nanpercentile(self.split.calibration[:, numbers], [0, 5, 95, 100], axis=0)
+            low, *usual, high = np.nanpercentile(
+                self._single(self.split.calibration)[:, numbers], [0, 5, 95, 100], axis=0
+            )
             wild = np.nan_to_num((high - low) / (usual[1] - usual[0]), nan=0.0, posinf=0.0)
         if wild.max() > _WILD:
             return f"column {names[int(wild.argmax())]} has values {wild.max():.0f} times its usual range"
-        before, after = (np.mean(error, axis=0) for error in self._errors(trial))
+        before, after = (np.mean(error.reshape(-1, len(names)), axis=0) for error in self._errors(trial))
         worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
         return f"column {names[worst]} suffers most"
+
+    def _single(self, rows: Floats) -> Floats:
+        """Return the rows of windows, or the rows that are no windows."""
+        return rows.reshape(-1, len(self.bundle.manifest.features))
 
     def _errors(self, trial: VariantTrial) -> list[NDArray[np.float64]]:
         """Return squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
@@ -240,7 +246,7 @@ class Workbench:
         with np.errstate(all="ignore"):
             for answers in (self.answers, trial.answers):
                 error = ((answers.reconstruction[normal] - rows) / np.where(scale > 0, scale, 1.0)) ** 2
-                errors.append(np.nan_to_num(error[:, numbers] if features else error, nan=0.0))
+                errors.append(np.nan_to_num(error[..., numbers] if features else error, nan=0.0))
         return errors
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:
