@@ -299,6 +299,8 @@ async function takeFile(file) {
   try {
     const found = await scoredInWorker(file);
     showFile(file.name, found);
+    await pause();
+    if (worker) return; // another file has come meanwhile
     const [{ row, cells }] = found.highest;
     await fill(cells, `Row ${row} of ${file.name}`);
   } catch (error) {
@@ -307,6 +309,9 @@ async function takeFile(file) {
     at("error").hidden = false;
   }
 }
+
+/** Let the browser show what there is, and take clicks, before what comes next. */
+const pause = () => new Promise((done) => setTimeout(done));
 
 /** What worker.mjs finds; never, once another file has come. */
 function scoredInWorker(file) {
@@ -436,6 +441,7 @@ async function start() {
   makeScale();
   listen();
   await fillGolden(Math.max(0, typicalRow(false)));
+  await pause();
   showCheck(await model.check());
 }
 
