@@ -38,7 +38,7 @@ golden rows and for rows with NaN or infinity, for {count} bundles in fp32 and i
 | --- | --- | ---: |
 """
 ARM = """
-Python on 64-bit ARM: emulated. `make arm64` builds the wheel with Debian's Python under QEMU, the core in it compiled for
+Python on 64-bit ARM: emulated. `make arm64` builds the wheel with Debian's Python under QEMU, the core in it with
 NEON, and runs `tests/runtime/test_native.py` and `test_results.py` on it: 195 passed, 1 skipped.
 """
 BOARDS = """
