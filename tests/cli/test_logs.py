@@ -91,6 +91,20 @@ def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_pa
     assert calibrated.exit_code == 0, calibrated.output
 
 
+def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_path):
+    page = tmp_path / "page.html"
+    result = aetool("report", trained[2], "--data", log, "--label", "state", "-o", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    signal = text[text.index('id="signal"') : text.index('id="rows"')]
+    assert "The log of pump, which has the highest score: 168 windows from 2026-03-01 08:00:00" in signal
+    assert "A row here is a window: 16 rows of the log after one another." in text
+    assert re.findall(r'aria-label="(\w+) over time', signal) == ["score", "flow", "heat"]
+    assert 'class="odd"' in signal  # the stretch that is flagged
+    worn = re.findall(r"<title>flow, 2026-03-01 09:(\d\d):\d\d: 100% of the threshold", signal)
+    assert worn and set(worn) <= {"09", "10"}  # worn from 09:10:00 to 09:10:19
+
+
 def test_windows_in_an_array_are_still_rows(aetool, trained, tmp_path):
     np.save(tmp_path / "windows.npy", np.zeros((3, WINDOW, 2), np.float32))
     result = aetool("score", trained[2], tmp_path / "windows.npy")
