@@ -95,13 +95,15 @@ wasm:
 		-Iaetool/core/wasm -Wl,--no-entry -Wl,--strip-all -o $(WASM) aetool/core/wasm/wasm.c aetool/core/core.c
 
 # What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.
-# tritonclient takes an older protobuf than onnx, so it has an environment of its own.
+# tritonclient takes an older protobuf than onnx, and model-signing a newer one: each has an environment of its own.
 $(HOSTS): tests/deploy/package.json Makefile
 	mkdir -p .hosts
 	cp tests/deploy/package.json .hosts/
 	if command -v npm > /dev/null; then cd .hosts && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --no-package-lock; fi
 	$(PYTHON) -m venv .hosts/venv
 	.hosts/venv/bin/pip install --quiet "tritonclient[grpc]==2.73.0"
+	$(PYTHON) -m venv .hosts/standards
+	.hosts/standards/bin/pip install --quiet "model-signing==1.1.1" pyopenssl
 	touch $@
 
 exported: $(STAMP)

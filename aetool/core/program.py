@@ -59,6 +59,8 @@ class Operation(IntEnum):
     DENSE_INT8 = 27
     DENSE_INT8_LAST = 28
     DEQUANTIZE = 29
+    MAX = 30
+    ROW = 31
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
