@@ -139,7 +139,7 @@ class App:
         catalogue: the served models.
         limits: limits of the server.
         metrics: counters of requests.
-        figures: returns the content of /metrics.
+        figures: returns the content of /metrics; None: that of `metrics`.
         token: bearer token that clients must show; None: none.
         hosts: allowed hosts; None: any.
         proxies: trusted proxies; None: none.
@@ -151,8 +151,8 @@ class App:
         catalogue: Catalogue,
         limits: ServerLimits,
         metrics: Metrics,
-        figures: Callable[[], Awaitable[bytes]],
         *,
+        figures: Callable[[], Awaitable[bytes]] | None = None,
         token: str | None = None,
         hosts: Hosts | None = None,
         proxies: Proxies | None = None,
@@ -167,7 +167,9 @@ class App:
         """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """True: clients should look for another server."""
-        self._pages = pages(catalogue, figures, ready=lambda: not self.stopping())
+        self._pages = pages(
+            catalogue, self._own_figures if figures is None else figures, ready=lambda: not self.stopping()
+        )
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -177,6 +179,9 @@ class App:
         self._large = ThreadPoolExecutor(1, "aetool-large", give_way)
         self._small = self._small_seen = 0
         self._free_at = 0.0
+
+    async def _own_figures(self) -> bytes:
+        return self._metrics.page()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and count it."""
