@@ -288,9 +288,12 @@ class _Process:
         """Count live rows in another thread, for ever; of a worker, what it knows outlives it."""
         while True:
             await asyncio.sleep(_DIGEST_S)
-            await self._apart(self._metrics.digest)
-            if self._seat is not None:
-                await self._publish()
+            try:
+                await self._apart(self._metrics.digest)
+                if self._seat is not None:
+                    await self._publish()
+            except Exception as error:  # noqa: BLE001 - the server goes on, whatever becomes of its figures
+                log(logging.ERROR, "live rows were not counted", error=f"{type(error).__name__}: {error}")
 
     async def _publish(self) -> None:
         seat = self._seat
