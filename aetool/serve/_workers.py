@@ -179,23 +179,16 @@ class Parent:
         """Start nothing yet."""
         self._board, self._work, self._grace_s = board, work, grace_s
         self._workers = [_Worker() for _ in range(board.workers)]
+        self._has_served = self._complete = False
         self._alive, self._own = os.pipe()
         self._signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
-        """Start the workers, the first one alone; at the end of the block, none is left.
-
-        Raises:
-            AetoolError: that of a worker which could not start.
-        """
+        """Start the first worker; at the end of the block, none is left."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
-            for some in ([0], range(1, self._board.workers)):  # an error is said once, not by each of them
-                for number in some:
-                    self._start(number)
-                self._until_ready()
-            log(logging.INFO, "all workers serve", workers=self._board.workers)
+            self._start(0)
             yield
         finally:
             self._kill()
@@ -204,11 +197,14 @@ class Parent:
             os.close(self._alive)
 
     def watch(self, tick: Callable[[], None], stopping: Callable[[], None]) -> bool:
-        """Start workers again that end, until a signal says stop; return True if that was Ctrl-C.
+        """Start the other workers, and again those that end, until a signal says stop; True if that was Ctrl-C.
 
         Args:
             tick: called all the time, while workers serve.
             stopping: called once, when they are told to stop.
+
+        Raises:
+            AetoolError: that of the first worker, where it cannot start.
         """
         while True:
             found = signal.sigtimedwait(self._signals, _TICK_S)
@@ -240,22 +236,20 @@ class Parent:
         worker = self._workers[number]
         worker.pid, worker.since, worker.still = pid, time.monotonic(), 0
 
-    def _until_ready(self) -> None:
-        while True:
-            for number, worker in enumerate(self._workers):
-                if worker.pid and (code := self._ended(worker)) is not None:
-                    raise _error(self._board.read(number), code)
-            if all(self._board._rows[i, _STATE] == SERVING for i, one in enumerate(self._workers) if one.pid):
-                return
-            found = signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, _TICK_S)
-            if found is not None and found.si_signo == signal.SIGINT:
-                raise KeyboardInterrupt
-            if found is not None:
-                raise SystemExit(128 + found.si_signo)
-
     def _look(self) -> None:
         """Start what has ended again, and end what is stuck."""
         now = time.monotonic()
+        if not self._has_served:  # the first one alone, so that an error is said once
+            if (code := self._ended(self._workers[0])) is not None:
+                raise _error(self._board.read(0), code)
+            if self._board.serving:
+                self._has_served = True
+                for number in range(1, self._board.workers):
+                    self._start(number)
+            return
+        if not self._complete and self._board.serving == self._board.workers:
+            self._complete = True
+            log(logging.INFO, "all workers serve", workers=self._board.workers)
         for number, worker in enumerate(self._workers):
             if worker.pid and (code := self._ended(worker)) is not None:
                 self._board._rows[number, _STATE] = GONE

@@ -188,3 +188,10 @@ def test_a_page_that_is_being_written_is_not_read():
         assert (
             Seat(board, 0, -1).is_next(5) and Seat(board, 1, -1).is_next(5) and not Seat(board, 1, -1).is_next(6)
         )
+
+
+def test_a_server_whose_other_workers_still_start_stops_in_order(start, exported):
+    with start(f"cancer={exported}", "--workers", "3") as server:
+        assert server.call("GET", "/v2/health/ready")[0] == 200
+        code, _ = server.stop()
+        assert code == 0 and [line["event"] for line in server.log][-2:] == ["stopped", "ended"]
