@@ -128,6 +128,9 @@ def serve(
     _allow_descriptors(limits.max_connections)
     _give_memory_back()
     with contextlib.ExitStack() as stack:
+        # Until there is something to open again: by default it ends a process.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGHUP, before or signal.SIG_DFL)
         listening = stack.enter_context(_listen(host, port))
         if health_port is not None and getattr(sys, "frozen", False):
             raise InputError(

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -175,6 +176,22 @@ def test_metrics_tell_connections_queue_and_process(start, exported, rows, infer
             assert metric(server, name.rpartition(" ")[0]) >= float(name.rpartition(" ")[2])
         for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"):
             assert metric(server, name) > 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_while_the_server_starts_does_not_end_it(exported, workers):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "aetool", "serve", str(exported), "--port", str(port), "--workers", workers]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert eventually(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 30)  # bundles come next
+            process.send_signal(signal.SIGHUP)
+            assert any('"serving"' in line for line in process.stderr)
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
 
 
 def test_sighup_reads_the_bundles_and_the_token_again(guarded):

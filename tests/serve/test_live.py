@@ -208,14 +208,14 @@ class Bank:
         return np.abs(np.log(rows[:, 2] / rows[:, 4]) - np.median(self.spread)).astype(np.float32)
 
     def alert_after_s(self, live, clock, rows, seconds, seed):
-        """Seconds until `aetool_drift > 0` held for 15 minutes, scraped once a minute; None where it does not."""
+        """Seconds until `aetool_drift > 0` held for 15 minutes, scraped each 3 minutes; None where it does not."""
         random, begin, since = np.random.default_rng(seed), clock.now, None
         while clock.now < begin + seconds:
             for _ in range(5):
-                sent = rows[random.integers(0, len(rows), random.integers(1, 20))]
+                sent = rows[random.integers(0, len(rows), random.integers(1, 60))]
                 scores = self.score(sent)
                 live.take(sent, scores, scores > self.expected.threshold)
-                clock.now += 12
+                clock.now += 36
             found = figures_of((live, live.digest()))
             kinds = [value for name, value in found.items() if name.startswith("aetool_drift{")]
             assert len(kinds) == 3
