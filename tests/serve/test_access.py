@@ -22,6 +22,7 @@ from aetool.errors import InputError
 from aetool.serve import _reload as reload
 from aetool.serve._metrics import Metrics
 from aetool.serve.auth import Hosts, Proxies
+from aetool.serve.logs import JsonLines
 from aetool.serve.models import Place
 from aetool.serve.server import warn_if_open
 from aetool.serve.warmup import Opening
@@ -156,6 +157,12 @@ def test_a_request_refused_unread_is_in_the_access_log_too(start, exported, rows
         lines = [line for line in server.log if line["event"] == "request"]
         assert {line["request_id"] for line in lines} == {"me"}
         assert sum(line["status"] == 503 for line in lines) == refused
+
+
+def test_nothing_that_a_client_sends_reaches_the_log_as_a_control_character():
+    record = logging.makeLogRecord({"msg": "request", "facts": {"path": "/\x1b[31m\x9b2J\u202e\n", "name": "ä"}})
+    line = JsonLines().format(record)
+    assert line.isascii() and line.isprintable() and json.loads(line)["path"] == "/\x1b[31m\x9b2J\u202e\n"
 
 
 def test_what_is_no_network_is_an_input_error():
