@@ -91,7 +91,7 @@ def test_the_map_names_files_that_exist():
 
 def test_the_house_is_small_enough_to_learn():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 28 and len(MODULES) <= 300
+    assert len(entries) <= 28 and len(MODULES) <= 340
 
 
 @every_module
@@ -169,7 +169,13 @@ LATER = {
     },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
-    "runtime/session.py": {"aetool.runtime.calibrator", "aetool.runtime.explain", "aetool.runtime.tuning"},
+    "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
+    "runtime/session.py": {
+        "aetool.runtime.calibrator",
+        "aetool.runtime.explain",
+        "aetool.runtime.stream",
+        "aetool.runtime.tuning",
+    },
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
     "runtime/providers.py": {"onnxruntime", "onnxruntime_ep_openvino"},  # start-up; an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone

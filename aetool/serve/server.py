@@ -20,6 +20,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 import aetool
 from aetool.errors import InputError
+from aetool.runtime.following import Tenure
 from aetool.runtime.machine import usable_cores
 from aetool.serve._app import App, give_way
 from aetool.serve._draining import DrainingServer, drained
@@ -220,7 +221,7 @@ class _Process:
             self._before = [(place, state(place)) for place in task.places]  # before they are read
             # There, since onnxruntime's threads are as nice as the one that opens their session.
             self._ready = [
-                (one, self._loader.submit(make_ready, one.path, task.opening, task.limits.max_batch).result())
+                (one, self._loader.submit(make_ready, one.target(), task.opening, task.limits.max_batch).result())
                 for one in task.places
             ]
             self._executor, self._counter = threads(task.cores, "batch"), threads(1, "count")
@@ -235,7 +236,10 @@ class _Process:
         limits, metrics = self._task.limits, self._metrics
         live = metrics.live_of(place, place.name, found.version, found.expected, limits.drift_window_s)
         observe, shadow = metrics.batches_of(place.name), self._beside.get(place.name)
-        return Served(place.name, found, limits, self._executor, observe, live, shadow)
+        # With another threshold than the bundle's, nothing was promised.
+        agent = place.agent if self._task.opening.threshold is None else None
+        tenure = None if agent is None else Tenure(found.path, None, agent)
+        return Served(place.name, found, limits, self._executor, observe, live, shadow, tenure)
 
     async def _main(self) -> Summary:
         begin, task, metrics = time.monotonic(), self._task, self._metrics
@@ -336,7 +340,7 @@ def _open_shadows(
     stack.callback(executor.shutdown, cancel_futures=True)
     found = {}
     for place in shadows:
-        ready = executor.submit(make_ready, place.path, opening, limits.max_batch).result()
+        ready = executor.submit(make_ready, place.target(), opening, limits.max_batch).result()
         found[place.name] = Shadow(place.name, ready, executor, metrics)
         for one, champion in served:
             if one.name == place.name:

@@ -112,6 +112,8 @@ class Ready:
     """What live rows are compared with."""
     calibrated: tuple[TensorSpec, ...] = ()
     """Outputs that are made of the score; none where the bundle has no calibrator."""
+    path: Path = Path()
+    """Directory that was opened."""
 
     @property
     def version(self) -> str:
@@ -171,7 +173,7 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
     if session.manifest.variants[session.precision].calibrator is not None:
         made = session.calibrated(np.zeros(1, np.float32))
         calibrated = tuple(tensor_of(name, values) for name, values in made.items())
-    return Ready(session, inline, inputs, outputs, costs, _expected(bundle, session), calibrated)
+    return Ready(session, inline, inputs, outputs, costs, _expected(bundle, session), calibrated, Path(path))
 
 
 def _expected(bundle: Bundle, session: AutoencoderSession) -> Expected:

@@ -263,12 +263,11 @@ def test_made_explanations_are_ranked_in_c(need, tmp_path):
 def test_the_assets_of_javascript_are_all_deployed(package):
     there = {path.name for path in package("breast-cancer").iterdir()}
     shared = {
-        "aetool.node.core.mjs",
-        "aetool.web.core.mjs",
-        "aetool.single.core.mjs",
+        "aetool.core.mjs",
         "aetool.web.mjs",
         "aetool.single.mjs",
         "aetool.node.mjs",
         "page.mjs",
+        "worker.mjs",
     }
     assert {path.name for path in (ASSETS / "javascript").glob("*.mjs")} - shared <= there

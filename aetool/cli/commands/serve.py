@@ -107,10 +107,10 @@ def serve(
     """Serve bundles over HTTP (Open Inference Protocol v2).
 
     Works with any client of the protocol, such as tritonclient[http]. The name of a model is that of the bundle's
-    directory. A bundle that replaces another one there is served as soon as its golden rows have passed.
-    /openapi.json describes the requests, /metrics is for Prometheus, and the log is in JSON lines. On SIGTERM the
-    server answers the requests that it has accepted, then stops. On SIGHUP it opens the bundles and reads the
-    token again.
+    directory. A bundle that replaces another one there is served as soon as its golden rows have passed. Of a
+    directory that aetool agent keeps, the current bundle is served. /openapi.json describes the requests, /metrics
+    is for Prometheus, and the log is in JSON lines. On SIGTERM the server answers the requests that it has
+    accepted, then stops. On SIGHUP it opens the bundles and reads the token again.
 
     With --shadow NEW the served bundle answers, and NEW scores the same rows in the background; /metrics counts
     the rows that they decide differently (aetool_shadow_disagreements_total). Under load the shadow is left out
@@ -134,7 +134,7 @@ def serve(
     for text in bundles:
         name, path = _named(text)
         places.append(place(path, name))
-        paths.require_bundle(path)
+        paths.require_bundle(places[-1].path)
     challengers = [_challenger(text, places) for text in shadows]
     token = None
     if token_file is None and VARIABLE in os.environ:

@@ -20,7 +20,7 @@ try {
 }
 for (const note of rows.notes) console.error(`${file}: ${note}`);
 console.log("row,score,is_anomaly");
-if (rows.cells.length) {
+if (rows.count) {
   const [scores, verdicts] = [await model.score(rows.numbers), await model.detect(rows.numbers)];
   scores.forEach((score, i) => console.log(`${i + 1},${score},${verdicts[i]}`));
 }
