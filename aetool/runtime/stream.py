@@ -134,7 +134,9 @@ class Stream:
         """
         with self._lock:
             if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.shape != self._row:
-                return self._push_block(samples, time)
+                samples = self._converted(samples)
+                if samples.shape != self._row:
+                    return self._push_block(samples, time)
             if time is not None:
                 self._require_later(time)
                 if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
@@ -207,15 +209,12 @@ class Stream:
         elif math.isnan(time):
             raise InputError("time: expected seconds, found NaN; leave out the sample")
 
-    def _push_block(self, samples: Any, time: Any) -> NDArray[np.float32]:
-        model = self._model
-        rows = (
-            model.to_rows(samples)
-            if len(model.input_shape) == 1
-            else to_rows(samples, model.feature_names, self._row, "samples")
-        )
-        if rows.shape == self._row:
-            rows, time = rows[None], None if time is None else [time]
+    def _converted(self, samples: Any) -> Rows:
+        if len(self._model.input_shape) == 1:
+            return self._model.to_rows(samples)
+        return to_rows(samples, self._model.feature_names, self._row, "samples")
+
+    def _push_block(self, rows: Rows, time: Any) -> NDArray[np.float32]:
         times = None if time is None else self._times(time, len(rows))
         if not len(rows):
             return NOTHING
