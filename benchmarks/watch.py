@@ -171,6 +171,7 @@ def measure(folder: Path, seconds: float, rate: int, groups: int) -> dict[str, A
     reader.ended = True
     reader.join()
     return judged(bundle, samples, due, reader.lines, disturbed) | {
+        "said": (folder / "said").read_text().splitlines(),
         "exit_code": code,
         "publisher_latest_s": round(late, 3),
         "memory_mib": {
