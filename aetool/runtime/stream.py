@@ -58,8 +58,10 @@ class Stream:
         "_model",
         "_row",
         "_rows",
+        "_shift",
         "_skip",
         "_stride",
+        "_window",
     )
 
     def __init__(self, model: _Model, stride: int, max_gap: float | None) -> None:
@@ -82,6 +84,7 @@ class Stream:
         """Samples from where the window at hand begins: from there on they shift, so that it lies in one piece."""
         self._batch = self._rows.reshape(1, *shape)
         self._bytes = self._rows.data.cast("B")
+        self._window, self._shift = len(self._rows), stride * self._rows.strides[0]
         self._filled = 0
         """Samples of the window at hand; a full one has been scored."""
         self._skip = 0
@@ -93,7 +96,7 @@ class Stream:
     def window(self) -> Rows | None:
         """The window that the last sample completed, (window, channels), a copy; None if it completed none."""
         with self._lock:
-            return self._rows.copy() if self._filled == len(self._rows) else None
+            return self._rows.copy() if self._filled == self._window else None
 
     @property
     def until_next(self) -> int:
@@ -101,8 +104,8 @@ class Stream:
 
         Score i of a block of samples belongs to the window that ends with its sample until_next - 1 + i * stride.
         """
-        full = self._filled == len(self._rows)
-        return self._stride if full else self._skip + len(self._rows) - self._filled
+        full = self._filled == self._window
+        return self._stride if full else self._skip + self._window - self._filled
 
     @property
     def stride(self) -> int:
@@ -141,17 +144,21 @@ class Stream:
                 self._require_later(time)
                 if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
                     self._begin()
-            window, filled, skip = len(self._rows), self._filled, self._skip
-            if filled == window:
-                filled, skip = self._step(window)
-            if skip:
-                self._skip = skip - 1
+            filled, window = self._filled, self._window
+            if filled == window:  # it was scored: make room for the next one
+                if (shift := self._shift) < len(self._bytes):
+                    self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
+                    filled = window - self._stride
+                else:
+                    filled, self._skip = 0, self._stride - window
+                self._filled = filled
+            if self._skip:
+                self._skip -= 1
                 found = NOTHING
             else:
                 self._rows[filled] = samples
-                filled += 1
-                found = NOTHING if filled < window else self._model.score(self._batch)
-            self._filled = filled
+                found = NOTHING if filled + 1 < window else self._model.score(self._batch)
+                self._filled = filled + 1
             if time is not None:
                 self._last = time
             return found
@@ -168,7 +175,7 @@ class Stream:
             held = self._rows[: self._filled].astype("<f4", copy=False).tobytes()
             return {
                 "version": STATE_VERSION,
-                "window": len(self._rows),
+                "window": self._window,
                 "channels": self._row[0],
                 "stride": self._stride,
                 "max_gap": self._max_gap,
@@ -179,23 +186,12 @@ class Stream:
 
     def __repr__(self) -> str:
         """Show the model, the window and how far it is."""
-        return f"<Stream of {self._model.name!r}: {self._filled} of {len(self._rows)} samples>"
+        return f"<Stream of {self._model.name!r}: {self._filled} of {self._window} samples>"
 
     # Inside the lock
 
     def _begin(self) -> None:
         self._filled = self._skip = 0
-
-    def _step(self, window: int) -> tuple[int, int]:
-        """Make room for the window after one that was scored: samples that it has, samples to leave out."""
-        stride = self._stride
-        if stride >= window:
-            self._filled, self._skip = 0, stride - window
-        else:
-            shift = stride * self._rows.strides[0]
-            self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
-            self._filled, self._skip = window - stride, 0
-        return self._filled, self._skip
 
     def _require_later(self, time: Any) -> None:
         if not isinstance(time, float | int):
@@ -236,7 +232,7 @@ class Stream:
 
     def _scored(self, held: Rows, skip: int, rows: Rows) -> tuple[NDArray[np.float32], Rows, int]:
         """Return scores of windows that `rows` complete after `held`, what is held then, samples to leave out."""
-        stride, window = self._stride, len(self._rows)
+        stride, window = self._stride, self._window
         if len(held) == window:
             held, skip = held[stride:], max(0, stride - window)
         samples = np.concatenate((held, rows[skip:]))
