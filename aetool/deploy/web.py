@@ -115,6 +115,7 @@ def _cache() -> Path:
 
 MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "stream.mjs", "autoencoder.mjs")
 """Modules that Node uses too, in the order in which they import each other."""
+_PAGE = ("page.mjs", "live.mjs", "notation.mjs", "csv.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 
@@ -153,7 +154,10 @@ def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None =
         "page.css": asset("javascript/page.css"),
         "aetool.mjs": asset(f"javascript/{module}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
-        **{name: asset(f"javascript/{name}") for name in ("page.mjs", "notation.mjs", "csv.mjs", *MODULES)},
+        **{
+            name: asset(f"javascript/{name}")
+            for name in ("page.mjs", "live.mjs", "notation.mjs", "csv.mjs", *MODULES)
+        },
         **computing,
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
     }
@@ -185,7 +189,7 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | N
         data |= {f"programs/{graph}.core": content for graph, content in programs.items()}
         # The page reads programs in the place of graphs.
         data |= {f"model/{name}": content for name, content in files.items() if not name.endswith(".onnx")}
-    names = (*MODULES, *own[:-1], "notation.mjs", "csv.mjs", own[-1], "page.mjs")
+    names = (*MODULES, *own[:-1], "notation.mjs", "csv.mjs", "live.mjs", own[-1], "page.mjs")
     modules = [asset(f"javascript/{name}").decode() for name in names]
     program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module)) for module in modules)
     page = _page(

@@ -14,10 +14,12 @@ const MOST_ABOVE = 50; // lines above the header
  * The rows of a file: by the header's names; by position only where there is no header.
  *
  * @param file its bytes, or its text
- * @returns `cells`, the texts of each row in the model's order, `numbers`, the same as the graphs take them, flat, and
- * `notes`, how the file was read where that is not as usual
+ * @returns `cells`, the texts of each row in the model's order, `numbers`, the same as the graphs take them, flat,
+ * `notes`, how the file was read where that is not as usual; `kept`, the texts of other columns by name
+ *
+ * @param keep names of other columns, as far as the header has them
  */
-export function rowsOf(file, model) {
+export function rowsOf(file, model, keep = []) {
   const { text, encoding } = typeof file === "string" ? { text: file.replace(/^\ufeff/, "") } : decoded(file);
   if (text.slice(0, 4096).includes("\0")) {
     throw new Error("NUL bytes where text is expected: save the table as CSV, in UTF-8");
@@ -40,7 +42,9 @@ export function rowsOf(file, model) {
       numbers[i * columns.length + j] = number;
     });
   });
-  return { cells, numbers, notes };
+  const there = keep.filter((name) => layout.header?.includes(name));
+  const kept = there.map((name) => [name, rows.map((row) => row[layout.header.indexOf(name)].trim())]);
+  return { cells, numbers, notes, kept: Object.fromEntries(kept) };
 }
 
 /** How the model's own table was read, as the bundle keeps it: for what a file leaves in doubt. */

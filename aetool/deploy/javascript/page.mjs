@@ -3,7 +3,8 @@
 import { load } from "./aetool.mjs";
 import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
-import { largest, shares, shortest } from "./explanation.mjs";
+import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
+import { play } from "./live.mjs";
 
 const MOST_ROWS_SHOWN = 200;
 const MOST_DECADES = 4; // to each side of the threshold
@@ -19,6 +20,7 @@ let golden; // its rows
 let inputs; // one field per value
 let decimalComma; // numbers may be typed as the training table wrote them
 let scale; // score => place on the axis, 0 to 1
+let labels; // of the values of a window
 let rowName = "";
 let queue = Promise.resolve(); // of what is to be scored
 let turns = 0; // of the form: what was begun before the last one is not shown
@@ -28,6 +30,14 @@ function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+/** Name, unit and categories of a value of a row; in a window, the name of its channel and its place in time. */
+function featureAt(place) {
+  if (!model.features.length) return { name: `value ${place + 1}` };
+  if (!model.manifest.series) return model.features[place];
+  labels ??= labelsOf(model);
+  return { ...model.features[place % model.features.length], name: labels[place] };
 }
 
 function goldenRow(index) {
@@ -50,7 +60,7 @@ function typicalRow(anomalous) {
 
 function makeForm() {
   inputs = Array.from({ length: model.width }, (_, i) => {
-    const feature = model.features[i] ?? { name: `value ${i + 1}` };
+    const feature = featureAt(i);
     const field = feature.categories
       ? element("select", {}, ...["", ...feature.categories].map((text) => element("option", { value: text }, text)))
       : element("input", { type: "text", inputMode: "decimal", spellcheck: false });
@@ -108,7 +118,7 @@ function numbersInForm() {
   const numbers = new Float32Array(inputs.length);
   const names = [];
   inputs.forEach(({ field, wrong }, i) => {
-    const { name, categories } = model.features[i] ?? { name: `value ${i + 1}` };
+    const { name, categories } = featureAt(i);
     let message = "";
     try {
       const text = decimalComma && !categories ? field.value.replace(",", ".") : field.value;
@@ -229,7 +239,7 @@ function makeScale() {
 function showExpected(expected) {
   const cells = model.toCells(expected);
   inputs.forEach((input, i) => {
-    const { categories } = model.features[i] ?? {};
+    const { categories } = featureAt(i);
     input.expected.textContent = categories ? cells[i] || "–" : shown(expected[i]);
   });
 }
@@ -256,7 +266,7 @@ function showShares(explanation) {
 const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${Number((100 * share).toPrecision(2))} %`);
 
 function reasonOf({ field, expected, share, place }) {
-  const { name, unit } = model.features[place] ?? { name: `value ${place + 1}` };
+  const { name, unit } = featureAt(place);
   const found = isMissing(field.value) ? "nothing" : `${field.value}${unit ? ` ${unit}` : ""}`;
   return element(
     "li",
@@ -299,8 +309,14 @@ async function takeFile(file) {
   nameRow(file.name);
   cancel("Reading the file …");
   try {
-    const { cells, numbers, notes } = rowsOf(new Uint8Array(await file.arrayBuffer()), model);
+    const { series } = model.manifest;
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const { cells, numbers, notes, kept } = rowsOf(bytes, model, [series?.time, series?.group].filter(Boolean));
     if (!cells.length) throw new Error("a header and no rows: add rows below it");
+    if (series) {
+      await takeLog(file.name, numbers, kept, turn);
+      return;
+    }
     const scores = await model.score(numbers);
     const verdicts = await model.detect(numbers);
     if (turn !== files) return; // another file has come meanwhile
@@ -313,6 +329,42 @@ async function takeFile(file) {
     at("error").textContent = `${file.name}: ${error.message}`;
     at("error").hidden = false;
   }
+}
+
+/** A log, drawn as its samples come; of several groups the one that is chosen. */
+async function takeLog(name, numbers, kept, turn) {
+  cancel("A log is drawn below.");
+  const { time, group } = model.manifest.series;
+  const groups = kept[group] ?? [];
+  const names = [...new Set(groups)];
+  const channels = model.features.length;
+  at("live").hidden = false;
+  at("live-groups").hidden = names.length < 2;
+  at("live-group").replaceChildren(...names.map((text) => element("option", { value: text }, text)));
+  let plays = 0;
+  const begin = async () => {
+    plays += 1;
+    const mine = plays;
+    const rows = Array.from({ length: numbers.length / channels }, (_, i) => i);
+    const own = names.length < 2 ? rows : rows.filter((i) => groups[i] === at("live-group").value);
+    if (own.length < model.inputShape[0]) {
+      at("live-title").textContent = `${name}: ${own.length} rows, fewer than a window of ${model.inputShape[0]}`;
+    }
+    const samples = new Float32Array(own.length * channels);
+    own.forEach((row, i) => samples.set(numbers.subarray(row * channels, (row + 1) * channels), i * channels));
+    const when = (sample) => kept[time]?.[own[sample]] ?? `row ${own[sample] + 1}`;
+    const show = (events, isDone) => {
+      at("live-title").textContent = `${name}: ${events.length} event${events.length === 1 ? "" : "s"}${isDone ? "" : " so far"}`;
+      at("live-events").replaceChildren(
+        ...events.map(({ start, end, peak, score }) =>
+          element("li", {}, `${when(start)} to ${when(end)}, peak ${shown(score)} at ${when(peak)}`),
+        ),
+      );
+    };
+    await play(at("live-plot"), model, samples, { isOver: () => turn !== files || mine !== plays, show });
+  };
+  at("live-group").onchange = begin;
+  await begin();
 }
 
 /** The rows of a file, the highest scores first; the one that is in the form is marked. */
@@ -404,7 +456,8 @@ async function start() {
   golden = await model.golden();
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
-  const kind = model.features.length ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
+  const isTable = model.features.length && !model.manifest.series;
+  const kind = isTable ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
   for (const part of document.querySelectorAll(".explained")) part.hidden = !explains();
