@@ -154,10 +154,7 @@ def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None =
         "page.css": asset("javascript/page.css"),
         "aetool.mjs": asset(f"javascript/{module}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
-        **{
-            name: asset(f"javascript/{name}")
-            for name in ("page.mjs", "live.mjs", "notation.mjs", "csv.mjs", *MODULES)
-        },
+        **{name: asset(f"javascript/{name}") for name in (*_PAGE, *MODULES)},
         **computing,
         **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
     }

@@ -269,6 +269,7 @@ def test_the_assets_of_javascript_are_all_deployed(package):
         "aetool.web.mjs",
         "aetool.single.mjs",
         "aetool.node.mjs",
+        "live.mjs",
         "page.mjs",
     }
     assert {path.name for path in (ASSETS / "javascript").glob("*.mjs")} - shared <= there
