@@ -60,7 +60,8 @@ fuzz: $(STAMP)
 
 soak: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \
-		tests/faults/test_disks_and_races.py tests/watch/test_stream.py tests/deploy/test_streams.py
+		tests/faults/test_disks_and_races.py tests/release/test_release_kills.py tests/release/test_following.py \
+		tests/serve/test_follows_agent.py tests/watch/test_stream.py tests/deploy/test_streams.py
 
 # A bill of materials (CycloneDX) of what an app takes in: the wheel, numpy, onnxruntime and what they bring.
 sbom: $(STAMP)
@@ -86,7 +87,7 @@ chips: $(STAMP)
 # The core as WebAssembly, the same bytes from the same compiler: clang 14 and lld 14 of Debian 12.
 WASM := aetool/deploy/javascript/core.wasm
 wasm:
-	clang --target=wasm32 -O3 -msimd128 -mbulk-memory -ffreestanding -nostdlib -std=c99 -Wall -Wextra -Werror \
+	clang --target=wasm32 -Os -msimd128 -mbulk-memory -ffreestanding -nostdlib -std=c99 -Wall -Wextra -Werror \
 		-Iaetool/core/wasm -Wl,--no-entry -Wl,--strip-all -o $(WASM) aetool/core/wasm/wasm.c aetool/core/core.c
 
 # What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.

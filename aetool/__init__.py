@@ -19,8 +19,10 @@ from aetool.errors import (
     InputError,
     OutputError,
     ProviderError,
+    ReleaseError,
     VerificationError,
 )
+from aetool.runtime.following import follow
 from aetool.runtime.session import AutoencoderSession, load
 from aetool.version import __version__
 
@@ -37,7 +39,9 @@ __all__ = [
     "Limits",
     "OutputError",
     "ProviderError",
+    "ReleaseError",
     "VerificationError",
     "__version__",
+    "follow",
     "load",
 ]

@@ -8,6 +8,7 @@
     ├── ExportError                    a model that cannot become a deployable graph
     ├── VerificationError              graphs that do not compute what the trained model computes
     ├── BudgetError                    a variant that costs more than its user allows
+    ├── ReleaseError                   a release that is refused, or a store that cannot be used
     ├── BenchmarkError                 a measurement that cannot be made, or whose result cannot be compared
     ├── OutputError (OSError)          a result that cannot be written where it was asked for
     └── DependencyError (ImportError)  a package that the job needs is not installed
@@ -66,6 +67,10 @@ class BudgetError(AetoolError):
         """Keep the message and what was tried."""
         self.tried = tuple(tried or ())
         super().__init__(message)
+
+
+class ReleaseError(AetoolError):
+    """A release is refused, or the store that it lies in cannot be used."""
 
 
 class BenchmarkError(AetoolError):

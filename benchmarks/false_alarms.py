@@ -20,7 +20,7 @@ from common import parser, save
 from numpy.typing import NDArray
 
 import aetool
-from aetool.decisions._binomial import fewest_rows, interval
+from aetool.checks.binomial import expected_counts, fewest_rows, interval
 from aetool.decisions._calibrate import kept_of
 from aetool.decisions._choice import Goal, choose
 from aetool.decisions._graph import calibrator
@@ -87,30 +87,6 @@ def scores_of(name: str, normal: Rows, odd: Rows, folder: Path) -> dict[str, Any
         }
 
 
-def prediction(count: int, rows: int, further: int) -> tuple[int, int]:
-    """Exact 95 % interval of the false alarms among `further` rows, where `count` of `rows` lie above a threshold.
-
-    The rate above an order statistic has the distribution Beta(count + 1, rows - count); so this is the
-    beta-binomial distribution.
-    """
-    a, b = count + 1, max(rows - count, 1)
-    places = np.arange(further + 1)
-    log = np.vectorize(math.lgamma)
-    chance = (
-        math.lgamma(further + 1)
-        - log(places + 1)
-        - log(further - places + 1)
-        + log(places + a)
-        + log(further - places + b)
-        - math.lgamma(further + a + b)
-        + math.lgamma(a + b)
-        - math.lgamma(a)
-        - math.lgamma(b)
-    )
-    total = np.cumsum(np.exp(chance))
-    return int(np.searchsorted(total, 0.025)), int(np.searchsorted(total, 0.975))
-
-
 def p_values(known: Rows, score: Rows) -> NDArray[np.float32]:
     kept = kept_scores(known)
     graph = calibrator(kept, fit_tail(known), None, opset=18, ir_version=10, producer="", metadata={})
@@ -174,7 +150,7 @@ def _kept(
     """Whether the count is within the interval of a count, the rate within that of the rate; and the rate."""
     key = count, rows, len(alarms)
     if key not in bounds:
-        bounds[key] = prediction(*key)
+        bounds[key] = expected_counts(*key)
     low, high = bounds[key]
     realised = int(alarms.sum())
     inner = interval(count, rows)

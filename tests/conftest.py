@@ -36,11 +36,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Let torch's exporter keep its table of operators, which it makes anew for each export: half of the time."""
-    registration = sys.modules.get("torch.onnx._internal.exporter._registration")
-    registry = getattr(registration, "ONNXRegistry", None)
-    if registry is not None and isinstance(vars(registry)["from_torchlib"], classmethod):
-        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
+    """Let torch's exporter keep the tables that it makes anew, and alike, for each export: half of its time."""
+    if "torch.onnx._internal.exporter._core" in sys.modules:
+        _keep_tables()
+
+
+@functools.cache
+def _keep_tables() -> None:
+    import torch
+    from torch._export import utils
+    from torch._ops import OperatorBase
+    from torch.onnx._internal.exporter import _decomp, _registration
+
+    registry = _registration.ONNXRegistry
+    registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))  # type: ignore[method-assign]
+    utils._materialize_cpp_cia_ops = functools.cache(utils._materialize_cpp_cia_ops)
+    table_of = functools.cache(lambda operators: _decomp_table(set(operators)))
+    _decomp_table = _decomp.create_onnx_friendly_decomposition_table
+    _decomp.create_onnx_friendly_decomposition_table = lambda operators: dict(table_of(frozenset(operators)))
+    by_any_key = OperatorBase.py_impl
+
+    def py_impl(self: Any, key: Any) -> Any:  # called 11,000 times an export; torch's makes types each time
+        if not isinstance(key, torch._C.DispatchKey) or key in self.py_kernels:
+            return by_any_key(self, key)
+        return functools.partial(_register, self, key)
+
+    OperatorBase.py_impl = py_impl
+
+
+def _register(operator: Any, key: Any, kernel: Any) -> Any:
+    operator.py_kernels[key] = kernel
+    operator._dispatch_cache.clear()
+    return kernel
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ import aetool.quantize
 from aetool.cli import main
 
 ROOT = Path(__file__).parents[1]
-HURRY = {"bench": {"run": {"seconds": 0.02, "offline_rows": 1024, "launches": 1}}}
+HURRY = {"bench": {"run": {"seconds": 0.02, "offline_rows": 1024, "launches": 1, "batch": "1"}}}
 """Options that a page leaves out: how long is measured is not what it promises."""
 QUICK = functools.partial(aetool.quantize.QuantizeOptions, rounds=1, seconds=0.01)
 """The same for `aetool quantize`, which has no such option."""

@@ -1,6 +1,7 @@
 """What DESIGN asks of the code itself, where import-linter does not look: `make lint` runs that."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def name_of(path):
     return path.relative_to(PACKAGE).as_posix()
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -89,7 +91,7 @@ def test_the_map_names_files_that_exist():
 
 def test_the_house_is_small_enough_to_learn():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 28 and len(MODULES) <= 300
+    assert len(entries) <= 28 and len(MODULES) <= 340
 
 
 @every_module
@@ -167,6 +169,7 @@ LATER = {
     },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
+    "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
     "runtime/session.py": {
         "aetool.runtime.calibrator",
         "aetool.runtime.explain",

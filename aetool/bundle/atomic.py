@@ -130,13 +130,13 @@ def publish_directory(
         # After an exchange the scratch holds what was replaced; after a failure, what was half written.
         with scratch(path.parent) as temporary:
             for name, content in files.items():
-                _write_file(temporary / name, content)
+                write_file(temporary / name, content)
             for folder in {folder for name in files for folder in PurePosixPath(name).parents}:
-                _sync_directory(temporary / folder)
+                sync_directory(temporary / folder)
             if check is not None:
                 check(temporary)
             _take_name(temporary, path, overwrite)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _not_written(path, error) from error
 
@@ -160,11 +160,11 @@ def publish_file(path: Path, content: bytes, *, overwrite: bool = False, beside:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch(beside or path.parent) as folder:
             temporary = folder / path.name
-            _write_file(temporary, content)
+            write_file(temporary, content)
             if not overwrite and os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, "appeared while it was being written", str(path))
             temporary.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _not_written(path, error) from error
 
@@ -195,7 +195,8 @@ def _require_replaceable(path: Path, files: Mapping[str, bytes]) -> None:
         )
 
 
-def _write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk; its directory is made, and is not flushed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         stream.write(content)
@@ -203,7 +204,8 @@ def _write_file(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from aetool.errors import InputError
 
@@ -204,7 +204,19 @@ def still_there(directory: AnyPath, descriptor: int) -> bool:
     return os.path.samestat(os.stat(directory), os.fstat(descriptor))
 
 
-def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> bytes:
+@contextlib.contextmanager
+def open_inside(directory: AnyPath, name: str) -> Iterator[BinaryIO]:
+    """Open the regular file `name` below `directory` to read parts of it; no link on the way is followed.
+
+    Raises:
+        OSError: the file is missing, or not a regular file inside `directory`.
+    """
+    with pin(directory) as descriptor, os.fdopen(_open_below(descriptor, name), "rb") as stream:
+        yield stream
+
+
+def _open_below(directory: int, name: str) -> int:
+    """Return a descriptor of a regular file."""
     if not is_plain_relative(name):
         raise OSError(errno.EINVAL, "not a relative path inside the directory", name)
     *parents, last = name.split("/")
@@ -223,11 +235,15 @@ def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> 
         raise
     finally:
         os.close(descriptor)
-    status = os.fstat(file)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, "not a regular file", name)
-    with os.fdopen(file, "rb") as stream:
+    return file
+
+
+def _read_below(directory: int, name: str, max_bytes: int, hard_links: bool) -> bytes:
+    with os.fdopen(_open_below(directory, name), "rb") as stream:
+        status = os.fstat(stream.fileno())
         if status.st_nlink > 1 and not hard_links:
             raise OSError(errno.EMLINK, "a hard link: the file has another name, copy it", name)
         if status.st_size > max_bytes:

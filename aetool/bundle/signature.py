@@ -27,7 +27,7 @@ except ImportError:
 ALGORITHM = "ed25519"
 _PURPOSE = b"aetool bundle signature 1\n"
 """Signed before the manifest, so that a signature made for another purpose cannot pass for one of a bundle."""
-_MAX_BYTES = 64 << 10
+MAX_BYTES = 64 << 10
 """Largest size of a key file and of signature.json, in bytes."""
 
 
@@ -76,14 +76,23 @@ def sign(manifest: bytes, private_key: str | Path) -> str:
         InputError: no private Ed25519 key in that file.
         DependencyError: `cryptography` is not installed.
     """
+    return json.dumps(made_by(private_key, _PURPOSE + manifest), indent=2) + "\n"
+
+
+def made_by(private_key: AnyPath, content: bytes) -> dict[str, str]:
+    """Return the signature of `content`, which begins with what it is for, as the object that a file holds.
+
+    Raises:
+        InputError: no private Ed25519 key in that file.
+        DependencyError: `cryptography` is not installed.
+    """
     _require_installed()
     key = _key(private_key, "private")
-    content = {
+    return {
         "algorithm": ALGORITHM,
         "public_key": _fingerprint(key.public_key()),
-        "signature": base64.b64encode(key.sign(_PURPOSE + manifest)).decode(),
+        "signature": base64.b64encode(key.sign(content)).decode(),
     }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -95,10 +104,10 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
         DependencyError: `cryptography` is not installed.
     """
     _require_installed()
-    key, bundle = _key(public_key, "public"), Path(bundle)
+    bundle = Path(bundle)
     where = bundle / SIGNATURE
     try:
-        text = read_inside(bundle, SIGNATURE, _MAX_BYTES, limits)
+        text = read_inside(bundle, SIGNATURE, MAX_BYTES, limits)
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle}: is not signed, and a signature is required; a variant added later removes the "
@@ -108,8 +117,37 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
         raise BundleError(f"{where}: cannot be read: {error.strerror}; fetch the bundle again") from error
     try:
         content = loads(text)
-        algorithm, signature = content["algorithm"], base64.b64decode(content["signature"], validate=True)
-        signer = str(content.get("public_key"))
+    except ValueError as error:
+        raise BundleError(
+            f"{where}: is not a valid signature; fetch the bundle again, or sign it again"
+        ) from error
+    require_made_by(
+        public_key, _PURPOSE + manifest, content, str(where),
+        changed=f"{bundle / MANIFEST}: is not what was signed; it was changed since, as by a variant added later: "
+        "have its author sign it again, or do not use the bundle",
+    )  # fmt: skip
+
+
+def require_made_by(public_key: AnyPath, content: bytes, found: Any, where: str, *, changed: str) -> None:
+    """Refuse a signature that the private half of `public_key` did not make of `content`.
+
+    Args:
+        public_key: file of the key.
+        content: what was signed, beginning with what it is for.
+        found: the object of the signature, as `made_by` returns it.
+        where: its place, for messages.
+        changed: the message where it is the signature of something else.
+
+    Raises:
+        BundleError: it is none, made with another key, or of something else.
+        InputError: no public Ed25519 key in that file.
+        DependencyError: `cryptography` is not installed.
+    """
+    _require_installed()
+    key = _key(public_key, "public")
+    try:
+        algorithm, signature = found["algorithm"], base64.b64decode(found["signature"], validate=True)
+        signer = str(found.get("public_key"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # binascii.Error is a ValueError
         raise BundleError(
             f"{where}: is not a valid signature; fetch the bundle again, or sign it again"
@@ -117,24 +155,21 @@ def require_signed(bundle: AnyPath, manifest: bytes, public_key: AnyPath, limits
     if algorithm != ALGORITHM:
         raise BundleError(f"{where}: {ALGORITHM} expected, found {algorithm!r:.40}; upgrade aetool")
     try:
-        key.verify(signature, _PURPOSE + manifest)
+        key.verify(signature, content)
     except InvalidSignature as error:
         if signer != _fingerprint(key):
             raise BundleError(
                 f"{where}: made with the key {signer[:12]!r}, {public_key} is {_fingerprint(key)[:12]!r}; give "
                 "its author's public key, or do not use the bundle"
             ) from error
-        raise BundleError(
-            f"{bundle / MANIFEST}: is not what was signed; it was changed since, as by a variant added later: "
-            "have its author sign it again, or do not use the bundle"
-        ) from error
+        raise BundleError(changed) from error
 
 
 def _key(path: AnyPath, half: str) -> Any:
     expected = f"the {half} half of an Ed25519 key in PEM, not encrypted"
     try:
         with Path(path).open("rb") as stream:
-            text = stream.read(_MAX_BYTES)
+            text = stream.read(MAX_BYTES)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {expected} was expected, the file cannot be read ({error})") from error
     try:

@@ -117,9 +117,9 @@ def measure_drift(
             raise InputError("drift: expected one row or more, found none; give new rows")
         found = model.run("detector", rows)
     baseline = read_baseline(bundle)
-    compared = _of_golden(bundle) if baseline is None else baseline
+    compared = baseline_of_golden(bundle) if baseline is None else baseline
     flagged = int(np.count_nonzero(found["is_anomaly"]))
-    interval, (promised, promised_interval) = wilson(flagged, len(rows)), _promised(bundle.manifest)
+    interval, (promised, promised_interval) = wilson(flagged, len(rows)), promised_share(bundle.manifest)
     distance = _distance(np.asarray(compared.scores), found["score"].astype(np.float64))
     chance = _smirnov(distance, compared.score_rows, len(rows))
     categories = bundle.manifest.categories
@@ -157,9 +157,9 @@ def measure_drift(
     )
 
 
-def wilson(count: int, of: int) -> Interval:
-    """Return the 95 % interval of a share: Wilson's score interval (1927)."""
-    z = NormalDist().inv_cdf(0.975)
+def wilson(count: int, of: int, chance: float = 0.05) -> Interval:
+    """Return the interval of a share, by default of 95 %: Wilson's score interval (1927)."""
+    z = NormalDist().inv_cdf(1 - chance / 2)
     share, weight = count / of, 1 + z * z / of
     middle = (share + z * z / (2 * of)) / weight
     half = z / weight * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
@@ -186,7 +186,7 @@ def _feature(
     rows = len(values)
     psi = stability_index(before, rows_before, counts)
     bins = int(np.count_nonzero((before > 0) | (counts > 0)))
-    chance = _chi_square(bins - 1, MOST_CHANCE / columns) * (1 / rows + 1 / rows_before)
+    chance = chi_square(bins - 1, MOST_CHANCE / columns) * (1 / rows + 1 / rows_before)
     outside = feature.outside(values)
     drifts = psi > max(LARGE_PSI, chance) or wilson(outside, rows)[0] > MOST_OUTSIDE
     moderate = psi > max(MODERATE_PSI, chance)
@@ -238,17 +238,22 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-def _promised(manifest: Manifest) -> tuple[float | None, Interval | None]:
+def promised_share(manifest: Manifest, chance: float = 0.05) -> tuple[float | None, Interval | None]:
+    """Return the share of normal rows that the threshold was to flag and its interval, or None where unknown."""
     share, rows = manifest.threshold.get("flagged_share"), manifest.threshold.get("rows")
     if not isinstance(share, int | float):
         share = manifest.threshold.get("contamination")
     if not isinstance(share, int | float) or not isinstance(rows, int) or rows < 1 or not 0 <= share <= 1:
         return None, None
-    return float(share), wilson(round(share * rows), rows)
+    return float(share), wilson(round(share * rows), rows, chance)
 
 
-def _of_golden(bundle: Bundle) -> Baseline:
-    """Make a baseline from the normal rows of golden.npz."""
+def baseline_of_golden(bundle: Bundle) -> Baseline:
+    """Return a baseline made from the normal rows of golden.npz, for a bundle without its own.
+
+    Raises:
+        InputError: there is no such row.
+    """
     golden = read_golden(bundle)
     normal = ~golden["is_anomaly"].astype(bool)
     rows, names = golden["features"][normal], column_names(bundle.manifest)
@@ -280,7 +285,7 @@ def _smirnov(distance: float, first: int, second: int) -> float:
     return math.exp(-2 * first * second / (first + second) * distance**2)
 
 
-def _chi_square(freedom: int, chance: float) -> float:
+def chi_square(freedom: int, chance: float) -> float:
     """Return the value that a chi-square variable exceeds with this chance, by Wilson & Hilferty (1931)."""
     if freedom < 1:
         return 0.0

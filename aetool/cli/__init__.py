@@ -7,6 +7,7 @@ and `_next_steps` makes the suggestions of `aetool` alone. No other room uses an
 """
 
 from aetool.cli.commands.adopt import adopt
+from aetool.cli.commands.agent import agent
 from aetool.cli.commands.bench import bench
 from aetool.cli.commands.calibrate import calibrate
 from aetool.cli.commands.compare import compare
@@ -21,6 +22,7 @@ from aetool.cli.commands.infer import encode, reconstruct, score
 from aetool.cli.commands.info import doctor, info
 from aetool.cli.commands.init import init
 from aetool.cli.commands.quantize import quantize
+from aetool.cli.commands.release import release
 from aetool.cli.commands.report import report
 from aetool.cli.commands.segment import segment
 from aetool.cli.commands.serve import serve
@@ -38,6 +40,7 @@ main.add_section("Use", encode, reconstruct, score, segment, serve, watch)
 main.add_section("Decide", calibrate, compare, feedback)
 main.add_section("Faster", quantize, tune, bench)
 main.add_section("Ship", deploy, report, keygen, sign)
+main.add_section("Operate", release, agent)
 
 
 __all__ = ["main"]

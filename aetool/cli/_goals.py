@@ -58,6 +58,8 @@ def outcome_pairs(outcome: Any, rate: float | None) -> list[tuple[str, str]]:
     if rate is not None and outcome.needed_rows is not None and outcome.false_alarms.rows < outcome.needed_rows:
         bounds = f"{50 * rate:.3g}% to {150 * rate:.3g}%"
         pairs.insert(1, ("to be surer", f"{outcome.needed_rows:,} normal rows narrow that to about {bounds}"))
+    if outcome.expected is not None:
+        pairs.insert(1, ("of the next 1,000", "{} to {} normal rows flagged (95 %)".format(*outcome.expected)))
     return pairs
 
 

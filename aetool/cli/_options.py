@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -177,6 +178,19 @@ class Share(_Parsed):
             return float(text) / 100 if percent else float(text)
         except ValueError:
             self.fail(f"{value!r} is not a share such as 0.5% or 0.005", param, ctx)
+
+
+class Duration(_Parsed):
+    """Option `500ms`, `60s`, `5m` (or `5min`), `1h`, `2d` or `60` as a number of seconds above 0."""
+
+    name = "duration"
+    units = MappingProxyType({"ms": 0.001, "": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400})
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"([0-9]{0,9}(?:\.[0-9]{1,9})?) ?([a-z]*)", value.strip().lower())
+        if found is None or found[2] not in self.units or not found[1] or float(found[1]) <= 0:
+            self.fail(f"{value!r} is not a duration such as 500ms, 60s, 5m or 1h", param, ctx)
+        return float(found[1]) * self.units[found[2]]
 
 
 class Bytes(_Parsed):

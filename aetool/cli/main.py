@@ -20,6 +20,8 @@ from aetool.suggest import hint
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DRIFTED = 3
 """Exit code of `aetool drift` when there is drift."""
+NOT_CURRENT = 3
+"""Exit code of `aetool agent --once` when the channel's version was refused or taken back."""
 UNMET = 3
 """Exit code of `aetool compare` when a condition of --require is not met."""
 

@@ -139,7 +139,7 @@ TILE(wide_4_bf16, uint16_t, READ_PAIRS, 4, WIDE_4)
 
 /* Four outputs of one row: what is left over, and all there is where there are no vectors. */
 #define NARROW(name, type, read, step) \
-  static void name(const void *weights, size_t stride, const float *x, size_t x_stride, float *sums, size_t n) { \
+  static APART void name(const void *weights, size_t stride, const float *x, size_t x_stride, float *sums, size_t n) { \
     const type *w = weights; \
     float sum_0 = sums[0], sum_1 = sums[1], sum_2 = sums[2], sum_3 = sums[3]; \
     (void)x_stride; \
@@ -164,8 +164,6 @@ typedef struct {
   size_t stride;
 } numbers;
 
-static const float *row_of(numbers values, size_t row) { return values.at + row * values.stride; }
-
 /* Where in a panel of `width` bfloat16 weights output j stands. */
 static size_t place_of_half(size_t j, size_t width) {
   const size_t group = j / 32 * 32;
@@ -173,6 +171,8 @@ static size_t place_of_half(size_t j, size_t width) {
 }
 
 #if LANES > 1
+
+static const float *row_of(numbers values, size_t row) { return values.at + row * values.stride; }
 
 typedef struct {
   tile *run;
@@ -241,33 +241,21 @@ static void dense(
 
 #else
 
-/* Without vectors, sums go where they belong at once: a microcontroller's stack is small. */
-static APART void dense(
-    const aetool_step *step, const char *weights, size_t size, numbers out, numbers a, numbers c, size_t rows) {
-  const size_t n = (size_t)step->n, m = (size_t)step->m, filled = (size_t)step->b;
-  const int halves = size == sizeof(uint16_t);
-  for (size_t first = 0; first < m; first += AETOOL_PANEL) {
-    const size_t real = smaller(AETOOL_PANEL, m - first), width = smaller(AETOOL_PANEL, filled - first);
-    const size_t pairs = halves ? width / 32 * 32 : 0;
-    for (size_t row = 0; row < rows; row++)
-      for (size_t j = 0; j < real; j += 4) {
-        const char *const from = weights + (halves ? place_of_half(j, width) : j) * size;
-        tile *const run = halves ? j < pairs ? narrow_pairs : narrow_bf16 : narrow;
-        const float *const begins = row_of(c, row) + first + j;
-        float *const to = out.at + row * out.stride + first + j;
-        if (real - j >= 4) {
-          memmove(to, begins, 4 * sizeof(float));
-          run(from, width, row_of(a, row), 0, to, n);
-        } else {
-          float few[4] = {0};
-          memcpy(few, begins, (real - j) * sizeof(float));
-          run(from, width, row_of(a, row), 0, few, n);
-          memcpy(to, few, (real - j) * sizeof(float));
-        }
-      }
-    weights += n * width * size;
+/* Without vectors, row by row, four outputs at once: a microcontroller's stack is small. */
+#define DENSE_ROW(name, type, place, run) \
+  static APART void name(const aetool_step *step, const type *weights, float *out, const float *a, const float *c) { \
+    const size_t n = (size_t)step->n; \
+    for (size_t j = 0; j < (size_t)step->m; j += 4) { \
+      const size_t k = j % AETOOL_PANEL, width = smaller(AETOOL_PANEL, (size_t)step->b - (j - k)); \
+      const size_t real = smaller(4, (size_t)step->m - j) * sizeof(float); \
+      float sums[4] = {0}; \
+      memcpy(sums, c + j, real); \
+      run(weights + n * (j - k) + place, width, a, 0, sums, n); \
+      memcpy(out + j, sums, real); \
+    } \
   }
-}
+DENSE_ROW(dense_row, float, k, narrow)
+DENSE_ROW(dense_row_bf16, uint16_t, place_of_half(k, width), (k < width / 32 * 32 ? narrow_pairs : narrow_bf16))
 
 #endif
 
@@ -413,6 +401,23 @@ static float square_root(float x) {
 
 enum { SUM_LANES = 16 };
 
+#if LANES == 1
+/* Lane by lane, in an order in which few sums wait to be added. */
+static APART float sum_of(const float *values, size_t n, int squares) {
+  float waiting[4] = {0}, sum = 0;
+  size_t count = 0;
+  for (size_t k = 0; k < SUM_LANES; k++) {
+    sum = 0;
+    for (size_t i = (k & 1) << 3 | (k & 2) << 1 | (k & 4) >> 1 | k >> 3; i < n; i += SUM_LANES) {
+      const float value = values[i];
+      sum = sum + (squares ? value * value : value);
+    }
+    for (size_t pairs = k; pairs & 1; pairs >>= 1) sum = waiting[--count] + sum;
+    if (k < SUM_LANES - 1) waiting[count++] = sum;
+  }
+  return sum;
+}
+#else
 static float sum_of(const float *values, size_t n, int squares) {
   float lanes[SUM_LANES] = {0};
   size_t i = 0;
@@ -429,6 +434,7 @@ static float sum_of(const float *values, size_t n, int squares) {
     for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] + lanes[k + half];
   return lanes[0];
 }
+#endif
 
 static float arg_max(const float *values, size_t n) {
   size_t best = 0;
@@ -443,30 +449,34 @@ static float arg_max(const float *values, size_t n) {
 
 static int32_t space_of(int32_t place) { return place >> AETOOL_PLACE_BITS; }
 
+/* Rows that go through the steps together. */
 typedef struct {
   const aetool_plan *plan;
-  const float *input, *second;
+  const float *input, *second; /* of the first one */
   float *const *outputs;
   float *work;
+  size_t done; /* rows before them */
 } block;
 
-static numbers find(const block *rows, int32_t place) {
-  const aetool_plan *const plan = rows->plan;
+/* Numbers of a row that lie between two rows at a place. */
+static inline size_t stride_of(const aetool_plan *plan, int32_t place) {
+  const int32_t space = space_of(place);
+  if (space == AETOOL_WORK) return (size_t)plan->n_work;
+  if (space == AETOOL_INPUT) return (size_t)plan->n_input;
+  if (space == AETOOL_CONSTANT) return 0;
+  if (space == AETOOL_SECOND) return (size_t)plan->n_second;
+  return (size_t)plan->output[space - AETOOL_OUTPUT];
+}
+
+/* Where the first row's numbers are; inputs and constants are read only. */
+static float *find(const block *rows, int32_t place) {
   const int32_t space = space_of(place), offset = place & PLACE_MASK;
-  numbers found = {NULL, 0};
-  if (space == AETOOL_WORK) {
-    found.at = rows->work + offset, found.stride = (size_t)plan->n_work;
-  } else if (space == AETOOL_INPUT) {
-    found.at = (float *)(uintptr_t)(rows->input + offset), found.stride = (size_t)plan->n_input; /* read only */
-  } else if (space == AETOOL_CONSTANT) {
-    found.at = (float *)(uintptr_t)(plan->floats + offset); /* read only */
-  } else if (space == AETOOL_SECOND) {
-    found.at = (float *)(uintptr_t)(rows->second + offset), found.stride = (size_t)plan->n_second; /* read only */
-  } else if (rows->outputs[space - AETOOL_OUTPUT]) {
-    found.at = rows->outputs[space - AETOOL_OUTPUT] + offset;
-    found.stride = (size_t)plan->output[space - AETOOL_OUTPUT];
-  }
-  return found;
+  if (space == AETOOL_WORK) return rows->work + offset;
+  if (space == AETOOL_INPUT) return (float *)(uintptr_t)(rows->input + offset);
+  if (space == AETOOL_CONSTANT) return (float *)(uintptr_t)(rows->plan->floats + offset);
+  if (space == AETOOL_SECOND) return (float *)(uintptr_t)(rows->second + offset);
+  float *const output = rows->outputs[space - AETOOL_OUTPUT];
+  return output ? output + rows->done * stride_of(rows->plan, place) + offset : NULL;
 }
 
 #define EACH(operation, expression) \
@@ -565,32 +575,47 @@ static APART void run_row(
   }
 }
 
-static void run_step(const block *rows, const aetool_step *step, size_t count) {
+static inline void run_step(const block *rows, const aetool_step *step, size_t count) {
   const aetool_plan *const plan = rows->plan;
-  const numbers out = find(rows, step->out), a = find(rows, step->a), c = find(rows, step->c);
-  if (!out.at) return;
-  if (step->operation == AETOOL_DENSE) {
-    dense(step, (const char *)(plan->floats + step->offset), sizeof(float), out, a, c, count);
-  } else if (step->operation == AETOOL_DENSE_BF16) {
-    dense(step, (const char *)(plan->halves + step->offset), sizeof(uint16_t), out, a, c, count);
-  } else {
-    const numbers b = find(rows, step->b);
-    for (size_t row = 0; row < count; row++)
-      run_row(plan, step, out.at + row * out.stride, row_of(a, row), row_of(b, row), row_of(c, row));
+  float *const out = find(rows, step->out), *const a = find(rows, step->a), *const c = find(rows, step->c);
+  if (!out) return;
+  if (step->operation == AETOOL_DENSE || step->operation == AETOOL_DENSE_BF16) {
+#if LANES > 1
+    const int halves = step->operation == AETOOL_DENSE_BF16;
+    const char *const weights =
+        halves ? (const char *)(plan->halves + step->offset) : (const char *)(plan->floats + step->offset);
+    const numbers to = {out, stride_of(plan, step->out)}, x = {a, stride_of(plan, step->a)};
+    const numbers begins = {c, stride_of(plan, step->c)};
+    dense(step, weights, halves ? sizeof(uint16_t) : sizeof(float), to, x, begins, count);
+#else
+    if (step->operation == AETOOL_DENSE) dense_row(step, plan->floats + step->offset, out, a, c);
+    else dense_row_bf16(step, plan->halves + step->offset, out, a, c);
+#endif
+    return;
+  }
+  const float *const b = find(rows, step->b);
+  for (size_t row = 0; row < count; row++) {
+    float *const to = out + row * stride_of(plan, step->out);
+    const float *const x = a + row * stride_of(plan, step->a);
+#if LANES == 1 /* not from run_row, whose stack comes on top */
+    if (step->operation == AETOOL_SUM || step->operation == AETOOL_SUM_OF_SQUARES) {
+      const size_t m = (size_t)step->m;
+      for (size_t i = 0; i < (size_t)step->n; i++) to[i] = sum_of(x + i * m, m, step->operation != AETOOL_SUM);
+      continue;
+    }
+#endif
+    run_row(plan, step, to, x, b + row * stride_of(plan, step->b), c + row * stride_of(plan, step->c));
   }
 }
 
 void aetool_run_with(const aetool_plan *plan, const float *input, const float *second, float *const *outputs,
                      size_t rows, float *work) {
-  float *to[AETOOL_OUTPUTS];
-  for (int32_t k = 0; k < plan->n_outputs; k++) to[k] = outputs[k];
-  for (size_t done = 0; done < rows; done += AETOOL_ROWS) {
-    const size_t count = smaller(AETOOL_ROWS, rows - done);
+  for (size_t done = 0; done < rows;) {
+    const size_t count = LANES == 1 ? 1 : smaller(AETOOL_ROWS, rows - done);
     const float *const also = second ? second + done * (size_t)plan->n_second : NULL;
-    const block now = {plan, input + done * (size_t)plan->n_input, also, to, work};
+    const block now = {plan, input + done * (size_t)plan->n_input, also, outputs, work, done};
     for (int32_t i = 0; i < plan->n_steps; i++) run_step(&now, plan->steps + i, count);
-    for (int32_t k = 0; k < plan->n_outputs; k++)
-      if (to[k]) to[k] += count * (size_t)plan->output[k];
+    done += count;
   }
 }
 

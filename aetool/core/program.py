@@ -187,6 +187,17 @@ class Program(NamedTuple):
     """Weights of layers in integers."""
 
 
+class GraphSteps(NamedTuple):
+    """What `lay_out` makes a program from."""
+
+    results: Mapping[Output, Operand]
+    """Output -> what gives it."""
+    steps: Sequence[Step]
+    """All steps in an order in which they can run; those that no output needs are left out."""
+    row: tuple[int, ...]
+    """Shape of one row of the input."""
+
+
 def lay_out(
     results: Mapping[Output, Operand], steps: Iterable[Step], row: tuple[int, ...], *, narrowest: int = 16
 ) -> Program:
@@ -198,8 +209,30 @@ def lay_out(
         row: shape of one row of the input.
         narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
     """
-    needed = needed_steps(results.values(), steps)
-    writer = _Writer(narrowest)
+    return _written(GraphSteps(results, [*steps], row), _Constants(), narrowest)()
+
+
+def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -> dict[str, Program]:
+    """Return programs with the same constants, in which equal weights lie once."""
+    constants, known = _Constants(), dict[tuple[str, tuple[int, ...], bytes], NDArray[Any]]()
+
+    def first(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return known.setdefault((value.dtype.str, value.shape, value.tobytes()), value)
+
+    finish = {}
+    for graph, (results, steps, row) in graphs.items():
+        for step in steps:
+            step.reads, step.weights = tuple(map(first, step.reads)), first(step.weights)
+        finish[graph] = _written(GraphSteps(results, steps, row), constants, narrowest)
+    return {graph: make() for graph, make in finish.items()}
+
+
+def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
+    """Write a graph's steps and constants; return what makes its program, once all constants are written."""
+    results, needed = graph.results, needed_steps(graph.results.values(), graph.steps)
+    writer = _Writer(constants, narrowest)
     places = _Places(needed, results)
     for step in needed:
         out = places.of_output(step)
@@ -226,7 +259,15 @@ def lay_out(
             writer.write(Operation.COPY, _output_place(number), [read], _size(output.shape), 1)
     sizes = tuple(_size(output.shape) for output in results)
     second = max((value.n for step in needed for value in step.reads if isinstance(value, Second)), default=0)
-    return writer.program(row, tuple(results), sizes, places.size, second)
+
+    def program() -> Program:
+        floats, halves, indexes, integers = constants.whole()
+        return Program(
+            b"".join(writer.steps), floats, halves, indexes.tobytes(), graph.row, tuple(results), sizes,
+            places.size, second, integers,
+        )  # fmt: skip
+
+    return program
 
 
 DENSE = (Operation.DENSE, Operation.DENSE_BF16)
@@ -325,14 +366,24 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
+class _Constants:
+    """Constants of one program, or of several."""
+
+    def __init__(self) -> None:
+        self.floats, self.halves, self.indexes = _Blob(np.float32), _Blob(np.uint16), _Blob(np.int32)
+        self.bytes = _Blob(np.int8)
+
+    def whole(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return all, when all are written."""
+        return self.floats.whole(), self.halves.whole(), self.indexes.whole(), self.bytes.whole()
+
+
 class _Writer:
     """Steps, constants and weights, in the order in which they are used."""
 
-    def __init__(self, narrowest: int) -> None:
-        self._narrowest = narrowest
-        self._steps: list[bytes] = []
-        self._floats, self._halves, self._indexes = _Blob(np.float32), _Blob(np.uint16), _Blob(np.int32)
-        self._bytes = _Blob(np.int8)
+    def __init__(self, constants: _Constants, narrowest: int) -> None:
+        self.steps: list[bytes] = []
+        self._constants, self._narrowest = constants, narrowest
 
     def filled(self, step: Step) -> int:
         """Return the outputs of a dense step with those that fill up its last panel."""
@@ -340,7 +391,7 @@ class _Writer:
         return step.m + -step.m % (multiple if self._narrowest > 4 else 4)
 
     def constant(self, values: NDArray[np.float32]) -> int:
-        return _CONSTANT << _PLACE_BITS | self._floats.add(values, lambda: values)
+        return _CONSTANT << _PLACE_BITS | self._constants.floats.add(values, lambda: values)
 
     def write(
         self,
@@ -355,35 +406,28 @@ class _Writer:
         offset = 0
         if weights is not None:
             if operation is Operation.DENSE:
-                offset = self._floats.add(weights, lambda: panels(weights, at[1]))
+                offset = self._constants.floats.add(weights, lambda: panels(weights, at[1]))
             elif operation is Operation.DENSE_BF16:
-                offset = self._halves.add(weights, lambda: _paired(weights, at[1]))
+                offset = self._constants.halves.add(weights, lambda: _paired(weights, at[1]))
             else:
-                offset = self._indexes.add(weights, lambda: weights)
+                offset = self._constants.indexes.add(weights, lambda: weights)
         a, b, c = (*at, 0, 0)[:3]
-        self._steps.append(_STEP.pack(operation, out, a, b, c, n, m, offset, alpha))
+        self.steps.append(_STEP.pack(operation, out, a, b, c, n, m, offset, alpha))
 
     def write_integers(self, out: int, at: Sequence[int], step: IntegerLayer) -> None:
         weights, how = step.weights, step.how
         assert weights is not None
-        head, factors = [self._bytes.add(weights, lambda: weights)], []
+        head, factors = [self._constants.bytes.add(weights, lambda: weights)], []
         if how is not None:
             slope = how.slope or Multiplier(np.zeros((), np.int32), 1)
             table = how.table
             head += [how.multiplier.shift, how.zero, int(how.slope is not None), int(slope.value), slope.shift]
-            head.append(-1 if table is None else self._bytes.add(table, lambda: table))
+            head.append(-1 if table is None else self._constants.bytes.add(table, lambda: table))
             factors = [how.multiplier.value]
         numbers = np.concatenate([np.array(head, np.int32), step.bias, *factors])
-        offset = self._indexes.add(numbers, lambda: numbers)
+        offset = self._constants.indexes.add(numbers, lambda: numbers)
         a, b, c = (*at, 0, 0)[:3]
-        self._steps.append(_STEP.pack(step.operation, out, a, b, c, step.n, step.m, offset, 0.0))
-
-    def program(
-        self, row: tuple[int, ...], outputs: tuple[Output, ...], sizes: tuple[int, ...], work: int, second: int
-    ) -> Program:
-        floats, halves, indexes = self._floats.whole(), self._halves.whole(), self._indexes.whole().tobytes()
-        steps, integers = b"".join(self._steps), self._bytes.whole()
-        return Program(steps, floats, halves, indexes, row, outputs, sizes, work, second, integers)
+        self.steps.append(_STEP.pack(step.operation, out, a, b, c, step.n, step.m, offset, 0.0))
 
 
 class _Blob:
@@ -394,6 +438,7 @@ class _Blob:
         self._known: dict[int, int] = {}
         self._kept: list[Any] = []
         self._dtype, self._size = np.dtype(dtype), 0
+        self._whole: NDArray[Any] | None = None
 
     def add(self, source: NDArray[Any], make: Callable[[], NDArray[Any]]) -> int:
         """Return the offset of what `make` makes of `source`, which is known by its identity."""
@@ -406,7 +451,9 @@ class _Blob:
         return self._known[id(source)]
 
     def whole(self) -> NDArray[Any]:
-        """Return everything, beginning at a cache line of memory."""
+        """Return everything, beginning at a cache line of memory; nothing more is added."""
+        if self._whole is not None:
+            return self._whole
         size = self._dtype.itemsize
         room: NDArray[np.uint8] = np.zeros(self._size * size + 64, np.uint8)
         start = -room.ctypes.data % 64
@@ -416,7 +463,13 @@ class _Blob:
             found[at : at + part.size] = part
             at += -(-part.size // _ALIGNED) * _ALIGNED
         found.flags.writeable = False
+        self._whole = found
         return found
+
+
+def widened(halves: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 numbers of bfloat16."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:

@@ -1,9 +1,9 @@
 """Decisions one can stand behind: thresholds from rows of the place where a model runs.
 
-Read in this order: `_calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal),
-`_binomial` (how sure one can be), `_graph` (p-values as ONNX operators), `_tail` (beyond the largest score),
-`_probability` (with labels). `_compare` sets an old model beside a new one, `_feedback` learns from what rows
-turned out to be.
+Read in this order: `_calibrate` (rows and a goal to a new bundle), `_choice` (the threshold for a goal, and how
+sure one can be: `aetool.checks.binomial`), `_graph` (p-values as ONNX operators), `_tail` (beyond the largest
+score), `_probability` (with labels). `_compare` sets an old model beside a new one, `_feedback` learns from what
+rows turned out to be.
 """
 
 from aetool.decisions._calibrate import Calibrated, calibrate, calibrator_of

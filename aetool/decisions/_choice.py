@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.decisions._binomial import fewest_rows, interval, rows_for_half
+from aetool.checks.binomial import expected_counts, fewest_rows, interval, rows_for_half
 from aetool.errors import InputError
 from aetool.runtime.threshold import as_threshold
 
@@ -84,6 +84,10 @@ def share_of(count: int, rows: int) -> Proportion | None:
     return None if rows == 0 else Proportion(count / rows, *interval(count, rows), count, rows)
 
 
+FURTHER = 1000
+"""Rows to come for which `ThresholdOutcome.expected` is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class ThresholdOutcome:
     """What a threshold does on the rows that it was chosen with."""
@@ -96,6 +100,8 @@ class ThresholdOutcome:
     """Flagged rows that are normal; None without labels."""
     needed_rows: int | None
     """Normal rows with which the interval would lie within half of the requested rate to 1.5 times."""
+    expected: tuple[int, int] | None = None
+    """Flagged among the next 1,000 normal rows, with a probability of 95 %."""
 
 
 def outcome(threshold: float, normal: Scores, anomalous: Scores, goal: Goal) -> ThresholdOutcome:
@@ -107,6 +113,7 @@ def outcome(threshold: float, normal: Scores, anomalous: Scores, goal: Goal) -> 
         share_of(hits, len(anomalous)),
         share_of(alarms, alarms + hits) if labelled else None,
         None if goal.false_alarms is None else rows_for_half(goal.false_alarms),
+        expected_counts(alarms, len(normal), FURTHER) if len(normal) else None,
     )
 
 

@@ -14,7 +14,7 @@ from aetool.core.translate import UnsupportedError, steps_of
 from aetool.deploy._c_source import Array, CSource
 from aetool.deploy._deployment import admitted_model, asset, row_of
 
-_STEP = np.dtype(
+STEP = np.dtype(
     [(name, "<i4") for name in ("operation", "out", "a", "b", "c", "n", "m", "offset")] + [("alpha", "<f4")]
 )
 NARROWEST = 4
@@ -67,7 +67,7 @@ def program_source(program: Program, prefix: str, given: str, name: str) -> CSou
         given: name of the input.
         name: prefix of the names of the core.
     """
-    steps = np.frombuffer(program.steps, _STEP)
+    steps = np.frombuffer(program.steps, STEP)
     arrays: dict[str, tuple[str, NDArray[Any]]] = {
         "floats": ("float", program.floats),
         "halves": ("uint16_t", program.halves),

@@ -40,9 +40,9 @@ def asset(path: str, /, **values: str) -> bytes:
     return filled.encode()
 
 
-def in_order(bundle: Bundle) -> tuple[str, ...]:
-    """Return the graphs that the bundle has in fp32."""
-    files = bundle.manifest.variants["fp32"].files
+def in_order(bundle: Bundle, precision: str = "fp32") -> tuple[str, ...]:
+    """Return the graphs that the bundle has in a precision."""
+    files = bundle.variant(precision).files
     return tuple(graph for graph in (*GRAPHS, SEGMENTER) if graph in files)
 
 
@@ -63,13 +63,14 @@ def row_of(bundle: Bundle, graph: str) -> tuple[int, ...]:
     return (manifest.embedding_shape if graph == "decoder" else manifest.input_shape) or ()
 
 
-def admitted_model(bundle: Bundle, graph: str) -> OnnxModel:
+def admitted_model(bundle: Bundle, graph: str, precision: str = "fp32") -> OnnxModel:
     """Return the graph of `admitted`, read.
 
     Raises:
         BundleError: the file is damaged, or its graph is not let in.
     """
-    return require_admissible(bundle.graph(graph), row_of(bundle, graph), bundle.limits, f"{bundle.path}: {graph}")
+    content = bundle.graph(graph, precision)
+    return require_admissible(content, row_of(bundle, graph), bundle.limits, f"{bundle.path}: {graph}")
 
 
 def bundle_files(bundle: Bundle) -> dict[str, bytes]:

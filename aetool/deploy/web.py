@@ -1,7 +1,6 @@
 """A page and a JavaScript module that run a bundle in the browser, with the files of onnxruntime-web."""
 
 import base64
-import gzip
 import hashlib
 import io
 import json
@@ -20,6 +19,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.choices import Engine
 from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files
+from aetool.deploy._packed import ORT, model_module, packed
 from aetool.errors import DependencyError, ExportError, InputError
 
 # The two files of the npm package onnxruntime-web that a page needs: from a directory, the cache, or npm.
@@ -115,36 +115,47 @@ def _cache() -> Path:
 
 MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "stream.mjs", "autoencoder.mjs")
 """Modules that Node uses too, in the order in which they import each other."""
-_PAGE = ("page.mjs", "live.mjs", "notation.mjs", "csv.mjs")
+CORE_MODULES = ("core.mjs", "packed.mjs")
+"""Modules besides for the core."""
+CORE_ENTRY = "aetool.core.mjs"
+"""What becomes `aetool.mjs` where the core computes."""
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
+_COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+_NOTHING_ELSE = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
-    """Make a directory for any web server: a page, the module `aetool.mjs`, and the bundle.
+def web(
+    bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None, precision: str = "fp32"
+) -> Deployment:
+    """Make a directory for any web server: a page, the module `aetool.mjs`, and the model.
 
     Args:
         bundle: the bundle.
         onnxruntime: the npm package onnxruntime-web, unpacked; by default found or fetched, if it is needed.
         engine: by default the core, if it computes all graphs and no `onnxruntime` is given.
+        precision: fp32, or bf16 of a bundle that has it, on the core.
 
     Raises:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
+        BundleError: the bundle does not have that precision.
         ExportError: the core was asked for, and lacks something.
     """
-    programs = _programs(bundle, onnxruntime, engine)
+    programs = core_programs(bundle, engine, precision, other=onnxruntime is not None)
     if programs is None:
         runtime = onnxruntime_web(onnxruntime)
-        runs_on, module = _runs_on(runtime), "aetool.web.mjs"
+        runs_on, module, connect = _runs_on(runtime), "aetool.web.mjs", "'self'"
         computing = {f"onnxruntime/{SCRIPT}": runtime.script, f"onnxruntime/{WASM}": runtime.wasm}
+        computing |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
     else:
-        runs_on, module = _CORE, "aetool.web.core.mjs"
-        computing = {name: asset(f"javascript/{name}") for name in ("core.mjs", "core.wasm")}
-        computing |= {f"programs/{graph}.core": content for graph, content in programs.items()}
+        runs_on, module, connect = _on_core(precision), CORE_ENTRY, "'none'"
+        computing = {name: asset(f"javascript/{name}") for name in CORE_MODULES}
+        computing["model.mjs"] = model_module(bundle, programs, precision)
     page = _page(
         bundle,
-        csp="default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
+        csp=f"{_NOTHING_ELSE}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+        f"connect-src {connect}",
         style='<link rel="stylesheet" href="page.css">',
         scripts='<script type="module" src="page.mjs"></script>',
         runs_on=runs_on,
@@ -154,79 +165,84 @@ def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None =
         "page.css": asset("javascript/page.css"),
         "aetool.mjs": asset(f"javascript/{module}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
-        **{name: asset(f"javascript/{name}") for name in (*_PAGE, *MODULES)},
+        **{name: asset(f"javascript/{name}") for name in (*_PAGE_MODULES, *MODULES)},
         **computing,
-        **{f"model/{name}": content for name, content in bundle_files(bundle).items()},
     }
     return Deployment(files, "python3 -m http.server --directory {output}")
 
 
-def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
+def web_page(
+    bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None, precision: str = "fp32"
+) -> Deployment:
     """Make the same page as one file, `index.html`, that works when it is opened from the disk.
 
     Raises:
-        InputError, DependencyError, ExportError: as of `web`.
+        InputError, DependencyError, BundleError, ExportError: as of `web`.
     """
-    programs = _programs(bundle, onnxruntime, engine)
-    files = bundle_files(bundle)
-    script_from = "'unsafe-inline' 'wasm-unsafe-eval'"
-    scripts: list[str] = []
+    programs = core_programs(bundle, engine, precision, other=onnxruntime is not None)
+    also = ""
     own: tuple[str, ...]
     if programs is None:
         runtime = onnxruntime_web(onnxruntime)
-        runs_on, own = _runs_on(runtime), ("aetool.single.mjs",)
-        data = {WASM: runtime.wasm, **{f"model/{name}": content for name, content in files.items()}}
-        address = f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"
-        imports = f'{{"imports": {{"onnxruntime-web": {escape.javascript(address)}}}}}'
-        scripts.append(f'<script type="importmap">{imports}</script>')
-        script_from += " data:"
+        runs_on, own, also = _runs_on(runtime), ("packed.mjs", "aetool.single.mjs"), " data:"
+        model = packed({f"{ORT}.wasm": runtime.wasm, **bundle_files(bundle)}, {ORT: runtime.script})
     else:
-        runs_on, own = _CORE, ("core.mjs", "aetool.single.core.mjs")
-        data = {"core.wasm": asset("javascript/core.wasm")}
-        data |= {f"programs/{graph}.core": content for graph, content in programs.items()}
-        # The page reads programs in the place of graphs.
-        data |= {f"model/{name}": content for name, content in files.items() if not name.endswith(".onnx")}
-    names = (*MODULES, *own[:-1], "notation.mjs", "csv.mjs", "live.mjs", own[-1], "page.mjs")
-    modules = [asset(f"javascript/{name}").decode() for name in names]
-    program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module)) for module in modules)
+        runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
+        model = model_module(bundle, programs, precision)
+    modules = [asset(f"javascript/{name}") for name in (*MODULES, *own, *_PAGE_MODULES)]
+    program = "".join(_inlined(module.decode()) for module in [model, *modules])
+    style = asset("javascript/page.css").decode()
     page = _page(
         bundle,
-        csp=f"default-src 'none'; script-src {script_from}; style-src 'unsafe-inline'; "
-        "connect-src 'none'; img-src data:; base-uri 'none'; form-action 'none'",
-        style=f"<style>\n{asset('javascript/page.css').decode()}</style>",
-        scripts="\n".join(
-            [
-                *(_data_script(name, content) for name, content in data.items()),
-                *scripts,
-                f'<script type="module">\n{program}</script>',
-            ]
-        ),
+        csp=f"{_NOTHING_ELSE}; script-src {_hashed(program)} 'wasm-unsafe-eval'{also}; worker-src blob:; "
+        f"style-src {_hashed(style)}; connect-src 'none'",
+        style=f"<style>{style}</style>",
+        scripts=f'<script type="module" id="program">{program}</script>',
         runs_on=runs_on,
     )
     return Deployment({"index.html": page}, "open {output} in a browser")
 
 
-_CORE = "aetool's core"
+def _inlined(module: str) -> str:
+    """Return a module as part of one program, without comments and indentation."""
+    return re.sub("^ +|^\n", "", _COMMENTS.sub("", _EXPORTS.sub("", _IMPORTS.sub("", module))), flags=re.MULTILINE)
+
+
+def _on_core(precision: str) -> str:
+    return "aetool's core" + (f", weights in {precision}" if precision != "fp32" else "")
 
 
 def _runs_on(runtime: OnnxruntimeWeb) -> str:
     return f"ONNX Runtime Web {escape.html(runtime.version)}\n  (Microsoft, MIT License)"
 
 
-def _programs(bundle: Bundle, onnxruntime: Path | None, engine: Engine | None) -> dict[str, bytes] | None:
-    """Return the programs of the core; None where onnxruntime-web is to compute."""
-    if engine == "onnxruntime" or (onnxruntime is not None and engine is None):
+def _hashed(text: str) -> str:
+    """Return a source of a Content-Security-Policy: this text in the page and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def core_programs(bundle: Bundle, engine: Engine | None, precision: str, *, other: bool = False) -> bytes | None:
+    """Return the programs of the core; None where onnxruntime is to compute.
+
+    Args:
+        bundle: the bundle.
+        engine: what was asked for.
+        precision: that of the graphs.
+        other: where nothing was asked for, onnxruntime computes.
+
+    Raises:
+        ExportError: the core was asked for, or has to compute, and lacks something.
+    """
+    if precision != "fp32" and (engine == "onnxruntime" or other):
+        raise ExportError(f"{bundle.path}: {precision} runs on aetool's core only; leave --engine out")
+    if engine == "onnxruntime" or (other and engine is None):
         return None
-    programs = programs_of(bundle)
-    if programs is None and engine == "core":
-        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; use --engine onnxruntime")
+    programs = programs_of(bundle, precision)
+    if programs is None and (engine == "core" or precision != "fp32"):
+        instead = "use --engine onnxruntime" + (", in fp32" if precision != "fp32" else "")
+        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; {instead}")
     return programs
 
 
 def _page(bundle: Bundle, **parts: str) -> bytes:
     return asset("javascript/index.html", title=escape.html(bundle.manifest.name), **parts)
-
-
-def _data_script(name: str, content: bytes) -> str:
-    packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    return f'<script type="application/octet-stream" data-file="{escape.html(name)}">{packed}</script>'

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from aetool.choices import Calibration, Precision
 from aetool.errors import ExportError
@@ -54,10 +54,13 @@ class Converter:
             found = [layer for layer in found if layer.kind != "Conv"]
         if not found:
             kinds = sorted({node.op_type for node in self._model.graph.node})
-            raise ExportError(
-                f"{precision}: no product with constant float32 weights found (nodes: {', '.join(kinds)}), so "
-                "there is nothing to change; keep fp32"
+            doubles = any(tensor.data_type == TensorProto.DOUBLE for tensor in self._model.graph.initializer)
+            why = (
+                "the graphs compute in float64, since float32 could not hold the small errors of this model"
+                if doubles
+                else f"no product with constant float32 weights found (nodes: {', '.join(kinds)})"
             )
+            raise ExportError(f"{precision}: {why}, so there is nothing to change; keep fp32")
         return list(dict.fromkeys(layer.name for layer in found))
 
     def convert(self, recipe: Recipe) -> ModelProto:

@@ -186,7 +186,7 @@ def quantize(
     outside = budget.exceeded(trial.fidelity, speed["bulk"])
     smaller, faster = variant.figures["bytes_ratio"]["all"] < 1, max(speed["bulk"], speed["one_row"]) > 1
     if budget.min_speedup is None and not (smaller or faster):
-        outside.append("neither smaller nor faster than fp32")
+        outside.append("neither smaller nor faster than fp32 here (--min-speedup 0 keeps it for another machine)")
     if outside:
         attempts[-1] = replace(attempts[-1], reasons=tuple(outside))
         raise refused(bench, precision, trial, attempts)

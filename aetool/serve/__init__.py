@@ -7,8 +7,8 @@ connections), `_app` (routes, `auth`), `_protocol` (body to rows), `_batching` (
 together, and where), `_protocol` again (the response). `warmup` makes a bundle ready, `models` holds the served
 models by name, `_reload` replaces a bundle that was published anew, `_shadow` compares a challenger with it.
 `_routes` and `_openapi` are everything but inference, `_health` is a process of its own, `_metrics` and `logs`
-report. `server` puts all of it together. Other rooms use `server`, `models.place`, `warmup.Opening` and
-`limits.ServerLimits`, and import them only to serve.
+report, `_live` compares the rows that are scored with the training rows. `server` puts all of it together. Other
+rooms use `server`, `models.place`, `warmup.Opening` and `limits.ServerLimits`, and import them only to serve.
 """
 
 __all__ = ["auth", "limits", "logs", "models", "server", "warmup"]

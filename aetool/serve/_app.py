@@ -139,6 +139,7 @@ class App:
         catalogue: the served models.
         limits: limits of the server.
         metrics: counters of requests.
+        figures: returns the content of /metrics.
         token: bearer token that clients must show; None: none.
         hosts: allowed hosts; None: any.
         proxies: trusted proxies; None: none.
@@ -150,6 +151,7 @@ class App:
         catalogue: Catalogue,
         limits: ServerLimits,
         metrics: Metrics,
+        figures: Callable[[], Awaitable[bytes]],
         *,
         token: str | None = None,
         hosts: Hosts | None = None,
@@ -165,7 +167,7 @@ class App:
         """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """True: clients should look for another server."""
-        self._pages = pages(catalogue, metrics, ready=lambda: not self.stopping())
+        self._pages = pages(catalogue, figures, ready=lambda: not self.stopping())
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"

@@ -1,6 +1,6 @@
 """Counters of the server, for Prometheus."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from aetool.serve._gate import Gate
+from aetool.serve._live import Expected, LiveRows, families
 
 _SECONDS = tuple(factor * 10.0**power for power in range(-4, 1) for factor in (1, 2.5, 5))
 _ROWS = tuple(2.0**power for power in range(0, 17, 2))
@@ -30,9 +31,18 @@ class _Connections(Collector):
         refused = CounterMetricFamily(
             "aetool_connections_refused", "Connections refused or ended by a limit.", labels=("reason",)
         )
-        for reason, count in sorted(gate.refused.items()):
+        for reason, count in sorted(gate.refused.copy().items()):
             refused.add_metric((reason,), count)
         yield refused
+
+
+class _Live(Collector):
+    def __init__(self, live: Mapping[object, LiveRows]) -> None:
+        self._live = live
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of live rows; bundles served twice are counted together."""
+        return families([(one, one.digest()) for one in dict.fromkeys(list(self._live.values()))])
 
 
 class Metrics:
@@ -67,6 +77,8 @@ class Metrics:
         self._shadow_disagreed = counter("shadow_disagreements", disagreed, "bundle", "shadow")
         self._waiting = Gauge("aetool_waiting_rows", "Rows that are waiting to be computed.", registry=registry)
         ProcessCollector(registry=registry)  # CPU, memory, descriptors
+        self._live: dict[object, LiveRows] = {}
+        registry.register(_Live(self._live))
         self._answered: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._queued: dict[str, Histogram] = {}
@@ -108,6 +120,17 @@ class Metrics:
             seconds.inc(taken)
 
         return computed
+
+    def live_of(self, place: object, bundle: str, version: str, expected: Expected, window_s: float) -> LiveRows:
+        """Return what counts the rows of the bundle in `place`, from any thread; the one before it is dropped."""
+        found = next((one for one in self._live.values() if (one.name, one.version) == (bundle, version)), None)
+        self._live[place] = LiveRows(bundle, version, expected, window_s) if found is None else found
+        return self._live[place]
+
+    def digest(self) -> None:
+        """Count the live rows that were taken; may take some milliseconds."""
+        for live in list(self._live.values()):
+            live.digest()
 
     def shadow_of(self, bundle: str) -> tuple[Callable[[int, int, int], None], Callable[[int], None]]:
         """Return what counts rows, those that the shadow or the bundle alone flags, and rows left out."""

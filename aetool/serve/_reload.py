@@ -1,13 +1,16 @@
 """Reloading: a bundle that is published in place of a served one is served once it has passed its check."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 
 from aetool.bundle.manifest import MANIFEST
 from aetool.errors import reason_of
+from aetool.runtime.following import Tenure
 from aetool.serve._metrics import Metrics
 from aetool.serve.logs import log
 from aetool.serve.models import Catalogue, Place, Served
@@ -25,6 +28,13 @@ def state(place: Place) -> State:
     except OSError:
         return None
     return found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def _tell_agent(place: Place, target: Path, error: BaseException) -> None:
+    """Report a bundle that does not open here to the agent that chose it, if it is still its choice."""
+    with contextlib.suppress(OSError):
+        if place.agent is not None and place.target() == target:
+            Tenure(target, None, place.agent).fail(error)
 
 
 class Watch:
@@ -71,6 +81,7 @@ class Watch:
                 if every or (now is not None and now != before):  # None: between two bundles, or for good
                     self._served[place] = now
                     await self._replace(place)
+            self._catalogue.report()
 
     async def _replace(self, place: Place) -> None:
         found = await self._opened(place)
@@ -100,7 +111,10 @@ class Watch:
         return opening.result()
 
     def _try(self, place: Place) -> Ready | BaseException:
+        target = place.path
         try:
-            return make_ready(place.path, self._opening, self._max_batch)
+            target = place.target()
+            return make_ready(target, self._opening, self._max_batch)
         except BaseException as error:  # noqa: BLE001 - see _replace
+            _tell_agent(place, target, error)
             return error

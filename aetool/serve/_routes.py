@@ -1,6 +1,6 @@
 """Everything but inference: health, metadata, metrics and the OpenAPI document."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -18,12 +18,14 @@ from aetool.serve.models import Catalogue, ServedModel
 EXTENSIONS = ("binary_tensor_data",)
 
 
-def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool]) -> Starlette:
+def pages(
+    catalogue: Catalogue, figures: Callable[[], Awaitable[bytes]], *, ready: Callable[[], bool]
+) -> Starlette:
     """Return the application for everything but inference.
 
     Args:
         catalogue: the served models.
-        metrics: counters of requests.
+        figures: returns the content of /metrics.
         ready: returns whether the server takes requests.
     """
 
@@ -66,7 +68,7 @@ def pages(catalogue: Catalogue, metrics: Metrics, *, ready: Callable[[], bool]) 
         raise HTTPException(404, "nothing here")
 
     async def counted(request: Request) -> Response:
-        return Response(metrics.page(), media_type=metrics.content_type)
+        return Response(await figures(), media_type=Metrics.content_type)
 
     async def openapi(request: Request) -> Response:
         return _json(document(catalogue))

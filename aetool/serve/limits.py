@@ -44,6 +44,8 @@ class ServerLimits:
     """Seconds that a connection may be idle after a response."""
     grace_s: float = 30.0
     """Seconds for the requests under way when the server stops."""
+    drift_window_s: float = 3600.0
+    """Seconds of live rows that are compared with the training rows."""
 
     def __post_init__(self) -> None:
         """Refuse limits that are not positive."""

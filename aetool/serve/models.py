@@ -20,8 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from aetool.bundle.manifest import MANIFEST
 from aetool.errors import InputError
+from aetool.runtime.following import CURRENT, Tenure
 from aetool.serve._batching import Batcher, Line
+from aetool.serve._live import LiveRows
 from aetool.serve._protocol import CALIBRATED, InferRequest, Signature
 from aetool.serve._shadow import Run, Shadow
 from aetool.serve.limits import ServerLimits
@@ -37,10 +42,16 @@ class Place:
 
     name: str
     path: Path
+    agent: Path | None = None
+    """Directory of the agent whose current bundle it is."""
+
+    def target(self) -> Path:
+        """Return the directory to open: an agent's link may lead elsewhere at the next look."""
+        return self.path if self.agent is None else self.agent / self.path.readlink()
 
 
 def place(path: Path, name: str | None = None) -> Place:
-    """Return the bundle at `path`, called like its directory unless `name` is given.
+    """Return the bundle at `path`, called like its directory unless `name` is given; or that of an agent there.
 
     Raises:
         InputError: the name would not do as a part of a URL.
@@ -51,7 +62,8 @@ def place(path: Path, name: str | None = None) -> Place:
             f"{path}: {found!r} cannot be a model's name, which is up to 64 of A-Z a-z 0-9 _ -, first a letter or "
             "digit; give NAME=PATH"
         )
-    return Place(found, path)
+    link = path / CURRENT
+    return Place(found, link, path) if link.is_symlink() and not (path / MANIFEST).exists() else Place(found, path)
 
 
 class ServedModel:
@@ -103,16 +115,35 @@ class Served:
         limits: ServerLimits,
         executor: Executor,
         observe: Observe,
+        live: LiveRows,
         shadow: Shadow | None = None,
+        tenure: Tenure | None = None,
     ) -> None:
-        """Make the models of a bundle; `shadow` is shown the rows and decisions of those that decide."""
+        """Make the models of a bundle.
+
+        Args:
+            name: the bundle's name.
+            ready: the bundle, open.
+            limits: limits of the server.
+            executor: computes batches that are not cheap.
+            observe: called with the rows and seconds of each batch.
+            live: shown the rows, scores and decisions of models that decide.
+            shadow: shown the rows and decisions of models that decide.
+            tenure: counts rows, anomalies and errors for the agent whose bundle it is.
+        """
+        self.tenure = tenure
         ways = dict.fromkeys([*ready.ways(), *((graph,) for graph in ready.outputs)])
         self.version = ready.version
         self.line = Line(limits)
 
         def runner(way: tuple[str, ...]) -> Run:
             run: Run = partial(ready.run, way)
-            if shadow is None or "detector" not in way:
+            if tenure is not None:
+                run = _counted(run, tenure)
+            if "detector" not in way:
+                return run
+            run = live.watching(run)
+            if shadow is None:
                 return run
             return shadow.watching(run, ready, lambda: self.line.rows > limits.max_batch)
 
@@ -153,6 +184,17 @@ class Served:
         return ServedModel(name, self.version, signature, by_outputs, about, self.line, calibrated)
 
 
+def _counted(run: Run, tenure: Tenure) -> Run:
+    def counted(rows: Any) -> Any:
+        with tenure.counted():
+            outputs = run(rows)
+        if (decisions := outputs.get("is_anomaly")) is not None:
+            tenure.add(len(rows), int(np.count_nonzero(decisions)))
+        return outputs
+
+    return counted
+
+
 class Catalogue:
     """The bundles that are served now."""
 
@@ -169,6 +211,12 @@ class Catalogue:
         """Serve another bundle in `place`; requests under way finish on the old one."""
         self._served[place] = served
         self._index()
+
+    def report(self) -> None:
+        """Tell agents what was computed by their bundles."""
+        for served in self._served.values():
+            if served.tenure is not None:
+                served.tenure.report()
 
     def versions(self, name: str) -> list[str]:
         """Return a model's versions, in the order of the bundles; the last is the default."""

@@ -22,6 +22,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 import aetool
 from aetool.errors import InputError
+from aetool.runtime.following import Tenure
 from aetool.runtime.machine import usable_cores
 from aetool.serve._app import App, give_way
 from aetool.serve._gate import Gate
@@ -178,6 +179,7 @@ def drained(app: App, limits: ServerLimits, gate: Gate) -> DrainingServer:
 
 
 _BEAT_S = 0.1
+_DIGEST_S = 1.0
 _M_MMAP_THRESHOLD = -3
 """glibc's name for mallopt's parameter."""
 _LARGE_BYTES = 512 << 10
@@ -261,17 +263,25 @@ def serve(
         loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
         before = [(place, state(place)) for place in places]  # before they are read: no change is missed
         # There, since onnxruntime's threads are as nice as the one that opens their session.
-        ready = [(one, loader.submit(make_ready, one.path, opening, limits.max_batch).result()) for one in places]
+        ready = [
+            (one, loader.submit(make_ready, one.target(), opening, limits.max_batch).result()) for one in places
+        ]
         executor = stack.enter_context(ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way))
         health = stack.enter_context(probed(probing))
         runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
         metrics = Metrics()
         metrics.watch_connections(gate)
+        counter = stack.enter_context(ThreadPoolExecutor(1, "aetool-count", give_way))
         beside = _open_shadows(shadows, ready, opening, limits, metrics, stack)
 
         def make(place: Place, found: Ready) -> Served:
             shadow = beside.get(place.name)
-            return Served(place.name, found, limits, executor, metrics.batches_of(place.name), shadow)
+            live = metrics.live_of(place, place.name, found.version, found.expected, limits.drift_window_s)
+            # With another threshold than the bundle's, nothing was promised.
+            agent = place.agent if opening.threshold is None else None
+            tenure = None if agent is None else Tenure(found.path, None, agent)
+            observe = metrics.batches_of(place.name)
+            return Served(place.name, found, limits, executor, observe, live, shadow, tenure)
 
         async def main() -> Summary:
             begin = time.monotonic()
@@ -281,6 +291,7 @@ def serve(
                 catalogue,
                 limits,
                 metrics,
+                lambda: asyncio.get_running_loop().run_in_executor(counter, metrics.page),
                 token=token,
                 hosts=hosts,
                 proxies=proxies,
@@ -300,7 +311,7 @@ def serve(
                 token=bool(token),
             )
             warn_if_open(host, token)
-            endless = (watch.run(), gate.watch(), _beat(health, server.draining))
+            endless = (watch.run(), gate.watch(), _beat(health, server.draining), _digest(metrics, counter))
             background = [asyncio.create_task(each) for each in endless]
             await server.serve([listening])
             for task in background:
@@ -328,7 +339,7 @@ def _open_shadows(
     stack.callback(executor.shutdown, cancel_futures=True)
     found = {}
     for place in shadows:
-        ready = executor.submit(make_ready, place.path, opening, limits.max_batch).result()
+        ready = executor.submit(make_ready, place.target(), opening, limits.max_batch).result()
         found[place.name] = Shadow(place.name, ready, executor, metrics)
         for one, champion in served:
             if one.name == place.name:
@@ -350,6 +361,13 @@ async def _beat(health: Health, draining: asyncio.Event) -> None:
     while True:
         health.beat(stopping=draining.is_set())
         await asyncio.sleep(_BEAT_S)
+
+
+async def _digest(metrics: Metrics, executor: ThreadPoolExecutor) -> None:
+    """Count live rows in another thread, for ever."""
+    while True:
+        await asyncio.sleep(_DIGEST_S)
+        await asyncio.get_running_loop().run_in_executor(executor, metrics.digest)
 
 
 def _reload(app: App, watch: Watch, token_file: Path | None) -> None:

@@ -1,5 +1,6 @@
 """Warm-up: a bundle checked against its golden rows, every graph open and warm, its latency measured."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.bundle.baseline import Baseline, read_baseline
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
+from aetool.checks.drift import MOST_CHANCE, baseline_of_golden, promised_share
 from aetool.checks.verify import verify_bundle
-from aetool.errors import BundleError
+from aetool.errors import BundleError, InputError
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
+from aetool.serve._live import Expected
 from aetool.serve._protocol import TensorSpec, tensor_of
 
 # How long a graph takes for so many rows: measured here, to decide where it is computed.
@@ -104,8 +108,12 @@ class Ready:
     outputs: Mapping[str, tuple[TensorSpec, ...]]
     """Outputs of each graph."""
     costs: Mapping[str, Cost]
+    expected: Expected
+    """What live rows are compared with."""
     calibrated: tuple[TensorSpec, ...] = ()
     """Outputs that are made of the score; none where the bundle has no calibrator."""
+    path: Path = Path()
+    """Directory that was opened."""
 
     @property
     def version(self) -> str:
@@ -165,4 +173,15 @@ def make_ready(path: str | Path, opening: Opening, max_batch: int) -> Ready:
     if session.manifest.variants[session.precision].calibrator is not None:
         made = session.calibrated(np.zeros(1, np.float32))
         calibrated = tuple(tensor_of(name, values) for name, values in made.items())
-    return Ready(session, inline, inputs, outputs, costs, calibrated)
+    return Ready(session, inline, inputs, outputs, costs, _expected(bundle, session), calibrated, Path(path))
+
+
+def _expected(bundle: Bundle, session: AutoencoderSession) -> Expected:
+    """Return what live rows are compared with."""
+    baseline: Baseline | None = read_baseline(bundle)
+    if baseline is None:
+        with contextlib.suppress(InputError):  # no golden row is normal
+            baseline = baseline_of_golden(bundle)
+    own = session.threshold == bundle.manifest.variants[session.precision].threshold
+    promised, interval = promised_share(bundle.manifest, MOST_CHANCE) if own else (None, None)
+    return Expected(baseline, session.threshold, promised, interval)

@@ -2,8 +2,7 @@
 
 Read in this order: `_run` (`stream`, the whole run), `_inputs` (the input files), `_task` (what is computed),
 `_engines` and `ray` (where), `_file` (one input to one output), `_output` (the output directory, which a killed
-run is resumed from), `_filesystems` (local or remote). `ray` is a module of its own: it is optional. `logs` has
-the windows of a log.
+run is resumed from). `ray` is a module of its own: it is optional. `logs` has the windows of a log.
 """
 
 from aetool.stream._engines import LocalEngine

@@ -17,9 +17,9 @@ from aetool.bundle.schema import loads
 from aetool.choices import CALLS
 from aetool.errors import AetoolError, InputError, OutputError, reason_of
 from aetool.runtime.session import AutoencoderSession
-from aetool.stream._filesystems import appearing, locate, make_folder
 from aetool.stream._inputs import InputFile, batches_of, require_apart
 from aetool.stream._task import Task, fingerprint
+from aetool.tables.filesystems import appearing, locate, make_folder
 from aetool.tables.streaming import Batch
 
 # Steps that overlap: each in a thread of its own, a few items ahead of the next.

@@ -9,10 +9,10 @@ from typing import Any
 from pyarrow.fs import FileType
 
 from aetool.errors import InputError
-from aetool.stream._filesystems import as_pattern, is_below, is_remote, listed, locate, uri_of
 from aetool.stream._task import Task
 from aetool.suggest import file_hint
 from aetool.tables import Reading
+from aetool.tables.filesystems import as_pattern, is_below, is_remote, listed, locate, uri_of
 from aetool.tables.streaming import STREAMED, Batch, read_batches, streamed_ending
 
 _MAGIC = re.compile(r"[*?\[]")

@@ -18,9 +18,9 @@ from aetool.bundle.files import DEFAULT_LIMITS, is_plain_relative
 from aetool.bundle.schema import loads
 from aetool.errors import OutputError
 from aetool.stream._file import Outcome, counts_of
-from aetool.stream._filesystems import appearing, delete_file, listed, locate
 from aetool.stream._inputs import InputFile
 from aetool.stream._task import fingerprint
+from aetool.tables.filesystems import appearing, delete_file, listed, locate
 
 MANIFEST = "_aetool.json"
 """Name that readers of a directory of Parquet leave out."""

@@ -7,7 +7,8 @@ windows of a series. CSV and Parquet need pyarrow; NPY and NPZ need numpy alone.
 Read in this order: `_table` (the result), `reading` (files by their ending), `formats`, `_layout`
 and `_csv_files` (text), `_binary_files` (one reader per format), `_choice` (which columns), `columns` (columns to
 numbers) with `_notation` (numbers as people write them), `_labels` and `_problems` (all that is wrong, in one
-error), `arrays` (rows of more axes), `streaming` (batches of large files), `_writing`.
+error), `arrays` (rows of more axes), `streaming` (batches of large files), `_writing`; `filesystems` (local or
+remote), for rooms above.
 """
 
 from aetool.tables._choice import Trains
@@ -27,6 +28,7 @@ __all__ = [
     "arrays",
     "columns",
     "command_option",
+    "filesystems",
     "fingerprint",
     "formats",
     "hints",

@@ -16,7 +16,6 @@ SECOND = 1_000_000_000
 """Times are counted in nanoseconds."""
 _FORMATS = ("%Y/%m/%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M", "%Y%m%dT%H%M%S")
 _ZONE = re.compile(r"(?:Z|[+\-]\d{2}:?(?:\d{2})?)$")
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Times(NamedTuple):
@@ -26,18 +25,6 @@ class Times(NamedTuple):
     """(rows,) nanoseconds: since 1970 where they are dates."""
     kind: str
     """"zoned" (UTC), "local" (dates without a zone), "unix", or "number" (of seconds)."""
-
-
-def seconds_of(text: str) -> float:
-    """Return the seconds of a duration such as `1s`, `500ms`, `5min` or `0.1`.
-
-    Raises:
-        InputError: it is none.
-    """
-    found = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([a-z]*)", text.strip().lower())
-    if found is None or found[2] not in _UNITS or float(found[1]) <= 0:
-        raise InputError(f"{text!r:.40} is no duration: give one such as 1s, 500ms, 5min or 1h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def read_times(column: Any, name: str, source: str, first_row: int) -> Times:

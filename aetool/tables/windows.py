@@ -21,7 +21,6 @@ from aetool.tables._log_columns import (
     read_groups,
     read_times,
     require_one_kind,
-    seconds_of,
     shown_times,
     time_texts,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "Run",
     "read_runs",
     "read_windows",
-    "seconds_of",
     "time_texts",
     "window_labels",
     "windows",

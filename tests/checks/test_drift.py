@@ -275,7 +275,7 @@ def test_wilson_lies_around_the_share_and_within_0_and_1(of_rows, share):
 
 @given(st.integers(1, 60), st.floats(1e-6, 0.2))
 def test_chi_square_is_near_the_exact_one(freedom, chance):
-    assert drifts._chi_square(freedom, chance) == pytest.approx(stats.chi2.isf(chance, freedom), rel=0.16, abs=0.2)
+    assert drifts.chi_square(freedom, chance) == pytest.approx(stats.chi2.isf(chance, freedom), rel=0.16, abs=0.2)
 
 
 @settings(max_examples=50)

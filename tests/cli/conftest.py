@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import aetool.deploy._child  # before the fixture below replaces run_apart: deploying needs the real one
+import aetool.release  # and so do releases
 from aetool.checks.first_run import Ended
 from aetool.cli import main
 

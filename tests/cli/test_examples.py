@@ -63,6 +63,13 @@ def _prepare(aetool, here, words):
         (here / "aetool.toml").unlink()
     if words[0] == "sign":
         assert aetool("keygen", "-o", "signing.pem").exit_code == 0
+    if words[0] in ("release", "agent"):
+        assert aetool("keygen", "-o", "signing.pem").exit_code == 0
+        if words[1] != "push":
+            push = ("release", "push", "exported/machines", "models", "--private-key", "signing.pem")
+            assert aetool(*push).exit_code == 0
+        if words[1] in ("status", "report"):
+            assert aetool("agent", "models", "-o", "machines", "--once").exit_code == 0
     if words[0] == "segment" and words[1] != "learn":
         made = aetool("segment", "learn", words[2], "customers.csv", "--clusters", "3")
         assert made.exit_code == 0, made.output

@@ -25,8 +25,14 @@ COMMANDS = {
     "Decide": ("calibrate", "compare", "feedback"),
     "Faster": ("quantize", "tune", "bench"),
     "Ship": ("deploy", "report", "keygen", "sign"),
+    "Operate": ("release", "agent"),
 }
-GROUPS = {"segment": ("learn", "show", "name", "assign"), "bench": ("run", "compare", "serve")}
+GROUPS = {
+    "segment": ("learn", "show", "name", "assign"),
+    "bench": ("run", "compare", "serve"),
+    "release": ("push", "renew", "list"),
+    "agent": ("run", "status", "report"),
+}
 EVERY = every_command() | {name: main.commands[name] for name in GROUPS}
 
 
@@ -73,7 +79,7 @@ def test_every_command_has_json_and_every_option_a_help(name):
     assert all(option.help for option in options)
 
 
-@pytest.mark.parametrize("words", [(), ("segment",), ("bench",)])
+@pytest.mark.parametrize("words", [(), ("segment",), ("bench",), ("release",), ("agent",)])
 def test_no_summary_is_cut_short_at_80_columns(aetool, words):
     listed = re.split("Make:|Commands:", aetool(*words, "--help").stdout)[1]
     assert "..." not in listed and max(map(len, listed.splitlines())) <= 80

@@ -10,6 +10,7 @@ import pytest
 
 import aetool
 from aetool.bundle.bundle import Bundle
+from aetool.checks.binomial import expected_counts
 from aetool.checks.drift import measure_drift
 from aetool.checks.verify import verify_bundle
 from aetool.decisions import Goal, calibrate
@@ -69,6 +70,14 @@ def test_the_interval_is_that_of_scipy(bundle, normal):
         beta.ppf(0.975, found.count + 1, found.rows - found.count),
     )
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("hits", "rows", "further"), [(0, 60, 1000), (99, 9000, 1000), (10, 99, 50), (5, 5, 30)])
+def test_the_flagged_rows_to_come_are_those_of_scipys_beta_binomial(hits, rows, further):
+    from scipy.stats import betabinom
+
+    of_scipy = betabinom(further, hits + 1, max(rows - hits, 1)).ppf([0.025, 0.975])
+    assert expected_counts(hits, rows, further) == tuple(of_scipy)
 
 
 def test_recall_cost_and_false_discoveries_are_goals_with_labels(bundle, table):

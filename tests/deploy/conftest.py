@@ -1,6 +1,9 @@
 """A bundle that is there already, and what a host needs: found, or skipped; in CI a skip is a failure."""
 
+import base64
+import gzip
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -46,3 +49,17 @@ def write(tmp_path_factory):
         return path
 
     return published
+
+
+@pytest.fixture(scope="session")
+def change_packed():
+    """change_packed(folder, name, change): change the content of a file inside model.mjs."""
+
+    def changed(folder, name, change):
+        path = folder / "model.mjs"
+        text = path.read_text(encoding="utf-8")
+        found = re.search(f'"{re.escape(name)}": "([^"]+)"', text)
+        content = gzip.compress(change(gzip.decompress(base64.b64decode(found[1]))))
+        path.write_text(text.replace(found[1], base64.b64encode(content).decode()), encoding="utf-8")
+
+    return changed

@@ -18,8 +18,8 @@ import {{ readFileSync }} from "node:fs";
 import {{ rowsOf }} from {module};
 const found = JSON.parse(readFileSync(0)).map(({{ file, model }}) => {{
   try {{
-    const {{ cells, numbers, notes }} = rowsOf(Buffer.from(file, "base64"), model);
-    return {{ rows: cells.length, numbers: Array.from(numbers, String), notes }};
+    const {{ count, numbers, notes }} = rowsOf(Buffer.from(file, "base64"), model);
+    return {{ rows: count, numbers: Array.from(numbers, String), notes }};
   }} catch (error) {{
     return {{ message: error.message }};
   }}

@@ -1,5 +1,6 @@
 """Whatever was trained comes out equal: architectures and units of every kind."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +50,12 @@ def architectures(draw: st.DrawFn) -> AutoencoderConfig:
     )
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=40 if os.environ.get("AETOOL_LONG") == "1" else 5,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     architectures(),
     st.sampled_from([None, *get_args(Impute)]),

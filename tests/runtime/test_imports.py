@@ -143,8 +143,8 @@ def test_onnxruntime_does_not_report_to_anybody_unless_asked_to(run_python):
 
 def test_the_names_an_app_may_use_are_pinned():
     names = """AetoolError AutoencoderSession BenchmarkError BudgetError BundleError CheckpointError
-        DependencyError ExportError InputError Limits OutputError ProviderError VerificationError
-        __version__ load"""
+        DependencyError ExportError InputError Limits OutputError ProviderError ReleaseError
+        VerificationError __version__ follow load"""
     assert sorted(aetool.__all__) == re.findall(r"\w+", names)
     assert all(hasattr(aetool, name) for name in aetool.__all__)
 

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 QUICK = settings(
-    max_examples=60,
+    max_examples=45,
     deadline=None,
     database=None,
     derandomize=True,

@@ -9,7 +9,7 @@ import time
 import pytest
 from stream_files import content, write
 
-KILLS = 4
+KILLS = 3
 FILES = 24
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from aetool.bundle.manifest import Series
 from aetool.errors import InputError
-from aetool.tables.windows import Log, read_runs, seconds_of, window_labels, windows, with_gap
+from aetool.tables.windows import Log, read_runs, window_labels, windows, with_gap
 
 START = datetime.datetime(2026, 1, 1)
 
@@ -205,10 +205,3 @@ def test_labels_of_rows_mark_windows_by_any_row_or_by_a_share(tmp_path):
     assert window_labels(run.labels, 3, 1).tolist() == [True, True, True, True]
     assert window_labels(run.labels, 3, 1, 0.5).tolist() == [False, False, False, True]
     assert window_labels(run.labels, 3, 3).tolist() == [True, True]
-
-
-def test_durations():
-    assert [seconds_of(text) for text in ("1s", "500ms", "5min", "0.1", "2 h")] == [1, 0.5, 300, 0.1, 7200]
-    for text in ("0s", "fast", "-1s", "1y"):
-        with pytest.raises(InputError, match="is no duration"):
-            seconds_of(text)

@@ -2,6 +2,7 @@
 
 __all__ = [
     "adopt",
+    "agent",
     "bench",
     "calibrate",
     "compare",
@@ -16,6 +17,7 @@ __all__ = [
     "info",
     "init",
     "quantize",
+    "release",
     "report",
     "segment",
     "serve",

@@ -20,30 +20,13 @@ from aetool.suggest import few
 _SHOWN = 8
 
 
-class Duration(click.ParamType[Any]):
-    """Time such as `1s` or `500ms`, as seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read a text; numbers are seconds already."""
-        from aetool.tables.windows import seconds_of
-
-        if isinstance(value, int | float):
-            return float(value)
-        try:
-            return seconds_of(value)
-        except ValueError as error:  # InputError is one
-            self.fail(str(error), param, ctx)
-
-
 _OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--window", options.Count(), "Rows of one window; DATA is a log: a file, or a directory of files."),
     ("--stride", options.Count(), "Rows from one window to the next.  [default: an eighth of --window]"),
     ("--time", str, "Column of the time, which orders the rows and shows gaps."),
     ("--group", str, "Column that tells whose rows they are, such as a machine's name; else each file is one."),
-    ("--every", Duration(), "Resample to rows at this distance, such as 1s: the mean of what was logged."),
-    ("--gap", Duration(), "Longest time between rows of one window.  [default: 5 times the usual]"),
+    ("--every", options.Duration(), "Resample to rows at this distance, such as 1s: the mean of what was logged."),
+    ("--gap", options.Duration(), "Longest time between rows of one window.  [default: 5 times the usual]"),
     (
         "--label-share",
         options.Share(),

@@ -52,6 +52,10 @@ from aetool.cli.main import INTERRUPTED
     ),
     ("--keep-alive", "keep_alive_s", float, "Maximum idle time of a connection, in seconds.  [default: 30]"),
     ("--queue-timeout", "queue_timeout_s", float, "Maximum time in the queue, in seconds.  [default: 5]"),
+    (
+        *("--drift-window", "drift_window_minutes", float),
+        "Time of live rows that /metrics compares with the training rows, in minutes.  [default: 60]",
+    ),
     ("--grace", "grace_s", float, "Time to finish when stopped, in seconds.  [default: 30]"),
     (
         *("--health-port", click.IntRange(0, 65535)),
@@ -99,10 +103,10 @@ def serve(
     """Serve bundles over HTTP (Open Inference Protocol v2).
 
     Works with any client of the protocol, such as tritonclient[http]. The name of a model is that of the bundle's
-    directory. A bundle that replaces another one there is served as soon as its golden rows have passed.
-    /openapi.json describes the requests, /metrics is for Prometheus, and the log is in JSON lines. On SIGTERM the
-    server answers the requests that it has accepted, then stops. On SIGHUP it opens the bundles and reads the
-    token again.
+    directory. A bundle that replaces another one there is served as soon as its golden rows have passed. Of a
+    directory that aetool agent keeps, the current bundle is served. /openapi.json describes the requests, /metrics
+    is for Prometheus, and the log is in JSON lines. On SIGTERM the server answers the requests that it has
+    accepted, then stops. On SIGHUP it opens the bundles and reads the token again.
 
     With --shadow NEW the served bundle answers, and NEW scores the same rows in the background; /metrics counts
     the rows that they decide differently (aetool_shadow_disagreements_total). Under load the shadow is left out
@@ -126,7 +130,7 @@ def serve(
     for text in bundles:
         name, path = _named(text)
         places.append(place(path, name))
-        paths.require_bundle(path)
+        paths.require_bundle(places[-1].path)
     challengers = [_challenger(text, places) for text in shadows]
     token = None
     if token_file is None and VARIABLE in os.environ:
@@ -141,6 +145,7 @@ def serve(
     )
     factors = {
         "max_wait_ms": ("max_wait_s", 1e-3),
+        "drift_window_minutes": ("drift_window_s", 60.0),
         "max_head_kb": ("max_head_bytes", 1 << 10),
         "max_body_mb": ("max_body_bytes", 1 << 20),
         "max_held_mb": ("max_held_bytes", 1 << 20),

@@ -19,12 +19,13 @@ export class Autoencoder {
    * @param ort the module onnxruntime-web or onnxruntime-node
    * @param read (name) => Promise<Uint8Array>, a file of the bundle
    */
-  static async open(ort, read, { precision = "fp32" } = {}) {
+  static async open(ort, read, { precision } = {}) {
     const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
     const major = String(manifest.format_version).split(".")[0];
     if (major !== "1") {
       throw new Error(`bundle format 1 expected, found ${manifest.format_version}: deploy it with its own aetool`);
     }
+    precision ??= "fp32" in manifest.variants ? "fp32" : Object.keys(manifest.variants)[0];
     if (!(precision in manifest.variants)) {
       const found = Object.keys(manifest.variants).join(", ");
       throw new Error(`the bundle has no precision ${JSON.stringify(precision)}; it has ${found}`);
@@ -251,7 +252,9 @@ export class Autoencoder {
       const variant = this.manifest.variants[this.precision];
       const file = graph === "calibrator" ? variant.calibrator : variant.files[graph];
       if (!file) throw new Error(`${this.name} has no graph ${graph}; it has ${this.graphs.join(", ")}`);
-      const opened = this.#read(file).then((bytes) => this.#ort.InferenceSession.create(bytes, QUIET));
+      const opened = this.#ort.isCore
+        ? this.#ort.session(graph)
+        : this.#read(file).then((bytes) => this.#ort.InferenceSession.create(bytes, QUIET));
       opened.catch(() => this.#sessions.delete(graph)); // the next call tries again
       this.#sessions.set(graph, opened);
     }

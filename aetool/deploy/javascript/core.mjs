@@ -2,64 +2,72 @@
 
 const ALIGNED = 64;
 const STEP_BYTES = 36;
+const PANEL = 64; // outputs in one panel of weights
 const MAX_OUTPUTS = 8;
 const ROWS_TOGETHER = 8; // rows of working memory, as AETOOL_ROWS of core.h
 const PLAN_BYTES = 84; // of aetool_plan in 32 bits
 
 const aligned = (bytes) => Math.ceil(bytes / ALIGNED) * ALIGNED;
+const numbers = (shape) => shape.reduce((product, size) => product * size, 1);
 
-class Tensor {
-  constructor(type, data, dims) {
-    Object.assign(this, { type, data, dims });
+/** The core's memory: the constants of all graphs, then their plans, then room for one call at a time. */
+class Memory {
+  constructor(exports) {
+    this.core = exports;
+    this.free = exports.heap();
+  }
+
+  get buffer() {
+    return this.core.memory.buffer;
+  }
+
+  grow(bytes) {
+    const missing = bytes - this.buffer.byteLength;
+    if (missing > 0) this.core.memory.grow(Math.ceil(missing / 65536));
+  }
+
+  /** Where `bytes` are kept from now on. */
+  keep(bytes) {
+    const at = this.free;
+    this.free += aligned(bytes.length);
+    this.grow(this.free);
+    new Uint8Array(this.buffer).set(bytes, at);
+    return at;
   }
 }
 
-/** One program in a memory of its own. */
+/** One graph. */
 class Session {
-  #core;
-  #program;
+  #memory;
+  #graph;
   #plan;
-  #free; // where rows, outputs and working memory begin
   #layout;
 
-  constructor(instance, content) {
-    const { exports } = instance;
-    this.#core = exports;
-    const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-    const length = view.getUint32(0, true);
-    this.#program = JSON.parse(new TextDecoder().decode(content.subarray(4, 4 + length)));
-    this.inputNames = [this.#program.input];
-    this.outputNames = this.#program.outputs.map(({ name }) => name);
-    const { sizes, outputs } = this.#program;
-    let at = exports.heap();
-    this.#plan = at;
-    at += aligned(PLAN_BYTES);
-    const places = [];
-    let from = 4 + length;
-    this.#grow(at + content.length + ALIGNED * 5);
-    for (const size of sizes) {
-      from = aligned(from);
-      new Uint8Array(exports.memory.buffer).set(content.subarray(from, from + size), at);
-      places.push(at);
-      from += size;
-      at += aligned(size);
-    }
-    this.#free = at;
-    const [steps, floats, halves, indexes] = sizes;
-    const words = [...places, 0, steps / STEP_BYTES, floats / 4, halves / 2, indexes / 4, this.#rowLength(), outputs.length];
-    for (let k = 0; k < MAX_OUTPUTS; k += 1) words.push(k < outputs.length ? numbers(outputs[k].shape) : 0);
-    words.push(this.#program.work, 0);
-    new Int32Array(exports.memory.buffer, this.#plan, words.length).set(words);
-    const wrong = exports.check(this.#plan);
+  constructor(memory, graph, steps, constants) {
+    this.#memory = memory;
+    this.#graph = graph;
+    this.inputNames = [graph.input];
+    this.outputNames = graph.outputs.map(({ name }) => name);
+    const { places, sizes } = constants;
+    const [floats, halves, indexes] = sizes;
+    const counts = [steps.length / STEP_BYTES, floats / 4, halves / 2, indexes / 4, numbers(graph.row), graph.outputs.length];
+    const words = [memory.keep(steps), ...places, 0, ...counts];
+    for (let k = 0; k < MAX_OUTPUTS; k += 1) words.push(k < graph.outputs.length ? numbers(graph.outputs[k].shape) : 0);
+    words.push(graph.work, 0);
+    const plan = new Uint8Array(PLAN_BYTES);
+    new Int32Array(plan.buffer).set(words);
+    this.#plan = memory.keep(plan);
+    const wrong = memory.core.check(this.#plan);
     if (wrong !== 0) throw new Error(`the program of this graph is damaged (step ${wrong}); deploy it again`);
   }
 
   /** ONNX Runtime's run: name -> tensor in, name -> tensor out. */
   async run(feeds) {
-    const { data, dims } = feeds[this.#program.input];
+    const { data, dims } = feeds[this.#graph.input];
     const { input, pointers, work, outputs } = this.#laidOut(dims[0]);
     input.set(data);
-    this.#core.run(this.#plan, input.byteOffset, pointers, dims[0], work);
+    outputs.forEach(({ values }, k) => (pointers[k] = values.byteOffset));
+    this.#memory.core.run(this.#plan, input.byteOffset, pointers.byteOffset, dims[0], work);
     const found = {};
     for (const { name, values, decides, dims: shape } of outputs) {
       found[name] = new Tensor(decides ? "bool" : "float32", decides ? Uint8Array.from(values) : values.slice(), shape);
@@ -69,44 +77,84 @@ class Session {
 
   /** Where rows, outputs and working memory lie: kept, for the next call often has as many rows. */
   #laidOut(rows) {
-    const { memory } = this.#core;
-    if (this.#layout?.rows === rows && this.#layout.buffer === memory.buffer) return this.#layout;
-    let at = this.#free;
+    const memory = this.#memory;
+    const { free } = memory;
+    const last = this.#layout;
+    if (last?.rows === rows && last.free === free && last.buffer === memory.buffer) return last;
+    let at = free;
     const place = (count) => {
       const found = at;
       at += aligned(4 * count);
       return found;
     };
-    const described = this.#program.outputs.map(({ name, shape, decides }) => {
+    const described = this.#graph.outputs.map(({ name, shape, decides }) => {
       return { name, decides, dims: [rows, ...shape], length: rows * numbers(shape) };
     });
-    const length = rows * this.#rowLength();
-    const [first, pointers, work] = [length, MAX_OUTPUTS, this.#program.work * ROWS_TOGETHER].map(place);
+    const length = rows * numbers(this.#graph.row);
+    const [first, pointers, work] = [length, MAX_OUTPUTS, this.#graph.work * ROWS_TOGETHER].map(place);
     const found = described.map((output) => place(output.length));
-    this.#grow(at);
+    memory.grow(at);
     const { buffer } = memory;
-    new Int32Array(buffer, pointers, found.length).set(found);
     const outputs = described.map((output, k) => ({ ...output, values: new Float32Array(buffer, found[k], output.length) }));
-    this.#layout = { rows, buffer, input: new Float32Array(buffer, first, length), pointers, work, outputs };
+    const input = new Float32Array(buffer, first, length);
+    this.#layout = { rows, free, buffer, input, pointers: new Uint32Array(buffer, pointers, MAX_OUTPUTS), work, outputs };
     return this.#layout;
-  }
-
-  #rowLength() {
-    return numbers(this.#program.row);
-  }
-
-  #grow(bytes) {
-    const { memory } = this.#core;
-    const missing = bytes - memory.buffer.byteLength;
-    if (missing > 0) memory.grow(Math.ceil(missing / 65536));
   }
 }
 
-const numbers = (shape) => shape.reduce((product, size) => product * size, 1);
+class Tensor {
+  constructor(type, data, dims) {
+    Object.assign(this, { type, data, dims });
+  }
+}
 
-/** The core in the place of onnxruntime-web or onnxruntime-node; its "models" are programs, files that end in .core. */
-export async function coreRuntime(wasm) {
-  const module = await WebAssembly.compile(wasm);
-  const create = async (content) => new Session(await WebAssembly.instantiate(module), content);
-  return { Tensor, InferenceSession: { create }, isCore: true };
+/** Numbers of `width` bytes, of which first all first bytes were kept, then all second ones, and so on. */
+function together(bytes, width) {
+  const whole = new Uint8Array(bytes.length);
+  const count = bytes.length / width;
+  for (let k = 0, from = 0; k < width; k += 1) {
+    for (let i = 0; i < count; i += 1, from += 1) whole[i * width + k] = bytes[from];
+  }
+  return whole;
+}
+
+/** Put matrices in the place of their differences from another matrix, each output times a factor. */
+function restore(buffer, [floats, halves], scaled) {
+  const number = new Float32Array(1);
+  const bits = new Int32Array(number.buffer);
+  for (const { kind, at, of, n, m, by } of scaled) {
+    const factors = new Float32Array(buffer, floats + 4 * by, m);
+    const isHalf = kind === "halves";
+    const all = isHalf ? new Uint16Array(buffer, halves) : new Int32Array(buffer, floats);
+    for (let panel = 0, place = 0; panel < m; panel += PANEL) {
+      const width = Math.min(PANEL, m - panel);
+      for (let k = 0; k < n * width; k += 1, place += 1) {
+        bits[0] = isHalf ? all[of + place] << 16 : all[of + place];
+        number[0] *= factors[panel + (k % width)];
+        // To bfloat16 by rounding to nearest, ties to even.
+        const predicted = isHalf ? (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) >>> 16 : bits[0];
+        const folded = all[at + place]; // 0, 1, 2, 3 for differences of 0, -1, 1, -2
+        all[at + place] = predicted + ((folded >>> 1) ^ -(folded & 1));
+      }
+    }
+  }
+}
+
+/** The core in the place of onnxruntime-web or onnxruntime-node, with the graphs of one model.core; `instance` is core.wasm. */
+export function coreRuntime(instance, content) {
+  const memory = new Memory(instance.exports);
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const length = view.getUint32(0, true);
+  const { sizes, scaled, graphs } = JSON.parse(new TextDecoder().decode(content.subarray(4, 4 + length)));
+  let from = 4 + length;
+  const next = (size) => {
+    from = aligned(from) + size;
+    return content.subarray(from - size, from);
+  };
+  const [floats, halves, indexes] = sizes.map(next);
+  const places = [together(floats, 4), together(halves, 2), indexes].map((bytes) => memory.keep(bytes));
+  restore(memory.buffer, places, scaled);
+  const steps = Object.fromEntries(Object.entries(graphs).map(([name, graph]) => [name, next(graph.steps)]));
+  const session = async (name) => new Session(memory, graphs[name], steps[name], { places, sizes });
+  return { Tensor, session, isCore: true };
 }

@@ -1,7 +1,7 @@
 /** CSV as people have it to rows of a model, read as aetool reads it in Python; what is in doubt is an error. */
 
 import { cellToNumber, isMissing } from "./categories.mjs";
-import { decimalMark, hasNoValue, isFlag, isNumber, numbersOf } from "./notation.mjs";
+import { decimalMark, hasNoValue, isFlag, isNumber, numbersOf, plainNumber } from "./notation.mjs";
 
 const SEPARATORS = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", "": "nothing" };
 const SHOWN = 8; // names in a message
@@ -9,17 +9,20 @@ const SAMPLE_LINES = 200; // of which the layout is found
 const SAMPLE_CELLS = 100_000;
 const RANKED_CELLS = 10_000; // of which the decimal mark is found
 const MOST_ABOVE = 50; // lines above the header
+const LETTERS_A_STEP = 1 << 20; // of progress
+const ROWS_A_STEP = 2048;
 
 /**
  * The rows of a file: by the header's names; by position only where there is no header.
  *
  * @param file its bytes, or its text
- * @returns `cells`, the texts of each row in the model's order, `numbers`, the same as the graphs take them, flat,
- * `notes`, how the file was read where that is not as usual; `kept`, the texts of other columns by name
- *
+ * @param progress called with the share that is done, 0 to 1
+ * @returns `count` of rows, `numbers` as the graphs take them, flat, `cells`, a function that gives the texts of a row
+ * in the model's order, `notes`, how the file was read where that is not as usual, and `kept`, the texts of other
+ * columns by name
  * @param keep names of other columns, as far as the header has them
  */
-export function rowsOf(file, model, keep = []) {
+export function rowsOf(file, model, progress = () => {}, keep = []) {
   const { text, encoding } = typeof file === "string" ? { text: file.replace(/^\ufeff/, "") } : decoded(file);
   if (text.slice(0, 4096).includes("\0")) {
     throw new Error("NUL bytes where text is expected: save the table as CSV, in UTF-8");
@@ -27,24 +30,41 @@ export function rowsOf(file, model, keep = []) {
   const like = hintsOf(model);
   const columns = columnsOf(model);
   const layout = layoutOf(text, columns, model, like);
-  const rows = parseCsv(layout.text, layout.separator).slice(layout.start);
+  const rows = parseCsv(layout.text, layout.separator, Infinity, (share) => progress(share / 2)).slice(layout.start);
   const places = placesIn(layout, rows, columns, model);
   const decimal = layout.decimal ?? (layout.separator ? undefined : like.decimal);
-  const cells = rows.map(() => []);
   const numbers = new Float32Array(rows.length * columns.length);
   const notes = notesOf(layout, encoding);
-  columns.forEach((column, j) => {
-    const texts = rows.map((row) => row[places[j]].trim());
-    const read = column.categories ? categoriesOf(column, texts) : columnOf(column, texts, decimal, like.na);
-    if (read.note) notes.push(`${column.name}: ${read.note}`);
-    read.numbers.forEach((number, i) => {
-      cells[i].push(column.categories ? texts[i] : Number.isNaN(number) ? "" : String(number));
-      numbers[i * columns.length + j] = number;
-    });
+  // Row by row, which is fast, where all of a column's numbers are plain; else a whole column decides how it is read.
+  const isPlain = columns.map(({ categories }) => !categories && !like.na.length);
+  rows.forEach((row, i) => {
+    if (i % ROWS_A_STEP === 0) progress(0.5 + (0.4 * i) / rows.length);
+    for (let j = 0; j < columns.length; j += 1) {
+      if (!isPlain[j]) continue;
+      const number = plainNumber(row[places[j]].trim(), decimal);
+      if (number === undefined) isPlain[j] = false;
+      else numbers[i * columns.length + j] = number;
+    }
   });
+  const others = columns.map((column, j) => {
+    if (isPlain[j]) return undefined;
+    progress(0.9 + (0.1 * j) / columns.length);
+    const texts = rows.map((row) => row[places[j]].trim());
+    const found = column.categories ? categoriesOf(column, texts) : columnOf(column, texts, decimal, like.na);
+    if (found.note) notes.push(`${column.name}: ${found.note}`);
+    found.numbers.forEach((number, i) => (numbers[i * columns.length + j] = number));
+    return found.numbers;
+  });
+  const cells = (i) =>
+    columns.map(({ categories }, j) => {
+      const text = rows[i][places[j]].trim();
+      if (categories) return text;
+      const number = others[j] ? others[j][i] : plainNumber(text, decimal);
+      return Number.isNaN(number) ? "" : String(number);
+    });
   const there = keep.filter((name) => layout.header?.includes(name));
   const kept = there.map((name) => [name, rows.map((row) => row[layout.header.indexOf(name)].trim())]);
-  return { cells, numbers, notes, kept: Object.fromEntries(kept) };
+  return { count: rows.length, cells, numbers, notes, kept: Object.fromEntries(kept) };
 }
 
 /** How the model's own table was read, as the bundle keeps it: for what a file leaves in doubt. */
@@ -104,7 +124,7 @@ function isWestern(bytes) {
 // Lines and cells
 
 /** Lines of cells; quotes may hold separators and line ends. An empty line is none. A space stands for runs of them. */
-export function parseCsv(text, separator, mostLines = Infinity) {
+export function parseCsv(text, separator, mostLines = Infinity, progress = () => {}) {
   if (separator === " " || separator === "") return linesWithout(text, separator, mostLines);
   const lines = [];
   let [line, cell, quoted, started] = [[], "", false, false]; // started: the cell holds something, or was quoted
@@ -121,8 +141,13 @@ export function parseCsv(text, separator, mostLines = Infinity) {
     }
     line = [];
   };
-  for (let i = 0; i < text.length; i += 1) {
+  const isEnd = (code) => code === 10 || code === 13 || code === separator.charCodeAt(0);
+  for (let i = 0, step = 0; i < text.length; i += 1) {
     const letter = text[i];
+    if (i >= step) {
+      progress(i / text.length);
+      step = i + LETTERS_A_STEP;
+    }
     if (quoted) {
       if (letter !== '"') cell += letter;
       else if (text[i + 1] === '"') cell += text[(i += 1)];
@@ -132,7 +157,13 @@ export function parseCsv(text, separator, mostLines = Infinity) {
     else if (letter === "\n" || letter === "\r") {
       endLine();
       if (lines.length >= mostLines || (mostLines < Infinity && cells > SAMPLE_CELLS)) return lines;
-    } else [cell, started] = [cell + letter, true];
+    } else {
+      let end = i + 1;
+      while (end < text.length && !isEnd(text.charCodeAt(end))) end += 1;
+      cell += text.slice(i, end);
+      started = true;
+      i = end - 1;
+    }
   }
   if (quoted && mostLines === Infinity) throw new Error(`row ${Math.max(1, lines.length)}: a quote is left open: fix the row`);
   endLine();

@@ -26,7 +26,7 @@ export function eventsOf(ends, scores, threshold) {
  * @param isOver () => whether something else is to be played
  * @param show (events, done) => what to do with the events so far
  */
-export async function play(svg, model, samples, { isOver, show }) {
+export async function playLog(svg, model, samples, { isOver, show }) {
   const { features, threshold } = model;
   const channels = features.length;
   const count = samples.length / channels;

@@ -36,6 +36,12 @@ const GROUPED = Object.fromEntries(
 /** Whether a cell of a column of numbers, without spaces around, means a missing value. */
 export const hasNoValue = (text) => NO_VALUE.has(text);
 
+/** A cell's number where it is written plainly, NaN for a missing value, undefined where its column has to be looked at. */
+export function plainNumber(text, decimal = ".") {
+  if (PLAIN[decimal].test(text)) return Number(decimal === "," ? text.replace(",", ".") : text);
+  return NO_VALUE.has(text) ? NaN : undefined;
+}
+
 /** Whether a cell is one of the words for 0 and 1. */
 export const isFlag = (text) => FLAGS.flat().includes(text.toLowerCase());
 

@@ -4,9 +4,8 @@ import { load } from "./aetool.mjs";
 import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
 import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
-import { play } from "./live.mjs";
+import { playLog } from "./live.mjs";
 
-const MOST_ROWS_SHOWN = 200;
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
 const REASONS = 3;
@@ -20,11 +19,12 @@ let golden; // its rows
 let inputs; // one field per value
 let decimalComma; // numbers may be typed as the training table wrote them
 let scale; // score => place on the axis, 0 to 1
-let labels; // of the values of a window
 let rowName = "";
 let queue = Promise.resolve(); // of what is to be scored
 let turns = 0; // of the form: what was begun before the last one is not shown
-let files = 0; // that were taken
+let worker; // that reads a file
+let labels; // of the values of a window
+let logs = 0; // that were taken
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -302,29 +302,22 @@ function showEmbedding(values) {
 
 async function takeFile(file) {
   if (!file) return;
-  files += 1;
-  const turn = files;
+  forgetWorker();
   at("file").hidden = true;
   at("error").hidden = true;
   nameRow(file.name);
-  cancel("Reading the file …");
+  cancel(model.manifest.series ? "A log is drawn below." : "Reading the file …");
   try {
-    const { series } = model.manifest;
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const { cells, numbers, notes, kept } = rowsOf(bytes, model, [series?.time, series?.group].filter(Boolean));
-    if (!cells.length) throw new Error("a header and no rows: add rows below it");
-    if (series) {
-      await takeLog(file.name, numbers, kept, turn);
+    if (model.manifest.series) {
+      await takeLog(file);
       return;
     }
-    const scores = await model.score(numbers);
-    const verdicts = await model.detect(numbers);
-    if (turn !== files) return; // another file has come meanwhile
-    const order = Array.from(scores.keys()).sort((a, b) => rank(scores[b]) - rank(scores[a]));
-    showFile(file.name, { cells, notes, scores, verdicts, order });
-    await fill(cells[order[0]], `Row ${order[0] + 1} of ${file.name}`);
+    showProgress(0, "Reading the file …");
+    const found = await scoredInWorker(file);
+    showFile(file.name, found);
+    const [{ row, cells }] = found.highest;
+    await fill(cells, `Row ${row} of ${file.name}`);
   } catch (error) {
-    if (turn !== files) return;
     cancel("The file could not be read.");
     at("error").textContent = `${file.name}: ${error.message}`;
     at("error").hidden = false;
@@ -332,9 +325,13 @@ async function takeFile(file) {
 }
 
 /** A log, drawn as its samples come; of several groups the one that is chosen. */
-async function takeLog(name, numbers, kept, turn) {
-  cancel("A log is drawn below.");
+async function takeLog(file) {
+  logs += 1;
+  const mine = logs;
   const { time, group } = model.manifest.series;
+  const keep = [time, group].filter(Boolean);
+  const { count, numbers, kept } = rowsOf(new Uint8Array(await file.arrayBuffer()), model, undefined, keep);
+  if (!count) throw new Error("a header and no rows: add rows below it");
   const groups = kept[group] ?? [];
   const names = [...new Set(groups)];
   const channels = model.features.length;
@@ -344,51 +341,79 @@ async function takeLog(name, numbers, kept, turn) {
   let plays = 0;
   const begin = async () => {
     plays += 1;
-    const mine = plays;
-    const rows = Array.from({ length: numbers.length / channels }, (_, i) => i);
-    const own = names.length < 2 ? rows : rows.filter((i) => groups[i] === at("live-group").value);
-    if (own.length < model.inputShape[0]) {
-      at("live-title").textContent = `${name}: ${own.length} rows, fewer than a window of ${model.inputShape[0]}`;
-    }
+    const play = plays;
+    const own = Array.from({ length: count }, (_, i) => i).filter((i) => names.length < 2 || groups[i] === at("live-group").value);
     const samples = new Float32Array(own.length * channels);
     own.forEach((row, i) => samples.set(numbers.subarray(row * channels, (row + 1) * channels), i * channels));
     const when = (sample) => kept[time]?.[own[sample]] ?? `row ${own[sample] + 1}`;
     const show = (events, isDone) => {
-      at("live-title").textContent = `${name}: ${events.length} event${events.length === 1 ? "" : "s"}${isDone ? "" : " so far"}`;
+      at("live-title").textContent = `${file.name}: ${events.length} event${events.length === 1 ? "" : "s"}${isDone ? "" : " so far"}`;
       at("live-events").replaceChildren(
         ...events.map(({ start, end, peak, score }) =>
           element("li", {}, `${when(start)} to ${when(end)}, peak ${shown(score)} at ${when(peak)}`),
         ),
       );
     };
-    await play(at("live-plot"), model, samples, { isOver: () => turn !== files || mine !== plays, show });
+    await playLog(at("live-plot"), model, samples, { isOver: () => mine !== logs || play !== plays, show });
   };
   at("live-group").onchange = begin;
   await begin();
 }
 
+/** What worker.mjs finds; never, once another file has come. */
+function scoredInWorker(file) {
+  // A page of one file has no other to load: its program stands in the page, and runs in the worker again.
+  const own = at("program")?.textContent;
+  const url = own ? URL.createObjectURL(new Blob([own], { type: "text/javascript" })) : "worker.mjs";
+  // Not as a module: a browser loads none from a page that was opened from the disk.
+  const begun = new Worker(url, { type: own ? "classic" : "module" });
+  if (own) URL.revokeObjectURL(url);
+  worker = begun;
+  return new Promise((resolve, reject) => {
+    begun.addEventListener("error", ({ message }) => reject(new Error(message || "the worker did not start")));
+    begun.addEventListener("message", ({ data: { share, text, found, error } }) => {
+      if (begun !== worker) return; // another file has come meanwhile
+      if (text) return void showProgress(share, text);
+      forgetWorker();
+      if (error) reject(new Error(error));
+      else resolve(found);
+    });
+    begun.postMessage({ file, threshold: model.threshold });
+  });
+}
+
+function forgetWorker() {
+  worker?.terminate();
+  worker = undefined;
+  at("progress").hidden = true;
+}
+
+function showProgress(share, text) {
+  at("progress").hidden = false;
+  at("progress-bar").value = share;
+  at("progress-text").textContent = text;
+}
+
 /** The rows of a file, the highest scores first; the one that is in the form is marked. */
-function showFile(name, { cells, notes, scores, verdicts, order }) {
-  const flagged = verdicts.filter(Boolean).length;
-  const part = order.length > MOST_ROWS_SHOWN ? `, the ${MOST_ROWS_SHOWN} highest shown` : "";
-  at("file-title").textContent = `${name}: ${flagged} of ${order.length} rows are anomalies${part}`;
+function showFile(name, { count, flagged, notes, highest, csv }) {
+  const part = count > highest.length ? `, the ${highest.length} highest shown` : "";
+  at("file-title").textContent = `${name}: ${flagged} of ${count} rows are anomalies${part}`;
   at("file-notes").textContent = notes.join("; ");
   at("file-rows").replaceChildren(
-    ...order.slice(0, MOST_ROWS_SHOWN).map((i, place) => {
-      const open = element("button", { type: "button", className: "link" }, `Row ${i + 1}`);
-      const verdict = element("td", { className: verdicts[i] ? "bad" : "good" }, verdicts[i] ? "Anomaly" : "Normal");
-      const row = element("tr", {}, element("td", {}, open), element("td", { className: "number" }, shown(scores[i])), verdict);
+    ...highest.map(({ row: number, score, isAnomaly, cells }, place) => {
+      const open = element("button", { type: "button", className: "link" }, `Row ${number}`);
+      const verdict = element("td", { className: isAnomaly ? "bad" : "good" }, isAnomaly ? "Anomaly" : "Normal");
+      const row = element("tr", {}, element("td", {}, open), element("td", { className: "number" }, shown(score)), verdict);
       open.addEventListener("click", () => {
         mark(row);
-        fill(cells[i], `Row ${i + 1} of ${name}`);
+        fill(cells, `Row ${number} of ${name}`);
       });
       if (place === 0) row.ariaCurrent = "true";
       return row;
     }),
   );
-  const table = Array.from(scores, (score, i) => `${i + 1},${score},${verdicts[i]}\n`).join("");
   URL.revokeObjectURL(at("download").href);
-  at("download").href = URL.createObjectURL(new Blob(["row,score,is_anomaly\n", table], { type: "text/csv" }));
+  at("download").href = URL.createObjectURL(csv);
   at("file").hidden = false;
 }
 
@@ -396,8 +421,6 @@ function mark(row) {
   document.querySelector("#file-rows [aria-current]")?.removeAttribute("aria-current");
   if (row) row.ariaCurrent = "true";
 }
-
-const rank = (score) => (Number.isNaN(score) ? Infinity : score);
 
 function showCheck({ rows, passed, maxScaledDifference, flipped, records }) {
   at("check-mark").textContent = passed ? "✓" : "✗";
@@ -451,9 +474,10 @@ function listen() {
 
 async function start() {
   model = await load();
+  const rows = model.golden();
   const wanted = new URLSearchParams(location.search).get("threshold"); // ?threshold=0.4
   if (wanted !== null) model.threshold = Number(wanted);
-  golden = await model.golden();
+  golden = await rows;
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
   const isTable = model.features.length && !model.manifest.series;
@@ -468,8 +492,10 @@ async function start() {
   showCheck(await model.check());
 }
 
-start().catch((error) => {
+function failed(error) {
   at("check-mark").textContent = "✗";
   at("check-mark").classList.add("bad");
   at("check-text").textContent = `The model could not be loaded: ${error.message}`;
-});
+}
+
+if (typeof document !== "undefined") start().catch(failed); // a worker may run this program, see worker.mjs

@@ -24,7 +24,7 @@ const { series } = model.manifest;
 if (series) {
   const scores = await model.stream().push(rows.numbers);
   scores.forEach((score, i) => console.log(`${series.window + i * series.stride},${score},${!(score <= model.threshold)}`));
-} else if (rows.cells.length) {
+} else if (rows.count) {
   const [scores, verdicts] = [await model.score(rows.numbers), await model.detect(rows.numbers)];
   scores.forEach((score, i) => console.log(`${i + 1},${score},${verdicts[i]}`));
 }

@@ -1,0 +1,95 @@
+"""A model as one module of JavaScript, which needs no other file: in any bundler, worker or page."""
+
+import base64
+import gzip
+import io
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aetool.bundle.bundle import GOLDEN, Bundle
+from aetool.bundle.golden import PARTIAL, evenly, read_golden
+from aetool.bundle.manifest import MANIFEST
+from aetool.checks.parity import column_scale, value_range
+from aetool.deploy._deployment import asset
+
+GOLDEN_BYTES = 16_384
+"""Golden rows that travel with a page, in bytes before they are packed."""
+ORT = "onnxruntime-web"
+"""Name of its script among packed files."""
+_FEWEST = 2
+"""Rows of which the reconstruction travels, at least."""
+
+
+def model_module(
+    bundle: Bundle, programs: bytes, precision: str = "fp32", *, golden_bytes: int | None = GOLDEN_BYTES
+) -> bytes:
+    """Return `model.mjs`: the core, its programs, the manifest and golden rows, packed.
+
+    Args:
+        bundle: the bundle.
+        programs: all graphs, as `program_file` makes them.
+        precision: that of the graphs.
+        golden_bytes: room for golden rows; None for all.
+    """
+    manifest = bundle.manifest
+    alone = manifest._replace(variants={precision: manifest.variants[precision]}, files={})
+    return packed(
+        {
+            "core.wasm": asset("javascript/core.wasm"),
+            "model.core": programs,
+            MANIFEST: alone.to_json().encode(),
+            GOLDEN: golden_rows(bundle, golden_bytes),
+        }
+    )
+
+
+def packed(files: Mapping[str, bytes], modules: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+    """Return a module that exports files, each packed by gzip, in base64; and modules, as addresses."""
+    texts = {
+        name: base64.b64encode(gzip.compress(content, 9, mtime=0)).decode() for name, content in files.items()
+    }
+    for name, content in modules.items():
+        texts[name] = f"data:text/javascript;base64,{base64.b64encode(content).decode()}"
+    head = "/** The model, made by aetool deploy: each file packed by gzip, in base64. */\n"
+    lines = [f'  "{name}": "{text}",\n' for name, text in texts.items()]
+    return f"{head}export const packed = {{\n{''.join(lines)}}};\n".encode()
+
+
+def golden_rows(bundle: Bundle, room: int | None) -> bytes:
+    """Return golden.npz in float32 with as many rows as there is room for, and the ranges of all of them.
+
+    The rows are taken evenly by score; outputs that are as large as a row are kept for the first ones.
+    """
+    golden = read_golden(bundle)
+    row, wide = (4 * _numbers(golden, names) for names in (("features", "embedding"), PARTIAL))
+    count, first = len(golden["score"]), len(golden[PARTIAL[0]])
+    kept = np.arange(count)
+    if room is not None:
+        first = min(first, max(_FEWEST, room // 4 // wide))
+        more = max(0, (room - first * wide) // row - first)
+        kept = np.union1d(kept[:first], np.argsort(golden["score"])[evenly(count, more)])
+    arrays = {name: values[kept] for name, values in golden.items() if len(values) == count}
+    for name in (*PARTIAL, "alternative"):
+        if name in golden:
+            arrays[name] = golden[name][:first]
+    for name in ("embedding", "score", "contribution"):
+        if name in golden:
+            arrays[f"scale_{name}"] = np.array([value_range(golden[name])])
+    reconstruction = golden["reconstruction"]
+    if reconstruction.ndim == 2:  # of larger rows golden.mjs takes one range for all
+        arrays["scale_reconstruction"] = column_scale(golden["features"][: len(reconstruction)], reconstruction)
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **{name: _narrow(values) for name, values in arrays.items()})
+    return stream.getvalue()
+
+
+def _numbers(golden: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> int:
+    return max(1, sum(int(golden[name][0].size) for name in names if name in golden))
+
+
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float32) if values.dtype == np.float64 else values
