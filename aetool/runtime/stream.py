@@ -4,7 +4,7 @@ import base64
 import binascii
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,8 @@ NOTHING.flags.writeable = False
 
 class _Model(Protocol):
     """The part of an AutoencoderSession that is used here, without importing it."""
+
+    _calls: dict[Any, Any]
 
     @property
     def name(self) -> str: ...
@@ -51,11 +53,13 @@ class Stream:
     __slots__ = (
         "_batch",
         "_bytes",
+        "_calls",
         "_filled",
         "_last",
         "_lock",
         "_max_gap",
         "_model",
+        "_push",
         "_row",
         "_rows",
         "_shift",
@@ -85,6 +89,8 @@ class Stream:
         self._batch = self._rows.reshape(1, *shape)
         self._bytes = self._rows.data.cast("B")
         self._window, self._shift = len(self._rows), stride * self._rows.strides[0]
+        self._calls: Mapping[Any, Any] | None = None
+        self._push: Callable[..., Any] | None = None
         self._filled = 0
         """Samples of the window at hand; a full one has been scored."""
         self._skip = 0
@@ -136,32 +142,16 @@ class Stream:
             InputError: samples of another shape, or times that do not rise; nothing was added.
         """
         with self._lock:
-            if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.shape != self._row:
-                samples = self._converted(samples)
-                if samples.shape != self._row:
-                    return self._push_block(samples, time)
-            if time is not None:
-                self._require_later(time)
-                if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
-                    self._begin()
-            filled, window = self._filled, self._window
-            if filled == window:  # it was scored: make room for the next one
-                if (shift := self._shift) < len(self._bytes):
-                    self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
-                    filled = window - self._stride
-                else:
-                    filled, self._skip = 0, self._stride - window
-                self._filled = filled
-            if self._skip:
-                self._skip -= 1
-                found = NOTHING
-            else:
-                self._rows[filled] = samples
-                found = NOTHING if filled + 1 < window else self._model.score(self._batch)
-                self._filled = filled + 1
-            if time is not None:
-                self._last = time
-            return found
+            if time is None and self._push is not None and not self._skip and self._calls is self._model._calls:
+                added = self._push(self._rows, samples, self._filled, self._stride)
+                if type(added) is int:
+                    self._filled = added
+                    return NOTHING
+                if added is not None:
+                    self._filled = self._window
+                    scores: NDArray[np.float32] = added
+                    return scores
+            return self._push_any(samples, time)
 
     def reset(self) -> None:
         """Forget the samples of the window at hand, as after a gap."""
@@ -190,6 +180,36 @@ class Stream:
 
     # Inside the lock
 
+    def _push_any(self, samples: Any, time: Any) -> NDArray[np.float32]:
+        if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.shape != self._row:
+            samples = self._converted(samples)
+            if samples.shape != self._row:
+                return self._push_block(samples, time)
+        if time is not None:
+            self._require_later(time)
+            if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
+                self._begin()
+        filled, window = self._filled, self._window
+        if filled == window:  # it was scored: make room for the next one
+            if (shift := self._shift) < len(self._bytes):
+                self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
+                filled = window - self._stride
+            else:
+                filled, self._skip = 0, self._stride - window
+            self._filled = filled
+        if self._skip:
+            self._skip -= 1
+            found = NOTHING
+        else:
+            self._rows[filled] = samples
+            found = NOTHING if filled + 1 < window else self._model.score(self._batch)
+            self._filled = filled + 1
+            if self._calls is not self._model._calls:
+                self._find_push()
+        if time is not None:
+            self._last = time
+        return found
+
     def _begin(self) -> None:
         self._filled = self._skip = 0
 
@@ -204,6 +224,12 @@ class Stream:
                 )
         elif math.isnan(time):
             raise InputError("time: expected seconds, found NaN; leave out the sample")
+
+    def _find_push(self) -> None:
+        """Find what puts a sample into the window in C, where the core scores it; anew for a reopened model."""
+        calls = self._model._calls
+        if (call := calls.get("score")) is not None:
+            self._calls, self._push = calls, getattr(getattr(call, "__self__", None), "push", None)
 
     def _converted(self, samples: Any) -> Rows:
         if len(self._model.input_shape) == 1:
