@@ -119,7 +119,7 @@ CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""
 CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "worker.mjs", "page.mjs")
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 _COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
