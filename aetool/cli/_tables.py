@@ -72,7 +72,7 @@ def log_of(manifest: Manifest, data: Path | Sequence[Path], *, label: str | None
 
 
 def _windows_of(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
-    from aetool.tables.windows import read_windows
+    from aetool.tables.windows import read_windows, time_texts
 
     log = log_of(manifest, data, label=label)
     _require_no_keep(data, keep)
@@ -81,7 +81,8 @@ def _windows_of(manifest: Manifest, data: Path, label: str | None, keep: tuple[s
         say(note)
     if found.every > 1:
         say(f"{log.seen.windows:,} windows: one in {found.every:,} is taken, evenly")
-    return found.table
+    kept = {name: time_texts(column) for name, column in found.table.kept.items()}
+    return dataclasses.replace(found.table, kept=kept)
 
 
 def _require_no_keep(data: Path, keep: tuple[str, ...]) -> None:

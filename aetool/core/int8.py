@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.core.integers import HIGHEST, LOWEST, Floats, Multiplier, Requantisation, summed
-from aetool.core.program import IntegerLayer, Operand, Operation, Output, Step, needed_steps
+from aetool.core.program import IntegerLayer, Operand, Operation, Output, Step, needed_steps, widened
 from aetool.core.reference import ZERO_AT, Values, activation, run
 from aetool.core.translate import UnsupportedError
 
@@ -194,7 +194,7 @@ def _weights(step: Step) -> NDArray[np.float64]:
     """Return the weights of a dense layer, (inputs, outputs)."""
     assert step.weights is not None
     if step.weights.dtype == np.uint16:
-        return (step.weights.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        return widened(step.weights).astype(np.float64)
     return step.weights.astype(np.float64)
 
 

@@ -381,7 +381,7 @@ class _Constants:
 
 
 class _Writer:
-    """Steps, constants and weights, in the order in which they are used."""
+    """GraphSteps, constants and weights, in the order in which they are used."""
 
     def __init__(self, constants: _Constants, narrowest: int) -> None:
         self.steps: list[bytes] = []
@@ -467,6 +467,11 @@ class _Blob:
         found.flags.writeable = False
         self._whole = found
         return found
+
+
+def widened(halves: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 numbers of bfloat16."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.signature import write_keys
+from aetool.bundle.keys import write_keys
 from aetool.bundle.write import sign_bundle
+from aetool.core.native import vectors
 from aetool.decisions import Goal, calibrate
 from aetool.release import Agent, prove_here, push
 
+PROVIDER = "cpu" if vectors() is None else "native"
+"""What proves soonest."""
 EXPORTED = Path(__file__).parents[2] / "exported" / "breast-cancer"
 
 
@@ -80,7 +83,8 @@ class Site:
 
     def agent(self, **options):
         """An agent that proves in this process, which is faster."""
-        return Agent(self.store, self.device, **{"public_key": self.public, "prove": prove_here, **options})
+        own = {"public_key": self.public, "prove": prove_here, "provider": PROVIDER}
+        return Agent(self.store, self.device, **{**own, **options})
 
     def poll(self, **options):
         with self.agent(**options) as agent:

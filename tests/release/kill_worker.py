@@ -1,7 +1,8 @@
-"""A small process that forks itself for each step of a release and kills the child after a given time.
+"""A small process that forks itself for each step of a release and kills the child.
 
-One JSON object a line on stdin: step, its arguments, and `kill_after` in seconds or null. One a line on stdout:
-the child's exit code, -9 where it was killed, and the seconds that it took.
+One JSON object a line on stdin: step, its arguments, `kill_after` in seconds or null, and `kill_at` or null,
+the number of the change to the disk before which the child ends. One a line on stdout: the child's exit code,
+-9 where it was killed, the seconds that it took, and the changes that it made.
 """
 
 import contextlib
@@ -46,14 +47,38 @@ def do(step, store, device, log, bundle, private, public, provider):
             agent.look()
 
 
+CHANGES = ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink")
+
+
+def counted(kill_at):
+    """Count the changes to the disk from now on; a list of their number."""
+    number = [0]
+
+    def counting(function):
+        def change(*args, **options):
+            number[0] += 1
+            if number[0] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **options)
+
+        return change
+
+    for name in CHANGES:
+        setattr(os, name, counting(getattr(os, name)))
+    return number
+
+
 def answer(command):
-    kill_after = command.pop("kill_after")
+    kill_after, kill_at = command.pop("kill_after"), command.pop("kill_at")
+    reader, writer = os.pipe()
     begin = time.monotonic()
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            number = counted(kill_at)
             do(**command)
+            os.write(writer, str(number[0]).encode())
             code = 0
         except BaseException as error:  # noqa: BLE001 - it is reported
             sys.stderr.write(f"{command['step']}: {type(error).__name__}: {error}\n")
@@ -65,7 +90,11 @@ def answer(command):
             os.kill(child, signal.SIGKILL)
         os.close(descriptor)
     _, status = os.waitpid(child, 0)
-    return {"code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begin}
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        changes = int(stream.read() or 0)
+    seconds = time.monotonic() - begin
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "changes": changes}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from aetool.core.native import vectors
 from aetool.release import listing, prove_here, read_state
 
 KILLS = 10_000 if os.environ.get("AETOOL_LONG") else 50
-STEPS = {"push": 2, "poll": 4, "roll back": 1}
+STEPS = {True: {"push": 1, "poll": 6, "roll back": 1}, False: {"push": 5, "poll": 1, "roll back": 3}}
+"""How often each step comes, where there is a release to take and where there is none."""
 PROVIDER = "cpu" if vectors() is None else "native"
 
 
@@ -34,8 +35,8 @@ class Worker:
             "public": str(site.public), "provider": PROVIDER,
         }  # fmt: skip
 
-    def do(self, step, bundle, kill_after=None):
-        command = {"step": step, "bundle": str(bundle), "kill_after": kill_after, **self.known}
+    def do(self, step, bundle, kill_after=None, kill_at=None):
+        command = {"step": step, "bundle": str(bundle), "kill_after": kill_after, "kill_at": kill_at, **self.known}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -44,6 +45,13 @@ class Worker:
         self.process.stdin.close()
         self.process.wait(60)
         self.process.stdout.close()
+
+
+def is_pending(site):
+    """Whether the channel names another version than the current one, and it was not taken back."""
+    channel = json.loads(json.loads(site.channel().read_text())["payload"])
+    refused = read_state(site.device).refused.get(channel["version"])
+    return channel["version"] != site.current.name and not (refused and refused.release >= channel["release"])
 
 
 def require_whole_store(site):
@@ -81,23 +89,27 @@ def worker(site, tmp_path):
 def test_a_device_killed_at_any_moment_has_a_model_that_proves_itself(site, worker, tmp_path):
     log, choices, killed, ended = tmp_path / "log", random.Random(KILLS), Counter(), Counter()
     bundles = [site.made / name for name in "abc"]
-    takes = {}
+    takes, changes = {}, Counter()
     for number, bundle in enumerate([*bundles, *bundles]):  # each step once, to see how long it takes
         for step in ("push", "poll", *(["roll back"] if number % 2 else [])):
             found = worker.do(step, bundle)
             assert found["code"] == 0
-            takes[step] = found["seconds"]
+            takes[step], changes[step] = found["seconds"], max(found["changes"], changes[step])
     turn = 0
     while sum(killed.values()) < KILLS:
         turn += 1
         assert turn < 20 * KILLS  # nearly all ended before their kill came
-        step = choices.choices(list(STEPS), list(STEPS.values()))[0]
+        steps = STEPS[is_pending(site)]
+        step = choices.choices(list(steps), list(steps.values()))[0]
         bundle = bundles[turn // 8 % 3]
         if step == "push" and choices.random() < 0.3:
             forget_a_version(site)
         there = whole_files(site)
         log.write_text("")
-        found = worker.do(step, bundle, kill_after=choices.uniform(0, 1.2 * takes[step]))
+        if turn % 2:  # at any moment; else before any change to the disk, however short the time between two
+            found = worker.do(step, bundle, kill_after=choices.uniform(0, 1.2 * takes[step]))
+        else:
+            found = worker.do(step, bundle, kill_at=choices.randint(1, changes[step]))
         assert found["code"] in (0, -9)
         (killed if found["code"] else ended)[step] += 1
         if not found["code"]:
