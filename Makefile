@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips wasm standards exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 wasm standards exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -61,7 +61,7 @@ fuzz: $(STAMP)
 soak: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \
 		tests/faults/test_disks_and_races.py tests/release/test_release_kills.py tests/release/test_following.py \
-		tests/serve/test_follows_agent.py
+		tests/serve/test_follows_agent.py tests/watch/test_stream.py tests/deploy/test_streams.py
 
 # A bill of materials (CycloneDX) of what an app takes in: the wheel, numpy, onnxruntime and what they bring.
 sbom: $(STAMP)
@@ -84,10 +84,14 @@ conformance: $(STAMP) $(HOSTS)
 chips: $(STAMP)
 	$(BIN)/python benchmarks/chips.py
 
+# The wheel built and tests run by an emulated Python on 64-bit ARM: mmdebstrap qemu-user gcc-aarch64-linux-gnu of Debian.
+arm64: $(STAMP)
+	$(BIN)/python benchmarks/arm64.py
+
 # The core as WebAssembly, the same bytes from the same compiler: clang 14 and lld 14 of Debian 12.
 WASM := aetool/deploy/javascript/core.wasm
 wasm:
-	clang --target=wasm32 -O3 -msimd128 -mbulk-memory -ffreestanding -nostdlib -std=c99 -Wall -Wextra -Werror \
+	clang --target=wasm32 -Os -msimd128 -mbulk-memory -ffreestanding -nostdlib -std=c99 -Wall -Wextra -Werror \
 		-Iaetool/core/wasm -Wl,--no-entry -Wl,--strip-all -o $(WASM) aetool/core/wasm/wasm.c aetool/core/core.c
 
 # What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.
@@ -126,4 +130,4 @@ $(DEMO): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .hosts dist build docs/_build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .arm64 .hosts dist build docs/_build aetool-demo

@@ -32,6 +32,7 @@ from aetool.deploy.c import VERBS, c, symbol
 from aetool.deploy.mobile import mobile
 from aetool.deploy.node import node
 from aetool.deploy.web import web
+from aetool.errors import ExportError
 from aetool.runtime.providers import onnxruntime
 
 ROOT = Path(__file__).parents[1]
@@ -44,11 +45,9 @@ Outputs = dict[str, dict[str, NDArray[Any]]]
 # The same in Node and in the browser: every graph on its golden rows, as JSON.
 _RUN_ALL = """
 const model = await load();
-const golden = await model.golden();
 const found = {};
 for (const graph of model.graphs) {
-  const rows = Float32Array.from(golden[graph === "decoder" ? "embedding" : "features"].data);
-  const outputs = await model.run(graph, rows);
+  const outputs = await model.run(graph, Float32Array.from(rows[graph]));
   found[graph] = Object.fromEntries(
     Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: Array.from(data, String), dims }]));
 }
@@ -63,13 +62,14 @@ def missing(host: str) -> str:
             ("chromium", _has("chromium")),
             ("onnxruntime-web", (NODE_MODULES / "onnxruntime-web").is_dir()),
         ],
+        "esbuild": [("node", _has("node")), ("esbuild", (NODE_MODULES / "esbuild").is_dir())],
         "generated C": [("gcc", _has("gcc"))],
         "clang": [("clang", _has("clang"))],
         "C++": [("g++", _has("g++"))],
         "CMake": [("cmake", _has("cmake"))],
         "Triton": [("tritonclient", TRITON_PYTHON.exists())],
     }
-    return ", ".join(name for name, there in needed.get(host, []) if not there)
+    return ", ".join(name for name, there in needed.get(host.partition(",")[0], []) if not there)
 
 
 def _has(program: str) -> bool:
@@ -116,21 +116,34 @@ def ort_format(bundle: Bundle) -> Outputs:
 def in_node(bundle: Bundle) -> Outputs:
     with deployed(node(bundle)) as folder:
         (folder / "node_modules").symlink_to(NODE_MODULES)
-        script = 'import { load } from "./aetool.mjs";\n' + _RUN_ALL + "console.log(JSON.stringify(found));\n"
+        (folder / "rows.json").write_text(json.dumps(_flat_rows(bundle)), encoding="utf-8")
+        script = (
+            'import { readFileSync } from "node:fs";\nimport { load } from "./aetool.mjs";\n'
+            f'const rows = JSON.parse(readFileSync("rows.json"));{_RUN_ALL}console.log(JSON.stringify(found));\n'
+        )
         (folder / "all.mjs").write_text(script, encoding="utf-8")
         return _from_json(json.loads(run("node", "all.mjs", cwd=folder)))
 
 
 def in_chromium(bundle: Bundle) -> Outputs:
-    with (
-        deployed(web(bundle, NODE_MODULES / "onnxruntime-web")) as folder,
-        served(folder) as url,
-        browser() as chromium,
-    ):
+    """On the core, where it computes all graphs, as `aetool deploy web` chooses."""
+    try:
+        made = web(bundle, engine="core")
+    except ExportError:
+        return onnxruntime_web(bundle)
+    return _in_page(bundle, made)
+
+
+def onnxruntime_web(bundle: Bundle) -> Outputs:
+    return _in_page(bundle, web(bundle, NODE_MODULES / "onnxruntime-web"))
+
+
+def _in_page(bundle: Bundle, made: Deployment) -> Outputs:
+    with deployed(made) as folder, served(folder) as url, browser() as chromium:
         page = chromium.new_page()
         page.goto(url)
-        script = f'async () => {{ const {{ load }} = await import("./aetool.mjs");{_RUN_ALL}return found; }}'
-        return _from_json(page.evaluate(script))
+        script = f'async (rows) => {{ const {{ load }} = await import("./aetool.mjs");{_RUN_ALL}return found; }}'
+        return _from_json(page.evaluate(script, _flat_rows(bundle)))
 
 
 def in_c(bundle: Bundle) -> Outputs:
@@ -148,6 +161,7 @@ HOSTS: Mapping[str, Callable[[Bundle], Outputs]] = {
     "ORT format": ort_format,
     "Node": in_node,
     "Chromium": in_chromium,
+    "Chromium, ONNX Runtime Web": onnxruntime_web,
     "generated C": in_c,
 }
 
@@ -290,6 +304,15 @@ def _rows(bundle: Bundle) -> dict[str, NDArray[np.float32]]:
     return {
         graph: golden["embedding" if graph == "decoder" else "features"].astype(np.float32)
         for graph in in_order(bundle)
+    }
+
+
+def _flat_rows(bundle: Bundle) -> dict[str, list[float | str]]:
+    """What JSON holds, and JavaScript takes as the same numbers."""
+    names = {np.inf: "Infinity", -np.inf: "-Infinity"}
+    return {
+        graph: [value if np.isfinite(value) else names.get(value, "NaN") for value in rows.ravel().tolist()]
+        for graph, rows in _rows(bundle).items()
     }
 
 

@@ -91,7 +91,7 @@ def test_the_map_names_files_that_exist():
 
 def test_the_house_is_small_enough_to_learn():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 28 and len(MODULES) <= 300
+    assert len(entries) <= 28 and len(MODULES) <= 340
 
 
 @every_module
@@ -174,6 +174,7 @@ LATER = {
     "runtime/session.py": {
         "aetool.runtime.calibrator",
         "aetool.runtime.explain",
+        "aetool.runtime.stream",
         "aetool.runtime.tuning",
     },
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},

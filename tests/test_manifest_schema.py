@@ -96,15 +96,29 @@ def test_the_schema_takes_a_bundle_with_every_optional_part(everything, content)
     assert refusal(content) is None
 
 
+def test_schema_and_aetool_take_a_series(content):
+    manifest = copy.deepcopy(content)
+    _as_series(manifest)
+    assert faults(manifest) == set()
+    assert refusal(manifest) is None
+    assert set(manifest["series"]) == set(SCHEMA["properties"]["series"]["properties"])
+
+
 def test_the_schema_describes_every_key_that_aetool_writes(everything):
     manifest = json.loads((everything / "manifest.json").read_text(encoding="utf-8"))
     definitions = SCHEMA["$defs"]
     variant = manifest["variants"]["int8-dynamic"]
-    assert set(manifest) == set(SCHEMA["properties"])
+    assert set(manifest) | {"series"} == set(SCHEMA["properties"])
     assert set(variant) | {"inner_values"} == set(definitions["variant"]["properties"])
     assert set(variant["tolerances"]) == set(definitions["tolerances"]["properties"])
     assert set(manifest["files"]["golden.npz"]) == set(definitions["file"]["properties"])
     assert set(manifest["features"][0]) == set(definitions["feature"]["properties"]) - {"categories"}
+
+
+def _as_series(manifest, **changes):
+    """Turn the manifest into one of windows, with a fault."""
+    series = {"window": 4, "stride": 2, "every": 0.5, "time": "t", "group": None, "gap": 2.0}
+    manifest.update(input_shape=[4, 2], series={**series, **changes})
 
 
 EDITS = {
@@ -160,6 +174,12 @@ EDITS = {
     "$.files['manifest.json']": lambda m: m["files"].update({"manifest.json": m["files"]["golden.npz"]}),
     r"$.files['it\'s\\']": lambda m: m["files"].update({"it's\\": m["files"]["golden.npz"]}),
     "$.segments": lambda m: m.update(segments=None),
+    "$.series": lambda m: m.update(series=None),
+    "$.series.window": lambda m: _as_series(m, window=0),
+    "$.series.stride": lambda m: _as_series(m, stride=None),
+    "$.series.every": lambda m: _as_series(m, every=0),
+    "$.series.time": lambda m: _as_series(m, time=3),
+    "$.series.gap": lambda m: _as_series(m, gap=-1.5),
     "$": lambda m: m.clear(),
 }
 """JSON path of the fault (and a word, where it has two) -> an edit that makes it."""

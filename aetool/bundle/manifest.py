@@ -13,6 +13,7 @@ from aetool.bundle.schema import (
     REQUIRED,
     Count,
     Digest,
+    Positive,
     Size,
     Sizes,
     Source,
@@ -51,6 +52,25 @@ class Feature(NamedTuple):
     Such a column of `features` holds the index (0, 1, ...) of the row's category. Any other number, -1 by
     convention, means a value that is none of them, and NaN a missing one: both are allowed, and encoded alike.
     """
+    unknown: Mapping[str, Any] = _NONE
+    """Keys of a later minor version: kept, ignored."""
+
+
+class Series(NamedTuple):
+    """How a log was cut into windows: what it takes to cut another one for the same model."""
+
+    window: Count
+    """Rows of one window."""
+    stride: Count
+    """Rows from the beginning of one window to that of the next."""
+    every: Annotated[Positive | None, OPTIONAL] = None
+    """Seconds between rows after resampling; None where rows are taken as they are."""
+    time: Annotated[str | None, OPTIONAL] = None
+    """Column of the time; None where the order of rows is all there is."""
+    group: Annotated[str | None, OPTIONAL] = None
+    """Column that tells whose rows they are; None where a log has one source."""
+    gap: Annotated[Positive | None, OPTIONAL] = None
+    """Longest time from one row to the next, in seconds, that a window may hold; None: any."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -124,11 +144,11 @@ class Manifest(NamedTuple):
     tools: Mapping[str, str]
     """Package -> version that made the bundle."""
     input_shape: Sizes
-    """Shape of one row: (n_features,) for tables."""
+    """Shape of one row: (n_features,) for tables, (window, channels) for series."""
     embedding_shape: Sizes | None
     """Shape of one row's embedding, mostly (embedding_dim,); None where the model gives no embedding."""
     features: tuple[Feature, ...]
-    """Columns of the input in order, in raw units; empty where the input is no table."""
+    """Columns of the input in order, in raw units; of a series its channels; empty where the input is no table."""
     opset: Count
     ir_version: Count
     score: Mapping[str, Any]
@@ -146,6 +166,8 @@ class Manifest(NamedTuple):
     """Description of the segments; empty where `aetool segment learn` made none."""
     calibration: Annotated[Mapping[str, Any], OPTIONAL] = _NONE
     """Rows and rule of the last `aetool calibrate`; empty where there was none."""
+    series: Annotated[Series | None, OPTIONAL, NOT_NULL] = None
+    """Windows of a log that the rows are; None where rows stand for themselves."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -195,7 +217,12 @@ class Manifest(NamedTuple):
 
     def _validate(self, where: str) -> None:
         names = self.feature_names
-        if len(set(names)) != len(names) or (names and self.input_shape != (len(names),)):
+        if self.series is not None and self.input_shape != (self.series.window, len(names)):
+            raise BundleError(
+                f"{where}: $.series has windows of {self.series.window} rows, $.features {len(names)} channels, "
+                f"but $.input_shape is {self.input_shape}; export the bundle again"
+            )
+        if len(set(names)) != len(names) or (names and self.input_shape[-1:] != (len(names),)):
             raise BundleError(
                 f"{where}: $.features must be distinct names, one for each of the {self.input_shape} inputs, or "
                 f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
@@ -203,6 +230,11 @@ class Manifest(NamedTuple):
         if "fp32" not in self.variants:
             raise BundleError(
                 f"{where}: $.variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
+            )
+        if names and self.series is None and len(self.input_shape) != 1:
+            raise BundleError(
+                f"{where}: $.features must be empty where rows are of shape {self.input_shape} and there is no "
+                f"$.series; found {len(names)} names; export the bundle again"
             )
         for name in self.files:
             if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE, MODEL_SIGNATURE):

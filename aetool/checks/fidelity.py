@@ -15,6 +15,8 @@ NEIGHBOURS = 10
 MOST_NEIGHBOUR_ROWS = 1000
 """Largest number of rows among which neighbours are searched: all pairs are computed."""
 RESAMPLES = 1000
+NEVER = 1e38
+"""A threshold as high flags no score: none was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,28 @@ def fidelity(model: Answers, variant: Answers, labels: NDArray[np.bool_] | None 
         neighbour_overlap=overlap,
         **ranked,
     )
+
+
+def matched(before: NDArray[np.float64], after: NDArray[np.float64], threshold: float) -> float:
+    """Return the threshold that flags as many rows by the scores `after` as `threshold` flags by those `before`.
+
+    Between the same two scores in rank, and as far from them as it was; where no row is flagged, or every one, it
+    moves as the highest score does, or the lowest. A float32 number.
+
+    Args:
+        before: finite scores of normal rows, ascending.
+        after: the other scores of the same rows, ascending.
+        threshold: the threshold before.
+    """
+    if len(before) == 0 or threshold >= NEVER:
+        return threshold
+    normal = int(np.count_nonzero(before <= threshold))
+    if 0 < normal < len(before):
+        (low, high), (to_low, to_high) = (scores[normal - 1 : normal + 1] for scores in (before, after))
+        share = (threshold - low) / (high - low) if high > low else 0.5
+        return float(np.float32(to_low + share * (to_high - to_low)))
+    end = -1 if normal else 0
+    return float(np.float32(threshold * (after[end] / before[end] if before[end] > 0 else 1.0)))
 
 
 def neighbour_overlap(first: NDArray[Any], second: NDArray[Any], *, seed: int = 0) -> float:

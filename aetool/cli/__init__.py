@@ -30,12 +30,13 @@ from aetool.cli.commands.sign import keygen, sign
 from aetool.cli.commands.train import train
 from aetool.cli.commands.tune import tune
 from aetool.cli.commands.verify import verify
+from aetool.cli.commands.watch import watch
 from aetool.cli.main import AetoolGroup, root
 
 main: AetoolGroup = root
 main.add_section("Make", demo, init, train, export, adopt)
 main.add_section("Check", verify, evaluate, compression, drift, info, doctor)
-main.add_section("Use", encode, reconstruct, score, segment, serve)
+main.add_section("Use", encode, reconstruct, score, segment, serve, watch)
 main.add_section("Decide", calibrate, compare, feedback)
 main.add_section("Faster", quantize, tune, bench)
 main.add_section("Ship", deploy, report, keygen, sign)

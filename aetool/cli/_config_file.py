@@ -124,6 +124,8 @@ def _all_of(values: Any, kind: type[Any]) -> bool:
 _KINDS: Mapping[type[Any], tuple[str, Callable[[Any], bool]]] = {
     options.CommaList: ("a list of texts", lambda value: _all_of(value, str)),
     options.IntegerList: ("a list of integers", lambda value: _all_of(value, int)),
+    options.Count: ("an integer", lambda value: type(value) is int),
+    options.Share: ("a number", lambda value: type(value) in (int, float)),
     type(click.INT): ("an integer", lambda value: type(value) is int),
     type(click.FLOAT): ("a number", lambda value: type(value) in (int, float)),
 }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from aetool.suggest import hint
 
 # Imports that need an extra: a missing package becomes an error that names it.
 
-_DISTRIBUTIONS = {"prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"paho": "paho-mqtt", "prometheus_client": "prometheus-client", "sklearn": "scikit-learn"}
 _EXTRAS = {"onnxruntime": "cpu", "pyarrow": "tables"}
 _SLOWEST = {"train": "torch", "tables": "pyarrow", "serve": "uvicorn", "deploy": "onnx"}
 """Package of an extra that takes longest to import."""
@@ -180,16 +181,16 @@ class Share(_Parsed):
 
 
 class Duration(_Parsed):
-    """Option `60s`, `5m`, `1h` or `60` as a number of seconds above 0."""
+    """Option `500ms`, `60s`, `5m` (or `5min`), `1h`, `2d` or `60` as a number of seconds above 0."""
 
     name = "duration"
+    units = MappingProxyType({"ms": 0.001, "": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400})
 
     def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([smh]?)", value.strip().lower())
-        seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
-        if seconds <= 0:
-            self.fail(f"{value!r} is not a duration such as 60s, 5m or 1h", param, ctx)
-        return seconds
+        found = re.fullmatch(r"([0-9]{0,9}(?:\.[0-9]{1,9})?) ?([a-z]*)", value.strip().lower())
+        if found is None or found[2] not in self.units or not found[1] or float(found[1]) <= 0:
+            self.fail(f"{value!r} is not a duration such as 500ms, 60s, 5m or 1h", param, ctx)
+        return float(found[1]) * self.units[found[2]]
 
 
 class Bytes(_Parsed):
@@ -230,6 +231,18 @@ provider = click.option(
     show_default=True,
     help="Execution provider; an error if it does not work here.",
 )
+
+
+class OfLast(_Parsed):
+    """Option `3/5`, K of the last N, as two numbers."""
+
+    name = "K/N"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", value.strip())
+        if found is None or not 1 <= int(found[1]) <= int(found[2]) <= 1000:
+            self.fail(f"expected K/N such as 3/5, with 1 <= K <= N <= 1000, found {value!r:.40}", param, ctx)
+        return int(found[1]), int(found[2])
 
 
 class ScoreNumber(_Parsed):

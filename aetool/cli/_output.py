@@ -67,6 +67,17 @@ def results() -> Console:
     return console(click.get_current_context().meta[_RESULTS])
 
 
+def lines_to() -> IO[bytes]:
+    """Return an unbuffered stream for lines that the running command writes: stdout, with --json stderr."""
+    stream = click.get_current_context().meta[_RESULTS]
+    stream.flush()
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "wb", buffering=0)
+    except (AttributeError, OSError, ValueError):  # a test's stand-in
+        found: IO[bytes] = stream.buffer
+        return found
+
+
 def is_on_terminal() -> bool:
     """Return whether the results of the running command are shown on a terminal, where --json is not asked for."""
     stream = click.get_current_context().meta[_RESULTS]

@@ -36,6 +36,8 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     """Read the same with the numbers as the file has them; float64."""
     from aetool.tables import read_array
 
+    if is_log(manifest, data):
+        return _windows_of(manifest, data, label, keep)
     if len(manifest.input_shape) > 1:
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
     table = _table_file(manifest, data, label, keep).read()
@@ -43,6 +45,49 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     for name, texts in table.unseen.items():
         _tell_unseen(name, texts)
     return table
+
+
+def is_log(manifest: Manifest, data: Path) -> bool:
+    """Return whether `data` is a log to cut into windows: the model is one of a series, and it is no array."""
+    return manifest.series is not None and data.suffix.lower() not in (".npy", ".npz")
+
+
+def log_of(manifest: Manifest, data: Path | Sequence[Path], *, label: str | None = None, **options: Any) -> Any:
+    """Return the `aetool.tables.windows.Log` of a model's series; options as there."""
+    from aetool.tables import Reading
+    from aetool.tables.windows import Log
+
+    assert manifest.series is not None
+    return Log(
+        data,
+        manifest.series,
+        manifest.feature_names,
+        label=label,
+        pieces=True,
+        reading=reading_in_force(),
+        like=Reading.of(manifest.provenance),
+        limits=limits_in_force(),
+        **options,
+    )
+
+
+def _windows_of(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
+    from aetool.tables.windows import read_windows, time_texts
+
+    log = log_of(manifest, data, label=label)
+    _require_no_keep(data, keep)
+    found = read_windows(log)
+    for note in log.seen.notes(log.series.window):
+        say(note)
+    if found.every > 1:
+        say(f"{log.seen.windows:,} windows: one in {found.every:,} is taken, evenly")
+    kept = {name: time_texts(column) for name, column in found.table.kept.items()}
+    return dataclasses.replace(found.table, kept=kept)
+
+
+def _require_no_keep(data: Path, keep: tuple[str, ...]) -> None:
+    if keep:
+        raise InputError(f"{data}: --keep {keep[0]!r} copies a cell of a row, and a window has many; leave it out")
 
 
 def _table_file(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
@@ -86,7 +131,10 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
     """
     from aetool.tables.arrays import require_array
 
-    if len(manifest.input_shape) == 1:
+    if is_log(manifest, data):
+        _require_no_keep(data, keep)
+        log_of(manifest, data, label=label).head()
+    elif len(manifest.input_shape) == 1:
         _table_file(manifest, data, label, keep)
     else:
         require_array(data)

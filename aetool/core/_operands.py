@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step
+from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step, widened
 from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT, Node, OnnxTensor
 
 
@@ -64,16 +64,12 @@ def constant_of(tensor: OnnxTensor) -> GraphValue:
             [np.frombuffer(raw, "<u2")] if raw is not None else [part.astype("<u2") for part in tensor.integers()]
         )
         halves = np.concatenate([np.empty(0, np.uint16), *parts]).reshape(tensor.dims)
-        return GraphValue(tensor.dims, BFLOAT16, constant=_widened(halves), halves=halves)
+        return GraphValue(tensor.dims, BFLOAT16, constant=widened(halves), halves=halves)
     numbers = tensor.numbers()
     found = np.zeros(0) if numbers is None else numbers
     if found.size != math.prod(tensor.dims):
         raise UnsupportedError(f"constant {tensor.name!r} is of type {tensor.data_type}")
     return GraphValue(tensor.dims, tensor.data_type, constant=found.reshape(tensor.dims))
-
-
-def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 class Operands:
@@ -150,6 +146,14 @@ class Operands:
             self._kept.append(value.constant)
             spread = constant.reshape(1) if constant.size == 1 else np.broadcast_to(constant, shape).ravel()
             self._reads[key] = np.ascontiguousarray(spread, np.float32)
+        return self._reads[key]
+
+    def rows_of(self, value: GraphValue) -> NDArray[np.float32]:
+        """Return all numbers of a constant matrix, the same array for each node that reads it."""
+        key = id(value.constant), (-3,)
+        if key not in self._reads:
+            self._kept.append(value.constant)
+            self._reads[key] = np.ascontiguousarray(value.constant, np.float32).ravel()
         return self._reads[key]
 
     def wide(self, node: Node, value: GraphValue, shape: tuple[int, ...]) -> Operand:

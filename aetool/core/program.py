@@ -59,6 +59,8 @@ class Operation(IntEnum):
     DENSE_INT8 = 27
     DENSE_INT8_LAST = 28
     DEQUANTIZE = 29
+    MAX = 30
+    ROW = 31
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
@@ -187,7 +189,7 @@ class Program(NamedTuple):
     """Weights of layers in integers."""
 
 
-class Steps(NamedTuple):
+class GraphSteps(NamedTuple):
     """What `lay_out` makes a program from."""
 
     results: Mapping[Output, Operand]
@@ -209,10 +211,10 @@ def lay_out(
         row: shape of one row of the input.
         narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
     """
-    return _written(Steps(results, [*steps], row), _Constants(), narrowest)()
+    return _written(GraphSteps(results, [*steps], row), _Constants(), narrowest)()
 
 
-def lay_out_together(graphs: Mapping[str, Steps], *, narrowest: int = 16) -> dict[str, Program]:
+def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -> dict[str, Program]:
     """Return programs with the same constants, in which equal weights lie once."""
     constants, known = _Constants(), dict[tuple[str, tuple[int, ...], bytes], NDArray[Any]]()
 
@@ -225,11 +227,11 @@ def lay_out_together(graphs: Mapping[str, Steps], *, narrowest: int = 16) -> dic
     for graph, (results, steps, row) in graphs.items():
         for step in steps:
             step.reads, step.weights = tuple(map(first, step.reads)), first(step.weights)
-        finish[graph] = _written(Steps(results, steps, row), constants, narrowest)
+        finish[graph] = _written(GraphSteps(results, steps, row), constants, narrowest)
     return {graph: make() for graph, make in finish.items()}
 
 
-def _written(graph: Steps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
+def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
     """Write a graph's steps and constants; return what makes its program, once all constants are written."""
     results, needed = graph.results, needed_steps(graph.results.values(), graph.steps)
     writer = _Writer(constants, narrowest)
@@ -379,7 +381,7 @@ class _Constants:
 
 
 class _Writer:
-    """Steps, constants and weights, in the order in which they are used."""
+    """GraphSteps, constants and weights, in the order in which they are used."""
 
     def __init__(self, constants: _Constants, narrowest: int) -> None:
         self.steps: list[bytes] = []
@@ -465,6 +467,11 @@ class _Blob:
         found.flags.writeable = False
         self._whole = found
         return found
+
+
+def widened(halves: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 numbers of bfloat16."""
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.core.integers import dequantized, in_float, quantized, summed
-from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step
+from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step, widened
 
 Values = dict[int, NDArray[Any]]
 """Identity of a step -> what it gives, (rows, numbers)."""
@@ -66,7 +66,7 @@ def _of(step: Step, reads: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _dense(values: NDArray[np.float32], begins: NDArray[np.float32], weights: NDArray[Any]) -> NDArray[np.float32]:
-    matrix = (weights.astype(np.uint32) << 16).view(np.float32) if weights.dtype == np.uint16 else weights
+    matrix = widened(weights) if weights.dtype == np.uint16 else weights
     sums = np.broadcast_to(begins, (len(values), matrix.shape[1])).astype(np.float32)
     for i, row in enumerate(matrix):
         sums += values[:, i : i + 1] * row
@@ -112,6 +112,8 @@ _RULES: Mapping[Operation, Callable[..., NDArray[Any]]] = {
     Operation.SUM: lambda step, x: _summed(_grouped(step, x), squares=False),
     Operation.SUM_OF_SQUARES: lambda step, x: _summed(_grouped(step, x), squares=True),
     Operation.ARG_MAX: lambda step, x: _grouped(step, x).argmax(axis=2).astype(np.float32),
+    Operation.MAX: lambda step, x: _grouped(step, x).max(axis=2),
+    Operation.ROW: lambda step, x, rows: rows.reshape(step.m, step.n)[x[:, 0].astype(int)],
     Operation.QUANTIZE: lambda step, x, centre, gain: quantized(x, centre, gain),
     Operation.DEQUANTIZE: lambda step, x: dequantized(x, step.m - ZERO_AT, step.alpha),
 }

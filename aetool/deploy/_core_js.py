@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle
-from aetool.core.program import PANEL, Operation, Program, Steps, lay_out_together
+from aetool.core.program import PANEL, GraphSteps, Operation, Program, lay_out_together, widened
 from aetool.core.translate import UnsupportedError, steps_of
 from aetool.deploy._c_check import given_to
 from aetool.deploy._core_c import STEP
@@ -29,14 +29,17 @@ def programs_of(bundle: Bundle, precision: str = "fp32") -> bytes | None:
         graphs = {}
         for graph in in_order(bundle, precision):
             row = row_of(bundle, graph)
-            graphs[graph] = Steps(*steps_of(admitted_model(bundle, graph, precision), row), row)
+            graphs[graph] = GraphSteps(*steps_of(admitted_model(bundle, graph, precision), row), row)
     except UnsupportedError:
         return None
     return program_file(lay_out_together(graphs))
 
 
 def program_file(programs: Mapping[str, Program]) -> bytes:
-    """Return programs that share their constants as core.mjs reads them: arrays begin at multiples of 64 bytes."""
+    """Return programs that share their constants as core.mjs reads them: arrays begin at multiples of 64 bytes.
+
+    Of constants the first byte of each comes first, then the second one, and so on: exponents pack well.
+    """
     first = next(iter(programs.values()))
     floats, halves, scaled = _scaled(programs)
     described = {
@@ -59,10 +62,14 @@ def program_file(programs: Mapping[str, Program]) -> bytes:
     header = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
     content = bytearray(len(header).to_bytes(4, "little") + header)
     steps = [program.steps for program in programs.values()]
-    for array in (floats.tobytes(), halves.tobytes(), first.indexes, *steps):
+    for array in (_apart(floats), _apart(halves), first.indexes, *steps):
         content += bytes(-len(content) % _ALIGNED)
         content += array
     return bytes(content)
+
+
+def _apart(values: NDArray[Any]) -> bytes:
+    return values.view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
 
 
 def _scaled(
@@ -91,7 +98,8 @@ def _scaled(
             difference = _bits(wanted) - _bits(predicted)
             if np.abs(difference).max() <= _LARGEST_STEP:
                 bits = np.uint16 if kind == "halves" else np.int32
-                arrays[kind][at : at + n * m] = difference.astype(bits).view(arrays[kind].dtype)
+                folded = difference << 1 ^ difference >> 63  # 0, -1, 1, -2 as 0, 1, 2, 3: no upper bytes
+                arrays[kind][at : at + n * m] = folded.astype(bits).view(arrays[kind].dtype)
                 by = len(arrays["floats"])
                 arrays["floats"] = np.concatenate([arrays["floats"], factors])
                 found.append({"kind": kind, "at": at, "of": of, "n": n, "m": m, "by": by})
@@ -116,8 +124,8 @@ def _factors(base: NDArray[np.float32], wanted: NDArray[np.float32], n: int, m: 
 
 
 def _wide(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return float32 of bfloat16."""
-    return (values.astype(np.uint32) << 16).view(np.float32) if values.dtype == np.uint16 else values
+    """Return float32, of bfloat16 too."""
+    return widened(values) if values.dtype == np.uint16 else values
 
 
 def _narrow(values: NDArray[np.float32], kind: str) -> NDArray[Any]:

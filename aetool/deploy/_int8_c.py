@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
-from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity
+from aetool.checks.fidelity import Answers, Budget, Fidelity, fidelity, matched
 from aetool.core.int8 import to_integers
 from aetool.core.program import Operand, Operation, Output, Program, Step, lay_out
 from aetool.core.reference import run
@@ -169,18 +169,9 @@ def _told(found: Fidelity) -> dict[str, Any]:
 
 
 def _matched(before: Floats, after: Floats, threshold: float) -> float:
-    """Return the threshold between the same two scores in rank; beyond all of them, in proportion."""
-    good = np.isfinite(before) & np.isfinite(after)
-    old, new = (np.sort(scores[good]).astype(np.float64) for scores in (before, after))
-    normal = int(np.count_nonzero(old <= threshold))
-    if 0 < normal < len(old):
-        low, high = old[normal - 1 : normal + 1]
-        share = (threshold - low) / (high - low) if high > low else 0.5
-        value = new[normal - 1] + share * (new[normal] - new[normal - 1])
-    else:
-        end = -1 if normal else 0
-        value = threshold * (new[end] / old[end] if len(old) and old[end] > 0 else 1.0)
-    return float(np.float32(value))
+    there = np.isfinite(before) & np.isfinite(after)
+    old, new = (np.sort(scores[there]).astype(np.float64) for scores in (before, after))
+    return matched(old, new, threshold)
 
 
 def _deciding_by(network: Network, old: float, threshold: float) -> Network:

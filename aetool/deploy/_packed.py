@@ -16,7 +16,7 @@ from aetool.bundle.manifest import MANIFEST
 from aetool.checks.parity import column_scale, value_range
 from aetool.deploy._deployment import asset
 
-GOLDEN_BYTES = 32_768
+GOLDEN_BYTES = 16_384
 """Golden rows that travel with a page, in bytes before they are packed."""
 ORT = "onnxruntime-web"
 """Name of its script among packed files."""
@@ -24,15 +24,17 @@ _FEWEST = 2
 """Rows of which the reconstruction travels, at least."""
 
 
-def model_module(bundle: Bundle, programs: bytes, golden_bytes: int | None = GOLDEN_BYTES) -> bytes:
+def model_module(
+    bundle: Bundle, programs: bytes, precision: str = "fp32", *, golden_bytes: int | None = GOLDEN_BYTES
+) -> bytes:
     """Return `model.mjs`: the core, its programs, the manifest and golden rows, packed.
 
     Args:
         bundle: the bundle.
         programs: all graphs, as `program_file` makes them.
+        precision: that of the graphs.
         golden_bytes: room for golden rows; None for all.
     """
-    precision = "fp32"
     manifest = bundle.manifest
     alone = manifest._replace(variants={precision: manifest.variants[precision]}, files={})
     return packed(

@@ -102,11 +102,13 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
     first = chosen[0] if "detector" not in sources else "detector"
     title = bundle.manifest.name
     named = {f"{name}_features.c": _features(bundle, name)} if bundle.manifest.features else {}
+    streamed = _stream(bundle, name) if bundle.manifest.series and "detector" in sources else {}
     files = {
         f"{name}.h": _header(bundle, name, sources, int8).encode(),
         **{f"{name}_{graph}.c": _file(bundle, name, graph, source) for graph, source in sources.items()},
         **core,
         **named,
+        **streamed,
         "main.c": _main(name, first, sources[first]),
         "check.c": asset(
             "c_files/check.c",
@@ -122,7 +124,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
             files=" ".join(
                 [
                     *(f"{name}_{graph}.c" for graph in sources),
-                    *(path for path in (*core, *named) if path.endswith(".c")),
+                    *(path for path in (*core, *named, *streamed) if path.endswith(".c")),
                 ]
             ),
         ),
@@ -134,6 +136,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
             title=escape.markdown(title),
             table=_table(name, sources),
             made=_made_by(sources, programs, int8=options.int8),
+            streamed=asset("c_files/stream.md", name=name).decode() if streamed else "",
         ),
     }
     figures = {
@@ -198,6 +201,8 @@ def _header(bundle: Bundle, name: str, sources: Mapping[str, CSource], int8: Int
             f"static inline bool {name}_exceeds(const float features[{row.elements}], float threshold) {{\n"
             f"    return !({name}_score(features) <= threshold);\n}}\n"
         )
+        if manifest.series:
+            functions += asset("c_files/stream.h", **_stream_values(bundle, name)).decode()
     if "explainer" in sources:
         functions += _ranking(name, sources["explainer"])
     if manifest.features:
@@ -211,12 +216,29 @@ extern const char *const {name}_feature_units[{count}]; /* "" for none */
         macro=name.upper(),
         title=escape.c_comment(manifest.name),
         id=escape.c_comment(manifest.id[:12]),
-        features="".join(
-            f" * {i:>5}  {escape.c_comment(text)}\n" for i, text in enumerate(_feature_lines(bundle))
-        ),
+        features=_samples_line(bundle)
+        + "".join(f" * {i:>5}  {escape.c_comment(text)}\n" for i, text in enumerate(_feature_lines(bundle))),
         threshold=number(int8.threshold if int8 else manifest.variants["fp32"].threshold),
         functions=functions,
     ).decode()
+
+
+def _stream(bundle: Bundle, name: str) -> dict[str, bytes]:
+    """Return the file of the stream of a series."""
+    return {f"{name}_stream.c": asset("c_files/stream.c", guard=_guard(name), **_stream_values(bundle, name))}
+
+
+def _stream_values(bundle: Bundle, name: str) -> dict[str, str]:
+    window, channels = bundle.manifest.input_shape
+    series = bundle.manifest.series
+    stride = series.stride if series else 1
+    numbers = {"window": window, "channels": channels, "stride": stride, "width": window * channels}
+    return {"name": name, "macro": name.upper(), **{key: str(value) for key, value in numbers.items()}}
+
+
+def _samples_line(bundle: Bundle) -> str:
+    series = bundle.manifest.series
+    return "" if series is None else f" * {series.window} samples, the oldest first, each of\n"
 
 
 def _feature_lines(bundle: Bundle) -> list[str]:

@@ -5,29 +5,27 @@ import json
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
 from aetool.choices import Engine
-from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy._packed import model_module
-from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES
-from aetool.errors import ExportError
+from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES, core_programs
 
 ONNXRUNTIME_NODE = "1.30.0"
 _NAMES = {True: "aetool's core", False: "ONNX Runtime"}
 
 
-def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
+def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") -> Deployment:
     """Make the package: `aetool.mjs` to import, `score.mjs` and `check.mjs` to run, and the model.
 
     Args:
         bundle: the bundle.
         engine: by default the core, if it computes all graphs: then the package needs no other.
+        precision: fp32, or bf16 of a bundle that has it, on the core.
 
     Raises:
         ExportError: the core was asked for, and lacks something.
+        BundleError: the bundle does not have that precision.
     """
-    programs = None if engine == "onnxruntime" else programs_of(bundle)
-    if programs is None and engine == "core":
-        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; use --engine onnxruntime")
+    programs = core_programs(bundle, engine, precision)
     core = programs is not None
     package = {
         "name": identifier(bundle.manifest.name).replace("_", "-"),
@@ -58,6 +56,6 @@ def node(bundle: Bundle, engine: Engine | None = None) -> Deployment:
         files |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
     else:
         files |= {name: asset(f"javascript/{name}") for name in CORE_MODULES}
-        files["model.mjs"] = model_module(bundle, programs, golden_bytes=None)
+        files["model.mjs"] = model_module(bundle, programs, precision, golden_bytes=None)
     install = "" if core else "ONNXRUNTIME_NODE_INSTALL=skip npm install && "
     return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})

@@ -113,40 +113,45 @@ def _cache() -> Path:
     return Path(home) / "aetool"
 
 
-MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "autoencoder.mjs")
+MODULES = ("categories.mjs", "golden.mjs", "explanation.mjs", "stream.mjs", "autoencoder.mjs")
 """Modules that Node uses too, in the order in which they import each other."""
 CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""
 CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "worker.mjs", "page.mjs")
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
+_COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
 _NOTHING_ELSE = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
+def web(
+    bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None, precision: str = "fp32"
+) -> Deployment:
     """Make a directory for any web server: a page, the module `aetool.mjs`, and the model.
 
     Args:
         bundle: the bundle.
         onnxruntime: the npm package onnxruntime-web, unpacked; by default found or fetched, if it is needed.
         engine: by default the core, if it computes all graphs and no `onnxruntime` is given.
+        precision: fp32, or bf16 of a bundle that has it, on the core.
 
     Raises:
         InputError, DependencyError: onnxruntime-web cannot be had, see `onnxruntime_web`.
+        BundleError: the bundle does not have that precision.
         ExportError: the core was asked for, and lacks something.
     """
-    programs = _programs(bundle, onnxruntime, engine)
+    programs = core_programs(bundle, engine, precision, other=onnxruntime is not None)
     if programs is None:
         runtime = onnxruntime_web(onnxruntime)
         runs_on, module, connect = _runs_on(runtime), "aetool.web.mjs", "'self'"
         computing = {f"onnxruntime/{SCRIPT}": runtime.script, f"onnxruntime/{WASM}": runtime.wasm}
         computing |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
     else:
-        runs_on, module, connect = _CORE, CORE_ENTRY, "'none'"
+        runs_on, module, connect = _on_core(precision), CORE_ENTRY, "'none'"
         computing = {name: asset(f"javascript/{name}") for name in CORE_MODULES}
-        computing["model.mjs"] = model_module(bundle, programs)
+        computing["model.mjs"] = model_module(bundle, programs, precision)
     page = _page(
         bundle,
         csp=f"{_NOTHING_ELSE}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
@@ -166,13 +171,15 @@ def web(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None =
     return Deployment(files, "python3 -m http.server --directory {output}")
 
 
-def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None) -> Deployment:
+def web_page(
+    bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | None = None, precision: str = "fp32"
+) -> Deployment:
     """Make the same page as one file, `index.html`, that works when it is opened from the disk.
 
     Raises:
-        InputError, DependencyError, ExportError: as of `web`.
+        InputError, DependencyError, BundleError, ExportError: as of `web`.
     """
-    programs = _programs(bundle, onnxruntime, engine)
+    programs = core_programs(bundle, engine, precision, other=onnxruntime is not None)
     also = ""
     own: tuple[str, ...]
     if programs is None:
@@ -180,9 +187,12 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | N
         runs_on, own, also = _runs_on(runtime), ("packed.mjs", "aetool.single.mjs"), " data:"
         model = packed({f"{ORT}.wasm": runtime.wasm, **bundle_files(bundle)}, {ORT: runtime.script})
     else:
-        runs_on, own, model = _CORE, (*CORE_MODULES, CORE_ENTRY), model_module(bundle, programs)
-    modules = [asset(f"javascript/{name}") for name in (*MODULES, *own, *_PAGE_MODULES)]
-    program = "\n".join(_EXPORTS.sub("", _IMPORTS.sub("", module.decode())) for module in [model, *modules])
+        runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
+        model = model_module(bundle, programs, precision)
+    # No sample comes to this page as time goes by, and no other script calls its model.
+    needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name != "stream.mjs")
+    modules = [asset(f"javascript/{name}") for name in needed]
+    program = "".join(_inlined(module.decode()) for module in [model, *modules])
     style = asset("javascript/page.css").decode()
     page = _page(
         bundle,
@@ -195,7 +205,13 @@ def web_page(bundle: Bundle, onnxruntime: Path | None = None, engine: Engine | N
     return Deployment({"index.html": page}, "open {output} in a browser")
 
 
-_CORE = "aetool's core"
+def _inlined(module: str) -> str:
+    """Return a module as part of one program, without comments and indentation."""
+    return re.sub("^ +|^\n", "", _COMMENTS.sub("", _EXPORTS.sub("", _IMPORTS.sub("", module))), flags=re.MULTILINE)
+
+
+def _on_core(precision: str) -> str:
+    return "aetool's core" + (f", weights in {precision}" if precision != "fp32" else "")
 
 
 def _runs_on(runtime: OnnxruntimeWeb) -> str:
@@ -207,13 +223,26 @@ def _hashed(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _programs(bundle: Bundle, onnxruntime: Path | None, engine: Engine | None) -> bytes | None:
-    """Return the programs of the core; None where onnxruntime-web is to compute."""
-    if engine == "onnxruntime" or (onnxruntime is not None and engine is None):
+def core_programs(bundle: Bundle, engine: Engine | None, precision: str, *, other: bool = False) -> bytes | None:
+    """Return the programs of the core; None where onnxruntime is to compute.
+
+    Args:
+        bundle: the bundle.
+        engine: what was asked for.
+        precision: that of the graphs.
+        other: where nothing was asked for, onnxruntime computes.
+
+    Raises:
+        ExportError: the core was asked for, or has to compute, and lacks something.
+    """
+    if precision != "fp32" and (engine == "onnxruntime" or other):
+        raise ExportError(f"{bundle.path}: {precision} runs on aetool's core only; leave --engine out")
+    if engine == "onnxruntime" or (other and engine is None):
         return None
-    programs = programs_of(bundle)
-    if programs is None and engine == "core":
-        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; use --engine onnxruntime")
+    programs = programs_of(bundle, precision)
+    if programs is None and (engine == "core" or precision != "fp32"):
+        instead = "use --engine onnxruntime" + (", in fp32" if precision != "fp32" else "")
+        raise ExportError(f"{bundle.path}: aetool's core lacks an operator of a graph; {instead}")
     return programs
 
 

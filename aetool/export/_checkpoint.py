@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from aetool.bundle.baseline import Baseline, baseline_of
 from aetool.bundle.manifest import Feature
 from aetool.checks.parity import compare_graph
 from aetool.errors import InputError
-from aetool.export._export_input import ExportInput, Reference, Rows, expected_outputs, out_of_range
+from aetool.export._export_input import ExportInput, Reference, RowCost, Rows, expected_outputs, out_of_range
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
@@ -26,6 +26,7 @@ from aetool.export.threshold import choose_threshold
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
+from aetool.model.prototypes import Nearest
 
 # Forms of the exported pipeline: folded in float32, or unfolded in float64 where float32 is too coarse.
 
@@ -59,11 +60,13 @@ class FoldedPipeline(nn.Module):
         hidden         = decode'(embedding)                all decoder layers but the last
         reconstruction = hidden V' + c'                    V' = scale V, c' = scale c + mean
         residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(encoded width)
-        contribution   = residual**2                           those of a column's categories summed
-        score          = sum(residual**2)
+        difference     = (x' - offset) gain - p'           p' = (p - c) / sqrt(encoded width), p: the nearest
+                                                           prototype
+        contribution   = residual**2 + difference**2           those of a column's categories summed
+        score          = sum(residual**2 + difference**2)
 
-    Where missing values are left out of the score, the residual is not divided beforehand, but its square by the
-    number of those that are there.
+    Where missing values are left out of the score, neither is divided beforehand, but their squares by the number
+    of those that are there.
 
     Exact in real numbers. In float32 the first layer loses digits where the rows lie far from zero for their
     spread: a centre among the rows gives them back, for one operation more.
@@ -91,6 +94,10 @@ class FoldedPipeline(nn.Module):
         assert isinstance(last, nn.Linear)
         self.leaves_out = pipeline.leaves_out
         width = 1.0 if self.leaves_out else math.sqrt(last.out_features)
+        self.nearest = None
+        if pipeline.nearest is not None:
+            centres = (pipeline.nearest.centres.double() - last.bias.detach()) / width
+            self.nearest = Nearest(centres, leaves_out=self.leaves_out)
         with torch.no_grad():
             first.bias.sub_(first.weight @ (shift / scale))
             first.weight.div_(scale)
@@ -117,13 +124,17 @@ class FoldedPipeline(nn.Module):
             features = features - self.centre
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
-        residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
+        standardised = (features - self.offset) * self.gain
+        residual = torch.addmm(standardised, hidden, self.residual_weight)
+        near = None if self.nearest is None else self.nearest(standardised, missing)
         raw = self.last(hidden)
         if missing is None:
             contribution = residual * residual
             score = torch.sum(contribution, dim=1)
+            if near is not None:
+                score, contribution = score + near[0], contribution + near[1]
         else:
-            score, contribution = scored(residual, missing)
+            score, contribution = scored(residual, missing, near)
         if self.encoding is not None:
             raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
         return Outputs(embedding, raw, score, contribution)
@@ -153,6 +164,7 @@ class DoublePipeline(nn.Module):
         self.register_buffer("fillable", pipeline.fillable)
         self.encoding = copy.deepcopy(pipeline.encoding)
         self.leaves_out = pipeline.leaves_out
+        self.nearest = copy.deepcopy(pipeline.nearest)
         self.eval()
 
     @staticmethod
@@ -172,7 +184,8 @@ class DoublePipeline(nn.Module):
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
         residual = standardised - self.decoder(exact)
-        score, contribution = scored(residual, missing)
+        near = None if self.nearest is None else self.nearest(standardised, missing)
+        score, contribution = scored(residual, missing, near)
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
             contribution = self.encoding.sum_categories(contribution)
@@ -219,6 +232,12 @@ SCORE: dict[str, Any] = {
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
 }
+BY_PROTOTYPES: dict[str, Any] = {
+    **SCORE,
+    "kind": "mse + prototypes",
+    "definition": "mean over features of the squared difference between the standardised row and its "
+    "reconstruction, and of that between the standardised row and the nearest prototype, added",
+}
 
 
 def export_checkpoint(
@@ -247,16 +266,20 @@ def export_checkpoint(
     threshold = choose_threshold(trained.held_out.scores, options.contamination, options.threshold)
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.
-    sample = torch.from_numpy(np.resize(rows, (3, rows.shape[1])))
+    sample = torch.from_numpy(np.resize(rows, (3, *rows.shape[1:])))
+    cost = _cost(trained)
 
     def graph_of(form: nn.Module) -> ModelProto:
         options.progress("tracing the network")
-        return export_graph(WithDecision(form, threshold.value), sample, opset, max_ir)
+        return export_graph(WithDecision(trained.in_shape(form), threshold.value), sample, opset, max_ir)
+
+    def evaluate(dtype: torch.dtype) -> Callable[[Rows], Reference]:
+        return partial(evaluate_rows, trained.module(dtype), dtype=dtype, rows_at_once=cost.batch)
 
     candidate = ExportInput(
         graph=graph_of(pipeline),
-        evaluate=partial(evaluate_rows, trained.pipeline(torch.float64), dtype=torch.float64),
-        in_float32=partial(evaluate_rows, trained.pipeline(), dtype=torch.float32),
+        evaluate=evaluate(torch.float64),
+        in_float32=evaluate(torch.float32),
         reference="PyTorch in float64",
         rows=rows,
         threshold=threshold,
@@ -272,10 +295,12 @@ def export_checkpoint(
             "history": [dict(epoch) for epoch in trained.history],
         },
         baseline=_baseline(trained),
+        series=trained.series,
+        cost=cost,
     )
 
     def in_double() -> ExportInput | None:
-        if not DoublePipeline.can_hold(trained.network):
+        if not DoublePipeline.can_hold(trained.network) or trained.network.config.architecture != "dense":
             return None
         double = DoublePipeline(trained.pipeline(torch.float64))
         return replace(candidate, graph=graph_of(double), figures={"form": "float64"})
@@ -283,23 +308,42 @@ def export_checkpoint(
     return publish_candidate(candidate, path, options, otherwise=in_double)
 
 
+def _cost(trained: TrainedAutoencoder) -> RowCost:
+    """Return the cost of a window in the proof; rows of a table cost next to nothing."""
+    config = trained.network.config
+    if config.window is None:
+        return RowCost()
+    steps = config.window if config.architecture == "gru" else 1
+    numbers = config.n_inputs
+    return RowCost(8 * 8 * numbers * (4 if config.architecture == "gru" else 1), config.n_weights * steps, numbers)
+
+
 def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
     """Return the manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""
-    return {**SCORE, "definition": f"{SCORE['definition']}{categories}{missing}"}
+    score = SCORE if trained.prototypes is None else {**BY_PROTOTYPES, "prototypes": len(trained.prototypes)}
+    return {**score, "definition": f"{score['definition']}{categories}{missing}"}
 
 
 def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
+    rows = int(trained.provenance["rows_trained"])
+    if trained.series is not None:
+        return baseline_of("windows that it was trained on", rows, (), trained.held_out.scores)
     if not trained.baseline:
         return None
-    rows = int(trained.provenance["rows_trained"])
     return baseline_of("rows that it was trained on", rows, trained.baseline, trained.held_out.scores)
 
 
-def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, FoldedPipeline]:
-    """Return the form of the pipeline with the fewest operations that still computes the same in float32."""
+def _leanest(trained: TrainedAutoencoder, rows: Rows, threshold: float) -> tuple[str, nn.Module]:
+    """Return the form of the pipeline with the fewest operations that still computes the same in float32.
+
+    Windows are flat rows here.
+    """
     pipeline = trained.pipeline(torch.float64)
+    if trained.network.config.architecture != "dense":
+        return "plain", trained.pipeline()
+    rows = rows.reshape(len(rows), -1)
     evaluate = partial(evaluate_rows, pipeline, dtype=torch.float64)
     cases = [
         (features, expected_outputs(evaluate, features, threshold))

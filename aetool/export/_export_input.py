@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from aetool.bundle.baseline import Baseline
 from aetool.bundle.golden import evenly
-from aetool.bundle.manifest import Feature, categories_of
+from aetool.bundle.manifest import Feature, Series, categories_of
 from aetool.export.threshold import Threshold
 from aetool.model.pipeline import BLOCK_ROWS
 
@@ -76,6 +76,8 @@ class ExportInput:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     baseline: Baseline | None = None
     """Statistics of the rows that the model was made for."""
+    series: Series | None = None
+    """How a log becomes windows, where rows are such."""
     cost: RowCost = RowCost()
     notes: tuple[str, ...] = ()
     """Notes for the user, a sentence each."""

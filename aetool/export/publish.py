@@ -234,6 +234,7 @@ def publish_candidate(
         },
         provenance=candidate.provenance,
         files={},
+        series=candidate.series,
     )
     if candidate.baseline is not None and (made := calibrator_of(manifest, candidate.baseline.scores)) is not None:
         place, files[made[0]] = made

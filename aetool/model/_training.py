@@ -21,6 +21,7 @@ from aetool.model._one_hot import OneHot, encoded_width, one_hot
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
+from aetool.model.prototypes import learn_prototypes
 from aetool.model.statistics import Statistics, constant_columns, is_infinite, learn_statistics
 from aetool.runtime.machine import available_memory
 from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
@@ -234,13 +235,14 @@ def finished(history: Sequence[Mapping[str, float]], epochs: int, patience: int)
 
 
 @contextmanager
-def _own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
+def own_settings(seed: int, architecture: AutoencoderConfig) -> Iterator[None]:
     """Seed torch and set what training relies on; restore the caller's settings after the block."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
-        if max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER:
+        small = max(a * b for a, b in pairwise(architecture.widths)) < _SMALL_LAYER
+        if small and architecture.architecture == "dense":
             torch.set_num_threads(1)
         try:
             yield
@@ -318,12 +320,12 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with (
         joined(len(training_rows), training.batch_size) as processes,
-        _own_settings(training.seed + processes.rank, architecture),
+        own_settings(training.seed + processes.rank, architecture),
     ):
         standardised = _standardise(normal.values, statistics, encoding).to(device)
         unchanged = standardised[training_rows].eq(0).all(dim=0).cpu()
         loop = Loop(
-            _without_inputs(Autoencoder(architecture), unchanged).to(device),
+            without_inputs(Autoencoder(architecture), unchanged).to(device),
             standardised[training_rows],
             standardised[held_out_rows],
             training,
@@ -334,7 +336,9 @@ def train(
             loop.restore(resume)
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
-    network = loop.best_network()
+    network, prototypes = loop.best_network(), None
+    if training.score == "prototypes":
+        prototypes = learn_prototypes(standardised[training_rows].cpu().numpy(), training.seed)
     constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,
@@ -342,7 +346,9 @@ def train(
         table.names,
         training,
         loop.history,
-        _held_out(Pipeline(network, statistics, encoding), normal.values[held_out_rows.numpy()], table),
+        _held_out(
+            Pipeline(network, statistics, encoding, prototypes), normal.values[held_out_rows.numpy()], table
+        ),
         {
             "data": table.source.replace("\\", "/").rsplit("/", 1)[-1],
             "data_fingerprint": fingerprint(table),
@@ -361,10 +367,11 @@ def train(
         loop.state,
         dict(table.categories),
         features_of(normal.values[training_rows.numpy()], table.names, table.categories),
+        prototypes=prototypes,
     )
 
 
-def _without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
+def without_inputs(network: Autoencoder, constant: Tensor) -> Autoencoder:
     """Let the network ignore inputs that never change: nothing is learnt of them, a change would blur the rest."""
     first = network.encoder[0]
     assert isinstance(first, torch.nn.Linear)

@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from aetool.bundle.atomic import publish_directory
 from aetool.bundle.baseline import FeatureBaseline
 from aetool.bundle.files import DEFAULT_LIMITS, read_inside, sha256
+from aetool.bundle.manifest import Series
 from aetool.bundle.schema import OPTIONAL, REQUIRED, Source, Texts, to_plain
 from aetool.errors import CheckpointError, InputError, reason_of
 from aetool.model._one_hot import encoded_width, one_hot
+from aetool.model._windowed import Windowed, repeated
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
-from aetool.model.pipeline import Pipeline, evaluate_rows
+from aetool.model.pipeline import BLOCK_ROWS, Outputs, Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 
 FORMAT = "aetool-checkpoint/1"
+PROTOTYPES = "prototypes.safetensors"
 DESCRIPTION = "checkpoint.json"
 WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
@@ -40,7 +43,8 @@ class HeldOut:
     """Figures of the rows that were held out of training."""
 
     features: NDArray[np.float32]
-    """A sample of real rows, (rows, n_features), raw units: the golden vectors' input."""
+    """A sample of real rows, (rows, n_features), or windows, (windows, window, n_features), raw units: the golden
+    vectors' input."""
     scores: NDArray[np.float64]
     """Scores of all held-out normal rows, ascending: the threshold comes from them."""
 
@@ -67,6 +71,11 @@ class TrainedAutoencoder:
     value."""
     baseline: tuple[FeatureBaseline, ...] = ()
     """Statistics of the training rows; empty in checkpoints of an older aetool."""
+    series: Series | None = None
+    """How a log becomes windows; None where rows stand for themselves."""
+    prototypes: NDArray[np.float32] | None = None
+    """Prototypes of the standardised training rows, (prototypes, n_encoded); None where the score is that of the
+    reconstruction alone, as in checkpoints of an older aetool."""
 
     def __repr__(self) -> str:
         """Return the class and the main figures."""
@@ -78,9 +87,21 @@ class TrainedAutoencoder:
 
     def pipeline(self, dtype: torch.dtype = torch.float32) -> Pipeline:
         """Return a copy of the network between its scaling and its score, in eval mode; float64 is the
-        reference."""
+        reference. Windows are flat rows to it: see `module`."""
         encoding = one_hot(self.names, self.categories)
-        return Pipeline(copy.deepcopy(self.network), self.statistics, encoding).to(dtype).eval()
+        statistics = self.statistics if self.series is None else repeated(self.statistics, self.series.window)
+        network = copy.deepcopy(self.network)
+        return Pipeline(network, statistics, encoding, self.prototypes).to(dtype).eval()
+
+    def module(self, dtype: torch.dtype = torch.float32) -> Callable[[Tensor], Outputs]:
+        """Return what computes every output from rows as a bundle takes them: `pipeline`, of windows too."""
+        return self.in_shape(self.pipeline(dtype))
+
+    def in_shape(self, flat: nn.Module) -> nn.Module:
+        """Return a pipeline of flat rows as one of windows, where rows are windows."""
+        if self.series is None:
+            return flat
+        return Windowed(flat, self.series.window, len(self.names), holds=self.training.impute == "last").eval()
 
     def evaluate(
         self, rows: NDArray[np.generic], dtype: torch.dtype = torch.float64
@@ -93,12 +114,14 @@ class TrainedAutoencoder:
             InputError: not rows of that many numbers.
         """
         array = np.asarray(rows)
-        if array.ndim != 2 or array.shape[1] != len(self.names) or array.dtype.kind not in "biuf":
+        shape = (len(self.names),) if self.series is None else (self.series.window, len(self.names))
+        if array.shape[1:] != shape or array.ndim < 1 or array.dtype.kind not in "biuf":
+            columns = ", ".join(self.names[:5]) + ", ..." * (len(self.names) > 5)
             raise InputError(
-                f"rows: numbers of shape (rows, {len(self.names)}) expected, found {array.dtype} of shape "
-                f"{array.shape}; pick the columns {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}"
+                f"rows: numbers of shape (rows, {', '.join(map(str, shape))}) expected, found {array.dtype} of "
+                f"shape {array.shape}; pick the columns {columns}"
             )
-        return evaluate_rows(self.pipeline(dtype), array, dtype)
+        return evaluate_rows(self.module(dtype), array, dtype, max(1, BLOCK_ROWS // shape[0]))
 
     def score(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return anomaly scores (rows,), computed in PyTorch, float32."""
@@ -124,6 +147,7 @@ class _Description(NamedTuple):
     files: Annotated[Mapping[str, str], REQUIRED] = _NONE
     """Name -> sha256."""
     baseline: tuple[FeatureBaseline, ...] = ()
+    series: Annotated[Series | None, OPTIONAL] = None
     unknown: Mapping[str, Any] = _NONE
 
 
@@ -141,6 +165,8 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         HELD_OUT: save_tensors(held_out),
         STATE: save_tensors(dict(trained.state)),
     }
+    if trained.prototypes is not None:
+        files[PROTOTYPES] = save_tensors({"prototypes": torch.from_numpy(trained.prototypes)})
     description = _Description(
         format=FORMAT,
         architecture=trained.network.config,
@@ -152,6 +178,7 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         provenance=trained.provenance,
         files={name: sha256(content) for name, content in files.items()},
         baseline=trained.baseline,
+        series=trained.series,
     )
     text = json.dumps(to_plain(description), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     publish_directory(Path(path), {**files, DESCRIPTION: text.encode()}, overwrite=overwrite)
@@ -171,15 +198,16 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         )
     description = _describe(path)
     tensors = {name: _tensors(path, name, description.files) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
-    config, names = description.architecture, description.features
+    config, names, training = description.architecture, description.features, description.training
     try:
+        prototypes = _prototypes(path, description) if PROTOTYPES in description.files else None
         network = network_from(config, tensors[WEIGHTS])
         statistics = Statistics(
             **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=description.scores_filled
         )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
-        _require_shapes(config.n_features, len(names), statistics, held_out)
-    except (RuntimeError, TypeError, ValueError) as error:
+        _require_shapes(config, len(names), statistics, held_out)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
         ) from error
@@ -187,14 +215,26 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         network,
         statistics,
         names,
-        description.training,
+        training if prototypes is not None else replace(training, score="reconstruction"),
         description.history,
         held_out,
         description.provenance,
         tensors[STATE],
         dict(description.categories),
         description.baseline,
+        description.series,
+        prototypes,
     )
+
+
+def _prototypes(path: Path, description: "_Description") -> NDArray[np.float32]:
+    found = _tensors(path, PROTOTYPES, description.files)["prototypes"].numpy()
+    width = description.architecture.n_features
+    if found.ndim != 2 or found.shape[1] != width or not len(found) or found.dtype != np.float32:
+        raise ValueError(f"prototypes: float32 (rows, {width}) expected, found {found.dtype} {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError("prototypes: finite numbers expected")
+    return found
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:
@@ -229,6 +269,9 @@ def _describe(path: Path) -> _Description:
         raise source.fault("$.categories", "those of features", [*categories])
     if (width := encoded_width(names, categories)) != description.architecture.n_features:
         raise source.fault("$.features", f"{description.architecture.n_features} in all", width)
+    window = None if description.series is None else description.series.window
+    if window != description.architecture.window:
+        raise source.fault("$.series", f"windows of {description.architecture.window}", window)
     if not description.history or any({*_LOSSES} - epoch.keys() for epoch in description.history):
         raise source.fault("$.history", f"one or more epochs with {' and '.join(_LOSSES)}", description.history)
     if description.baseline and tuple(feature.name for feature in description.baseline) != names:
@@ -236,11 +279,12 @@ def _describe(path: Path) -> _Description:
     return description
 
 
-def _require_shapes(n_encoded: int, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:
+def _require_shapes(config: AutoencoderConfig, n_columns: int, statistics: Statistics, held_out: HeldOut) -> None:
+    row = (n_columns,) if config.window is None else (config.window, n_columns)
     parts = {**_arrays(statistics), **_arrays(held_out)}
     for name, values in parts.items():
-        shapes = {"features": (len(values), n_columns), "scores": (values.size,), "fill": (n_columns,)}
-        expected = shapes.get(name, (n_encoded,))
+        shapes = {"features": (len(values), *row), "scores": (values.size,), "fill": (n_columns,)}
+        expected = shapes.get(name, (config.n_features,))
         kind = np.float64 if name == "scores" else np.float32
         if values.shape != expected or values.dtype != kind:
             raise ValueError(f"{name}: {np.dtype(kind)} {expected} expected, found {values.dtype} {values.shape}")

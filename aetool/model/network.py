@@ -9,12 +9,25 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON, Activation, Constant, DropoutOn
+from aetool.choices import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    CONSTANT,
+    DROPOUT_ON,
+    SCORES_BY,
+    Activation,
+    Architecture,
+    Constant,
+    DropoutOn,
+    ScoreBy,
+)
 from aetool.errors import InputError
+from aetool.model import _window_layers as window_layers
 
 # Configuration of the network and its training
 
-Impute = Literal["mean", "median"]
+Impute = Literal["mean", "median", "last"]
+"""What stands for a missing value; "last" is the last value within a window, and the mean where there is none."""
 
 _BYTES_A_WEIGHT = 40
 """Bytes a weight takes in training: with its gradient, Adam's state, the best and the last epoch."""
@@ -29,7 +42,7 @@ class AutoencoderConfig:
     """The shape of an autoencoder; the defaults are the reference model 256-128-256."""
 
     n_features: int = 256
-    """Columns of the table; one that holds categories counts as many as it has."""
+    """Columns of the table, channels of a series; one that holds categories counts as many as it has."""
     embedding_dim: int = 128
     """Width of the embedding."""
     hidden_dims: tuple[int, ...] = ()
@@ -44,6 +57,10 @@ class AutoencoderConfig:
     """Batch normalisation after every layer but the last."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to the standardised features while training (denoising)."""
+    architecture: Architecture = "dense"
+    """Layers: dense ones; for windows also convolutions over time, or a GRU each way."""
+    window: int | None = None
+    """Rows of a window, each of `n_features` channels; None: a row stands for itself."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -52,6 +69,14 @@ class AutoencoderConfig:
         for name in ("n_features", "embedding_dim"):
             _require(_is_count(getattr(self, name)), name, "an integer of 1 or more", getattr(self, name))
         _require(all(map(_is_count, self.hidden_dims)), "hidden_dims", "integers of 1 or more", self.hidden_dims)
+        _require(self.window is None or _is_count(self.window), "window", "an integer of 1 or more", self.window)
+        _require(self.architecture in ARCHITECTURES, "architecture", " or ".join(ARCHITECTURES), self.architecture)
+        _require(
+            self.architecture == "dense" or self.window is not None,
+            "architecture",
+            "dense, or a window",
+            self.architecture,
+        )
         found = self.n_weights
         _require(found <= _MAX_WEIGHTS, "widths of the layers", f"{_MAX_WEIGHTS:,} weights at most", found)
         for name, choices in (("activation", ACTIVATIONS), ("dropout_on", DROPOUT_ON)):
@@ -71,16 +96,25 @@ class AutoencoderConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Return the widths of the encoder's layers, from the features to the embedding."""
-        return (self.n_features, *self.hidden_dims, self.embedding_dim)
+        return (self.n_inputs, *self.hidden_dims, self.embedding_dim)
+
+    @property
+    def n_inputs(self) -> int:
+        """Return how many numbers the network takes: those of all rows of a window."""
+        return self.n_features * (self.window or 1)
 
     @property
     def n_weights(self) -> int:
         """Return the number of weights, without biases."""
+        if self.architecture != "dense":
+            return window_layers.n_weights(
+                self.architecture, self.window or 1, self.n_features, self.hidden_dims, self.embedding_dim
+            )
         return 2 * sum(a * b for a, b in pairwise(self.widths))
 
     def training_bytes(self, rows: int) -> int:
         """Return about how many bytes training takes on a table of `rows`."""
-        return self.n_weights * _BYTES_A_WEIGHT + rows * self.n_features * _BYTES_A_VALUE
+        return self.n_weights * _BYTES_A_WEIGHT + rows * self.n_inputs * _BYTES_A_VALUE
 
     @classmethod
     def for_width(cls, n_features: int, rows: int | None = None) -> "AutoencoderConfig":
@@ -122,6 +156,9 @@ class TrainingConfig:
     """Replacement of missing values, and of infinite ones; with None, they are an error."""
     constant: Constant = "score"
     """A change in a column that never changed in training: score it as evidence, or ignore it."""
+    score: ScoreBy = "prototypes"
+    """What the score measures: the distance to the reconstruction and to the nearest prototype of the training
+    rows, or to the reconstruction alone."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -138,6 +175,7 @@ class TrainingConfig:
         _require(whole and 0 <= self.seed < 2**63, "seed", "an integer of 0 or more and below 2**63", self.seed)
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
         _require(self.constant in CONSTANT, "constant", " or ".join(CONSTANT), self.constant)
+        _require(self.score in SCORES_BY, "score", " or ".join(SCORES_BY), self.score)
 
     def epochs_for(self, rows: int) -> int:
         """Return the epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""
@@ -191,28 +229,39 @@ class Autoencoder(nn.Module):
         """Build the layers."""
         super().__init__()
         self.config = config = config or AutoencoderConfig()
-        widths = config.widths
-        self.encoder = _layers(widths, config, activate_last=True)
+        encoder, decoder = _both(config)
+        self.encoder = encoder
         dropped = config.dropout_on in ("embedding", "both")
         self.dropout = nn.Dropout(config.dropout if dropped else 0.0)
-        self.decoder = _layers(widths[::-1], config, activate_last=False)
+        self.decoder = decoder
 
     def encode(self, features: Tensor) -> Tensor:
-        """Map (batch, n_features) -> (batch, embedding_dim)."""
+        """Map (batch, n_inputs) -> (batch, embedding_dim)."""
         embedding: Tensor = self.encoder(features)
         return embedding
 
     def decode(self, embedding: Tensor) -> Tensor:
-        """Map (batch, embedding_dim) -> (batch, n_features)."""
+        """Map (batch, embedding_dim) -> (batch, n_inputs)."""
         reconstruction: Tensor = self.decoder(embedding)
         return reconstruction
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (batch, n_features) -> embedding (batch, embedding_dim), reconstruction (batch, n_features)."""
+        """Map (batch, n_inputs) -> embedding (batch, embedding_dim), reconstruction (batch, n_inputs)."""
         if self.training and self.config.input_noise > 0:
             features = features + self.config.input_noise * torch.randn_like(features)
         embedding = self.encode(features)
         return embedding, self.decode(self.dropout(embedding))
+
+
+def _both(config: AutoencoderConfig) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder."""
+    if config.architecture == "dense":
+        widths = config.widths
+        return _layers(widths, config, activate_last=True), _layers(widths[::-1], config, activate_last=False)
+    assert config.window is not None
+    shape = config.window, config.n_features, config.hidden_dims, config.embedding_dim
+    drops = config.dropout if config.dropout_on in ("hidden", "both") else 0.0
+    return window_layers.LAYERS[config.architecture](*shape, _ACTIVATIONS[config.activation], drops)
 
 
 def _layers(widths: tuple[int, ...], config: AutoencoderConfig, *, activate_last: bool) -> nn.Sequential:

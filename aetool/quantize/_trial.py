@@ -13,7 +13,7 @@ import aetool
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import evenly, read_golden
 from aetool.bundle.manifest import Tolerances
-from aetool.checks.fidelity import Answers, Fidelity, fidelity
+from aetool.checks.fidelity import Answers, Fidelity, fidelity, matched
 from aetool.checks.parity import EXACT, MARGIN, SCALED, column_scale, compare_graph, compare_values
 from aetool.choices import Precision
 from aetool.errors import VerificationError
@@ -47,16 +47,13 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
     share = flagged / max(len(before), 1)
     if threshold >= LARGEST_SCORE or len(before) == 0:
         return Threshold(threshold, {"method": "that of fp32", "rows": len(before), "flagged_share": share})
+    value = matched(before, after, threshold)
     if 0 < flagged < len(before):
         method = "flags the share of normal rows that fp32 flags"
-        value = _between(before, after, len(before) - flagged, threshold)
         if np.min(np.abs(after - value)) <= CLEAR_GAP * value:  # rounding would decide
             value = choose_threshold(after, share, None).value
     else:
         method = f"moved as the {'lowest' if flagged else 'highest'} score of the normal rows"
-        end = 0 if flagged else -1
-        ratio = after[end] / before[end] if before[end] > 0 else 1.0
-        value = float(np.float32(threshold * ratio))
     rule = {
         "method": method,
         "rows": len(before),
@@ -64,13 +61,6 @@ def matched_threshold(model: NDArray[np.float32], variant: NDArray[np.float32], 
         "fp32_flagged_share": share,
     }
     return Threshold(value, rule)
-
-
-def _between(before: NDArray[np.float64], after: NDArray[np.float64], rank: int, threshold: float) -> float:
-    """Map the threshold's position between the scores of ranks `rank` - 1 and `rank` to the other order."""
-    (low, high), (to_low, to_high) = before[rank - 1 : rank + 1], after[rank - 1 : rank + 1]
-    share = (threshold - low) / (high - low) if high > low else 0.5
-    return float(np.float32(to_low + share * (to_high - to_low)))
 
 
 # Required of every precision, however coarse: repeatable results, and rows that do not affect each other.
@@ -232,13 +222,19 @@ class Workbench:
             return None
         numbers = np.array([feature.categories is None for feature in features])
         with np.errstate(all="ignore"):
-            low, *usual, high = np.nanpercentile(self.split.calibration[:, numbers], [0, 5, 95, 100], axis=0)
+            low, *usual, high = np.nanpercentile(
+                self._single(self.split.calibration)[:, numbers], [0, 5, 95, 100], axis=0
+            )
             wild = np.nan_to_num((high - low) / (usual[1] - usual[0]), nan=0.0, posinf=0.0)
         if wild.max() > _WILD:
             return f"column {names[int(wild.argmax())]} has values {wild.max():.0f} times its usual range"
-        before, after = (np.mean(error, axis=0) for error in self._errors(trial))
+        before, after = (np.mean(error.reshape(-1, len(names)), axis=0) for error in self._errors(trial))
         worst = int(np.argmax(np.nan_to_num(after - before, nan=np.inf, posinf=np.inf)))
         return f"column {names[worst]} suffers most"
+
+    def _single(self, rows: Floats) -> Floats:
+        """Return the rows of windows, or the rows that are no windows."""
+        return rows.reshape(-1, len(self.bundle.manifest.features))
 
     def _errors(self, trial: VariantTrial) -> list[NDArray[np.float64]]:
         """Return squared reconstruction errors of the normal rows, as shares of the columns' ranges."""
@@ -250,7 +246,7 @@ class Workbench:
         with np.errstate(all="ignore"):
             for answers in (self.answers, trial.answers):
                 error = ((answers.reconstruction[normal] - rows) / np.where(scale > 0, scale, 1.0)) ** 2
-                errors.append(np.nan_to_num(error[:, numbers] if features else error, nan=0.0))
+                errors.append(np.nan_to_num(error[..., numbers] if features else error, nan=0.0))
         return errors
 
     def _scores(self, model: onnx.ModelProto, precision: Precision, rows: Floats) -> NDArray[np.float32]:

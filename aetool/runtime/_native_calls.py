@@ -11,10 +11,11 @@ import platform
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from aetool.core.native import float_mode
 
@@ -54,8 +55,28 @@ def _let_out() -> None:
 
 
 atexit.register(_let_out)
+
+
+class _Forgetful(Protocol):
+    def _forget_after_fork(self) -> None: ...
+
+
+_living: "weakref.WeakSet[_Forgetful]" = weakref.WeakSet()
+
+
+def forget_after_fork(session: _Forgetful) -> None:
+    """Have `session._forget_after_fork()` called in every child of a fork, as long as the session lives."""
+    _living.add(session)
+
+
+def _after_fork_in_child() -> None:
+    running.clear()  # those threads are not here
+    for session in list(_living):
+        session._forget_after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=running.clear)  # those threads are not here
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # Denormal numbers flushed to zero while a graph runs, and only then.

@@ -86,9 +86,7 @@ class Reason(NamedTuple):
 
 def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
     """Return for each row, also a single one, the `count` features that contribute most, the largest first."""
-    found = model.explain(features)
-    if found.contribution.shape == model.input_shape:
-        found = Explanation(*(part[None] for part in found))
+    found = _explained(model, features)
     names, largest, share = feature_labels(model), found.largest(count), shares(found)
     columns = [_values(model, name, part) for name, part in zip(names, _flat(found.found).T, strict=True)]
     expected = [_values(model, name, part) for name, part in zip(names, _flat(found.expected).T, strict=True)]
@@ -105,6 +103,26 @@ def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
     ]
 
 
+def by_channel(found: Explanation) -> Explanation:
+    """Return an explanation of windows, (rows, window, channels), by channel: contributions summed over time.
+
+    Expected and found are those of the time at which the channel contributes most.
+    """
+    with np.errstate(over="ignore"):
+        most = np.where(np.isfinite(found.contribution), found.contribution, np.inf).argmax(axis=1)[:, None]
+        total = found.contribution.sum(axis=1, dtype=np.float64).astype(np.float32)
+    expected, own = (np.take_along_axis(part, most, axis=1)[:, 0] for part in (found.expected, found.found))
+    return Explanation(total, expected, own)
+
+
+def _explained(model: _Model, features: Any) -> Explanation:
+    """Return explanations of rows, of windows by channel; also of a single row without its batch axis."""
+    found = model.explain(features)
+    if found.contribution.shape == model.input_shape:
+        found = Explanation(*(part[None] for part in found))
+    return by_channel(found) if model.feature_names and found.contribution.ndim == 3 else found
+
+
 def shares(found: Explanation) -> NDArray[np.float32]:
     """Return each feature's share of its row's score, (rows, n_features), flat; 0 where the score is 0 or NaN."""
     contribution = _flat(found.contribution)
@@ -114,7 +132,7 @@ def shares(found: Explanation) -> NDArray[np.float32]:
 
 
 def feature_labels(model: _Model) -> list[str]:
-    """Return a label for each number of a row, flat."""
+    """Return a label for each number of a row, flat; of windows one for each channel."""
     indexes = np.ndindex(*model.input_shape)
     return list(model.feature_names) or [",".join(map(str, index)) for index in indexes]
 
@@ -150,7 +168,7 @@ def why_columns(model: _Model, rows: Any, count: int, unseen: Mapping[str, Any])
     Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
     expected and found are texts.
     """
-    explained, names = model.explain(rows), np.array(feature_labels(model))
+    explained, names = _explained(model, rows), np.array(feature_labels(model))
     largest, share = explained.largest(count), shares(explained)
     expected, found = (_flat(part) for part in (explained.expected, explained.found))
     if model.categories:

@@ -3,8 +3,7 @@
 import ctypes
 import os
 import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -17,6 +16,7 @@ from aetool.bundle.manifest import SEGMENTER
 from aetool.errors import BundleError, InputError
 from aetool.runtime._facts import OpenedBundle
 from aetool.runtime._inputs import ManyRows, OneRow, to_rows
+from aetool.runtime._native_calls import forget_after_fork
 from aetool.runtime.categories import indexes_of, to_names
 from aetool.runtime.cpu import Call, Graph
 from aetool.runtime.graphs import GraphLoader
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aetool.runtime.explain import Explanation, Reason
     from aetool.runtime.gpu.graph import DeviceGraph
     from aetool.runtime.ort import NodePlacement
+    from aetool.runtime.stream import Stream
     from aetool.runtime.tuning import Tuning
 
 Floats = NDArray[np.float32]
@@ -137,7 +138,7 @@ class AutoencoderSession(OpenedBundle):
         """Functions by a method of COMPUTED, or by a graph and None for all its outputs."""
         self._lock = threading.RLock()  # a signal handler may compute while its thread opens a graph
         self._closed = False
-        _living.add(self)
+        forget_after_fork(self)
         if preload:
             self._open_all()
 
@@ -200,9 +201,9 @@ class AutoencoderSession(OpenedBundle):
     def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
         """Return the anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
-        The mean over features of the squared difference between the standardised row and its
-        reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
-        categories, they match no category.
+        `manifest.score["definition"]` tells what it measures: of a model that `aetool train` made, the distance
+        to the reconstruction and to the nearest prototype. A row with NaN or Inf scores NaN or Inf; in a column
+        of categories, they match no category.
         """
         call = self._calls.get("score") or self._call("score")
         result: Floats | np.float32 = call(features, out)
@@ -337,6 +338,23 @@ class AutoencoderSession(OpenedBundle):
         result: Segments | np.int64 = call(features, out)
         return result
 
+    def stream(
+        self, state: Mapping[str, Any] | None = None, *, stride: int | None = None, max_gap: float | None = None
+    ) -> "Stream":
+        """Return a stream: push samples as they come, get scores as soon as windows are complete.
+
+        A model may have any number of streams. A row of a table is a window of one sample.
+
+        Args:
+            state: `stream.state()` of an earlier stream, to go on from there.
+            stride: samples from one window to the next; that of the bundle by default.
+            max_gap: longest time between samples of a window, in seconds; that of the bundle by default, or none.
+        """
+        from aetool.runtime.stream import open_stream  # here: few programs need it
+
+        self._require_open()
+        return open_stream(self, state, stride, max_gap)
+
     def to_rows(self, features: Any) -> Floats:
         """Return the input of the graphs, (rows, n_features) float32: columns in order, categories as indexes.
 
@@ -456,18 +474,6 @@ class AutoencoderSession(OpenedBundle):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))  # never freed, not even at exit
         self._graphs, self._calls, self._opener.tried = {}, {}, {}
         self._lock = threading.RLock()
-
-
-_living: "weakref.WeakSet[AutoencoderSession]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for session in list(_living):
-        session._forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def load(

@@ -19,7 +19,7 @@ from aetool.stream._task import Task, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Streamed:
     """Result of a run."""
 
     outcomes: tuple[Outcome, ...]
@@ -50,7 +50,7 @@ def stream(
     skip_bad: bool = False,
     started: Progress | None = None,
     progress: Progress | None = None,
-) -> Run:
+) -> Streamed:
     """Compute `task` for every row of `inputs`, into one Parquet file for each input file.
 
     Memory does not grow with the rows. Every output appears whole or not at all, in the order of the input's rows;
@@ -63,7 +63,7 @@ def stream(
         engine: `LocalEngine()` by default.
         resume: continue with the results in `output`.
         overwrite: replace the results in `output`.
-        skip_bad: continue after an input that cannot be read; it is in `Run.failed`.
+        skip_bad: continue after an input that cannot be read; it is in `Streamed.failed`.
         started: called once with the rows that are done already, and the bytes of input that are left.
         progress: called as the work goes, from any thread.
 
@@ -91,7 +91,7 @@ def stream(
                 outcomes[outcome.source] = outcome
         ordered = tuple(outcomes[source] for source in sources)
         place.write(description, ordered)
-    return Run(ordered, threshold, len(finished), time.perf_counter() - begin)
+    return Streamed(ordered, threshold, len(finished), time.perf_counter() - begin)
 
 
 def _silent(rows: int, size: int) -> None:

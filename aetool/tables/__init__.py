@@ -13,7 +13,7 @@ remote), for rooms above.
 
 from aetool.tables._choice import Trains
 from aetool.tables._layout import AS_FOUND, Reading
-from aetool.tables._problems import require_trainable
+from aetool.tables._problems import command_option, require_trainable
 from aetool.tables._table import Table, fingerprint
 from aetool.tables._writing import require_array_ending, without_formulas, write_arrays, write_csv, write_table
 from aetool.tables.arrays import read_array, read_rows
@@ -27,6 +27,7 @@ __all__ = [
     "Trains",
     "arrays",
     "columns",
+    "command_option",
     "filesystems",
     "fingerprint",
     "formats",
@@ -39,6 +40,7 @@ __all__ = [
     "require_trainable",
     "streaming",
     "table_from_columns",
+    "windows",
     "without_formulas",
     "write_arrays",
     "write_csv",

@@ -127,8 +127,9 @@ def assemble_float32(choice: ColumnChoice, data: Mapping[str, Any], source: Orig
     if features.problems:
         refuse(features.problems, source.name)
     columns = [features.numbers[name] for name in choice.columns]
+    rows = len(columns[0] if columns else data[choice.wanted[0]])
     with np.errstate(over="ignore"):
-        return _interleaved(columns, np.empty((len(columns[0]), len(columns)), np.float32))
+        return _interleaved(columns, np.empty((rows, len(columns)), np.float32))
 
 
 def _interleaved(columns: Sequence[NDArray[Any]], values: NDArray[F]) -> NDArray[F]:
@@ -328,7 +329,7 @@ def _holds_no_kinds(kind: Any) -> bool:
     return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-_UNIX_SECONDS = (946_684_800, 2_208_988_800)
+UNIX_SECONDS = (946_684_800, 2_208_988_800)
 """2000 to 2040, in seconds since 1970."""
 
 
@@ -337,7 +338,7 @@ def _is_unix_time(name: str, numbers: NDArray[Any]) -> bool:
     if not re.search(r"time|stamp|date|epoch|(?:^|_)ts$", name.casefold()) or not len(numbers):
         return False
     least, most = np.nanmin(numbers), np.nanmax(numbers)
-    return any(_UNIX_SECONDS[0] * unit <= least <= most <= _UNIX_SECONDS[1] * unit for unit in (1, 1e3, 1e6, 1e9))
+    return any(UNIX_SECONDS[0] * unit <= least <= most <= UNIX_SECONDS[1] * unit for unit in (1, 1e3, 1e6, 1e9))
 
 
 def _is_time(column: Any) -> bool:

@@ -1,8 +1,8 @@
 """Batches of rows from a file that need not fit in memory."""
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from aetool.tables._binary_files import is_text, parquet_names, spelled_out_byte
 from aetool.tables._choice import ColumnChoice, Options
 from aetool.tables._csv_files import TextTable, open_text, parts, require_narrow, skip
 from aetool.tables._layout import AS_FOUND, Reading
-from aetool.tables.columns import Origin, assemble_float32
+from aetool.tables._table import Table
+from aetool.tables.columns import Origin, assemble, assemble_float32
 from aetool.tables.formats import guarded, pa, pacsv, pq, require_pyarrow
 
 STREAMED = (".csv", ".csv.gz", ".csv.zst", ".parquet")
@@ -88,10 +89,28 @@ def read_batches(
             yield Batch(values, kept, share)
 
 
+def first_table(opened: Callable[[], Any], source: str, **options: Any) -> Table:
+    """Return the first rows of such a file as a table; options as of `read_table`.
+
+    Raises:
+        InputError: as `read_table`, of these rows.
+        DependencyError: pyarrow is missing.
+    """
+    require_pyarrow()
+    ending = streamed_ending(source)
+    if ending is None:
+        raise InputError(f"{source}: a file of a log is expected, {', '.join(STREAMED)}: convert it")
+    chosen = Options(**options)
+    read = _parquet if ending == ".parquet" else _csv
+    with guarded(source, ending), closing(read(opened, source, chosen, 1)) as found:
+        choice, data, _, read_as = next(found)
+        return assemble(choice, data, Origin(source, chosen, read_as))
+
+
 _Part = tuple[ColumnChoice, Mapping[str, Any], float, Reading]
 
 
-def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
+def _parquet(opened: Callable[[], Any], source: str, options: Options, width: int) -> Generator[_Part, None, None]:
     with opened() as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         schema = file.schema_arrow
         stored = {name.strip(): name for name in reversed(parquet_names(schema))}
@@ -127,7 +146,7 @@ def _spelled_out(table: Any, text: Sequence[str], schema: Any) -> Any:
     return table
 
 
-def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Iterator[_Part]:
+def _csv(opened: Callable[[], Any], source: str, options: Options, width: int) -> Generator[_Part, None, None]:
     codec = _CODECS.get(streamed_ending(source) or "")
 
     def unpacked() -> Any:

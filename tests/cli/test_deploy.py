@@ -40,8 +40,9 @@ def test_a_directory_is_written_and_told(aetool, work, target):
 
 
 @pytest.mark.parametrize("target", ["web", "node"])
-def test_the_bundle_inside_is_a_whole_bundle(aetool, work, target):
-    assert aetool("deploy", target, BUNDLE, *options(target), "-o", "site").exit_code == 0
+def test_the_bundle_beside_onnxruntime_is_a_whole_bundle(aetool, work, target):
+    engine = ("--engine", "onnxruntime")
+    assert aetool("deploy", target, BUNDLE, *options(target), *engine, "-o", "site").exit_code == 0
     verified = json.loads(aetool("verify", "site/model", "--json").stdout)
     assert verified["passed"] is True
 
@@ -115,3 +116,17 @@ def test_c_of_what_the_core_lacks_names_the_extra_where_there_is_no_generator(pr
     )
     done = process("deploy", "c", BUNDLE, code=code, cwd=work)
     assert done.returncode == 1 and "install aetool with the extra 'deploy'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "message"),
+    [
+        ("c", "bf16", "--precision bf16 is for web and node only"),
+        ("web", "int8", "--precision int8 is for c only"),
+        ("node", "bf16", "has no precision 'bf16'"),
+        ("mobile", "fp32", "--precision fp32 is for c and web and node only"),
+    ],
+)
+def test_a_precision_that_a_target_lacks_is_an_error(aetool, work, target, precision, message):
+    result = aetool("deploy", target, BUNDLE, "--precision", precision)
+    assert result.exit_code and message in result.stderr

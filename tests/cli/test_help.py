@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "Make": ("demo", "init", "train", "export", "adopt"),
     "Check": ("verify", "evaluate", "compression", "drift", "info", "doctor"),
-    "Use": ("encode", "reconstruct", "score", "segment", "serve"),
+    "Use": ("encode", "reconstruct", "score", "segment", "serve", "watch"),
     "Decide": ("calibrate", "compare", "feedback"),
     "Faster": ("quantize", "tune", "bench"),
     "Ship": ("deploy", "report", "keygen", "sign"),

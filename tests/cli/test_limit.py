@@ -11,7 +11,7 @@ import pytest
 from documented import every_command
 
 from aetool import Limits
-from aetool.cli._options import TABLE, limit, limits_in_force
+from aetool.cli._options import TABLE, Duration, limit, limits_in_force
 
 READING = {
     "train": lambda at: [
@@ -188,3 +188,11 @@ def test_a_bomb_costs_one_line(fails, made, work):
     head = gzip.compress('id,größe,weight,"colour, left",heat,broken\n'.encode())
     (work / "bomb.csv.gz").write_bytes(head + gzip.compress(rows, 9) * 1500)
     assert "--limit compression_ratio=NUMBER" in fails("score", made / "bundle", "bomb.csv.gz")
+
+
+def test_durations_are_read_as_seconds():
+    given = [Duration().convert(text, None, None) for text in ("1s", "500ms", "5min", "0.1", "2 h", 60)]
+    assert given == [1, 0.5, 300, 0.1, 7200, 60]
+    for text in ("0s", "fast", "-1s", "1y", "."):
+        with pytest.raises(click.BadParameter, match="is not a duration"):
+            Duration().convert(text, None, None)

@@ -10,7 +10,7 @@ from aetool.checks.parity import OutputParity
 from aetool.cli import _output as output
 from aetool.cli._options import CommaList
 from aetool.cli.commands.demo import sparkline
-from aetool.cli.commands.train import epochs_line
+from aetool.cli.show.training import epochs_line
 
 
 def document_of(capsys, value):

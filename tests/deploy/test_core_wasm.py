@@ -10,15 +10,17 @@ import hosts
 import numpy as np
 import pytest
 
+from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.core import reference
-from aetool.core.program import Steps, lay_out_together
+from aetool.core.program import GraphSteps, lay_out_together
 from aetool.core.translate import steps_of, translate
 from aetool.deploy._core_js import program_file
 from aetool.deploy._deployment import ASSETS, admitted_model, in_order, row_of
 from aetool.deploy.node import node
 from aetool.deploy.web import web, web_page
-from aetool.errors import ExportError
+from aetool.errors import BundleError, ExportError
+from aetool.quantize import QuantizeOptions, quantize
 from aetool.segments import add_segments
 
 PINNED = ("14.0.6", "Debian LLD 14.0.6")
@@ -131,7 +133,7 @@ def test_weights_of_all_graphs_lie_once(cancer_bundle):
     """The explainer has all of them; and a matrix that is another one, scaled, is nearly nothing when packed."""
     programs = lay_out_together(
         {
-            graph: Steps(*steps_of(admitted_model(cancer_bundle, graph), row), row)
+            graph: GraphSteps(*steps_of(admitted_model(cancer_bundle, graph), row), row)
             for graph, row in ((graph, row_of(cancer_bundle, graph)) for graph in in_order(cancer_bundle))
         }
     )
@@ -139,6 +141,50 @@ def test_weights_of_all_graphs_lie_once(cancer_bundle):
     floats = {id(program.floats): program.floats for program in programs.values()}
     assert len(floats) == 1 and len(programs["encoder"].floats) < len(alone) + 128
     assert len(zlib.compress(program_file(programs), 9)) < 0.75 * alone.nbytes  # two matrices of three
+
+
+def test_bfloat16_is_a_precision_of_its_own_and_comes_out_bit_for_bit(cancer_bundle, write, need, tmp_path):
+    need("Node")
+    path = shutil.copytree(cancer_bundle.path, tmp_path / "bundle")
+    rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+    with pytest.raises(BundleError, match="no precision 'bf16'"):
+        node(cancer_bundle, precision="bf16")
+    quantize(path, rows, precision="bf16", options=QuantizeOptions(rounds=1, seconds=0.01))
+    bundle = Bundle.open(path)
+    assert web_page(bundle, precision="bf16").size < web_page(bundle).size - 10_000
+    package = write(node(bundle, precision="bf16"))
+    (package / "rows").write_bytes(rows.tobytes())
+    (package / "bits.mjs").write_text(
+        'import { readFileSync, writeFileSync } from "node:fs";\nimport { load } from "./aetool.mjs";\n'
+        'const model = await load();\nconst bytes = new Uint8Array(readFileSync("rows"));\n'
+        "const rows = new Float32Array(bytes.buffer);\n"
+        "for (const [name, { data }] of Object.entries(await model.run('explainer', rows)))\n"
+        "  writeFileSync(name, new Uint8Array(data.buffer));\nconsole.log(model.precision, model.threshold);\n",
+        encoding="utf-8",
+    )
+    precision, threshold = hosts.run("node", "bits.mjs", cwd=package).split()
+    assert (precision, np.float32(threshold)) == ("bf16", np.float32(bundle.variant("bf16").threshold))
+    results, steps = steps_of(admitted_model(bundle, "explainer", "bf16"), (30,))
+    values = reference.run(steps, rows)
+    for output, step in results.items():
+        found = np.frombuffer((package / output.name).read_bytes(), np.float32).reshape(-1, 30)
+        assert np.array_equal(found, values[id(step)])
+    assert "passed" in hosts.run("npm", "test", cwd=package)
+
+
+def test_a_bundler_takes_the_module_as_it_is(cancer_bundle, write, need):
+    need("esbuild")
+    folder = write(web(cancer_bundle))
+    (folder / "app.js").write_text(
+        'import { load } from "./aetool.mjs";\n'
+        "load().then((model) => model.check()).then(({ passed }) => console.log(`passed: ${passed}`));\n",
+        encoding="utf-8",
+    )
+    bundler = str(hosts.NODE_MODULES / ".bin" / "esbuild")
+    hosts.run(
+        bundler, "app.js", "--bundle", "--minify", "--outfile=alone/app.js", "--log-level=warning", cwd=folder
+    )
+    assert hosts.run("node", "app.js", cwd=folder / "alone") == "passed: true\n"
 
 
 def test_a_table_is_read_in_the_background_with_progress(cancer_bundle, need, tmp_path):

@@ -98,7 +98,7 @@ def test_what_is_printed_for_people(aetool, made, keys):
         (("agent", "status", "nowhere"), 1, "is no agent's directory"),
         (("agent", "report", "nowhere", "--rows", "1"), 1, "is no agent's directory"),
         (("agent", "report", "nowhere"), 2, "nothing to report"),
-        (("agent", "store", "-o", "device", "--interval", "soon"), 2, "is not a duration such as 60s, 5m or 1h"),
+        (("agent", "store", "-o", "device", "--interval", "soon"), 2, "is not a duration such as 500ms, 60s"),
         (("release", "renew", "nowhere"), 1, "has no channel 'stable'"),
         (("release", "push", "nowhere", "store"), 1, "a bundle is expected"),
         (("release", "list", "nowhere://x"), 1, "no file system for this URI"),

@@ -25,4 +25,5 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "watch",
 ]

@@ -18,8 +18,10 @@ from aetool.errors import OutputError
 
 TARGETS = ("web", "node", "c", "mobile", "triton")
 _ONLY = {"single_file": "web", "onnxruntime_web": "web", "graphs": "c"}
-_ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
+_ONLY |= dict.fromkeys(("data", "label", "flash", "ram"), "c")
 """Option -> the only target that takes it."""
+_PRECISIONS = {"fp32": ("c", "web", "node"), "int8": ("c",), "bf16": ("web", "node")}
+"""Precision -> targets that take it."""
 
 
 @click.command()
@@ -47,8 +49,9 @@ _ONLY |= dict.fromkeys(("precision", "data", "label", "flash", "ram"), "c")
 )
 @click.option(
     "--precision",
-    type=click.Choice(("fp32", "int8")),
-    help="c: int8 puts the layers into integers, for microcontrollers.  [default: fp32]",
+    type=click.Choice(tuple(_PRECISIONS)),
+    help="c: int8 puts the layers into integers, for microcontrollers; web, node: bf16 halves the weights, "
+    "after aetool quantize --precision bf16.  [default: fp32]",
 )
 @click.option(
     "--data", type=options.PATH, help="c: rows that calibrate and judge int8.  [default: the golden rows]"
@@ -81,6 +84,8 @@ def deploy(target: str, bundle: Path, output: Path | None, dry_run: bool, overwr
     for name, only in _ONLY.items():
         if given[name] and target != only:
             raise click.UsageError(f"--{name.replace('_', '-').replace('graphs', 'graph')} is for {only} only")
+    if (precision := given["precision"]) and target not in _PRECISIONS[precision]:
+        raise click.UsageError(f"--precision {precision} is for {' and '.join(_PRECISIONS[precision])} only")
     paths.require_bundle(bundle)
     single = given["single_file"]
     output = output or Path("deployed") / f"{bundle.name}-{target}{'.html' if single else ''}"
@@ -121,12 +126,12 @@ def _made(target: str, bundle: Any, given: dict[str, Any]) -> Any:
 
             steps().step("making the page")
             make = web_page if given["single_file"] else web
-            return make(bundle, given["onnxruntime_web"], given["engine"])
+            return make(bundle, given["onnxruntime_web"], given["engine"], given["precision"] or "fp32")
         if target == "node":
             from aetool.deploy.node import node
 
             steps().step("making the package")
-            return node(bundle, given["engine"])
+            return node(bundle, given["engine"], given["precision"] or "fp32")
         if target == "c":
             return _in_c(bundle, given)
         if target == "mobile":

@@ -16,8 +16,10 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, is_on_terminal, reports, say
 from aetool.cli._progress import steps
-from aetool.cli._tables import beside, check_rows, given, manifest_of, rows_for, safe_csv
+from aetool.cli._tables import beside, check_rows, given, is_log, manifest_of, rows_for, safe_csv
 from aetool.cli.commands import _infer_stream as infer_stream
+from aetool.cli.commands._infer_events import Moments, infer_moments
+from aetool.cli.commands._infer_log import infer_log
 from aetool.cli.commands._infer_stream import Inference
 from aetool.errors import AetoolError
 
@@ -97,6 +99,11 @@ def reconstruct(**arguments: Any) -> Result:
 @click.option(
     "--top", type=click.IntRange(1), metavar="N", help="Only the N rows with the highest scores, highest first."
 )
+@click.option("--events", is_flag=True, help="Give the events of a log rather than its windows.")
+@click.option("--moments", is_flag=True, help="Give a score for each row of a log rather than for its windows.")
+@click.option(
+    "--smooth", type=options.OfLast(), help="With --events or --moments: K of the last N rows must be abnormal."
+)
 @_infers
 @reports
 def score(**arguments: Any) -> Result:
@@ -113,6 +120,14 @@ def score(**arguments: Any) -> Result:
     --explain adds columns why_1, why_1_share, why_1_expected, why_1_found, why_2, ...: the feature, its share of
     the score, and the expected and found values in the units of the table.
 
+    For a model of windows, DATA is a log, or several, and the results are those of its windows, one every stride
+    rows: columns group (where there is one), start and end, the times of its first and last row.
+
+    --moments gives each row of the log the mean (score) and the maximum (highest) of the scores of the windows
+    that cover it; it is an anomaly if the mean is above the threshold. --events gives each stretch of such rows:
+    start, end, peak, and the channels that contribute most there. --smooth 3/5 counts a row as abnormal if 3 of
+    the last 5 are, itself included.
+
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.
 
@@ -126,6 +141,7 @@ def score(**arguments: Any) -> Result:
       aetool score exported/machines 2025/*.parquet -o scores --resume
       aetool score exported/machines new.csv --explain 3
       aetool score exported/machines 2025/*.parquet --top 20 --keep serial
+      aetool score exported/pumps log.csv --events --smooth 3/5 -o events.csv
     """
     return _run("score", **arguments)
 
@@ -138,6 +154,9 @@ def _run(
     output: str | None,
     keep: tuple[tuple[str, ...], ...],
     top: int | None = None,
+    events: bool = False,
+    moments: bool = False,
+    smooth: tuple[int, int] | None = None,
     **rest: Any,
 ) -> Result:
     how = infer_stream.How(*(rest.pop(name) for name in infer_stream.How._fields))
@@ -145,6 +164,16 @@ def _run(
     paths.require_bundle(bundle)
     if what.fdr is not None and what.per_segment:
         raise click.UsageError("--fdr and --per-segment are two rules; give one of them")
+    manifest, by_row = manifest_of(bundle), Moments(events, moments, smooth)
+    of_log = manifest.series is not None and all(is_log(manifest, Path(path)) for path in data)
+    if by_row.is_wanted:
+        by_row.require_possible(what, top, is_log=of_log)
+        infer_stream.require_none(how)
+        files = [Path(path) for path in data]
+        return infer_moments(manifest, what, files, None if output is None else Path(output), by_row)
+    if of_log:
+        infer_stream.require_none(how)
+        return infer_log(command, manifest, what, [Path(path) for path in data], output, top)
     if what.threshold is not None and what.rule is not None:
         raise click.UsageError("--threshold and --fdr or --per-segment are two rules; give one of them")
     if top is not None:

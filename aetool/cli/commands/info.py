@@ -14,8 +14,8 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli._progress import steps
-from aetool.cli.commands.train import epochs_line
 from aetool.cli.show.bundle import show_precisions
+from aetool.cli.show.training import epochs_line
 
 if TYPE_CHECKING:
     from aetool.bundle.bundle import Bundle

@@ -1,7 +1,6 @@
 """`aetool train`."""
 
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON
+from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON, SCORES_BY
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
@@ -17,26 +16,11 @@ from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, reports, say, show_facts
 from aetool.cli._progress import steps
 from aetool.cli._tables import tell_reading
+from aetool.cli.commands._train_series import LogOptions, require_no_series, series_options, train_series
+from aetool.cli.show.training import epochs_line
 from aetool.suggest import few
 
 _SHOWN = 8  # names of features in a message
-
-# Summary of a training in one line.
-
-
-def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -> str:
-    """Return `118, best validation loss 0.0613 (the mean: 0.9801), 94% of the variance explained`.
-
-    Args:
-        history: one entry per epoch, with its `validation_loss`.
-        of_mean: the loss of whoever expects the mean of the training rows; None where that is not known.
-    """
-    best = min(float(epoch["validation_loss"]) for epoch in history)
-    line = f"{len(history)}, best validation loss {best:.4f}"
-    if not of_mean:  # an older checkpoint, or rows that are all alike
-        return line
-    gain = f"{1 - best / of_mean:.0%} of the variance explained" if best < of_mean else "no better than the mean"
-    return f"{line} (the mean: {of_mean:.4f}), {gain}"
 
 
 @click.command()
@@ -47,9 +31,19 @@ def epochs_line(history: Sequence[Mapping[str, float]], of_mean: float | None) -
 @options.drop
 @options.columns
 @options.categorical
+@series_options
 @options.several(
-    ("--impute", click.Choice(["mean", "median"]), "Fill missing values inside the model."),
+    (
+        "--impute",
+        click.Choice(["mean", "median", "last"]),
+        "Fill missing values inside the model.",
+    ),
     ("--constant", click.Choice(CONSTANT), "Score or ignore changes in columns that are constant in training."),
+    (
+        "--score",
+        click.Choice(SCORES_BY),
+        "Score rows by typical rows and reconstruction, or reconstruction alone.",
+    ),
     ("--hidden-dims", options.IntegerList(), "Widths of the layers between features and embedding."),
     ("--embedding-dim", int, "Width of the embedding."),
     ("--activation", click.Choice(ACTIVATIONS), "Activation after every layer but the last."),
@@ -88,15 +82,30 @@ def train(
     and epochs are chosen for the table; options change them. Ctrl-C keeps the best epoch so far, and --resume
     CHECKPOINT continues from there.
 
+    With --window, DATA is a log, a file or a directory of files, and the model is one of windows: so many rows of
+    the log after one another, of one --group, without a gap in --time.
+
     \b
     Example:
       aetool train machines.csv --label broken --drop serial -o checkpoint
+      aetool train log.csv --window 64 --time t --group machine -o checkpoint
       aetool train machines.csv --config aetool.toml --epochs 50 -o checkpoint
     """
     from aetool.tables import TableFile, Trains
     from aetool.tables.hints import hints
 
     output = output or Path(f"{data.name.split('.')[0]}-checkpoint")
+    if settings["window"] is not None:
+        if resume is not None:
+            raise click.UsageError("--resume continues tables; train on the windows of a log from scratch")
+        if categorical:
+            raise click.UsageError("--categorical is for tables; channels of a log are numbers, --drop leaves out")
+        paths.require_free(output, overwrite, paths.CHECKPOINT)
+        chosen_columns = LogOptions(label, options.flat(drop), options.flat(columns) or None)
+        return train_series(data, output, chosen_columns, settings, overwrite)
+    require_no_series(settings)
+    if settings["impute"] == "last":
+        raise click.UsageError("--impute last is for the windows of a log; give --window too, or mean or median")
     chosen = {name: value for name, value in settings.items() if value is not None}
     if resume is not None:
         paths.require_checkpoint(resume)

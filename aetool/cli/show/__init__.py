@@ -1,3 +1,3 @@
-"""Printed results: `bench` (measurements), `bundle` (parity, precisions, segments) and `scores` (of a table)."""
+"""Printed results: `bench` (measurements), `bundle` (parity, precisions, segments), `scores`, `training`."""
 
-__all__ = ["bench", "bundle", "scores"]
+__all__ = ["bench", "bundle", "scores", "training"]

@@ -27,6 +27,7 @@ def show_scores(
     rows: int,
     anomalies: int,
     rule: str | None = None,
+    of: str = "rows",
 ) -> None:
     """Print a table of scores.
 
@@ -39,6 +40,7 @@ def show_scores(
         rows: number of all rows.
         anomalies: number of those that are anomalies.
         rule: the rule that decided, if not the threshold.
+        of: what was scored.
     """
     scores = [float(score) for score in columns["score"]]
     bar = _bars(scores, threshold, "=-|" if out.options.ascii_only else "━─┃")
@@ -67,9 +69,9 @@ def show_scores(
         if threshold < _NO_THRESHOLD
         else ": no threshold is set"
     )
-    out.print(Text.assemble((f"{anomalies:,} of {rows:,} rows are anomalies", "bold"), f", {share}{limit}"))
+    out.print(Text.assemble((f"{anomalies:,} of {rows:,} {of} are anomalies", "bold"), f", {share}{limit}"))
     if (more := rows - len(scores)) > 0:
-        told = f"{more:,} more rows; --top N shows more, -o FILE.csv writes every row"
+        told = f"{more:,} more {of}; --top N shows more, -o FILE.csv writes every {of[:-1]}"
         out.print(told, style="dim")
 
 

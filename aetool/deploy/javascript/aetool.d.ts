@@ -54,6 +54,30 @@ export interface Reason {
   found: number | string | null;
 }
 
+/** What a stream holds: plain data, the same as of `stream.state()` in Python. */
+export interface StreamState {
+  version: number;
+  window: number;
+  channels: number;
+  stride: number;
+  max_gap: number | null;
+  skip: number;
+  time: number | null;
+  /** In base64. */
+  samples: string;
+}
+
+/** Samples as they come. */
+export declare class Stream {
+  /** Add a sample or a block of them; the scores of the windows that they complete. Times are in seconds. */
+  push(samples: Row | Rows, time?: number | ArrayLike<number>): Promise<Float32Array>;
+  /** Forget the window at hand, as after a gap. */
+  reset(): Promise<void>;
+  state(): Promise<StreamState>;
+  /** The window that the last sample completed; null if it completed none. */
+  readonly window: Float32Array | null;
+}
+
 export declare class Autoencoder {
   readonly name: string;
   readonly precision: string;
@@ -83,6 +107,9 @@ export declare class Autoencoder {
   reasons(rows: Rows, count?: number): Promise<Reason[][]>;
   /** The segment of each row, -1 for none; of a bundle that `aetool segment learn` was run on. */
   segment(rows: Rows): Promise<number[]>;
+  /** A stream without samples, or one that goes on from a state. */
+  stream(state?: StreamState | null, options?: { stride?: number; maxGap?: number }): Stream;
+  readonly sameBits: boolean;
   /** Every output of one graph. */
   run(graph: string, rows: Rows): Promise<Record<string, Output>>;
   /** The bundle's golden rows, through every graph of this runtime, against PyTorch in float64. */
@@ -93,9 +120,9 @@ export declare class Autoencoder {
 }
 
 export interface LoadOptions {
-  /** Where the bundle is; by default the directory `model` beside this module. */
+  /** With ONNX Runtime, where the bundle is: by default the directory `model` beside this module. */
   from?: string | URL;
-  /** One of the bundle's precisions; by default "fp32". */
+  /** With ONNX Runtime, one of the bundle's precisions; by default "fp32". The core has one. */
   precision?: string;
 }
 

@@ -3,6 +3,7 @@
 import { categoryOf, cellToNumber, numberToCell } from "./categories.mjs";
 import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { compareGraph, readArrays } from "./golden.mjs";
+import { Stream } from "./stream.mjs";
 
 const ROWS_AT_ONCE = 1024;
 const QUIET = { logSeverityLevel: 3 }; // errors alone: that the threshold is an input with a default is no fault
@@ -136,6 +137,16 @@ export class Autoencoder {
   async segment(rows) {
     if (!this.graphs.includes("segmenter")) throw new Error(`${this.name} has no segments: make them with aetool segment learn`);
     return Array.from((await this.run("segmenter", rows)).segment.data, Number);
+  }
+
+  /** Samples as they come: `push` them, get scores as soon as windows are complete. */
+  stream(state = null, options = {}) {
+    return new Stream(this, { state, ...options });
+  }
+
+  /** Whether a row has the same bits alone and among others. */
+  get sameBits() {
+    return this.#ort.isCore === true;
   }
 
   /** Every output of one graph of `graphs`: name -> {data, dims}. */

@@ -108,6 +108,16 @@ class Tensor {
   }
 }
 
+/** Numbers of `width` bytes, of which first all first bytes were kept, then all second ones, and so on. */
+function together(bytes, width) {
+  const whole = new Uint8Array(bytes.length);
+  const count = bytes.length / width;
+  for (let k = 0, from = 0; k < width; k += 1) {
+    for (let i = 0; i < count; i += 1, from += 1) whole[i * width + k] = bytes[from];
+  }
+  return whole;
+}
+
 /** Put matrices in the place of their differences from another matrix, each output times a factor. */
 function restore(buffer, [floats, halves], scaled) {
   const number = new Float32Array(1);
@@ -122,7 +132,9 @@ function restore(buffer, [floats, halves], scaled) {
         bits[0] = isHalf ? all[of + place] << 16 : all[of + place];
         number[0] *= factors[panel + (k % width)];
         // To bfloat16 by rounding to nearest, ties to even.
-        all[at + place] += isHalf ? (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) >>> 16 : bits[0];
+        const predicted = isHalf ? (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) >>> 16 : bits[0];
+        const folded = all[at + place]; // 0, 1, 2, 3 for differences of 0, -1, 1, -2
+        all[at + place] = predicted + ((folded >>> 1) ^ -(folded & 1));
       }
     }
   }
@@ -139,7 +151,8 @@ export function coreRuntime(instance, content) {
     from = aligned(from) + size;
     return content.subarray(from - size, from);
   };
-  const places = sizes.map((size) => memory.keep(next(size)));
+  const [floats, halves, indexes] = sizes.map(next);
+  const places = [together(floats, 4), together(halves, 2), indexes].map((bytes) => memory.keep(bytes));
   restore(memory.buffer, places, scaled);
   const steps = Object.fromEntries(Object.entries(graphs).map(([name, graph]) => [name, next(graph.steps)]));
   const session = async (name) => new Session(memory, graphs[name], steps[name], { places, sizes });

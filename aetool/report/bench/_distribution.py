@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from aetool.bench.result import Measured
-from aetool.report.bench.series import Case, Lineup, Series
+from aetool.report.bench.series import Case, Lineup, Plotted
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, tag
 from aetool.report.draw.svg import log_ticks
@@ -67,7 +67,7 @@ def _ends(measured: Measured) -> tuple[float, float]:
     return times.min, min(times.max, times.p99 * 1.5) if times.p99 else times.max
 
 
-def _row(measured: Measured, series: Series, scale: svg.Scale, top: float) -> Markup:
+def _row(measured: Measured, series: Plotted, scale: svg.Scale, top: float) -> Markup:
     times, base = measured.latency_s, top + _NAME + _RIDGE
     middle = base - _RIDGE / 2
     values = f"p50 {seconds(times.p50)}" + (f" \N{MIDDLE DOT} p99 {seconds(times.p99)}" if times.p99 else "")
@@ -86,7 +86,7 @@ def _row(measured: Measured, series: Series, scale: svg.Scale, top: float) -> Ma
     )
 
 
-def _shape(measured: Measured, series: Series, scale: svg.Scale, base: float) -> Markup | None:
+def _shape(measured: Measured, series: Plotted, scale: svg.Scale, base: float) -> Markup | None:
     """Draw the histogram as steps, as high as the row where it is highest."""
     counts, edges = measured.histogram.counts, measured.histogram.edges_s
     highest = max(counts)

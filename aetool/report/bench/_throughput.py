@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aetool.bench.result import BenchResult, Measured
-from aetool.report.bench.series import Lineup, Series
+from aetool.report.bench.series import Lineup, Plotted
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.svg import log_ticks
@@ -94,15 +94,15 @@ def _figure(
     return tag("figure", tag("figcaption", f"{graph}, {scenarios}"), picture, _ceiling_legend(ceilings))
 
 
-def _lines(measurements: Sequence[Measured], lineup: Lineup) -> list[tuple[Series, list[Measured]]]:
-    lines: dict[tuple[int, bool], tuple[Series, list[Measured]]] = {}
+def _lines(measurements: Sequence[Measured], lineup: Lineup) -> list[tuple[Plotted, list[Measured]]]:
+    lines: dict[tuple[int, bool], tuple[Plotted, list[Measured]]] = {}
     for measured in sorted(measurements, key=lambda measured: measured.batch):
         series = lineup.of(measured)
         lines.setdefault((-series.index, _is_offline(measured)), (series, []))[1].append(measured)
     return [lines[key] for key in sorted(lines)]  # the first are drawn last: nobody lies over aetool
 
 
-def _line(series: Series, measurements: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
+def _line(series: Plotted, measurements: Sequence[Measured], across: svg.Scale, up: svg.Scale) -> Markup:
     points = [(across(measured.batch), up(measured.throughput_rows_per_s)) for measured in measurements]
     dots = []
     for (x, y), measured in zip(points, measurements, strict=True):
@@ -113,7 +113,7 @@ def _line(series: Series, measurements: Sequence[Measured], across: svg.Scale, u
     return joined([svg.path(points, f"{series.colour} line") if len(points) > 1 else None, *dots])
 
 
-def _spoken(measured: Measured, series: Series) -> str:
+def _spoken(measured: Measured, series: Plotted) -> str:
     return f"{series.name}, {rows(measured.batch)}, {measured.scenario}: {rate(measured.throughput_rows_per_s)}"
 
 

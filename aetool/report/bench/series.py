@@ -18,7 +18,7 @@ _Key = tuple[str, Setting]
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class Plotted:
     """A contestant with one of its settings."""
 
     index: int
@@ -89,9 +89,9 @@ class Lineup:
         """Give every contestant and setting its series."""
         contestants = list(dict.fromkeys([*_FIRST, *(measured.contestant for measured in measurements)]))
         keys = sorted(dict.fromkeys(map(_key, measurements)), key=lambda key: contestants.index(key[0]))
-        self._series = {key: Series(i, _name(key, keys)) for i, key in enumerate(keys)}
+        self._series = {key: Plotted(i, _name(key, keys)) for i, key in enumerate(keys)}
 
-    def of(self, measured: Measured) -> Series:
+    def of(self, measured: Measured) -> Plotted:
         """Return the series of a measurement."""
         return self._series[_key(measured)]
 

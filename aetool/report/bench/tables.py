@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from aetool.bench.result import BenchResult, Measured
-from aetool.report.bench.series import Lineup, Series
+from aetool.report.bench.series import Lineup, Plotted
 from aetool.report.bench.verdicts import WARNING, JudgedRatio
 from aetool.report.draw.markup import Cell, Markup, dash, table, tag
 from aetool.report.draw.units import count as short
@@ -27,7 +27,7 @@ def results(measurements: Sequence[Measured], lineup: Lineup) -> Markup:
     )
 
 
-def _result(measured: Measured, series: Series) -> list[Cell | None]:
+def _result(measured: Measured, series: Plotted) -> list[Cell | None]:
     times, stability, rounds = measured.latency_s, measured.stability, [turn.p50_s for turn in measured.rounds]
     apart = max(rounds) / min(rounds) - 1
     stable = "yes" if stability.stable else f"{WARNING} NO"
@@ -82,7 +82,7 @@ def agreement(result: BenchResult) -> Markup:
 
 def start_up(measurements: Sequence[Measured], lineup: Lineup) -> Markup:
     """Return time and memory up to the first answer, median over the measurements of a graph."""
-    groups: dict[tuple[str, Series], list[Measured]] = {}
+    groups: dict[tuple[str, Plotted], list[Measured]] = {}
     for measured in measurements:
         groups.setdefault((measured.graph, lineup.of(measured)), []).append(measured)
     lines: list[list[Cell | None]] = []

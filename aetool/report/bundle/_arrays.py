@@ -4,6 +4,7 @@ import base64
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,14 @@ def image_pair(found: NDArray[Any], expected: NDArray[Any]) -> ImagePair:
     return ImagePair(_png(pixels[0]), _png(pixels[1]), _png(np.dstack([accent, opacity])), width, height, largest)
 
 
-def channel_pairs(found: NDArray[Any], expected: NDArray[Any], contribution: NDArray[Any]) -> list[ChannelPair]:
-    """Return the channels of a window that contribute most; of a long one, the steps that differ most."""
-    arrays = [_channels_first(array) for array in (found, expected, contribution)]
+def channel_pairs(
+    found: NDArray[Any], expected: NDArray[Any], contribution: NDArray[Any], names: Sequence[str] = ()
+) -> list[ChannelPair]:
+    """Return the channels of a window that contribute most; of a long one, the steps that differ most.
+
+    Where channels have names, they are the last axis; else the shorter one.
+    """
+    arrays = [_channels_first(array, last=bool(names)) for array in (found, expected, contribution)]
     order = np.argsort(-np.nan_to_num(arrays[2]).sum(axis=1), kind="stable")[:_SHOWN_CHANNELS]
     pairs = []
     for channel in order.tolist():
@@ -59,7 +65,7 @@ def channel_pairs(found: NDArray[Any], expected: NDArray[Any], contribution: NDA
         steps = _steps(np.abs(own - other))
         pairs.append(
             ChannelPair(
-                f"channel {channel}",
+                names[channel] if names else names[channel] if names else f"channel {channel}",
                 tuple(steps.tolist()),
                 tuple(own[steps].tolist()),
                 tuple(other[steps].tolist()),
@@ -68,10 +74,10 @@ def channel_pairs(found: NDArray[Any], expected: NDArray[Any], contribution: NDA
     return pairs
 
 
-def _channels_first(window: NDArray[Any]) -> Floats:
-    """Return (channels, time): the shorter axis is that of the channels."""
+def _channels_first(window: NDArray[Any], *, last: bool) -> Floats:
+    """Return (channels, time): channels are the last axis, or the shorter one."""
     array = np.nan_to_num(window.astype(np.float64))
-    return array.T if array.shape[0] > array.shape[1] else array
+    return array.T if last or array.shape[0] > array.shape[1] else array
 
 
 def _steps(difference: Floats) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from aetool.checks.drift import Drift, measure_drift
 from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
 from aetool.report.bundle._arrays import channel_pairs, image_pair, is_image, is_window
+from aetool.report.bundle._signal_data import signal_of
 from aetool.report.bundle.records import (
     LARGEST,
     ColumnChange,
@@ -69,12 +70,13 @@ def _explained_rows(
         )
         for number in chosen
     ]
-    if is_image(model.input_shape):
+    named = model.feature_names if model.manifest.series is not None else ()
+    if is_image(model.input_shape) and not named:
         pairs = zip(explained, why.found, why.expected, strict=True)
         return tuple(replace(row, image=image_pair(found, expected)) for row, found, expected in pairs)
-    if is_window(model.input_shape):
+    if named or is_window(model.input_shape):
         parts = zip(explained, why.found, why.expected, why.contribution, strict=True)
-        return tuple(replace(row, channels=tuple(channel_pairs(*arrays))) for row, *arrays in parts)
+        return tuple(replace(row, channels=tuple(channel_pairs(f, e, c, named))) for row, f, e, c in parts)
     largest = why.largest(_MOST_FEATURES)
     share = shares(why)
     expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
@@ -354,6 +356,7 @@ def portray(
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
+            signal=signal_of(model, rows, score, kept),
             changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
         )
 

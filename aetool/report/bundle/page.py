@@ -11,6 +11,7 @@ from aetool.report.bundle import _embedding_map as embedding_map
 from aetool.report.bundle import _explained as explained
 from aetool.report.bundle import _model as model
 from aetool.report.bundle import _scores as scores
+from aetool.report.bundle import _signal as signal
 from aetool.report.bundle import facts
 from aetool.report.bundle.facts import names_of, threshold_text
 from aetool.report.bundle.records import ErrorGrid, Portrait
@@ -39,6 +40,7 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         _golden_only() if portrait.is_golden else None,
         _tiles(portrait),
         section("Scores", _introduction(portrait), scores.figures(portrait)),
+        _signal(portrait),
         section("Rows", _about_rows(portrait), _rows(portrait)),
         _map(portrait),
         section("Segments", "How each segment differs from all rows.", facts.segments(manifest.segments))
@@ -152,6 +154,8 @@ def _tile(name: str, value: str, words: str, details: str | None = None) -> Mark
 
 def _introduction(portrait: Portrait) -> str:
     text = "The worse the model reconstructs a row, the higher its score. Rows above the threshold are flagged. "
+    if (series := portrait.manifest.series) is not None:
+        text = f"A row here is a window: {series.window} rows of the log after one another. {text}"
     if portrait.curves is not None:
         text += "The diamond on each curve is the threshold. "
     elif portrait.anomalies is not None:
@@ -172,6 +176,16 @@ def _about_rows(portrait: Portrait) -> Markup:
     if portrait.kept or portrait.is_golden:
         return escaped(text)
     return joined([f"{text} Add names of rows with ", tag("code", "--keep COLUMN"), "."])
+
+
+def _signal(portrait: Portrait) -> Section | None:
+    shown = portrait.signal
+    if shown is None:
+        return None
+    group = "" if shown.group is None else f" of {shown.group}, which has the highest score"
+    text = f"The log{group}: {shown.windows:,} windows from {shown.start} to {shown.end}."
+    threshold = portrait.threshold if portrait.has_threshold else None
+    return section("Signal", text, signal.figures(shown, threshold))
 
 
 def _rows(portrait: Portrait) -> Markup:

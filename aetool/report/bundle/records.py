@@ -163,6 +163,39 @@ class EmbeddingMap:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalChannel:
+    """One channel of a log over time, stretch by stretch."""
+
+    name: str
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    """Lowest and highest value of each stretch; None where there is none; empty: it is not drawn."""
+    shares: tuple[float, ...]
+    """What it contributes to a score at most, as a share of the threshold, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A log over time, in stretches of equal numbers of windows."""
+
+    group: str | None
+    start: str
+    end: str
+    """Times of its first and last row."""
+    starts: tuple[str, ...]
+    """Time at which each stretch begins."""
+    windows: int
+    score: tuple[float | None, ...]
+    """Highest score of each stretch."""
+    flagged: tuple[bool, ...]
+    """True where a window of the stretch is an anomaly."""
+    channels: tuple[SignalChannel, ...]
+    """Those that contribute most, the largest first."""
+    left_out: int
+    """Number of channels that contribute less and are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Portrait:
     """Everything that the page of a bundle shows."""
 
@@ -200,6 +233,8 @@ class Portrait:
     """Drift in the form of `aetool drift --json`; None for golden rows."""
     changes: tuple[ColumnChange, ...]
     """Columns that drifted, the most changed first; none where the bundle has no baseline."""
+    signal: Signal | None = None
+    """The log over time; None where the rows are no windows of one."""
 
     @property
     def has_threshold(self) -> bool:

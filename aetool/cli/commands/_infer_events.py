@@ -1,0 +1,152 @@
+"""`aetool score --events` and `--moments`: a log's scores row by row, and the stretches that are abnormal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from aetool.bundle.manifest import Manifest
+from aetool.cli import _paths as paths
+from aetool.cli._options import limits_in_force, needs
+from aetool.cli._output import Result, say
+from aetool.cli._progress import steps
+from aetool.cli._tables import given, log_of
+from aetool.cli.commands._infer_stream import Inference, anomalies_line
+
+CHANNELS = 3
+"""Channels that an event names."""
+
+
+class Moments(NamedTuple):
+    """Options of `aetool score` for the rows of a log, rather than for its windows."""
+
+    events: bool
+    moments: bool
+    smooth: tuple[int, int] | None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of them is given."""
+        return self.events or self.moments or self.smooth is not None
+
+    def require_possible(self, what: Inference, top: int | None, *, is_log: bool) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if self.events == self.moments:
+            raise click.UsageError(
+                "--events and --moments are two results; give one of them"
+                if self.events
+                else "--smooth is for --events or --moments; give one of them"
+            )
+        name = "--events" if self.events else "--moments"
+        if not is_log:
+            raise click.UsageError(f"{name} is for a log and a model of windows; see aetool train --window")
+        others = (("--top", top), ("--explain", what.explain), ("--p-value", what.p_value), ("--keep", what.keep))
+        if wrong := [option for option, value in others if value]:
+            raise click.UsageError(f"{wrong[0]} is for windows; leave out {name}")
+
+
+def infer_moments(
+    manifest: Manifest, what: Inference, data: Sequence[Path], output: Path | None, wanted: Moments
+) -> Result:
+    """Score the rows of a log, and give them or its events."""
+    import numpy as np
+
+    from aetool import load
+    from aetool.runtime.moments import find_events, smoothed
+
+    if output is not None:
+        paths.require_free_file(output, what.overwrite)
+    with needs("tables", "reading logs"):
+        from aetool.stream.logs import moments_of_log
+        from aetool.tables.windows import time_texts
+    log = log_of(manifest, data)
+    steps().step(f"computing the windows of {data[0].name}")
+    how: dict[str, Any] = {"provider": what.provider, "precision": what.precision, "threshold": what.threshold}
+    with load(what.bundle, **how, limits=limits_in_force()) as model:
+        runs = moments_of_log(model, log, explained=wanted.events)
+        threshold, names = model.threshold, model.feature_names
+    log.require_runs()
+    rows: list[dict[str, Any]] = []
+    count, abnormal, events = 0, 0, 0
+    for run in runs:
+        score = run.moments.mean
+        flags = ~(score <= threshold) & _covered(len(score), log.series)
+        if wanted.smooth is not None:
+            flags = smoothed(flags, *wanted.smooth)
+        times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(score))
+        found = find_events(flags, score)
+        count, abnormal, events = count + len(score), abnormal + int(flags.sum()), events + len(found)
+        group = {} if run.group is None else {"group": run.group}
+        if wanted.moments:
+            whose = {name: np.full(len(score), value) for name, value in group.items()}
+            rows.append(
+                {**whose, "time": times, "score": score, "highest": run.moments.maximum, "is_anomaly": flags}
+            )
+        for event in found if wanted.events else ():
+            record = {
+                **group,
+                "start": times[event.start],
+                "end": times[event.stop - 1],
+                "peak": times[event.peak],
+                "rows": event.stop - event.start,
+                "score": np.float32(event.score),
+                "highest": run.moments.maximum[event.start : event.stop].max(),
+            }
+            rows.append(
+                {name: np.array([value]) for name, value in (record | _why(run, event, log, names)).items()}
+            )
+    columns = _joined(rows) if rows else _no_events(manifest)
+    if output is None or ".csv" in output.name.lower():
+        for name in ("time", "start", "end", "peak"):
+            if name in columns and len(columns[name]):
+                columns[name] = time_texts(columns[name])
+    for note in log.seen.notes(log.series.window):
+        say(note)
+    document = {"rows": count, "rows_read": log.seen.rows, "events": events, "anomalies": abnormal}
+    document["threshold"] = threshold
+    more = [("events", f"{events:,}"), anomalies_line(abnormal, count, threshold, None)]
+    return given(columns, document, output, overwrite=what.overwrite, more=more)
+
+
+def _covered(length: int, series: Any) -> Any:
+    """Return which moments of a run a window covers: all, but where the stride is longer than a window."""
+    import numpy as np
+
+    return np.arange(length) % series.stride < series.window
+
+
+def _why(run: Any, event: Any, log: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return the channels that contribute most to the highest window behind an event's peak."""
+    import numpy as np
+
+    from aetool.runtime.moments import peak_window
+
+    share = run.shares.get(peak_window(run.scores, event, log.series.window, log.series.stride))
+    found: dict[str, Any] = {}
+    for rank in range(1, min(CHANNELS, len(names)) + 1):
+        found |= {f"channel_{rank}": "", f"channel_{rank}_share": np.float32(0)}
+    if share is not None:
+        for rank, place in enumerate(np.argsort(-share, kind="stable")[:CHANNELS], 1):
+            found |= {f"channel_{rank}": names[place], f"channel_{rank}_share": np.float32(share[place])}
+    return found
+
+
+def _joined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    import numpy as np
+
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _no_events(manifest: Manifest) -> dict[str, Any]:
+    import numpy as np
+
+    names = ["group"] if manifest.series and manifest.series.group else []
+    names += ["start", "end", "peak", "rows", "score", "highest"]
+    for rank in range(1, min(CHANNELS, len(manifest.features)) + 1):
+        names += [f"channel_{rank}", f"channel_{rank}_share"]
+    return {name: np.array([], str) for name in names}

@@ -1,0 +1,159 @@
+"""The command line on a log: from rows with a time and a machine to windows, scores and a report."""
+
+import json
+import re
+
+import click.testing
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from aetool.cli import main
+
+WINDOW, STRIDE = 16, 4
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Two machines, 700 rows each, a second apart; a gap of an hour; rows 600 to 620 of the second are worn."""
+    path = tmp_path_factory.mktemp("logs") / "log.csv"
+    lines = ["time,machine,state,flow,heat"]
+    for second in range(700):
+        clock = np.datetime64("2026-03-01T08:00:00") + second + (3600 if second >= 350 else 0)
+        for machine in ("press", "pump"):
+            is_worn = machine == "pump" and 600 <= second < 620
+            flow = np.sin(second / 4) + (3 if is_worn else 0)
+            state = "worn" if is_worn else "ok"
+            lines.append(
+                f"{str(clock).replace('T', ' ')},{machine},{state},{flow:.4f},{20 + np.cos(second / 4):.4f}"
+            )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(log, tmp_path_factory):
+    """(what train said, the bundle)"""
+    folder, run = tmp_path_factory.mktemp("bundles"), click.testing.CliRunner().invoke
+    cut = ["--window", str(WINDOW), "--stride", str(STRIDE), "--time", "time", "--group", "machine"]
+    rest = ["--label", "state", "--epochs", "8", "-o", str(folder / "checkpoint"), "--json"]
+    result = run(main, ["train", str(log), *cut, *rest])
+    assert result.exit_code == 0, result.output
+    exported = run(main, ["export", str(folder / "checkpoint"), "-o", str(folder / "bundle")])
+    assert exported.exit_code == 0, exported.output
+    return json.loads(result.stdout), result.stderr, folder / "bundle"
+
+
+def test_training_tells_how_the_log_was_cut(trained):
+    document, said, _ = trained
+    assert document["features"] == ["flow", "heat"]
+    assert document["series"] == {
+        "window": WINDOW,
+        "stride": STRIDE,
+        "every": None,
+        "time": "time",
+        "group": "machine",
+        "gap": 5.0,
+    }
+    assert (document["rows"], document["runs"]) == (1400, 4)
+    assert document["rows_labelled_anomalous"] == 20 + WINDOW - 1
+    assert "2 gaps in time; no window crosses one" in said
+
+
+def test_scores_of_a_log_have_a_row_for_each_window(aetool, log, trained, tmp_path):
+    result = aetool("score", trained[2], log, "-o", tmp_path / "scores.parquet", "--json")
+    assert result.exit_code == 0, result.output
+    table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    assert list(table) == ["group", "start", "end", "score", "is_anomaly"]
+    assert len(table["start"]) == 4 * ((350 - WINDOW) // STRIDE + 1) == json.loads(result.stdout)["rows"]
+    flagged = [i for i, is_odd in enumerate(table["is_anomaly"]) if is_odd and table["group"][i] == "pump"]
+    worst = int(np.argmax(table["score"]))
+    assert worst in flagged and table["group"][worst] == "pump"
+    assert (
+        str(table["start"][worst]) <= "2026-03-01 09:10:20" and str(table["end"][worst]) >= "2026-03-01 09:10:00"
+    )
+    assert {(end - start).seconds for start, end in zip(table["start"], table["end"], strict=True)} == {WINDOW - 1}
+
+
+def test_the_worst_windows_are_explained_by_channel(aetool, log, trained):
+    result = aetool("score", trained[2], log, "--top", 2, "--explain", 1)
+    header, first, _ = result.stdout.splitlines()
+    assert header == "group,start,end,score,is_anomaly,why_1,why_1_share,why_1_expected,why_1_found"
+    assert re.match(r'"pump","2026-03-01 09:[01]\d:\d\d","2026-03-01 09:[01]\d:\d\d",[\d.]+,true,"flow"', first)
+
+
+def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_path):
+    evaluated = json.loads(aetool("evaluate", trained[2], log, "--label", "state", "--json").stdout)
+    assert evaluated["anomalies"] == 9 and evaluated["auroc"] > 0.99
+    assert json.loads(aetool("verify", trained[2], "--data", log, "--json").stdout)["passed"] is True
+    goal = "--label", "state", "--false-alarms", "5%"
+    calibrated = aetool("calibrate", trained[2], "--data", log, *goal, "-o", tmp_path / "calibrated")
+    assert calibrated.exit_code == 0, calibrated.output
+
+
+def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_path):
+    page = tmp_path / "page.html"
+    result = aetool("report", trained[2], "--data", log, "--label", "state", "-o", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    signal = text[text.index('id="signal"') : text.index('id="rows"')]
+    assert "The log of pump, which has the highest score: 168 windows from 2026-03-01 08:00:00" in signal
+    assert "A row here is a window: 16 rows of the log after one another." in text
+    assert re.findall(r'aria-label="(\w+) over time', signal) == ["score", "flow", "heat"]
+    assert 'class="odd"' in signal  # the stretch that is flagged
+    worn = re.findall(r"<title>flow, 2026-03-01 09:(\d\d):\d\d: 100% of the threshold", signal)
+    assert worn and set(worn) <= {"09", "10"}  # worn from 09:10:00 to 09:10:19
+
+
+def test_windows_in_an_array_are_still_rows(aetool, trained, tmp_path):
+    np.save(tmp_path / "windows.npy", np.zeros((3, WINDOW, 2), np.float32))
+    result = aetool("score", trained[2], tmp_path / "windows.npy")
+    assert len(result.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--time", "time"), "not numbers: column"),
+        (("--time", "time", "--drop", "machine"), "have the time of the row before; name the column that tells"),
+        (("--time", "when", "--group", "machine"), "when"),
+        (("--every", "1s"), "--every needs --time"),
+        (("--label-share", "50%"), "--label-share needs --label"),
+        (("--categorical", "machine"), "--categorical is for tables"),
+        (("--group", "machine", "--window", 0), "0 is not in the range"),
+        (("--group", "machine", "--stride", 0), "0 is not in the range"),
+        (("--time", "time", "--group", "machine", "--window", 351), "the longest of 4 runs has 350 rows"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused_in_words(aetool, log, tmp_path, options, told):
+    drop = ("--drop", "state") if "--label" not in options else ()
+    result = aetool("train", log, "--window", WINDOW, *options, *drop, "-o", tmp_path / "checkpoint")
+    assert result.exit_code in (1, 2) and told in result.output
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("--time", "t"), ("--stride", 2), ("--every", "1s"), ("--sort",), ("--architecture", "conv")]
+)
+def test_options_of_a_log_need_a_window(aetool, log, tmp_path, options):
+    result = aetool("train", log, *options, "-o", tmp_path / "checkpoint")
+    assert result.exit_code == 2 and "give --window too" in result.output
+
+
+def test_impute_last_needs_a_window(aetool, log):
+    result = aetool("train", log, "--impute", "last")
+    assert result.exit_code == 2 and "--impute last is for the windows of a log" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        ("reconstruct", (), "a log has no one reconstruction"),
+        ("score", ("--keep", "state"), "--keep is for tables"),
+        ("score", ("--fdr", "5%"), "--fdr is for tables"),
+        ("score", ("-o", "scores"), "a log's windows go into one file"),
+    ],
+)
+def test_what_windows_of_a_log_have_not_is_refused(aetool, log, trained, command, options, told):
+    result = aetool(command, trained[2], log, *options)
+    assert result.exit_code == 2 and told in " ".join(result.output.split())
