@@ -31,7 +31,7 @@ _expires = click.option(
 def release() -> None:
     """Release bundles to devices, through a store and its channels.
 
-    A STORE is a directory, or a URI such as s3://bucket/models (extra: tables). Devices take what a channel names:
+    A STORE is a directory, or a URI such as s3://bucket/models (extra: agent). Devices take what a channel names:
     see aetool agent.
 
     \b
