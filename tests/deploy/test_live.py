@@ -6,7 +6,7 @@ import subprocess
 import hosts
 import numpy as np
 import pytest
-from series_bundles import series_bundle, waves
+from series_bundles import WAVES, waves
 
 import aetool
 from aetool.bundle.bundle import Bundle
@@ -15,9 +15,8 @@ from aetool.deploy.web import web, web_page
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    path = tmp_path_factory.mktemp("live") / "waves"
-    return Bundle.open(series_bundle(path, gap=5.0, time="time", group="machine"))
+def bundle():
+    return Bundle.open(WAVES)
 
 
 @pytest.fixture(scope="module")
