@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips wasm exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 wasm exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -84,6 +84,10 @@ conformance: $(STAMP) $(HOSTS)
 chips: $(STAMP)
 	$(BIN)/python benchmarks/chips.py
 
+# The wheel built and tests run by an emulated Python on 64-bit ARM: mmdebstrap qemu-user gcc-aarch64-linux-gnu of Debian.
+arm64: $(STAMP)
+	$(BIN)/python benchmarks/arm64.py
+
 # The core as WebAssembly, the same bytes from the same compiler: clang 14 and lld 14 of Debian 12.
 WASM := aetool/deploy/javascript/core.wasm
 wasm:
@@ -91,13 +95,15 @@ wasm:
 		-Iaetool/core/wasm -Wl,--no-entry -Wl,--strip-all -o $(WASM) aetool/core/wasm/wasm.c aetool/core/core.c
 
 # What the tests of `aetool deploy` run bundles on, as far as it can be had: without npm, those tests say so and skip.
-# tritonclient takes an older protobuf than onnx, so it has an environment of its own.
+# tritonclient takes an older protobuf than onnx, and model-signing a newer one: each has an environment of its own.
 $(HOSTS): tests/deploy/package.json Makefile
 	mkdir -p .hosts
 	cp tests/deploy/package.json .hosts/
 	if command -v npm > /dev/null; then cd .hosts && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund --no-package-lock; fi
 	$(PYTHON) -m venv .hosts/venv
 	.hosts/venv/bin/pip install --quiet "tritonclient[grpc]==2.73.0"
+	$(PYTHON) -m venv .hosts/standards
+	.hosts/standards/bin/pip install --quiet "model-signing==1.1.1" pyopenssl
 	touch $@
 
 exported: $(STAMP)
@@ -119,4 +125,4 @@ $(DEMO): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .hosts dist build docs/_build aetool-demo
+	rm -rf $(VENV) .venv-app .venv-demo .venv-sbom .arm64 .hosts dist build docs/_build aetool-demo

@@ -5,6 +5,9 @@ from typing import Literal, get_args
 Activation = Literal["leaky_relu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 DropoutOn = Literal["embedding", "hidden", "both"]
 Score = Literal["mse", "mae", "euclidean"]
+ScoreBy = Literal["prototypes", "reconstruction"]
+"""What a trained model's score measures: the distance to the reconstruction and the nearest prototype, or to the
+reconstruction alone."""
 Precision = Literal["int8", "int8-dynamic", "fp16", "bf16"]
 Calibration = Literal["minmax", "percentile", "entropy"]
 Engine = Literal["core", "onnxruntime"]
@@ -19,6 +22,7 @@ Constant = Literal["score", "ignore"]
 CONSTANT: tuple[Constant, ...] = get_args(Constant)
 DROPOUT_ON: tuple[DropoutOn, ...] = get_args(DropoutOn)
 SCORES: tuple[Score, ...] = get_args(Score)
+SCORES_BY: tuple[ScoreBy, ...] = get_args(ScoreBy)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 ENGINES: tuple[Engine, ...] = get_args(Engine)

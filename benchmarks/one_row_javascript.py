@@ -1,4 +1,4 @@
-"""One row in Chromium and in Node: aetool's core against ONNX Runtime, in turns in the same page or process.
+"""One row in Chromium and in Node: aetool's core against ONNX Runtime Web, in turns in the same page or process.
 
 python benchmarks/one_row_javascript.py
 """
@@ -70,7 +70,12 @@ def in_node(bundle: Bundle, folder: Path) -> dict[str, float]:
     publish_directory(folder / "core", node(bundle, "core").files)
     publish_directory(folder / "ort", node(bundle, "onnxruntime").files)
     (folder / "node_modules").symlink_to(NODE_MODULES)
-    script = _script({"core": "./core/aetool.mjs", "onnxruntime-node": "./ort/aetool.mjs"})
+    # The same WebAssembly as in the page: threads of onnxruntime-node, which spin, would slow down the core.
+    module = folder / "ort" / "aetool.mjs"
+    own, other = 'from "onnxruntime-node"', 'from "onnxruntime-web"'
+    module.write_text(module.read_text(encoding="utf-8").replace(own, other), encoding="utf-8")
+    script = "import * as ort from 'onnxruntime-web';\nort.env.wasm.numThreads = 1;\n"
+    script += _script({"core": "./core/aetool.mjs", "onnxruntime-web": "./ort/aetool.mjs"})
     (folder / "turns.mjs").write_text(f"{script}console.log(JSON.stringify(found));\n", encoding="utf-8")
     found: dict[str, float] = json.loads(run("node", "turns.mjs", cwd=folder))
     return found | {"node": run("node", "--version", cwd=folder).strip()}

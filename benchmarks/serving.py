@@ -43,11 +43,11 @@ from aetool.bench._http_load import (
 from aetool.bench._statistics import latency_figures
 from aetool.serve._app import App
 from aetool.serve._batching import Line, Share
+from aetool.serve._draining import drained
 from aetool.serve._gate import Gate
 from aetool.serve._metrics import Metrics
 from aetool.serve._protocol import Signature, TensorSpec
 from aetool.serve.limits import ServerLimits
-from aetool.serve.server import drained
 
 CLIENTS = 64
 DISTINCT = 4096

@@ -2,8 +2,8 @@
 
 Read in this order: `bundle` (a directory opened and checked), `manifest` and `schema` (manifest.json), `files`
 (safe reads, `Limits`), `npz`, `golden`, `baseline` and `card` (its other files), `atomic` and `write`
-(publishing), `signature`, `escape` (a bundle's texts inside other languages). Other rooms import these modules;
-nothing is imported here, since an app that opens a bundle needs few of them.
+(publishing), `keys` and `signature`, `escape` (a bundle's texts inside other languages). Other rooms import these
+modules; nothing is imported here, since an app that opens a bundle needs few of them.
 """
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "escape",
     "files",
     "golden",
+    "keys",
     "manifest",
     "npz",
     "schema",

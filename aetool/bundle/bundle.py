@@ -17,7 +17,7 @@ from aetool.bundle.files import (
     sha256,
     still_there,
 )
-from aetool.bundle.manifest import MANIFEST, SIGNATURE, Manifest, Variant
+from aetool.bundle.manifest import MANIFEST, MODEL_SIGNATURE, SIGNATURE, Manifest, Variant
 from aetool.errors import BundleError
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Bundle:
             raise _ReplacedError(self.where)
         for name in self.manifest.files:
             self._read_listed(name)
-        known = {MANIFEST, SIGNATURE, *self.manifest.files}
+        known = {MANIFEST, SIGNATURE, MODEL_SIGNATURE, *self.manifest.files}
         behind_links = self._behind_links(known) if self.limits.symbolic_links else frozenset()
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()

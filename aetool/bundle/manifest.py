@@ -27,6 +27,7 @@ from aetool.errors import BundleError
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
+MODEL_SIGNATURE = "model.sig"
 """Signature's file, beside the manifest; not listed there, since it covers the manifest."""
 GRAPHS = ("encoder", "decoder", "autoencoder", "detector", "explainer")
 SEGMENTER = "segmenter"
@@ -236,7 +237,7 @@ class Manifest(NamedTuple):
                 f"$.series; found {len(names)} names; export the bundle again"
             )
         for name in self.files:
-            if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE):
+            if not is_plain_relative(name) or name in (MANIFEST, SIGNATURE, MODEL_SIGNATURE):
                 raise BundleError(
                     f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; "
                     "do not use it"

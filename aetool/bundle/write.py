@@ -6,8 +6,8 @@ from pathlib import Path
 from aetool.bundle.atomic import publish_directory, publish_file
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits, read_inside, sha256
-from aetool.bundle.manifest import MANIFEST, SIGNATURE, FileRecord, Manifest
-from aetool.bundle.signature import sign
+from aetool.bundle.manifest import MANIFEST, FileRecord, Manifest
+from aetool.bundle.signature import signature_of
 from aetool.errors import BundleError, OutputError
 
 
@@ -50,11 +50,11 @@ def publish(
 
 
 def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
-    """Sign the bundle at `path`, replacing an older signature, and return the signature's file.
+    """Sign the bundle at `path`, replacing an older signature of that kind, and return the signature's file.
 
     Raises:
         BundleError: it is not whole.
-        InputError: no private Ed25519 key in that file.
+        InputError: no private key in that file.
         OutputError: the bundle cannot be written to.
         DependencyError: `cryptography` is not installed.
     """
@@ -62,7 +62,8 @@ def sign_bundle(path: str | Path, private_key: str | Path, *, limits: Limits = D
     text = read_inside(bundle.path, MANIFEST, limits.manifest_bytes, limits)
     if Manifest.from_json(text, str(bundle.path / MANIFEST)) != bundle.manifest:
         raise BundleError(f"{path}: was replaced by another bundle in the meantime; sign it again")
-    signature = bundle.path / SIGNATURE
+    name, content = signature_of(text, bundle.manifest, private_key)
+    signature = bundle.path / name
     # What a crash leaves must not lie in the bundle, where it would be a foreign file.
-    publish_file(signature, sign(text, private_key).encode(), overwrite=True, beside=bundle.path.resolve().parent)
+    publish_file(signature, content.encode(), overwrite=True, beside=bundle.path.resolve().parent)
     return signature

@@ -13,6 +13,7 @@ _REDUCING = {
     "ReduceSum": Operation.SUM,
     "ReduceMean": Operation.SUM,
     "ReduceSumSquare": Operation.SUM_OF_SQUARES,
+    "ReduceMax": Operation.MAX,
 }
 
 
@@ -25,7 +26,10 @@ def _shape_axis(operands: Operands, node: Node, axis: int, rank: int) -> int:
 
 
 def _gather(operands: Operands, node: Node) -> GraphValue:
-    value, indexes = operands.given(node, 0), operands.fixed(node, 1)
+    value = operands.given(node, 0)
+    if value.constant is not None:
+        return _row(operands, node, value)
+    indexes = operands.fixed(node, 1)
     if value.constant is not None or value.kind not in (FLOAT, BOOL) or indexes.dtype.kind != "i":
         raise operands.lacks(node)
     axis = _shape_axis(operands, node, node.attributes.get("axis", 0), len(value.shape))
@@ -33,6 +37,19 @@ def _gather(operands: Operands, node: Node) -> GraphValue:
     if bool(((indexes < -side) | (indexes >= side)).any()) or not indexes.size:
         raise operands.lacks(node, "indexes beyond the row")
     return operands.gathered(value, np.arange(value.size).reshape(value.shape).take(indexes, axis))
+
+
+def _row(operands: Operands, node: Node, table: GraphValue) -> GraphValue:
+    """Return the row of a constant matrix that each row of the batch names by its ArgMax."""
+    which, matrix = operands.given(node, 1), table.constant
+    chosen = which.step is not None and which.step.operation is Operation.ARG_MAX
+    if matrix is None or matrix.ndim != 2 or table.kind != FLOAT or node.attributes.get("axis", 0) != 0:
+        raise operands.lacks(node, "a constant matrix of float32 is expected")
+    if not chosen or which.shape != () or which.step is None or which.step.m > len(matrix):
+        raise operands.lacks(node, "an index that is no ArgMax of as many numbers")
+    rows = operands.rows_of(table)
+    step = Step(Operation.ROW, [which.step, rows], matrix.shape[1], len(matrix))
+    return operands.step(step, (matrix.shape[1],))
 
 
 def _reshaped(operands: Operands, node: Node) -> GraphValue:

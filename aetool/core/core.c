@@ -443,6 +443,26 @@ static float arg_max(const float *values, size_t n) {
   return (float)best;
 }
 
+/* The largest number, in 16 lanes as a sum has them; NaN if there is one. A zero is +0, whatever the order. */
+static float max_of(const float *values, size_t n) {
+  float lanes[SUM_LANES], found = values[0];
+  size_t i = SUM_LANES;
+  if (n >= SUM_LANES) {
+    for (size_t k = 0; k < SUM_LANES; k++) lanes[k] = values[k];
+    for (; i + SUM_LANES <= n; i += SUM_LANES)
+      for (size_t k = 0; k < SUM_LANES; k++) {
+        const float value = values[i + k];
+        lanes[k] = lanes[k] >= value || lanes[k] != lanes[k] ? lanes[k] : value;
+      }
+    found = lanes[0];
+    for (size_t k = 1; k < SUM_LANES; k++) found = found >= lanes[k] || found != found ? found : lanes[k];
+  } else {
+    i = 1;
+  }
+  for (; i < n; i++) found = found >= values[i] || found != found ? found : values[i];
+  return found + 0.0f;
+}
+
 /* Running */
 
 #define PLACE_MASK (((int32_t)1 << AETOOL_PLACE_BITS) - 1)
@@ -567,6 +587,12 @@ static APART void run_row(
     case AETOOL_ARG_MAX:
       for (size_t i = 0; i < n; i++) out[i] = arg_max(a + i * m, m);
       break;
+    case AETOOL_MAX:
+      for (size_t i = 0; i < n; i++) out[i] = max_of(a + i * m, m);
+      break;
+    case AETOOL_ROW:
+      memmove(out, b + (a[0] > 0 && a[0] < (float)m ? (size_t)a[0] : 0) * n, n * sizeof(float));
+      break;
     default:
 #ifdef AETOOL_INTEGERS
       run_integers(plan, step, out, a, b, c);
@@ -650,7 +676,8 @@ static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
   const int64_t n = step->n, m = step->m;
   int64_t read_a = n, read_b = 0, read_c = 0;
   /* Plans with integers are compiled in, and never checked. */
-  if (operation < 0 || operation >= AETOOL_QUANTIZE || n < 1 || m < 1 || step->offset < 0) return 0;
+  if (operation < 0 || operation >= AETOOL_STEPS || n < 1 || m < 1 || step->offset < 0) return 0;
+  if (operation >= AETOOL_QUANTIZE && operation <= AETOOL_DEQUANTIZE) return 0;
   if (operation == AETOOL_DENSE || operation == AETOOL_DENSE_BF16) return dense_is_sound(plan, step);
   if (operation >= AETOOL_ADD && operation <= AETOOL_LESS_OR_EQUAL) {
     if (m != 1 && m != n) return 0;
@@ -662,6 +689,9 @@ static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
     for (int64_t i = 0; i < n; i++)
       if (plan->indexes[step->offset + i] < 0 || plan->indexes[step->offset + i] >= m) return 0;
     read_a = m;
+  } else if (operation == AETOOL_ROW) {
+    if (m >= 1 << 24) return 0; /* a float32 holds the whole numbers up to there */
+    read_a = 1, read_b = n * m;
   } else if (operation >= AETOOL_SUM) {
     read_a = n * m;
   }

@@ -78,6 +78,10 @@ typedef enum {
   AETOOL_DENSE_INT8, /* out[m] of a[n] */
   AETOOL_DENSE_INT8_LAST, /* out[m] of a[n], b[m], which is the scale, and c[m], which it begins with */
   AETOOL_DEQUANTIZE, /* out[n] of a[n]; m - 129 stands for 0.0, alpha for one step */
+  /* out[n] = the largest of m numbers each of a[n * m] */
+  AETOOL_MAX,
+  /* out[n] = b[k * n + i], where k is a[0], of m rows of n numbers; row 0 if there is no row k */
+  AETOOL_ROW,
   AETOOL_STEPS
 } aetool_operation;
 

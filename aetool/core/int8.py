@@ -2,7 +2,7 @@
 
 Columns have their own range before the first layer: scaled into its weights, columns of other sizes would share
 one. What is around the layers stays in float32: filling in of missing values, one-hot codes, and the comparison of
-the row with its reconstruction.
+the row with its reconstruction and the prototypes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -142,6 +142,12 @@ class _Maker:
         readers = self.readers.get(id(step), [])
         return readers[0] if len(readers) == 1 and activation(readers[0]) is not None else None
 
+    def is_compared(self, step: Step) -> bool:
+        """Return True if a layer's numbers are only compared to find the nearest prototype; rounding would confuse
+        them."""
+        readers = self.readers.get(id(step), [])
+        return bool(readers) and all(one.operation in (Operation.MAX, Operation.ARG_MAX) for one in readers)
+
     def _reaches_a_layer(self, step: Step) -> bool:
         return any(
             reader.operation in (Operation.DENSE, Operation.DENSE_BF16) and reader.reads[0] is step
@@ -168,7 +174,7 @@ def to_integers(
     for step in needed:
         if id(step) in maker.held:
             continue
-        if step.operation in (Operation.DENSE, Operation.DENSE_BF16):
+        if step.operation in (Operation.DENSE, Operation.DENSE_BF16) and not maker.is_compared(step):
             if step.n > MOST_INPUTS:
                 raise UnsupportedError(f"a layer of {step.n:,} inputs, int8 takes {MOST_INPUTS:,}")
             maker.layer(step)

@@ -59,6 +59,8 @@ class Operation(IntEnum):
     DENSE_INT8 = 27
     DENSE_INT8_LAST = 28
     DEQUANTIZE = 29
+    MAX = 30
+    ROW = 31
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
@@ -379,7 +381,7 @@ class _Constants:
 
 
 class _Writer:
-    """Steps, constants and weights, in the order in which they are used."""
+    """GraphSteps, constants and weights, in the order in which they are used."""
 
     def __init__(self, constants: _Constants, narrowest: int) -> None:
         self.steps: list[bytes] = []

@@ -112,6 +112,8 @@ _RULES: Mapping[Operation, Callable[..., NDArray[Any]]] = {
     Operation.SUM: lambda step, x: _summed(_grouped(step, x), squares=False),
     Operation.SUM_OF_SQUARES: lambda step, x: _summed(_grouped(step, x), squares=True),
     Operation.ARG_MAX: lambda step, x: _grouped(step, x).argmax(axis=2).astype(np.float32),
+    Operation.MAX: lambda step, x: _grouped(step, x).max(axis=2),
+    Operation.ROW: lambda step, x, rows: rows.reshape(step.m, step.n)[x[:, 0].astype(int)],
     Operation.QUANTIZE: lambda step, x, centre, gain: quantized(x, centre, gain),
     Operation.DEQUANTIZE: lambda step, x: dequantized(x, step.m - ZERO_AT, step.alpha),
 }

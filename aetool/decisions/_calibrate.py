@@ -17,7 +17,7 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.card import CARD, model_card
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
-from aetool.bundle.manifest import SIGNATURE, Manifest, Variant
+from aetool.bundle.manifest import MODEL_SIGNATURE, SIGNATURE, Manifest, Variant
 from aetool.bundle.write import publish
 from aetool.checks.drift import FEWEST_ROWS, measure_drift
 from aetool.checks.parity import MARGIN
@@ -139,7 +139,7 @@ def calibrate(
     normal = None if values is None else values if labels is None else values[~labels]
     if normal is not None and len(normal) >= FEWEST_ROWS:
         drift = measure_drift(path, normal, provider="cpu", limits=limits).reasons
-    was_signed = (bundle.path / SIGNATURE).exists()
+    was_signed = any((bundle.path / name).exists() for name in (SIGNATURE, MODEL_SIGNATURE))
     where = output, overwrite
     published = _published(bundle, chosen, normal, goal, golden, source, drift, where, record or {}, limits)
     first = chosen["fp32"]

@@ -26,6 +26,7 @@ from aetool.export.threshold import choose_threshold
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
+from aetool.model.prototypes import Nearest
 
 # Forms of the exported pipeline: folded in float32, or unfolded in float64 where float32 is too coarse.
 
@@ -59,11 +60,13 @@ class FoldedPipeline(nn.Module):
         hidden         = decode'(embedding)                all decoder layers but the last
         reconstruction = hidden V' + c'                    V' = scale V, c' = scale c + mean
         residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(encoded width)
-        contribution   = residual**2                           those of a column's categories summed
-        score          = sum(residual**2)
+        difference     = (x' - offset) gain - p'           p' = (p - c) / sqrt(encoded width), p: the nearest
+                                                           prototype
+        contribution   = residual**2 + difference**2           those of a column's categories summed
+        score          = sum(residual**2 + difference**2)
 
-    Where missing values are left out of the score, the residual is not divided beforehand, but its square by the
-    number of those that are there.
+    Where missing values are left out of the score, neither is divided beforehand, but their squares by the number
+    of those that are there.
 
     Exact in real numbers. In float32 the first layer loses digits where the rows lie far from zero for their
     spread: a centre among the rows gives them back, for one operation more.
@@ -91,6 +94,10 @@ class FoldedPipeline(nn.Module):
         assert isinstance(last, nn.Linear)
         self.leaves_out = pipeline.leaves_out
         width = 1.0 if self.leaves_out else math.sqrt(last.out_features)
+        self.nearest = None
+        if pipeline.nearest is not None:
+            centres = (pipeline.nearest.centres.double() - last.bias.detach()) / width
+            self.nearest = Nearest(centres, leaves_out=self.leaves_out)
         with torch.no_grad():
             first.bias.sub_(first.weight @ (shift / scale))
             first.weight.div_(scale)
@@ -117,13 +124,17 @@ class FoldedPipeline(nn.Module):
             features = features - self.centre
         embedding = self.encoder(features)
         hidden = self.hidden(embedding)
-        residual = torch.addmm((features - self.offset) * self.gain, hidden, self.residual_weight)
+        standardised = (features - self.offset) * self.gain
+        residual = torch.addmm(standardised, hidden, self.residual_weight)
+        near = None if self.nearest is None else self.nearest(standardised, missing)
         raw = self.last(hidden)
         if missing is None:
             contribution = residual * residual
             score = torch.sum(contribution, dim=1)
+            if near is not None:
+                score, contribution = score + near[0], contribution + near[1]
         else:
-            score, contribution = scored(residual, missing)
+            score, contribution = scored(residual, missing, near)
         if self.encoding is not None:
             raw, contribution = self.encoding.decode(raw), self.encoding.sum_categories(contribution)
         return Outputs(embedding, raw, score, contribution)
@@ -153,6 +164,7 @@ class DoublePipeline(nn.Module):
         self.register_buffer("fillable", pipeline.fillable)
         self.encoding = copy.deepcopy(pipeline.encoding)
         self.leaves_out = pipeline.leaves_out
+        self.nearest = copy.deepcopy(pipeline.nearest)
         self.eval()
 
     @staticmethod
@@ -172,7 +184,8 @@ class DoublePipeline(nn.Module):
         embedding = exact.float()
         reconstruction = self.decoder(embedding.double()) * self.scale + self.mean
         residual = standardised - self.decoder(exact)
-        score, contribution = scored(residual, missing)
+        near = None if self.nearest is None else self.nearest(standardised, missing)
+        score, contribution = scored(residual, missing, near)
         if self.encoding is not None:
             reconstruction = self.encoding.decode(reconstruction)
             contribution = self.encoding.sum_categories(contribution)
@@ -218,6 +231,12 @@ SCORE: dict[str, Any] = {
     "scaled": True,
     "direction": "higher is more abnormal",
     "is_anomaly": "not (score <= threshold)",
+}
+BY_PROTOTYPES: dict[str, Any] = {
+    **SCORE,
+    "kind": "mse + prototypes",
+    "definition": "mean over features of the squared difference between the standardised row and its "
+    "reconstruction, and of that between the standardised row and the nearest prototype, added",
 }
 
 
@@ -303,7 +322,8 @@ def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
     """Return the manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""
-    return {**SCORE, "definition": f"{SCORE['definition']}{categories}{missing}"}
+    score = SCORE if trained.prototypes is None else {**BY_PROTOTYPES, "prototypes": len(trained.prototypes)}
+    return {**score, "definition": f"{score['definition']}{categories}{missing}"}
 
 
 def _baseline(trained: TrainedAutoencoder) -> Baseline | None:

@@ -1,9 +1,9 @@
 """The autoencoder in PyTorch: its network, its training, its checkpoint.
 
 Read in this order: `network` (layers and configuration), `_one_hot` (categories to columns), `statistics`
-(scaling and missing values), `pipeline` (raw rows to all outputs, which exports refer to), `_training` with
-`_distributed` (several processes), `checkpoint` (the result, in memory and on disk). `foreign` reads other
-people's modules.
+(scaling and missing values), `prototypes` (typical rows), `pipeline` (raw rows to all outputs, which exports
+refer to), `_training` with `_distributed` (several processes), `checkpoint` (the result, in memory and on disk).
+`foreign` reads other people's modules.
 """
 
 from aetool.model._distributed import is_first_process
@@ -26,6 +26,7 @@ __all__ = [
     "load_checkpoint",
     "network",
     "pipeline",
+    "prototypes",
     "save_checkpoint",
     "statistics",
     "train",

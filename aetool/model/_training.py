@@ -21,6 +21,7 @@ from aetool.model._one_hot import OneHot, encoded_width, one_hot
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
+from aetool.model.prototypes import learn_prototypes
 from aetool.model.statistics import Statistics, constant_columns, is_infinite, learn_statistics
 from aetool.runtime.machine import available_memory
 from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
@@ -335,7 +336,9 @@ def train(
             loop.restore(resume)
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
-    network = loop.best_network()
+    network, prototypes = loop.best_network(), None
+    if training.score == "prototypes":
+        prototypes = learn_prototypes(standardised[training_rows].cpu().numpy(), training.seed)
     constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,
@@ -343,7 +346,9 @@ def train(
         table.names,
         training,
         loop.history,
-        _held_out(Pipeline(network, statistics, encoding), normal.values[held_out_rows.numpy()], table),
+        _held_out(
+            Pipeline(network, statistics, encoding, prototypes), normal.values[held_out_rows.numpy()], table
+        ),
         {
             "data": table.source.replace("\\", "/").rsplit("/", 1)[-1],
             "data_fingerprint": fingerprint(table),
@@ -362,6 +367,7 @@ def train(
         loop.state,
         dict(table.categories),
         features_of(normal.values[training_rows.numpy()], table.names, table.categories),
+        prototypes=prototypes,
     )
 
 

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -28,6 +28,7 @@ from aetool.model.pipeline import BLOCK_ROWS, Outputs, Pipeline, evaluate_rows
 from aetool.model.statistics import Statistics
 
 FORMAT = "aetool-checkpoint/1"
+PROTOTYPES = "prototypes.safetensors"
 DESCRIPTION = "checkpoint.json"
 WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
@@ -72,6 +73,9 @@ class TrainedAutoencoder:
     """Statistics of the training rows; empty in checkpoints of an older aetool."""
     series: Series | None = None
     """How a log becomes windows; None where rows stand for themselves."""
+    prototypes: NDArray[np.float32] | None = None
+    """Prototypes of the standardised training rows, (prototypes, n_encoded); None where the score is that of the
+    reconstruction alone, as in checkpoints of an older aetool."""
 
     def __repr__(self) -> str:
         """Return the class and the main figures."""
@@ -86,7 +90,8 @@ class TrainedAutoencoder:
         reference. Windows are flat rows to it: see `module`."""
         encoding = one_hot(self.names, self.categories)
         statistics = self.statistics if self.series is None else repeated(self.statistics, self.series.window)
-        return Pipeline(copy.deepcopy(self.network), statistics, encoding).to(dtype).eval()
+        network = copy.deepcopy(self.network)
+        return Pipeline(network, statistics, encoding, self.prototypes).to(dtype).eval()
 
     def module(self, dtype: torch.dtype = torch.float32) -> Callable[[Tensor], Outputs]:
         """Return what computes every output from rows as a bundle takes them: `pipeline`, of windows too."""
@@ -160,6 +165,8 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         HELD_OUT: save_tensors(held_out),
         STATE: save_tensors(dict(trained.state)),
     }
+    if trained.prototypes is not None:
+        files[PROTOTYPES] = save_tensors({"prototypes": torch.from_numpy(trained.prototypes)})
     description = _Description(
         format=FORMAT,
         architecture=trained.network.config,
@@ -191,15 +198,16 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         )
     description = _describe(path)
     tensors = {name: _tensors(path, name, description.files) for name in (WEIGHTS, STATISTICS, HELD_OUT, STATE)}
-    config, names = description.architecture, description.features
+    config, names, training = description.architecture, description.features, description.training
     try:
+        prototypes = _prototypes(path, description) if PROTOTYPES in description.files else None
         network = network_from(config, tensors[WEIGHTS])
         statistics = Statistics(
             **{k: v.numpy() for k, v in tensors[STATISTICS].items()}, scores_filled=description.scores_filled
         )
         held_out = HeldOut(**{k: v.numpy() for k, v in tensors[HELD_OUT].items()})
         _require_shapes(config, len(names), statistics, held_out)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its tensors do not fit its {DESCRIPTION} ({reason_of(error, 200)}); train again"
         ) from error
@@ -207,7 +215,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         network,
         statistics,
         names,
-        description.training,
+        training if prototypes is not None else replace(training, score="reconstruction"),
         description.history,
         held_out,
         description.provenance,
@@ -215,7 +223,18 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
         dict(description.categories),
         description.baseline,
         description.series,
+        prototypes,
     )
+
+
+def _prototypes(path: Path, description: "_Description") -> NDArray[np.float32]:
+    found = _tensors(path, PROTOTYPES, description.files)["prototypes"].numpy()
+    width = description.architecture.n_features
+    if found.ndim != 2 or found.shape[1] != width or not len(found) or found.dtype != np.float32:
+        raise ValueError(f"prototypes: float32 (rows, {width}) expected, found {found.dtype} {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError("prototypes: finite numbers expected")
+    return found
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:

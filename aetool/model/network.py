@@ -14,10 +14,12 @@ from aetool.choices import (
     ARCHITECTURES,
     CONSTANT,
     DROPOUT_ON,
+    SCORES_BY,
     Activation,
     Architecture,
     Constant,
     DropoutOn,
+    ScoreBy,
 )
 from aetool.errors import InputError
 from aetool.model import _window_layers as window_layers
@@ -154,6 +156,9 @@ class TrainingConfig:
     """Replacement of missing values, and of infinite ones; with None, they are an error."""
     constant: Constant = "score"
     """A change in a column that never changed in training: score it as evidence, or ignore it."""
+    score: ScoreBy = "prototypes"
+    """What the score measures: the distance to the reconstruction and to the nearest prototype of the training
+    rows, or to the reconstruction alone."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -170,6 +175,7 @@ class TrainingConfig:
         _require(whole and 0 <= self.seed < 2**63, "seed", "an integer of 0 or more and below 2**63", self.seed)
         _require(self.impute in (None, *get_args(Impute)), "impute", "mean, median or none", self.impute)
         _require(self.constant in CONSTANT, "constant", " or ".join(CONSTANT), self.constant)
+        _require(self.score in SCORES_BY, "score", " or ".join(SCORES_BY), self.score)
 
     def epochs_for(self, rows: int) -> int:
         """Return the epochs for a table of `rows` training rows: at least 10, and at least 600 steps in all."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from aetool.model._one_hot import OneHot
 from aetool.model.network import Autoencoder
+from aetool.model.prototypes import Nearest
 from aetool.model.statistics import Statistics
 
 BLOCK_ROWS = 65_536
@@ -37,8 +38,10 @@ class Pipeline(nn.Module):
     embedding = encode(z)
     y = decode(embedding)
     reconstruction = y * scale + mean  of categories: the index of the largest
-    score = mean((z - y)**2)           over encoded features, without those of missing values that were filled in
-    contribution = (z - y)**2 / count  of the same, 0 for the missing; those of a column's categories summed
+    score = mean((z - y)**2 + (z - c)**2)  over encoded features, without those of missing values that were filled
+                                       in; c: the prototype nearest to z, where there are prototypes
+    contribution = (z - y)**2 + (z - c)**2, over the count of the same, 0 for the missing; those of a column's
+                                       categories summed
 
     A row without any value has no score: NaN, which is an anomaly.
     """
@@ -49,8 +52,14 @@ class Pipeline(nn.Module):
     fillable: Tensor | None
     """Columns in which a missing value is filled; None: in all."""
 
-    def __init__(self, network: Autoencoder, statistics: Statistics, encoding: OneHot | None = None) -> None:
-        """Put a network between its scaling and its score."""
+    def __init__(
+        self,
+        network: Autoencoder,
+        statistics: Statistics,
+        encoding: OneHot | None = None,
+        prototypes: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Put a network between its scaling and its score; without prototypes, that is the reconstruction's."""
         super().__init__()
         self.network = network
         self.encoding = encoding
@@ -63,6 +72,9 @@ class Pipeline(nn.Module):
             self.fill, fillable = torch.nan_to_num(fill), torch.logical_not(torch.isnan(fill))
             self.fillable = None if bool(fillable.all()) else fillable
         self.leaves_out = statistics.leaves_out
+        self.nearest = None
+        if prototypes is not None:
+            self.nearest = Nearest(torch.from_numpy(prototypes).double(), leaves_out=self.leaves_out)
 
     def missing(self, features: Tensor) -> Tensor | None:
         """Return a mask of encoded features that are left out of the score, (batch, n_encoded); None if none
@@ -76,10 +88,6 @@ class Pipeline(nn.Module):
             features = self.encoding(features)
         return (features - self.mean) / self.scale
 
-    def score_of(self, residual: Tensor, missing: Tensor | None) -> Tensor:
-        """Return the score, (batch,)."""
-        return scored(residual, missing)[0]
-
     def forward(self, features: Tensor) -> Outputs:
         """Map (batch, n_features) in raw units to all outputs."""
         missing = self.missing(features)
@@ -87,7 +95,8 @@ class Pipeline(nn.Module):
         embedding = self.network.encode(standardised)
         reconstructed = self.network.decode(embedding)
         residual = standardised - reconstructed
-        raw, (score, contribution) = reconstructed * self.scale + self.mean, scored(residual, missing)
+        near = None if self.nearest is None else self.nearest(standardised, missing)
+        raw, (score, contribution) = reconstructed * self.scale + self.mean, scored(residual, missing, near)
         if self.encoding is None:
             return Outputs(embedding, raw, score, contribution)
         contribution = self.encoding.sum_categories(contribution)
@@ -108,16 +117,27 @@ def missing_of(features: Tensor, encoding: OneHot | None) -> Tensor:
     return missing if encoding is None else torch.index_select(missing, 1, encoding.source)
 
 
-def scored(residual: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the mean of the squared residual, (batch,), and its terms, (batch, n_encoded), without missing
-    values."""
-    if missing is None:
-        squares = residual * residual
-        return torch.mean(squares, dim=1), squares / squares.shape[1]
-    known = torch.where(missing, 0.0, residual)
+def scored(
+    residual: Tensor, missing: Tensor | None, near: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the score, (batch,), and its terms, (batch, n_encoded), without missing values.
+
+    Args:
+        residual: difference of row and reconstruction, (batch, n_encoded).
+        missing: mask of the values that are left out; None: none is.
+        near: what `Nearest` gives; None without prototypes.
+    """
+    known = residual if missing is None else torch.where(missing, 0.0, residual)
     squares = known * known
+    if missing is None and near is None:
+        return torch.mean(squares, dim=1), squares / squares.shape[1]
+    total = torch.sum(squares, dim=1)
+    if near is not None:
+        total, squares = total + near[0], squares + near[1]
+    if missing is None:
+        return total / squares.shape[1], squares / squares.shape[1]
     count = torch.sum(torch.logical_not(missing).to(squares.dtype), dim=1)
-    return torch.sum(squares, dim=1) / count, squares / count[:, None]
+    return total / count, squares / count[:, None]
 
 
 def evaluate_rows(

@@ -93,7 +93,8 @@ def train_windows(
     Raises:
         InputError: no window, too few, missing values without `impute`, or divergence.
     """
-    training, series = training or TrainingConfig(), log.series
+    # Prototypes are of rows: windows would need one for each phase.
+    training, series = replace(training or TrainingConfig(), score="reconstruction"), log.series
     assert log.channels is not None
     names = log.channels
     sample = sample_windows(log, training, label_share)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 _KINDS = ("Gemm", "MatMul", "Conv")
+_COMPARED_BY = {"ReduceMax", "ArgMax"}
+"""Operators that only compare what a product gives: the nearest prototype, which rounding would confuse."""
 _COMMON = "/in_common_range"
 Weight = NDArray[np.float32]
 
@@ -43,13 +45,19 @@ class Layer:
 
 
 def layers_of(model: ModelProto) -> list[Layer]:
-    """Return every layer in order, except those with constants of another type than float32."""
+    """Return every layer of the network in order, except those with constants of another type than float32."""
     return list(_found(model))
 
 
 def _found(model: ModelProto) -> Iterator[Layer]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers: dict[str, set[str]] = {}
     for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    for node in model.graph.node:
+        if readers.get(node.output[0], {""}) <= _COMPARED_BY:
+            continue
         if node.op_type not in _KINDS or node.input[1] not in constants or node.input[0] in constants:
             continue
         names = [name for name in node.input[1:] if name]

@@ -11,8 +11,8 @@ from typing import BinaryIO
 from aetool.bundle.atomic import sync_directory, write_file
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import Limits, is_plain_relative, sha256
-from aetool.bundle.manifest import MANIFEST, SIGNATURE, FileRecord, Manifest
-from aetool.bundle.signature import MAX_BYTES
+from aetool.bundle.manifest import MANIFEST, FileRecord, Manifest
+from aetool.bundle.signature import SIGNATURES
 from aetool.errors import AetoolError, ReleaseError, reason_of
 from aetool.release._channel import Channel, made_at, version_of
 from aetool.release._store import Store, read
@@ -65,11 +65,12 @@ def download(
                 if not _is_whole(part, record) and not _copied(copies.get(record.sha256), part, record):
                     _fetch(store, f"versions/{channel.version}/{name}", part, record)
                 _take_name(part, folder, name)
-        signature = _signature(store, f"versions/{channel.version}/{SIGNATURE}")
-        if signature is None:
-            (folder / SIGNATURE).unlink(missing_ok=True)
-        else:
-            write_file(folder / SIGNATURE, signature)
+        for name, most in SIGNATURES.items():
+            signature = _signature(store, f"versions/{channel.version}/{name}", most)
+            if signature is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                write_file(folder / name, signature)
         write_file(folder / MANIFEST, text)
         sync_directory(folder)
         shutil.rmtree(parts, ignore_errors=True)
@@ -197,9 +198,9 @@ def _take_name(part: Path, folder: Path, name: str) -> None:
         sync_directory(below)
 
 
-def _signature(store: Store, name: str) -> bytes | None:
+def _signature(store: Store, name: str, most: int) -> bytes | None:
     try:
-        return read(store, name, MAX_BYTES)
+        return read(store, name, most)
     except FileNotFoundError:
         return None
     except OSError as error:

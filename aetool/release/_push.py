@@ -6,7 +6,7 @@ from typing import NamedTuple
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, AnyPath, Limits, read_inside, sha256
 from aetool.bundle.manifest import MANIFEST, SIGNATURE, Manifest
-from aetool.bundle.signature import MAX_BYTES, sign
+from aetool.bundle.signature import SIGNATURES, sign
 from aetool.errors import AetoolError, BundleError, InputError, ReleaseError, reason_of
 from aetool.release._channel import (
     MOST_BYTES,
@@ -70,7 +70,7 @@ def push(
     if manifest != opened.manifest:
         raise BundleError(f"{bundle}: was replaced by another bundle in the meantime; push it again")
     version, file, until = version_of(manifest, text), channel_file(channel), expiry(expires_days)
-    signature = _signature(opened, text, private_key, limits)
+    signatures = _signatures(opened, text, private_key, limits)
     place = open_store(store) if isinstance(store, str | Path) else store
     try:
         with place.locked():
@@ -80,7 +80,7 @@ def push(
                     f"{bundle}: was made {made_at(manifest)}, the bundle in {channel} {before.made}; push it with "
                     "--allow-downgrade if agents shall go back to it"
                 )
-            written = _write_version(place, version, opened, text, signature)
+            written = _write_version(place, version, opened, text, signatures)
             sequence = 1 if before is None else before.sequence + 1
             made = Channel(
                 channel=channel,
@@ -194,28 +194,34 @@ def _channel_there(place: Store, name: str, public_key: AnyPath | None = None) -
     return read_channel(text, name, f"{place.where}/{file}", public_key)
 
 
-def _signature(bundle: Bundle, text: bytes, private_key: AnyPath | None, limits: Limits) -> bytes | None:
-    """Return the signature of the version: made with the key, or the bundle's own."""
+def _signatures(
+    bundle: Bundle, text: bytes, private_key: AnyPath | None, limits: Limits
+) -> list[tuple[str, bytes]]:
+    """Return the signatures of the version: that of the key, and the bundle's own."""
+    found = {}
+    for name, most in SIGNATURES.items():
+        try:
+            found[name] = read_inside(bundle.path, name, most, limits)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InputError(f"{bundle.path / name}: cannot be read: {error.strerror}; sign it again") from error
     if private_key is not None:
-        return sign(text, str(private_key)).encode()
-    try:
-        return read_inside(bundle.path, SIGNATURE, MAX_BYTES, limits)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{bundle.path / SIGNATURE}: cannot be read: {error.strerror}; sign it again") from error
+        found[SIGNATURE] = sign(text, private_key).encode()
+    return list(found.items())
 
 
-def _write_version(place: Store, version: str, bundle: Bundle, text: bytes, signature: bytes | None) -> int:
+def _write_version(
+    place: Store, version: str, bundle: Bundle, text: bytes, signatures: list[tuple[str, bytes]]
+) -> int:
     """Write what is not there yet; the manifest comes last, since it makes the version whole."""
     folder, written = f"versions/{version}", 0
     for name, record in bundle.manifest.files.items():
         if not _is_there(place, f"{folder}/{name}", record.sha256, record.size):
             place.write(f"{folder}/{name}", bundle.read(name))
             written += 1
-    last = [(SIGNATURE, signature), (MANIFEST, text)]
-    for name, content in last:
-        if content is not None and not _is_there(place, f"{folder}/{name}", sha256(content), len(content)):
+    for name, content in [*signatures, (MANIFEST, text)]:
+        if not _is_there(place, f"{folder}/{name}", sha256(content), len(content)):
             place.write(f"{folder}/{name}", content)
             written += 1
     return written

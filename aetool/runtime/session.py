@@ -201,9 +201,9 @@ class AutoencoderSession(OpenedBundle):
     def score(self, features: Any, *, out: Floats | None = None) -> Floats | np.float32:
         """Return the anomaly score of each row, higher is more abnormal: (rows, n_features) -> (rows,).
 
-        The mean over features of the squared difference between the standardised row and its
-        reconstruction, where each category is a feature. A row with NaN or Inf scores NaN or Inf; in a column of
-        categories, they match no category.
+        `manifest.score["definition"]` tells what it measures: of a model that `aetool train` made, the distance
+        to the reconstruction and to the nearest prototype. A row with NaN or Inf scores NaN or Inf; in a column
+        of categories, they match no category.
         """
         call = self._calls.get("score") or self._call("score")
         result: Floats | np.float32 = call(features, out)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
+import secrets
 import sys
 import threading
 import time
@@ -130,6 +132,7 @@ _REST = 3
 """Rest after a large request or response, as a multiple of its time, while small ones come."""
 _OPEN_TO_ALL = ("/v2/health/live", "/v2/health/ready")
 _PATH_SHOWN = 200
+_REQUEST_ID, _ID = b"x-request-id", re.compile(rb"[!-~]{1,128}")
 
 
 class App:
@@ -139,7 +142,7 @@ class App:
         catalogue: the served models.
         limits: limits of the server.
         metrics: counters of requests.
-        figures: returns the content of /metrics.
+        figures: returns the content of /metrics; None: that of `metrics`.
         token: bearer token that clients must show; None: none.
         hosts: allowed hosts; None: any.
         proxies: trusted proxies; None: none.
@@ -151,8 +154,8 @@ class App:
         catalogue: Catalogue,
         limits: ServerLimits,
         metrics: Metrics,
-        figures: Callable[[], Awaitable[bytes]],
         *,
+        figures: Callable[[], Awaitable[bytes]] | None = None,
         token: str | None = None,
         hosts: Hosts | None = None,
         proxies: Proxies | None = None,
@@ -167,7 +170,9 @@ class App:
         """Token that clients must show; may be replaced while the server runs."""
         self.stopping: Callable[[], bool] = lambda: False
         """True: clients should look for another server."""
-        self._pages = pages(catalogue, figures, ready=lambda: not self.stopping())
+        self._pages = pages(
+            catalogue, self._own_figures if figures is None else figures, ready=lambda: not self.stopping()
+        )
         content = orjson.dumps({"error": full_line(limits).message})
         self._refusal, self._refusal_closing = (
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -178,19 +183,23 @@ class App:
         self._small = self._small_seen = 0
         self._free_at = 0.0
 
+    async def _own_figures(self) -> bytes:
+        return self._metrics.page()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and count it."""
         begin = time.perf_counter()
-        model, status, queued_s = "", 0, 0.0
+        model, status, queued_s = None, 0, 0.0
+        if self._access_log:
+            send = _naming(scope, send)
         try:
             if scope["path"] in _OPEN_TO_ALL:
                 status = await self._page(scope, receive, send)
             elif (refusal := self._not_let_in(scope)) is not None:
                 challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
                 status = await self._refuse(refusal, receive, send, *challenge)
-            elif scope["method"] == "POST" and (found := self._catalogue.infer.get(scope["path"])) is not None:
-                model = found.name
-                status, queued_s = await self._infer(found, scope, receive, send)
+            elif scope["method"] == "POST" and (model := self._catalogue.infer.get(scope["path"])) is not None:
+                status, queued_s = await self._infer(model, scope, receive, send)
             else:
                 status = await self._page(scope, receive, send)
         except Disconnected:
@@ -199,8 +208,9 @@ class App:
             scope["state"]["connection"].gate.faults += 1
         seconds = time.perf_counter() - begin
         if status:  # else the client went away, or the gate counts it
-            self._metrics.answered(model, status, seconds)
-        self._log(scope, status, seconds, queued_s)
+            self._metrics.answered("" if model is None else model.name, status, seconds)
+        if self._access_log:
+            self._log(scope, model, status, seconds, queued_s)
 
     def is_full(self, scope: Scope) -> bool:
         """Decide whether a new request would have to wait behind too many; if not, count it as expected."""
@@ -210,23 +220,31 @@ class App:
 
     def refusal(self, scope: Scope, *, close: bool) -> bytes:
         """Count an inference request that is refused unread, and return the whole response."""
-        model = self._catalogue.infer[scope["path"]].name
-        self._metrics.answered(model, 503)
-        self._log(scope, 503, 0.0, 0.0)
-        return self._refusal_closing if close else self._refusal
-
-    def _log(self, scope: Scope, status: int, seconds: float, queued_s: float) -> None:
+        model = self._catalogue.infer[scope["path"]]
+        self._metrics.answered(model.name, 503)
+        refusal = self._refusal_closing if close else self._refusal
         if self._access_log:
-            log(
-                logging.INFO,
-                "request",
-                client=self._proxies.client((scope["client"] or ("",))[0], scope["headers"]),
-                method=scope["method"],
-                path=scope["path"][:_PATH_SHOWN],
-                status=status or None,
-                seconds=round(seconds, 6),
-                queue_seconds=round(queued_s, 6),
-            )
+            name, value = _named(scope)
+            self._log(scope, model, 503, 0.0, 0.0)
+            return refusal.replace(b"\r\n", b"\r\n%b: %b\r\n" % (name, value), 1)
+        return refusal
+
+    def _log(self, scope: Scope, model: ServedModel | None, status: int, seconds: float, queued_s: float) -> None:
+        """Log one request; `model` is the version that answers it."""
+        log(
+            logging.INFO,
+            "request",
+            request_id=scope["state"]["request_id"],
+            client=self._proxies.client((scope["client"] or ("",))[0], scope["headers"]),
+            method=scope["method"],
+            path=scope["path"][:_PATH_SHOWN],
+            status=status or None,
+            model=None if model is None else model.name,
+            version=None if model is None else model.version,
+            rows=scope["state"].get("rows"),
+            seconds=round(seconds, 6),
+            queue_seconds=round(queued_s, 6),
+        )
 
     def _not_let_in(self, scope: Scope) -> Refusal | None:
         if not self._hosts.allow(scope["headers"]):
@@ -262,6 +280,7 @@ class App:
                 how = model.signature, self._limits.max_rows
                 request = await self._apart(read_request, body, header_length, *how)
             del body
+            scope["state"]["rows"] = len(request.rows)
             outputs, part, queued_s = await model.batcher(request).submit(request.rows)
             self._metrics.queued(model.name, queued_s)
             values = decided(request, outputs, part, model.calibrated)
@@ -319,6 +338,26 @@ class App:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+def _named(scope: Scope) -> Header:
+    """Give a request its id, the client's own where that is in order, and return it as a header."""
+    given = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"")
+    found = given if _ID.fullmatch(given) else secrets.token_hex(8).encode()
+    scope["state"]["request_id"] = found.decode()
+    return _REQUEST_ID, found
+
+
+def _naming(scope: Scope, send: Send) -> Send:
+    """Return `send` with the request's id in the response's headers."""
+    header = _named(scope)
+
+    async def naming(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], header]
+        await send(message)
+
+    return naming
 
 
 async def _discard(receive: Receive) -> None:

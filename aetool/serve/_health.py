@@ -34,6 +34,12 @@ class Health:
             with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it has enough to read
                 os.write(self._pipe, _STOPPING if stopping else _SERVING)
 
+    def close(self) -> None:
+        """Leave the pipe to another process, after a fork."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
 
 @contextlib.contextmanager
 def probed(listening: socket.socket | None) -> Iterator[Health]:

@@ -32,6 +32,8 @@ MOST_VALUES = 250_000
 """Values that are counted in a second, about: rows times features."""
 MOST_FEATURES = 1000
 """Features that are watched; of more, so many at equal distances."""
+MOST_BINS = 100_000
+"""Bins of all watched features; later ones, after columns of thousands of categories, are not watched."""
 MOST_NAMED = 100
 """Features with metrics of their own; of more, those with the largest PSI."""
 FEWEST_ROWS = 300
@@ -46,6 +48,7 @@ _PIECE = 4096
 _BEYOND = (1.0, 3.0, 10.0)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _NAME = 100
+_SINGLE = np.dtype(np.float32)
 
 Rows = NDArray[np.float32]
 Counts = NDArray[np.float64]
@@ -79,10 +82,11 @@ class RowCounts:
         baseline = expected.baseline
         self.features: Sequence[FeatureBaseline] = () if baseline is None else baseline.features
         every = len(self.features)
-        self.columns = None
-        if every > MOST_FEATURES:
-            self.columns = np.linspace(0, every - 1, MOST_FEATURES).astype(int)
-            self.features = [self.features[place] for place in self.columns]
+        chosen = np.linspace(0, every - 1, min(every, MOST_FEATURES)).astype(int)
+        bins = np.cumsum([len(self.features[place].shares) for place in chosen])
+        chosen = chosen[bins <= MOST_BINS]
+        self.columns = None if len(chosen) == every else chosen
+        self.features = [self.features[place] for place in chosen]
         self.rows_before = 0 if baseline is None else baseline.rows
         self.shares = [np.asarray(feature.shares) for feature in self.features]
         self.names = _labels(self.features)
@@ -206,7 +210,7 @@ def judge(layout: RowCounts, counts: Counts) -> Judgement:
             is_outside = wilson(int(outside[place]), sampled, LOOK_CHANCE / each)[0] > MOST_OUTSIDE
             drifted += sampled >= FEWEST_ROWS and (found > max(LARGE_PSI, by_chance) or is_outside)
         baseline = layout.expected.baseline
-        if sampled >= FEWEST_ROWS and baseline is not None and baseline.score_rows:
+        if sampled >= FEWEST_ROWS and baseline is not None and baseline.score_rows and baseline.scores:
             now = np.cumsum(layout.scores_of(counts))[:-1] / sampled
             was = np.searchsorted(np.asarray(baseline.scores), layout.edges, side="right") / len(baseline.scores)
             distance = max(0.0, float((was - now).max(initial=0)))
@@ -282,7 +286,7 @@ class LiveRows:
             if self._every >= (count := len(rows)):  # few rows so far: all are taken, as bytes, which costs least
                 self._every -= count
                 self._room -= count
-                self._pending.append((rows.tobytes(), scores.tobytes()))
+                self._pending.append((rows.tobytes(), _single(scores).tobytes()))
                 self._decisions.append(flagged.tobytes())
                 return
             anomalies = int(np.count_nonzero(flagged))
@@ -298,7 +302,9 @@ class LiveRows:
             self._skip = first + number * stride - count
             self._room -= number
             sample = rows[taken] if self.layout.columns is None else rows[taken].take(self.layout.columns, axis=1)
-            self._pending.append((sample.tobytes() if self.layout.features else b"", scores[taken].tobytes()))
+            self._pending.append(
+                (sample.tobytes() if self.layout.features else b"", _single(scores[taken]).tobytes())
+            )
 
     def digest(self) -> Tally:
         """Count what was taken, and return everything so far."""
@@ -336,6 +342,10 @@ class LiveRows:
         if len(tally.total) == self.layout.size:
             with self._counting:
                 self._tally = self._tally.plus(tally)
+
+
+def _single(scores: NDArray[Any]) -> NDArray[np.float32]:
+    return scores if scores.dtype is _SINGLE else scores.astype(np.float32)
 
 
 def families(found: Iterable[tuple[LiveRows, Tally]]) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
 """Counters of the server, for Prometheus."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from aetool.serve._gate import Gate
 from aetool.serve._live import Expected, LiveRows, families
+from aetool.serve._merging import Figures, figures_from, figures_of
 
 _SECONDS = tuple(factor * 10.0**power for power in range(-4, 1) for factor in (1, 2.5, 5))
 _ROWS = tuple(2.0**power for power in range(0, 17, 2))
@@ -36,13 +37,13 @@ class _Connections(Collector):
         yield refused
 
 
-class _Live(Collector):
-    def __init__(self, live: Mapping[object, LiveRows]) -> None:
-        self._live = live
+class _Page(Collector):
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of live rows; bundles served twice are counted together."""
-        return families([(one, one.digest()) for one in dict.fromkeys(list(self._live.values()))])
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of one page."""
+        return self._metrics
 
 
 class Metrics:
@@ -78,7 +79,7 @@ class Metrics:
         self._waiting = Gauge("aetool_waiting_rows", "Rows that are waiting to be computed.", registry=registry)
         ProcessCollector(registry=registry)  # CPU, memory, descriptors
         self._live: dict[object, LiveRows] = {}
-        registry.register(_Live(self._live))
+        self._before = Figures()
         self._answered: dict[tuple[str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._queued: dict[str, Histogram] = {}
@@ -124,12 +125,20 @@ class Metrics:
     def live_of(self, place: object, bundle: str, version: str, expected: Expected, window_s: float) -> LiveRows:
         """Return what counts the rows of the bundle in `place`, from any thread; the one before it is dropped."""
         found = next((one for one in self._live.values() if (one.name, one.version) == (bundle, version)), None)
-        self._live[place] = LiveRows(bundle, version, expected, window_s) if found is None else found
-        return self._live[place]
+        if found is None:
+            found = LiveRows(bundle, version, expected, window_s)
+            if (before := self._before.live.pop((bundle, version), None)) is not None:
+                found.restore(before)
+        self._live[place] = found
+        return found
+
+    def _every_live(self) -> list[LiveRows]:
+        """Return each counter of live rows once: a bundle may be served in two places."""
+        return list(dict.fromkeys(list(self._live.values())))
 
     def digest(self) -> None:
         """Count the live rows that were taken; may take some milliseconds."""
-        for live in list(self._live.values()):
+        for live in self._every_live():
             live.digest()
 
     def shadow_of(self, bundle: str) -> tuple[Callable[[int, int, int], None], Callable[[int], None]]:
@@ -150,4 +159,37 @@ class Metrics:
 
     def page(self) -> bytes:
         """Return the page in Prometheus' text format."""
-        return generate_latest(self._registry)
+        live = families([(one, one.digest()) for one in self._every_live()])
+        return generate_latest(self._registry) + generate_latest(_paged(live))
+
+    # Several processes: each keeps what the one before it, in its place, counted
+
+    def snapshot(self) -> bytes:
+        """Return the figures of this process for the others, and for the one that may take its place."""
+        return self._figures().to_json()
+
+    def restore(self, content: bytes) -> None:
+        """Continue with the counts of a snapshot; before bundles are served."""
+        self._before.add(figures_from(content), gauges=False)
+
+    def merged(self, others: Iterable[tuple[bytes, bool]], workers: int, restarts: int) -> bytes:
+        """Return the page for this process and others: their snapshots, and whether each of them still serves."""
+        found = self._figures()
+        for content, serves in others:
+            found.add(figures_from(content), gauges=serves)
+        about = (
+            GaugeMetricFamily("aetool_workers", "Processes that serve.", value=workers),
+            CounterMetricFamily("aetool_worker_restarts", "Processes that were started again.", value=restarts),
+        )
+        return generate_latest(_paged((*found.metrics(self._every_live()), *about)))
+
+    def _figures(self) -> Figures:
+        found = figures_of(self._registry.collect(), self._every_live())
+        found.add(Figures(self._before.kinds, self._before.values), gauges=False)
+        return found
+
+
+def _paged(metrics: Iterable[Metric]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(_Page(list(metrics)))
+    return registry

@@ -10,14 +10,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from uvicorn import Config, Server
 from uvicorn.loops.auto import auto_loop_factory
 
 import aetool
@@ -25,161 +23,23 @@ from aetool.errors import InputError
 from aetool.runtime.following import Tenure
 from aetool.runtime.machine import usable_cores
 from aetool.serve._app import App, give_way
+from aetool.serve._draining import DrainingServer, drained
 from aetool.serve._gate import Gate
-from aetool.serve._health import Health, probed
+from aetool.serve._health import probed
 from aetool.serve._metrics import Metrics
 from aetool.serve._reload import Watch, state
 from aetool.serve._shadow import Shadow
-from aetool.serve._uvicorn_server import LimitedProtocol
+from aetool.serve._workers import Board, Parent, Seat
 from aetool.serve.auth import Hosts, Proxies, is_loopback, read_token
 from aetool.serve.limits import ServerLimits
 from aetool.serve.logs import log
 from aetool.serve.models import Catalogue, Place, Served
 from aetool.serve.warmup import Opening, Ready, make_ready
 
-# uvicorn's server, but for its beginning and its end: how connections are taken, and how it stops.
-#
-# It stops in two steps: first its answers tell the clients to go elsewhere, then it closes.
-
-_MAKING_ROOM_S = 0.002
-_NO_DESCRIPTOR_S = 0.1
-_NOTICE_S = 1.0
-_CUTTING_S = 1.5
-"""Seconds of the grace for ending what is left."""
-_STEP_S = 0.02
-
-
-class Acceptor:
-    """Acceptor of new connections, one in each turn of the event loop.
-
-    So a client that connects again and again takes a bounded share of the time; the others wait in the system's
-    queue, which costs nothing. Where an open connection has to make room for each new one, or requests were at
-    fault since the last one, there is a pause besides.
-    """
-
-    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], gate: Gate) -> None:
-        """Begin to accept at `listening`."""
-        self._listening, self._protocol, self._gate = listening, protocol, gate
-        self._loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[Any]] = set()
-        self._faults = 0
-        self._pause: asyncio.TimerHandle | None = None
-        listening.setblocking(False)
-        self._go_on()
-
-    def close(self) -> None:
-        """Accept no more connections; those that wait are refused."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
-
-    def _go_on(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._listening, self._accept)
-
-    def _accept(self) -> None:
-        try:
-            connected, address = self._listening.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:  # no descriptor is left
-            log(logging.ERROR, "no connection can be accepted", error=str(error))
-            self._rest(_NO_DESCRIPTOR_S)
-            return
-        if self._gate.is_full(address[0]) or self._gate.faults > self._faults:
-            self._rest(_MAKING_ROOM_S)
-        self._faults = self._gate.faults
-        task = self._loop.create_task(self._open(connected))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-
-    async def _open(self, connected: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it has gone already
-            await self._loop.connect_accepted_socket(self._protocol, connected)
-
-    def _rest(self, seconds: float) -> None:
-        self._loop.remove_reader(self._listening)
-        self._pause = self._loop.call_later(seconds, self._go_on)
-
-
-class DrainingServer(Server):
-    """uvicorn's server with a bound on the time it takes to stop."""
-
-    _acceptors: Sequence[Acceptor] = ()
-
-    def __init__(self, config: Config, limits: ServerLimits, gate: Gate) -> None:
-        """Keep limits and gate."""
-        super().__init__(config)
-        self._limits, self._gate = limits, gate
-        self.draining = asyncio.Event()
-        """Event that is set as soon as no new connection is accepted."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the caller."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections at `sockets`."""
-
-        made: Any = self.config.http_protocol_class
-        protocol = partial(made, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        self._acceptors = [Acceptor(listening, protocol, self._gate) for listening in sockets or ()]
-        self.started = True
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """Accept no new connections, answer requests under way, and end what is left after `grace_s`.
-
-        For a moment requests are still taken on open connections, so that none is lost: each answer tells the
-        client to close.
-        """
-        grace_s = self._limits.grace_s
-        begin = asyncio.get_running_loop().time()
-        cut_s = max(grace_s - _CUTTING_S, grace_s / 2)
-        self.draining.set()
-        for acceptor in self._acceptors:
-            acceptor.close()
-        open_connections, tasks = self.server_state.connections, self.server_state.tasks
-        await self._until(lambda: not open_connections, begin + min(_NOTICE_S, grace_s / 2))
-        for connection in list(open_connections):
-            connection.shutdown()
-        await self._until(lambda: not open_connections and not tasks, begin + cut_s)
-        if open_connections or tasks:
-            log(
-                logging.WARNING,
-                "connections closed, the grace period is over",
-                connections=len(open_connections),
-                requests=len(tasks),
-            )
-            self._gate.abort_all()
-            for task in list(tasks):
-                task.cancel()
-            await self._until(lambda: not open_connections and not tasks, begin + grace_s)
-
-    async def _until(self, done: Callable[[], bool], end: float) -> None:
-        loop = asyncio.get_running_loop()
-        while not done() and not self.force_exit and loop.time() < end:
-            await asyncio.sleep(_STEP_S)
-
-
-def drained(app: App, limits: ServerLimits, gate: Gate) -> DrainingServer:
-    """Return a server for `app`; its sockets are given to `serve`."""
-    config = Config(
-        app,
-        http=type("Protocol", (LimitedProtocol,), {"limits": limits, "gate": gate, "admission": app}),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
-    return DrainingServer(config, limits, gate)
-
-
 _BEAT_S = 0.1
 _DIGEST_S = 1.0
+_ANSWERS_S = 1.0
+"""Most time to wait for the other workers' counts; of one that is late, the last ones are taken."""
 _M_MMAP_THRESHOLD = -3
 """glibc's name for mallopt's parameter."""
 _LARGE_BYTES = 512 << 10
@@ -209,6 +69,21 @@ class Summary:
     """True after Ctrl-C, False after SIGTERM."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Arguments of one process that serves."""
+
+    places: Sequence[Place]
+    listening: socket.socket
+    opening: Opening
+    limits: ServerLimits
+    token: str | None
+    token_file: Path | None
+    access: Access
+    shadows: Sequence[Place]
+    cores: int
+
+
 def serve(
     places: Sequence[Place],
     *,
@@ -221,6 +96,7 @@ def serve(
     token_file: Path | None = None,
     access: Access = Access(),
     shadows: Sequence[Place] = (),
+    workers: int = 1,
 ) -> Summary:
     """Serve the bundles in `places` until SIGTERM or Ctrl-C; in the main thread.
 
@@ -230,13 +106,14 @@ def serve(
         places: the bundles.
         host: address to listen at.
         opening: how bundles are opened.
-        limits: limits of the server.
+        limits: limits of the server, or of each worker.
         port: 0 for any that is free; the log tells which.
         health_port: also answer health there, in a process of its own; 0 for any that is free.
         token: what clients must show, but for the health of the server.
         token_file: where the token is, instead of `token`.
         access: who may ask what, and whether each request is logged.
         shadows: challengers by the name of the bundle that they are compared with; see `/metrics`.
+        workers: processes that serve, each with bundles and limits of its own and its share of the cores.
 
     Raises:
         InputError: the address cannot be had, the token cannot be read, or a shadow takes other rows.
@@ -247,81 +124,205 @@ def serve(
         raise InputError(
             "serve: must be called in the main thread, which receives signals; start a process for it"
         )
-    gate = Gate(limits, exempt=(proxies := Proxies(access.trusted_proxies)).trusted)
-    hosts = Hosts(access.allowed_hosts)
     if token_file is not None:
         token = read_token(token_file)
     _allow_descriptors(limits.max_connections)
     _give_memory_back()
     with contextlib.ExitStack() as stack:
+        # Until there is something to open again: by default it ends a process.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGHUP, before or signal.SIG_DFL)
         listening = stack.enter_context(_listen(host, port))
         if health_port is not None and getattr(sys, "frozen", False):
             raise InputError(
                 "--health-port: needs a Python interpreter, which a packed program does not have; leave it out"
             )
         probing = None if health_port is None else stack.enter_context(_listen(host, health_port))
-        loader = stack.enter_context(ThreadPoolExecutor(1, "aetool-load", give_way))
-        before = [(place, state(place)) for place in places]  # before they are read: no change is missed
-        # There, since onnxruntime's threads are as nice as the one that opens their session.
-        ready = [
-            (one, loader.submit(make_ready, one.target(), opening, limits.max_batch).result()) for one in places
-        ]
-        executor = stack.enter_context(ThreadPoolExecutor(usable_cores(), "aetool-batch", give_way))
-        health = stack.enter_context(probed(probing))
-        runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
-        metrics = Metrics()
-        metrics.watch_connections(gate)
-        counter = stack.enter_context(ThreadPoolExecutor(1, "aetool-count", give_way))
-        beside = _open_shadows(shadows, ready, opening, limits, metrics, stack)
+        at_health = None if probing is None else _url(probing)
+        cores = max(1, usable_cores() // workers)
+        if workers > 1 and opening.intra_op_num_threads is None:
+            opening = replace(opening, intra_op_num_threads=cores)
+        task = _Task(places, listening, opening, limits, token, token_file, access, shadows, cores)
 
-        def make(place: Place, found: Ready) -> Served:
-            shadow = beside.get(place.name)
-            live = metrics.live_of(place, place.name, found.version, found.expected, limits.drift_window_s)
-            # With another threshold than the bundle's, nothing was promised.
-            agent = place.agent if opening.threshold is None else None
-            tenure = None if agent is None else Tenure(found.path, None, agent)
-            observe = metrics.batches_of(place.name)
-            return Served(place.name, found, limits, executor, observe, live, shadow, tenure)
-
-        async def main() -> Summary:
-            begin = time.monotonic()
-            catalogue = Catalogue([(place, make(place, found)) for place, found in ready])
-            metrics.watch_waiting(catalogue.waiting_rows)
-            app = App(
-                catalogue,
-                limits,
-                metrics,
-                lambda: asyncio.get_running_loop().run_in_executor(counter, metrics.page),
-                token=token,
-                hosts=hosts,
-                proxies=proxies,
-                access_log=access.log,
-            )
-            server = drained(app, limits, gate)
-            app.stopping = server.draining.is_set
-            watch = Watch(before, catalogue, metrics, make, opening, limits.max_batch, loader)
-            interrupted = _handle_signals(server, lambda: _reload(app, watch, token_file))
+        def serving(names: Sequence[str]) -> None:
             log(
                 logging.INFO,
                 "serving",
                 url=_url(listening),
-                health=None if probing is None else _url(probing),
-                models=catalogue.names(),
+                health=at_health,
+                models=names,
                 aetool=aetool.__version__,
                 token=bool(token),
+                **({} if workers == 1 else {"workers": workers}),
             )
             warn_if_open(host, token)
-            endless = (watch.run(), gate.watch(), _beat(health, server.draining), _digest(metrics, counter))
-            background = [asyncio.create_task(each) for each in endless]
-            await server.serve([listening])
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            answered = server.server_state.total_requests
-            log(logging.INFO, "stopped", requests=answered)
-            return Summary(answered, time.monotonic() - begin, interrupted.is_set())
 
-        return runner.run(main())
+        if workers == 1:
+            return _Process(task, serving).run(probing)
+        return _run_workers(task, workers, probing, serving)
+
+
+def _run_workers(
+    task: _Task, workers: int, probing: socket.socket | None, serving: Callable[[Sequence[str]], None]
+) -> Summary:
+    begin, board = time.monotonic(), Board(workers)
+    with contextlib.closing(board), probed(probing) as health:
+
+        def work(seat: Seat) -> None:
+            health.close()
+            if probing is not None:
+                probing.close()
+            found = task if task.token_file is None else replace(task, token=read_token(task.token_file))
+            is_first = seat.number == 0 and not board.restarts
+            _Process(found, serving if is_first else lambda names: None, seat).run(None)
+
+        def tick() -> None:
+            if board.serving:
+                health.beat(stopping=False)
+
+        def stopping() -> None:
+            task.listening.close()
+            health.beat(stopping=True)
+
+        parent = Parent(board, work, task.limits.grace_s)
+        with parent.started():
+            interrupted = parent.watch(tick, stopping)
+        log(logging.INFO, "stopped", requests=board.requests)
+        return Summary(board.requests, time.monotonic() - begin, interrupted)
+
+
+class _Process:
+    """One process that serves.
+
+    Args:
+        task: what it serves, and how.
+        serving: called with the models' names once it takes requests.
+        seat: its place among the workers; None where it is alone.
+    """
+
+    def __init__(self, task: _Task, serving: Callable[[Sequence[str]], None], seat: Seat | None = None) -> None:
+        self._task, self._serving, self._seat = task, serving, seat
+        self._metrics = Metrics()
+        if seat is not None:
+            self._metrics.restore(seat.board.read(seat.number))
+        self._proxies = Proxies(task.access.trusted_proxies)
+        self._gate = Gate(task.limits, exempt=self._proxies.trusted)
+        self._metrics.watch_connections(self._gate)
+
+    def run(self, probing: socket.socket | None) -> Summary:
+        """Open the bundles, then serve until a signal says stop; health is answered at `probing`."""
+        task = self._task
+        with contextlib.ExitStack() as stack:
+
+            def threads(number: int, name: str) -> ThreadPoolExecutor:
+                return stack.enter_context(ThreadPoolExecutor(number, f"aetool-{name}", give_way))
+
+            self._loader = threads(1, "load")
+            self._before = [(place, state(place)) for place in task.places]  # before they are read
+            # There, since onnxruntime's threads are as nice as the one that opens their session.
+            self._ready = [
+                (one, self._loader.submit(make_ready, one.target(), task.opening, task.limits.max_batch).result())
+                for one in task.places
+            ]
+            self._executor, self._counter = threads(task.cores, "batch"), threads(1, "count")
+            self._health = stack.enter_context(probed(probing))
+            runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
+            self._beside = _open_shadows(
+                task.shadows, self._ready, task.opening, task.limits, self._metrics, stack
+            )
+            return runner.run(self._main())
+
+    def _make(self, place: Place, found: Ready) -> Served:
+        limits, metrics = self._task.limits, self._metrics
+        live = metrics.live_of(place, place.name, found.version, found.expected, limits.drift_window_s)
+        observe, shadow = metrics.batches_of(place.name), self._beside.get(place.name)
+        # With another threshold than the bundle's, nothing was promised.
+        agent = place.agent if self._task.opening.threshold is None else None
+        tenure = None if agent is None else Tenure(found.path, None, agent)
+        return Served(place.name, found, limits, self._executor, observe, live, shadow, tenure)
+
+    async def _main(self) -> Summary:
+        begin, task, metrics = time.monotonic(), self._task, self._metrics
+        catalogue = Catalogue([(place, self._make(place, found)) for place, found in self._ready])
+        metrics.watch_waiting(catalogue.waiting_rows)
+        app = App(
+            catalogue,
+            task.limits,
+            metrics,
+            figures=self._figures,
+            token=task.token,
+            hosts=Hosts(task.access.allowed_hosts),
+            proxies=self._proxies,
+            access_log=task.access.log,
+        )
+        seat = self._seat
+        first = (lambda connections: True) if seat is None else seat.is_next
+        server = drained(app, task.limits, self._gate, first)
+        app.stopping = server.draining.is_set
+        watch = Watch(
+            self._before, catalogue, metrics, self._make, task.opening, task.limits.max_batch, self._loader
+        )
+        interrupted = _handle_signals(server, lambda: _reload(app, watch, task.token_file), seat)
+        if seat is not None:
+            await self._publish()
+        self._serving(catalogue.names())
+        endless = (watch.run(), self._gate.watch(), self._beat(server), self._digest())
+        background = [asyncio.create_task(each) for each in endless]
+        await server.serve([task.listening])
+        for each in background:
+            each.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        answered = server.server_state.total_requests
+        if seat is None:
+            log(logging.INFO, "stopped", requests=answered)
+        else:
+            seat.beat(stopping=True, requests=answered)
+        return Summary(answered, time.monotonic() - begin, interrupted.is_set())
+
+    async def _beat(self, server: DrainingServer) -> None:
+        """Note that the event loop runs, and answer the other workers' questions, for ever."""
+        seat = self._seat
+        while True:
+            stopping = server.draining.is_set()
+            self._health.beat(stopping=stopping)
+            if seat is not None:
+                seat.beat(stopping=stopping, requests=server.server_state.total_requests)
+                if seat.is_asked:
+                    await self._publish()
+            await asyncio.sleep(_BEAT_S)
+
+    async def _digest(self) -> None:
+        """Count live rows in another thread, for ever; of a worker, what it knows outlives it."""
+        while True:
+            await asyncio.sleep(_DIGEST_S)
+            try:
+                await self._apart(self._metrics.digest)
+                if self._seat is not None:
+                    await self._publish()
+            except Exception as error:  # noqa: BLE001 - the server goes on, whatever becomes of its figures
+                log(logging.ERROR, "live rows were not counted", error=f"{type(error).__name__}: {error}")
+
+    async def _publish(self) -> None:
+        seat = self._seat
+        assert seat is not None
+        question = seat.board.asked
+        seat.write(await self._apart(self._metrics.snapshot), question)
+
+    async def _figures(self) -> bytes:
+        """Return the content of /metrics, for all workers."""
+        if (seat := self._seat) is None:
+            alone: bytes = await self._apart(self._metrics.page)
+            return alone
+        question, end = seat.board.ask(), time.monotonic() + _ANSWERS_S
+        while not seat.board.have_answered(question) and time.monotonic() < end:
+            await asyncio.sleep(_ANSWERS_S / 100)
+        board = seat.board
+        others = list(board.others(seat.number))
+        page: bytes = await self._apart(self._metrics.merged, others, board.serving, board.restarts)
+        return page
+
+    async def _apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._counter, function, *arguments)
 
 
 def _open_shadows(
@@ -357,19 +358,6 @@ def warn_if_open(host: str, token: str | None) -> None:
         )
 
 
-async def _beat(health: Health, draining: asyncio.Event) -> None:
-    while True:
-        health.beat(stopping=draining.is_set())
-        await asyncio.sleep(_BEAT_S)
-
-
-async def _digest(metrics: Metrics, executor: ThreadPoolExecutor) -> None:
-    """Count live rows in another thread, for ever."""
-    while True:
-        await asyncio.sleep(_DIGEST_S)
-        await asyncio.get_running_loop().run_in_executor(executor, metrics.digest)
-
-
 def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
     """Read again what may have changed on disk; a token that cannot be read leaves the old one."""
     log(logging.INFO, "reloading", signal="SIGHUP")
@@ -381,20 +369,32 @@ def _reload(app: App, watch: Watch, token_file: Path | None) -> None:
             log(logging.ERROR, "token not reloaded, the old one is still required", error=str(error))
 
 
-def _handle_signals(server: DrainingServer, reload: Callable[[], None]) -> asyncio.Event:
-    """Stop the server on SIGTERM and Ctrl-C, at once on a second one, reload on SIGHUP; set after Ctrl-C."""
+def _handle_signals(server: DrainingServer, reload: Callable[[], None], seat: Seat | None) -> asyncio.Event:
+    """Stop the server on SIGTERM and Ctrl-C, at once on a second one, reload on SIGHUP; set after Ctrl-C.
+
+    A worker stops as well when its parent has ended; what its parent does, its parent logs.
+    """
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
-        log(logging.INFO, "stopping", signal=number.name)
+        if seat is None:
+            log(logging.INFO, "stopping", signal=number.name)
         if number is signal.SIGINT:
             interrupted.set()
         server.force_exit = server.should_exit
         server.should_exit = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+    def orphaned() -> None:
+        loop.remove_reader(parent)
+        log(logging.ERROR, "stopping, the parent of this worker has ended")
+        stop(signal.SIGTERM)
+
+    loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGHUP, reload)
+    if seat is None:
+        loop.add_signal_handler(signal.SIGINT, stop, signal.SIGINT)
+    else:
+        loop.add_reader(parent := seat.parent, orphaned)
     return interrupted
 
 

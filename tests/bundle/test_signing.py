@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import aetool
 from aetool import BundleError, DependencyError, InputError, OutputError
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.keys import write_keys
 from aetool.bundle.manifest import SIGNATURE
-from aetool.bundle.signature import write_keys
 from aetool.bundle.write import publish, sign_bundle
 from aetool.checks.verify import verify_bundle
 from aetool.cli import main
@@ -155,14 +155,14 @@ def test_no_file_of_the_bundle_may_take_the_signatures_name(signed, keys):
         Bundle.open(signed)
 
 
-def other_curve():
-    return ec.generate_private_key(ec.SECP256R1()).public_key()
+def other_kind():
+    return rsa.generate_private_key(65537, 2048).public_key()
 
 
 KEYS = {
     "a private one": lambda private, public: private.read_bytes(),
     "nothing": lambda private, public: b"",
-    "another kind": lambda private, public: other_curve().public_bytes(
+    "another kind": lambda private, public: other_kind().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     ),
 }
@@ -171,7 +171,7 @@ KEYS = {
 @pytest.mark.parametrize("make", KEYS.values(), ids=KEYS)
 def test_what_is_no_public_key_is_an_input_error(signed, keys, tmp_path, make):
     (tmp_path / "key").write_bytes(make(*keys))
-    assert "public half of an Ed25519 key" in refused(signed, tmp_path / "key", InputError)
+    assert "public half of an Ed25519 or elliptic-curve key" in refused(signed, tmp_path / "key", InputError)
     refused(signed, tmp_path / "missing", InputError)
 
 

@@ -68,6 +68,9 @@ static aetool_step random_step(const aetool_plan *plan) {
     step.m = between(1, 60);
     step.offset = between(0, plan->n_indexes - step.n);
     wide_a = step.m;
+  } else if (step.operation == AETOOL_ROW) {
+    step.n = between(1, 20), step.m = between(1, 20);
+    wide_a = 1, wide_out = step.n;
   } else if (step.operation >= AETOOL_SUM) {
     step.n = between(1, 6), step.m = between(1, 40);
     wide_a = step.n * step.m, wide_out = step.n;
@@ -80,6 +83,7 @@ static aetool_step random_step(const aetool_plan *plan) {
     step.b = place(plan, step.operation == AETOOL_SELECT ? step.n : step.m, 0);
     step.c = place(plan, step.n, 0);
   }
+  if (step.operation == AETOOL_ROW) step.b = place(plan, step.n * step.m, 0);
   if (next() % 40 == 0) {
     int32_t *const fields[] = {&step.operation, &step.out, &step.a, &step.b, &step.c, &step.n, &step.m, &step.offset};
     int32_t *const field = fields[next() % 8];

@@ -117,6 +117,20 @@ def arg_max(values: Floats) -> Floats:
     return best.astype(np.float32).reshape(values.shape[:-1])
 
 
+def maximum_of(values: Floats) -> Floats:
+    """Largest number of the last dimension; NaN where one is."""
+    found = values[..., 0]
+    for i in range(1, values.shape[-1]):
+        found = np.where((found >= values[..., i]) | np.isnan(found), found, values[..., i])
+    return found + F(0)
+
+
+def row_of(x: Floats, rows: Floats) -> Floats:
+    """Row x of (batch, m, n); 0 where there is none."""
+    there = (x > 0) & (x < rows.shape[1])
+    return rows[np.arange(len(x)), np.where(there, x, F(0)).astype(np.int64)]
+
+
 def dense(x: Floats, start: Floats, weights: Floats) -> Floats:
     total = np.array(start)
     for i in range(weights.shape[0]):
@@ -192,6 +206,10 @@ def specified(program: Program, rows: Floats, second: Floats | None = None) -> l
                 found = np.where(at(c, n) != 0, at(a, n), at(b, n))
             elif operation == Operation.GATHER:
                 found = at(a, m)[:, indexes[offset : offset + n]]
+            elif operation == Operation.ROW:
+                found = row_of(at(a, 1)[:, 0], at(b, n * m).reshape(count, m, n))
+            elif operation == Operation.MAX:
+                found = maximum_of(at(a, n * m).reshape(count, n, m))
             else:
                 groups = at(a, n * m).reshape(count, n, m)
                 squares = groups * groups

@@ -93,7 +93,8 @@ def one(operator: str, *inputs: str, **attributes: Any) -> list[Any]:
         (one("ReduceSum"), {}),
         (one("ReduceSum", "s"), {"s": np.array([0])}),
         (one("ReduceSum", "s"), {"s": np.array([0, 1])}),
-        (one("ReduceMax", "s"), {"s": np.array([1])}),
+        (one("ReduceMin", "s"), {"s": np.array([1])}),
+        ([node("Gather", ["w", "i"], ["y"], name="the one")], {"w": W, "i": np.array([1])}),
         (one("ReduceMean", "s", keepdims=3), {"s": np.array([1])}),
         (one("ArgMax"), {}),
         (one("ArgMax", axis=1, keepdims=2), {}),
@@ -201,6 +202,15 @@ def test_a_graph_with_control_flow_is_refused():
 def test_a_graph_of_two_inputs_is_refused():
     inputs = [value("features", [6]), value("more", [6])]
     require_refused(one("Add", "more"), {}, "other inputs than one", inputs=inputs)
+
+
+@pytest.mark.parametrize(("axis", "matrix"), [(1, W), (0, made(2, 3, 4)), (0, made(5, 4)), (0, np.ones((6, 4)))])
+def test_a_row_of_a_constant_is_that_of_a_matrix_with_as_many_rows_as_the_arg_max_saw(axis, matrix):
+    nodes = [
+        node("ArgMax", ["features"], ["i"], axis=1, keepdims=0),
+        node("Gather", ["w", "i"], ["y"], name="the one", axis=axis),
+    ]
+    require_refused(nodes, {"w": matrix}, "node 'the one' (Gather)")
 
 
 def test_outputs_that_are_no_numbers_of_rows_are_refused():

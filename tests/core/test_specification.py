@@ -27,6 +27,10 @@ def numbers(random: np.random.Generator, shape: tuple[int, ...], odd: float) -> 
         return np.where(random.random(shape) < odd, random.choice(ODD, shape), found).astype(np.float32)
 
 
+LOADED = [Operation(number) for number in range(Operation.ROW + 1) if number not in range(26, 30)]
+"""Operations that a loaded plan may have."""
+
+
 class Growing:
     """A program that grows by steps chosen at random."""
 
@@ -65,6 +69,12 @@ class Growing:
             step = Step(operation, [source, self.any(many)[0]], size, many)
         elif operation is Operation.SELECT:
             step = Step(operation, [source, self.any(size)[0], self.any(size)[0]], size)
+        elif operation is Operation.ROW:
+            rows = int(random.integers(1, 9))
+            which = Step(Operation.ARG_MAX, [self.any(rows)[0]], 1, rows)
+            index = which if random.random() < 0.7 else self.any(1)[0]
+            self.steps += [which] if index is which else []
+            step = Step(operation, [index, self.any(size * rows)[0]], size, rows)
         elif operation is Operation.GATHER:
             indexes = random.integers(0, size, int(random.integers(1, 201))).astype(np.int32)
             step = Step(operation, [source], indexes.size, size, weights=indexes)
@@ -85,7 +95,7 @@ class Growing:
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 200),
-    st.lists(st.sampled_from(range(Operation.QUANTIZE)).map(Operation), min_size=1, max_size=12),
+    st.lists(st.sampled_from(LOADED), min_size=1, max_size=12),
     st.sampled_from([1, 2, 3, 4, 7, 8, 9, 20]),
     st.sampled_from([4, 16]),
     st.sampled_from([0.0, 0.0, 0.02, 0.5]),

@@ -254,7 +254,7 @@ class Growing:
         made, random = self.any(), self.random
         if not made.shape:
             return
-        operator = str(random.choice(["ReduceSum", "ReduceMean", "ReduceSumSquare", "ArgMax"]))
+        operator = str(random.choice(["ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceMax", "ArgMax"]))
         keep = int(random.integers(2))
         if operator == "ArgMax":
             made = next((one for one in self.values[::-1] if one.exact and one.shape), self.values[0])
@@ -265,6 +265,9 @@ class Growing:
             name = self.node("Cast", self.node("ArgMax", made.name, axis=-1, keepdims=keep), to=FLOAT)
             self.add(name, (*made.shape[:-1], *[1] * keep), True)
             return
+        if operator == "ReduceMax":  # onnxruntime may pass over a NaN
+            zero = self.constant(np.float32(0))
+            made = made._replace(name=self.node("Where", self.node("IsNaN", made.name), zero, made.name))
         first = int(random.integers(len(made.shape)))
         axes = list(range(first - len(made.shape), 0))
         name = self.node(operator, made.name, self.constant(np.array(axes)), keepdims=keep)
@@ -334,6 +337,24 @@ def test_a_side_of_1_is_repeated_not_its_first_number():
     require_same(
         model_of(nodes, constants, [2, 3], [value("y", [2, 3]), value("z", [2, 3])]), rows_for((2, 3))[:3]
     )
+
+
+def test_the_nearest_prototype_is_the_same():
+    """What a detector with prototypes computes: the distance to the nearest, and the differences to it."""
+    random = np.random.default_rng(5)
+    for count in (1, 15, 16, 17, 100):
+        centres = random.normal(size=(count, 9)).astype(np.float32)
+        nodes = [
+            node("Gemm", ["features", "w", "b"], ["likeness"]),
+            node("ReduceMax", ["likeness", "last"], ["largest"], keepdims=0),
+            node("ArgMax", ["likeness"], ["nearest"], axis=1, keepdims=0),
+            node("Gather", ["centres", "nearest"], ["prototype"]),
+            node("Sub", ["features", "prototype"], ["difference"]),
+        ]
+        constants = {"w": 2 * centres.T, "b": -np.square(centres).sum(axis=1), "centres": centres}
+        constants["last"] = np.array([-1])
+        content = model_of(nodes, constants, [9], [value("largest", []), value("difference", [9])])
+        require_same(content, random.normal(size=(70, 9)).astype(np.float32))
 
 
 def test_a_gather_of_one_number_takes_a_side_away():

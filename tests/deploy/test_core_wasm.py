@@ -13,7 +13,7 @@ import pytest
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.core import reference
-from aetool.core.program import Steps, lay_out_together
+from aetool.core.program import GraphSteps, lay_out_together
 from aetool.core.translate import steps_of, translate
 from aetool.deploy._core_js import program_file
 from aetool.deploy._deployment import ASSETS, admitted_model, in_order, row_of
@@ -133,7 +133,7 @@ def test_weights_of_all_graphs_lie_once(cancer_bundle):
     """The explainer has all of them; and a matrix that is another one, scaled, is nearly nothing when packed."""
     programs = lay_out_together(
         {
-            graph: Steps(*steps_of(admitted_model(cancer_bundle, graph), row), row)
+            graph: GraphSteps(*steps_of(admitted_model(cancer_bundle, graph), row), row)
             for graph, row in ((graph, row_of(cancer_bundle, graph)) for graph in in_order(cancer_bundle))
         }
     )

@@ -115,7 +115,7 @@ def test_node_runs_it_and_shows_the_names(bundle, made, write, need):
 def test_the_page_runs_no_name_and_shows_it_as_text(bundle, write, need, form):
     need("Chromium")
     runtime = hosts.NODE_MODULES / "onnxruntime-web"
-    folder = write((web if form == "directory" else web_page)(bundle, runtime))
+    folder = write(web(bundle, runtime) if form == "directory" else web_page(bundle))  # the latter on the core
     with hosts.browser() as chromium, hosts.served(folder) as url:
         page = chromium.new_page()
         wrong, asked = [], []

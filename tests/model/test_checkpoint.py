@@ -20,6 +20,7 @@ from aetool.model import TrainedAutoencoder, load_checkpoint, save_checkpoint
 
 FILES = [
     "checkpoint.json",
+    "prototypes.safetensors",
     "weights.safetensors",
     "statistics.safetensors",
     "held_out.safetensors",

@@ -111,7 +111,7 @@ def test_imputed_training_rows_have_no_gaps(make_table: MakeTable) -> None:
 
 def test_the_best_epoch_is_kept(make_table: MakeTable) -> None:
     table = make_table(ROWS)
-    config = TrainingConfig(epochs=60, batch_size=8, learning_rate=0.05, patience=5)
+    config = TrainingConfig(epochs=60, batch_size=8, learning_rate=0.05, patience=5, score="reconstruction")
     losses: list[float] = []
     bests: list[bool] = []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aetool.bundle.bundle import Bundle
-from aetool.bundle.signature import write_keys
+from aetool.bundle.keys import write_keys
 from aetool.bundle.write import sign_bundle
 from aetool.core.native import vectors
 from aetool.decisions import Goal, calibrate

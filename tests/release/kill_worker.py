@@ -1,8 +1,8 @@
 """A small process that forks itself for each step of a release and kills the child.
 
-One JSON object a line on stdin: step, its arguments, `kill_after` in seconds or null, and `kill_at` or null, the
-number of the change to the disk before which the child ends. One a line on stdout: the child's exit code, -9 where
-it was killed, the seconds that it took, and the changes that it made.
+One JSON object a line on stdin: step, its arguments, `kill_after` in seconds or null, and `kill_at` or null,
+the number of the change to the disk before which the child ends. One a line on stdout: the child's exit code,
+-9 where it was killed, the seconds that it took, and the changes that it made.
 """
 
 import contextlib

@@ -7,6 +7,8 @@ import pytest
 
 from aetool import BundleError, InputError, ReleaseError
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.keys import write_keys
+from aetool.bundle.write import sign_bundle
 from aetool.release import DirectoryStore, listing, open_store, push, renew
 
 
@@ -18,6 +20,15 @@ def test_a_version_in_the_store_is_the_bundle_byte_for_byte_with_the_signature_o
     assert {name: found.read(name) for name in found.manifest.files} == {
         name: source.read(name) for name in source.manifest.files
     }
+
+
+def test_a_signature_of_the_other_kind_travels_with_the_bundle(site, copied, tmp_path):
+    bundle, public = copied(), write_keys(tmp_path / "model.pem", "p256")
+    sign_bundle(bundle, tmp_path / "model.pem")
+    site.push(bundle)
+    site.poll()
+    for key in (public, site.public):
+        Bundle.open_whole(site.current, public_key=key)
 
 
 def test_a_version_that_is_there_is_not_written_again(site):

@@ -8,7 +8,7 @@ import pytest
 
 import aetool
 from aetool import ReleaseError
-from aetool.bundle.signature import write_keys
+from aetool.bundle.keys import write_keys
 from aetool.release import _channel as channels
 from aetool.release import status_of
 

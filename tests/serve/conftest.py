@@ -1,5 +1,6 @@
 """A real server in a process of its own, on the repository's bundle."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -13,8 +14,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from single_rows import requests_for
 
 import aetool
+from aetool.bench._http_load import address_of, closed_loop
 
 ROOT = Path(__file__).parents[2]
 EXPORTED = ROOT / "exported" / "breast-cancer"
@@ -143,3 +146,22 @@ def infer_body(rows, **more):
 @pytest.fixture(scope="session", name="infer_body")
 def _infer_body():
     return infer_body
+
+
+@pytest.fixture
+def under_load(rows):
+    """under_load(server, seconds): a thread's result, what 16 clients saw."""
+
+    def made(server, seconds):
+        seen = []
+        load = closed_loop(address_of(server.url), requests_for(server, rows), connections=16, seconds=seconds)
+        thread = threading.Thread(target=lambda: seen.append(asyncio.run(load)))
+        thread.start()
+
+        def result():
+            thread.join(60)
+            return seen[0]
+
+        return result
+
+    return made

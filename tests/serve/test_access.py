@@ -6,13 +6,14 @@ import json
 import logging
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from raw import INFER, answer, connect, eventually, metric
+from raw import INFER, answer, connect, connections, eventually, metric
 
 from aetool.bundle.files import sha256
 from aetool.bundle.signature import write_keys
@@ -21,6 +22,7 @@ from aetool.errors import InputError
 from aetool.serve import _reload as reload
 from aetool.serve._metrics import Metrics
 from aetool.serve.auth import Hosts, Proxies
+from aetool.serve.logs import JsonLines
 from aetool.serve.models import Place
 from aetool.serve.server import warn_if_open
 from aetool.serve.warmup import Opening
@@ -111,6 +113,58 @@ def test_the_access_log_tells_the_client_behind_trusted_proxies_only(guarded, so
     assert line["seconds"] >= 0 and line["queue_seconds"] == 0
 
 
+def test_the_access_log_names_request_model_and_version(guarded, rows, infer_body):
+    body, seen = json.dumps(infer_body(rows[:3])).encode(), len(guarded.log)
+    head = "\r\n".join(
+        [
+            f"POST {INFER} HTTP/1.1",
+            "Host: a.local",
+            f"Authorization: Bearer {TOKEN}",
+            f"Content-Length: {len(body)}",
+        ]
+    )
+
+    def ids(*headers):
+        with connect(guarded) as connection:
+            connection.sendall("\r\n".join([head, *headers, "", ""]).encode() + body)
+            received = connection.recv(65536).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        return [line.partition(": ")[2] for line in received if line.startswith("x-request-id: ")]
+
+    assert ids("X-Request-Id: abc-123") == ["abc-123"]
+    (made,) = ids()
+    (other,) = ids("X-Request-Id: " + "x" * 129)
+    assert len(made) == len(other) == 16 and made != other
+    assert eventually(lambda: sum(line["event"] == "request" for line in guarded.log[seen:]) == 3)
+    lines = [line for line in guarded.log[seen:] if line["event"] == "request"]
+    assert [line["request_id"] for line in lines] == ["abc-123", made, other]
+    version = guarded.call("GET", "/v2/models/cancer", Host="a.local", Authorization=f"Bearer {TOKEN}")[2][
+        "versions"
+    ]
+    for line in lines:
+        assert (line["model"], [line["version"]], line["rows"], line["status"]) == ("cancer", version, 3, 200)
+
+
+def test_a_request_refused_unread_is_in_the_access_log_too(start, exported, rows, infer_body):
+    with start(f"cancer={exported}", "--access-log", "--max-queue", "1", "--max-batch", "1") as server:
+        body = json.dumps(infer_body(np.repeat(rows, 30, axis=0))).encode()
+        request = f"POST {INFER} HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\nContent-Length: {len(body)}\r\n\r\n"
+        with connections(server, 24, request.encode() + body) as opened:
+            heads = [connection.recv(200).decode() for connection in opened]
+        assert all("x-request-id: me" in head for head in heads)
+        refused = sum(" 503 " in head for head in heads)
+        assert refused
+        assert eventually(lambda: sum(line["event"] == "request" for line in server.log) == 24)
+        lines = [line for line in server.log if line["event"] == "request"]
+        assert {line["request_id"] for line in lines} == {"me"}
+        assert sum(line["status"] == 503 for line in lines) == refused
+
+
+def test_nothing_that_a_client_sends_reaches_the_log_as_a_control_character():
+    record = logging.makeLogRecord({"msg": "request", "facts": {"path": "/\x1b[31m\x9b2J\u202e\n", "name": "ä"}})
+    line = JsonLines().format(record)
+    assert line.isascii() and line.isprintable() and json.loads(line)["path"] == "/\x1b[31m\x9b2J\u202e\n"
+
+
 def test_what_is_no_network_is_an_input_error():
     with pytest.raises(InputError, match="network such as"):
         Proxies(["proxy.example.org"])
@@ -129,6 +183,22 @@ def test_metrics_tell_connections_queue_and_process(start, exported, rows, infer
             assert metric(server, name.rpartition(" ")[0]) >= float(name.rpartition(" ")[2])
         for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"):
             assert metric(server, name) > 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_while_the_server_starts_does_not_end_it(exported, workers):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "aetool", "serve", str(exported), "--port", str(port), "--workers", workers]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert eventually(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 30)  # bundles come next
+            process.send_signal(signal.SIGHUP)
+            assert any('"serving"' in line for line in process.stderr)
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
 
 
 def test_sighup_reads_the_bundles_and_the_token_again(guarded):

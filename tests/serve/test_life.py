@@ -1,6 +1,5 @@
 """From start to end: bundles replaced while they are served, tokens, signals."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -8,35 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-from single_rows import requests_for
 
-from aetool.bench._http_load import NO_ANSWER, OK, address_of, closed_loop
+from aetool.bench._http_load import NO_ANSWER, OK
 from aetool.serve.models import place
 
 INFER = "/v2/models/cancer/infer"
-
-
-@pytest.fixture
-def under_load(rows):
-    """under_load(server, seconds): a thread's result, what 16 clients saw."""
-
-    def made(server, seconds):
-        seen = []
-        load = closed_loop(address_of(server.url), requests_for(server, rows), connections=16, seconds=seconds)
-        thread = threading.Thread(target=lambda: seen.append(asyncio.run(load)))
-        thread.start()
-
-        def result():
-            thread.join(60)
-            return seen[0]
-
-        return result
-
-    return made
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -159,6 +159,20 @@ def test_a_wide_table_has_a_bounded_number_of_series(clock):
     assert "column 2999 " in max(psi, key=psi.get)
 
 
+def test_columns_of_many_categories_are_not_all_watched(clock):
+    random, codes = np.random.default_rng(8), 60_000
+    before = np.column_stack([random.integers(0, codes, 500), random.normal(size=500)] * 3).astype(np.float32)
+    names = tuple("abcdef")
+    categories = {name: [str(i) for i in range(codes)] for name in "ace"}
+    live = LiveRows("codes", "1", expected_of(before, names, categories, random.random(500), 0.9), 3600, clock)
+    assert live.layout.names == ["a", "b"] and live.layout.size < _live.MOST_BINS + 100
+    live.take(before, random.random(500), np.zeros(500, bool))  # scores in double precision
+    found = figures_of((live, live.digest()))
+    psi = {name: value for name, value in found.items() if name.startswith("aetool_feature_psi")}
+    assert len(psi) == 2 and max(psi.values()) == pytest.approx(0)
+    assert found['aetool_score_count{bundle="codes",version="1"}'] == 500
+
+
 def test_tallies_of_several_processes_are_added(live, clock):
     layout, rows = live.layout, odd_rows(600, 9)
     scores = np.random.default_rng(9).random(600).astype(np.float32)
@@ -194,14 +208,14 @@ class Bank:
         return np.abs(np.log(rows[:, 2] / rows[:, 4]) - np.median(self.spread)).astype(np.float32)
 
     def alert_after_s(self, live, clock, rows, seconds, seed):
-        """Seconds until `aetool_drift > 0` held for 15 minutes, scraped once a minute; None where it does not."""
+        """Seconds until `aetool_drift > 0` held for 15 minutes, scraped each 3 minutes; None where it does not."""
         random, begin, since = np.random.default_rng(seed), clock.now, None
         while clock.now < begin + seconds:
             for _ in range(5):
-                sent = rows[random.integers(0, len(rows), random.integers(1, 20))]
+                sent = rows[random.integers(0, len(rows), random.integers(1, 60))]
                 scores = self.score(sent)
                 live.take(sent, scores, scores > self.expected.threshold)
-                clock.now += 12
+                clock.now += 36
             found = figures_of((live, live.digest()))
             kinds = [value for name, value in found.items() if name.startswith("aetool_drift{")]
             assert len(kinds) == 3

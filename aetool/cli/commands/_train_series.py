@@ -88,6 +88,8 @@ def train_series(
     for needing in ("every", "gap", "sort"):
         if settings[needing] and series.time is None:
             raise click.UsageError(f"--{needing} needs --time: the column of the time")
+    if settings["score"] == "prototypes":
+        raise click.UsageError("--score prototypes is for tables; windows are scored by their reconstruction")
     if settings["label_share"] is not None and chosen.label is None:
         raise click.UsageError("--label-share needs --label: the column that marks anomalies")
     steps().step(f"reading {data.name}")

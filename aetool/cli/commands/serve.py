@@ -26,6 +26,9 @@ from aetool.cli.main import INTERRUPTED
     show_default=True,
     help="Port to listen on; 0: any free port, see the log.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that share the port."
+)
 @options.provider
 @options.precision
 @options.threshold
@@ -93,6 +96,7 @@ def serve(
     host: str,
     port: int,
     health_port: int | None,
+    workers: int,
     token_file: Path | None,
     allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
@@ -168,6 +172,7 @@ def serve(
         token_file=token_file,
         access=Access(allowed_hosts, trusted_proxies, access_log),
         shadows=challengers,
+        workers=workers,
     )
     return Result(
         asdict(summary),

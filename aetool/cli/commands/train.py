@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON
+from aetool.choices import ACTIVATIONS, CONSTANT, DROPOUT_ON, SCORES_BY
 from aetool.cli import _options as options
 from aetool.cli import _paths as paths
 from aetool.cli._config_file import config_option
@@ -39,6 +39,11 @@ _SHOWN = 8  # names of features in a message
         "Fill missing values inside the model.",
     ),
     ("--constant", click.Choice(CONSTANT), "Score or ignore changes in columns that are constant in training."),
+    (
+        "--score",
+        click.Choice(SCORES_BY),
+        "Score rows by typical rows and reconstruction, or reconstruction alone.",
+    ),
     ("--hidden-dims", options.IntegerList(), "Widths of the layers between features and embedding."),
     ("--embedding-dim", int, "Width of the embedding."),
     ("--activation", click.Choice(ACTIVATIONS), "Activation after every layer but the last."),

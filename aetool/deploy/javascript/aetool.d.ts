@@ -120,9 +120,9 @@ export declare class Autoencoder {
 }
 
 export interface LoadOptions {
-  /** Where the bundle is; by default the directory `model` beside this module. */
+  /** With ONNX Runtime, where the bundle is: by default the directory `model` beside this module. */
   from?: string | URL;
-  /** One of the bundle's precisions; by default "fp32". */
+  /** With ONNX Runtime, one of the bundle's precisions; by default "fp32". The core has one. */
   precision?: string;
 }
 

@@ -315,6 +315,8 @@ async function takeFile(file) {
     showProgress(0, "Reading the file …");
     const found = await scoredInWorker(file);
     showFile(file.name, found);
+    await pause();
+    if (worker) return; // another file has come meanwhile
     const [{ row, cells }] = found.highest;
     await fill(cells, `Row ${row} of ${file.name}`);
   } catch (error) {
@@ -323,6 +325,9 @@ async function takeFile(file) {
     at("error").hidden = false;
   }
 }
+
+/** Let the browser show what there is, and take clicks, before what comes next. */
+const pause = () => new Promise((done) => setTimeout(done));
 
 /** A log, drawn as its samples come; of several groups the one that is chosen. */
 async function takeLog(file) {
@@ -489,6 +494,7 @@ async function start() {
   makeScale();
   listen();
   await fillGolden(Math.max(0, typicalRow(false)));
+  await pause();
   showCheck(await model.check());
 }
 

@@ -1,0 +1,124 @@
+"""Prototypes: typical rows in the score of a trained model."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import aetool
+from aetool.errors import InputError
+from aetool.export import export_checkpoint
+from aetool.model import TrainingConfig, load_checkpoint, save_checkpoint, train
+from aetool.model.prototypes import learn_prototypes
+from aetool.tables import table_from_columns
+
+RNG = np.random.default_rng(0)
+BLOBS = (RNG.normal(size=(400, 5)) * 0.3 + RNG.choice([-2, 0, 2], (400, 1))).astype(np.float32)
+
+
+def trained_on(rows, kinds=None, **options):
+    columns = {f"c{i}": column for i, column in enumerate(rows.T)}
+    if kinds is not None:
+        columns["kind"] = kinds
+    table = table_from_columns(columns, categorical=None if kinds is None else "auto", source="x")
+    return train(table, TrainingConfig(epochs=30, **options))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return trained_on(BLOBS)
+
+
+def test_the_score_adds_the_distance_to_the_nearest_prototype(trained):
+    rows = RNG.normal(size=(50, 5)).astype(np.float32) * 3
+    found = trained.evaluate(rows)
+    z = (rows.astype(np.float64) - trained.statistics.mean) / trained.statistics.scale
+    y = (found["reconstruction"] - trained.statistics.mean) / trained.statistics.scale
+    apart = (z[:, None] - trained.prototypes) ** 2
+    terms = (z - y) ** 2 + apart[np.arange(50), apart.sum(axis=2).argmin(axis=1)]
+    np.testing.assert_allclose(found["score"], terms.mean(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(found["contribution"], terms / 5, rtol=1e-6, atol=1e-12)
+
+
+def test_every_form_of_the_bundle_gives_that_score_and_contributions_that_add_up(tmp_path):
+    kinds = [str(kind) for kind in RNG.choice(["red", "green", "blue"], len(BLOBS))]
+    rows = BLOBS.copy()
+    rows[::9, 2] = np.nan
+    trained = trained_on(rows, kinds, impute="median")
+    bundle = export_checkpoint(trained, tmp_path / "b").bundle.path
+    features = trained.held_out.features
+    expected = trained.evaluate(features)
+    for provider in ("native", "cpu"):
+        model = aetool.load(bundle, provider=provider)
+        score, why = model.score(features), model.explain(features)
+        np.testing.assert_allclose(score, expected["score"], rtol=1e-4)
+        np.testing.assert_allclose(why.contribution, expected["contribution"], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(why.contribution.sum(axis=1), score, rtol=1e-4)
+    assert "nearest prototype" in model.manifest.score["definition"]
+    assert model.manifest.score["prototypes"] == len(trained.prototypes)
+
+
+def test_rows_between_the_normal_ones_score_higher_than_by_reconstruction_alone():
+    alone = trained_on(BLOBS, score="reconstruction")
+    assert alone.prototypes is None
+    between = np.full((1, 5), 1.0, np.float32)
+    found, without = (np.mean(one.score(between) > one.score(BLOBS)) for one in (trained_on(BLOBS), alone))
+    assert found > without + 0.1
+
+
+def test_no_prototype_stands_for_one_odd_row():
+    odd = np.full((1, 5), 30, np.float32)
+    found = learn_prototypes(np.concatenate([BLOBS, odd]), 0)
+    assert np.abs(found - odd).max(axis=1).min() > 10
+    twice = learn_prototypes(np.repeat(odd, 3, axis=0), 0)
+    np.testing.assert_array_equal(twice, odd)
+
+
+def test_the_same_seed_gives_the_same_prototypes_and_a_checkpoint_keeps_them(trained, tmp_path):
+    np.testing.assert_array_equal(trained_on(BLOBS).prototypes, trained.prototypes)
+    assert not np.array_equal(trained_on(BLOBS, seed=1).prototypes, trained.prototypes)
+    save_checkpoint(trained, tmp_path / "c")
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c").prototypes, trained.prototypes)
+
+
+def test_a_checkpoint_of_an_older_aetool_keeps_the_score_of_the_reconstruction(trained, tmp_path):
+    save_checkpoint(dataclasses.replace(trained, prototypes=None), tmp_path / "c")
+    path = tmp_path / "c" / "checkpoint.json"
+    description = json.loads(path.read_text())
+    del description["training"]["score"]
+    path.write_text(json.dumps(description))
+    old = load_checkpoint(tmp_path / "c")
+    z = (BLOBS.astype(np.float64) - old.statistics.mean) / old.statistics.scale
+    network = old.pipeline(torch.float64).network
+    with torch.no_grad():
+        y = network.decode(network.encode(torch.from_numpy(z))).numpy()
+    np.testing.assert_allclose(old.evaluate(BLOBS)["score"], ((z - y) ** 2).mean(axis=1))
+    assert old.prototypes is None and old.training.score == "reconstruction"
+
+
+def test_a_column_that_never_changes_stays_as_it_is_in_every_prototype():
+    rows = BLOBS.copy()
+    rows[:, 3] = 0
+    assert (learn_prototypes(rows, 0)[:, 3] == 0).all()
+
+
+def test_missing_values_are_left_out_as_prototypes_are_learnt():
+    rows = BLOBS.copy()
+    rows[RNG.random(rows.shape) < 0.3] = np.nan
+    found = learn_prototypes(rows, 0)
+    assert np.isfinite(found).all()
+    middles = np.array([-2, 0, 2])
+    assert np.abs(found[:, :, None] - middles).min(axis=2).max() < 1.2
+
+
+def test_prototypes_are_as_many_as_rows_and_columns_allow():
+    for shape, most in (((10, 3), 5), ((2, 3), 1), ((9000, 3), 64), ((9000, 16), 96), ((9000, 60), 128)):
+        found = learn_prototypes(np.random.default_rng(1).normal(size=shape).astype(np.float32), 0)
+        assert 0.6 * most <= len(found) <= most and found.shape[1] == shape[1]
+
+
+def test_another_score_is_refused():
+    with pytest.raises(InputError, match="score: expected prototypes or reconstruction, found 'both'"):
+        TrainingConfig(score="both")
