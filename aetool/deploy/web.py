@@ -191,7 +191,7 @@ def web_page(
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
         model = model_module(bundle, programs, precision)
-    # No sample comes to this page as time goes by, and no other script calls its model.
+    # The page of a table plays no log, and no other script calls its model.
     idle = () if bundle.manifest.series else _OF_SERIES
     needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
     modules = [asset(f"javascript/{name}") for name in needed]
