@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 wasm standards exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 gpu wasm standards exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -43,6 +43,12 @@ docs: $(STAMP)
 # The pictures of the README, from the real program.
 pictures: $(STAMP)
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python benchmarks/tables.py
+
+# On a machine with CUDA: the benchmark, the tests on the device, and the tables. Elsewhere one line says what is missing.
+gpu: $(STAMP)
+	@$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python -m pytest tests/runtime/gpu
 	$(BIN)/python benchmarks/tables.py
 
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
