@@ -14,9 +14,7 @@ from aetool.cli._progress import steps
 from aetool.cli.main import CommandGroup
 
 channel = click.option("--channel", default="stable", show_default=True, help="Channel, such as stable or canary.")
-_private_key = click.option(
-    "--private-key", "--key", type=options.PATH, help="Sign with this key.  [default: unsigned]"
-)
+_private_key = click.option("--private-key", type=options.PATH, help="Sign with this key.  [default: unsigned]")
 _expires = click.option(
     "--expires",
     type=float,
