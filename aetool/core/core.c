@@ -454,8 +454,12 @@ static float max_of(const float *values, size_t n) {
         const float value = values[i + k];
         lanes[k] = lanes[k] >= value || lanes[k] != lanes[k] ? lanes[k] : value;
       }
+    for (size_t half = SUM_LANES / 2; half; half /= 2)
+      for (size_t k = 0; k < half; k++) {
+        const float value = lanes[k + half];
+        lanes[k] = lanes[k] >= value || lanes[k] != lanes[k] ? lanes[k] : value;
+      }
     found = lanes[0];
-    for (size_t k = 1; k < SUM_LANES; k++) found = found >= lanes[k] || found != found ? found : lanes[k];
   } else {
     i = 1;
   }

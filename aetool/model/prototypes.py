@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 Floats = NDArray[np.float32]
 
-_FEWEST, _MOST, _PER_COLUMN = 64, 128, 6
-"""Prototypes of a narrow and of a wide table, and those that a column brings: more cost time and find little."""
+_MOST = 64
+"""Prototypes of a model, at most: more cost time and find little more."""
 _ROWS_EACH = 64
 """Training rows for each prototype; of more, so many are drawn."""
 _PASSES = 12
@@ -28,7 +28,7 @@ def learn_prototypes(rows: Floats, seed: int) -> Floats:
     A prototype stands for two rows or more: an odd row among the training rows does not make its like normal.
     """
     random = np.random.default_rng(seed)
-    count = min(max(_FEWEST, min(_MOST, _PER_COLUMN * rows.shape[1])), max(1, len(rows) // 2))
+    count = min(_MOST, max(1, len(rows) // 2))
     if len(rows) > _ROWS_EACH * count:
         rows = rows[np.sort(random.choice(len(rows), _ROWS_EACH * count, replace=False))]
     known = ~np.isnan(rows)

@@ -113,10 +113,10 @@ def test_missing_values_are_left_out_as_prototypes_are_learnt():
     assert np.abs(found[:, :, None] - middles).min(axis=2).max() < 1.2
 
 
-def test_prototypes_are_as_many_as_rows_and_columns_allow():
-    for shape, most in (((10, 3), 5), ((2, 3), 1), ((9000, 3), 64), ((9000, 16), 96), ((9000, 60), 128)):
+def test_prototypes_are_64_or_half_as_many_as_rows():
+    for shape, most in (((10, 3), 5), ((2, 3), 1), ((9000, 3), 64), ((9000, 60), 64)):
         found = learn_prototypes(np.random.default_rng(1).normal(size=shape).astype(np.float32), 0)
-        assert 0.6 * most <= len(found) <= most and found.shape[1] == shape[1]
+        assert 0.4 * most <= len(found) <= most and found.shape[1] == shape[1]
 
 
 def test_another_score_is_refused():

@@ -58,7 +58,7 @@ def uneven(uneven_rows, make_table, tmp_path_factory) -> Path:
     rows, labels = uneven_rows
     trained = train(
         make_table(rows[~labels]),
-        TrainingConfig(epochs=15, batch_size=64),
+        TrainingConfig(epochs=15, batch_size=64, score="reconstruction"),
         AutoencoderConfig(12, 4, hidden_dims=(64, 32)),
     )
     path = tmp_path_factory.mktemp("bundles") / "uneven"

@@ -200,3 +200,20 @@ def test_a_convolution_is_computed_in_integers(copied, tmp_path, loose):
     assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
     exact, int8 = (aetool.load(bundle.path, precision=precision).score(images) for precision in ("fp32", "int8"))
     assert np.median(np.abs(int8 / exact - 1)) < 0.05
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "fp16", "bf16"])
+def test_prototypes_stay_in_float32(tmp_path, make_table, precision, loose):
+    from aetool.export import export_checkpoint
+    from aetool.model import TrainingConfig, train
+
+    rows = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    rows[:, 3:] = rows[:, :3] + 0.1 * rows[:, 3:]
+    export_checkpoint(train(make_table(rows), TrainingConfig(epochs=20)), tmp_path / "b")
+    found = quantize(tmp_path / "b", rows, precision=precision, options=QUICK, budget=loose)
+    graph = onnx.load(tmp_path / "b" / precision / "detector.onnx").graph
+    compared = next(node.input[0] for node in graph.node if node.op_type == "ReduceMax")
+    product = next(node for node in graph.node if node.output[0] == compared)
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert product.op_type == "Gemm" and {kinds[name] for name in product.input[1:]} == {onnx.TensorProto.FLOAT}
+    assert found.figures["fidelity"]["rank_correlation"] > 0.98

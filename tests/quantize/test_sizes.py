@@ -18,7 +18,11 @@ def tiny(tmp_path_factory, make_table):
     width, hidden, dim = TINY
     random = np.random.default_rng(0)
     rows = (random.normal(size=(600, 5)) @ random.normal(size=(5, width))).astype(np.float32)
-    trained = train(make_table(rows), TrainingConfig(epochs=1), AutoencoderConfig(width, dim, hidden_dims=hidden))
+    trained = train(
+        make_table(rows),
+        TrainingConfig(epochs=1, score="reconstruction"),
+        AutoencoderConfig(width, dim, hidden_dims=hidden),
+    )
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     export_checkpoint(trained, path)
     return path, rows
