@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import contestant, parser, save
+from common import RESULTS, contestant, parser, save
 from numpy.typing import NDArray
 from range_metrics import areas, ranges, volumes
 
@@ -182,7 +182,7 @@ def main() -> None:
     options.add_argument("--peer", required=True, help="Python with PyOD")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--only", nargs="*")
+    options.add_argument("--only", nargs="*", help="contestants to measure again")
     given = options.parse_args()
     if given.contestant:
         made = make_series(given.seed)
@@ -197,16 +197,18 @@ def main() -> None:
         return
     names = [*(f"aetool {name}" for name in ("default", "dense", "conv", "gru")), *(f"PyOD {n}" for n in PEERS)]
     names = [name for name in names if not given.only or name in given.only]
-    results: dict[str, Any] = {}
     for name in names:
         rounds = [
             contestant(__file__, name, ["--peer", given.peer, "--seed", str(seed)]) for seed in range(given.seeds)
         ]
-        results[name] = {"rounds": rounds, **_medians(rounds)}
-        told = {key: round(value, 3) for key, value in results[name].items() if isinstance(value, float)}
-        print(name, told or rounds[0], flush=True)
-    if not given.only:
-        print(save("series", {"rows": ROWS, "channels": CHANNELS, "window": WINDOW, "buffer": BUFFER}, results))
+        found = _medians(rounds)
+        print(name, {key: round(value, 3) for key, value in found.items()} or rounds[0], flush=True)
+        # Read again: `--only` adds to what is there, so that slow contestants can be measured apart.
+        path = RESULTS / "series.json"
+        adds = path.exists() and (given.only or name != names[0])
+        results = json.loads(path.read_text(encoding="utf-8"))["results"] if adds else {}
+        results[name] = {"rounds": rounds, **found}
+        save("series", {"rows": ROWS, "channels": CHANNELS, "window": WINDOW, "buffer": BUFFER}, results)
 
 
 def _medians(rounds: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Files of a bundle on disk, read safely and written whole or not at all.
 
 Read in this order: `bundle` (a directory opened and checked), `manifest` and `schema` (manifest.json), `files`
-(safe reads, `Limits`), `npz`, `golden`, `baseline` and `card` (its other files), `atomic` and `write`
+(safe reads, `Limits`), `npz`, `golden`, `baseline`, `card` and `bom` (its other files), `atomic` and `write`
 (publishing), `keys` and `signature`, `escape` (a bundle's texts inside other languages). Other rooms import these
 modules; nothing is imported here, since an app that opens a bundle needs few of them.
 """
@@ -9,6 +9,7 @@ modules; nothing is imported here, since an app that opens a bundle needs few of
 __all__ = [
     "atomic",
     "baseline",
+    "bom",
     "bundle",
     "card",
     "escape",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aetool.bundle.atomic import publish_directory, publish_file
+from aetool.bundle.bom import BOM, ml_bom
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits, read_inside, sha256
 from aetool.bundle.manifest import MANIFEST, FileRecord, Manifest
@@ -19,7 +20,7 @@ def publish(
     overwrite: bool = False,
     check: Callable[[Path], None] | None = None,
 ) -> Bundle:
-    """Write a bundle: `files` (name -> content) and `manifest`, in one step.
+    """Write a bundle: `files` (name -> content), their bill of materials and `manifest`, in one step.
 
     Args:
         path: the bundle's directory.
@@ -32,11 +33,16 @@ def publish(
         OutputError: `path` exists and `overwrite` is false, the disk refuses, or the manifest is too large.
     """
     path, old = Path(path), manifest.files
-    records = {
-        name: FileRecord(sha256(content), len(content), old[name].unknown if name in old else {})
-        for name, content in sorted(files.items())
-    }
-    manifest = manifest._replace(files=records)
+
+    def recorded(files: Mapping[str, bytes]) -> Manifest:
+        records = {
+            name: FileRecord(sha256(content), len(content), old[name].unknown if name in old else {})
+            for name, content in sorted(files.items())
+        }
+        return manifest._replace(files=records)
+
+    files = {**files, BOM: ml_bom(recorded(files)).encode()}
+    manifest = recorded(files)
     text, most = manifest.to_json().encode(), DEFAULT_LIMITS.manifest_bytes
     if len(text) > most:
         raise OutputError(

@@ -390,8 +390,59 @@ slow:
   return PyObject_CallFunctionObjArgs(self->slow, arguments[0], count == 2 ? arguments[1] : Py_None, NULL);
 }
 
+PyDoc_STRVAR(push_doc, "push(window, sample, filled, stride)\n--\n\n"
+                       "Put a sample into a window that has `filled`; return how many it has then, or once it is full the\n"
+                       "output for it. A full window steps on before. None: nothing was done, this is another kind of sample.");
+static PyObject *push(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+  Caller *const self = (Caller *)object;
+  if (count != 4) {
+    PyErr_SetString(PyExc_TypeError, "push(window, sample, filled, stride): expected four arguments");
+    return NULL;
+  }
+  Py_ssize_t filled = PyLong_AsSsize_t(arguments[2]);
+  const Py_ssize_t stride = PyLong_AsSsize_t(arguments[3]);
+  if (PyErr_Occurred()) return NULL;
+  if ((PyObject *)Py_TYPE(arguments[1]) != self->array) Py_RETURN_NONE;
+  Py_buffer window, sample;
+  if (PyObject_GetBuffer(arguments[1], &sample, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+    PyErr_Clear(); /* in another order in memory: the slow way copies it */
+    Py_RETURN_NONE;
+  }
+  if (PyObject_GetBuffer(arguments[0], &window, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE) < 0) {
+    PyBuffer_Release(&sample);
+    return NULL;
+  }
+  PyObject *result = NULL;
+  const Py_ssize_t input = (Py_ssize_t)sizeof(float) * self->plan->plan.n_input, bytes = sample.len;
+  const Py_ssize_t rows = bytes > 0 ? input / bytes : 0;
+  const int is_sample = holds_floats(&sample) && sample.ndim == 1 && rows > 0 && rows * bytes == input &&
+                        window.ndim == 2 && window.shape[1] * (Py_ssize_t)sizeof(float) == bytes;
+  if (!holds_floats(&window) || window.len != input || filled < 0 || (is_sample && filled > rows) || stride < 1 ||
+      self->count < 2) {
+    PyErr_SetString(PyExc_ValueError, "push(window, sample, filled, stride): another window than the plan's");
+  } else if (!is_sample || (filled == rows && stride >= rows)) {
+    result = Py_None;
+    Py_INCREF(result);
+  } else {
+    char *const to = window.buf;
+    const int steps = filled == rows;
+    if (steps) filled -= stride;
+    result = filled + 1 < rows ? PyLong_FromSsize_t(filled + 1) : PyObject_CallNoArgs(self->few[1]);
+    if (result) { /* only now: whoever got an error finds the window as it was */
+      if (steps) memmove(to, to + stride * bytes, (size_t)((rows - stride) * bytes));
+      memcpy(to + filled * bytes, sample.buf, (size_t)bytes);
+      if (filled + 1 == rows && fill(self, window.buf, 1, result) < 0) Py_CLEAR(result);
+    }
+  }
+  PyBuffer_Release(&window);
+  PyBuffer_Release(&sample);
+  return result;
+}
+
 static PyMethodDef caller_methods[] = {
-    {"call", (PyCFunction)(void (*)(void))call, METH_FASTCALL, call_doc}, {NULL, NULL, 0, NULL}};
+    {"call", (PyCFunction)(void (*)(void))call, METH_FASTCALL, call_doc},
+    {"push", (PyCFunction)(void (*)(void))push, METH_FASTCALL, push_doc},
+    {NULL, NULL, 0, NULL}};
 static PyType_Slot caller_slots[] = {{Py_tp_new, new_caller},       {Py_tp_dealloc, free_caller},
                                      {Py_tp_traverse, visit_caller}, {Py_tp_clear, clear_caller},
                                      {Py_tp_methods, caller_methods}, {0, NULL}};

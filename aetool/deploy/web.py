@@ -119,7 +119,7 @@ CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""
 CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "worker.mjs", "page.mjs")
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 _COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
@@ -189,7 +189,9 @@ def web_page(
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
         model = model_module(bundle, programs, precision)
-    modules = [asset(f"javascript/{name}") for name in (*MODULES, *own, *_PAGE_MODULES)]
+    # No sample comes to this page as time goes by, and no other script calls its model.
+    needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name != "stream.mjs")
+    modules = [asset(f"javascript/{name}") for name in needed]
     program = "".join(_inlined(module.decode()) for module in [model, *modules])
     style = asset("javascript/page.css").decode()
     page = _page(

@@ -4,7 +4,7 @@ import base64
 import binascii
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,8 @@ NOTHING.flags.writeable = False
 
 class _Model(Protocol):
     """The part of an AutoencoderSession that is used here, without importing it."""
+
+    _calls: dict[Any, Any]
 
     @property
     def name(self) -> str: ...
@@ -51,15 +53,19 @@ class Stream:
     __slots__ = (
         "_batch",
         "_bytes",
+        "_calls",
         "_filled",
         "_last",
         "_lock",
         "_max_gap",
         "_model",
+        "_push",
         "_row",
         "_rows",
+        "_shift",
         "_skip",
         "_stride",
+        "_window",
     )
 
     def __init__(self, model: _Model, stride: int, max_gap: float | None) -> None:
@@ -82,6 +88,9 @@ class Stream:
         """Samples from where the window at hand begins: from there on they shift, so that it lies in one piece."""
         self._batch = self._rows.reshape(1, *shape)
         self._bytes = self._rows.data.cast("B")
+        self._window, self._shift = len(self._rows), stride * self._rows.strides[0]
+        self._calls: Mapping[Any, Any] | None = None
+        self._push: Callable[..., Any] | None = None
         self._filled = 0
         """Samples of the window at hand; a full one has been scored."""
         self._skip = 0
@@ -93,7 +102,7 @@ class Stream:
     def window(self) -> Rows | None:
         """The window that the last sample completed, (window, channels), a copy; None if it completed none."""
         with self._lock:
-            return self._rows.copy() if self._filled == len(self._rows) else None
+            return self._rows.copy() if self._filled == self._window else None
 
     @property
     def until_next(self) -> int:
@@ -101,8 +110,8 @@ class Stream:
 
         Score i of a block of samples belongs to the window that ends with its sample until_next - 1 + i * stride.
         """
-        full = self._filled == len(self._rows)
-        return self._stride if full else self._skip + len(self._rows) - self._filled
+        full = self._filled == self._window
+        return self._stride if full else self._skip + self._window - self._filled
 
     @property
     def stride(self) -> int:
@@ -133,26 +142,16 @@ class Stream:
             InputError: samples of another shape, or times that do not rise; nothing was added.
         """
         with self._lock:
-            if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.shape != self._row:
-                return self._push_block(samples, time)
-            if time is not None:
-                self._require_later(time)
-                if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
-                    self._begin()
-            window, filled, skip = len(self._rows), self._filled, self._skip
-            if filled == window:
-                filled, skip = self._step(window)
-            if skip:
-                self._skip = skip - 1
-                found = NOTHING
-            else:
-                self._rows[filled] = samples
-                filled += 1
-                found = NOTHING if filled < window else self._model.score(self._batch)
-            self._filled = filled
-            if time is not None:
-                self._last = time
-            return found
+            if time is None and self._push is not None and not self._skip and self._calls is self._model._calls:
+                added = self._push(self._rows, samples, self._filled, self._stride)
+                if type(added) is int:
+                    self._filled = added
+                    return NOTHING
+                if added is not None:
+                    self._filled = self._window
+                    scores: NDArray[np.float32] = added
+                    return scores
+            return self._push_any(samples, time)
 
     def reset(self) -> None:
         """Forget the samples of the window at hand, as after a gap."""
@@ -166,7 +165,7 @@ class Stream:
             held = self._rows[: self._filled].astype("<f4", copy=False).tobytes()
             return {
                 "version": STATE_VERSION,
-                "window": len(self._rows),
+                "window": self._window,
                 "channels": self._row[0],
                 "stride": self._stride,
                 "max_gap": self._max_gap,
@@ -177,23 +176,42 @@ class Stream:
 
     def __repr__(self) -> str:
         """Show the model, the window and how far it is."""
-        return f"<Stream of {self._model.name!r}: {self._filled} of {len(self._rows)} samples>"
+        return f"<Stream of {self._model.name!r}: {self._filled} of {self._window} samples>"
 
     # Inside the lock
 
+    def _push_any(self, samples: Any, time: Any) -> NDArray[np.float32]:
+        if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.shape != self._row:
+            samples = self._converted(samples)
+            if samples.shape != self._row:
+                return self._push_block(samples, time)
+        if time is not None:
+            self._require_later(time)
+            if self._max_gap is not None and self._last is not None and time - self._last > self._max_gap:
+                self._begin()
+        filled, window = self._filled, self._window
+        if filled == window:  # it was scored: make room for the next one
+            if (shift := self._shift) < len(self._bytes):
+                self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
+                filled = window - self._stride
+            else:
+                filled, self._skip = 0, self._stride - window
+            self._filled = filled
+        if self._skip:
+            self._skip -= 1
+            found = NOTHING
+        else:
+            self._rows[filled] = samples
+            found = NOTHING if filled + 1 < window else self._model.score(self._batch)
+            self._filled = filled + 1
+            if self._calls is not self._model._calls:
+                self._find_push()
+        if time is not None:
+            self._last = time
+        return found
+
     def _begin(self) -> None:
         self._filled = self._skip = 0
-
-    def _step(self, window: int) -> tuple[int, int]:
-        """Make room for the window after one that was scored: samples that it has, samples to leave out."""
-        stride = self._stride
-        if stride >= window:
-            self._filled, self._skip = 0, stride - window
-        else:
-            shift = stride * self._rows.strides[0]
-            self._bytes[:-shift] = self._bytes[shift:]  # numpy takes 300 ns longer
-            self._filled, self._skip = window - stride, 0
-        return self._filled, self._skip
 
     def _require_later(self, time: Any) -> None:
         if not isinstance(time, float | int):
@@ -207,15 +225,18 @@ class Stream:
         elif math.isnan(time):
             raise InputError("time: expected seconds, found NaN; leave out the sample")
 
-    def _push_block(self, samples: Any, time: Any) -> NDArray[np.float32]:
-        model = self._model
-        rows = (
-            model.to_rows(samples)
-            if len(model.input_shape) == 1
-            else to_rows(samples, model.feature_names, self._row, "samples")
-        )
-        if rows.shape == self._row:
-            rows, time = rows[None], None if time is None else [time]
+    def _find_push(self) -> None:
+        """Find what puts a sample into the window in C, where the core scores it; anew for a reopened model."""
+        calls = self._model._calls
+        if (call := calls.get("score")) is not None:
+            self._calls, self._push = calls, getattr(getattr(call, "__self__", None), "push", None)
+
+    def _converted(self, samples: Any) -> Rows:
+        if len(self._model.input_shape) == 1:
+            return self._model.to_rows(samples)
+        return to_rows(samples, self._model.feature_names, self._row, "samples")
+
+    def _push_block(self, rows: Rows, time: Any) -> NDArray[np.float32]:
         times = None if time is None else self._times(time, len(rows))
         if not len(rows):
             return NOTHING
@@ -237,7 +258,7 @@ class Stream:
 
     def _scored(self, held: Rows, skip: int, rows: Rows) -> tuple[NDArray[np.float32], Rows, int]:
         """Return scores of windows that `rows` complete after `held`, what is held then, samples to leave out."""
-        stride, window = self._stride, len(self._rows)
+        stride, window = self._stride, self._window
         if len(held) == window:
             held, skip = held[stride:], max(0, stride - window)
         samples = np.concatenate((held, rows[skip:]))

@@ -1,6 +1,7 @@
 """Groups of samples: a stream for each, and the alerts that its scores raise."""
 
 import math
+from bisect import insort
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -33,6 +34,13 @@ class Rules(NamedTuple):
     """A record for every score."""
     max_groups: int = 1000
     max_gap: float | None = None
+
+
+_LEAP = 1.5
+"""A step in time so many times as long as the last ones tells that samples are missing."""
+_FADE = 0.98
+"""Share of the longest step that stays with each sample."""
+_MOST_HELD = 10_000
 
 
 class Interval:
@@ -78,7 +86,7 @@ class Interval:
 class GroupStream:
     """One group: its stream, its last decisions and the alert that is on."""
 
-    __slots__ = ("alert", "flags", "interval", "stream", "time")
+    __slots__ = ("alert", "flags", "held", "interval", "step", "stream", "time")
 
     def __init__(self, model: AutoencoderSession, state: Mapping[str, Any] | None, max_gap: float | None) -> None:
         """Begin, or go on from `state`."""
@@ -96,11 +104,32 @@ class GroupStream:
         self.time: float | None = state["time"]
         """Time of the last sample."""
         self.alert: dict[str, Any] | None = state["alert"]
+        self.step: float | None = state.get("step")
+        """Longest of the last steps in time, in seconds."""
+        self.held = [
+            GroupSample(group, time, when, np.array(values, np.float32))
+            for group, time, when, values in state.get("held", ())
+        ]
+        """Samples that overtook others, in the order of their time."""
 
     def state(self) -> dict[str, Any]:
         """Return what it takes to go on."""
         found = {"stream": self.stream.state(), "flags": self.flags, "time": self.time, "alert": self.alert}
+        found["step"] = self.step
+        if self.held:
+            found["held"] = [[*each[:3], each.values.tolist()] for each in self.held]
         return found if self.interval is None else {**found, "interval": self.interval.state()}
+
+    def leaps_to(self, time: float) -> bool:
+        """Return whether samples seem to be missing before `time`."""
+        return self.time is not None and self.step is not None and time - self.time > _LEAP * self.step
+
+    def steps_to(self, time: float) -> None:
+        """Note the time of the next sample."""
+        if self.time is not None:
+            step = time - self.time
+            self.step = step if self.step is None or step > _LEAP * self.step else max(step, _FADE * self.step)
+        self.time = time
 
 
 class Groups:
@@ -112,6 +141,7 @@ class Groups:
         self._groups: OrderedDict[str, GroupStream] = OrderedDict()
         self._threshold = model.threshold
         self._window = model.input_shape[0] if len(model.input_shape) == 2 else 1
+        self.is_settling = False
         self._mask = (1 << rules.of) - 1
         series = model.manifest.series
         self._stride = 1 if series is None else series.stride
@@ -126,7 +156,10 @@ class Groups:
         return len(self._groups)
 
     def take(self, sample: GroupSample) -> Iterator[dict[str, Any]]:
-        """Push a sample into its group's stream, and return the records that come of it."""
+        """Push a sample into its group's stream, and return the records that come of it.
+
+        While `is_settling`, a sample that leaps ahead is held until those that it overtook are there.
+        """
         group = self._groups.get(sample.group)
         if group is None:
             group = self._groups[sample.group] = GroupStream(self._model, None, self._rules.max_gap)
@@ -136,11 +169,33 @@ class Groups:
         else:
             self._groups.move_to_end(sample.group)
         time = sample.time
+        if time is None:
+            yield from self._pushed(group, sample)
+            return
+        if group.time is not None and time <= group.time:
+            self._count("duplicate" if time == group.time else "late")
+            return
+        if not group.held and not (self.is_settling and group.leaps_to(time)):
+            yield from self._pushed(group, sample)
+            return
+        if any(each.time == time for each in group.held):
+            self._count("duplicate")
+            return
+        insort(group.held, sample, key=_time_of)
+        while group.held and (not group.leaps_to(_time_of(group.held[0])) or len(group.held) > _MOST_HELD):
+            yield from self._pushed(group, group.held.pop(0))
+
+    def settle(self, is_settling: bool) -> Iterator[dict[str, Any]]:
+        """Begin to hold samples that leap ahead, or end it: then those that are held are pushed."""
+        self.is_settling = is_settling
+        for group in () if is_settling else list(self._groups.values()):
+            while group.held:
+                yield from self._pushed(group, group.held.pop(0))
+
+    def _pushed(self, group: GroupStream, sample: GroupSample) -> Iterator[dict[str, Any]]:
+        time = sample.time
         if time is not None:
-            if group.time is not None and time <= group.time:
-                self._count("duplicate" if time == group.time else "late")
-                return
-            group.time = time
+            group.steps_to(time)
         self._count("samples")
         pushed = [(time, sample.values)]
         if group.interval is not None and time is not None:
@@ -217,6 +272,10 @@ class Groups:
             if isinstance(error, InputError):
                 raise
             raise InputError("state: not what aetool watch writes") from error
+
+
+def _time_of(sample: GroupSample) -> float:
+    return sample.time or 0.0
 
 
 def _plain(score: float) -> float | str:

@@ -44,6 +44,10 @@ class MessageSource(Protocol):
     def position(self) -> list[Any] | None:
         """Where the source is after the last batch, for `seek`; None where it cannot be asked again."""
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether messages may overtake each other now."""
+
     def seek(self, position: list[Any] | None) -> None:
         """Go on from a position."""
 
@@ -77,6 +81,7 @@ class PipeSource:
     """Lines of a pipe, a terminal or a file, to its end."""
 
     position = None
+    is_settling = False
 
     def __init__(self, descriptor: int) -> None:
         """Read from a descriptor."""
@@ -106,6 +111,8 @@ class PipeSource:
 
 class FileSource:
     """Lines of a file that grows, and of the one that takes its place; or of a file to its end."""
+
+    is_settling = False
 
     def __init__(self, path: Path, *, to_its_end: bool = False) -> None:
         """Read from the beginning of `path`, or from where `seek` says."""

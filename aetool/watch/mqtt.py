@@ -1,5 +1,6 @@
 """Messages from an MQTT broker, and alerts to one: quality of service 1, acknowledged once they are safe."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ _MOST_TOGETHER = 64
 """Messages of one batch: each is acknowledged soon, since brokers send few without."""
 _LONGEST_PAUSE_S = 30.0
 _SESSION_S = 30  # keep-alive
+_SETTLING_S = 5.0
+"""Seconds after a connection was made in which messages may overtake each other."""
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -88,7 +91,12 @@ class MqttSource:
         self._taken: list[tuple[int, int]] = []
         self._messages: list[Message] = []
         self._refused = ""
-        self.is_connected = False
+        self._connected_at = -math.inf
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether the connection is new: clients that lost theirs too send what they kept, not always in order."""
+        return time.monotonic() - self._connected_at < _SETTLING_S
 
     def seek(self, position: list[Any] | None) -> None:
         """Do nothing: the broker knows."""
@@ -150,7 +158,6 @@ class MqttSource:
             messages, self._messages = self._messages, []
             if messages or not is_ready:
                 yield messages
-        self.is_connected = False
         self._messages, self._taken = [], []
 
     def _read(self) -> bool:
@@ -168,7 +175,7 @@ class MqttSource:
             if code.value in (0x86, 0x87, 0x85):  # user or password, not authorised, client identifier
                 self._refused = f"refused ({code})"
             return
-        self.is_connected = True
+        self._connected_at = time.monotonic()
         client.subscribe(self._address.topic, qos=1)
 
     def _on_subscribe(self, _: paho.Client, __: Any, ___: int, codes: list[Any], ____: Any) -> None:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,20 @@ class Watcher:
         """Number of groups."""
         return len(self._groups)
 
-    def take(self, messages: Sequence[Message], position: list[Any] | None = None) -> None:
-        """Take messages: when this returns they are safe, and their alerts are on their way."""
+    def take(
+        self, messages: Sequence[Message], position: list[Any] | None = None, *, is_settling: bool = False
+    ) -> None:
+        """Take messages: when this returns they are safe, and their alerts are on their way.
+
+        Args:
+            messages: the messages.
+            position: position of their source after them.
+            is_settling: messages may overtake each other now, as after a lost connection.
+        """
+        if is_settling != self._groups.is_settling:
+            if self._journal is not None:
+                self._journal.append([["settling", is_settling]])
+            self._send(self._numbered(self._groups.settle(is_settling)))
         if messages:
             if self._journal is not None:
                 entries: list[list[Any]] = [["message", *message] for message in messages]
@@ -128,12 +140,14 @@ class Watcher:
                     entries.append(["position", position])
                 self._journal.append(entries)
             self._position = position
-            records = [record for message in messages for record in self._records(message)]
-            if records:
-                self._waiting.extend(records)
-                for output in self._outputs:
-                    output.send(records)
+            self._send([record for message in messages for record in self._records(message)])
         self._look_after()
+
+    def _send(self, records: Sequence[Record]) -> None:
+        if records:
+            self._waiting.extend(records)
+            for output in self._outputs:
+                output.send(records)
 
     def save(self) -> None:
         """Write the state."""
@@ -149,6 +163,7 @@ class Watcher:
                     "columns": list(self._reader.columns),
                     "counts": dict(self.counts),
                     "groups": self._groups.state(),
+                    "settling": self._groups.is_settling,
                 }
             )
 
@@ -172,12 +187,15 @@ class Watcher:
         except (MalformedError, InputError) as error:
             self._leave_out(str(error))
             return []
+        return [record for sample in samples for record in self._numbered(self._groups.take(sample))]
+
+    def _numbered(self, records: Iterable[Mapping[str, Any]]) -> list[Record]:
+        """Return records as texts, each with the next sequence number."""
         found = []
-        for sample in samples:
-            for record in self._groups.take(sample):
-                self._sequence += 1
-                text = json.dumps({"sequence": self._sequence, **record}, ensure_ascii=False, allow_nan=False)
-                found.append((self._sequence, text))
+        for record in records:
+            self._sequence += 1
+            text = json.dumps({"sequence": self._sequence, **record}, ensure_ascii=False, allow_nan=False)
+            found.append((self._sequence, text))
         return found
 
     def _leave_out(self, why: str) -> None:
@@ -230,6 +248,7 @@ class Watcher:
             self._require_ours(found, journal.path)
             try:
                 self._groups.restore(found["groups"])
+                self._groups.is_settling = bool(found["settling"])
                 self._sequence, self._position = found["sequence"], found["position"]
                 self._marks = dict(found["delivered"])
                 self._waiting.extend((number, text) for number, text in found["waiting"])
@@ -245,6 +264,8 @@ class Watcher:
                 self._waiting.extend(self._records(Message(*entry)))
             elif kind == "position":
                 self._position = entry[0]
+            elif kind == "settling":
+                self._waiting.extend(self._numbered(self._groups.settle(entry[0])))
             else:
                 self._marks[entry[0]] = entry[1]
         for output in self._outputs:
@@ -288,7 +309,7 @@ def watch(
     try:
         source.seek(watcher.position)
         for messages in source.batches(stop):
-            watcher.take(messages, source.position)
+            watcher.take(messages, source.position, is_settling=source.is_settling)
             source.acknowledge()
     except BaseException:
         watcher.close(after_error=True)

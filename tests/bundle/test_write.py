@@ -14,6 +14,7 @@ import pytest
 from aetool import BundleError, OutputError
 from aetool.bundle import atomic
 from aetool.bundle.atomic import publish_directory, publish_file, require_new
+from aetool.bundle.bom import BOM
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import read_inside
 from aetool.bundle.write import publish
@@ -47,8 +48,9 @@ def test_what_is_published_is_what_was_given(tmp_path, whole):
     manifest, files = whole
     path = tmp_path / "new" / "parents" / "bundle"
     published = publish(path, manifest, files)
-    assert published.check_files() == len(files)
-    assert Bundle.open(path).manifest == manifest
+    found = Bundle.open(path).manifest
+    assert published.check_files() == len(found.files) and set(found.files) - set(files) == {BOM}
+    assert found == manifest._replace(files={**manifest.files, BOM: found.files[BOM]})
     assert names(path.parent) == ["bundle"]
 
 
@@ -227,7 +229,7 @@ def stop_here(*arguments):
 setattr(atomic, point.split()[1], stop_here)
 atomic.publish_directory(path, {"a": b"new", "b": b"new"}, overwrite=overwrite)
 """
-POINTS = ["before _write_file", "inside _write_file", "after _write_file", "before _sync_directory"]
+POINTS = ["before write_file", "inside write_file", "after write_file", "before sync_directory"]
 POINTS += ["before _take_name", "after _take_name"]
 
 

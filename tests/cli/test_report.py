@@ -112,7 +112,7 @@ def test_a_file_that_appears_meanwhile_is_kept(work, monkeypatch):
         path.write_bytes(content)
         page.write_text("theirs", encoding="utf-8")
 
-    monkeypatch.setattr(atomic, "_write_file", write)
+    monkeypatch.setattr(atomic, "write_file", write)
     with pytest.raises(OutputError, match="appeared while"):
         atomic.publish_file(page, b"ours")
     assert page.read_text(encoding="utf-8") == "theirs" and names(work) == ["page.html"]

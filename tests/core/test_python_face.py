@@ -330,3 +330,71 @@ print(rounds(20000) - before)
         [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 2000  # KiB: one object of 100 bytes that stays in each round would take as much
+
+
+def pushing(**changed: Any) -> Any:
+    """What a caller's push gives for a window of two samples of three, with arguments changed."""
+    negative = small_caller()
+    given = {
+        "window": np.zeros((2, 3), np.float32),
+        "sample": np.ones(3, np.float32),
+        "filled": 0,
+        "stride": 1,
+    } | changed
+    return negative.push(*given.values())
+
+
+def small_caller() -> Any:
+    few = tuple(np.zeros(shape, np.float32).copy for shape in ((2, 3), (1, 2, 3)))
+    plan = plan_of(core, KIND, PROGRAM)
+    return core.Caller(
+        plan=plan,
+        output=0,
+        row=(2, 3),
+        few=few,
+        decides=False,
+        scalar=False,
+        array=np.ndarray,
+        slow=print,
+        more=print,
+    )
+
+
+def test_push_fills_a_window_steps_on_and_computes_a_full_one():
+    caller, window = small_caller(), np.zeros((2, 3), np.float32)
+    samples = np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert caller.push(window, samples[0], 0, 1) == 1
+    assert (caller.push(window, samples[1], 1, 1) == -samples[:2]).all()
+    assert (caller.push(window, samples[2], 2, 1) == -samples[1:3]).all()
+    assert caller.push(window, samples[3], 2, 2) is None and (window == samples[1:3]).all()
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [[1.0, 2.0, 3.0], np.zeros(3), np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.zeros(0, np.float32),
+     np.zeros(6, np.float32), np.zeros(6, np.float32)[::2], np.float32(1), None],
+)  # fmt: skip
+def test_push_leaves_other_samples_to_somebody_else(sample):
+    assert pushing(sample=sample) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"window": np.zeros((3, 3), np.float32)},
+        {"window": np.zeros((2, 3))},
+        {"window": np.zeros((2, 3), np.float32)[:, ::-1]},
+        {"window": b"\0" * 24},
+        {"window": None},
+        {"filled": -1},
+        {"filled": 3},
+        {"filled": 1 << 80},
+        {"filled": "1"},
+        {"stride": 0},
+        {"stride": -1},
+        {"more": 1},
+    ],
+)
+def test_push_refuses_another_window(changed):
+    with pytest.raises(REFUSALS):
+        pushing(**changed)

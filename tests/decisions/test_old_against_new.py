@@ -9,6 +9,7 @@ import pytest
 import aetool
 from aetool.cli import main
 from aetool.decisions import Goal, Requirement, calibrate, compare, requirements
+from aetool.decisions._compare import _spread_of_change, kinds_of
 from aetool.errors import InputError
 
 
@@ -59,6 +60,31 @@ def test_a_model_that_knows_less_is_worse(pair):
     assert found.verdict == "worse" and found.auroc_interval[1] < 0, found.sentence
     back = compare(folder / "spoilt", folder / "whole", rows, labels, timed=False)
     assert back.verdict == "better" and back.auroc_change == pytest.approx(-found.auroc_change)
+
+
+def test_similar_rows_are_of_one_kind_and_anomalies_of_their_own():
+    random = np.random.default_rng(0)
+    centres = np.repeat(np.eye(8) * 30, 25, axis=0)
+    rows = (centres + random.normal(size=centres.shape)).astype(np.float32)
+    labels = np.repeat([False, True], 100)
+    kinds = kinds_of(rows, labels)
+    assert not set(kinds[labels]) & set(kinds[~labels])
+    assert max(len(set(kinds[at : at + 25])) for at in range(0, 200, 25)) <= 4
+    assert np.bincount(kinds).min() >= 12 and kinds.max() == 15
+    with_gaps = np.where(random.random(rows.shape) < 0.2, np.nan, rows)
+    assert kinds_of(with_gaps, labels).max() == kinds_of(rows[:, :0], labels).max() == 15
+
+
+def test_a_change_on_rows_of_one_kind_is_less_sure_than_the_same_change_on_rows_of_every_kind():
+    random = np.random.default_rng(0)
+    labels, kinds = np.repeat([False, True], 320), np.repeat(np.arange(16), 40)
+    score = random.normal(size=640) + labels
+    of_one, of_every = score.copy(), score.copy()
+    of_one[320:360] += 3
+    of_every[320::8] += 3
+    one, every = (_spread_of_change((score, other), labels, kinds) for other in (of_one, of_every))
+    assert one > 2 * every
+    assert _spread_of_change((score, score), labels, kinds) == 0
 
 
 def test_decisions_that_change_are_named_with_the_highest_first(bundle, exported, normal):

@@ -267,6 +267,7 @@ def test_the_assets_of_javascript_are_all_deployed(package):
         "aetool.web.mjs",
         "aetool.single.mjs",
         "aetool.node.mjs",
+        "live.mjs",
         "page.mjs",
         "worker.mjs",
     }

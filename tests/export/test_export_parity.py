@@ -122,7 +122,7 @@ def nearly_perfect(trained: TrainedAutoencoder, activation: Any) -> TrainedAutoe
         for layer, weight in ((network.encoder[0], both), (network.decoder[0], both.T / slope * (1 + 1e-6))):
             layer.weight.copy_(weight)
             layer.bias.zero_()
-    exact = replace(trained, network=network)
+    exact = replace(trained, network=network, prototypes=None)
     scores = exact.evaluate(trained.held_out.features)["score"]
     return replace(exact, held_out=replace(trained.held_out, scores=np.sort(scores)))
 

@@ -8,6 +8,13 @@ from aetool.bundle.bundle import Bundle
 from aetool.model import TrainedAutoencoder
 
 
+def nearest_prototype(trained: TrainedAutoencoder, z: np.ndarray) -> np.ndarray:
+    assert trained.prototypes is not None
+    apart = ((z[:, None] - trained.prototypes.astype(np.float64)) ** 2).sum(axis=2)
+    found: np.ndarray = trained.prototypes.astype(np.float64)[apart.argmin(axis=1)]
+    return found
+
+
 def test_golden_outputs_by_hand(trained: TrainedAutoencoder, bundle: Path) -> None:
     golden = dict(np.load(bundle / "golden.npz", allow_pickle=False))
     weights = {name: value.double().numpy() for name, value in trained.network.state_dict().items()}
@@ -17,7 +24,7 @@ def test_golden_outputs_by_hand(trained: TrainedAutoencoder, bundle: Path) -> No
     hidden = z @ weights["encoder.0.weight"].T + weights["encoder.0.bias"]
     embedding = np.where(hidden > 0, hidden, 0.01 * hidden)
     y = embedding @ weights["decoder.0.weight"].T + weights["decoder.0.bias"]
-    score = ((z - y) ** 2).mean(axis=1)
+    score = ((z - y) ** 2 + (z - nearest_prototype(trained, z)) ** 2).mean(axis=1)
 
     assert golden["features"].dtype == np.float32
     assert golden["embedding"].dtype == golden["reconstruction"].dtype == golden["score"].dtype == np.float64

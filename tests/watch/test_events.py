@@ -2,14 +2,14 @@
 
 import csv
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from series_bundles import waves
 
 import aetool
+from aetool.cli import main
 from aetool.runtime.moments import moment_scores
 
 
@@ -30,17 +30,14 @@ def log(tmp_path_factory):
 
 
 def score(bundle, log, *options):
-    done = subprocess.run(
-        [sys.executable, "-m", "aetool", "score", str(bundle), str(log), *options],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = CliRunner().invoke(main, ["score", str(bundle), str(log), *options])
     return done, list(csv.DictReader(io.StringIO(done.stdout)))
 
 
 def test_each_row_has_mean_and_maximum_of_its_windows_and_none_crosses_a_gap(series, log):
     path, samples = log
     done, rows = score(series, path, "--moments")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     runs = [("a", samples["a"][:20]), ("a", samples["a"][20:]), ("b", samples["b"])]
     with aetool.load(series, provider="native") as model:
         for number, (group, run) in enumerate(runs):
@@ -59,7 +56,7 @@ def test_each_row_has_mean_and_maximum_of_its_windows_and_none_crosses_a_gap(ser
 
 def test_an_event_has_start_end_peak_and_channels(series, log):
     done, (event,) = score(series, log[0], "--events")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert event["group"] == "b"
     start, end, peak = (float(event[name]) for name in ("start", "end", "peak"))
     assert 23 <= start <= 30 and 35 <= end <= 43 and 28 <= peak <= 37 and end - start + 1 == int(event["rows"])
@@ -83,4 +80,4 @@ def test_what_does_not_go_together_is_refused(series, log):
         (("--events", "--smooth", "4/3"), "expected K/N"),
     ):
         done, _ = score(series, log[0], *options)
-        assert done.returncode == 2 and reason in done.stderr
+        assert done.exit_code == 2 and reason in done.stderr

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
+from click.testing import CliRunner
 from processes import run_watch
 from series_bundles import waves
+
+from aetool.cli import main
 
 
 def test_samples_at_any_times_become_those_of_the_log(series, tmp_path):
@@ -23,10 +24,7 @@ def test_samples_at_any_times_become_those_of_the_log(series, tmp_path):
     for time, sample in zip(times, waves(300, 3), strict=True):
         lines.append(f"{time},{'ab'[int(time) // 20 % 2]},{','.join(map(str, sample))}")
     (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "aetool", "score", str(bundle), str(tmp_path / "log.csv"), "--provider", "native"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = CliRunner().invoke(main, ["score", str(bundle), str(tmp_path / "log.csv"), "--provider", "native"])
     expected = {group: [] for group in "ab"}
     for row in csv.DictReader(io.StringIO(done.stdout)):
         expected[row["group"]].append(float(row["score"]))

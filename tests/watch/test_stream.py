@@ -201,3 +201,16 @@ def test_a_stream_goes_on_after_a_fork(model):
     if child == 0:
         os._exit(0 if stream.push(waves(8, 3)[7]) == expected else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_closed_model_is_said_to_be_closed_and_nothing_is_lost(series):
+    with aetool.load(series) as model:
+        stream = model.stream()
+        stream.push(waves(9, 3))
+        for sample in waves(3, 3):
+            stream.push(sample)
+    before = stream.state()
+    for _ in range(2):
+        with pytest.raises(InputError, match="closed"):
+            stream.push(waves(3, 3))
+    assert stream.state() == before

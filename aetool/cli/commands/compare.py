@@ -49,8 +49,8 @@ def compare(
     """Compare a new model with the old one before it replaces it.
 
     Scores the same rows with both bundles, of which neither was trained, and says which decisions change. With
-    --label the new model is better or worse if the 95 % interval of the difference of AUROC (paired bootstrap) is
-    above 0.01 or below -0.01: less is what another seed may change. With -o it also writes a page.
+    --label the new model is better or worse if the 95 % interval of the difference of AUROC leaves 0 out. Kinds of
+    similar rows are drawn anew for it, so that another seed seldom counts as better. With -o it writes a page.
 
     Conditions are FIGURE, a sign and a value, or `old` and a change: auroc, recall, false_alarms,
     false_alarms_at_recall (at the recall of the old model), changed (share of decisions), rank_correlation,

@@ -18,9 +18,11 @@ const ROWS_A_STEP = 2048;
  * @param file its bytes, or its text
  * @param progress called with the share that is done, 0 to 1
  * @returns `count` of rows, `numbers` as the graphs take them, flat, `cells`, a function that gives the texts of a row
- * in the model's order, and `notes`, how the file was read where that is not as usual
+ * in the model's order, `notes`, how the file was read where that is not as usual, and `kept`, the texts of other
+ * columns by name
+ * @param keep names of other columns, as far as the header has them
  */
-export function rowsOf(file, model, progress = () => {}) {
+export function rowsOf(file, model, progress = () => {}, keep = []) {
   const { text, encoding } = typeof file === "string" ? { text: file.replace(/^\ufeff/, "") } : decoded(file);
   if (text.slice(0, 4096).includes("\0")) {
     throw new Error("NUL bytes where text is expected: save the table as CSV, in UTF-8");
@@ -60,7 +62,9 @@ export function rowsOf(file, model, progress = () => {}) {
       const number = others[j] ? others[j][i] : plainNumber(text, decimal);
       return Number.isNaN(number) ? "" : String(number);
     });
-  return { count: rows.length, cells, numbers, notes };
+  const there = keep.filter((name) => layout.header?.includes(name));
+  const kept = there.map((name) => [name, rows.map((row) => row[layout.header.indexOf(name)].trim())]);
+  return { count: rows.length, cells, numbers, notes, kept: Object.fromEntries(kept) };
 }
 
 /** How the model's own table was read, as the bundle keeps it: for what a file leaves in doubt. */

@@ -30,6 +30,9 @@ export function shares(contribution) {
 
 /** What the numbers of a row are called: 3, or 0,12,5, where features have no names. */
 export function labelsOf({ features, inputShape, width }) {
+  if (features.length && features.length < width) {
+    return Array.from({ length: width }, (_, i) => `${features[i % features.length].name}, ${Math.floor(i / features.length) + 1}`);
+  }
   if (features.length) return features.map(({ name }) => name);
   return Array.from({ length: width }, (_, place) => {
     const index = [];

@@ -2,7 +2,9 @@
 
 import { load } from "./aetool.mjs";
 import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
-import { largest, shares, shortest } from "./explanation.mjs";
+import { rowsOf } from "./csv.mjs";
+import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
+import { playLog } from "./live.mjs";
 
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
@@ -21,11 +23,21 @@ let rowName = "";
 let queue = Promise.resolve(); // of what is to be scored
 let turns = 0; // of the form: what was begun before the last one is not shown
 let worker; // that reads a file
+let labels; // of the values of a window
+let logs = 0; // that were taken
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+/** Name, unit and categories of a value of a row; in a window, the name of its channel and its place in time. */
+function featureAt(place) {
+  if (!model.features.length) return { name: `value ${place + 1}` };
+  if (!model.manifest.series) return model.features[place];
+  labels ??= labelsOf(model);
+  return { ...model.features[place % model.features.length], name: labels[place] };
 }
 
 function goldenRow(index) {
@@ -48,7 +60,7 @@ function typicalRow(anomalous) {
 
 function makeForm() {
   inputs = Array.from({ length: model.width }, (_, i) => {
-    const feature = model.features[i] ?? { name: `value ${i + 1}` };
+    const feature = featureAt(i);
     const field = feature.categories
       ? element("select", {}, ...["", ...feature.categories].map((text) => element("option", { value: text }, text)))
       : element("input", { type: "text", inputMode: "decimal", spellcheck: false });
@@ -106,7 +118,7 @@ function numbersInForm() {
   const numbers = new Float32Array(inputs.length);
   const names = [];
   inputs.forEach(({ field, wrong }, i) => {
-    const { name, categories } = model.features[i] ?? { name: `value ${i + 1}` };
+    const { name, categories } = featureAt(i);
     let message = "";
     try {
       const text = decimalComma && !categories ? field.value.replace(",", ".") : field.value;
@@ -227,7 +239,7 @@ function makeScale() {
 function showExpected(expected) {
   const cells = model.toCells(expected);
   inputs.forEach((input, i) => {
-    const { categories } = model.features[i] ?? {};
+    const { categories } = featureAt(i);
     input.expected.textContent = categories ? cells[i] || "–" : shown(expected[i]);
   });
 }
@@ -254,7 +266,7 @@ function showShares(explanation) {
 const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${Number((100 * share).toPrecision(2))} %`);
 
 function reasonOf({ field, expected, share, place }) {
-  const { name, unit } = model.features[place] ?? { name: `value ${place + 1}` };
+  const { name, unit } = featureAt(place);
   const found = isMissing(field.value) ? "nothing" : `${field.value}${unit ? ` ${unit}` : ""}`;
   return element(
     "li",
@@ -294,11 +306,17 @@ async function takeFile(file) {
   at("file").hidden = true;
   at("error").hidden = true;
   nameRow(file.name);
-  cancel("Reading the file …");
-  showProgress(0, "Reading the file …");
+  cancel(model.manifest.series ? "A log is drawn below." : "Reading the file …");
   try {
+    if (model.manifest.series) {
+      await takeLog(file);
+      return;
+    }
+    showProgress(0, "Reading the file …");
     const found = await scoredInWorker(file);
     showFile(file.name, found);
+    await pause();
+    if (worker) return; // another file has come meanwhile
     const [{ row, cells }] = found.highest;
     await fill(cells, `Row ${row} of ${file.name}`);
   } catch (error) {
@@ -306,6 +324,45 @@ async function takeFile(file) {
     at("error").textContent = `${file.name}: ${error.message}`;
     at("error").hidden = false;
   }
+}
+
+/** Let the browser show what there is, and take clicks, before what comes next. */
+const pause = () => new Promise((done) => setTimeout(done));
+
+/** A log, drawn as its samples come; of several groups the one that is chosen. */
+async function takeLog(file) {
+  logs += 1;
+  const mine = logs;
+  const { time, group } = model.manifest.series;
+  const keep = [time, group].filter(Boolean);
+  const { count, numbers, kept } = rowsOf(new Uint8Array(await file.arrayBuffer()), model, undefined, keep);
+  if (!count) throw new Error("a header and no rows: add rows below it");
+  const groups = kept[group] ?? [];
+  const names = [...new Set(groups)];
+  const channels = model.features.length;
+  at("live").hidden = false;
+  at("live-groups").hidden = names.length < 2;
+  at("live-group").replaceChildren(...names.map((text) => element("option", { value: text }, text)));
+  let plays = 0;
+  const begin = async () => {
+    plays += 1;
+    const play = plays;
+    const own = Array.from({ length: count }, (_, i) => i).filter((i) => names.length < 2 || groups[i] === at("live-group").value);
+    const samples = new Float32Array(own.length * channels);
+    own.forEach((row, i) => samples.set(numbers.subarray(row * channels, (row + 1) * channels), i * channels));
+    const when = (sample) => kept[time]?.[own[sample]] ?? `row ${own[sample] + 1}`;
+    const show = (events, isDone) => {
+      at("live-title").textContent = `${file.name}: ${events.length} event${events.length === 1 ? "" : "s"}${isDone ? "" : " so far"}`;
+      at("live-events").replaceChildren(
+        ...events.map(({ start, end, peak, score }) =>
+          element("li", {}, `${when(start)} to ${when(end)}, peak ${shown(score)} at ${when(peak)}`),
+        ),
+      );
+    };
+    await playLog(at("live-plot"), model, samples, { isOver: () => mine !== logs || play !== plays, show });
+  };
+  at("live-group").onchange = begin;
+  await begin();
 }
 
 /** What worker.mjs finds; never, once another file has come. */
@@ -428,7 +485,8 @@ async function start() {
   golden = await rows;
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
-  const kind = model.features.length ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
+  const isTable = model.features.length && !model.manifest.series;
+  const kind = isTable ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
   for (const part of document.querySelectorAll(".explained")) part.hidden = !explains();
@@ -436,6 +494,7 @@ async function start() {
   makeScale();
   listen();
   await fillGolden(Math.max(0, typicalRow(false)));
+  await pause();
   showCheck(await model.check());
 }
 

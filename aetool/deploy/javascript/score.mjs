@@ -1,4 +1,4 @@
-/** node score.mjs rows.csv: the score and the verdict of every row, as CSV. */
+/** node score.mjs rows.csv: the score and the verdict of every row, or of every window of a log by its last row, as CSV. */
 
 import { readFile } from "node:fs/promises";
 
@@ -20,7 +20,11 @@ try {
 }
 for (const note of rows.notes) console.error(`${file}: ${note}`);
 console.log("row,score,is_anomaly");
-if (rows.count) {
+const { series } = model.manifest;
+if (series) {
+  const scores = await model.stream().push(rows.numbers);
+  scores.forEach((score, i) => console.log(`${series.window + i * series.stride},${score},${!(score <= model.threshold)}`));
+} else if (rows.count) {
   const [scores, verdicts] = [await model.score(rows.numbers), await model.detect(rows.numbers)];
   scores.forEach((score, i) => console.log(`${i + 1},${score},${verdicts[i]}`));
 }

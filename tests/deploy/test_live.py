@@ -1,0 +1,80 @@
+"""A bundle of a series in the page and in Node: a log is drawn as its samples come, with its events."""
+
+import re
+import subprocess
+
+import hosts
+import numpy as np
+import pytest
+from series_bundles import series_bundle, waves
+
+import aetool
+from aetool.bundle.bundle import Bundle
+from aetool.deploy.node import node
+from aetool.deploy.web import web, web_page
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("live") / "waves"
+    return Bundle.open(series_bundle(path, gap=5.0, time="time", group="machine"))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Two machines, one with a fault."""
+    path = tmp_path_factory.mktemp("live") / "log.csv"
+    samples = {"p1": waves(300, 3, 0), "p2": waves(300, 3, 1)}
+    samples["p2"][100:110] *= 8
+    lines = ["time,machine,c2,c0,c1"]
+    for t in range(300):
+        for machine, (c0, c1, c2) in ((name, each[t]) for name, each in samples.items()):
+            lines.append(f"2026-01-01 00:{t // 60:02}:{t % 60:02},{machine},{c2},{c0},{c1}")
+    path.write_text("\n".join(lines) + "\n")
+    return path, samples
+
+
+@pytest.mark.parametrize("kind", ["directory", "single file"])
+def test_the_page_draws_a_log_and_names_its_events(bundle, log, write, need, kind):
+    need("Chromium")
+    folder = write(web(bundle) if kind == "directory" else web_page(bundle))
+    with hosts.browser() as browser:
+        page, wrong = browser.new_page(), []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        if kind == "directory":
+            with hosts.served(folder) as url:
+                look(page, url, log[0])
+        else:
+            look(page, (folder / "index.html").as_uri(), log[0])
+        assert wrong == []
+
+
+def look(page, url, path):
+    page.goto(url)
+    page.wait_for_selector("#check-mark.good")
+    assert page.inner_text("#feature-rows tr:nth-child(5) th") == "c1, 2"
+    page.set_input_files("#csv", path)
+    page.locator("#live-title", has_text=re.compile(": 0 events$")).wait_for()
+    assert page.locator("#live-plot .channel").count() == 3
+    page.select_option("#live-group", "p2")
+    page.locator("#live-title", has_text=re.compile(": 1 event$")).wait_for()
+    (event,) = page.locator("#live-events li").all_inner_texts()
+    assert event.startswith("2026-01-01 00:01:4") and "peak" in event
+    assert page.get_attribute("#live-plot .shade", "d") and page.get_attribute("#live-plot .score", "d")
+
+
+def test_node_scores_the_windows_of_a_log(bundle, log, write, need, tmp_path):
+    need("Node on the core")
+    samples = log[1]["p2"]
+    (tmp_path / "one.csv").write_text("c0,c1,c2\n" + "".join(f"{a},{b},{c}\n" for a, b, c in samples))
+    done = subprocess.run(
+        ["node", "score.mjs", tmp_path / "one.csv"],
+        cwd=write(node(bundle)), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    with aetool.load(bundle.path) as model:
+        expected = model.stream().push(samples)
+        assert (np.array([each[1] for each in found], np.float32) == expected).all()
+        assert [each[2] == "true" for each in found] == (expected > model.threshold).tolist()
+    assert [int(each[0]) for each in found] == list(range(8, 301, 2))
