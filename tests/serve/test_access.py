@@ -16,7 +16,7 @@ import pytest
 from raw import INFER, answer, connect, connections, eventually, metric
 
 from aetool.bundle.files import sha256
-from aetool.bundle.signature import write_keys
+from aetool.bundle.keys import write_keys
 from aetool.bundle.write import sign_bundle
 from aetool.errors import InputError
 from aetool.serve import _reload as reload
