@@ -157,7 +157,11 @@ LATER = {
         "onnxruntime",
         "openvino",
     },  # their import is timed
-    "bench/_torch_contestant.py": {"torch", "aetool.model"},  # the same, and PyTorch is an optional package
+    "bench/_torch_contestant.py": {
+        "torch",
+        "aetool.model",
+        "aetool.model.pipeline",
+    },  # the same, and PyTorch is an optional package
     "deploy/c.py": {"aetool.deploy._generator"},  # onnx is an optional package, which the core does without
     "deploy/_work.py": {
         "runpy",
