@@ -13,7 +13,7 @@ APP_TESTS := tests/runtime tests/onnx_check tests/checks/test_parity.py $(addpre
 # Tests start hundreds of processes, each of which would compile aetool anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: gpu demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 wasm exported clean
+.PHONY: demo test quick lint unit docs pictures wheel-test fuzz soak sbom conformance chips arm64 gpu wasm standards exported clean
 
 demo: $(DEMO)
 	.venv-demo/bin/aetool demo -o aetool-demo --overwrite
@@ -111,6 +111,11 @@ $(HOSTS): tests/deploy/package.json Makefile
 	$(PYTHON) -m venv .hosts/standards
 	.hosts/standards/bin/pip install --quiet "model-signing==1.1.1" pyopenssl
 	touch $@
+
+# MLflow and its server (0.9 GB), and the reference of OpenSSF Model Signing, against ours.
+standards: $(STAMP) $(HOSTS)
+	.hosts/standards/bin/pip install --quiet mlflow==3.17.2 onnxruntime
+	$(BIN)/python -m pytest tests/bundle/test_model_signing.py tests/release/test_mlflow.py
 
 exported: $(STAMP)
 	$(BIN)/python exported/make.py

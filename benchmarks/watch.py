@@ -28,7 +28,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from series_bundles import series_bundle, waves
+from make_series_bundles import series_bundle
+from series_bundles import waves
 
 import aetool
 

@@ -1,40 +1,14 @@
-"""Bundles of windows (time, channels), made for tests from small untrained networks."""
+"""Small bundles of windows (time, channels), so that no test waits for an export, and samples for them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-import torch
-from torch import nn
 
-from aetool.bundle.files import sha256
-from aetool.export import export_module
-
-
-class Dense(nn.Module):
-    def __init__(self, window, channels, hidden):
-        super().__init__()
-        width = window * channels
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 4))
-        self.decoder = nn.Sequential(
-            nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, width), nn.Unflatten(1, (window, channels))
-        )
-
-    def forward(self, features):
-        return self.decoder(self.encoder(features))
-
-
-class Convolved(nn.Module):
-    """What the core lacks: onnxruntime computes it."""
-
-    def __init__(self, window, channels, hidden):
-        super().__init__()
-        self.inner = nn.Conv1d(channels, hidden, 3, padding=1)
-        self.outer = nn.Conv1d(hidden, channels, 3, padding=1)
-
-    def forward(self, features):
-        return self.outer(torch.relu(self.inner(features.transpose(1, 2)))).transpose(1, 2)
+BUNDLES = Path(__file__).parent / "watch" / "bundles"
+WAVES = BUNDLES / "waves"
+"""Windows of 8 samples of c0, c1 and c2, stride 2, gap 5 s, columns time and machine; on the core."""
+CONVOLVED = BUNDLES / "convolved"
+"""The same without times and groups, on onnxruntime."""
 
 
 def waves(count, channels, seed=0):
@@ -42,28 +16,3 @@ def waves(count, channels, seed=0):
     random = np.random.default_rng(seed)
     steps = np.arange(count)[:, None] / (7 + np.arange(channels)) + random.uniform(0, 6, channels)
     return (np.sin(steps) + random.normal(0, 0.1, (count, channels))).astype(np.float32)
-
-
-def series_bundle(path, window=8, channels=3, stride=2, *, network=Dense, hidden=8, **series):
-    """Export a network and say in the manifest that its rows are windows."""
-    torch.manual_seed(0)
-    samples = waves(window * 40, channels)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0)[::5].transpose(0, 2, 1)
-    export_module(network(window, channels, hidden), path, rows=np.ascontiguousarray(windows))
-    return as_series(Path(path), [f"c{i}" for i in range(channels)], stride, **series)
-
-
-def as_series(path, names, stride, **series):
-    manifest = json.loads((path / "manifest.json").read_text())
-    for file in {name for variant in manifest["variants"].values() for name in variant["files"].values()}:
-        model = onnx.load(path / file)
-        for entry in model.metadata_props:
-            if entry.key == "feature_names":
-                entry.value = json.dumps(names)
-        content = model.SerializeToString()
-        (path / file).write_bytes(content)
-        manifest["files"][file] = {"sha256": sha256(content), "size": len(content)}
-    manifest["features"] = [{"name": name, "unit": ""} for name in names]
-    manifest["series"] = {"window": manifest["input_shape"][0], "stride": stride} | series
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return path

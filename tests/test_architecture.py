@@ -169,6 +169,7 @@ LATER = {
     },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
+    "release/mlflow.py": {"pandas"},  # an optional package, for tables alone
     "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
     "runtime/session.py": {
         "aetool.runtime.calibrator",

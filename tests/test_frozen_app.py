@@ -56,7 +56,7 @@ EXE(PYZ(a.pure), a.scripts, binaries, a.datas, name="app", upx=False, cdict=stor
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     """The packed app, a signed bundle with a tuning file, and two public keys: its author's and another's."""
-    from aetool.bundle.signature import write_keys
+    from aetool.bundle.keys import write_keys
     from aetool.bundle.write import sign_bundle
 
     folder = tmp_path_factory.mktemp("frozen")

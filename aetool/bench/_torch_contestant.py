@@ -44,6 +44,8 @@ def compiled(phase: Phase, *, checkpoint: str, graph: str, threads: int | None =
 def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
     """Return the function that computes `graph`, without operations that it does not need."""
 
+    from aetool.model.pipeline import scored
+
     def encode(features: Any) -> Any:
         return pipeline.network.encode(pipeline.standardise(features))
 
@@ -54,7 +56,8 @@ def _function(pipeline: Any, graph: str) -> Callable[[Any], Any]:
     def score(features: Any) -> Any:
         missing, standardised = pipeline.missing(features), pipeline.standardise(features)
         residual = standardised - pipeline.network.decode(pipeline.network.encode(standardised))
-        return pipeline.score_of(residual, missing)
+        near = None if pipeline.nearest is None else pipeline.nearest(standardised, missing)
+        return scored(residual, missing, near)[0]
 
     return {"encode": encode, "reconstruct": reconstruct, "score": score}[graph]
 

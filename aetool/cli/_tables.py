@@ -37,7 +37,8 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     from aetool.tables import read_array
 
     if is_log(manifest, data):
-        return _windows_of(manifest, data, label, keep)
+        _require_no_keep(data, keep)
+        return windows_of(log_of(manifest, data, label=label))
     if len(manifest.input_shape) > 1:
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
     table = _table_file(manifest, data, label, keep).read()
@@ -71,11 +72,10 @@ def log_of(manifest: Manifest, data: Path | Sequence[Path], *, label: str | None
     )
 
 
-def _windows_of(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
+def windows_of(log: Any) -> Any:
+    """Read the windows of a log as a table; report what is not as usual."""
     from aetool.tables.windows import read_windows, time_texts
 
-    log = log_of(manifest, data, label=label)
-    _require_no_keep(data, keep)
     found = read_windows(log)
     for note in log.seen.notes(log.series.window):
         say(note)

@@ -119,6 +119,8 @@ CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""
 CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
+_OF_SERIES = ("stream.mjs", "live.mjs")
+"""Modules that only the bundle of a series calls."""
 _PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
@@ -189,8 +191,9 @@ def web_page(
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
         model = model_module(bundle, programs, precision)
-    # No sample comes to this page as time goes by, and no other script calls its model.
-    needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name != "stream.mjs")
+    # The page of a table plays no log, and no other script calls its model.
+    idle = () if bundle.manifest.series else _OF_SERIES
+    needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
     modules = [asset(f"javascript/{name}") for name in needed]
     program = "".join(_inlined(module.decode()) for module in [model, *modules])
     style = asset("javascript/page.css").decode()

@@ -249,7 +249,8 @@ class Agent:
         try:
             text = read(self.store, self._file, MOST_BYTES)
         except FileNotFoundError as error:
-            raise ReleaseError(f"{self._where}: missing; release a bundle first: aetool release push") from error
+            reason = "missing, or out of reach" if "://" in self.store.where else "missing"
+            raise ReleaseError(f"{self._where}: {reason}; release a bundle first: aetool release push") from error
         except OSError as error:
             reason = error.strerror or reason_of(error)
             raise ReleaseError(

@@ -10,7 +10,7 @@ from aetool.errors import DependencyError, reason_of
 try:
     from aetool.tables.filesystems import appearing, listed, locate
 except ImportError as error:
-    raise DependencyError("pyarrow", "tables", "a store with a URI") from error
+    raise DependencyError("pyarrow", "agent", "a store with a URI") from error
 
 
 class RemoteStore:

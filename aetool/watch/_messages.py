@@ -50,6 +50,7 @@ class Reader:
         time: str | None = None,
         group: str | None = None,
         columns: Sequence[str] = (),
+        decimal: str = ".",
         encode: Callable[[Mapping[str, Any]], NDArray[np.float32]] | None = None,
     ) -> None:
         """Read what a model takes.
@@ -59,9 +60,11 @@ class Reader:
             time: column of the time, if messages have one.
             group: column of the group, if messages have one.
             columns: names of the fields of a line of CSV; without them the first line names them.
+            decimal: decimal mark of numbers that are texts.
             encode: makes a row of values by name, for a model that has categories.
         """
         self._features, self._time, self._group, self._encode = tuple(features), time, group, encode
+        self._comma = decimal == ","
         self.columns = tuple(columns)
         """Names of the fields of a line; learnt from the first line where they were not given."""
         self._separator = ","
@@ -138,6 +141,8 @@ class Reader:
             if self._encode is not None:
                 return self._encode({name: content[name] for name in self._features})
             numbers = [content[name] for name in self._features]
+            if self._comma:
+                numbers = [value.replace(",", ".") if isinstance(value, str) else value for value in numbers]
         except KeyError as error:
             raise MalformedError(f"no {error.args[0]!r}: {_short(str(dict(content)))}") from error
         try:
@@ -193,7 +198,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 def _is_values(text: str) -> bool:
     """Return whether a line holds numbers, rather than the names of columns."""
-    fields = _split(text, max(_SEPARATORS, key=text.count))
+    fields = _split(text.replace(",", ".") if ";" in text else text, max(_SEPARATORS, key=text.count))
     return any(_reads_as_number(field) for field in fields)
 
 

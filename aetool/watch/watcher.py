@@ -89,6 +89,7 @@ class Watcher:
             time=options.time or (series.time if series else None),
             group=options.group or (series.group if series else None),
             columns=options.columns,
+            decimal=str((model.manifest.provenance.get("reading") or {}).get("decimal", ".")),
             encode=encode,
         )
         least, of = options.smooth or (1, 1)

@@ -25,7 +25,7 @@ def test_it_says_how_sure_the_rate_is_and_how_many_rows_would_do(aetool, bundle,
     assert shown.exit_code == 0, shown.output
     assert "of 270 normal rows (95 %: " in shown.stdout
     assert "408 normal rows narrow that to about 2.5% to 7.5%" in shown.stdout
-    assert "p-values      from 270 scores of normal rows" in shown.stdout
+    assert "p-values           from 270 scores of normal rows" in shown.stdout
 
 
 def test_the_new_bundle_is_written_beside_the_old_one_or_in_its_place(aetool, bundle, normal, tmp_path):

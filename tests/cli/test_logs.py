@@ -85,6 +85,10 @@ def test_the_worst_windows_are_explained_by_channel(aetool, log, trained):
 def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_path):
     evaluated = json.loads(aetool("evaluate", trained[2], log, "--label", "state", "--json").stdout)
     assert evaluated["anomalies"] == 9 and evaluated["auroc"] > 0.99
+    before = json.loads(
+        aetool("evaluate", trained[2].parent / "checkpoint", log, "--label", "state", "--json").stdout
+    )
+    assert before["anomalies"] == 9 and before["auroc"] == pytest.approx(evaluated["auroc"])
     assert json.loads(aetool("verify", trained[2], "--data", log, "--json").stdout)["passed"] is True
     goal = "--label", "state", "--false-alarms", "5%"
     calibrated = aetool("calibrate", trained[2], "--data", log, *goal, "-o", tmp_path / "calibrated")

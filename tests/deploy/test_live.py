@@ -6,18 +6,19 @@ import subprocess
 import hosts
 import numpy as np
 import pytest
-from series_bundles import series_bundle, waves
+from series_bundles import WAVES, waves
 
 import aetool
 from aetool.bundle.bundle import Bundle
 from aetool.deploy.node import node
 from aetool.deploy.web import web, web_page
 
+PATIENCE_MS = 120_000
+
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    path = tmp_path_factory.mktemp("live") / "waves"
-    return Bundle.open(series_bundle(path, gap=5.0, time="time", group="machine"))
+def bundle():
+    return Bundle.open(WAVES)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +53,13 @@ def test_the_page_draws_a_log_and_names_its_events(bundle, log, write, need, kin
 
 def look(page, url, path):
     page.goto(url)
-    page.wait_for_selector("#check-mark.good")
+    page.wait_for_selector("#check-mark.good", timeout=PATIENCE_MS)
     assert page.inner_text("#feature-rows tr:nth-child(5) th") == "c1, 2"
     page.set_input_files("#csv", path)
-    page.locator("#live-title", has_text=re.compile(": 0 events$")).wait_for()
+    page.locator("#live-title", has_text=re.compile(": 0 events$")).wait_for(timeout=PATIENCE_MS)
     assert page.locator("#live-plot .channel").count() == 3
     page.select_option("#live-group", "p2")
-    page.locator("#live-title", has_text=re.compile(": 1 event$")).wait_for()
+    page.locator("#live-title", has_text=re.compile(": 1 event$")).wait_for(timeout=PATIENCE_MS)
     (event,) = page.locator("#live-events li").all_inner_texts()
     assert event.startswith("2026-01-01 00:01:4") and "peak" in event
     assert page.get_attribute("#live-plot .shade", "d") and page.get_attribute("#live-plot .score", "d")

@@ -9,7 +9,7 @@ import subprocess
 import hosts
 import numpy as np
 import pytest
-from series_bundles import series_bundle, waves
+from series_bundles import WAVES, waves
 
 import aetool
 from aetool.bundle.bundle import Bundle
@@ -20,14 +20,9 @@ SAMPLES = 1_000_000 if os.environ.get("AETOOL_LONG") else 5_000
 WINDOW, CHANNELS, GAP = 8, 3, 5.0
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return series_bundle(tmp_path_factory.mktemp("streams") / "waves", WINDOW, CHANNELS, 2, gap=GAP)
-
-
 @pytest.fixture(scope="module", params=[2, 11], ids=["stride 2", "stride 11"])
-def bundle(request, exported, tmp_path_factory):
-    path = shutil.copytree(exported, tmp_path_factory.mktemp("streams") / "waves")
+def bundle(request, tmp_path_factory):
+    path = shutil.copytree(WAVES, tmp_path_factory.mktemp("streams") / "waves")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["series"]["stride"] = request.param
     (path / "manifest.json").write_text(json.dumps(manifest))

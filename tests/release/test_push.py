@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -132,6 +135,21 @@ def test_a_store_behind_a_uri_is_the_same(site):
     shutil.rmtree(site.device)
     site.store = remote
     assert site.poll().event == "switched"
+
+
+def test_any_web_server_can_serve_a_store(site):
+    for package in ("pyarrow", "fsspec", "aiohttp"):
+        pytest.importorskip(package)
+    version, folder = site.push("a"), site.store
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        site.store = f"http://127.0.0.1:{server.server_port}"
+        assert site.poll().version == version
+        (folder / "channels" / "stable.json").unlink()
+        assert "stable.json: missing, or out of reach" in site.poll().message
+        server.shutdown()
+    assert "stable.json: missing, or out of reach" in site.poll().message
 
 
 def test_a_uri_that_nobody_knows_is_an_input_error():

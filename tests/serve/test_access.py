@@ -16,7 +16,7 @@ import pytest
 from raw import INFER, answer, connect, connections, eventually, metric
 
 from aetool.bundle.files import sha256
-from aetool.bundle.signature import write_keys
+from aetool.bundle.keys import write_keys
 from aetool.bundle.write import sign_bundle
 from aetool.errors import InputError
 from aetool.serve import _reload as reload
@@ -252,6 +252,9 @@ def test_whatever_opening_a_bundle_raises_watching_goes_on(monkeypatch, tmp_path
     class Catalogue:
         def replace(self, place, served):
             replaced.append(served)
+
+        def report(self):
+            pass
 
     monkeypatch.setattr(reload, "make_ready", lambda *_: fails_once(Ready) if stage == "open" else Ready)
     monkeypatch.setattr(reload, "LOOK_S", 0.01)

@@ -1,23 +1,23 @@
-"""Bundles of series, made once."""
+"""Bundles of series."""
 
 import numpy as np
 import pytest
 from app_fixtures import EXPORTED
-from series_bundles import Convolved, series_bundle
+from series_bundles import CONVOLVED, WAVES
 
 import aetool
 
 
 @pytest.fixture(scope="session")
-def series(tmp_path_factory):
+def series():
     """Windows of 8 samples, 3 channels, stride 2, a gap of more than 5 s: on the core."""
-    return series_bundle(tmp_path_factory.mktemp("series") / "waves", gap=5.0, time="time", group="machine")
+    return WAVES
 
 
 @pytest.fixture(scope="session")
-def convolved(tmp_path_factory):
-    """The same on onnxruntime."""
-    return series_bundle(tmp_path_factory.mktemp("series") / "convolved", network=Convolved)
+def convolved():
+    """The same on onnxruntime, without times and groups."""
+    return CONVOLVED
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -66,6 +67,20 @@ def test_csv_with_other_columns_gives_the_same_as_json(series):
     assert [(g, s) for g, _, s in scores_in(found)] == [(g, s) for g, _, s in expected_scores(series, samples)]
     without, _ = run_watch(series, "\n".join(lines[1:]), "--scores", "--columns", lines[0].replace(";", ","))
     assert without == found
+
+
+def test_decimal_commas_are_read_where_the_training_table_had_them(series, tmp_path):
+    bundle, samples = shutil.copytree(series, tmp_path / "bundle"), log_of(20)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["provenance"]["reading"] = {"sep": ";", "decimal": ","}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    lines = ["time;machine;c0;c1;c2"]
+    for t in range(20):
+        for group in GROUPS:
+            lines.append(f"{t};{group};" + ";".join(str(value).replace(".", ",") for value in samples[group][t]))
+    found, _ = run_watch(bundle, "\n".join(lines) + "\n", "--scores")
+    expected = sorted((g, s) for g, _, s in expected_scores(series, samples))
+    assert sorted((g, s) for g, _, s in scores_in(found)) == expected
 
 
 def test_an_alert_begins_ends_and_names_its_channels(series):

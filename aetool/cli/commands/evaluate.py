@@ -12,7 +12,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
 from aetool.cli._progress import steps
-from aetool.cli._tables import as_float32, rows_for
+from aetool.cli._tables import as_float32, rows_for, windows_of
 from aetool.runtime.providers import ProviderName
 
 NAMES = {
@@ -63,17 +63,18 @@ def evaluate(
         steps().step(f"reading {data.name}")
         scorer = load_checkpoint(model)
         names = scorer.names
-        rows = as_float32(
-            read_table(
-                data,
-                only=scorer.names,
-                categories=scorer.categories,
-                label=label,
-                reading=reading_in_force(),
-                like=Reading.of(scorer.provenance),
-                limits=limits_in_force(),
-            )
-        )
+        how: dict[str, Any] = {
+            "label": label,
+            "reading": reading_in_force(),
+            "like": Reading.of(scorer.provenance),
+            "limits": limits_in_force(),
+        }
+        if scorer.series is not None:
+            from aetool.tables.windows import Log
+
+            rows = as_float32(windows_of(Log(data, scorer.series, names, pieces=True, **how)))
+        else:
+            rows = as_float32(read_table(data, only=names, categories=scorer.categories, **how))
     else:
         paths.require_bundle(model)
         steps().step(f"reading {data.name}")

@@ -14,9 +14,7 @@ from aetool.cli._progress import steps
 from aetool.cli.main import CommandGroup
 
 channel = click.option("--channel", default="stable", show_default=True, help="Channel, such as stable or canary.")
-_private_key = click.option(
-    "--private-key", "--key", type=options.PATH, help="Sign with this key.  [default: unsigned]"
-)
+_private_key = click.option("--private-key", type=options.PATH, help="Sign with this key.  [default: unsigned]")
 _expires = click.option(
     "--expires",
     type=float,
@@ -31,7 +29,7 @@ _expires = click.option(
 def release() -> None:
     """Release bundles to devices, through a store and its channels.
 
-    A STORE is a directory, or a URI such as s3://bucket/models (extra: tables). Devices take what a channel names:
+    A STORE is a directory, or a URI such as s3://bucket/models (extra: agent). Devices take what a channel names:
     see aetool agent.
 
     \b

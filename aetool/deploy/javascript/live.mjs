@@ -4,7 +4,7 @@ const WIDTH = 960;
 const LANE = 34; // height of a channel
 const MOST_LANES = 8;
 const SCORE = 120; // height of the scores
-const FRAMES = 150; // of a log, at most
+const FRAMES = 60; // of a log, at most
 const SVG = "http://www.w3.org/2000/svg";
 
 /** The stretches of windows that are abnormal: {start, end, peak, score}, samples counted from 0. */
