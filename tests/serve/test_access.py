@@ -253,6 +253,9 @@ def test_whatever_opening_a_bundle_raises_watching_goes_on(monkeypatch, tmp_path
         def replace(self, place, served):
             replaced.append(served)
 
+        def report(self):
+            pass
+
     monkeypatch.setattr(reload, "make_ready", lambda *_: fails_once(Ready) if stage == "open" else Ready)
     monkeypatch.setattr(reload, "LOOK_S", 0.01)
 
