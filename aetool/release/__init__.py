@@ -7,8 +7,8 @@
 Read in this order: `_channel` (the signed file that says which version is current), `_store` and `_remote` (where
 it lies), `_push` (publishing), `_agent` (the device's side, and the layout of its directory), `_download`,
 `_proof` (golden rows on this machine), `_watch` (a version on probation), `_state` (what the agent remembers),
-`_status` (what a person and a program see of it). `mlflow` is a module of its own: MLflow is optional. Programs
-use the current model through `aetool.follow`, which is `aetool.runtime.following`.
+`_status` (what a person and a program see of it). Programs use the current model through `aetool.follow`, which is
+`aetool.runtime.following`.
 """
 
 from aetool.release._agent import Agent, AgentOutcome, current_version
@@ -36,7 +36,6 @@ __all__ = [
     "add_report",
     "current_version",
     "listing",
-    "mlflow",
     "open_store",
     "promise_of",
     "prove_apart",

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not (STANDARDS / "bin" / "mlflow").exists(), rea
 VARIABLES = {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 LOGS = """
 import json, sys, mlflow
-import aetool.release.mlflow as flavour
+import aetool.mlflow as flavour
 bundle, uri = sys.argv[1:]
 mlflow.set_tracking_uri(uri)
 with mlflow.start_run():
@@ -38,7 +38,7 @@ found = model.predict(pandas.read_json(table, orient="split"))
 example = model.input_example
 assert "torch" not in sys.modules
 score, is_anomaly = [float(x) for x in found["score"]], [bool(x) for x in found["is_anomaly"]]
-import aetool.release.mlflow as flavour
+import aetool.mlflow as flavour
 with flavour.load_model("models:/machines/1") as session:
     assert session.manifest.id == model.metadata.metadata["aetool"]["bundle_id"]
 print(json.dumps({"score": score, "is_anomaly": is_anomaly, "example": list(example.columns)}))

@@ -1,9 +1,9 @@
 """MLflow: bundles as logged models, with a pyfunc that scores. Needs the extra `mlflow`.
 
-    import aetool.release.mlflow
+    import aetool.mlflow
     with mlflow.start_run():
-        logged = aetool.release.mlflow.log_model("exported/machines", name="machines")
-    model = aetool.release.mlflow.load_model(logged.model_uri)          # AutoencoderSession
+        logged = aetool.mlflow.log_model("exported/machines", name="machines")
+    model = aetool.mlflow.load_model(logged.model_uri)          # AutoencoderSession
     mlflow.pyfunc.load_model(logged.model_uri).predict(rows)    # score and is_anomaly of each row
 
 The bundle travels byte by byte, signatures included; what MLflow calls a model is a directory around it.
@@ -29,6 +29,7 @@ try:
     from mlflow.pyfunc import add_to_model
     from mlflow.tracking.artifact_utils import _download_artifact_from_uri
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from pandas import DataFrame
 except ImportError as error:
     raise DependencyError("mlflow", "mlflow", "a bundle in MLflow") from error
 
@@ -83,7 +84,7 @@ def save_model(
         **(metadata or {}),
         "aetool": {"bundle_id": manifest.id, "name": manifest.name, "precisions": sorted(manifest.variants)},
     }
-    add_to_model(model, loader_module="aetool.release.mlflow", data=_DATA)
+    add_to_model(model, loader_module="aetool.mlflow", data=_DATA)
     model.add_flavor(FLAVOR_NAME, aetool_version=__version__, data=_DATA, bundle_id=manifest.id)
     requirements = get_default_pip_requirements() if pip_requirements is None else pip_requirements
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
@@ -149,8 +150,6 @@ def _example(bundle: Bundle) -> Any:
     rows = read_golden(bundle)["features"][:_EXAMPLE_ROWS]
     if not bundle.manifest.features:
         return {"features": rows.astype(np.float32)}
-    from pandas import DataFrame  # here: MLflow brings it, and other rows do without
-
     with load(bundle.path) as model:
         return DataFrame(
             {
@@ -168,8 +167,6 @@ class _Scorer:
 
     def predict(self, model_input: Any, params: Any = None) -> Any:
         """Return the score and the decision of each row."""
-        from pandas import DataFrame
-
         rows = (
             model_input["features"] if isinstance(model_input, dict) and "features" in model_input else model_input
         )
