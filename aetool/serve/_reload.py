@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -17,6 +19,8 @@ from aetool.serve.models import Catalogue, Place, Served
 from aetool.serve.warmup import Opening, Ready, make_ready
 
 LOOK_S = 0.25
+AGAIN_S = 5.0
+"""Seconds until a refused bundle is opened once more: Kubernetes links a mount's new files after its manifest."""
 _LONG_S = 60.0
 State = tuple[int, int, int] | None
 
@@ -40,7 +44,8 @@ def _tell_agent(place: Place, target: Path, error: BaseException) -> None:
 class Watch:
     """Watcher of the bundles' directories for as long as the server runs.
 
-    Whatever opening a bundle raises is logged and counted, the old bundle stays, and watching goes on.
+    Whatever opening a bundle raises is logged and counted, the old bundle stays, and watching goes on: a refused
+    one is tried once more.
 
     Args:
         places: the bundles with the state that each is served in.
@@ -66,6 +71,7 @@ class Watch:
         self._served, self._catalogue, self._metrics, self._make = dict(places), catalogue, metrics, make
         self._opening, self._max_batch, self._executor = opening, max_batch, executor
         self._reload = False
+        self._again: dict[Place, float] = {}
 
     def reload(self) -> None:
         """Open every bundle again at the next check, replaced or not."""
@@ -78,12 +84,17 @@ class Watch:
             every, self._reload = self._reload, False
             for place, before in self._served.items():
                 now = state(place)
-                if every or (now is not None and now != before):  # None: between two bundles, or for good
+                changed = now is not None and now != before  # None: between two bundles, or for good
+                due = not changed and time.monotonic() >= self._again.get(place, math.inf)
+                if every or changed or due:
                     self._served[place] = now
-                    await self._replace(place)
+                    self._again.pop(place, None)
+                    if not await self._replace(place) and changed:
+                        self._again[place] = time.monotonic() + AGAIN_S
             self._catalogue.report()
 
-    async def _replace(self, place: Place) -> None:
+    async def _replace(self, place: Place) -> bool:
+        """Serve the bundle at `place`; return False where it is refused."""
         found = await self._opened(place)
         try:
             if isinstance(found, BaseException):
@@ -99,9 +110,10 @@ class Watch:
                 error=reason_of(error),
                 kind=type(error).__name__,
             )
-        else:
-            self._metrics.replaced(place.name, refused=False)
-            log(logging.INFO, "bundle replaced", bundle=place.name, version=found.version)
+            return False
+        self._metrics.replaced(place.name, refused=False)
+        log(logging.INFO, "bundle replaced", bundle=place.name, version=found.version)
+        return True
 
     async def _opened(self, place: Place) -> Ready | BaseException:
         """Return the bundle at `place`, or the error of opening it; log where that takes long."""
