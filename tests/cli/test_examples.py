@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 from documented import every_command
 
-SLOW = {"tune", "quantize", "bench run", "bench compare", "bench serve", "report", "serve", "demo", "doctor"}
-"""README and docs run these, on data that are smaller."""
+SLOW = {"tune", "quantize", "bench run", "bench compare", "bench serve", "report", "serve", "demo", "doctor", "watch"}
+"""README and docs run these, on data that are smaller, or until they are told to stop."""
 ELSEWHERE = {"deploy", "adopt"}  # npm's network; an ONNX file of somebody else
 MODULE = "export --module"  # a file of somebody's Python
 
