@@ -279,6 +279,7 @@ def _converted(
     return replace(
         trained,
         network=_reordered(trained.network, order),
+        prototypes=None if trained.prototypes is None else trained.prototypes[:, list(order)],
         # float64: what two scalings become in one, float32 would round.
         statistics=Statistics(mean, scale, _fill(placed, used, categories, names), scores_filled=True),  # type: ignore[arg-type]
         names=held,

@@ -5,14 +5,27 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from documented import every_command
 
-SLOW = {"tune", "quantize", "bench run", "bench compare", "bench serve", "report", "serve", "demo", "doctor", "watch"}
+SLOW = {
+    "tune",
+    "quantize",
+    "bench run",
+    "bench compare",
+    "bench serve",
+    "report",
+    "serve",
+    "demo",
+    "doctor",
+    "watch",
+}
 """README and docs run these, on data that are smaller, or until they are told to stop."""
 ELSEWHERE = {"deploy", "adopt"}  # npm's network; an ONNX file of somebody else
+SERIES = Path(__file__).parents[1] / "watch" / "bundles" / "waves"
 MODULE = "export --module"  # a file of somebody's Python
 
 
@@ -39,10 +52,19 @@ def folder(made, tmp_path_factory):
     (folder / "tickets.csv").write_text("".join(tickets), encoding="utf-8")
     (folder / "customers.csv").write_text(text.replace("serial,", "id,", 1), encoding="utf-8")
     (folder / "aetool.toml").write_text('drop = ["serial"]\n')
+    shutil.copytree(SERIES, folder / "exported" / "pumps")
+    (folder / "log.csv").write_text(_log(), encoding="utf-8")
     shutil.copytree(made / "checkpoint", folder / "checkpoint")
     for name in ("machines", "customers", "v1", "v2"):
         shutil.copytree(made / "bundle", folder / "exported" / name)
     return folder
+
+
+def _log():
+    """Three channels of one machine, with a time under either name that the examples have."""
+    waves = np.sin(np.arange(400)[:, None] / [3, 5, 7])
+    rows = [",".join([str(second), str(second), "p1", *map(str, wave)]) for second, wave in enumerate(waves)]
+    return "\n".join(["t,time,machine,c0,c1,c2", *rows, ""])
 
 
 @pytest.mark.parametrize("line", pasted())

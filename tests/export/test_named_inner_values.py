@@ -59,9 +59,8 @@ def test_squares_are_summed_by_the_nodes_that_are_fastest_for_the_width(
     tmp_path: Path, make_table, width, expected
 ):
     rows = np.random.default_rng(0).normal(size=(200, width))
-    exported = export_checkpoint(
-        train(make_table(rows), TrainingConfig(epochs=1), AutoencoderConfig(width, 5)), tmp_path / "b"
-    )
+    training = TrainingConfig(epochs=1, score="reconstruction")
+    exported = export_checkpoint(train(make_table(rows), training, AutoencoderConfig(width, 5)), tmp_path / "b")
     nodes = onnx.load(tmp_path / "b" / "detector.onnx").graph.node
     assert [node.op_type for node in nodes if node.op_type.startswith("ReduceSum")] == expected
     named = exported.bundle.manifest.variants["fp32"].inner_values
