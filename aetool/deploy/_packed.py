@@ -14,6 +14,7 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.golden import PARTIAL, evenly, read_golden
 from aetool.bundle.manifest import MANIFEST
 from aetool.checks.parity import column_scale, value_range
+from aetool.deploy._calibration import CALIBRATION, calibration_of
 from aetool.deploy._deployment import asset
 
 GOLDEN_BYTES = 16_384
@@ -33,16 +34,21 @@ def model_module(
         bundle: the bundle.
         programs: all graphs, as `program_file` makes them.
         precision: that of the graphs.
-        golden_bytes: room for golden rows; None for all.
+        golden_bytes: room for golden rows; None for all, and for what p-values are made of.
     """
-    manifest = bundle.manifest
-    alone = manifest._replace(variants={precision: manifest.variants[precision]}, files={})
+    variant, files = bundle.manifest.variants[precision], {}
+    calibration = calibration_of(bundle, precision) if golden_bytes is None else None
+    if calibration is not None:
+        variant = variant._replace(calibrator=CALIBRATION)
+        files[CALIBRATION] = calibration.to_json().encode()
+    alone = bundle.manifest._replace(variants={precision: variant}, files={})
     return packed(
         {
             "core.wasm": asset("javascript/core.wasm"),
             "model.core": programs,
             MANIFEST: alone.to_json().encode(),
             GOLDEN: golden_rows(bundle, golden_bytes),
+            **files,
         }
     )
 

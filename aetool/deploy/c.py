@@ -17,6 +17,7 @@ from aetool.checks.fidelity import Budget
 from aetool.core.program import Program
 from aetool.deploy._c_check import check_calls, check_header, given_to, number
 from aetool.deploy._c_source import BYTES, Array, CSource
+from aetool.deploy._calibration import calibration_of, p_value_source
 from aetool.deploy._core_c import NARROWEST, core_files, core_program, program_source
 from aetool.deploy._deployment import Deployment, asset, identifier, in_order, row_of
 from aetool.deploy._int8_c import Int8, golden_rows, table_rows, to_int8
@@ -103,8 +104,11 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
     title = bundle.manifest.name
     named = {f"{name}_features.c": _features(bundle, name)} if bundle.manifest.features else {}
     streamed = _stream(bundle, name) if bundle.manifest.series and "detector" in sources else {}
+    calibration = calibration_of(bundle) if "detector" in sources and not options.int8 else None
+    if calibration is not None:
+        named[f"{name}_p_value.c"] = p_value_source(calibration, name, _guard(name))
     files = {
-        f"{name}.h": _header(bundle, name, sources, int8).encode(),
+        f"{name}.h": _header(bundle, name, sources, int8, calibrated=calibration is not None).encode(),
         **{f"{name}_{graph}.c": _file(bundle, name, graph, source) for graph, source in sources.items()},
         **core,
         **named,
@@ -190,7 +194,9 @@ def _declared(name: str, array: Array) -> str:
     return f"{'const ' if array.constant else ''}{array.type} {name}[{array.elements}]"
 
 
-def _header(bundle: Bundle, name: str, sources: Mapping[str, CSource], int8: Int8 | None) -> str:
+def _header(
+    bundle: Bundle, name: str, sources: Mapping[str, CSource], int8: Int8 | None, *, calibrated: bool
+) -> str:
     manifest = bundle.manifest
     functions = "".join(f"{_function(name, graph, source)};\n" for graph, source in sources.items())
     if "detector" in sources:
@@ -201,6 +207,9 @@ def _header(bundle: Bundle, name: str, sources: Mapping[str, CSource], int8: Int
             f"static inline bool {name}_exceeds(const float features[{row.elements}], float threshold) {{\n"
             f"    return !({name}_score(features) <= threshold);\n}}\n"
         )
+        if calibrated:
+            functions += "/* Share of normal rows that score as high, above 0; needs the library of <math.h>. */\n"
+            functions += f"float {name}_p_value(float score);\n"
         if manifest.series:
             functions += asset("c_files/stream.h", **_stream_values(bundle, name)).decode()
     if "explainer" in sources:

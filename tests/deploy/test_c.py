@@ -101,6 +101,25 @@ def test_the_example_scores_rows_of_text(cancer_bundle, built):
     assert scores == pytest.approx(golden["score"][:5], rel=1e-4)
 
 
+def test_p_values_are_those_of_python(cancer_bundle, built):
+    name = symbol(cancer_bundle)
+    (built / "p.c").write_text(
+        f'#include <stdio.h>\n#include "{name}.h"\n'
+        "int main(void) {\n    float score;\n"
+        f'    while (scanf("%f", &score) == 1) printf("%.9g\\n", (double){name}_p_value(score));\n'
+        "    return 0;\n}\n"
+    )
+    hosts.run("gcc", *hosts.STRICT_C, "-o", "p", "p.c", *hosts.c_sources(built), "-lm", cwd=built)
+    with aetool.load(cancer_bundle.path, provider="cpu") as model:
+        score = np.sort(model.score(read_golden(cancer_bundle)["features"]))
+        score = np.concatenate([score, score[-1] * np.float32([2, 1e3, 1e30]), np.float32([np.inf, np.nan, 0])])
+        expected = model.calibrated(score)["p_value"]
+    text = " ".join(map(repr, map(float, score)))
+    done = subprocess.run([built / "p"], input=text, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose([float(line) for line in done.stdout.split()], expected, rtol=1e-5)
+    assert np.all(expected > 0) and len(np.unique(expected)) > 20
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_row_that_is_not_finite_is_never_normal(cancer_bundle, built, value):
     rows = read_golden(cancer_bundle)["features"][:30].astype(np.float32)

@@ -5,6 +5,9 @@ import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { compareGraph, readArrays } from "./golden.mjs";
 import { Stream } from "./stream.mjs";
 
+const CALIBRATION = "calibration.json"; // of a package on the core
+const LARGEST = 3.4028234663852886e38;
+const LEAST = 1.1754943508222875e-38;
 const ROWS_AT_ONCE = 1024;
 const QUIET = { logSeverityLevel: 3 }; // errors alone: that the threshold is an input with a default is no fault
 
@@ -12,6 +15,7 @@ export class Autoencoder {
   #ort;
   #read;
   #sessions = new Map();
+  #calibration;
   #categories;
   #threshold;
 
@@ -87,13 +91,19 @@ export class Autoencoder {
 
   /** The share of normal rows that score as high, above 0: a Float32Array. */
   async pValue(rows) {
-    if (!this.manifest.variants[this.precision].calibrator) {
+    const { calibrator } = this.manifest.variants[this.precision];
+    if (!calibrator) {
       throw new Error(`${this.name} has no scores of normal rows to compare with: keep some with aetool calibrate`);
     }
-    if (this.#ort.isCore) {
-      throw new Error("p-values need onnxruntime, the core does not compute them: deploy with --engine onnxruntime");
+    if (this.#ort.isCore && calibrator !== CALIBRATION) {
+      throw new Error("a page on the core leaves out what p-values need: deploy node, or with --engine onnxruntime");
     }
     const score = await this.score(rows);
+    if (this.#ort.isCore) {
+      this.#calibration ??= this.#read(CALIBRATION).then((bytes) => JSON.parse(new TextDecoder().decode(bytes)));
+      const calibration = await this.#calibration;
+      return score.map((number) => pValueOf(number, calibration));
+    }
     const session = await this.#session("calibrator");
     return (await session.run({ score: new this.#ort.Tensor("float32", score, [score.length]) })).p_value.data;
   }
@@ -260,6 +270,20 @@ export class Autoencoder {
     }
     return this.#sessions.get(graph);
   }
+}
+
+/** (1 + scores at or above) / (1 + scores); beyond the largest it falls with the tail. */
+function pValueOf(score, { scores, rate, power }) {
+  const known = score < LARGEST ? score : LARGEST; // so is what is not a number
+  let below = 0;
+  for (let end = scores.length; below < end; ) {
+    const middle = (below + end) >> 1;
+    if (scores[middle] < known) below = middle + 1;
+    else end = middle;
+  }
+  const excess = Math.max(known - scores[scores.length - 1], 0);
+  const survival = Math.max(1 + excess * rate, LEAST) ** power;
+  return Math.max(((scores.length + 1 - below) / (scores.length + 1)) * survival, LEAST);
 }
 
 function limitOf(threshold) {
