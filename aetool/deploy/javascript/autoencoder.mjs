@@ -6,8 +6,8 @@ import { compareGraph, readArrays } from "./golden.mjs";
 import { Stream } from "./stream.mjs";
 
 const CALIBRATION = "calibration.json"; // of a package on the core
-const LARGEST = 3.4028234663852886e38;
-const LEAST = 1.1754943508222875e-38;
+const LARGEST_FLOAT = 3.4028234663852886e38;
+const LEAST_FLOAT = 1.1754943508222875e-38;
 const ROWS_AT_ONCE = 1024;
 const QUIET = { logSeverityLevel: 3 }; // errors alone: that the threshold is an input with a default is no fault
 
@@ -274,7 +274,7 @@ export class Autoencoder {
 
 /** (1 + scores at or above) / (1 + scores); beyond the largest it falls with the tail. */
 function pValueOf(score, { scores, rate, power }) {
-  const known = score < LARGEST ? score : LARGEST; // so is what is not a number
+  const known = score < LARGEST_FLOAT ? score : LARGEST_FLOAT; // so is what is not a number
   let below = 0;
   for (let end = scores.length; below < end; ) {
     const middle = (below + end) >> 1;
@@ -282,8 +282,8 @@ function pValueOf(score, { scores, rate, power }) {
     else end = middle;
   }
   const excess = Math.max(known - scores[scores.length - 1], 0);
-  const survival = Math.max(1 + excess * rate, LEAST) ** power;
-  return Math.max(((scores.length + 1 - below) / (scores.length + 1)) * survival, LEAST);
+  const survival = Math.max(1 + excess * rate, LEAST_FLOAT) ** power;
+  return Math.max(((scores.length + 1 - below) / (scores.length + 1)) * survival, LEAST_FLOAT);
 }
 
 function limitOf(threshold) {
