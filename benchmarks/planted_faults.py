@@ -33,7 +33,7 @@ def measure(path: Path, seed: int, folder: Path) -> dict[str, Any]:
     return {
         "seed": seed,
         "flagged": int(flagged.sum()),
-        "named_first": float(right[flagged].mean()),
+        "named_first": float(right[flagged].mean()) if flagged.any() else None,
         "largest_relative_difference_to_score": float(np.abs(total / score - 1).max()),
     }
 

@@ -276,7 +276,8 @@ def test_p_values_are_those_of_python(engine, cancer_bundle, write):
         const found = [await model.pValue(rows), await model.pValue(far), await model.pValue(none)];
         console.log(JSON.stringify(found.map((values) => Array.from(values)).flat()));"""
     rows = read_golden(cancer_bundle)["features"].astype(np.float32)
-    provider = "native" if engine == "core" else "cpu"  # golden rows are calibration rows: a bit decides their rank
+    # Golden rows are calibration rows, so that one bit of a score decides their rank.
+    provider = "native" if engine == "core" else "cpu"
     with aetool.load(cancer_bundle.path, provider=provider) as model:
         expected = model.p_value(np.concatenate([rows, 3 * rows, np.full((1, rows.shape[1]), np.nan)]))
     assert len(np.unique(expected)) > 20 and expected.min() < 1e-4
