@@ -174,6 +174,7 @@ LATER = {
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
     "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
+    "runtime/following.py": {"fcntl"},  # Windows has none
     "runtime/session.py": {
         "aetool.runtime.calibrator",
         "aetool.runtime.explain",

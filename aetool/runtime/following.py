@@ -1,7 +1,6 @@
 """Followed: the current model of a directory that `aetool agent` keeps, changed over between two calls."""
 
 import contextlib
-import fcntl
 import json
 import os
 import threading
@@ -351,6 +350,8 @@ def add_to_report(
 
 def _lock(descriptor: int, patience_s: float) -> None:
     """Take the lock on a directory, which ends with the descriptor; a file system without locks has none."""
+    import fcntl  # here: `import aetool` works on Windows, which has none
+
     end = time.monotonic() + patience_s
     while True:
         try:
