@@ -179,8 +179,8 @@ LATER = {
         "aetool.runtime.calibrator",
         "aetool.runtime.explain",
         "aetool.runtime.stream",
-        "aetool.runtime.tuning",
     },
+    "runtime/_opened.py": {"aetool.runtime.calibrator", "aetool.runtime.tuning"},
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
     "runtime/providers.py": {"onnxruntime", "onnxruntime_ep_openvino"},  # start-up; an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone
