@@ -76,7 +76,8 @@ def send(method: str, url: str, headers: Headers, body: bytes | None = None) -> 
     request = urllib.request.Request(url, data=body, method=method)
     request.add_header("User-Agent", f"aetool/{__version__}")
     for name, value in headers.items():
-        add = request.add_unredirected_header if name == _AUTHORIZATION else request.add_header
+        secret = name.lower() == _AUTHORIZATION.lower()
+        add = request.add_unredirected_header if secret else request.add_header
         add(name, value)
     with _as_os_error():
         try:

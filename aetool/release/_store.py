@@ -1,4 +1,4 @@
-"""Stores: where versions and channels lie. A directory here; others are `_oci` and `_remote`."""
+"""Stores: where versions and channels lie. A directory here; others are `_oci`, `_hub` and `_remote`."""
 
 import contextlib
 import fcntl
@@ -101,6 +101,10 @@ def open_store(where: str | Path) -> Store:
         from aetool.release._oci import OciStore  # here: what speaks HTTP is for who needs it
 
         return OciStore(str(where))
+    if scheme == "hf":
+        from aetool.release._hub import HubStore  # here: huggingface_hub is an optional package
+
+        return HubStore(str(where))
     from aetool.release._remote import RemoteStore  # here: pyarrow is an optional package
 
     return RemoteStore(str(where))
