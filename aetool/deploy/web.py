@@ -16,6 +16,7 @@ from pathlib import Path
 from aetool.bundle import escape
 from aetool.bundle.atomic import publish_file
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.images import shown_shape
 from aetool.choices import Engine
 from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files
@@ -121,7 +122,9 @@ CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
 _OF_SERIES = ("stream.mjs", "live.mjs")
 """Modules that only the bundle of a series calls."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
+_OF_IMAGES = ("images.mjs",)
+"""Modules that only the page of images calls."""
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "images.mjs", "worker.mjs", "page.mjs")
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 _COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
@@ -191,8 +194,8 @@ def web_page(
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
         model = model_module(bundle, programs, precision)
-    # The page of a table plays no log, and no other script calls its model.
-    idle = () if bundle.manifest.series else _OF_SERIES
+    # The page of a table plays no log and draws no images, and no other script calls its model.
+    idle = (() if bundle.manifest.series else _OF_SERIES) + (() if shown_shape(bundle.manifest) else _OF_IMAGES)
     needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
     modules = [asset(f"javascript/{name}") for name in needed]
     program = "".join(_inlined(module.decode()) for module in [model, *modules])

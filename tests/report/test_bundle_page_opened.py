@@ -9,7 +9,8 @@ from portraits import with_segments
 from test_page import everything_is_in_order
 
 from aetool.report import bundle_page
-from aetool.report.bundle._arrays import channel_pairs, image_pair
+from aetool.report.bundle._images import image_pair
+from aetool.report.bundle._windows import channel_pairs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -132,8 +133,8 @@ def test_images_are_pictures_and_windows_curves(opened, labelled):
 @pytest.mark.parametrize("shape", [(28, 28), (3, 40, 30), (40, 30, 3), (5, 16, 16), (1, 200, 500)])
 def test_images_of_any_layout_fit_into_the_page(shape):
     image = image_pair(*np.random.default_rng(0).random((2, *shape)))
-    assert max(image.width, image.height) <= 96 and len(image.found) < 96 * 96 * 3 * 4 / 3 + 200
-    assert (image.width >= image.height) == (shape not in ((3, 40, 30), (40, 30, 3)))
+    assert max(image.found.width, image.found.height) <= 96 and len(image.found.png) < 96 * 96 * 3 * 4 / 3 + 200
+    assert (image.found.width >= image.found.height) == (shape not in ((3, 40, 30), (40, 30, 3)))
 
 
 def test_a_table_wider_than_its_place_says_that_it_scrolls(opened, labelled):
