@@ -11,7 +11,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limits_in_force, needs
 from aetool.cli._output import Result, say
 from aetool.cli._progress import steps
-from aetool.cli._tables import given, log_of
+from aetool.cli._tables import given, log_of, require_no_keep
 from aetool.cli.commands._infer_stream import Inference, anomalies_line
 
 CHANNELS = 3
@@ -45,7 +45,8 @@ class Moments(NamedTuple):
         name = "--events" if self.events else "--moments"
         if not is_log:
             raise click.UsageError(f"{name} is for a log and a model of windows; see aetool train --window")
-        others = (("--top", top), ("--explain", what.explain), ("--p-value", what.p_value), ("--keep", what.keep))
+        require_no_keep(what.keep)
+        others = (("--top", top), ("--explain", what.explain), ("--p-value", what.p_value))
         if wrong := [option for option, value in others if value]:
             raise click.UsageError(f"{wrong[0]} is for windows; leave out {name}")
 
