@@ -263,6 +263,7 @@ def given(
     overwrite: bool,
     arrays: bool = False,
     more: Sequence[tuple[str, str]] = (),
+    of_rows: bool = True,
 ) -> Result:
     """Return a result whose `columns` go to `output`, or to stdout as CSV.
 
@@ -273,6 +274,7 @@ def given(
         document: of --json; "rows" are those that were read.
         arrays: they have more axes than a table's columns.
         more: facts for a person, after the file and its rows.
+        of_rows: each value is that of a row, so that their number is told.
     """
     from aetool.tables import without_formulas, write_arrays, write_table
 
@@ -292,7 +294,8 @@ def given(
             return
         written = len(next(iter(columns.values()), ()))
         of = "" if written == document["rows"] else f" of {document['rows']:,}"
-        out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
+        rows = [("rows", f"{written:,}{of}")] if of_rows else []
+        out.print(facts([("output", str(output)), *rows, *more]))
 
     return Result(document, show)
 

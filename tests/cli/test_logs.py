@@ -219,3 +219,17 @@ def test_a_comparison_needs_labels_of_both_kinds(aetool, log, trained, tmp_path)
     normal.write_text(log.read_text().replace(",worn,", ",ok,"))
     result = aetool("compare", trained[2], trained[2], "--data", normal, "--label", "state")
     assert result.exit_code == 1 and "no row is labelled an anomaly" in result.output
+
+
+def test_rows_of_training_are_no_measure_of_false_alarms(aetool, log, trained, tmp_path):
+    again = aetool(
+        "calibrate", trained[2], "--data", log, "--label", "state", "--false-alarms", "5%", "-o", tmp_path / "b"
+    )
+    assert "log.csv, if it is the log of training" in again.stderr and "give others" in " ".join(
+        again.stderr.split()
+    )
+
+
+def test_a_file_of_events_tells_their_number_alone(aetool, log, trained, tmp_path):
+    said = aetool("score", trained[2], log, "--events", "-o", tmp_path / "events.csv").stdout
+    assert re.search(r"^events +\d", said, re.MULTILINE) and not re.search(r"^rows", said, re.MULTILINE)

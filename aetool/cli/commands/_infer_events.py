@@ -1,15 +1,18 @@
 """`aetool score --events` and `--moments`: a log's scores row by row, and the stretches that are abnormal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from rich.console import Console
 
 from aetool.bundle.manifest import Manifest
 from aetool.cli import _paths as paths
 from aetool.cli._options import limits_in_force, needs
-from aetool.cli._output import Result, say
+from aetool.cli._output import Result, facts, is_on_terminal, say, table
 from aetool.cli._progress import steps
 from aetool.cli._tables import given, log_of, require_no_keep
 from aetool.cli.commands._infer_stream import Inference, anomalies_line
@@ -111,7 +114,32 @@ def infer_moments(
     document = {"rows": count, "rows_read": log.seen.rows, "events": events, "anomalies": abnormal}
     document["threshold"] = threshold
     more = [("events", f"{events:,}"), anomalies_line(abnormal, count, threshold, None)]
-    return given(columns, document, output, overwrite=what.overwrite, more=more)
+    result = given(columns, document, output, overwrite=what.overwrite, more=more, of_rows=wanted.moments)
+    if output is None and wanted.events and is_on_terminal():
+        return replace(result, show=partial(_show, columns, more))
+    return result
+
+
+def _show(columns: Mapping[str, Any], more: Sequence[tuple[str, str]], out: Console) -> None:
+    """Show events to a person: three digits of each number, each channel with its share."""
+    names = [name for name in columns if not name.startswith("channel_")]
+    lines = []
+    for place in range(len(columns["start"])):
+        cells = [columns[name][place] for name in names]
+        texts = [
+            f"{cell:.3g}" if name in ("score", "highest") else str(cell)
+            for name, cell in zip(names, cells, strict=True)
+        ]
+        channels = [
+            f"{columns[f'channel_{rank}'][place]} {columns[f'channel_{rank}_share'][place]:.0%}"
+            for rank in range(1, CHANNELS + 1)
+            if f"channel_{rank}" in columns and columns[f"channel_{rank}_share"][place] > 0
+        ]
+        lines.append([*texts, ", ".join(channels)])
+    if lines:
+        out.print(table([*names, "channels"], lines, right=("rows", "score", "highest")))
+        out.print()
+    out.print(facts(more))
 
 
 def _covered(length: int, series: Any) -> Any:
