@@ -121,23 +121,15 @@ def infer_moments(
 
 
 def _show(columns: Mapping[str, Any], more: Sequence[tuple[str, str]], out: Console) -> None:
-    """Show events to a person: three digits of each number, each channel with its share."""
-    names = [name for name in columns if not name.startswith("channel_")]
+    """Show events to a person, each with the channel that contributes most."""
+    names = [name for name in ("group", "start", "end", "rows", "score") if name in columns]
     lines = []
     for place in range(len(columns["start"])):
-        cells = [columns[name][place] for name in names]
-        texts = [
-            f"{cell:.3g}" if name in ("score", "highest") else str(cell)
-            for name, cell in zip(names, cells, strict=True)
-        ]
-        channels = [
-            f"{columns[f'channel_{rank}'][place]} {columns[f'channel_{rank}_share'][place]:.0%}"
-            for rank in range(1, CHANNELS + 1)
-            if f"channel_{rank}" in columns and columns[f"channel_{rank}_share"][place] > 0
-        ]
-        lines.append([*texts, ", ".join(channels)])
+        cells = {name: columns[name][place] for name in names}
+        channel = f"{columns['channel_1'][place]} {columns['channel_1_share'][place]:.0%}"
+        lines.append([*(f"{cell:.3g}" if name == "score" else str(cell) for name, cell in cells.items()), channel])
     if lines:
-        out.print(table([*names, "channels"], lines, right=("rows", "score", "highest")))
+        out.print(table([*names, "most of it"], lines, right=("rows", "score")))
         out.print()
     out.print(facts(more))
 
