@@ -193,6 +193,15 @@ def test_a_release_larger_than_allowed_is_refused_before_it_is_fetched(proxied):
 # A registry that misbehaves
 
 
+def test_a_file_that_the_registry_has_damaged_is_named_since_it_cannot_be_written_again(proxied):
+    site, proxy = proxied
+    site.push("a")
+    digest = Bundle.open(site.made / "a").manifest.files["detector.onnx"].sha256
+    proxy.instead[digest] = (200, b"not it", {})
+    with pytest.raises(ReleaseError, match=f"detector.onnx is damaged in the registry; delete sha256:{digest}"):
+        site.push("a")
+
+
 def test_a_download_that_was_cut_goes_on_where_it_stopped(proxied):
     site, proxy = proxied
     version = site.push("a")
