@@ -17,6 +17,7 @@ from pathlib import Path
 from aetool.bundle import escape
 from aetool.bundle.atomic import publish_file
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.images import shown_shape
 from aetool.choices import Engine
 from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files
@@ -122,7 +123,9 @@ CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
 _OF_SERIES = ("stream.mjs", "live.mjs")
 """Modules that only the bundle of a series calls."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "worker.mjs", "page.mjs")
+_OF_IMAGES = ("images.mjs",)
+"""Modules that only the page of images calls."""
+_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "images.mjs", "worker.mjs", "page.mjs")
 _ORT = "onnxruntime-web"
 _PROGRAM = "page.mjs"
 """Names of scripts among the packed files of a page."""
@@ -203,8 +206,8 @@ def web_page(
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
         files = core_files(bundle, programs, precision)
-    # The page of a table plays no log, and no other script calls its model.
-    idle = () if bundle.manifest.series else _OF_SERIES
+    # The page of a table plays no log and draws no images, and no other script calls its model.
+    idle = (() if bundle.manifest.series else _OF_SERIES) + (() if shown_shape(bundle.manifest) else _OF_IMAGES)
     program = _inlined(name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
     texts = {name: packed(content) for name, content in {_PROGRAM: program.encode(), **files}.items()} | modules
     opening = _inlined(("packed.mjs", "open.mjs"))

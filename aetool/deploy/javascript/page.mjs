@@ -4,6 +4,7 @@ import { load } from "./aetool.mjs";
 import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
 import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
+import { showImages } from "./images.mjs";
 import { playLog } from "./live.mjs";
 
 const MOST_DECADES = 4; // to each side of the threshold
@@ -17,7 +18,9 @@ const shown = (number) => (Number.isFinite(number) ? String(Number(number.toPrec
 
 let model; // the bundle
 let golden; // its rows
-let inputs; // one field per value
+let inputs; // one field per value; none where rows are images
+let imageShape; // where they are
+let imageRow; // what is shown of them
 let decimalComma; // numbers may be typed as the training table wrote them
 let scale; // score => place on the axis, 0 to 1
 let rowName = "";
@@ -55,8 +58,17 @@ function typicalRow(anomalous) {
   return kind.length ? kind[kind.length >> 1].index : -1;
 }
 
+/** Fields for a row, or pictures for an image. */
+function chooseForm() {
+  const { image, series } = model.manifest;
+  imageShape = image ?? (model.inputShape.length === 3 && !series ? model.inputShape : undefined);
+  for (const part of document.querySelectorAll(".explained")) part.hidden = !explains() || Boolean(imageShape);
+  at("image").hidden = !imageShape;
+  at("form").hidden = Boolean(imageShape);
+}
+
 function makeForm() {
-  inputs = Array.from({ length: model.width }, (_, i) => {
+  inputs = Array.from({ length: imageShape ? 0 : model.width }, (_, i) => {
     const feature = featureAt(i);
     const field = feature.categories
       ? element("select", {}, ...["", ...feature.categories].map((text) => element("option", { value: text }, text)))
@@ -84,13 +96,18 @@ function makeForm() {
 
 /** Put a row into the form, and score it; `name` says which row it is. */
 function fill(cells, name) {
+  if (imageShape) imageRow = Float32Array.from(model.toNumbers(cells));
+  else fillForm(cells);
+  nameRow(name);
+  return scoreForm();
+}
+
+function fillForm(cells) {
   cells.forEach((cell, i) => {
     const { field } = inputs[i];
     if (field.options) choose(field, cell);
     else field.value = cell === null ? "" : String(cell);
   });
-  nameRow(name);
-  return scoreForm();
 }
 
 function nameRow(name) {
@@ -112,6 +129,7 @@ const explains = () => model.graphs.includes("explainer");
 
 /** The row in the form as numbers, or undefined, once the fields that are wrong have been told. */
 function numbersInForm() {
+  if (imageShape) return imageRow;
   const numbers = new Float32Array(inputs.length);
   const names = [];
   inputs.forEach(({ field, wrong }, i) => {
@@ -150,10 +168,11 @@ async function scoreTurn(turn) {
     if (!numbers) return;
     const { score } = await model.run("detector", numbers);
     const { reconstruction, embedding } = await model.run("autoencoder", numbers);
-    const [explanation] = explains() ? await model.explain(numbers) : [];
+    const [explanation] = explains() && !imageShape ? await model.explain(numbers) : [];
     const [pValue] = model.hasPValues ? await model.pValue(numbers) : [];
     if (turn !== turns) return;
-    showExpected(reconstruction.data);
+    if (imageShape) showRow(numbers, reconstruction.data);
+    else showExpected(reconstruction.data);
     if (explanation) showShares(explanation);
     if (embedding) showEmbedding(embedding.data);
     showVerdict(score.data[0], pValue);
@@ -183,6 +202,7 @@ function forget(why) {
   at("reasons").replaceChildren();
   at("embedding").replaceChildren();
   at("embedding-numbers").textContent = "";
+  for (const name of ["found", "expected", "difference"]) at(name).width = 0;
   for (const { expected, bar, share } of inputs) {
     expected.textContent = share.textContent = bar.title = "";
     bar.style.width = "0";
@@ -244,6 +264,16 @@ function makeScale() {
   at("scale-mark").hidden = !hasThreshold();
   at("scale-mark").style.left = `${100 * scale(model.threshold)}%`;
   at("scale-limit").textContent = `threshold ${shown(model.threshold)}`;
+}
+
+function showRow(found, expected) {
+  const parts = { found: at("found"), expected: at("expected"), difference: at("difference") };
+  const { low, high, largest: most } = showImages(parts, imageShape, found, expected);
+  const scale = `from ${shown(low)} (black) to ${shown(high)} (white)`;
+  at("difference-name").textContent = `difference, up to ${shown(most)}`;
+  parts.found.ariaLabel = `${rowName} as found, ${scale}`;
+  parts.expected.ariaLabel = `${rowName} as the model expects it`;
+  parts.difference.ariaLabel = `${rowName}, found less expected: up to ${shown(most)}`;
 }
 
 function showExpected(expected) {
@@ -498,11 +528,12 @@ async function start() {
   golden = await rows;
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
+  chooseForm();
   const isTable = model.features.length && !model.manifest.series;
-  const kind = isTable ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
+  const table = isTable ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
+  const kind = imageShape ? `images of ${imageShape.join(" × ")}` : table;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
-  for (const part of document.querySelectorAll(".explained")) part.hidden = !explains();
   makeScale();
   const first = Math.max(0, typicalRow(false));
   // The score first: a browser takes longer to lay out a long form than for all of what comes before.
