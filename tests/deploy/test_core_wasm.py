@@ -127,8 +127,13 @@ def test_the_page_computes_on_the_core_alone_and_says_so(cancer_bundle, write, n
         page.wait_for_selector("#check-mark:is(.good, .bad)")
         assert re.search(r"\d\d golden rows", page.inner_text("#check-text")) and wrong == []
         assert "Runs on aetool's core." in page.inner_text("footer")
-        assert re.fullmatch(r"p = [\d.]+: about .+ normal rows scores? this high\.", page.inner_text("#verdict-p"))
+        assert re.fullmatch(
+            r"p = [\d.]+: about \d+ % of normal rows score this high\.", page.inner_text("#verdict-p")
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        page.click("#abnormal")
+        page.wait_for_selector(".is-anomaly")
+        assert page.inner_text("#verdict-p") == "p < 0.000001: no known normal row scores this high."
         assert page.evaluate("[fields, document.querySelectorAll('#feature-rows tr').length]") == [0, 30]
         if not single:
             assert not [one for one in asked if "onnxruntime" in one or one.endswith(".onnx")]
