@@ -97,7 +97,7 @@ class OciStore:
         there = self._layers(tag)
         if file in there and there[file]["digest"] == layer["digest"]:  # a file that is whole is not written again
             raise OSError(f"{name} is damaged in the registry; delete {layer['digest']} there, and push again")
-        if there or file == MANIFEST:
+        if file == MANIFEST or MANIFEST in there:
             self._publish(tag, self._model(tag, {**there, **pending}))
             del self._pending[tag]
 
