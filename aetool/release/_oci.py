@@ -3,8 +3,8 @@
     oci://host/name:58a0dfcdf18e-92815c184cf8   a version: every file a layer, with its path as annotation
     oci://host/name:channel-stable              the signed file of a channel, its only layer
 
-The media types and annotations of a version are those of the CNCF's model-spec, so that other tools can inspect,
-mirror and mount it. The registry need not be trusted: the channel's signature covers the manifest of the bundle,
+The media types and annotations of a version are those of the CNCF's model-spec, so that other tools can inspect
+and mirror it. The registry need not be trusted: the channel's signature covers the manifest of the bundle,
 and that covers every file.
 """
 
