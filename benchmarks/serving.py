@@ -22,13 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 import uvloop
 from common import parser, save
-from models import Model, make
 
 import aetool
 from aetool.bench._http_load import (
@@ -49,6 +48,9 @@ from aetool.serve._gate import Gate
 from aetool.serve._metrics import Metrics
 from aetool.serve._protocol import Signature, TensorSpec
 from aetool.serve.limits import ServerLimits
+
+if TYPE_CHECKING:
+    from models import Model
 
 CLIENTS = 64
 DISTINCT = 4096
@@ -234,7 +236,7 @@ def in_turns(servers: dict[str, tuple[Server, str]], rows: Path, rounds: int, se
     }
 
 
-def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
+def identity(model: "Model", folder: Path, count: int) -> dict[str, Any]:
     """Every row another one, every answer compared with the model's own for that very row."""
     random = np.random.default_rng(7)
     np.save(path := folder / "distinct.npy", distinct := np.resize(model.rows, (count, model.rows.shape[1])))
@@ -249,7 +251,7 @@ def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
     return {"requests": count, "wrong": wrong, "lost": found["lost"], "distinct_scores": distinguishable}
 
 
-def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
+def overload(model: "Model", rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
     """Twice the requests that it can answer, whether it is ready or not."""
     with serving(f"heavy={model.bundle}", "--max-queue", queue) as server:
         takes = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=seconds).found()
@@ -263,7 +265,7 @@ def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict
         return {**client.found(), "arrivals_per_s": rate, "max_queue": queue, "most_waiting": max(waiting)}
 
 
-def workers(model: Model, rows: Path, rounds: int, seconds: float, *options: Any) -> dict[str, Any]:
+def workers(model: "Model", rows: Path, rounds: int, seconds: float, *options: Any) -> dict[str, Any]:
     """Two workers against one: requests a second in turns, then the p99 of each at 70 % of what it can answer."""
     bundle = f"heavy={model.bundle}"
     with serving(bundle, "--workers", 2, *options) as two, serving(bundle, *options) as one:
@@ -281,7 +283,7 @@ def workers(model: Model, rows: Path, rounds: int, seconds: float, *options: Any
     return {**found, "p99_ms_at_70_percent": {name: statistics.median(each) for name, each in p99.items()}}
 
 
-def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
+def terminated(model: "Model", rows: Path, seconds: float) -> dict[str, Any]:
     """SIGTERM in the middle; every request that was sent has an answer."""
     with serving(f"heavy={model.bundle}") as server:
         client = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=60.0)
@@ -295,7 +297,7 @@ def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
         return {**found, "exit_code": code, "stopped_after_s": time.monotonic() - begin}
 
 
-def memory(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
+def memory(model: "Model", rows: Path, seconds: float) -> dict[str, Any]:
     """Of the server, in megabytes, at equal steps of a long load."""
     with serving(f"tiny={model.bundle}") as server:
         client = Client(server, "tiny", "reconstruction", rows, connections=CLIENTS, seconds=seconds)
@@ -307,8 +309,10 @@ def memory(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
     return {"seconds": seconds, "resident_mb": resident, "requests_per_s": found["answered_per_s"]}
 
 
-def made(name: str, folder: Path, kept: Path | None) -> tuple[Model, Path]:
+def made(name: str, folder: Path, kept: Path | None) -> "tuple[Model, Path]":
     """A model, and the file of its rows; from `kept` where it is there."""
+    from models import Model, make  # here: PyTorch, which no client needs
+
     home = kept or folder
     if not (home / f"{name}-bundle").exists():
         model = make(name, home)

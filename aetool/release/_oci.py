@@ -305,11 +305,11 @@ def _credentials(host: str) -> str | None:
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user is not None and password is not None:
         return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-    path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    path = Path(os.environ.get("DOCKER_CONFIG", "~/.docker"), "config.json")
     try:
-        found = loads(path.read_bytes())
+        found = loads(path.expanduser().read_bytes())
         secret = found.get("auths", {}).get(host, {}).get("auth")
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError, RuntimeError):  # none for this user, who may have no home
         return None
     except (OSError, ValueError, AttributeError) as error:
         raise OSError(f"{path}: cannot be read: {reason_of(error)}; set {USER} and {PASSWORD}") from error
