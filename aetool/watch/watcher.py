@@ -25,7 +25,7 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """WatchOptions of `watch`."""
+    """Options of `watch`."""
 
     time: str | None = None
     """Column of the time; by default that of the bundle."""
@@ -50,7 +50,7 @@ class WatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class WatchSummary:
-    """WatchCounts of a run and of those that it went on from."""
+    """Counts of a run and of those that it went on from."""
 
     counts: Mapping[str, int]
     groups: int
