@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step, widened
+from aetool.core.constants import widened
+from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step
 from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT, Node, OnnxTensor
 
 

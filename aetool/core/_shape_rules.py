@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.core._operands import GraphValue, Operands
-from aetool.core.program import DENSE, Joined, Operand, Operation, Step, widened
+from aetool.core.constants import widened
+from aetool.core.program import DENSE, Joined, Operand, Operation, Step
 from aetool.onnx_check.model import BOOL, FLOAT, INT64, Node
 
 _REDUCING = {

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.core.constants import widened
 from aetool.core.integers import dequantized, in_float, quantized, summed
-from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step, widened
+from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step
 
 Values = dict[int, NDArray[Any]]
 """Identity of a step -> what it gives, (rows, numbers)."""
