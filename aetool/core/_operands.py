@@ -148,14 +148,6 @@ class Operands:
             self._reads[key] = np.ascontiguousarray(spread, np.float32)
         return self._reads[key]
 
-    def rows_of(self, value: GraphValue) -> NDArray[np.float32]:
-        """Return all numbers of a constant matrix, the same array for each node that reads it."""
-        key = id(value.constant), (-3,)
-        if key not in self._reads:
-            self._kept.append(value.constant)
-            self._reads[key] = np.ascontiguousarray(value.constant, np.float32).ravel()
-        return self._reads[key]
-
     def wide(self, node: Node, value: GraphValue, shape: tuple[int, ...]) -> Operand:
         """Return `value` as an operand of as many numbers as `shape` has."""
         found = self.read(node, value, shape)

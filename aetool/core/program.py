@@ -60,7 +60,8 @@ class Operation(IntEnum):
     DENSE_INT8_LAST = 28
     DEQUANTIZE = 29
     MAX = 30
-    ROW = 31
+    COLUMN = 31
+    COLUMN_BF16 = 32
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
@@ -92,8 +93,9 @@ class Step:
             reads: a, b and c, as far as the operation reads them.
             n: numbers that it gives, but for DENSE, which reads so many.
             m: as core.h says of the operation.
-            alpha: of LEAKY_RELU and ELU.
-            weights: of DENSE, (n, m) float32; of DENSE_BF16 uint16; of GATHER int32 indexes.
+            alpha: of LEAKY_RELU, ELU and COLUMN.
+            weights: of DENSE, (n, m) float32; of DENSE_BF16 uint16; of COLUMN those of a dense layer; of GATHER
+                int32 indexes.
         """
         self.operation, self.reads, self.n, self.m = operation, tuple(reads), n, m
         self.alpha, self.weights = alpha, weights
@@ -233,7 +235,7 @@ def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -
 
 def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
     """Write a graph's steps and constants; return what makes its program, once all constants are written."""
-    results, needed = graph.results, needed_steps(graph.results.values(), graph.steps)
+    results, needed = graph.results, _in_order(graph)
     writer = _Writer(constants, narrowest)
     places = _Places(needed, results)
     for step in needed:
@@ -253,6 +255,9 @@ def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Call
         else:
             if step.operation in DENSE:
                 reads.insert(1, writer.filled(step))
+            elif step.operation in COLUMNS:
+                assert step.weights is not None
+                reads += [writer.filled(step), len(step.weights)]
             writer.write(step.operation, out, reads, step.n, step.m, step.alpha, step.weights)
         places.free_after(step)
     for number, (output, source) in enumerate(results.items()):
@@ -273,6 +278,8 @@ def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Call
 
 
 DENSE = (Operation.DENSE, Operation.DENSE_BF16)
+COLUMNS = (Operation.COLUMN, Operation.COLUMN_BF16)
+_IN_BF16 = (Operation.DENSE_BF16, Operation.COLUMN_BF16)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -292,6 +299,34 @@ def needed_steps(results: Iterable[Operand], steps: Iterable[Step]) -> list[Step
             wanted.add(id(step))
             todo += [value for value in step.reads if isinstance(value, Step)]
     return [step for step in steps if id(step) in wanted]
+
+
+def _in_order(graph: GraphSteps) -> list[Step]:
+    """Return the steps that the results need as they come, or each when it is needed if that takes less memory.
+
+    A step's last operand is computed first: in a sum of terms, that is the newest term.
+    """
+    given = needed_steps(graph.results.values(), graph.steps)
+    found: dict[int, Step] = {}
+    todo = [value for value in graph.results.values() if isinstance(value, Step)][::-1]
+    while todo:
+        step = todo[-1]
+        waiting = [value for value in step.reads if isinstance(value, Step) and id(value) not in found]
+        if not waiting:
+            found.setdefault(id(todo.pop()), step)
+        todo += waiting
+    when_needed = [*found.values()]
+    return when_needed if _work(when_needed, graph) < _work(given, graph) else given
+
+
+def _work(steps: Sequence[Step], graph: GraphSteps) -> int:
+    """Return the floats of working memory that steps take in an order."""
+    places = _Places(steps, graph.results)
+    for step in steps:
+        if places.of_output(step) is None:
+            places.take(step)
+        places.free_after(step)
+    return places.size
 
 
 class _Places:
@@ -388,8 +423,8 @@ class _Writer:
         self._constants, self._narrowest = constants, narrowest
 
     def filled(self, step: Step) -> int:
-        """Return the outputs of a dense step with those that fill up its last panel."""
-        multiple = max(self._narrowest, 32) if step.operation is Operation.DENSE_BF16 else self._narrowest
+        """Return the outputs of a dense layer with those that fill up its last panel."""
+        multiple = max(self._narrowest, 32) if step.operation in _IN_BF16 else self._narrowest
         return step.m + -step.m % (multiple if self._narrowest > 4 else 4)
 
     def constant(self, values: NDArray[np.float32]) -> int:
@@ -407,9 +442,9 @@ class _Writer:
     ) -> None:
         offset = 0
         if weights is not None:
-            if operation is Operation.DENSE:
+            if operation in (Operation.DENSE, Operation.COLUMN):
                 offset = self._constants.floats.add(weights, lambda: panels(weights, at[1]))
-            elif operation is Operation.DENSE_BF16:
+            elif operation in _IN_BF16:
                 offset = self._constants.halves.add(weights, lambda: _paired(weights, at[1]))
             else:
                 offset = self._constants.indexes.add(weights, lambda: weights)
