@@ -173,14 +173,18 @@ LATER = {
     },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
-    "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
+    "release/_store.py": {
+        "aetool.release._hub",
+        "aetool.release._oci",
+        "aetool.release._remote",
+    },  # a directory needs none of them
     "runtime/following.py": {"fcntl"},  # Windows has none
     "runtime/session.py": {
         "aetool.runtime.calibrator",
         "aetool.runtime.explain",
         "aetool.runtime.stream",
-        "aetool.runtime.tuning",
     },
+    "runtime/_opened.py": {"aetool.runtime.calibrator", "aetool.runtime.tuning"},
     "runtime/graphs.py": {"aetool.runtime.gpu.graph", "aetool.runtime.gpu.pinned"},
     "runtime/providers.py": {"onnxruntime", "onnxruntime_ep_openvino"},  # start-up; an optional package
     "runtime/tuning.py": {"importlib"},  # start-up: of metadata, for OpenVINO alone

@@ -250,7 +250,10 @@ class Agent:
             text = read(self.store, self._file, MOST_BYTES)
         except FileNotFoundError as error:
             reason = "missing, or out of reach" if "://" in self.store.where else "missing"
-            raise ReleaseError(f"{self._where}: {reason}; release a bundle first: aetool release push") from error
+            raise ReleaseError(
+                f"{self._where}: {reason}; release a bundle first: aetool release push BUNDLE {self.store.where} "
+                f"--channel {self.channel}"
+            ) from error
         except OSError as error:
             reason = error.strerror or reason_of(error)
             raise ReleaseError(

@@ -121,7 +121,7 @@ def test_an_agent_runs_until_it_is_told_to_stop_and_takes_back_at_once(site, mad
         assert json.loads(process.stderr.readline())["version"] == second
         add_report(site.device, error="no")
         told = json.loads(process.stderr.readline())
-        assert (told["event"], told["version"]) == ("rolled back", first)
+        assert (told["event"], told["version"]) == ("rolled back", first) and told["time"].endswith("Z")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def run(
     def tell(outcome: AgentOutcome) -> None:
         told[:] = [outcome]
         if not once:
-            click.echo(json.dumps(outcome._asdict()), err=True)
+            moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            click.echo(json.dumps({"time": moment, **outcome._asdict()}), err=True)
 
     stop, interrupted = threading.Event(), threading.Event()
     options_of_agent: dict[str, Any] = {} if max_bytes is None else {"most_bytes": max_bytes}
