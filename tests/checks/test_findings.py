@@ -20,7 +20,7 @@ def run_of(findings, odd_windows, seconds=None):
 
 
 def test_findings_are_found_or_not_and_events_have_one_or_none():
-    # Window 5 covers rows 10 to 13 and is complete with row 13; 15 covers rows 30 to 33, where nobody found anything.
+    # Window 5 covers rows 10 to 13, and is complete with row 13; window 15 covers rows 30 to 33.
     run = run_of([(11, 13), (20, 22)], [5, 15])
     found = measure_findings([run], 0.4, WINDOW, STRIDE, None)
     assert found[:4] == (2, 1, 2, 1) and found[4:] == (2.0, 2.0, "rows")
