@@ -49,8 +49,8 @@ def evaluate(
     reconstructions, in the units of the rows.
 
     For a bundle of windows and a log with --label, it also compares events with findings: the stretches of rows
-    that are labelled. Events are those of aetool score --events, with the same --smooth; an alert comes when
-    aetool watch, with the same --smooth, would begin one.
+    that are labelled. Events are those of aetool score --events, and an alert comes when aetool watch would begin
+    one, both with the same --smooth.
 
     \b
     Example:
