@@ -2,7 +2,7 @@
 
 A hundred or two rows say little about the highest hundredth of the scores: one odd row among them would decide.
 Where no more are held out, the rows that were trained on are scored as if they had been, too. By the
-reconstruction alone they are not: the highest errors of rows that a network has seen are lower, by more than a common factor.
+reconstruction alone they are not: its errors on rows that the network has seen are lower, the highest most.
 """
 
 import copy
