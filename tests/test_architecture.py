@@ -173,7 +173,11 @@ LATER = {
     },  # each piece of work in a process of its own, with packages of its own
     "report/bundle/data.py": {"umap"},  # an optional package
     "runtime/_inputs.py": {"aetool.suggest"},  # the same
-    "release/_store.py": {"aetool.release._remote"},  # pyarrow is an optional package
+    "release/_store.py": {
+        "aetool.release._hub",
+        "aetool.release._oci",
+        "aetool.release._remote",
+    },  # a directory needs none of them
     "runtime/following.py": {"fcntl"},  # Windows has none
     "runtime/session.py": {
         "aetool.runtime.calibrator",

@@ -108,7 +108,7 @@ def test_the_schema_describes_every_key_that_aetool_writes(everything):
     manifest = json.loads((everything / "manifest.json").read_text(encoding="utf-8"))
     definitions = SCHEMA["$defs"]
     variant = manifest["variants"]["int8-dynamic"]
-    assert set(manifest) | {"series"} == set(SCHEMA["properties"])
+    assert set(manifest) | {"series", "image"} == set(SCHEMA["properties"])
     assert set(variant) | {"inner_values"} == set(definitions["variant"]["properties"])
     assert set(variant["tolerances"]) == set(definitions["tolerances"]["properties"])
     assert set(manifest["files"]["golden.npz"]) == set(definitions["file"]["properties"])
@@ -180,6 +180,8 @@ EDITS = {
     "$.series.every": lambda m: _as_series(m, every=0),
     "$.series.time": lambda m: _as_series(m, time=3),
     "$.series.gap": lambda m: _as_series(m, gap=-1.5),
+    "$.image": lambda m: m.update(image=[2]),
+    "$.image[1]": lambda m: m.update(image=[2, 0]),
     "$": lambda m: m.clear(),
 }
 """JSON path of the fault (and a word, where it has two) -> an edit that makes it."""
@@ -203,6 +205,7 @@ def test_schema_and_aetool_name_the_same_place(content, place):
 
 BEYOND = {
     "$.features": lambda m: m["features"].pop(),
+    "$.image": lambda m: m.update(image=[2, 2]),
     "$.variants.fp32.files.decoder": lambda m: m["files"].pop("decoder.onnx"),
 }
 

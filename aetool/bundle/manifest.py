@@ -168,6 +168,8 @@ class Manifest(NamedTuple):
     """Rows and rule of the last `aetool calibrate`; empty where there was none."""
     series: Annotated[Series | None, OPTIONAL, NOT_NULL] = None
     """Windows of a log that the rows are; None where rows stand for themselves."""
+    image: Annotated[Sizes | None, OPTIONAL, NOT_NULL] = None
+    """Shape in which a row is a picture, (height, width) or with channels; None where it is none."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -227,6 +229,13 @@ class Manifest(NamedTuple):
                 f"{where}: $.features must be distinct names, one for each of the {self.input_shape} inputs, or "
                 f"none; found {len(names)} names, {len(set(names))} distinct; export the bundle again"
             )
+        if self.image is not None and (
+            len(self.image) not in (2, 3) or math.prod(self.image) != math.prod(self.input_shape)
+        ):
+            raise BundleError(
+                f"{where}: $.image must be two or three sizes, as many numbers as $.input_shape "
+                f"{self.input_shape}; found {self.image}; export the bundle again"
+            )
         if "fp32" not in self.variants:
             raise BundleError(
                 f"{where}: $.variants must hold 'fp32', found {sorted(self.variants)}; export the bundle again"
@@ -242,6 +251,9 @@ class Manifest(NamedTuple):
                     f"{where}: {_at('files', name)}: file name {name!r} does not stay inside the bundle; "
                     "do not use it"
                 )
+        self._validate_variants(where)
+
+    def _validate_variants(self, where: str) -> None:
         for precision, variant in self.variants.items():
             path = _at("variants", precision, "files")
             if missing := [graph for graph in self._needed_graphs() if graph not in variant.files]:

@@ -139,6 +139,17 @@ class IntegerList(_Parsed):
             self.fail(f"{value!r} is not a list of integers such as 64,32", param, ctx)
 
 
+class ImageShape(_Parsed):
+    """Option `28x28` or `3x32x32` as a tuple of integers."""
+
+    name = "HEIGHTxWIDTH"
+
+    def _parse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not re.fullmatch(r"[0-9]{1,5}([x,][0-9]{1,5}){1,2}", value.strip().lower()):
+            self.fail(f"{value!r:.40} is not the shape of a picture, such as 28x28 or 3x32x32", param, ctx)
+        return tuple(map(int, re.split("[x,]", value.strip().lower())))
+
+
 class Count(click.IntRange):
     """Integer of 1 or more."""
 
@@ -371,7 +382,7 @@ def accuracy(command: Any) -> Any:
     return command
 
 
-PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", "overwrite")
+PUBLISHING = ("name", "contamination", "threshold", "opset", "onnxruntime_min", "image", "overwrite")
 
 
 def publishing(command: Any) -> Any:
@@ -387,6 +398,7 @@ def publishing(command: Any) -> Any:
             ("--contamination", float, "Share of normal rows to flag.  [default: 0.01]"),
             ("--threshold", float, "Fixed threshold, instead of --contamination."),
             ("--opset", int, "ONNX operator set.  [default: 18, or the adopted file's]"),
+            ("--image", ImageShape(), "Shape of the picture that a row is, such as 28x28.  [default: detected]"),
         ),
         output(help="Bundle directory to write.  [default: exported/NAME]"),
         limit(),

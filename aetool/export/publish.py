@@ -27,6 +27,7 @@ from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.card import CARD, model_card
 from aetool.bundle.files import DEFAULT_LIMITS
 from aetool.bundle.golden import PARTIAL, evenly
+from aetool.bundle.images import Shape, image_shape
 from aetool.bundle.manifest import Manifest, Tolerances, Variant
 from aetool.bundle.write import publish
 from aetool.checks.parity import EXACT, ROUNDING, SCALED, OutputParity, largest_difference, summary
@@ -98,13 +99,15 @@ class ExportOptions:
     name: str | None = None
     """Name of the bundle; the directory's by default."""
     contamination: float | None = None
-    """Share of held-out normal rows to flag; 0.01 by default."""
+    """Share of normal rows to flag; 0.01 by default."""
     threshold: float | None = None
     """A fixed threshold instead."""
     opset: int | None = None
     """ONNX operator set of the graphs; 18 by default, or what `onnxruntime_min` can load."""
     onnxruntime_min: str | None = None
     """Oldest onnxruntime release that must load the bundle, such as "1.17"."""
+    image: Shape | None = None
+    """Shape in which a row is a picture, such as (28, 28); by default told by its shape, or by names of pixels."""
     overwrite: bool = False
     """Replace a bundle that is there already."""
     progress: Callable[[str], None] = _untold
@@ -166,6 +169,7 @@ def publish_candidate(
         OutputError: `path` exists, or cannot be written.
     """
     name = options.name or path.name
+    image = _image(candidate, options.image)
     options.progress("cutting the graphs")
     graphs, parity = _prove(candidate, name, options.progress)
     lost, notes = _lost_to_rounding(parity), candidate.notes
@@ -235,6 +239,7 @@ def publish_candidate(
         provenance=candidate.provenance,
         files={},
         series=candidate.series,
+        image=image,
     )
     if candidate.baseline is not None and (made := calibrator_of(manifest, candidate.baseline.scores)) is not None:
         place, files[made[0]] = made
@@ -243,6 +248,15 @@ def publish_candidate(
     files[CARD] = model_card(manifest).encode()
     published = publish(path, manifest, files, overwrite=options.overwrite, check=_require_loadable)
     return Exported(published, parity, notes)
+
+
+def _image(candidate: ExportInput, asked: Shape | None) -> Shape | None:
+    if candidate.series is None and not candidate.categories:
+        return image_shape(asked, candidate.rows.shape[1:], [feature.name for feature in candidate.features])
+    if asked is not None:
+        what = "windows of a log" if candidate.series is not None else "of columns with categories"
+        raise InputError(f"image: rows are {what}, not pictures; leave it out")
+    return None
 
 
 def _prove(

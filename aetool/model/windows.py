@@ -14,7 +14,7 @@ from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Series
 from aetool.choices import Architecture
 from aetool.errors import InputError
-from aetool.model._training import Epoch, Loop, own_settings, without_inputs
+from aetool.model._loop import Epoch, Loop, own_settings, without_inputs
 from aetool.model._windowed import held, repeated
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig

@@ -4,11 +4,11 @@
     with Agent("/srv/models", "/var/lib/aetool/machines", public_key="release.pem.pub") as agent:
         agent.poll()
 
-Read in this order: `_channel` (the signed file that says which version is current), `_store` and `_remote` (where
-it lies), `_push` (publishing), `_agent` (the device's side, and the layout of its directory), `_download`,
-`_proof` (golden rows on this machine), `_watch` (a version on probation), `_state` (what the agent remembers),
-`_status` (what a person and a program see of it). Programs use the current model through `aetool.follow`, which is
-`aetool.runtime.following`.
+Read in this order: `_channel` (the signed file that says which version is current), `_store` (where it lies, or
+`_oci`, `_hub`, `_remote`), `_push` (publishing), `_agent` (the device's side, and the layout of its directory),
+`_download`, `_proof` (golden rows on this machine), `_watch` (a version on probation), `_state` (what the agent
+remembers), `_status` (what a person and a program see of it). Programs use the current model through
+`aetool.follow`, which is `aetool.runtime.following`.
 """
 
 from aetool.release._agent import Agent, AgentOutcome, current_version

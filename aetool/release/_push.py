@@ -52,7 +52,7 @@ def push(
 
     Args:
         bundle: the bundle.
-        store: a directory, or a URI that pyarrow or fsspec knows.
+        store: a directory, or a URI: oci://, hf://, or one that pyarrow or fsspec knows.
         channel: such as `stable` or `canary`.
         private_key: Ed25519 key that signs the channel and the bundle; None signs nothing.
         expires_days: days after which agents no longer switch by this file.

@@ -1,4 +1,4 @@
-"""Stores: where versions and channels lie. A directory here; others are `_remote`."""
+"""Stores: where versions and channels lie. A directory here; others are `_oci`, `_hub` and `_remote`."""
 
 import contextlib
 import fcntl
@@ -22,7 +22,10 @@ class Store(Protocol):
         """Open a file to read parts of it; FileNotFoundError where there is none."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, which appears whole or not at all; an older one is replaced."""
+        """Write a file, which appears whole or not at all; an older one is replaced.
+
+        A file of a new version may appear as late as its manifest, which is written last.
+        """
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a directory; none where there is no such directory."""
@@ -91,8 +94,17 @@ def open_store(where: str | Path) -> Store:
         InputError: no file system for this URI.
         DependencyError: a package for it is not installed.
     """
-    if "://" not in str(where):
+    scheme, separator, _ = str(where).partition("://")
+    if not separator:
         return DirectoryStore(Path(where))
+    if scheme in ("oci", "oci+http"):
+        from aetool.release._oci import OciStore  # here: what speaks HTTP is for who needs it
+
+        return OciStore(str(where))
+    if scheme == "hf":
+        from aetool.release._hub import HubStore  # here: huggingface_hub is an optional package
+
+        return HubStore(str(where))
     from aetool.release._remote import RemoteStore  # here: pyarrow is an optional package
 
     return RemoteStore(str(where))

@@ -1,4 +1,4 @@
-"""LogRows of a log, cut into runs: by group, at gaps in time, resampled where that was asked for."""
+"""Rows of a log, cut into runs: by group, at gaps in time, resampled where that was asked for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from aetool.suggest import few
 from aetool.tables._log_columns import SECOND, shown_time
 
 PIECE_ROWS = 1 << 18
-"""LogRows that wait to become windows, over all groups, where runs are given in pieces."""
+"""Rows that wait to become windows, over all groups, where runs are given in pieces."""
 _MOST_REPEATED = 0.01
 """Share of the rows that may have the time of the row before: the first of them counts."""
 _FEW = 10
 _LONGEST_HOLD = 1 << 20
-"""LogRows that resampling may make of one step."""
+"""Rows that resampling may make of one step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """LogRows of one group without a gap, or a piece of them."""
+    """Rows of one group without a gap, or a piece of them."""
 
     group: str | None
     """Whose rows they are; of a log of several files without a group, the file's name; None: there is one."""
@@ -39,7 +39,7 @@ class Run:
     number: int = 0
     """Number of the run, counted from 0: that of all its pieces."""
     offset: int = 0
-    """LogRows of the run before this piece; those that it shares with the piece before are in both."""
+    """Rows of the run before this piece; those that it shares with the piece before are in both."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -55,13 +55,13 @@ class Seen:
     windows: int = 0
     gaps: int = 0
     repeated: int = 0
-    """LogRows with the time of the row before, left out."""
+    """Rows with the time of the row before, left out."""
     held: int = 0
-    """LogRows that resampling made by repeating the last one."""
+    """Rows that resampling made by repeating the last one."""
     short: dict[str, int] = field(default_factory=dict)
     """Group -> runs that are shorter than a window."""
     longest: int = 0
-    """LogRows of the longest run."""
+    """Rows of the longest run."""
 
     def notes(self, window: int) -> list[str]:
         """Return sentences about what is not as usual."""
@@ -81,7 +81,7 @@ class Seen:
 
 
 class LogRows(NamedTuple):
-    """LogRows of a batch."""
+    """Rows of a batch."""
 
     values: NDArray[np.float32]
     """(rows, channels)"""
@@ -184,7 +184,7 @@ class Cutter:
 
 
 class _Group:
-    """LogRows of one group that are no whole run yet."""
+    """Rows of one group that are no whole run yet."""
 
     def __init__(self, cutter: Cutter, name: str | None) -> None:
         self.cutter, self.name = cutter, name
@@ -192,9 +192,9 @@ class _Group:
         self.rows = 0
         self.number, self.offset = -1, 0
         self.skip = 0
-        """LogRows to leave out before the next window, where the stride is longer than a window."""
+        """Rows to leave out before the next window, where the stride is longer than a window."""
         self.length = 0
-        """LogRows of the run so far."""
+        """Rows of the run so far."""
         self.last: int | None = None
         """Time of the last row."""
         every = cutter.series.every
@@ -307,7 +307,7 @@ class _Group:
 
 
 class Resampler:
-    """LogRows at equal distances, from those at any times of one group.
+    """Rows at equal distances, from those at any times of one group.
 
     A row stands for each interval, which begins at a multiple of its length: the mean of what was logged in it,
     channel by channel. An interval in which nothing was logged repeats the one before.
@@ -317,7 +317,7 @@ class Resampler:
         """Begin a group; `step` is an interval in nanoseconds, `hold` how many in a row may repeat the last."""
         self.step, self.seen, self.hold = step, seen, hold
         self.open: LogRows | None = None
-        """LogRows of the interval that may still grow."""
+        """Rows of the interval that may still grow."""
         self.before: LogRows | None = None
         """The last row that was given."""
 

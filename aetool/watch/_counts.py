@@ -1,4 +1,4 @@
-"""WatchCounts of what happened, and a port that shows them to Prometheus."""
+"""Counts of what happened, and a port that shows them to Prometheus."""
 
 import threading
 from collections.abc import Callable, Mapping

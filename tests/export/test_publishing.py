@@ -41,10 +41,17 @@ def test_existing_output_is_refused_before_any_work(tmp_path: Path, monkeypatch:
 def test_overwrite_replaces_the_bundle_whole(trained: TrainedAutoencoder, bundle: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(bundle, tmp_path / "bundle"))
     (path / "foreign").write_text("x")
-    export_checkpoint(trained, path, ExportOptions(overwrite=True, threshold=0.5))
-    assert Bundle.open(path).manifest.threshold == {"value": 0.5, "method": "given"}
+    export_checkpoint(trained, path, ExportOptions(overwrite=True, threshold=0.5, image=(5, 6)))
+    manifest = Bundle.open(path).manifest
+    assert manifest.threshold == {"value": 0.5, "method": "given"} and manifest.image == (5, 6)
     assert "foreign" not in content(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_picture_of_another_size_is_refused(trained: TrainedAutoencoder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"28x28 is 784 numbers, but a row has 30; give the height"):
+        export_checkpoint(trained, tmp_path / "bundle", ExportOptions(image=(28, 28)))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_manifest_lists_every_file(bundle: Path) -> None:

@@ -15,7 +15,7 @@ from aetool.checks.fidelity import Budget
 from aetool.export import export_checkpoint, verify_against
 from aetool.export._checkpoint import DoublePipeline, FoldedPipeline
 from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, save_checkpoint, train
-from aetool.model._training import Loop
+from aetool.model._loop import Loop
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import evaluate_rows
 from aetool.quantize import QuantizeOptions, quantize

@@ -96,7 +96,7 @@ def test_a_device_killed_at_any_moment_has_a_model_that_proves_itself(site, work
             assert found["code"] == 0
             takes[step], changes[step] = found["seconds"], max(found["changes"], changes[step])
     turn = 0
-    while sum(killed.values()) < KILLS:
+    while killed.total() < KILLS:
         turn += 1
         assert turn < 20 * KILLS  # nearly all ended before their kill came
         steps = STEPS[is_pending(site)]
@@ -112,6 +112,8 @@ def test_a_device_killed_at_any_moment_has_a_model_that_proves_itself(site, work
             found = worker.do(step, bundle, kill_at=choices.randint(1, changes[step]))
         assert found["code"] in (0, -9)
         (killed if found["code"] else ended)[step] += 1
+        if found["code"] and killed.total() % 500 == 0:
+            print(f"\nkilled: {dict(killed)}, ended before: {dict(ended)}", flush=True)
         if not found["code"]:
             takes[step] += 0.1 * (found["seconds"] - takes[step])
         require_working_device(site)

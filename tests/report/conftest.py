@@ -1,9 +1,11 @@
-"""Result files, as documents to be changed at will."""
+"""Result files, as documents to be changed at will, and a portrait of the repository's own bundle."""
 
 import json
 
 import bench_results
+import numpy as np
 import pytest
+from portraits import labelled_portrait
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,13 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def names():
+    return np.array([f"sample {number:03}" for number in range(100)])
+
+
+@pytest.fixture(scope="session")
+def labelled(names):
+    return labelled_portrait(names)

@@ -4,6 +4,7 @@ promtool is Debian's package `prometheus`.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,9 @@ MANIFESTS = list(yaml.safe_load_all((OPERATE / "kubernetes.yaml").read_text(enco
 INFERENCE = yaml.safe_load((OPERATE / "inference-service.yaml").read_text(encoding="utf-8"))
 PROMTOOL = shutil.which("promtool")
 
-promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+promtool = pytest.mark.skipif(
+    PROMTOOL is None and "AETOOL_HOSTS_REQUIRED" not in os.environ, reason="promtool is not installed"
+)
 
 
 def names_in(expression):
@@ -92,7 +95,8 @@ def test_the_dashboard_has_panels_that_do_not_overlap():
 
 
 def test_the_manifests_fit_the_schema_of_kubernetes():
-    validate = pytest.importorskip("kubernetes_validate").validate
+    from kubernetes_validate import validate
+
     for manifest in MANIFESTS:
         validate(manifest, "1.33", strict=True)
     predictor = dict(INFERENCE["spec"]["predictor"])  # a PodSpec, and KServe's own keys

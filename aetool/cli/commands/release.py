@@ -29,8 +29,9 @@ _expires = click.option(
 def release() -> None:
     """Release bundles to devices, through a store and its channels.
 
-    A STORE is a directory, or a URI such as s3://bucket/models (extra: agent). Devices take what a channel names:
-    see aetool agent.
+    A STORE is a directory, a repository of an OCI registry such as oci://registry.example/models/pump, one of the
+    Hugging Face Hub such as hf://owner/name (extra: hub), or another URI such as s3://bucket/models (extra:
+    agent). Devices take what a channel names: see aetool agent.
 
     \b
     Example:
@@ -84,7 +85,8 @@ def push(
         ("signed", "yes" if pushed.signed else "no"),
     ]
     document = {**found._asdict(), "store": store, "written": pushed.written, "signed": pushed.signed}
-    following = f"aetool agent {store} -o DIR --channel {channel}"
+    key = f" --public-key {private_key}.pub" if private_key is not None else ""
+    following = f"aetool agent {store} -o DIR --channel {channel}{key}"
     return Result(document, lambda out: show_facts(out, pairs, following))
 
 

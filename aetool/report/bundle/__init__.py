@@ -1,8 +1,8 @@
 """The page of a bundle.
 
-`data` runs the bundle over rows and collects the numbers of `records`, with `_arrays` (images and windows); `page`
-puts the parts together: `_scores`, `_explained` (single rows), `_embedding_map`, `_drift`, `_model` (training and
-layers) and `facts` (model card, precisions, segments).
+`data` runs the bundle over rows and collects the numbers of `records`, with `_explained_data`, `_images` and
+`_windows` (single rows); `page` puts the parts together: `_scores`, `_explained` (single rows),
+`_embedding_map`, `_drift`, `_model` (training and layers) and `facts` (model card, precisions, segments).
 """
 
 __all__ = ["data", "facts", "page", "records"]

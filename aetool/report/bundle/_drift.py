@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aetool.report.bundle.records import ColumnChange, Portrait
+from aetool.report.bundle._explained import drawn
+from aetool.report.bundle.records import ColumnChange, Picture, Portrait
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Cell, Markup, joined, listed, table, tag
 from aetool.report.draw.svg import linear_ticks
@@ -21,20 +22,27 @@ def headline(portrait: Portrait) -> str:
     drifted = [column["name"] for column in drift["features"] if column["verdict"] == "drift"]
     if drifted:
         names = ", ".join(drifted[:_NAMED]) + f" and {len(drifted) - _NAMED} more" * (len(drifted) > _NAMED)
-        reason = f"{len(drifted)} of {counted(len(drift['features']), 'column')} have changed"
-        reason += f" ({names})" if len(names) <= _LETTERS else ""
+        what = "pixel" if portrait.is_image else "column"
+        reason = f"{len(drifted)} of {counted(len(drift['features']), what)} have changed"
+        reason += f" ({names})" if len(names) <= _LETTERS and not portrait.is_image else ""
     else:
         reason = _spaced(drift["reasons"][0])
     return f"{portrait.source} no longer looks like the training rows: {reason}."
 
 
-def figures(drift: Mapping[str, Any], changes: Sequence[ColumnChange], trained_on: bool | None) -> Markup:
+def figures(
+    drift: Mapping[str, Any],
+    changes: Sequence[ColumnChange],
+    trained_on: bool | None,
+    image: Picture | None = None,
+) -> Markup:
     """Return the verdict with its reasons, histograms of drifted columns, and a table of every column.
 
     Args:
         drift: as `aetool drift --json` gives it.
         changes: drifted columns, before and now.
         trained_on: whether the rows are the very ones that the model was trained on; None: not known.
+        image: drift of each pixel, where rows are images; instead of columns.
     """
     promised = "" if drift["promised"] is None else f"; {percent(drift['promised'])} was expected"
     low, high = map(percent, drift["flagged_interval"])
@@ -47,21 +55,36 @@ def figures(drift: Mapping[str, Any], changes: Sequence[ColumnChange], trained_o
     }
     if not drift["has_baseline"]:
         facts["baseline"] = "not in the bundle; its golden rows are used instead"
+    reasons = drift["reasons"]
+    if image is not None and (drifted := sum(feature["verdict"] == "drift" for feature in drift["features"])):
+        # Reasons begin with a sentence for each of them.
+        reasons = [f"{drifted} of {counted(len(drift['features']), 'pixel')} have changed", *reasons[drifted:]]
     verdict = tag(
         "div",
         _verdict(drift["drifted"], drift["too_few_rows"], trained_on),
-        tag("ul", *(tag("li", _spaced(reason)) for reason in drift["reasons"]), class_="reasons")
-        if drift["reasons"]
-        else None,
+        tag("ul", *(tag("li", _spaced(reason)) for reason in reasons), class_="reasons") if reasons else None,
         listed(facts.items()),
     )
     return joined(
         [
             verdict,
             _histograms(changes) if changes else None,
-            _columns(drift["features"]) if drift["features"] else None,
+            _pixels(image, drift["features"]) if image is not None else None,
+            _columns(drift["features"]) if drift["features"] and image is None else None,
         ]
     )
+
+
+def _pixels(image: Picture, features: Sequence[Mapping[str, Any]]) -> Markup:
+    """Return the picture of how far each pixel has moved."""
+    largest = f"up to {max(feature['psi'] for feature in features):.3f}"
+    told = f"Population stability index of each pixel, {largest}"
+    note = (
+        "The stronger the colour, the farther the values of a pixel are from those of the training rows: PSI, the "
+        "population stability index. Below 0.1 it is small, above 0.25 large; with few rows, chance explains more."
+    )
+    shown = tag("div", drawn(image, told, is_coloured=True), tag("small", f"PSI, {largest}"))
+    return joined([tag("div", shown, class_="arrays alone"), tag("p", note, class_="note")])
 
 
 def _verdict(drifted: bool, too_few_rows: bool, trained_on: bool | None) -> Markup:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from aetool.report.bundle.records import ChannelPair, ErrorGrid, ExplainedRow, FeatureOfRow, ImagePair
+from aetool.report.bundle.records import ChannelPair, ErrorGrid, ExplainedRow, FeatureOfRow, ImagePair, Picture
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Cell, Markup, heat, joined, table, tag
 from aetool.report.draw.svg import linear_ticks
@@ -23,11 +23,14 @@ def cards(rows: Sequence[ExplainedRow], kept: Sequence[str], most: int, *, has_t
     )
 
 
-def key_to_marks(row: ExplainedRow) -> Markup | None:
-    """Return the legend of the marks on a card like that of `row`; images are labelled one by one."""
+def key_to_marks(row: ExplainedRow) -> Markup:
+    """Return the legend of the marks on a card like that of `row`."""
     if row.image is not None:
-        return None
-    if row.channels:
+        marks = {
+            "higher than expected": svg.bar(1, 1, 12, 12, "share hot"),
+            "lower": svg.bar(1, 1, 12, 12, "share cold"),
+        }
+    elif row.channels:
         marks = {
             "found": svg.line(0, 7, 14, 7, "s1 line"),
             "expected": svg.line(0, 7, 14, 7, "s0 line"),
@@ -62,29 +65,32 @@ def _card(row: ExplainedRow, kept: Sequence[str], most: int, *, has_threshold: b
 
 
 def _image(image: ImagePair, row: str) -> Markup:
+    scale = f"{figure(image.low, 3)} (black) to {figure(image.high, 3)} (white)"
+    largest = f"up to {figure(image.largest, 3)}"
     shown = (
-        ("found", image.found, None),
-        ("expected", image.expected, None),
-        ("difference", image.difference, f"up to {figure(image.largest, 3)}"),
+        ("found", image.found, f"{row} as found: {scale}"),
+        ("expected", image.expected, f"{row} as the model expects it"),
+        (f"difference, {largest}", image.difference, f"{row}, found less expected: {largest}"),
     )
     return tag(
         "div",
         *(
-            tag(
-                "div",
-                tag(
-                    "img",
-                    src=f"data:image/png;base64,{content}",
-                    alt=f"{row}, {name}",
-                    width=image.width,
-                    height=image.height,
-                    class_="accent" if more else None,
-                ),
-                tag("small", f"{name}, {more}" if more else name),
-            )
-            for name, content, more in shown
+            tag("div", drawn(picture, told, is_coloured=place == 2), tag("small", name))
+            for place, (name, picture, told) in enumerate(shown)
         ),
         class_="arrays",
+    )
+
+
+def drawn(picture: Picture, told: str, *, is_coloured: bool = False) -> Markup:
+    """Return a picture with its alternative text."""
+    return tag(
+        "img",
+        src=f"data:image/png;base64,{picture.png}",
+        alt=told,
+        width=picture.width,
+        height=picture.height,
+        class_="accent" if is_coloured else None,
     )
 
 

@@ -1,8 +1,8 @@
 """`portray`: run a bundle over some rows and collect the data of its page."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,136 +14,28 @@ from aetool.bundle.baseline import FeatureBaseline, read_baseline
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
+from aetool.bundle.images import Shape, shown_shape
 from aetool.bundle.manifest import SEGMENTER
 from aetool.checks.drift import Drift, measure_drift
 from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
-from aetool.report.bundle._arrays import channel_pairs, image_pair, is_image, is_window
+from aetool.report.bundle._explained_data import Texts, error_grid_of, explained
+from aetool.report.bundle._images import change_of, image_of
 from aetool.report.bundle._signal_data import signal_of
 from aetool.report.bundle.records import (
     LARGEST,
     ColumnChange,
     Curves,
     EmbeddingMap,
-    ErrorGrid,
-    ExplainedRow,
-    FeatureOfRow,
     MapPoint,
+    Picture,
     Portrait,
     ScoreHistogram,
     Sweep,
 )
 from aetool.report.draw.units import figure
-from aetool.runtime.explain import feature_labels, shares
 from aetool.runtime.providers import ProviderName
 from aetool.runtime.session import AutoencoderSession, load
-
-# Single rows: what was found, what was expected, and what each feature contributes to the score.
-
-Texts = Callable[[int], tuple[str, ...]]
-"""Function from a row's position to its values in the kept columns."""
-_MOST_FEATURES = 12
-_GRID_ROWS, _GRID_FEATURES = 20, 15
-_ENDS = (1, 99)
-
-
-def _explained_rows(
-    model: AutoencoderSession,
-    rows: NDArray[Any],
-    chosen: NDArray[np.intp],
-    score: NDArray[np.float64],
-    labels: NDArray[np.bool_] | None,
-    kept: Texts,
-) -> tuple[ExplainedRow, ...]:
-    """Explain the rows at `chosen`, in that order, of all `rows` (rows, n_features)."""
-    if not len(chosen):
-        return ()
-    why = model.explain(rows[chosen])
-    explained = [
-        ExplainedRow(
-            int(number),
-            float(score[number]),
-            not score[number] <= model.threshold,
-            None if labels is None else bool(labels[number]),
-            (),
-            kept(int(number)),
-        )
-        for number in chosen
-    ]
-    named = model.feature_names if model.manifest.series is not None else ()
-    if is_image(model.input_shape) and not named:
-        pairs = zip(explained, why.found, why.expected, strict=True)
-        return tuple(replace(row, image=image_pair(found, expected)) for row, found, expected in pairs)
-    if named or is_window(model.input_shape):
-        parts = zip(explained, why.found, why.expected, why.contribution, strict=True)
-        return tuple(replace(row, channels=tuple(channel_pairs(f, e, c, named))) for row, f, e, c in parts)
-    largest = why.largest(_MOST_FEATURES)
-    share = shares(why)
-    expected, found = (part.reshape(len(chosen), -1).astype(np.float64) for part in (why.expected, why.found))
-    names = feature_labels(model)
-    flat = rows.reshape(len(rows), -1)
-    ends = {int(column): _ends(flat[:, column]) for column in np.unique(largest)}
-
-    def feature(index: int, column: int) -> FeatureOfRow:
-        name = names[column]
-        texts = model.categories.get(name)
-        pair = found[index, column], expected[index, column]
-        shown = [_number(value) if texts is None else _category(value, texts) for value in pair]
-        places = _places(*pair, *ends[column]) if texts is None and all(map(np.isfinite, pair)) else None
-        return FeatureOfRow(name, shown[0], shown[1], float(share[index, column]), places)
-
-    return tuple(
-        replace(row, features=tuple(feature(index, int(column)) for column in largest[index]))
-        for index, row in enumerate(explained)
-    )
-
-
-def _error_grid(model: AutoencoderSession, rows: NDArray[Any], score: NDArray[np.float64]) -> ErrorGrid | None:
-    """Return the errors of the rows with the highest scores; None where rows are no tables."""
-    worst = _by_score(score)[::-1][:_GRID_ROWS]
-    if "explainer" not in model.graphs or len(model.input_shape) != 1 or not len(worst):
-        return None
-    share = shares(model.explain(rows[worst]))
-    columns = np.argsort(-share.sum(axis=0), kind="stable")[:_GRID_FEATURES]
-    names = feature_labels(model)
-    return ErrorGrid(
-        tuple(worst.tolist()),
-        tuple(names[column] for column in columns),
-        tuple(tuple(share[:, column].tolist()) for column in columns),
-        share.shape[1] - len(columns),
-    )
-
-
-def _by_score(score: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the positions of finite scores, the lowest first."""
-    order = np.argsort(score, kind="stable")
-    return order[np.isfinite(score[order])]
-
-
-def _ends(column: NDArray[Any]) -> tuple[float, float]:
-    finite = column[np.isfinite(column)].astype(np.float64)
-    low, high = np.percentile(finite, _ENDS) if finite.size else (0.0, 1.0)
-    return float(low), float(high)
-
-
-def _places(found: float, expected: float, low: float, high: float) -> tuple[float, float, float, float]:
-    start, end = min(found, expected, low), max(found, expected, high)
-    width = (end - start) or 1.0
-    return (found - start) / width, (expected - start) / width, (low - start) / width, (high - start) / width
-
-
-def _number(value: float) -> str:
-    """Return a short number: `4,980`, `27,013`, `0.0123`, `none`."""
-    if np.isnan(value):
-        return "none"
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _category(value: float, texts: tuple[str, ...]) -> str:
-    if np.isnan(value):
-        return "none"
-    return texts[int(value)] if value in range(len(texts)) else "another"
-
 
 # Embeddings in two dimensions.
 
@@ -281,7 +173,6 @@ def _thinned(points: Floats) -> tuple[tuple[float, float], ...]:
 
 
 MOST_POINTS = 3000
-_WORST, _BEST = 6, 3
 MOST_LETTERS = 60
 """Most letters of a kept value: a page shows thousands of rows."""
 
@@ -332,8 +223,9 @@ def portray(
         if len(rows) == 0:
             raise InputError("report: expected one row or more, found none; give a table with rows")
         score = model.score(rows).astype(np.float64)
-        worst, best = _explained(model, rows, score, labels, texts)
+        worst, best = explained(model, rows, score, labels, texts)
         always = [row.number for row in (*worst, *best)]
+        shape = shown_shape(model.manifest)
         drift = None if is_golden else _drift(path, rows, labels, model, limits)
         return Portrait(
             manifest=model.manifest,
@@ -352,12 +244,16 @@ def portray(
             curves=None if labels is None else curves(score, labels),
             worst=worst,
             best=best,
-            errors=_error_grid(model, rows, score),
+            errors=error_grid_of(model, rows, score),
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
             signal=signal_of(model, rows, score, kept),
-            changes=() if drift is None else _changes(bundle, _normal(rows, labels), drift),
+            changes=() if drift is None or shape is not None else _changes(bundle, _normal(rows, labels), drift),
+            drift_image=None
+            if drift is None or shape is None
+            else _drift_image(drift, model.feature_names, shape),
+            segment_images=() if shape is None else _segment_images(model, rows, shape),
         )
 
 
@@ -370,25 +266,6 @@ def _place(path: str | Path) -> str:
 
 def _texts(kept: Mapping[str, NDArray[Any]], number: int) -> tuple[str, ...]:
     return tuple(str(column[number])[:MOST_LETTERS] for column in kept.values())
-
-
-def _explained(
-    model: AutoencoderSession,
-    rows: NDArray[Any],
-    score: NDArray[np.float64],
-    labels: NDArray[np.bool_] | None,
-    texts: Texts,
-) -> tuple[tuple[ExplainedRow, ...], tuple[ExplainedRow, ...]]:
-    """Explain the worst and the best rows, of those with a finite score."""
-    if "explainer" not in model.graphs:
-        return (), ()
-    order = _by_score(score)
-    worst = order[::-1][:_WORST]
-    best = order[: max(0, min(_BEST, len(order) - len(worst)))]
-    worst_rows, best_rows = (
-        _explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best)
-    )
-    return worst_rows, best_rows
 
 
 def _map(
@@ -445,6 +322,27 @@ def _drift(
     if not len(normal):
         return None
     return measure_drift(path, normal, provider=model.provider, precision=model.precision, limits=limits)
+
+
+# Pixels of rows that are images: their drift, and those of a typical row of each segment.
+
+
+def _drift_image(drift: Drift, names: tuple[str, ...], shape: Shape) -> Picture | None:
+    """Return the drift of each pixel; None where pixels are no columns."""
+    psi = {feature.name: feature.psi for feature in drift.features}
+    return change_of(np.array([psi[name] for name in names]).reshape(shape)) if psi else None
+
+
+def _segment_images(model: AutoencoderSession, rows: NDArray[Any], shape: Shape) -> tuple[Picture | None, ...]:
+    """Return the mean of the rows of each segment, all on one scale; None where there are none."""
+    if SEGMENTER not in model.graphs:
+        return ()
+    segment = model.segment(rows)
+    members = [rows[segment == number] for number in range(len(model.manifest.segments["segments"]))]
+    means = [own.mean(axis=0, dtype=np.float64).reshape(shape) if len(own) else None for own in members]
+    values = np.concatenate([mean.ravel() for mean in means if mean is not None] or [np.zeros(1)])
+    low, high = float(values.min()), float(values.max())
+    return tuple(None if mean is None else image_of(mean, low, high) for mean in means)
 
 
 # Distributions of the columns that drifted, in the bins of baseline.json.

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from aetool.bundle.images import shown_shape
 from aetool.bundle.manifest import Manifest, Variant
 from aetool.report.bundle.records import LARGEST
 from aetool.report.draw import svg
@@ -142,9 +143,6 @@ def training(manifest: Manifest) -> Markup:
 
 def card(manifest: Manifest, *, is_trained: bool) -> Markup:
     """Return the facts of the model card; `is_trained`: those of `training` are elsewhere."""
-    names = manifest.feature_names
-    shown = list(itertools.takewhile(lambda i: sum(map(len, names[:i])) < _LETTERS, range(len(names))))
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     categories = [f"{name} ({len(texts)} categories)" for name, texts in manifest.categories.items()]
     threshold, provenance = manifest.threshold, manifest.provenance
     promised, method = threshold.get("flagged_share"), str(threshold.get("method", "method not recorded"))
@@ -152,8 +150,7 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
     if isinstance(promised, int | float):
         chosen += f", flags {percent(promised)} of {_text(threshold.get('rows', '?'))} rows"
     facts = {
-        "features": (", ".join(names[i] for i in shown) + more)
-        or f"{_shape(manifest.input_shape)} numbers, no names",
+        "features": _features(manifest),
         "categories": ", ".join(categories),
         "embedding": _shape(manifest.embedding_shape) if manifest.embedding_shape else "none",
         "score": str(manifest.score.get("definition", "not recorded")),
@@ -170,6 +167,15 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
         "id": manifest.id,
     }
     return _pairs(facts)
+
+
+def _features(manifest: Manifest) -> str:
+    if (image := shown_shape(manifest)) is not None:
+        return f"images of {_shape(image)}"
+    names = manifest.feature_names
+    shown = list(itertools.takewhile(lambda i: sum(map(len, names[:i])) < _LETTERS, range(len(names))))
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(names[i] for i in shown) + more or f"{_shape(manifest.input_shape)} numbers, no names"
 
 
 def _single(values: Mapping[str, Any]) -> dict[str, str]:
@@ -256,8 +262,13 @@ _MOST_FEATURES = 15
 _ROW = 40.0
 
 
-def segments(described: Mapping[str, Any]) -> Markup:
-    """Return sizes and differences as pictures, and a card per segment."""
+def segments(described: Mapping[str, Any], images: Mapping[int, Markup] | None = None) -> Markup:
+    """Return sizes and differences as pictures, and a card per segment.
+
+    Args:
+        described: as the manifest has them.
+        images: segment -> its typical row, where rows are images; without, the features that differ are listed.
+    """
     entries = described["segments"]
     summary = f"{described.get('clusters')} segments, learned from {described.get('rows', 0):,} rows."
     if described.get("stability"):
@@ -265,8 +276,8 @@ def segments(described: Mapping[str, Any]) -> Markup:
     return joined(
         [
             tag("p", summary, class_="note"),
-            tag("div", _sizes(entries), _differences(entries), class_="pairs"),
-            tag("ul", *map(_segment_card, entries), class_="cards"),
+            tag("div", _sizes(entries), _differences(entries) if images is None else None, class_="pairs"),
+            tag("ul", *(_segment_card(entry, images) for entry in entries), class_="cards"),
         ]
     )
 
@@ -340,7 +351,11 @@ def _feature(trait: Mapping[str, Any]) -> str:
     return f"{trait['feature']} = {category}" if category is not None else str(trait["feature"])
 
 
-def _segment_card(entry: Mapping[str, Any]) -> Markup:
+def _segment_card(entry: Mapping[str, Any], images: Mapping[int, Markup] | None) -> Markup:
+    if images is not None:
+        number = entry["segment"]
+        shown = images.get(number, tag("p", "None of the rows here are in it."))
+        return tag("li", tag("p", title(entry), class_="what"), tag("div", shown, class_="arrays"))
     traits = entry["traits"][:_TRAITS]
     more = traits[_SHOWN:]
     return tag(

@@ -43,14 +43,14 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
         _signal(portrait),
         section("Rows", _about_rows(portrait), _rows(portrait)),
         _map(portrait),
-        section("Segments", "How each segment differs from all rows.", facts.segments(manifest.segments))
+        section("Segments", "What is typical of each segment.", _segments(portrait))
         if manifest.segments
         else None,
         section(
             "Drift",
             f"{portrait.source}{' without its labelled anomalies' * (portrait.anomalies is not None)}, compared "
             "with the rows that the model was trained on.",
-            drift.figures(portrait.drift, portrait.changes, portrait.trained_on),
+            drift.figures(portrait.drift, portrait.changes, portrait.trained_on, portrait.drift_image),
         )
         if portrait.drift is not None
         else None,
@@ -166,7 +166,12 @@ def _introduction(portrait: Portrait) -> str:
 
 
 def _about_rows(portrait: Portrait) -> Markup:
-    if portrait.worst and (portrait.worst[0].image is not None or portrait.worst[0].channels):
+    if portrait.is_image:
+        text = (
+            "Each row as a picture, what the model expected, and the difference: the stronger the colour, the "
+            "farther apart. Rows are counted from 1, without the header."
+        )
+    elif portrait.worst and portrait.worst[0].channels:
         text = "The values of each row and what the model expected. Rows are counted from 1."
     else:
         text = (
@@ -247,6 +252,16 @@ def _training(portrait: Portrait) -> Section | None:
         "to reconstruct than held-out rows, so their loss may be higher."
     )
     return section("Training", note, tag("div", figure, facts.training(portrait.manifest), class_="pairs"))
+
+
+def _segments(portrait: Portrait) -> Markup:
+    images = portrait.segment_images
+    drawn = {
+        segment: explained.drawn(image, f"Mean of the rows of segment {segment}")
+        for segment, image in enumerate(images)
+        if image is not None
+    }
+    return facts.segments(portrait.manifest.segments, drawn if portrait.is_image else None)
 
 
 def _model(portrait: Portrait, *, is_trained: bool) -> Section:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aetool.bundle.images import shown_shape
 from aetool.bundle.manifest import Manifest
 
 LARGEST = 3.4e38
@@ -64,16 +65,27 @@ class FeatureOfRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagePair:
-    """An image as found and as expected; PNG files in base64."""
+class Picture:
+    """An image in a page."""
 
-    found: str
-    expected: str
-    difference: str
-    """Absolute difference: transparent where there is none, opaque where it is largest."""
+    png: str
+    """The file, in base64."""
     width: int
     height: int
     """Size in pixels; large images are reduced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """A row that is an image, as found and as expected."""
+
+    found: Picture
+    expected: Picture
+    difference: Picture
+    """Found less expected: transparent where there is none, opaque where it is largest."""
+    low: float
+    high: float
+    """Values that are black and white in the first two."""
     largest: float
     """Largest difference, in raw units."""
 
@@ -235,6 +247,15 @@ class Portrait:
     """Columns that drifted, the most changed first; none where the bundle has no baseline."""
     signal: Signal | None = None
     """The log over time; None where the rows are no windows of one."""
+    drift_image: Picture | None = None
+    """Drift of each pixel; None where rows are no images, or there is no `drift`."""
+    segment_images: tuple[Picture | None, ...] = ()
+    """Mean of the rows of each segment; None for a segment without rows. Empty where rows are no images."""
+
+    @property
+    def is_image(self) -> bool:
+        """Return whether rows are images."""
+        return shown_shape(self.manifest) is not None
 
     @property
     def has_threshold(self) -> bool:
