@@ -4,12 +4,14 @@ import json
 
 from aetool.bundle import escape
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import Series
 from aetool.choices import Engine
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
-from aetool.deploy._packed import model_module
+from aetool.deploy._packed import core_files, packed_module
 from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES, core_programs
 
 ONNXRUNTIME_NODE = "1.30.0"
+_PROGRAMS = ("score.mjs", "check.mjs")
 _NAMES = {True: "aetool's core", False: "ONNX Runtime"}
 
 
@@ -44,18 +46,48 @@ def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") 
             "javascript/README.node.md",
             name=escape.markdown(bundle.manifest.name),
             install="" if core else asset("javascript/install.node.txt").decode(),
+            **(_OF_TABLES if bundle.manifest.series is None else _of_series(bundle.manifest.series)),
         ),
         "aetool.mjs": asset(f"javascript/{'aetool.node.mjs' if programs is None else CORE_ENTRY}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
         **{
             name: asset(f"javascript/{name}")
-            for name in ("score.mjs", "check.mjs", "notation.mjs", "csv.mjs", *MODULES)
+            for name in (*_PROGRAMS, "notation.mjs", "csv.mjs", "log.mjs", "moments.mjs", *MODULES)
         },
     }
     if programs is None:
         files |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
     else:
         files |= {name: asset(f"javascript/{name}") for name in CORE_MODULES}
-        files["model.mjs"] = model_module(bundle, programs, precision, golden_bytes=None)
+        files["model.mjs"] = packed_module(core_files(bundle, programs, precision, golden_bytes=None))
     install = "" if core else "ONNXRUNTIME_NODE_INSTALL=skip npm install && "
     return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})
+
+
+def _of_series(series: Series) -> dict[str, str]:
+    """Return what the README says about a log and its stream."""
+    columns = [f"`{escape.markdown(name)}`" for name in (series.time, series.group) if name is not None]
+    asks = f" with {' and '.join(columns)} beside the channels" if columns else ""
+    gap = f" of more than {series.gap:g} seconds" if series.gap else ""
+    cut = [f"crosses a gap{gap}"] if series.time else []
+    cut += ["goes from one machine to another"] if series.group else []
+    crosses = f" No window {', or '.join(cut)}." if cut else ""
+    log = f"""
+`log.csv` is a log{asks}. It is cut into windows as `aetool score` cuts it.{crosses}
+Each window is a line; with `--events` each stretch that is abnormal, with the channels that contribute most.
+"""
+    anew = f"after more than {series.gap:g} s the window begins anew" if series.gap else "see also stream.reset()"
+    stream = f"""const stream = model.stream(); // samples of one machine: scores as soon as windows are complete
+await stream.push(sample, time); // Float32Array, mostly empty; time in seconds: {anew}
+await stream.push(samples, times); // several at once, with a list of their times
+"""
+    return {
+        "scored": "log.csv                      # or --events --smooth 3/5",
+        "log": log,
+        "stream": stream,
+        "windows": f" Here a row is a window: {series.window} samples, the oldest first.",
+    }
+
+
+_OF_TABLES = {"scored": "rows.csv", "log": "", "stream": "", "windows": ""}
+"""What the README says instead of it."""

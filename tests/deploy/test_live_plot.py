@@ -1,16 +1,12 @@
 """A bundle of a series in the page and in Node: a log is drawn as its samples come, with its events."""
 
 import re
-import subprocess
 
 import hosts
-import numpy as np
 import pytest
 from series_bundles import WAVES, waves
 
-import aetool
 from aetool.bundle.bundle import Bundle
-from aetool.deploy.node import node
 from aetool.deploy.web import web, web_page
 
 PATIENCE_MS = 120_000
@@ -63,19 +59,3 @@ def look(page, url, path):
     (event,) = page.locator("#live-events li").all_inner_texts()
     assert event.startswith("2026-01-01 00:01:4") and "peak" in event
     assert page.get_attribute("#live-plot .shade", "d") and page.get_attribute("#live-plot .score", "d")
-
-
-def test_node_scores_the_windows_of_a_log(bundle, log, write, need, tmp_path):
-    need("Node on the core")
-    samples = log[1]["p2"]
-    (tmp_path / "one.csv").write_text("c0,c1,c2\n" + "".join(f"{a},{b},{c}\n" for a, b, c in samples))
-    done = subprocess.run(
-        ["node", "score.mjs", tmp_path / "one.csv"],
-        cwd=write(node(bundle)), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found = [line.split(",") for line in done.stdout.splitlines()[1:]]
-    with aetool.load(bundle.path) as model:
-        expected = model.stream().push(samples)
-        assert (np.array([each[1] for each in found], np.float32) == expected).all()
-        assert [each[2] == "true" for each in found] == (expected > model.threshold).tolist()
-    assert [int(each[0]) for each in found] == list(range(8, 301, 2))
