@@ -113,7 +113,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
         **core,
         **named,
         **streamed,
-        "main.c": _main(name, first, sources[first]),
+        "main.c": _stream_main(bundle, name) if streamed else _main(name, first, sources[first]),
         "check.c": asset(
             "c_files/check.c",
             name=name,
@@ -140,7 +140,7 @@ def c(bundle: Bundle, graphs: Sequence[str] = (), options: COptions | None = Non
             title=escape.markdown(title),
             table=_table(name, sources),
             made=_made_by(sources, programs, int8=options.int8),
-            streamed=asset("c_files/stream.md", name=name).decode() if streamed else "",
+            streamed=asset("c_files/stream.md", **_stream_values(bundle, name)).decode() if streamed else "",
         ),
     }
     figures = {
@@ -242,7 +242,21 @@ def _stream_values(bundle: Bundle, name: str) -> dict[str, str]:
     series = bundle.manifest.series
     stride = series.stride if series else 1
     numbers = {"window": window, "channels": channels, "stride": stride, "width": window * channels}
-    return {"name": name, "macro": name.upper(), **{key: str(value) for key, value in numbers.items()}}
+    gap, reset = "/* Begin: before the first sample, and after a gap. */\n", ""
+    if series is not None and series.gap is not None:
+        limit = f"{name.upper()}_GAP"
+        gap = (
+            "/* Seconds: a longer step between samples is a gap, which no window of the training crossed. */\n"
+            f"#define {limit} {float(series.gap)!r}\n\n"
+            f"/* Begin: before the first sample, and after a step of more than {limit}. */\n"
+        )
+        reset = f"if (time - last_time > {limit}) {name}_stream_reset(&stream);\n"
+    if series is not None and series.every is not None:
+        gap = (
+            f"/* Samples are {series.every:g} s apart, each the mean of what was measured in that time. */\n{gap}"
+        )
+    texts = {"name": name, "macro": name.upper(), "gap": gap, "reset": reset}
+    return texts | {key: str(value) for key, value in numbers.items()}
 
 
 def _samples_line(bundle: Bundle) -> str:
@@ -309,17 +323,56 @@ def _guard(name: str) -> str:
 def _main(name: str, graph: str, source: CSource) -> bytes:
     """Return a program that reads lines of numbers on stdin and prints the outputs."""
     (_, array), *outputs = source.parameters.items()
+    about = (
+        f"/* Lines of {array.elements} numbers on stdin, with commas or spaces between; "
+        f"{', '.join(key for key, _ in outputs)} of each on stdout.\n * A value that is missing is nan. */"
+    )
+    given = ", ".join(["row", *(key for key, _ in outputs)])
+    prints = "".join(
+        f'        for (int i = 0; i < {output.elements}; ++i) printf("%.9g ", (double){key}[i]);\n'
+        for key, output in outputs
+    )
     return asset(
         "c_files/main.c",
         name=name,
+        about=about,
         width=str(array.elements),
-        results=", ".join(key for key, _ in outputs),
+        type="float",
+        read="strtof",
         variables="".join(f"    static {output.type} {key}[{output.elements}];\n" for key, output in outputs),
-        call=f"{name}_{VERBS[graph]}({', '.join(['row', *(key for key, _ in outputs)])});",
-        prints="".join(
-            f'        for (int i = 0; i < {output.elements}; ++i) printf("%.9g ", (double){key}[i]);\n'
-            for key, output in outputs
-        ),
+        use=f'        {name}_{VERBS[graph]}({given});\n{prints}        printf("\\n");\n',
+    )
+
+
+def _stream_main(bundle: Bundle, name: str) -> bytes:
+    """Return a program that reads a log on stdin, a sample a line, and prints the score of each window."""
+    series, values = bundle.manifest.series, _stream_values(bundle, name)
+    timed, macro = bool(series and series.time), name.upper()
+    gap = timed and bool(values["reset"])
+    time = "a time in seconds and " if timed else ""
+    about = (
+        f"/* A log on stdin, a sample a line: {time}{values['channels']} numbers, with commas or spaces between.\n"
+        f" * On stdout, for each line that completes a window, {'its time, ' if timed else ''}the score, and 1 "
+        "for an anomaly.\n * A value that is missing is nan. */"
+    )
+    restart = (
+        f"        if (!isnan(last) && row[0] - last > {macro}_GAP) {name}_stream_reset(&stream);\n"
+        "        last = row[0];\n"
+    )
+    shown = 'printf("%.15g %.9g %d\\n", row[0], ' if timed else 'printf("%.9g %d\\n", '
+    return asset(
+        "c_files/main.c",
+        name=name,
+        about=about,
+        width=str(int(values["channels"]) + timed),
+        type="double",
+        read="strtod",
+        variables=f"    static {name}_stream stream;\n" + "    double last = NAN;\n" * gap,
+        use=restart * gap
+        + f"        float sample[{macro}_CHANNELS], score;\n"
+        + f"        for (int i = 0; i < {macro}_CHANNELS; ++i) sample[i] = (float)row[i{' + 1' * timed}];\n"
+        + f"        if ({name}_stream_push(&stream, sample, &score))\n"
+        + f"            {shown}(double)score, !(score <= {macro}_THRESHOLD));\n",
     )
 
 

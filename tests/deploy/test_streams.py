@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -92,6 +93,37 @@ def test_c_gives_the_bits_of_python(bundle, log, expected, write, need):
     lines[:, 2:] = samples
     done = subprocess.run([folder / "streamed"], input=lines.tobytes(), capture_output=True, check=True)
     assert (bits(np.frombuffer(done.stdout, np.float32)) == bits(expected)).all()
+
+
+def test_the_example_in_c_takes_sample_after_sample_and_begins_anew_after_a_gap(
+    bundle, log, expected, write, need
+):
+    need("generated C")
+    folder, name = write(c(bundle, ("detector",))), symbol(bundle)
+    sources = [path.name for path in folder.glob(f"{name}_*.c")]
+    hosts.run("gcc", *hosts.STRICT_C, "-o", "main", "main.c", *sources, "-lm", cwd=folder)
+    samples, times = log
+    lines = "".join(
+        f"{time},{','.join(map(repr, map(float, row)))}\n"
+        for row, time in zip(samples, (times + 1.7e9).tolist(), strict=True)
+    )
+    done = subprocess.run([folder / "main"], input=lines, capture_output=True, text=True, check=True)
+    found = np.array([line.split() for line in done.stdout.splitlines()], np.float64)
+    assert (bits(found[:, 1].astype(np.float32)) == bits(expected)).all()
+    assert (found[:, 2].astype(bool) == ~(expected <= bundle.manifest.variants["fp32"].threshold)).all()
+    assert np.isin(found[:, 0], times + 1.7e9).all()
+
+
+def test_what_the_readme_of_c_shows_compiles(bundle, write, need):
+    need("generated C")
+    folder, name = write(c(bundle, ("detector",))), symbol(bundle)
+    (shown,) = re.findall(r"```c\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (folder / "shown.c").write_text(
+        f'#include "{name}.h"\nextern void alarm(void);\nextern double time, last_time;\n'
+        f"void take(const float sample[{CHANNELS}]);\nvoid take(const float sample[{CHANNELS}]) {{\n{shown}}}\n"
+    )
+    hosts.run("gcc", *hosts.STRICT_C, "-c", "shown.c", cwd=folder)
+    assert f"#define {name.upper()}_GAP {GAP}" in (folder / f"{name}.h").read_text()
 
 
 def test_the_stream_in_c_needs_no_heap_and_no_more_than_its_window(bundle, write, need):

@@ -11,7 +11,7 @@ import click
 
 from aetool.cli import _options as options
 from aetool.cli._options import limit, limits_in_force
-from aetool.cli._output import Result, facts, reports
+from aetool.cli._output import Result, facts, reports, say
 from aetool.cli._progress import steps
 from aetool.cli.commands.release import channel
 from aetool.cli.main import FAILED, INTERRUPTED, NOT_CURRENT, CommandGroup
@@ -84,6 +84,8 @@ def run(
     from aetool.release import Agent, AgentOutcome
 
     steps().close()
+    if public_key is None:
+        say("No --public-key: whatever the store holds is taken, whoever made it.")
     told: list[AgentOutcome] = []
 
     def tell(outcome: AgentOutcome) -> None:

@@ -1,7 +1,7 @@
-/* Lines of {{width}} numbers on stdin, with commas or spaces between; {{results}} of each on stdout.
- * A value that is missing is nan. */
+{{about}}
 #ifndef ARDUINO /* whose library this directory is: it would compile every file */
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,11 +15,11 @@ static const char *after_blanks(const char *text) {
 }
 
 /* How many numbers the line holds, of which `row` keeps the first WIDTH; -1 if it holds anything else. */
-static int read_row(const char *text, float row[WIDTH]) {
+static int read_row(const char *text, {{type}} row[WIDTH]) {
     int count = 0;
     for (text = after_blanks(text); *text != '\0'; ++count) {
         char *end;
-        float value = strtof(text, &end);
+        {{type}} value = {{read}}(text, &end);
         if (end == text) return -1;
         if (count < WIDTH) row[count] = value;
         text = after_blanks(end);
@@ -35,7 +35,7 @@ static int read_row(const char *text, float row[WIDTH]) {
 
 int main(void) {
     static char line[LINE];
-    static float row[WIDTH];
+    static {{type}} row[WIDTH];
 {{variables}}    for (long number = 1; fgets(line, sizeof line, stdin) != NULL; ++number) {
         int count = read_row(line, row);
         if (count == 0) continue; /* an empty line */
@@ -45,9 +45,7 @@ int main(void) {
             else fprintf(stderr, "found %d\n", count);
             return 1;
         }
-        {{call}}
-{{prints}}        printf("\n");
-    }
+{{use}}    }
     return 0;
 }
 #endif

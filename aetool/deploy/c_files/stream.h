@@ -1,5 +1,5 @@
 
-/* A stream of samples, {{channels}} channels each: all its memory is this struct, which may be copied, saved and loaded. */
+/* A stream of samples of one source, {{channels}} channels each: all its memory is this struct, which may be copied, saved and loaded. */
 enum { {{macro}}_WINDOW = {{window}}, {{macro}}_CHANNELS = {{channels}}, {{macro}}_STRIDE = {{stride}} };
 typedef struct {
     float samples[{{width}}]; /* the window at hand, in one piece */
@@ -7,8 +7,7 @@ typedef struct {
     int32_t skip; /* samples to leave out before the next one */
 } {{name}}_stream;
 
-/* Begin: before the first sample, and after a gap. */
-static inline void {{name}}_stream_reset({{name}}_stream *stream) {
+{{gap}}static inline void {{name}}_stream_reset({{name}}_stream *stream) {
     stream->filled = stream->skip = 0;
 }
 /* Add a sample. If it completes a window, its score goes to *score and the result is true; until the next push the
