@@ -123,12 +123,8 @@ def _metrics(manifest: Manifest) -> list[dict[str, Any]]:
             bounds = {"lowerBound": str(counted.get("low")), "upperBound": str(counted.get("high"))}
             share = str(counted.get("share"))
             found.append({"type": name, "value": share, "slice": "calibration rows", "confidenceInterval": bounds})
-    if not manifest.calibration and (share_chosen := manifest.threshold.get("flagged_share")) is not None:
+    if not manifest.calibration and (share_held_out := manifest.threshold.get("flagged_share")) is not None:
         found.append(
-            {
-                "type": "share of normal rows flagged",
-                "value": str(share_chosen),
-                "slice": "rows that the threshold comes from",
-            }
+            {"type": "share of normal rows flagged", "value": str(share_held_out), "slice": "held-out rows"}
         )
     return found

@@ -268,6 +268,7 @@ def export_checkpoint(
         options.contamination,
         options.threshold,
         rows=HELD_OUT if trained.held_out.others is None else AS_IF_HELD_OUT,
+        counted=trained.held_out.scores,
     )
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.

@@ -39,6 +39,7 @@ def choose_threshold(
     *,
     rows: str = HELD_OUT,
     rounding: float = 0.0,
+    counted: NDArray[np.float64] | None = None,
 ) -> Threshold:
     """Return the given threshold, or one that flags a share of `contamination` of the rows.
 
@@ -51,6 +52,7 @@ def choose_threshold(
         threshold: a fixed one; excludes `contamination`.
         rows: what to call them.
         rounding: how far rounding alone may move a score, relative to it; a gap must be wider.
+        counted: scores on which the flagged share is counted; `scores` themselves by default.
 
     Raises:
         InputError: both are given, or a value out of range.
@@ -72,11 +74,12 @@ def choose_threshold(
             f"no scores of {rows} below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
         )
     value = float(np.float32(_in_clear_gap(scores, contamination, max(CLEAR_GAP, rounding))))
+    counted = scores if counted is None else counted
     rule = {
         "method": f"quantile of {rows}",
         "contamination": contamination,
-        "rows": len(scores),
-        "flagged_share": float(np.mean(~(scores <= value))),
+        "rows": len(counted),
+        "flagged_share": float(np.mean(~(counted <= value))),
     }
     return Threshold(value, rule)
 

@@ -131,7 +131,7 @@ def test_identity_follows_what_decides_the_outputs(
 def test_threshold_of_the_manifest_is_the_graphs(trained: TrainedAutoencoder, tmp_path: Path) -> None:
     exported = export_checkpoint(trained, tmp_path / "b", ExportOptions(contamination=0.25))
     rule = exported.bundle.manifest.threshold
-    scores = trained.held_out.all_scores
+    scores = trained.held_out.scores
     assert abs(rule["flagged_share"] - 0.25) <= 1 / len(scores)
     assert np.mean(scores > rule["value"]) == rule["flagged_share"]
     assert exported.bundle.manifest.variants["fp32"].threshold == rule["value"]
