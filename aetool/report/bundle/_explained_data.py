@@ -34,6 +34,7 @@ def explained(
     if "explainer" not in model.graphs:
         return (), ()
     order = _by_score(score)
+    kept = {} if model.manifest.series is None else kept
     stretch = _stretches(score, model.threshold, kept)
     worst = _apart(order[::-1], stretch, kept, _WORST)
     best = _apart(order, stretch, kept, max(0, min(_BEST, len(order) - len(worst))))
