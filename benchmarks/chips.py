@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import conformance
+import hosts
 from common import save
 from hosts import ROOT
 
 from aetool.bundle.atomic import publish_directory
 from aetool.bundle.bundle import Bundle
 from aetool.deploy.c import COptions, c, symbol
+from aetool.deploy.web import web
 
 BOARDS = Path(__file__).parent / "boards"
 BUNDLES = ("breast-cancer", "reference", "tiny", "categories")
@@ -97,11 +99,38 @@ TARGETS: dict[str, Target] = {
     "Cortex-M4F": _board("mps2-an386", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
     "Cortex-M7": _board("mps2-an500", "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16"),
 }
+CHROMIUM = "WebAssembly in Chromium"
+"""The page of `aetool deploy web`, not C that was compiled for it."""
+
+_HASH_IN_PAGE = """
+async ({ graphs, rows, odd, deciding }) => {
+  const { load } = await import("./aetool.mjs");
+  const model = await load();
+  const words = [];
+  const add = ({ data }) => {
+    if (!(data instanceof Float32Array)) return void words.push(Number(data[0])); // a decision
+    const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+    data.forEach((value, i) => words.push(Number.isNaN(value) ? 0x7fc00000 : bits[i]));
+  };
+  const numbers = (row) => Float32Array.from(row, Number);
+  for (let i = 0; i < rows.features.length; i += 1) {
+    for (const graph of graphs) {
+      const row = rows[graph === "decoder" ? "embedding" : "features"][i];
+      Object.values(await model.run(graph, numbers(row))).forEach(add);
+    }
+  }
+  for (const row of odd) {
+    for (const graph of deciding) Object.values(await model.run(graph, numbers(row))).forEach(add);
+  }
+  const digest = await crypto.subtle.digest("SHA-256", Uint32Array.from(words));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+"""
 
 
-def deployed(bundle: Bundle, precision: str, path: Path) -> Path:
-    """Write the C of a bundle's detector."""
-    publish_directory(path, c(bundle, ("detector",), COptions(int8=precision == "int8")).files)
+def deployed(bundle: Bundle, precision: str, path: Path, graphs: Sequence[str] = ("detector",)) -> Path:
+    """Write the C of a bundle's detector, or of other graphs."""
+    publish_directory(path, c(bundle, tuple(graphs), COptions(int8=precision == "int8")).files)
     return path
 
 
@@ -125,6 +154,33 @@ def checked(source: Path, target: Target, folder: Path, extra: Sequence[str] = (
     found = re.search(r"sha256 of all outputs ([0-9a-f]{64})", said)
     assert found and "passed" in said, said
     return found[1]
+
+
+def hashed_in_chromium(bundle: Bundle, source: Path, graphs: Sequence[str] = ("detector",)) -> str:
+    """Return the hash of what the page's core gives for the rows of check.c, made as check.c makes it."""
+    header = (source / f"{symbol(bundle)}_golden.h").read_text(encoding="utf-8")
+    rows = {
+        kind: _rows_in(header, f"golden_{kind}")
+        for kind in ("features", "embedding")
+        if f"golden_{kind}[" in header
+    }
+    deciding = [graph for graph in graphs if graph in ("detector", "segmenter")]
+    given = {"graphs": graphs, "rows": rows, "odd": _rows_in(header, "odd_features"), "deciding": deciding}
+    with hosts.deployed(web(bundle)) as folder, hosts.served(folder) as url, hosts.browser() as chromium:
+        page = chromium.new_page()
+        page.goto(url)
+        return str(page.evaluate(_HASH_IN_PAGE, given))
+
+
+def _rows_in(header: str, name: str) -> list[list[str]]:
+    """Return an array of NAME_golden.h as rows of what JavaScript's Number reads."""
+    count = re.search(rf"#define {'ODD' if name.startswith('odd') else 'GOLDEN'}_ROWS (\d+)", header)
+    found = re.search(rf"float {name}\[\d+\] = {{(.*?)}};", header, re.DOTALL)
+    assert count and found, name
+    text = found[1].replace("INFINITY", "Infinity").replace("NAN", "NaN")
+    numbers = [number.strip().removesuffix("f") for number in text.split(",")]
+    width = len(numbers) // int(count[1])
+    return [numbers[start : start + width] for start in range(0, len(numbers), width)]
 
 
 def needed(source: Path, bundle: Bundle, board: Board, optimised: str, folder: Path) -> dict[str, int]:
@@ -182,6 +238,10 @@ def measure(names: Sequence[str], folder: Path) -> dict[str, Any]:
                     print(f"{title}: not run, {absent}")
                     continue
                 hashes[title] = checked(source, target, folder)
+            if absent := hosts.missing("Chromium"):
+                print(f"{CHROMIUM}: not run, {absent}")
+            elif precision == "fp32":
+                hashes[CHROMIUM] = hashed_in_chromium(bundle, source)
             boards = {
                 f"{title} {optimised}": needed(source, bundle, target, optimised, folder)
                 for title, target in TARGETS.items()
@@ -204,7 +264,7 @@ def main() -> None:
     if different:
         sys.exit(f"the hashes differ: {', '.join(different)}")
     if not quick:
-        how = {title: target.how for title, target in TARGETS.items()}
+        how = {title: target.how for title, target in TARGETS.items()} | {CHROMIUM: "run"}
         save("chips", {"targets": how}, results)
 
 

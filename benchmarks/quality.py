@@ -68,9 +68,7 @@ PEERS: dict[str, Detector] = {
 
 
 def ours(path: Path, seed: int, folder: Path) -> dict[str, Any]:
-    begin = time.perf_counter()
     _, trained, exported, test, labels = judged(path, seed, folder)
-    seconds = time.perf_counter() - begin
     session = aetool.load(exported.bundle.path)
     auroc = ranking(session.score(test), labels)["auroc"]
     alone = dataclasses.replace(trained, prototypes=None)
@@ -83,8 +81,29 @@ def ours(path: Path, seed: int, folder: Path) -> dict[str, Any]:
         "normal_rows": int((~labels).sum()),
         "threshold": dict(exported.bundle.manifest.threshold),
         "prototypes": len(trained.prototypes),
-        "train_and_export_s": round(seconds, 2),
     }
+
+
+def training_seconds(path: Path, peer: bool) -> dict[str, list[float]]:
+    """Time of training on a table, ours and PyOD's in turns, for each seed."""
+    from aetool import model
+    from aetool.tables import table_from_columns
+
+    training = semi_supervised(path)[0]
+    table = table_from_columns({f"X_{i}": column for i, column in enumerate(training.T)}, source=path.name)
+    found: dict[str, list[float]] = {"aetool": []} | ({"PyOD AutoEncoder": []} if peer else {})
+    for seed in SEEDS:
+        begin = time.perf_counter()
+        model.train(table, model.TrainingConfig(seed=seed))
+        found["aetool"].append(round(time.perf_counter() - begin, 3))
+        if peer:
+            from pyod.models.auto_encoder import AutoEncoder
+
+            detector = AutoEncoder(random_state=seed, verbose=0)
+            begin = time.perf_counter()
+            detector.fit(training)
+            found["PyOD AutoEncoder"].append(round(time.perf_counter() - begin, 3))
+    return found
 
 
 def measure(path: Path, folder: Path, peers: dict[str, Detector]) -> dict[str, Any]:
@@ -108,6 +127,7 @@ def measure(path: Path, folder: Path, peers: dict[str, Detector]) -> dict[str, A
         "anomalies": int(labels.sum()),
         "median_auroc": {name: statistics.median(found) for name, found in aurocs.items()},
         "spread": {name: max(found) - min(found) for name, found in aurocs.items()},
+        "training_seconds": training_seconds(path, "PyOD AutoEncoder" in peers),
         "rounds": rounds,
     }
 

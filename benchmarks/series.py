@@ -4,10 +4,13 @@ python benchmarks/series.py --peer VENV/bin/python      a Python that has PyOD a
 
 The series is made here (`make_series`): its generator is the documentation. Every contestant learns from the same
 normal rows, has a process and a thread of its own and its default options, and scores each row of the test. Times
-are those of the processor, so that other work on the machine does not count.
+are those of the processor, so that other work on the machine does not count for much. A contestant that takes more
+than --limit seconds of it has not finished. Results are kept by --rows, since detectors by nearest neighbours take
+the square of them.
 """
 
 import json
+import resource
 import subprocess
 import tempfile
 import time
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from range_metrics import areas, ranges, volumes
 
 Floats = NDArray[np.float64]
-CHANNELS, ROWS, WINDOW = 8, 6000, 48
+CHANNELS, WINDOW = 8, 48
 FAULTS = ("spike", "shift", "noise", "stuck", "decoupled")
 PEERS = (
     *("LSTMAD", "AnomalyTransformer", "SpectralResidual", "KShape", "MatrixProfile", "SAND"),
@@ -31,7 +34,7 @@ BUFFER = 48
 
 
 class Made(NamedTuple):
-    """A series, in two parts of ROWS rows."""
+    """A series, in two parts of as many rows."""
 
     train: Floats
     """Normal, (rows, channels)."""
@@ -42,8 +45,8 @@ class Made(NamedTuple):
     """Of the anomalies, in their order."""
 
 
-def make_series(seed: int) -> Made:
-    """A machine of 8 sensors: seasonal, drifting, with five kinds of fault.
+def make_series(seed: int, half: int = 6000) -> Made:
+    """A machine of 8 sensors, `half` normal rows and as many with five kinds of fault: seasonal, drifting.
 
     - A load follows a day of 96 rows with two harmonics, and a mean-reverting random walk of its own.
     - A channel is a gain times the load some rows ago, plus a shorter cycle of 17 to 40 rows, plus noise (an
@@ -53,7 +56,7 @@ def make_series(seed: int) -> Made:
       (30 to 90 rows keep one value) and `decoupled` (40 to 100 rows follow the load of another time).
     """
     random = np.random.default_rng(seed)
-    rows = 2 * ROWS
+    rows = 2 * half
     t = np.arange(rows + 400)
     load = np.sin(2 * np.pi * t / 96) + 0.4 * np.sin(4 * np.pi * t / 96 + 1) + 0.2 * np.sin(6 * np.pi * t / 96 + 2)
     load = load + _autoregression(random, len(t), 0.98, 0.06)
@@ -65,9 +68,9 @@ def make_series(seed: int) -> Made:
         noises[:, channel] = _autoregression(random, rows, 0.6, 0.1)
         drift = np.cumsum(random.normal(0, 0.2 / np.sqrt(rows), rows))
         values[:, channel] = gain[channel] * load[200 - lag[channel] :][:rows] + cycle + drift + noises[:, channel]
-    spread = values[:ROWS].std(axis=0)
+    spread = values[:half].std(axis=0)
     labels, kinds = np.zeros(rows, bool), []
-    place = ROWS + 150
+    place = half + 150
     while place < rows - 200:
         kind = FAULTS[len(kinds) % len(FAULTS)]
         length = int(random.integers(*{"spike": (1, 4), "decoupled": (40, 101)}.get(kind, (30, 91))))
@@ -89,7 +92,7 @@ def make_series(seed: int) -> Made:
         kinds.append(kind)
         place += length + int(random.integers(90, 200))
     values = values * random.uniform(0.1, 100, CHANNELS) + random.uniform(-50, 50, CHANNELS)
-    return Made(values[:ROWS], values[ROWS:], labels[ROWS:], kinds)
+    return Made(values[:half], values[half:], labels[half:], kinds)
 
 
 def _autoregression(random: np.random.Generator, rows: int, keep: float, step: float) -> Floats:
@@ -155,22 +158,41 @@ def of_aetool(made: Made, architecture: str, folder: Path) -> dict[str, Any]:
     begin = time.process_time()
     with aetool.load(folder / "bundle") as model:
         score = model.score(windows(run, WINDOW, 1))
+        took = time.process_time() - begin
         flagged = float(model.detect(windows(run, WINDOW, 1)[:100]).mean())
-    took = time.process_time() - begin
+        own = of_contributions(model, windows(run, WINDOW, 1))
     return {
         "train_s": seconds,
         "score_s": took,
         "architecture": trained.network.config.architecture,
         "flagged_of_first_windows": flagged,
         **judged(made, of_windows(score.astype(np.float64), len(made.test))),
+        "by_contribution": judged(made, own),
     }
 
 
-def of_peer(made: Made, name: str, peer: str, folder: Path) -> dict[str, Any]:
+def of_contributions(model: Any, rows: NDArray[np.float32]) -> Floats:
+    """Another score for each row: the mean of what it contributes to the windows that cover it."""
+    sums, counts = np.zeros(len(rows) + WINDOW - 1), np.zeros(len(rows) + WINDOW - 1)
+    for begin in range(0, len(rows), 4096):
+        part = model.explain(rows[begin : begin + 4096]).contribution.sum(axis=2)
+        for place in range(WINDOW):
+            at = slice(begin + place, begin + place + len(part))
+            sums[at] += part[:, place]
+            counts[at] += 1
+    return sums / counts
+
+
+def of_peer(made: Made, name: str, peer: str, limit: int, folder: Path) -> dict[str, Any]:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+
     np.savez(folder / "series.npz", train=made.train, test=made.test)
     script = Path(__file__).with_name("series_peer.py")
     command = [peer, str(script), name, str(folder / "series.npz"), str(folder / "scores.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited)
+    if done.returncode < 0:  # ended by a signal
+        return {"failed": f"did not finish in {limit} s"}
     if done.returncode:
         return {"failed": done.stderr.splitlines()[-1][:200]}
     return {**json.loads(done.stdout.splitlines()[-1]), **judged(made, np.load(folder / "scores.npy"))}
@@ -182,33 +204,34 @@ def main() -> None:
     options.add_argument("--peer", required=True, help="Python with PyOD")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--rows", type=int, default=20_000, help="rows to train on, and as many to test")
+    options.add_argument("--limit", type=int, default=600, help="seconds of the processor for each contestant")
     options.add_argument("--only", nargs="*", help="contestants to measure again")
     given = options.parse_args()
     if given.contestant:
-        made = make_series(given.seed)
+        made = make_series(given.seed, given.rows)
         kind, _, name = given.contestant.partition(" ")
         with tempfile.TemporaryDirectory() as folder:
             found = (
                 of_aetool(made, name, Path(folder))
                 if kind == "aetool"
-                else of_peer(made, name, given.peer, Path(folder))
+                else of_peer(made, name, given.peer, given.limit, Path(folder))
             )
         print(json.dumps(found))
         return
+    passed = ["--peer", given.peer, "--rows", str(given.rows), "--limit", str(given.limit)]
     names = [*(f"aetool {name}" for name in ("default", "dense", "conv", "gru")), *(f"PyOD {n}" for n in PEERS)]
     names = [name for name in names if not given.only or name in given.only]
     for name in names:
-        rounds = [
-            contestant(__file__, name, ["--peer", given.peer, "--seed", str(seed)]) for seed in range(given.seeds)
-        ]
+        rounds = [contestant(__file__, name, [*passed, "--seed", str(seed)]) for seed in range(given.seeds)]
         found = _medians(rounds)
         print(name, {key: round(value, 3) for key, value in found.items()} or rounds[0], flush=True)
         # Read again: `--only` adds to what is there, so that slow contestants can be measured apart.
-        path = RESULTS / "series.json"
+        path = RESULTS / f"series_{given.rows}.json"
         adds = path.exists() and (given.only or name != names[0])
         results = json.loads(path.read_text(encoding="utf-8"))["results"] if adds else {}
         results[name] = {"rounds": rounds, **found}
-        save("series", {"rows": ROWS, "channels": CHANNELS, "window": WINDOW, "buffer": BUFFER}, results)
+        save(path.stem, {"rows": given.rows, "channels": CHANNELS, "window": WINDOW, "buffer": BUFFER}, results)
 
 
 def _medians(rounds: list[dict[str, Any]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py             the figures
     python benchmarks/serving.py --short     a trial of the script itself, in a minute
+    python benchmarks/serving.py --only workers   two workers against one, on a quiet machine
 
 Servers and client are processes of their own on the same cores. The echo is the same server with the same reading
 and answering of tensors, but without a model: it gives back the rows.
@@ -21,13 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 import uvloop
 from common import parser, save
-from models import Model, make
 
 import aetool
 from aetool.bench._http_load import (
@@ -40,7 +40,7 @@ from aetool.bench._http_load import (
     open_loop,
     request_bytes,
 )
-from aetool.bench._statistics import latency_figures
+from aetool.bench._statistics import MINIMUM_SAMPLES, latency_figures
 from aetool.serve._app import App
 from aetool.serve._batching import Line, Share
 from aetool.serve._draining import drained
@@ -49,22 +49,27 @@ from aetool.serve._metrics import Metrics
 from aetool.serve._protocol import Signature, TensorSpec
 from aetool.serve.limits import ServerLimits
 
+if TYPE_CHECKING:
+    from models import Model
+
 CLIENTS = 64
 DISTINCT = 4096
 
 
 class Server:
-    """A process that serves."""
+    """A process that serves, with its workers."""
 
-    def __init__(self, command: list[str], keep: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, command: list[str], keep: Callable[[str], None] = lambda line: None, ready: str = "serving"
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
         for line in self.process.stderr:
             keep(line)
-            if (found := json.loads(line))["event"] == "serving":
-                self.url = found["url"]
+            self.url = (found := json.loads(line)).get("url", getattr(self, "url", ""))
+            if found["event"] == ready:
                 return
         raise RuntimeError("the server did not start")
 
@@ -73,9 +78,12 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     def cpu_s(self) -> float:
-        """Processor time so far, of all threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time so far, of all threads and workers."""
+        pid, ticks = self.process.pid, 0
+        for one in (pid, *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def figure(self, name: str) -> float:
         """Of /metrics; 0 where there is none yet."""
@@ -91,7 +99,8 @@ class Server:
 
 @contextlib.contextmanager
 def serving(*arguments: Any) -> Iterator[Server]:
-    server = Server(["-m", "aetool", "serve", "--port", "0", *map(str, arguments)])
+    ready = "all workers serve" if "--workers" in arguments else "serving"
+    server = Server(["-m", "aetool", "serve", "--port", "0", *map(str, arguments)], ready=ready)
     try:
         yield server
     finally:
@@ -227,7 +236,7 @@ def in_turns(servers: dict[str, tuple[Server, str]], rows: Path, rounds: int, se
     }
 
 
-def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
+def identity(model: "Model", folder: Path, count: int) -> dict[str, Any]:
     """Every row another one, every answer compared with the model's own for that very row."""
     random = np.random.default_rng(7)
     np.save(path := folder / "distinct.npy", distinct := np.resize(model.rows, (count, model.rows.shape[1])))
@@ -242,7 +251,7 @@ def identity(model: Model, folder: Path, count: int) -> dict[str, Any]:
     return {"requests": count, "wrong": wrong, "lost": found["lost"], "distinct_scores": distinguishable}
 
 
-def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
+def overload(model: "Model", rows: Path, seconds: float, queue: int = 128) -> dict[str, Any]:
     """Twice the requests that it can answer, whether it is ready or not."""
     with serving(f"heavy={model.bundle}", "--max-queue", queue) as server:
         takes = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=seconds).found()
@@ -256,7 +265,25 @@ def overload(model: Model, rows: Path, seconds: float, queue: int = 128) -> dict
         return {**client.found(), "arrivals_per_s": rate, "max_queue": queue, "most_waiting": max(waiting)}
 
 
-def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
+def workers(model: "Model", rows: Path, rounds: int, seconds: float, *options: Any) -> dict[str, Any]:
+    """Two workers against one: requests a second in turns, then the p99 of each at 70 % of what it can answer."""
+    bundle = f"heavy={model.bundle}"
+    with serving(bundle, "--workers", 2, *options) as two, serving(bundle, *options) as one:
+        servers = {"two": (two, "heavy"), "one": (one, "heavy")}
+        found = in_turns(servers, rows, rounds, seconds)
+        p99: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(rounds):
+            for name, (server, served) in servers.items():
+                rate = 0.7 * found["requests_per_s"][name]
+                count = max(MINIMUM_SAMPLES["p99"], round(rate * seconds))
+                load = {"connections": CLIENTS, "arrivals_per_s": rate, "count": count}
+                told = Client(server, served, "reconstruction", rows, **load).found()
+                assert set(told["statuses"]) == {str(OK)}, told
+                p99[name].append(told["latency_ms"].get("p99", float("nan")))
+    return {**found, "p99_ms_at_70_percent": {name: statistics.median(each) for name, each in p99.items()}}
+
+
+def terminated(model: "Model", rows: Path, seconds: float) -> dict[str, Any]:
     """SIGTERM in the middle; every request that was sent has an answer."""
     with serving(f"heavy={model.bundle}") as server:
         client = Client(server, "heavy", "reconstruction", rows, connections=CLIENTS, seconds=60.0)
@@ -270,7 +297,7 @@ def terminated(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
         return {**found, "exit_code": code, "stopped_after_s": time.monotonic() - begin}
 
 
-def memory(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
+def memory(model: "Model", rows: Path, seconds: float) -> dict[str, Any]:
     """Of the server, in megabytes, at equal steps of a long load."""
     with serving(f"tiny={model.bundle}") as server:
         client = Client(server, "tiny", "reconstruction", rows, connections=CLIENTS, seconds=seconds)
@@ -282,8 +309,10 @@ def memory(model: Model, rows: Path, seconds: float) -> dict[str, Any]:
     return {"seconds": seconds, "resident_mb": resident, "requests_per_s": found["answered_per_s"]}
 
 
-def made(name: str, folder: Path, kept: Path | None) -> tuple[Model, Path]:
+def made(name: str, folder: Path, kept: Path | None) -> "tuple[Model, Path]":
     """A model, and the file of its rows; from `kept` where it is there."""
+    from models import Model, make  # here: PyTorch, which no client needs
+
     home = kept or folder
     if not (home / f"{name}-bundle").exists():
         model = make(name, home)
@@ -298,7 +327,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--seconds", type=float, default=4.0, help="of a turn; with less, no p99")
     arguments.add_argument("--memory-seconds", type=float, default=600.0)
-    arguments.add_argument("--only", help="cheap, heavy, identity, overload, terminated or memory")
+    arguments.add_argument("--only", help="cheap, heavy, identity, workers, overload, terminated or memory")
     arguments.add_argument("--models", type=Path, help="a directory to keep the models in")
     arguments.add_argument("--echo", type=int, help=argparse.SUPPRESS)
     arguments.add_argument("--ask", type=json.loads, help=argparse.SUPPRESS)
@@ -328,11 +357,13 @@ def main() -> None:
             ("cheap", cheap),
             ("heavy", costly),
             ("identity", lambda: identity(tiny, folder, count)),
+            ("workers", lambda: workers(heavy, heavy_rows, rounds, seconds)),
+            ("workers_of_one_thread", lambda: workers(heavy, heavy_rows, rounds, seconds, "--threads", 1)),
             ("overload", lambda: overload(heavy, heavy_rows, seconds)),
             ("terminated", lambda: terminated(heavy, heavy_rows, seconds)),
             ("memory", lambda: memory(tiny, tiny_rows, long)),
         ):
-            if options.only in (None, bar):
+            if options.only is None or bar.startswith(options.only):
                 results[bar] = measure()
                 print(bar, json.dumps({key: v for key, v in results[bar].items() if key != "rounds"}), flush=True)
     if not options.short and options.only is None:

@@ -17,6 +17,7 @@ import aetool
 import aetool.export
 import aetool.model
 import aetool.quantize
+import aetool.release
 import aetool.report
 import aetool.segments
 import aetool.stream
@@ -109,6 +110,7 @@ ROOMS = (
     aetool.export,
     aetool.model,
     aetool.quantize,
+    aetool.release,
     aetool.report,
     aetool.stream,
     aetool.segments,

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step, widened
+from aetool.core.constants import widened
+from aetool.core.program import MAX_NUMBERS, Operand, Operation, Step
 from aetool.onnx_check.model import BFLOAT16, BITS, FLOAT, Node, OnnxTensor
 
 
@@ -146,14 +147,6 @@ class Operands:
             self._kept.append(value.constant)
             spread = constant.reshape(1) if constant.size == 1 else np.broadcast_to(constant, shape).ravel()
             self._reads[key] = np.ascontiguousarray(spread, np.float32)
-        return self._reads[key]
-
-    def rows_of(self, value: GraphValue) -> NDArray[np.float32]:
-        """Return all numbers of a constant matrix, the same array for each node that reads it."""
-        key = id(value.constant), (-3,)
-        if key not in self._reads:
-            self._kept.append(value.constant)
-            self._reads[key] = np.ascontiguousarray(value.constant, np.float32).ravel()
         return self._reads[key]
 
     def wide(self, node: Node, value: GraphValue, shape: tuple[int, ...]) -> Operand:

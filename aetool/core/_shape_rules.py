@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aetool.core._operands import GraphValue, Operands
-from aetool.core.program import Joined, Operand, Operation, Step
+from aetool.core.constants import widened
+from aetool.core.program import DENSE, Joined, Operand, Operation, Step
 from aetool.onnx_check.model import BOOL, FLOAT, INT64, Node
 
 _REDUCING = {
@@ -47,9 +50,25 @@ def _row(operands: Operands, node: Node, table: GraphValue) -> GraphValue:
         raise operands.lacks(node, "a constant matrix of float32 is expected")
     if not chosen or which.shape != () or which.step is None or which.step.m > len(matrix):
         raise operands.lacks(node, "an index that is no ArgMax of as many numbers")
-    rows = operands.rows_of(table)
-    step = Step(Operation.ROW, [which.step, rows], matrix.shape[1], len(matrix))
+    weights, factor = matrix.T, 1.0
+    operation = Operation.COLUMN
+    product = which.step.reads[0]
+    if isinstance(product, Step) and product.operation in DENSE and product.weights is not None:
+        wide = widened(product.weights) if product.operation is Operation.DENSE_BF16 else product.weights
+        if (found := _factor(wide, weights)) is not None:  # the same numbers twice: one copy is enough
+            weights, factor = product.weights, found
+            operation = Operation.COLUMN if product.operation is Operation.DENSE else Operation.COLUMN_BF16
+    step = Step(operation, [which.step], matrix.shape[1], len(matrix), alpha=factor, weights=weights)
     return operands.step(step, (matrix.shape[1],))
+
+
+def _factor(weights: NDArray[Any], wanted: NDArray[Any]) -> float | None:
+    """Return what the first rows of `weights` are multiplied by to give exactly `wanted`; None if nothing is."""
+    if len(weights) < len(wanted) or weights.shape[1] != wanted.shape[1]:
+        return None
+    factors = (1.0, 0.5)  # likeness to a prototype c is x (2 c) - c c
+    first = weights[: len(wanted)]
+    return next((factor for factor in factors if np.array_equal(np.float32(factor) * first, wanted)), None)
 
 
 def _reshaped(operands: Operands, node: Node) -> GraphValue:

@@ -71,27 +71,33 @@ static inline float widen(uint16_t half) {
 /* Distance, in weights, at which the cache is asked for what comes: the processor alone sees too little ahead. */
 #define DISTANCE 512
 
-typedef void tile(const void *weights, size_t stride, const float *x, size_t x_stride, float *sums, size_t n);
+/* Numbers of each row: row r begins at `at` + r * `stride`. */
+typedef struct {
+  float *at;
+  size_t stride;
+} numbers;
 
-/* `rows` x `width` sums, which begin as they are in `sums`, (rows, AETOOL_PANEL). */
+typedef void tile(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n);
+
+/* `rows` x `width` sums, which begin as in `begins`. */
 #define TILE(name, type, read, rows, width) \
-  static void name(const void *weights, size_t stride, const float *x, size_t x_stride, float *sums, size_t n) { \
+  static void name(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) { \
     enum { vectors = (width) / LANES }; \
     const type *w = weights; \
     vector sum[rows][vectors]; \
-    UNROLL for (int r = 0; r < (rows); r++) \
-      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = LOAD(sums + r * AETOOL_PANEL + v * LANES); \
+    UNROLL for (size_t r = 0; r < (rows); r++) \
+      UNROLL for (size_t v = 0; v < vectors; v++) sum[r][v] = LOAD(begins.at + r * begins.stride + v * LANES); \
     for (size_t i = 0; i < n; i++, w += stride) { \
       UNROLL for (size_t ahead = 0; ahead < (width); ahead += 64 / sizeof(type)) AHEAD(w + DISTANCE + ahead); \
       vector weight[vectors]; \
       read(weight, w) \
-      UNROLL for (int r = 0; r < (rows); r++) { \
-        const vector number = ALL(x[(size_t)r * x_stride + i]); \
+      UNROLL for (size_t r = 0; r < (rows); r++) { \
+        const vector number = ALL(x.at[r * x.stride + i]); \
         UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = sum[r][v] + number * weight[v]; \
       } \
     } \
-    UNROLL for (int r = 0; r < (rows); r++) \
-      UNROLL for (int v = 0; v < vectors; v++) STORE(sums + r * AETOOL_PANEL + v * LANES, sum[r][v]); \
+    UNROLL for (size_t r = 0; r < (rows); r++) \
+      UNROLL for (size_t v = 0; v < vectors; v++) STORE(sums.at + r * sums.stride + v * LANES, sum[r][v]); \
   }
 
 #define READ(weight, w) UNROLL for (int v = 0; v < vectors; v++) weight[v] = LOAD(w + v * LANES);
@@ -105,159 +111,88 @@ typedef void tile(const void *weights, size_t stride, const float *x, size_t x_s
     weight[low + PAIRS_OF_16] = (vector)(pairs & 0xFFFF0000u); \
   }
 
-/* The widest tile of one row that the registers hold, and those of two rows and of four. */
-#if LANES == 16
-#define WIDE 64
-#define WIDE_2 64
-#define WIDE_4 64
-#elif LANES == 8
-#define WIDE 64
-#define WIDE_2 32
-#define WIDE_4 16
-#elif defined(__aarch64__)
-#define WIDE 64
-#define WIDE_2 32
-#define WIDE_4 16
-#elif LANES == 4
-#define WIDE 32
-#endif
-
 #if LANES > 1
-TILE(wide, float, READ, 1, WIDE)
-TILE(middle, float, READ, 1, 16)
-TILE(wide_bf16, uint16_t, READ_PAIRS, 1, WIDE)
-TILE(middle_bf16, uint16_t, READ_PAIRS, 1, 32)
-#ifdef WIDE_4
-TILE(wide_2, float, READ, 2, WIDE_2)
-TILE(wide_4, float, READ, 4, WIDE_4)
-TILE(wide_2_bf16, uint16_t, READ_PAIRS, 2, WIDE_2)
-#endif
-#if LANES == 16
-TILE(wide_4_bf16, uint16_t, READ_PAIRS, 4, WIDE_4)
-#endif
-#endif
 
-/* Four outputs of one row: what is left over, and all there is where there are no vectors. */
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Tiles as large as the registers hold, and smaller ones with as many sums that do not wait for each other. */
+#if LANES == 16
+TILE(float_4_64, float, READ, 4, 64)
+TILE(float_4_16, float, READ, 4, 16)
+TILE(float_2_64, float, READ, 2, 64)
+TILE(float_2_32, float, READ, 2, 32)
+TILE(float_2_16, float, READ, 2, 16)
+TILE(float_1_64, float, READ, 1, 64)
+TILE(float_1_48, float, READ, 1, 48)
+TILE(pairs_4_64, uint16_t, READ_PAIRS, 4, 64)
+TILE(pairs_4_32, uint16_t, READ_PAIRS, 4, 32)
+TILE(pairs_2_64, uint16_t, READ_PAIRS, 2, 64)
+TILE(pairs_1_64, uint16_t, READ_PAIRS, 1, 64)
+#elif LANES == 8 || defined(__aarch64__)
+TILE(float_4_16, float, READ, 4, 16)
+TILE(float_2_32, float, READ, 2, 32)
+TILE(float_2_16, float, READ, 2, 16)
+TILE(float_1_64, float, READ, 1, 64)
+TILE(pairs_2_32, uint16_t, READ_PAIRS, 2, 32)
+TILE(pairs_1_64, uint16_t, READ_PAIRS, 1, 64)
+#endif
+TILE(float_1_32, float, READ, 1, 32)
+TILE(float_1_16, float, READ, 1, 16)
+TILE(pairs_1_32, uint16_t, READ_PAIRS, 1, 32)
+
+/* Four outputs of one row, `step` weights apart: what is left over. */
 #define NARROW(name, type, read, step) \
-  static APART void name(const void *weights, size_t stride, const float *x, size_t x_stride, float *sums, size_t n) { \
+  static void name(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) { \
     const type *w = weights; \
-    float sum_0 = sums[0], sum_1 = sums[1], sum_2 = sums[2], sum_3 = sums[3]; \
-    (void)x_stride; \
+    const float *const begin = begins.at; \
+    float sum_0 = begin[0], sum_1 = begin[1], sum_2 = begin[2], sum_3 = begin[3]; \
     for (size_t i = 0; i < n; i++, w += stride) { \
-      const float number = x[i]; \
+      const float number = x.at[i]; \
       sum_0 = sum_0 + number * read(w[0]); \
       sum_1 = sum_1 + number * read(w[step]); \
       sum_2 = sum_2 + number * read(w[2 * step]); \
       sum_3 = sum_3 + number * read(w[3 * step]); \
     } \
-    sums[0] = sum_0, sums[1] = sum_1, sums[2] = sum_2, sums[3] = sum_3; \
+    sums.at[0] = sum_0, sums.at[1] = sum_1, sums.at[2] = sum_2, sums.at[3] = sum_3; \
   }
 NARROW(narrow, float, , 1)
 NARROW(narrow_bf16, uint16_t, widen, 1)
 NARROW(narrow_pairs, uint16_t, widen, 2)
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-/* Numbers of each row: row r begins at `at` + r * stride. */
-typedef struct {
-  float *at;
-  size_t stride;
-} numbers;
-
-/* Where in a panel of `width` bfloat16 weights output j stands. */
-static size_t place_of_half(size_t j, size_t width) {
-  const size_t group = j / 32 * 32;
-  return group + 32 > width ? j : group + j % 16 * 2 + j % 32 / 16;
-}
-
-#if LANES > 1
-
-static const float *row_of(numbers values, size_t row) { return values.at + row * values.stride; }
 
 typedef struct {
   tile *run;
   size_t rows, width;
 } sized_tile;
 
-/* From the largest to the smallest, which always fits. */
+/* From those of most rows and outputs to the smallest one, which always fits. */
 static const sized_tile float_tiles[] = {
-#ifdef WIDE_4
-    {wide_4, 4, WIDE_4},
-    {wide_2, 2, WIDE_2},
+#if LANES == 16
+    {float_4_64, 4, 64}, {float_4_16, 4, 16}, {float_2_64, 2, 64}, {float_2_32, 2, 32}, {float_2_16, 2, 16},
+    {float_1_64, 1, 64}, {float_1_48, 1, 48},
+#elif LANES == 8 || defined(__aarch64__)
+    {float_4_16, 4, 16}, {float_2_32, 2, 32}, {float_2_16, 2, 16}, {float_1_64, 1, 64},
 #endif
-#if LANES > 1
-    {wide, 1, WIDE},
-    {middle, 1, 16},
-#endif
-    {narrow, 1, 4},
+    {float_1_32, 1, 32}, {float_1_16, 1, 16}, {narrow, 1, 4},
 };
 
 static const sized_tile pair_tiles[] = {
 #if LANES == 16
-    {wide_4_bf16, 4, WIDE_4},
+    {pairs_4_64, 4, 64}, {pairs_4_32, 4, 32}, {pairs_2_64, 2, 64}, {pairs_1_64, 1, 64},
+#elif LANES == 8 || defined(__aarch64__)
+    {pairs_2_32, 2, 32}, {pairs_1_64, 1, 64},
 #endif
-#ifdef WIDE_4
-    {wide_2_bf16, 2, WIDE_2},
-#endif
-#if LANES > 1
-    {wide_bf16, 1, WIDE},
-    {middle_bf16, 1, 32},
-#endif
-    {narrow_pairs, 1, 4},
+    {pairs_1_32, 1, 32}, {narrow_pairs, 1, 4},
 };
 
 static const sized_tile rest_tiles[] = {{narrow_bf16, 1, 4}};
 
-enum { TOGETHER = AETOOL_ROWS < 4 ? AETOOL_ROWS : 4 };
-
-static void dense(
-    const aetool_step *step, const char *weights, size_t size, numbers out, numbers a, numbers c, size_t rows) {
-  const size_t n = (size_t)step->n, m = (size_t)step->m, filled = (size_t)step->b;
-  const int halves = size == sizeof(uint16_t);
-  float sums[TOGETHER * AETOOL_PANEL];
-  for (size_t first = 0; first < m; first += AETOOL_PANEL) {
-    const size_t real = smaller(AETOOL_PANEL, m - first), width = smaller(AETOOL_PANEL, filled - first);
-    const size_t pairs = halves ? width / 32 * 32 : 0;
-    for (size_t row = 0, count; row < rows; row += count) {
-      count = smaller(TOGETHER, rows - row >= 4 ? 4 : rows - row >= 2 ? 2 : 1);
-      for (size_t r = 0; r < count; r++) {
-        memcpy(sums + r * AETOOL_PANEL, row_of(c, row + r) + first, real * sizeof(float));
-        for (size_t j = real; j < width; j++) sums[r * AETOOL_PANEL + j] = 0;
-      }
-      const sized_tile *now = halves ? pair_tiles : float_tiles;
-      for (size_t j = 0; j < width; j += now->width) {
-        if (halves && j == pairs) now = rest_tiles;
-        while (now->width > (j < pairs ? pairs : width) - j || now->rows > count) now++;
-        const char *const from = weights + (halves ? place_of_half(j, width) : j) * size;
-        for (size_t r = 0; r < count; r += now->rows)
-          now->run(from, width, row_of(a, row + r), a.stride, sums + r * AETOOL_PANEL + j, n);
-      }
-      for (size_t r = 0; r < count; r++)
-        memcpy(out.at + (row + r) * out.stride + first, sums + r * AETOOL_PANEL, real * sizeof(float));
-    }
-    weights += n * width * size;
-  }
-}
-
-#else
-
-/* Without vectors, row by row, four outputs at once: a microcontroller's stack is small. */
-#define DENSE_ROW(name, type, place, run) \
-  static APART void name(const aetool_step *step, const type *weights, float *out, const float *a, const float *c) { \
-    const size_t n = (size_t)step->n; \
-    for (size_t j = 0; j < (size_t)step->m; j += 4) { \
-      const size_t k = j % AETOOL_PANEL, width = smaller(AETOOL_PANEL, (size_t)step->b - (j - k)); \
-      const size_t real = smaller(4, (size_t)step->m - j) * sizeof(float); \
-      float sums[4] = {0}; \
-      memcpy(sums, c + j, real); \
-      run(weights + n * (j - k) + place, width, a, 0, sums, n); \
-      memcpy(out + j, sums, real); \
-    } \
-  }
-DENSE_ROW(dense_row, float, k, narrow)
-DENSE_ROW(dense_row_bf16, uint16_t, place_of_half(k, width), (k < width / 32 * 32 ? narrow_pairs : narrow_bf16))
-
 #endif
+
+/* Where in a panel of `width` bfloat16 weights output j stands. */
+static size_t place_of_half(size_t j, size_t width) {
+  const size_t group = j / 32 * 32;
+  return group + 32 > width ? j : group + j % 16 * 2 + j % 32 / 16;
+}
 
 /* Activations: polynomials of our own, within 4 units in the last place; docs/core.md gives their sources.
  *
@@ -403,7 +338,7 @@ enum { SUM_LANES = 16 };
 
 #if LANES == 1
 /* Lane by lane, in an order in which few sums wait to be added. */
-static APART float sum_of(const float *values, size_t n, int squares) {
+static float sum_of(const float *values, size_t n, int squares) {
   float waiting[4] = {0}, sum = 0;
   size_t count = 0;
   for (size_t k = 0; k < SUM_LANES; k++) {
@@ -417,22 +352,70 @@ static APART float sum_of(const float *values, size_t n, int squares) {
   }
   return sum;
 }
+
+/* The largest number; NaN if there is one. A zero is +0. */
+static float max_of(const float *values, size_t n) {
+  float found = values[0];
+  for (size_t i = 1; i < n; i++) found = found >= values[i] || found != found ? found : values[i];
+  return found + 0.0f;
+}
 #else
+enum { VECTORS = SUM_LANES / LANES };
+typedef int32_t mask_vector __attribute__((vector_size(4 * LANES)));
+
+/* `n` numbers in the first lanes, and in the others `filling`. */
+static inline void fill(float *lanes, const float *values, size_t n, float filling) {
+  for (size_t k = 0; k < SUM_LANES; k++) lanes[k] = k < n ? values[k] : filling;
+}
+
 static float sum_of(const float *values, size_t n, int squares) {
-  float lanes[SUM_LANES] = {0};
+  float lanes[SUM_LANES] = {0}, rest[SUM_LANES];
   size_t i = 0;
   for (; i + SUM_LANES <= n; i += SUM_LANES)
     for (size_t k = 0; k < SUM_LANES; k++) {
       const float value = values[i + k];
       lanes[k] = lanes[k] + (squares ? value * value : value);
     }
-  for (size_t k = 0; i + k < n; k++) {
-    const float value = values[i + k];
-    lanes[k] = lanes[k] + (squares ? value * value : value);
-  }
+  fill(rest, values + i, n - i, 0);
+  for (size_t k = 0; k < SUM_LANES; k++) /* adding +0 changes no lane: none is -0 */
+    lanes[k] = lanes[k] + (squares ? rest[k] * rest[k] : rest[k]);
   for (size_t half = SUM_LANES / 2; half; half /= 2)
     for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] + lanes[k + half];
   return lanes[0];
+}
+
+/* The larger numbers, where none is NaN. */
+static inline vector larger(vector a, vector b) {
+  const mask_vector first = a > b;
+  return (vector)((first & (mask_vector)a) | (~first & (mask_vector)b));
+}
+
+/* The largest number; NaN if there is one. A zero is +0, whatever the order. */
+static float max_of(const float *values, size_t n) {
+  vector found[VECTORS];
+  mask_vector nan = {0};
+  float lanes[SUM_LANES];
+  int32_t nans[LANES], any = 0;
+  size_t i = 0;
+  UNROLL for (size_t v = 0; v < VECTORS; v++) found[v] = ALL(values[0]);
+  for (; i < n; i += SUM_LANES) {
+    const float *from = values + i;
+    if (n - i < SUM_LANES) {
+      fill(lanes, from, n - i, values[0]);
+      from = lanes;
+    }
+    UNROLL for (size_t v = 0; v < VECTORS; v++) {
+      const vector value = LOAD(from + v * LANES);
+      found[v] = larger(found[v], value);
+      nan |= value != value;
+    }
+  }
+  UNROLL for (size_t v = 0; v < VECTORS; v++) STORE(lanes + v * LANES, found[v]);
+  memcpy(nans, &nan, sizeof nans);
+  UNROLL for (size_t k = 0; k < LANES; k++) any |= nans[k];
+  for (size_t half = SUM_LANES / 2; half; half /= 2)
+    for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] > lanes[k + half] ? lanes[k] : lanes[k + half];
+  return any ? widen(0x7FC0) : lanes[0] + 0.0f;
 }
 #endif
 
@@ -441,30 +424,6 @@ static float arg_max(const float *values, size_t n) {
   for (size_t i = 1; i < n; i++)
     if (values[i] > values[best]) best = i;
   return (float)best;
-}
-
-/* The largest number, in 16 lanes as a sum has them; NaN if there is one. A zero is +0, whatever the order. */
-static float max_of(const float *values, size_t n) {
-  float lanes[SUM_LANES], found = values[0];
-  size_t i = SUM_LANES;
-  if (n >= SUM_LANES) {
-    for (size_t k = 0; k < SUM_LANES; k++) lanes[k] = values[k];
-    for (; i + SUM_LANES <= n; i += SUM_LANES)
-      for (size_t k = 0; k < SUM_LANES; k++) {
-        const float value = values[i + k];
-        lanes[k] = lanes[k] >= value || lanes[k] != lanes[k] ? lanes[k] : value;
-      }
-    for (size_t half = SUM_LANES / 2; half; half /= 2)
-      for (size_t k = 0; k < half; k++) {
-        const float value = lanes[k + half];
-        lanes[k] = lanes[k] >= value || lanes[k] != lanes[k] ? lanes[k] : value;
-      }
-    found = lanes[0];
-  } else {
-    i = 1;
-  }
-  for (; i < n; i++) found = found >= values[i] || found != found ? found : values[i];
-  return found + 0.0f;
 }
 
 /* Running */
@@ -480,10 +439,20 @@ typedef struct {
   float *const *outputs;
   float *work;
   size_t done; /* rows before them */
+#if LANES > 1
+  size_t rows;
+#endif
 } block;
 
+#if defined(__OPTIMIZE_SIZE__) && defined(__GNUC__)
+#define SHARED __attribute__((noinline)) /* many call it */
+#else
+#define SHARED inline
+#endif
+
 /* Numbers of a row that lie between two rows at a place. */
-static inline size_t stride_of(const aetool_plan *plan, int32_t place) {
+static SHARED size_t stride_of(const block *now, int32_t place) {
+  const aetool_plan *const plan = now->plan;
   const int32_t space = space_of(place);
   if (space == AETOOL_WORK) return (size_t)plan->n_work;
   if (space == AETOOL_INPUT) return (size_t)plan->n_input;
@@ -493,159 +462,315 @@ static inline size_t stride_of(const aetool_plan *plan, int32_t place) {
 }
 
 /* Where the first row's numbers are; inputs and constants are read only. */
-static float *find(const block *rows, int32_t place) {
+static SHARED float *find(const block *now, int32_t place) {
   const int32_t space = space_of(place), offset = place & PLACE_MASK;
-  if (space == AETOOL_WORK) return rows->work + offset;
-  if (space == AETOOL_INPUT) return (float *)(uintptr_t)(rows->input + offset);
-  if (space == AETOOL_CONSTANT) return (float *)(uintptr_t)(rows->plan->floats + offset);
-  if (space == AETOOL_SECOND) return (float *)(uintptr_t)(rows->second + offset);
-  float *const output = rows->outputs[space - AETOOL_OUTPUT];
-  return output ? output + rows->done * stride_of(rows->plan, place) + offset : NULL;
+  if (space == AETOOL_WORK) return now->work + offset;
+  if (space == AETOOL_INPUT) return (float *)(uintptr_t)(now->input + offset);
+  if (space == AETOOL_CONSTANT) return (float *)(uintptr_t)(now->plan->floats + offset);
+  if (space == AETOOL_SECOND) return (float *)(uintptr_t)(now->second + offset);
+  return now->outputs[space - AETOOL_OUTPUT] + now->done * stride_of(now, place) + offset;
 }
 
-#define EACH(operation, expression) \
-  case operation: \
-    for (size_t i = 0; i < n; i++) { \
-      const float x = a[i]; \
-      out[i] = (expression); \
-    } \
-    break;
+/* A step, for all rows. Each is a function of its own, so that no stack holds what another one needs. */
+typedef void operation(const block *now, const aetool_step *step);
 
-#define PAIRS(operation, expression) \
-  case operation: \
-    if (step->m == 1) { \
-      const float y = b[0]; \
+#if LANES > 1
+#define FIND(name) \
+  float *name = find(now, step->name); \
+  const size_t name##_stride = stride_of(now, step->name);
+#define ROWS(...) for (size_t row = 0; row < now->rows; row++, __VA_ARGS__)
+#else
+#define FIND(name) float *const name = find(now, step->name);
+#define ROWS(...)
+#endif
+
+#if LANES > 1
+static void run_dense(const block *now, const aetool_step *step) {
+  enum { TOGETHER = AETOOL_ROWS < 4 ? AETOOL_ROWS : 4 };
+  const int halves = step->operation == AETOOL_DENSE_BF16;
+  const size_t size = halves ? sizeof(uint16_t) : sizeof(float);
+  const char *weights =
+      halves ? (const char *)(now->plan->halves + step->offset) : (const char *)(now->plan->floats + step->offset);
+  const size_t n = (size_t)step->n, m = (size_t)step->m, filled = (size_t)step->b;
+  FIND(out)
+  FIND(a)
+  FIND(c)
+  for (size_t first = 0; first < m; first += AETOOL_PANEL) {
+    const size_t real = smaller(AETOOL_PANEL, m - first), width = smaller(AETOOL_PANEL, filled - first);
+    const size_t pairs = halves ? width / 32 * 32 : 0;
+    for (size_t row = 0, count; row < now->rows; row += count) {
+      count = smaller(TOGETHER, now->rows - row >= 4 ? 4 : now->rows - row >= 2 ? 2 : 1);
+      const sized_tile *use = halves ? pair_tiles : float_tiles;
+      for (size_t j = 0; j < real; j += use->width) {
+        if (halves && j == pairs) use = rest_tiles;
+        while (use->width > (j < pairs ? pairs : width) - j || use->rows > count) use++;
+        const char *const from = weights + (halves ? place_of_half(j, width) : j) * size;
+        for (size_t r = row; r < row + count; r += use->rows) {
+          const numbers x = {a + r * a_stride, a_stride};
+          numbers begins = {c + r * c_stride + first + j, c_stride}, sums = {out + r * out_stride + first + j, out_stride};
+          if (j + use->width <= real) {
+            use->run(from, width, x, begins, sums, n);
+          } else { /* some outputs fill the panel up */
+            float room[TOGETHER * AETOOL_PANEL];
+            const numbers whole = {room, use->width};
+            const size_t kept = real - j;
+            for (size_t k = 0; k < use->rows; k++)
+              for (size_t i = 0; i < use->width; i++)
+                room[k * use->width + i] = i < kept ? begins.at[k * c_stride + i] : 0;
+            use->run(from, width, x, whole, whole, n);
+            for (size_t k = 0; k < use->rows; k++)
+              for (size_t i = 0; i < kept; i++) sums.at[k * out_stride + i] = room[k * use->width + i];
+          }
+        }
+      }
+    }
+    weights += n * width * size;
+  }
+}
+#define run_dense_bf16 run_dense
+#else
+/* Four outputs at once; those of bfloat16 lie `apart`. */
+#define DENSE(name, type, from, read, place, distance) \
+  static APART void name(const block *now, const aetool_step *step) { \
+    const size_t n = (size_t)step->n; \
+    FIND(out) \
+    FIND(a) \
+    FIND(c) \
+    for (size_t j = 0; j < (size_t)step->m; j += 4) { \
+      const size_t k = j % AETOOL_PANEL, left = (size_t)step->m - j, filled = (size_t)step->b - (j - k); \
+      const size_t width = filled < AETOOL_PANEL ? filled : AETOOL_PANEL, apart = distance; \
+      const type *w = now->plan->from + step->offset + n * (j - k) + place; \
+      float sum_0 = c[j], sum_1 = left > 1 ? c[j + 1] : 0, sum_2 = left > 2 ? c[j + 2] : 0; \
+      float sum_3 = left > 3 ? c[j + 3] : 0; \
+      for (size_t i = 0; i < n; i++, w += width) { \
+        const float number = a[i]; \
+        sum_0 = sum_0 + number * read(w[0]); \
+        sum_1 = sum_1 + number * read(w[apart]); \
+        sum_2 = sum_2 + number * read(w[2 * apart]); \
+        sum_3 = sum_3 + number * read(w[3 * apart]); \
+      } \
+      out[j] = sum_0; \
+      if (left > 1) out[j + 1] = sum_1; \
+      if (left > 2) out[j + 2] = sum_2; \
+      if (left > 3) out[j + 3] = sum_3; \
+    } \
+  }
+DENSE(run_dense, float, floats, , k, 1)
+DENSE(run_dense_bf16, uint16_t, halves, widen, place_of_half(k, width), (k < width / 32 * 32 ? 2 : 1))
+#endif
+
+static APART void run_copy(const block *now, const aetool_step *step) {
+  FIND(out)
+  FIND(a)
+  ROWS(out += out_stride, a += a_stride) memmove(out, a, (size_t)step->n * sizeof(float));
+}
+
+#define EACH(name, expression) \
+  static APART void name(const block *now, const aetool_step *step) { \
+    const size_t n = (size_t)step->n; \
+    const float alpha = step->alpha; \
+    FIND(out) \
+    FIND(a) \
+    (void)alpha; \
+    ROWS(out += out_stride, a += a_stride) { \
       for (size_t i = 0; i < n; i++) { \
         const float x = a[i]; \
         out[i] = (expression); \
       } \
-    } else { \
-      for (size_t i = 0; i < n; i++) { \
-        const float x = a[i], y = b[i]; \
-        out[i] = (expression); \
+    } \
+  }
+EACH(run_leaky_relu, x < 0 ? alpha * x : x)
+EACH(run_relu, x < 0 ? 0 : x)
+EACH(run_elu, elu(x, alpha))
+EACH(run_gelu, gelu(x))
+EACH(run_silu, silu(x))
+EACH(run_tanh, hyperbolic_tangent(x))
+EACH(run_sigmoid, sigmoid(x))
+EACH(run_abs, absolute(x))
+EACH(run_negate, -x)
+EACH(run_sqrt, square_root(x))
+EACH(run_is_nan, x == x ? 0.0f : 1.0f)
+EACH(run_not, x == 0 ? 1.0f : 0.0f)
+
+#define PAIRS(name, expression) \
+  static APART void name(const block *now, const aetool_step *step) { \
+    const size_t n = (size_t)step->n; \
+    FIND(out) \
+    FIND(a) \
+    FIND(b) \
+    ROWS(out += out_stride, a += a_stride, b += b_stride) { \
+      if (step->m == 1) { \
+        const float y = b[0]; \
+        for (size_t i = 0; i < n; i++) { \
+          const float x = a[i]; \
+          out[i] = (expression); \
+        } \
+      } else { \
+        for (size_t i = 0; i < n; i++) { \
+          const float x = a[i], y = b[i]; \
+          out[i] = (expression); \
+        } \
       } \
     } \
-    break;
+  }
+PAIRS(run_add, x + y)
+PAIRS(run_subtract, x - y)
+PAIRS(run_multiply, x * y)
+PAIRS(run_divide, x / y)
+PAIRS(run_equal, x == y ? 1.0f : 0.0f)
+PAIRS(run_less_or_equal, x <= y ? 1.0f : 0.0f)
 
-#ifdef AETOOL_INTEGERS
-static void run_integers(
-    const aetool_plan *plan, const aetool_step *step, float *out, const float *a, const float *b, const float *c) {
+static APART void run_select(const block *now, const aetool_step *step) {
+  FIND(out)
+  FIND(a)
+  FIND(b)
+  FIND(c)
+  ROWS(out += out_stride, a += a_stride, b += b_stride, c += c_stride) {
+    for (size_t i = 0; i < (size_t)step->n; i++) out[i] = c[i] != 0 ? a[i] : b[i];
+  }
+}
+
+static APART void run_gather(const block *now, const aetool_step *step) {
+  const int32_t *const indexes = now->plan->indexes + step->offset;
+  FIND(out)
+  FIND(a)
+  ROWS(out += out_stride, a += a_stride) {
+    for (size_t i = 0; i < (size_t)step->n; i++) out[i] = a[indexes[i]];
+  }
+}
+
+#define OVER(name, expression) \
+  static APART void name(const block *now, const aetool_step *step) { \
+    const size_t n = (size_t)step->n, m = (size_t)step->m; \
+    FIND(out) \
+    FIND(a) \
+    ROWS(out += out_stride, a += a_stride) { \
+      for (size_t i = 0; i < n; i++) out[i] = (expression); \
+    } \
+  }
+OVER(run_sum, sum_of(a + i * m, m, step->operation == AETOOL_SUM_OF_SQUARES))
+OVER(run_arg_max, arg_max(a + i * m, m))
+OVER(run_max, max_of(a + i * m, m))
+
+static APART void run_column(const block *now, const aetool_step *step) {
   const size_t n = (size_t)step->n, m = (size_t)step->m;
-  if (step->operation == AETOOL_QUANTIZE) {
-    aetool_quantize((int8_t *)out, a, b, c, n);
-  } else if (step->operation == AETOOL_DEQUANTIZE) {
-    aetool_dequantize(out, (const int8_t *)a, step->m - 129, step->alpha, n);
-  } else {
-    const int32_t *const numbers = plan->indexes + step->offset;
-    const int8_t *const weights = plan->bytes + numbers[0], *const from = (const int8_t *)a;
-    if (step->operation == AETOOL_DENSE_INT8_LAST) {
-      aetool_dense_int8_last(out, from, weights, numbers + 1, b, c, n, m);
+  FIND(out)
+  FIND(a)
+  ROWS(out += out_stride, a += a_stride) {
+    const size_t j = a[0] > 0 && a[0] < (float)m ? (size_t)a[0] : 0, k = j % AETOOL_PANEL;
+    const size_t filled = (size_t)step->b - (j - k), width = filled < AETOOL_PANEL ? filled : AETOOL_PANEL;
+    const size_t from = (size_t)step->offset + (size_t)step->c * (j - k);
+    if (step->operation == AETOOL_COLUMN) {
+      const float *const w = now->plan->floats + from + k;
+      for (size_t i = 0; i < n; i++) out[i] = step->alpha * w[i * width];
     } else {
-      aetool_requantisation how;
-      memcpy(&how, numbers + 1, sizeof how);
-      const int32_t *const bias = numbers + 1 + sizeof how / sizeof *numbers;
-      aetool_dense_int8((int8_t *)out, from, weights, bias, bias + m, &how, plan->bytes, n, m);
+      const uint16_t *const w = now->plan->halves + from + place_of_half(k, width);
+      for (size_t i = 0; i < n; i++) out[i] = step->alpha * widen(w[i * width]);
     }
   }
 }
-#endif
 
-static APART void run_row(
-    const aetool_plan *plan, const aetool_step *step, float *out, const float *a, const float *b, const float *c) {
-  const size_t n = (size_t)step->n, m = (size_t)step->m;
-  const float alpha = step->alpha;
-  switch (step->operation) {
-    case AETOOL_COPY:
-      memmove(out, a, n * sizeof(float));
-      break;
-    EACH(AETOOL_LEAKY_RELU, x < 0 ? alpha * x : x)
-    EACH(AETOOL_RELU, x < 0 ? 0 : x)
-    EACH(AETOOL_ELU, elu(x, alpha))
-    EACH(AETOOL_GELU, gelu(x))
-    EACH(AETOOL_SILU, silu(x))
-    EACH(AETOOL_TANH, hyperbolic_tangent(x))
-    EACH(AETOOL_SIGMOID, sigmoid(x))
-    EACH(AETOOL_ABS, absolute(x))
-    EACH(AETOOL_NEGATE, -x)
-    EACH(AETOOL_SQRT, square_root(x))
-    EACH(AETOOL_IS_NAN, x == x ? 0.0f : 1.0f)
-    EACH(AETOOL_NOT, x == 0 ? 1.0f : 0.0f)
-    PAIRS(AETOOL_ADD, x + y)
-    PAIRS(AETOOL_SUBTRACT, x - y)
-    PAIRS(AETOOL_MULTIPLY, x * y)
-    PAIRS(AETOOL_DIVIDE, x / y)
-    PAIRS(AETOOL_EQUAL, x == y ? 1.0f : 0.0f)
-    PAIRS(AETOOL_LESS_OR_EQUAL, x <= y ? 1.0f : 0.0f)
-    case AETOOL_SELECT:
-      for (size_t i = 0; i < n; i++) out[i] = c[i] != 0 ? a[i] : b[i];
-      break;
-    case AETOOL_GATHER:
-      for (size_t i = 0; i < n; i++) out[i] = a[plan->indexes[(size_t)step->offset + i]];
-      break;
-    case AETOOL_SUM:
-      for (size_t i = 0; i < n; i++) out[i] = sum_of(a + i * m, m, 0);
-      break;
-    case AETOOL_SUM_OF_SQUARES:
-      for (size_t i = 0; i < n; i++) out[i] = sum_of(a + i * m, m, 1);
-      break;
-    case AETOOL_ARG_MAX:
-      for (size_t i = 0; i < n; i++) out[i] = arg_max(a + i * m, m);
-      break;
-    case AETOOL_MAX:
-      for (size_t i = 0; i < n; i++) out[i] = max_of(a + i * m, m);
-      break;
-    case AETOOL_ROW:
-      memmove(out, b + (a[0] > 0 && a[0] < (float)m ? (size_t)a[0] : 0) * n, n * sizeof(float));
-      break;
-    default:
 #ifdef AETOOL_INTEGERS
-      run_integers(plan, step, out, a, b, c);
-#endif
-      break;
-  }
+static APART void run_quantize(const block *now, const aetool_step *step) {
+  FIND(out)
+  FIND(a)
+  FIND(b)
+  FIND(c)
+  ROWS(out += out_stride, a += a_stride, b += b_stride, c += c_stride)
+  aetool_quantize((int8_t *)out, a, b, c, (size_t)step->n);
 }
 
-static inline void run_step(const block *rows, const aetool_step *step, size_t count) {
-  const aetool_plan *const plan = rows->plan;
-  float *const out = find(rows, step->out), *const a = find(rows, step->a), *const c = find(rows, step->c);
-  if (!out) return;
-  if (step->operation == AETOOL_DENSE || step->operation == AETOOL_DENSE_BF16) {
-#if LANES > 1
-    const int halves = step->operation == AETOOL_DENSE_BF16;
-    const char *const weights =
-        halves ? (const char *)(plan->halves + step->offset) : (const char *)(plan->floats + step->offset);
-    const numbers to = {out, stride_of(plan, step->out)}, x = {a, stride_of(plan, step->a)};
-    const numbers begins = {c, stride_of(plan, step->c)};
-    dense(step, weights, halves ? sizeof(uint16_t) : sizeof(float), to, x, begins, count);
-#else
-    if (step->operation == AETOOL_DENSE) dense_row(step, plan->floats + step->offset, out, a, c);
-    else dense_row_bf16(step, plan->halves + step->offset, out, a, c);
+static APART void run_dense_int8(const block *now, const aetool_step *step) {
+  const size_t n = (size_t)step->n, m = (size_t)step->m;
+  const int8_t *const bytes = now->plan->bytes;
+  const int32_t *const indexes = now->plan->indexes + step->offset;
+  aetool_requantisation how;
+  memcpy(&how, indexes + 1, sizeof how);
+  const int32_t *const bias = indexes + 1 + sizeof how / sizeof *indexes;
+  FIND(out)
+  FIND(a)
+  ROWS(out += out_stride, a += a_stride)
+  aetool_dense_int8((int8_t *)out, (const int8_t *)a, bytes + indexes[0], bias, bias + m, &how, bytes, n, m);
+}
+
+static APART void run_dense_int8_last(const block *now, const aetool_step *step) {
+  const int32_t *const indexes = now->plan->indexes + step->offset;
+  const int8_t *const weights = now->plan->bytes + indexes[0];
+  FIND(out)
+  FIND(a)
+  FIND(b)
+  FIND(c)
+  ROWS(out += out_stride, a += a_stride, b += b_stride, c += c_stride)
+  aetool_dense_int8_last(out, (const int8_t *)a, weights, indexes + 1, b, c, (size_t)step->n, (size_t)step->m);
+}
+
+static APART void run_dequantize(const block *now, const aetool_step *step) {
+  FIND(out)
+  FIND(a)
+  ROWS(out += out_stride, a += a_stride)
+  aetool_dequantize(out, (const int8_t *)a, step->m - 129, step->alpha, (size_t)step->n);
+}
 #endif
-    return;
-  }
-  const float *const b = find(rows, step->b);
-  for (size_t row = 0; row < count; row++) {
-    float *const to = out + row * stride_of(plan, step->out);
-    const float *const x = a + row * stride_of(plan, step->a);
-#if LANES == 1 /* not from run_row, whose stack comes on top */
-    if (step->operation == AETOOL_SUM || step->operation == AETOOL_SUM_OF_SQUARES) {
-      const size_t m = (size_t)step->m;
-      for (size_t i = 0; i < (size_t)step->n; i++) to[i] = sum_of(x + i * m, m, step->operation != AETOOL_SUM);
-      continue;
-    }
+
+static operation *const operations[AETOOL_STEPS] = {
+    [AETOOL_COPY] = run_copy,
+    [AETOOL_DENSE] = run_dense,
+    [AETOOL_DENSE_BF16] = run_dense_bf16,
+    [AETOOL_LEAKY_RELU] = run_leaky_relu,
+    [AETOOL_RELU] = run_relu,
+    [AETOOL_ELU] = run_elu,
+    [AETOOL_GELU] = run_gelu,
+    [AETOOL_SILU] = run_silu,
+    [AETOOL_TANH] = run_tanh,
+    [AETOOL_SIGMOID] = run_sigmoid,
+    [AETOOL_ABS] = run_abs,
+    [AETOOL_NEGATE] = run_negate,
+    [AETOOL_SQRT] = run_sqrt,
+    [AETOOL_IS_NAN] = run_is_nan,
+    [AETOOL_NOT] = run_not,
+    [AETOOL_ADD] = run_add,
+    [AETOOL_SUBTRACT] = run_subtract,
+    [AETOOL_MULTIPLY] = run_multiply,
+    [AETOOL_DIVIDE] = run_divide,
+    [AETOOL_EQUAL] = run_equal,
+    [AETOOL_LESS_OR_EQUAL] = run_less_or_equal,
+    [AETOOL_SELECT] = run_select,
+    [AETOOL_GATHER] = run_gather,
+    [AETOOL_SUM] = run_sum,
+    [AETOOL_SUM_OF_SQUARES] = run_sum,
+    [AETOOL_ARG_MAX] = run_arg_max,
+#ifdef AETOOL_INTEGERS
+    [AETOOL_QUANTIZE] = run_quantize,
+    [AETOOL_DENSE_INT8] = run_dense_int8,
+    [AETOOL_DENSE_INT8_LAST] = run_dense_int8_last,
+    [AETOOL_DEQUANTIZE] = run_dequantize,
 #endif
-    run_row(plan, step, to, x, b + row * stride_of(plan, step->b), c + row * stride_of(plan, step->c));
-  }
+    [AETOOL_MAX] = run_max,
+    [AETOOL_COLUMN] = run_column,
+    [AETOOL_COLUMN_BF16] = run_column,
+};
+
+/* Apart from the loop over the steps, so that its stack is gone when an operation runs. */
+static APART void run_step(const block *now, const aetool_step *step) {
+  const int32_t space = space_of(step->out);
+  if (space >= AETOOL_OUTPUT && !now->outputs[space - AETOOL_OUTPUT]) return;
+  operations[step->operation](now, step);
 }
 
 void aetool_run_with(const aetool_plan *plan, const float *input, const float *second, float *const *outputs,
                      size_t rows, float *work) {
-  for (size_t done = 0; done < rows;) {
-    const size_t count = LANES == 1 ? 1 : smaller(AETOOL_ROWS, rows - done);
-    const float *const also = second ? second + done * (size_t)plan->n_second : NULL;
-    const block now = {plan, input + done * (size_t)plan->n_input, also, outputs, work, done};
-    for (int32_t i = 0; i < plan->n_steps; i++) run_step(&now, plan->steps + i, count);
-    done += count;
+  block now = {.plan = plan, .input = input, .second = second, .outputs = outputs, .work = work};
+  while (now.done < rows) {
+#if LANES > 1
+    now.rows = smaller(AETOOL_ROWS, rows - now.done);
+    const size_t count = now.rows;
+#else
+    const size_t count = 1;
+#endif
+    for (int32_t i = 0; i < plan->n_steps; i++) run_step(&now, plan->steps + i);
+    now.done += count;
+    now.input += count * (size_t)plan->n_input;
+    if (second) now.second += count * (size_t)plan->n_second;
   }
 }
 
@@ -667,12 +792,17 @@ static int holds(const aetool_plan *plan, int32_t place, int64_t count, int writ
   return (place & PLACE_MASK) <= there - count;
 }
 
-static int dense_is_sound(const aetool_plan *plan, const aetool_step *step) {
-  const int64_t there = step->operation == AETOOL_DENSE ? plan->n_floats : plan->n_halves;
-  const int64_t n = step->n, m = step->m, filled = step->b;
+/* Whether the weights of `inputs` inputs and `m` outputs, filled up to `b`, are there. */
+static int matrix_is_there(const aetool_plan *plan, const aetool_step *step, int64_t inputs) {
+  const int is_float = step->operation == AETOOL_DENSE || step->operation == AETOOL_COLUMN;
+  const int64_t there = is_float ? plan->n_floats : plan->n_halves, m = step->m, filled = step->b;
   if (filled % 4 || filled < m || (filled - 1) / AETOOL_PANEL != (m - 1) / AETOOL_PANEL) return 0;
-  return n * filled <= there - step->offset && holds(plan, step->out, m, 1) && holds(plan, step->a, n, 0) &&
-         holds(plan, step->c, m, 0);
+  return inputs * filled <= there - step->offset;
+}
+
+static int dense_is_sound(const aetool_plan *plan, const aetool_step *step) {
+  return matrix_is_there(plan, step, step->n) && holds(plan, step->out, step->m, 1) &&
+         holds(plan, step->a, step->n, 0) && holds(plan, step->c, step->m, 0);
 }
 
 static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
@@ -693,14 +823,15 @@ static int step_is_sound(const aetool_plan *plan, const aetool_step *step) {
     for (int64_t i = 0; i < n; i++)
       if (plan->indexes[step->offset + i] < 0 || plan->indexes[step->offset + i] >= m) return 0;
     read_a = m;
-  } else if (operation == AETOOL_ROW) {
+  } else if (operation == AETOOL_COLUMN || operation == AETOOL_COLUMN_BF16) {
     if (m >= 1 << 24) return 0; /* a float32 holds the whole numbers up to there */
-    read_a = 1, read_b = n * m;
+    if (step->c < n || !matrix_is_there(plan, step, step->c)) return 0;
+    read_a = 1;
   } else if (operation >= AETOOL_SUM) {
     read_a = n * m;
   }
-  return holds(plan, step->out, n, 1) && holds(plan, step->a, read_a, 0) && holds(plan, step->b, read_b, 0) &&
-         holds(plan, step->c, read_c, 0);
+  return holds(plan, step->out, n, 1) && holds(plan, step->a, read_a, 0) &&
+         (!read_b || holds(plan, step->b, read_b, 0)) && (!read_c || holds(plan, step->c, read_c, 0));
 }
 
 int32_t aetool_check(const aetool_plan *plan) {

@@ -80,8 +80,10 @@ typedef enum {
   AETOOL_DEQUANTIZE, /* out[n] of a[n]; m - 129 stands for 0.0, alpha for one step */
   /* out[n] = the largest of m numbers each of a[n * m] */
   AETOOL_MAX,
-  /* out[n] = b[k * n + i], where k is a[0], of m rows of n numbers; row 0 if there is no row k */
-  AETOOL_ROW,
+  /* out[n] = alpha * w[n][k], where k is a[0], of the weights of a dense layer with `c` inputs and `m` outputs, filled
+   * up to `b`; output 0 if there is no output k */
+  AETOOL_COLUMN,
+  AETOOL_COLUMN_BF16,
   AETOOL_STEPS
 } aetool_operation;
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.core.constants import widened
 from aetool.core.integers import HIGHEST, LOWEST, Floats, Multiplier, Requantisation, summed
-from aetool.core.program import IntegerLayer, Operand, Operation, Output, Step, needed_steps, widened
+from aetool.core.program import IntegerLayer, Operand, Operation, Output, Step, needed_steps
 from aetool.core.reference import ZERO_AT, Values, activation, run
 from aetool.core.translate import UnsupportedError
 

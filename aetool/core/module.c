@@ -2,6 +2,7 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -390,6 +391,28 @@ slow:
   return PyObject_CallFunctionObjArgs(self->slow, arguments[0], count == 2 ? arguments[1] : Py_None, NULL);
 }
 
+/* Numbers of a list or a tuple as numpy takes them: how many, or -1 if another kind of cell is among them. */
+enum { CELLS = 256 };
+static const double EXACT = 9007199254740992.0; /* 2 to the 53 */
+static Py_ssize_t floats_of(PyObject *cells, float *to) {
+  const int is_list = PyList_CheckExact(cells);
+  const Py_ssize_t count = is_list ? PyList_Size(cells) : PyTuple_Size(cells);
+  if (count > CELLS) return -1;
+  for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *const cell = is_list ? PyList_GetItem(cells, i) : PyTuple_GetItem(cells, i);
+    const int whole = PyLong_CheckExact(cell);
+    if (!whole && !PyFloat_CheckExact(cell)) return -1;
+    const double number = whole ? PyLong_AsDouble(cell) : PyFloat_AsDouble(cell);
+    if (whole && !(number >= -EXACT && number <= EXACT)) { /* numpy rounds a whole number once */
+      PyErr_Clear();
+      return -1;
+    }
+    if (number > FLT_MAX || number < -FLT_MAX) return -1; /* infinite, or nearly: the slow way tells */
+    to[i] = (float)number;
+  }
+  return count;
+}
+
 PyDoc_STRVAR(push_doc, "push(window, sample, filled, stride)\n--\n\n"
                        "Put a sample into a window that has `filled`; return how many it has then, or once it is full the\n"
                        "output for it. A full window steps on before. None: nothing was done, this is another kind of sample.");
@@ -402,21 +425,30 @@ static PyObject *push(PyObject *object, PyObject *const *arguments, Py_ssize_t c
   Py_ssize_t filled = PyLong_AsSsize_t(arguments[2]);
   const Py_ssize_t stride = PyLong_AsSsize_t(arguments[3]);
   if (PyErr_Occurred()) return NULL;
-  if ((PyObject *)Py_TYPE(arguments[1]) != self->array) Py_RETURN_NONE;
-  Py_buffer window, sample;
-  if (PyObject_GetBuffer(arguments[1], &sample, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+  const int is_array = (PyObject *)Py_TYPE(arguments[1]) == self->array;
+  if (!is_array && !PyList_CheckExact(arguments[1]) && !PyTuple_CheckExact(arguments[1])) Py_RETURN_NONE;
+  Py_buffer window, sample = {0};
+  float cells[CELLS];
+  const void *from = cells;
+  Py_ssize_t bytes;
+  int is_sample = 1;
+  if (!is_array) {
+    bytes = floats_of(arguments[1], cells) * (Py_ssize_t)sizeof(float);
+  } else if (PyObject_GetBuffer(arguments[1], &sample, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
     PyErr_Clear(); /* in another order in memory: the slow way copies it */
     Py_RETURN_NONE;
+  } else {
+    from = sample.buf, bytes = sample.len, is_sample = holds_floats(&sample) && sample.ndim == 1;
   }
   if (PyObject_GetBuffer(arguments[0], &window, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE) < 0) {
-    PyBuffer_Release(&sample);
+    if (is_array) PyBuffer_Release(&sample);
     return NULL;
   }
   PyObject *result = NULL;
-  const Py_ssize_t input = (Py_ssize_t)sizeof(float) * self->plan->plan.n_input, bytes = sample.len;
+  const Py_ssize_t input = (Py_ssize_t)sizeof(float) * self->plan->plan.n_input;
   const Py_ssize_t rows = bytes > 0 ? input / bytes : 0;
-  const int is_sample = holds_floats(&sample) && sample.ndim == 1 && rows > 0 && rows * bytes == input &&
-                        window.ndim == 2 && window.shape[1] * (Py_ssize_t)sizeof(float) == bytes;
+  is_sample = is_sample && rows > 0 && rows * bytes == input && window.ndim == 2 &&
+              window.shape[1] * (Py_ssize_t)sizeof(float) == bytes;
   if (!holds_floats(&window) || window.len != input || filled < 0 || (is_sample && filled > rows) || stride < 1 ||
       self->count < 2) {
     PyErr_SetString(PyExc_ValueError, "push(window, sample, filled, stride): another window than the plan's");
@@ -430,12 +462,12 @@ static PyObject *push(PyObject *object, PyObject *const *arguments, Py_ssize_t c
     result = filled + 1 < rows ? PyLong_FromSsize_t(filled + 1) : PyObject_CallNoArgs(self->few[1]);
     if (result) { /* only now: whoever got an error finds the window as it was */
       if (steps) memmove(to, to + stride * bytes, (size_t)((rows - stride) * bytes));
-      memcpy(to + filled * bytes, sample.buf, (size_t)bytes);
+      memcpy(to + filled * bytes, from, (size_t)bytes);
       if (filled + 1 == rows && fill(self, window.buf, 1, result) < 0) Py_CLEAR(result);
     }
   }
   PyBuffer_Release(&window);
-  PyBuffer_Release(&sample);
+  if (is_array) PyBuffer_Release(&sample);
   return result;
 }
 

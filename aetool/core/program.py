@@ -11,18 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.core.constants import Constants, paired, panels
 from aetool.core.integers import Multiplier, Requantisation
 
-PANEL = 64
-"""Outputs in one panel of weights."""
 MAX_OUTPUTS = 8
 _PLACE_BITS = 27
 MAX_NUMBERS = 1 << _PLACE_BITS
 """Most constants, weights included, or floats of working memory."""
 _WORK, _INPUT, _CONSTANT, _OUTPUT = range(4)
 _SECOND = _OUTPUT + MAX_OUTPUTS
-_ALIGNED = 16
-"""Floats in a cache line."""
 _STEP = struct.Struct("=8if")
 
 
@@ -60,7 +57,8 @@ class Operation(IntEnum):
     DENSE_INT8_LAST = 28
     DEQUANTIZE = 29
     MAX = 30
-    ROW = 31
+    COLUMN = 31
+    COLUMN_BF16 = 32
 
 
 _IN_PLACE = frozenset(range(Operation.LEAKY_RELU, Operation.GATHER))
@@ -92,8 +90,9 @@ class Step:
             reads: a, b and c, as far as the operation reads them.
             n: numbers that it gives, but for DENSE, which reads so many.
             m: as core.h says of the operation.
-            alpha: of LEAKY_RELU and ELU.
-            weights: of DENSE, (n, m) float32; of DENSE_BF16 uint16; of GATHER int32 indexes.
+            alpha: of LEAKY_RELU, ELU and COLUMN.
+            weights: of DENSE, (n, m) float32; of DENSE_BF16 uint16; of COLUMN those of a dense layer; of GATHER
+                int32 indexes.
         """
         self.operation, self.reads, self.n, self.m = operation, tuple(reads), n, m
         self.alpha, self.weights = alpha, weights
@@ -211,12 +210,12 @@ def lay_out(
         row: shape of one row of the input.
         narrowest: multiple that the last panel of weights is filled up to: 16 for vectors, 4 saves memory.
     """
-    return _written(GraphSteps(results, [*steps], row), _Constants(), narrowest)()
+    return _written(GraphSteps(results, [*steps], row), Constants(), narrowest)()
 
 
 def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -> dict[str, Program]:
     """Return programs with the same constants, in which equal weights lie once."""
-    constants, known = _Constants(), dict[tuple[str, tuple[int, ...], bytes], NDArray[Any]]()
+    constants, known = Constants(), dict[tuple[str, tuple[int, ...], bytes], NDArray[Any]]()
 
     def first(value: Any) -> Any:
         if not isinstance(value, np.ndarray):
@@ -231,9 +230,9 @@ def lay_out_together(graphs: Mapping[str, GraphSteps], *, narrowest: int = 16) -
     return {graph: make() for graph, make in finish.items()}
 
 
-def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Callable[[], Program]:
+def _written(graph: GraphSteps, constants: "Constants", narrowest: int) -> Callable[[], Program]:
     """Write a graph's steps and constants; return what makes its program, once all constants are written."""
-    results, needed = graph.results, needed_steps(graph.results.values(), graph.steps)
+    results, needed = graph.results, _in_order(graph)
     writer = _Writer(constants, narrowest)
     places = _Places(needed, results)
     for step in needed:
@@ -253,6 +252,9 @@ def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Call
         else:
             if step.operation in DENSE:
                 reads.insert(1, writer.filled(step))
+            elif step.operation in COLUMNS:
+                assert step.weights is not None
+                reads += [writer.filled(step), len(step.weights)]
             writer.write(step.operation, out, reads, step.n, step.m, step.alpha, step.weights)
         places.free_after(step)
     for number, (output, source) in enumerate(results.items()):
@@ -273,6 +275,8 @@ def _written(graph: GraphSteps, constants: "_Constants", narrowest: int) -> Call
 
 
 DENSE = (Operation.DENSE, Operation.DENSE_BF16)
+COLUMNS = (Operation.COLUMN, Operation.COLUMN_BF16)
+_IN_BF16 = (Operation.DENSE_BF16, Operation.COLUMN_BF16)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -292,6 +296,34 @@ def needed_steps(results: Iterable[Operand], steps: Iterable[Step]) -> list[Step
             wanted.add(id(step))
             todo += [value for value in step.reads if isinstance(value, Step)]
     return [step for step in steps if id(step) in wanted]
+
+
+def _in_order(graph: GraphSteps) -> list[Step]:
+    """Return the steps that the results need as they come, or each when it is needed if that takes less memory.
+
+    A step's last operand is computed first: in a sum of terms, that is the newest term.
+    """
+    given = needed_steps(graph.results.values(), graph.steps)
+    found: dict[int, Step] = {}
+    todo = [value for value in graph.results.values() if isinstance(value, Step)][::-1]
+    while todo:
+        step = todo[-1]
+        waiting = [value for value in step.reads if isinstance(value, Step) and id(value) not in found]
+        if not waiting:
+            found.setdefault(id(todo.pop()), step)
+        todo += waiting
+    when_needed = [*found.values()]
+    return when_needed if _work(when_needed, graph) < _work(given, graph) else given
+
+
+def _work(steps: Sequence[Step], graph: GraphSteps) -> int:
+    """Return the floats of working memory that steps take in an order."""
+    places = _Places(steps, graph.results)
+    for step in steps:
+        if places.of_output(step) is None:
+            places.take(step)
+        places.free_after(step)
+    return places.size
 
 
 class _Places:
@@ -368,28 +400,16 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-class _Constants:
-    """Constants of one program, or of several."""
-
-    def __init__(self) -> None:
-        self.floats, self.halves, self.indexes = _Blob(np.float32), _Blob(np.uint16), _Blob(np.int32)
-        self.bytes = _Blob(np.int8)
-
-    def whole(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return all, when all are written."""
-        return self.floats.whole(), self.halves.whole(), self.indexes.whole(), self.bytes.whole()
-
-
 class _Writer:
     """GraphSteps, constants and weights, in the order in which they are used."""
 
-    def __init__(self, constants: _Constants, narrowest: int) -> None:
+    def __init__(self, constants: Constants, narrowest: int) -> None:
         self.steps: list[bytes] = []
         self._constants, self._narrowest = constants, narrowest
 
     def filled(self, step: Step) -> int:
-        """Return the outputs of a dense step with those that fill up its last panel."""
-        multiple = max(self._narrowest, 32) if step.operation is Operation.DENSE_BF16 else self._narrowest
+        """Return the outputs of a dense layer with those that fill up its last panel."""
+        multiple = max(self._narrowest, 32) if step.operation in _IN_BF16 else self._narrowest
         return step.m + -step.m % (multiple if self._narrowest > 4 else 4)
 
     def constant(self, values: NDArray[np.float32]) -> int:
@@ -407,10 +427,10 @@ class _Writer:
     ) -> None:
         offset = 0
         if weights is not None:
-            if operation is Operation.DENSE:
+            if operation in (Operation.DENSE, Operation.COLUMN):
                 offset = self._constants.floats.add(weights, lambda: panels(weights, at[1]))
-            elif operation is Operation.DENSE_BF16:
-                offset = self._constants.halves.add(weights, lambda: _paired(weights, at[1]))
+            elif operation in _IN_BF16:
+                offset = self._constants.halves.add(weights, lambda: paired(weights, at[1]))
             else:
                 offset = self._constants.indexes.add(weights, lambda: weights)
         a, b, c = (*at, 0, 0)[:3]
@@ -430,59 +450,3 @@ class _Writer:
         offset = self._constants.indexes.add(numbers, lambda: numbers)
         a, b, c = (*at, 0, 0)[:3]
         self.steps.append(_STEP.pack(step.operation, out, a, b, c, step.n, step.m, offset, 0.0))
-
-
-class _Blob:
-    """Arrays one after the other, each once, from whole cache lines on."""
-
-    def __init__(self, dtype: Any) -> None:
-        self._parts: list[NDArray[Any]] = []
-        self._known: dict[int, int] = {}
-        self._kept: list[Any] = []
-        self._dtype, self._size = np.dtype(dtype), 0
-        self._whole: NDArray[Any] | None = None
-
-    def add(self, source: NDArray[Any], make: Callable[[], NDArray[Any]]) -> int:
-        """Return the offset of what `make` makes of `source`, which is known by its identity."""
-        if id(source) not in self._known:
-            part = np.asarray(make(), self._dtype).ravel()
-            self._known[id(source)] = self._size
-            self._kept.append(source)  # an identity is good as long as its array lives
-            self._parts.append(part)
-            self._size += -(-part.size // _ALIGNED) * _ALIGNED
-        return self._known[id(source)]
-
-    def whole(self) -> NDArray[Any]:
-        """Return everything, beginning at a cache line of memory; nothing more is added."""
-        if self._whole is not None:
-            return self._whole
-        size = self._dtype.itemsize
-        room: NDArray[np.uint8] = np.zeros(self._size * size + 64, np.uint8)
-        start = -room.ctypes.data % 64
-        found: NDArray[Any] = room[start : start + self._size * size].view(self._dtype)
-        at = 0
-        for part in self._parts:
-            found[at : at + part.size] = part
-            at += -(-part.size // _ALIGNED) * _ALIGNED
-        found.flags.writeable = False
-        self._whole = found
-        return found
-
-
-def widened(halves: NDArray[Any]) -> NDArray[np.float32]:
-    """Return float32 numbers of bfloat16."""
-    return (halves.astype(np.uint32) << 16).view(np.float32)
-
-
-def panels(weights: NDArray[Any], filled: int) -> NDArray[Any]:
-    """Return weights, (inputs, outputs), in panels of 64 outputs, with zeros up to `filled` outputs."""
-    padded = np.pad(weights, ((0, 0), (0, filled - weights.shape[1])))
-    return np.concatenate([padded[:, start : start + PANEL].ravel() for start in range(0, filled, PANEL)])
-
-
-def _paired(weights: NDArray[np.uint16], filled: int) -> NDArray[np.uint16]:
-    """Return bfloat16 weights in panels; of each whole 32 outputs, output j beside output j + 16."""
-    padded = np.pad(weights, ((0, 0), (0, filled - weights.shape[1])))
-    whole = filled // 32 * 32
-    pairs = padded[:, :whole].reshape(len(padded), -1, 2, 16).swapaxes(2, 3).reshape(len(padded), whole)
-    return panels(np.concatenate([pairs, padded[:, whole:]], axis=1), filled)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aetool.core.constants import widened
 from aetool.core.integers import dequantized, in_float, quantized, summed
-from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step, widened
+from aetool.core.program import IntegerLayer, Joined, Operand, Operation, Step
 
 Values = dict[int, NDArray[Any]]
 """Identity of a step -> what it gives, (rows, numbers)."""
@@ -88,6 +89,13 @@ def _summed(values: NDArray[np.float32], *, squares: bool) -> NDArray[np.float32
     return total
 
 
+def _column(step: Step, which: NDArray[Any]) -> NDArray[Any]:
+    assert step.weights is not None
+    matrix = widened(step.weights) if step.weights.dtype == np.uint16 else step.weights
+    found: NDArray[np.float32] = np.float32(step.alpha) * matrix[: step.n].T[which[:, 0].astype(int)]
+    return found
+
+
 def _grouped(step: Step, values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), step.n, step.m)
 
@@ -113,7 +121,8 @@ _RULES: Mapping[Operation, Callable[..., NDArray[Any]]] = {
     Operation.SUM_OF_SQUARES: lambda step, x: _summed(_grouped(step, x), squares=True),
     Operation.ARG_MAX: lambda step, x: _grouped(step, x).argmax(axis=2).astype(np.float32),
     Operation.MAX: lambda step, x: _grouped(step, x).max(axis=2),
-    Operation.ROW: lambda step, x, rows: rows.reshape(step.m, step.n)[x[:, 0].astype(int)],
+    Operation.COLUMN: _column,
+    Operation.COLUMN_BF16: _column,
     Operation.QUANTIZE: lambda step, x, centre, gain: quantized(x, centre, gain),
     Operation.DEQUANTIZE: lambda step, x: dequantized(x, step.m - ZERO_AT, step.alpha),
 }

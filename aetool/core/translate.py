@@ -1,7 +1,7 @@
 """From an ONNX graph to a program of the core: exactly what the graph says, or the node that the core lacks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from aetool.onnx_check.model import BOOL, FLOAT, INT32, INT64, Node, OnnxModel, 
 
 __all__ = ["Tail", "UnsupportedError", "translate", "translate_tail"]
 
+_FEW_PRODUCTS = 4096
+"""Products of a row that the core computes sooner than another engine takes and gives the numbers."""
 _SQRT_2, _SQRT_HALF = np.float32(math.sqrt(2)), np.float32(math.sqrt(0.5))
 
 
@@ -63,17 +65,21 @@ class Tail(NamedTuple):
     """True: the node that gives it begins at numbers of each row, its third input, which the program adds."""
     program: Program
     """Its second input is the product."""
+    multiplied: int
+    """Products of a row in dense layers that the program computes itself."""
 
 
 def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
-    """Return what comes after the last dense layer; None where more than one layer is last.
+    """Return what comes after the last dense layer, as far as it multiplies little itself; None where it is much.
 
     Raises:
         UnsupportedError: as `translate`.
     """
     translator, results = _translated(model, row)
-    last = next((step for step in reversed(translator.steps) if step.operation in DENSE), None)
-    if last is None:
+    layers = [step for step in needed_steps(results.values(), translator.steps) if step.operation in DENSE]
+    left = {id(layer): _multiplied(results.values(), layer) for layer in layers}
+    last = min(reversed(layers), key=lambda layer: left[id(layer)], default=None)
+    if last is None or left[id(last)] > max(_FEW_PRODUCTS, _multiplied(results.values()) // 4):
         return None
     product, begins = translator.products[id(last)]
     start, second = last.reads[1], Second(last.m)
@@ -88,9 +94,21 @@ def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
             steps.append(instead)
     results = {output: instead if value is last else value for output, value in results.items()}
     kept = needed_steps(results.values(), steps)
-    if any(step.operation in DENSE for step in kept) or any(isinstance(v, Second) for v in results.values()):
+    if any(isinstance(value, Second) for value in results.values()):
         return None
-    return Tail(product, begins, lay_out(results, kept, row))
+    return Tail(product, begins, lay_out(results, kept, row), left[id(last)])
+
+
+def _multiplied(results: Iterable[Operand], given: Step | None = None) -> int:
+    """Return the products of one row in the dense layers that results need, where the product of one is given."""
+    todo, seen, found = [*results], set[int](), 0
+    while todo:
+        step = todo.pop()
+        if isinstance(step, Step) and id(step) not in seen:
+            seen.add(id(step))
+            todo += step.reads[1:] if step is given else step.reads
+            found += step.n * step.m if step.operation in DENSE and step is not given else 0
+    return found
 
 
 def _translated(model: OnnxModel, row: tuple[int, ...]) -> "tuple[_Translator, dict[Output, Operand]]":

@@ -28,7 +28,8 @@ class Calibration(NamedTuple):
 
     def to_json(self) -> str:
         """Return the content of the file CALIBRATION."""
-        return json.dumps({"scores": self.scores.tolist(), "rate": self.rate, "power": self.power})
+        scores = [float(str(score)) for score in self.scores]  # the shortest decimals of float32
+        return json.dumps({"scores": scores, "rate": self.rate, "power": self.power})
 
 
 def calibration_of(bundle: Bundle, precision: str = "fp32") -> Calibration | None:

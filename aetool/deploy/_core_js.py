@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.bundle import Bundle
-from aetool.core.program import PANEL, GraphSteps, Operation, Program, lay_out_together, widened
+from aetool.core.constants import PANEL, widened
+from aetool.core.program import GraphSteps, Operation, Program, lay_out_together
 from aetool.core.translate import UnsupportedError, steps_of
 from aetool.deploy._c_check import given_to
 from aetool.deploy._core_c import STEP

@@ -1,10 +1,9 @@
-"""A model as one module of JavaScript, which needs no other file: in any bundler, worker or page."""
+"""A model packed as text: one module of JavaScript, which needs no other file, or JSON inside a page."""
 
 import base64
 import gzip
 import io
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,49 +18,45 @@ from aetool.deploy._deployment import asset
 
 GOLDEN_BYTES = 16_384
 """Golden rows that travel with a page, in bytes before they are packed."""
-ORT = "onnxruntime-web"
-"""Name of its script among packed files."""
 _FEWEST = 2
 """Rows of which the reconstruction travels, at least."""
 
 
-def model_module(
+def core_files(
     bundle: Bundle, programs: bytes, precision: str = "fp32", *, golden_bytes: int | None = GOLDEN_BYTES
-) -> bytes:
-    """Return `model.mjs`: the core, its programs, the manifest and golden rows, packed.
+) -> dict[str, bytes]:
+    """Return what the core needs of a bundle: its program, the graphs, the manifest, golden rows and p-values.
 
     Args:
         bundle: the bundle.
         programs: all graphs, as `program_file` makes them.
         precision: that of the graphs.
-        golden_bytes: room for golden rows; None for all, and for what p-values are made of.
+        golden_bytes: room for golden rows; None for all.
     """
     variant, files = bundle.manifest.variants[precision], {}
-    calibration = calibration_of(bundle, precision) if golden_bytes is None else None
+    calibration = calibration_of(bundle, precision)
     if calibration is not None:
-        variant = variant._replace(calibrator=CALIBRATION)
         files[CALIBRATION] = calibration.to_json().encode()
+    variant = variant._replace(calibrator=CALIBRATION if files else None)
     alone = bundle.manifest._replace(variants={precision: variant}, files={})
-    return packed(
-        {
-            "core.wasm": asset("javascript/core.wasm"),
-            "model.core": programs,
-            MANIFEST: alone.to_json().encode(),
-            GOLDEN: golden_rows(bundle, golden_bytes),
-            **files,
-        }
-    )
-
-
-def packed(files: Mapping[str, bytes], modules: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
-    """Return a module that exports files, each packed by gzip, in base64; and modules, as addresses."""
-    texts = {
-        name: base64.b64encode(gzip.compress(content, 9, mtime=0)).decode() for name, content in files.items()
+    return {
+        "core.wasm": asset("javascript/core.wasm"),
+        "model.core": programs,
+        MANIFEST: alone.to_json().encode(),
+        GOLDEN: golden_rows(bundle, golden_bytes),
+        **files,
     }
-    for name, content in modules.items():
-        texts[name] = f"data:text/javascript;base64,{base64.b64encode(content).decode()}"
+
+
+def packed(content: bytes) -> str:
+    """Return a file packed by gzip, in base64."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def packed_module(files: Mapping[str, bytes]) -> bytes:
+    """Return `model.mjs`: files, each packed, in a module."""
+    lines = [f'  "{name}": "{packed(content)}",\n' for name, content in files.items()]
     head = "/** The model, made by aetool deploy: each file packed by gzip, in base64. */\n"
-    lines = [f'  "{name}": "{text}",\n' for name, text in texts.items()]
     return f"{head}export const packed = {{\n{''.join(lines)}}};\n".encode()
 
 

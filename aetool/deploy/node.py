@@ -7,7 +7,7 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import Series
 from aetool.choices import Engine
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
-from aetool.deploy._packed import model_module
+from aetool.deploy._packed import core_files, packed_module
 from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES, core_programs
 
 ONNXRUNTIME_NODE = "1.30.0"
@@ -59,7 +59,7 @@ def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") 
         files |= {f"model/{name}": content for name, content in bundle_files(bundle).items()}
     else:
         files |= {name: asset(f"javascript/{name}") for name in CORE_MODULES}
-        files["model.mjs"] = model_module(bundle, programs, precision, golden_bytes=None)
+        files["model.mjs"] = packed_module(core_files(bundle, programs, precision, golden_bytes=None))
     install = "" if core else "ONNXRUNTIME_NODE_INSTALL=skip npm install && "
     return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from aetool.bundle.images import shown_shape
 from aetool.choices import Engine
 from aetool.deploy._core_js import programs_of
 from aetool.deploy._deployment import Deployment, asset, bundle_files
-from aetool.deploy._packed import ORT, model_module, packed
+from aetool.deploy._packed import core_files, packed, packed_module
 from aetool.errors import DependencyError, ExportError, InputError
 
 # The two files of the npm package onnxruntime-web that a page needs: from a directory, the cache, or npm.
@@ -125,9 +126,16 @@ _OF_SERIES = ("stream.mjs", "live.mjs")
 _OF_IMAGES = ("images.mjs",)
 """Modules that only the page of images calls."""
 _PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "images.mjs", "worker.mjs", "page.mjs")
+_ORT = "onnxruntime-web"
+_PROGRAM = "page.mjs"
+"""Names of scripts among the packed files of a page."""
 _IMPORTS = re.compile(r'^import [^;]* from "\./[^"]+";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)|^export \{[^}]*\};\n", re.MULTILINE)
 _COMMENTS = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+_LOADING = (
+    "Loading. If this stays: the page must come from a web server (<code>python3 -m http.server</code>), "
+    "or be made with <code>--single-file</code>."
+)
 _NOTHING_ELSE = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -156,13 +164,14 @@ def web(
     else:
         runs_on, module, connect = _on_core(precision), CORE_ENTRY, "'none'"
         computing = {name: asset(f"javascript/{name}") for name in CORE_MODULES}
-        computing["model.mjs"] = model_module(bundle, programs, precision)
+        computing["model.mjs"] = packed_module(core_files(bundle, programs, precision))
     page = _page(
         bundle,
         csp=f"{_NOTHING_ELSE}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
         f"connect-src {connect}",
         style='<link rel="stylesheet" href="page.css">',
         scripts='<script type="module" src="page.mjs"></script>',
+        loading=_LOADING,
         runs_on=runs_on,
     )
     files = {
@@ -181,39 +190,46 @@ def web_page(
 ) -> Deployment:
     """Make the same page as one file, `index.html`, that works when it is opened from the disk.
 
+    Its program is packed as the model is. A short script unpacks it; the policy allows both by their hashes.
+
     Raises:
         InputError, DependencyError, BundleError, ExportError: as of `web`.
     """
     programs = core_programs(bundle, engine, precision, other=onnxruntime is not None)
-    also = ""
+    also, modules = "", {}
     own: tuple[str, ...]
     if programs is None:
         runtime = onnxruntime_web(onnxruntime)
         runs_on, own, also = _runs_on(runtime), ("packed.mjs", "aetool.single.mjs"), " data:"
-        model = packed({f"{ORT}.wasm": runtime.wasm, **bundle_files(bundle)}, {ORT: runtime.script})
+        files = {f"{_ORT}.wasm": runtime.wasm, **bundle_files(bundle)}
+        modules = {_ORT: f"data:text/javascript;base64,{base64.b64encode(runtime.script).decode()}"}
     else:
         runs_on, own = _on_core(precision), (*CORE_MODULES, CORE_ENTRY)
-        model = model_module(bundle, programs, precision)
+        files = core_files(bundle, programs, precision)
     # The page of a table plays no log and draws no images, and no other script calls its model.
     idle = (() if bundle.manifest.series else _OF_SERIES) + (() if shown_shape(bundle.manifest) else _OF_IMAGES)
-    needed = (name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
-    modules = [asset(f"javascript/{name}") for name in needed]
-    program = "".join(_inlined(module.decode()) for module in [model, *modules])
+    program = _inlined(name for name in (*MODULES, *own, *_PAGE_MODULES) if name not in idle)
+    texts = {name: packed(content) for name, content in {_PROGRAM: program.encode(), **files}.items()} | modules
+    opening = _inlined(("packed.mjs", "open.mjs"))
     style = asset("javascript/page.css").decode()
     page = _page(
         bundle,
-        csp=f"{_NOTHING_ELSE}; script-src {_hashed(program)} 'wasm-unsafe-eval'{also}; worker-src blob:; "
-        f"style-src {_hashed(style)}; connect-src 'none'",
+        csp=f"{_NOTHING_ELSE}; script-src {_hashed(opening)} {_hashed(program)} 'wasm-unsafe-eval'{also}; "
+        f"worker-src blob:; style-src {_hashed(style)}; connect-src 'none'",
         style=f"<style>{style}</style>",
-        scripts=f'<script type="module" id="program">{program}</script>',
+        scripts=f'<script type="application/json" id="packed">{json.dumps(texts, indent=0)}</script>\n'
+        f'<script type="module">{opening}</script>',
+        loading="Loading …",
         runs_on=runs_on,
     )
     return Deployment({"index.html": page}, "open {output} in a browser")
 
 
-def _inlined(module: str) -> str:
-    """Return a module as part of one program, without comments and indentation."""
-    return re.sub("^ +|^\n", "", _COMMENTS.sub("", _EXPORTS.sub("", _IMPORTS.sub("", module))), flags=re.MULTILINE)
+def _inlined(names: Iterable[str]) -> str:
+    """Return modules as one program, without comments and indentation."""
+    texts = (asset(f"javascript/{name}").decode() for name in names)
+    bare = "".join(_COMMENTS.sub("", _EXPORTS.sub("", _IMPORTS.sub("", text))) for text in texts)
+    return re.sub("^ +|^\n", "", bare, flags=re.MULTILINE)
 
 
 def _on_core(precision: str) -> str:

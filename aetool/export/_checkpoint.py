@@ -22,7 +22,7 @@ from aetool.export._export_input import ExportInput, Reference, RowCost, Rows, e
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.threshold import choose_threshold
+from aetool.export.threshold import AS_IF_HELD_OUT, HELD_OUT, choose_threshold
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
@@ -263,7 +263,13 @@ def export_checkpoint(
     rows = trained.held_out.features
     if len(rows) == 0:
         raise InputError("the checkpoint holds no rows to verify with; train again")
-    threshold = choose_threshold(trained.held_out.scores, options.contamination, options.threshold)
+    threshold = choose_threshold(
+        trained.held_out.all_scores,
+        options.contamination,
+        options.threshold,
+        rows=HELD_OUT if trained.held_out.others is None else AS_IF_HELD_OUT,
+        counted=trained.held_out.scores,
+    )
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.
     sample = torch.from_numpy(np.resize(rows, (3, *rows.shape[1:])))

@@ -99,7 +99,7 @@ class ExportOptions:
     name: str | None = None
     """Name of the bundle; the directory's by default."""
     contamination: float | None = None
-    """Share of held-out normal rows to flag; 0.01 by default."""
+    """Share of normal rows to flag; 0.01 by default."""
     threshold: float | None = None
     """A fixed threshold instead."""
     opset: int | None = None

@@ -27,7 +27,7 @@ from aetool.bundle.golden import evenly
 from aetool.errors import ExportError, InputError, VerificationError
 from aetool.export._checkpoint import export_checkpoint
 from aetool.export.publish import Exported, ExportOptions
-from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
+from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.model.statistics import Statistics
 from aetool.runtime.categories import as_text, to_indexes
 
@@ -284,7 +284,7 @@ def _converted(
         statistics=Statistics(mean, scale, _fill(placed, used, categories, names), scores_filled=True),  # type: ignore[arg-type]
         names=held,
         categories=categories,
-        held_out=HeldOut(matrix[evenly(len(matrix), GOLDEN_ROWS)].astype(np.float32), trained.held_out.scores),
+        held_out=replace(trained.held_out, features=matrix[evenly(len(matrix), GOLDEN_ROWS)].astype(np.float32)),
         provenance={
             **{key: trained.provenance[key] for key in kept if key in trained.provenance},
             "data": "a scikit-learn Pipeline",

@@ -1,4 +1,4 @@
-"""The choice of the threshold, from scores of held-out normal rows."""
+"""The choice of the threshold, from scores of normal rows."""
 
 import math
 import reprlib
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from aetool.errors import InputError
 
 _DEFAULT_CONTAMINATION = 0.01
+HELD_OUT = "held-out normal rows"
+AS_IF_HELD_OUT = "normal rows, as if all were held out"
 CLEAR_GAP = 1e-4
 """Relative distance between two scores that rounding in float32 cannot bridge."""
 ROUNDING = 1e-5
@@ -35,8 +37,9 @@ def choose_threshold(
     contamination: float | None,
     threshold: float | None,
     *,
-    rows: str = "held-out normal rows",
+    rows: str = HELD_OUT,
     rounding: float = 0.0,
+    counted: NDArray[np.float64] | None = None,
 ) -> Threshold:
     """Return the given threshold, or one that flags a share of `contamination` of the rows.
 
@@ -49,6 +52,7 @@ def choose_threshold(
         threshold: a fixed one; excludes `contamination`.
         rows: what to call them.
         rounding: how far rounding alone may move a score, relative to it; a gap must be wider.
+        counted: scores on which the flagged share is counted; `scores` themselves by default.
 
     Raises:
         InputError: both are given, or a value out of range.
@@ -70,12 +74,12 @@ def choose_threshold(
             f"no scores of {rows} below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
         )
     value = float(np.float32(_in_clear_gap(scores, contamination, max(CLEAR_GAP, rounding))))
-    flagged = float(np.mean(~(scores <= value)))
+    counted = scores if counted is None else counted
     rule = {
         "method": f"quantile of {rows}",
         "contamination": contamination,
-        "rows": len(scores),
-        "flagged_share": flagged,
+        "rows": len(counted),
+        "flagged_share": float(np.mean(~(counted <= value))),
     }
     return Threshold(value, rule)
 

@@ -2,8 +2,8 @@
 
 Read in this order: `network` (layers and configuration), `_one_hot` (categories to columns), `statistics`
 (scaling and missing values), `prototypes` (typical rows), `pipeline` (raw rows to all outputs, which exports
-refer to), `_training` (from a table to the result) with `_loop`, `_distributed` (several processes), `checkpoint`
-(the result, in memory and on disk).
+refer to), `_training` (from a table to the result) with `_loop`, `_adam`, `_distributed` (several processes) and
+`_held_out` (scores for a threshold), `checkpoint` (the result, in memory and on disk).
 `foreign` reads other people's modules.
 """
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aetool.errors import CheckpointError, InputError
+from aetool.model._adam import Adam
 from aetool.model._distributed import ALONE, Processes
 from aetool.model.checkpoint import TrainedAutoencoder, network_from
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
@@ -20,7 +21,6 @@ _SMALL_LAYER = 128 * 1024
 """Weights below which a step is too short for a second thread to help."""
 _HIDDEN = 0.2
 """Share of the values that training hides where others are missing."""
-_ADAM_SLOTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,7 @@ class Loop:
         self.network, self.rows, self.held_out, self.config = network, rows, held_out, config
         self.processes, self.learner = processes, processes.wrap(network)
         self.epochs = config.epochs_for(len(rows))
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = Adam(network.parameters(), config.weight_decay)
         self.history: tuple[dict[str, float], ...] = ()
         self.best: dict[str, Tensor] = {}
         self.state: dict[str, Tensor] = {}
@@ -106,12 +104,7 @@ class Loop:
                 f"resume: the state of the checkpoint does not fit its network ({odd[0]}); train from scratch"
             )
         self.network.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("last.")})
-        slots = {
-            index: {slot: state[f"adam.{index}.{slot}"] for slot in _ADAM_SLOTS}
-            for index, _ in enumerate(self.network.parameters())
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.optimizer.restore({k[5:]: v for k, v in state.items() if k.startswith("adam.")})
         # The first process saved it; the others go on with masks of their own.
         if self.processes.first:
             torch.set_rng_state(state["random"])
@@ -123,12 +116,9 @@ class Loop:
 
     def _expected(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
         """Return shape and type of what `restore` needs."""
-        tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
-        for index, parameter in enumerate(self.network.parameters()):
-            tensors |= {f"adam.{index}.{slot}": parameter for slot in _ADAM_SLOTS}
-            tensors[f"adam.{index}.step"] = torch.zeros(())
-        tensors["random"] = torch.get_rng_state()
-        return {name: (value.shape, value.dtype) for name, value in tensors.items()}
+        found = {name: (value.shape, value.dtype) for name, value in self._state().items()}
+        found.pop("random_cuda", None)
+        return found
 
     def _epoch(self) -> Epoch:
         train_loss = self._train()
@@ -158,15 +148,12 @@ class Loop:
             batches[-2:] = [torch.cat(batches[-2:])]
         step = len(self.history) * len(batches)
         for batch in batches:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * _schedule(step / (self.epochs * len(batches)))
             part = self.processes.part(batch)
             _, reconstruction = self.learner(self._hidden(part))
             loss = self._loss(reconstruction, part)
-            self.optimizer.zero_grad()
             # Gradients are averaged over the processes: weighed so that every row of the batch counts alike.
             (loss * (len(part) * self.processes.count / len(batch))).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            self.optimizer.step(self.config.learning_rate * _schedule(step / (self.epochs * len(batches))))
             total += loss.detach() * len(part)
             step += 1
         return float(self.processes.summed(total) / len(self.rows))
@@ -206,8 +193,7 @@ class Loop:
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {f"last.{name}": value for name, value in self.network.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{slot}": value for slot, value in slots.items()}
+        tensors |= {f"adam.{name}": value for name, value in self.optimizer.state().items()}
         tensors["random"] = torch.get_rng_state()
         if self.rows.is_cuda:
             tensors["random_cuda"] = torch.cuda.get_rng_state(self.rows.device)

@@ -1,6 +1,5 @@
 """Training on a table: its rows prepared and split, the loop, the result."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,23 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aetool.bundle.baseline import features_of
-from aetool.bundle.golden import evenly
 from aetool.errors import InputError
 from aetool.model._distributed import joined
+from aetool.model._held_out import held_out
 from aetool.model._loop import Epoch, Loop, finished, own_settings, without_inputs
 from aetool.model._one_hot import OneHot, encoded_width, one_hot
-from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
+from aetool.model.checkpoint import TrainedAutoencoder
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
-from aetool.model.pipeline import Pipeline, evaluate_rows, missing_of
+from aetool.model.pipeline import Pipeline, missing_of
 from aetool.model.prototypes import learn_prototypes
 from aetool.model.statistics import Statistics, constant_columns, is_infinite, learn_statistics
 from aetool.runtime.machine import available_memory
 from aetool.tables import Table, Trains, fingerprint, require_trainable, table_from_columns
-
-_GOLDEN_NORMAL = 192
-_GOLDEN_ANOMALIES = 64
-_COMPARABLE = 1e30
-"""Scores below can still be compared in float32 when the row is 100 times as far out."""
 
 
 def train(
@@ -95,9 +89,8 @@ def train(
             loop.restore(resume)
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
-    network, prototypes = loop.best_network(), None
-    if training.score == "prototypes":
-        prototypes = learn_prototypes(standardised[training_rows].cpu().numpy(), training.seed)
+    network, rows = loop.best_network(), standardised[training_rows].cpu().numpy()
+    prototypes = learn_prototypes(rows, training.seed) if training.score == "prototypes" else None
     constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,
@@ -105,8 +98,13 @@ def train(
         table.names,
         training,
         loop.history,
-        _held_out(
-            Pipeline(network, statistics, encoding, prototypes), normal.values[held_out_rows.numpy()], table
+        held_out(
+            Pipeline(network, statistics, encoding, prototypes),
+            normal.values[held_out_rows.numpy()],
+            table.values[:0] if table.labels is None else table.values[table.labels],
+            normal.values[training_rows.numpy()],
+            rows,
+            training.seed,
         ),
         {
             "data": table.source.replace("\\", "/").rsplit("/", 1)[-1],
@@ -226,18 +224,3 @@ def _fill(statistics: Statistics, encoding: OneHot | None, standardised: Tensor)
         return None
     row = _standardise(statistics.fill[None].astype(np.float64), statistics, encoding)
     return row[0].to(standardised.device)
-
-
-def _held_out(pipeline: Pipeline, rows: NDArray[np.float64], table: Table) -> HeldOut:
-    reference = copy.deepcopy(pipeline).double().eval()
-    scores = evaluate_rows(reference, rows, torch.float64)["score"]
-    rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]  # rows without any value have none
-    order = np.argsort(scores)
-    # Golden rows: the spread of held-out rows from the most normal to the oddest, and known anomalies.
-    sample = rows[order][evenly(len(rows), _GOLDEN_NORMAL)]
-    if table.labels is not None:
-        anomalies = table.values[table.labels]
-        # A row that scores beyond float32 has nothing to compare but its verdict.
-        anomalies = anomalies[evaluate_rows(reference, anomalies, torch.float64)["score"] < _COMPARABLE]
-        sample = np.concatenate([sample, anomalies[evenly(len(anomalies), _GOLDEN_ANOMALIES)]])
-    return HeldOut(sample.astype(np.float32), scores[order])

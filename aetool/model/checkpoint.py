@@ -34,6 +34,7 @@ WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
 )
 MAX_BYTES = 8 << 30
+_SCORES = ("scores", "others")
 _LOSSES = ("train_loss", "validation_loss")
 _NONE: Mapping[str, Any] = {}
 
@@ -46,7 +47,14 @@ class HeldOut:
     """A sample of real rows, (rows, n_features), or windows, (windows, window, n_features), raw units: the golden
     vectors' input."""
     scores: NDArray[np.float64]
-    """Scores of all held-out normal rows, ascending: the threshold comes from them."""
+    """Scores of all held-out normal rows, ascending."""
+    others: NDArray[np.float64] | None = None
+    """Scores of the rows trained on, as if they had been held out, ascending; None where enough rows were."""
+
+    @property
+    def all_scores(self) -> NDArray[np.float64]:
+        """Return the scores that a threshold is chosen from, ascending."""
+        return self.scores if self.others is None else np.sort(np.concatenate([self.scores, self.others]))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -283,16 +291,16 @@ def _require_shapes(config: AutoencoderConfig, n_columns: int, statistics: Stati
     row = (n_columns,) if config.window is None else (config.window, n_columns)
     parts = {**_arrays(statistics), **_arrays(held_out)}
     for name, values in parts.items():
-        shapes = {"features": (len(values), *row), "scores": (values.size,), "fill": (n_columns,)}
+        shapes = {"features": (len(values), *row), "fill": (n_columns,)} | dict.fromkeys(_SCORES, (values.size,))
         expected = shapes.get(name, (config.n_features,))
-        kind = np.float64 if name == "scores" else np.float32
+        kind = np.float64 if name in _SCORES else np.float32
         if values.shape != expected or values.dtype != kind:
             raise ValueError(f"{name}: {np.dtype(kind)} {expected} expected, found {values.dtype} {values.shape}")
         if name != "features" and not np.isfinite(values).all():
             raise ValueError(f"{name}: finite numbers expected")
     if not (statistics.scale > 0).all():
         raise ValueError("scale: numbers above 0 expected")
-    if len(held_out.features) == 0 or np.any(np.diff(held_out.scores) < 0):
+    if len(held_out.features) == 0 or any(np.any(np.diff(parts[name]) < 0) for name in _SCORES if name in parts):
         raise ValueError("held-out rows expected, and their scores ascending")
 
 

@@ -9,9 +9,16 @@ from collections.abc import Collection
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from aetool.quantize._layers import Layer, add_constant, insert_nodes, layers_of, take_constants
+from aetool.quantize._layers import (
+    Layer,
+    add_constant,
+    compared_layers_of,
+    insert_nodes,
+    layers_of,
+    take_constants,
+)
 
 _ELEMENTWISE = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Gelu", "HardSigmoid", "HardSwish"}
@@ -62,9 +69,10 @@ def to_fp16(model: ModelProto, in_float: Collection[str] = ()) -> None:
 def to_bf16(model: ModelProto, in_float: Collection[str] = ()) -> None:
     """Keep the weights of `model` in bfloat16; onnxruntime makes them float32 when it opens the graph.
 
-    Half the file, and the speed of float32: its CPU provider has no arithmetic in bfloat16.
+    Half the file, and the speed of float32: its CPU provider has no arithmetic in bfloat16. Prototypes are rounded
+    once, wherever they stand, so that the distance to each is that of the rounded one.
     """
-    before: dict[str, list[NodeProto]] = {}
+    before = _round_prototypes(model)
     for layer in layers_of(model):
         if layer.name in in_float:
             continue
@@ -74,6 +82,40 @@ def to_bf16(model: ModelProto, in_float: Collection[str] = ()) -> None:
         take_constants(model, layer, of, bias)
         before[layer.output] = [helper.make_node("Cast", [f"{of}/bfloat16"], [of], to=TensorProto.FLOAT)]
     insert_nodes(model, before)
+
+
+def _round_prototypes(model: ModelProto) -> dict[str, list[NodeProto]]:
+    """Put prototypes into bfloat16; return the nodes that make them float32 again, by what reads them.
+
+    Likeness to a prototype c is x (2 c) - c c: the last term is that of the rounded c. Where missing values are
+    left out, the squares are weights themselves, and the layer stays in float32.
+    """
+    before: dict[str, list[NodeProto]] = {}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for layer in compared_layers_of(model):
+        twice = layer.weight if layer.out_axis == 1 else layer.weight.T
+        if layer.bias is None or not np.allclose(layer.bias, _less_squares(twice), rtol=1e-4):
+            continue
+        of, rounded = f"{layer.output}/weight", layer.weight.astype(ml_dtypes.bfloat16)
+        prototypes = (rounded if layer.out_axis == 1 else rounded.T).astype(np.float32)
+        add_constant(model, f"{of}/bfloat16", rounded)
+        take_constants(model, layer, of, add_constant(model, f"{layer.output}/bias", _less_squares(prototypes)))
+        before[layer.output] = [helper.make_node("Cast", [f"{of}/bfloat16"], [of], to=TensorProto.FLOAT)]
+        for node in model.graph.node:
+            table = constants.get(node.input[0]) if node.op_type == "Gather" else None
+            if table is None or not np.array_equal(numpy_helper.to_array(table), twice.T / 2):
+                continue
+            rows = f"{node.output[0]}/rows"
+            add_constant(model, f"{rows}/bfloat16", (prototypes.T / 2).astype(ml_dtypes.bfloat16))
+            node.input[0] = rows
+            before[node.output[0]] = [helper.make_node("Cast", [f"{rows}/bfloat16"], [rows], to=TensorProto.FLOAT)]
+    return before
+
+
+def _less_squares(twice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return -c c for each column, 2 c, of a matrix."""
+    found: NDArray[np.float32] = -np.square(twice.astype(np.float64) / 2).sum(axis=0).astype(np.float32)
+    return found
 
 
 def _take_halves(model: ModelProto, layer: Layer, scale: NDArray[np.float32] | None) -> list[NodeProto]:

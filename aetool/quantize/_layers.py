@@ -46,17 +46,22 @@ class Layer:
 
 def layers_of(model: ModelProto) -> list[Layer]:
     """Return every layer of the network in order, except those with constants of another type than float32."""
-    return list(_found(model))
+    return list(_found(model, compared=False))
 
 
-def _found(model: ModelProto) -> Iterator[Layer]:
+def compared_layers_of(model: ModelProto) -> list[Layer]:
+    """Return the layers whose results are only compared, which are none of the network."""
+    return list(_found(model, compared=True))
+
+
+def _found(model: ModelProto, *, compared: bool) -> Iterator[Layer]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     readers: dict[str, set[str]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, set()).add(node.op_type)
     for node in model.graph.node:
-        if readers.get(node.output[0], {""}) <= _COMPARED_BY:
+        if (readers.get(node.output[0], {""}) <= _COMPARED_BY) is not compared:
             continue
         if node.op_type not in _KINDS or node.input[1] not in constants or node.input[0] in constants:
             continue

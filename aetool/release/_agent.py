@@ -250,7 +250,10 @@ class Agent:
             text = read(self.store, self._file, MOST_BYTES)
         except FileNotFoundError as error:
             reason = "missing, or out of reach" if "://" in self.store.where else "missing"
-            raise ReleaseError(f"{self._where}: {reason}; release a bundle first: aetool release push") from error
+            raise ReleaseError(
+                f"{self._where}: {reason}; release a bundle first: aetool release push BUNDLE {self.store.where} "
+                f"--channel {self.channel}"
+            ) from error
         except OSError as error:
             reason = error.strerror or reason_of(error)
             raise ReleaseError(
@@ -270,7 +273,7 @@ class Agent:
     def _require_newer(self, channel: Channel, version: str | None) -> None:
         if version is None or channel.allow_downgrade or self._allow_downgrade:
             return
-        made = made_at(self._manifest(version))
+        made = self._made(version)
         if channel.made < made:
             raise ReleaseError(
                 f"{self._where}: {channel.version} was made {channel.made}, {version}, which is current, {made}; "
@@ -287,7 +290,10 @@ class Agent:
             folder.rename(target)
             sync_directory(folder.parent)
             sync_directory(target.parent)
-        self._write(self._state.with_good(channel.version, channel.release)._replace(probation=None))
+        state, before = self._state.with_good(channel.version, channel.release), self.version
+        if before is not None and channel.made < self._made(before):
+            state = state.without_good(before)  # withdrawn: nothing goes back to it
+        self._write(state._replace(probation=None))
         self._clear_reports()
         self._link(channel.version)
         self._damaged = False
@@ -372,6 +378,13 @@ class Agent:
 
     def _manifest(self, version: str) -> Manifest:
         return Bundle.open(self.folder / VERSIONS / version, limits=self._limits).manifest
+
+    def _made(self, version: str) -> str:
+        """Return when a version was made; an empty text, before all others, where it is damaged."""
+        try:
+            return made_at(self._manifest(version))
+        except BundleError:
+            return ""
 
     def _promised(self, version: str) -> Promise | None:
         if self._promise is None or self._promise[0] != version:

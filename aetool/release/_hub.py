@@ -24,6 +24,7 @@ try:
 except ImportError as error:
     raise DependencyError("huggingface_hub", "hub", "a store on the Hugging Face Hub") from error
 
+_MOST_BYTES = 8 << 20
 SHOWN = "stable"
 """Channel whose version the card of the repository shows."""
 
@@ -63,9 +64,9 @@ class HubStore:
         folder, _, channel = name.partition("/")
         if folder != "channels":
             return
-        card = self._card(loads(loads(content)["payload"])["version"], channel == f"{SHOWN}.json")
-        files = {**self._pending, **({} if card is None else {CARD: card})}
         with self._as_os_error():
+            card = self._card(loads(loads(content)["payload"])["version"], channel == f"{SHOWN}.json")
+            files = {**self._pending, **({} if card is None else {CARD: card})}
             done = self._api.create_commit(
                 self._repository,
                 [CommitOperationAdd(path, text) for path, text in files.items()],
@@ -90,31 +91,34 @@ class HubStore:
         """Refuse to commit if another has committed since."""
         with self._as_os_error():
             self._parent = self._api.model_info(self._repository).sha
+        self._pending.clear()
         yield
         self._parent = None
 
     def _card(self, version: str, is_shown: bool) -> bytes | None:
         """Return the card of the repository; None where the one that is there stays."""
         before = self._text(CARD)
-        made = self._text(f"versions/{version}/{CARD}")
-        if made is None or (before is not None and not is_shown):
+        if before is not None and (not is_shown or f"versions/{version}" in before):
             return None
-        manifest = loads(self._text(f"versions/{version}/{MANIFEST}") or b"{}")
-        card = ModelCard(made.decode())
-        own = {} if before is None else ModelCard(before.decode(), ignore_metadata_errors=True).data.to_dict()
+        made = self._text(f"versions/{version}/{CARD}")
+        if made is None:
+            return None
+        manifest = loads(self._text(f"versions/{version}/{MANIFEST}") or "{}")
+        card = ModelCard(made)
+        own = {} if before is None else ModelCard(before, ignore_metadata_errors=True).data.to_dict()
         card.data = ModelCardData(
             **{**own, **card.data.to_dict(), **_results(manifest)}, ignore_metadata_errors=True
         )
         card.text += _HOW.format(repository=self._repository, version=version, name=manifest.get("name"))
         return str(card).encode()
 
-    def _text(self, name: str) -> bytes | None:
+    def _text(self, name: str) -> str | None:
         """Return the content of a file that is to be committed, or is there; None where there is none."""
-        if name in self._pending:
-            return self._pending[name]
         try:
+            if name in self._pending:
+                return self._pending[name].decode()
             with self.open(name) as stream:
-                return stream.read()
+                return stream.read(_MOST_BYTES).decode()
         except FileNotFoundError:
             return None
 

@@ -3,8 +3,8 @@
     oci://host/name:58a0dfcdf18e-92815c184cf8   a version: every file a layer, with its path as annotation
     oci://host/name:channel-stable              the signed file of a channel, its only layer
 
-The media types and annotations of a version are those of the CNCF's model-spec, so that other tools can inspect,
-mirror and mount it. The registry need not be trusted: the channel's signature covers the manifest of the bundle,
+The media types and annotations of a version are those of the CNCF's model-spec, so that other tools can inspect
+and mirror it. The registry need not be trusted: the channel's signature covers the manifest of the bundle,
 and that covers every file.
 """
 
@@ -95,7 +95,9 @@ class OciStore:
         pending = self._pending.setdefault(tag, {})
         pending[file] = layer
         there = self._layers(tag)
-        if there or file == MANIFEST:
+        if file in there and there[file]["digest"] == layer["digest"]:  # a file that is whole is not written again
+            raise OSError(f"{name} is damaged in the registry; delete {layer['digest']} there, and push again")
+        if file == MANIFEST or MANIFEST in there:
             self._publish(tag, self._model(tag, {**there, **pending}))
             del self._pending[tag]
 
@@ -303,11 +305,11 @@ def _credentials(host: str) -> str | None:
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user is not None and password is not None:
         return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-    path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    path = Path(os.environ.get("DOCKER_CONFIG", "~/.docker"), "config.json")
     try:
-        found = loads(path.read_bytes())
+        found = loads(path.expanduser().read_bytes())
         secret = found.get("auths", {}).get(host, {}).get("auth")
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError, RuntimeError):  # none for this user, who may have no home
         return None
     except (OSError, ValueError, AttributeError) as error:
         raise OSError(f"{path}: cannot be read: {reason_of(error)}; set {USER} and {PASSWORD}") from error

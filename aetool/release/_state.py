@@ -57,13 +57,17 @@ class State(NamedTuple):
     def with_refusal(self, version: str, refusal: RefusedVersion) -> "State":
         """Return the state in which a version is refused, and no longer one of the good."""
         kept = sorted({**self.refused, version: refusal}.items(), key=lambda item: item[1].release)[-MOST_REFUSED:]
-        return self._replace(refused=dict(kept), good=tuple(each for each in self.good if each.version != version))
+        return self._replace(refused=dict(kept)).without_good(version)
 
     def with_good(self, version: str, release: int) -> "State":
         """Return the state in which a version is the last of the good."""
-        others = tuple(each for each in self.good if each.version != version)
+        others = self.without_good(version).good
         refused = {name: each for name, each in self.refused.items() if name != version}
         return self._replace(good=(*others, Good(version, release)), refused=refused)
+
+    def without_good(self, version: str) -> "State":
+        """Return the state in which a version is none of the good."""
+        return self._replace(good=tuple(each for each in self.good if each.version != version))
 
 
 def read_state(folder: Path) -> State:

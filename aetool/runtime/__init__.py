@@ -13,6 +13,7 @@ Other rooms import these modules; nothing is imported here, since every import s
 __all__ = [
     "calibrator",
     "categories",
+    "cells",
     "chunks",
     "cpu",
     "explain",

@@ -43,6 +43,8 @@ WHY_MISSING = {
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
 """Size of a graph, in bytes, below which more than FEW_THREADS in one run gain nothing."""
+SMALL_WEIGHTS = 16_384
+"""Weights up to which the core is faster for any number of rows, where it multiplies in the tail anyway."""
 NATIVE_ROWS = 16
 """Rows up to which the core answers where the provider is "auto", unless `aetool tune` has measured it."""
 ONE_SESSION_BYTES = 32 << 20
@@ -135,6 +137,8 @@ class GraphLoader:
             if tail is not None:
                 rest = partial(self._on_both, name, content, tail, to_rows)
             whole = self.provider is PROVIDERS["native"] or not has_onnxruntime()
+            if tail is not None and tail.multiplied and self._settings.native_rows is None:
+                whole = whole or len(program.floats) + len(program.halves) <= SMALL_WEIGHTS
             return NativeGraph(
                 program,
                 to_rows,

@@ -12,9 +12,9 @@ import numpy as np
 
 from aetool.bundle.files import Limits
 from aetool.errors import InputError
+from aetool.runtime.cells import NO_VALUE
 from aetool.tables._choice import ColumnChoice, Options
 from aetool.tables._layout import Layout, Reading, cells_by_spaces, find_layout, words_of
-from aetool.tables._notation import NO_VALUE
 from aetool.tables._problems import Problem, command_option
 from aetool.tables.columns import Origin
 from aetool.tables.formats import (

@@ -46,6 +46,8 @@ class Reading:
     """Labels that mean normal; all others are anomalies."""
     anomaly: tuple[str, ...] = ()
     """Labels that mean an anomaly; all others are normal."""
+    time: str | None = None
+    """Form of dates that are not ISO 8601, as strptime has it."""
 
     def __post_init__(self) -> None:
         """Check the values; a single text becomes a tuple."""

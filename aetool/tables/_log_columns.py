@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import factorise
-from aetool.tables.columns import UNIX_SECONDS
+from aetool.runtime.cells import TIME_FORMS, UNIX_SECONDS
 from aetool.tables.formats import pa, pc
 
 SECOND = 1_000_000_000
 """Times are counted in nanoseconds."""
-_FORMATS = ("%Y/%m/%d %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M", "%Y%m%dT%H%M%S")
 _ZONE = re.compile(r"(?:Z|[+\-]\d{2}:?(?:\d{2})?)$")
 
 
@@ -25,6 +24,8 @@ class Times(NamedTuple):
     """(rows,) nanoseconds: since 1970 where they are dates."""
     kind: str
     """"zoned" (UTC), "local" (dates without a zone), "unix", or "number" (of seconds)."""
+    form: str | None = None
+    """Of dates in text that are not ISO 8601, as strptime has it."""
 
 
 def read_times(column: Any, name: str, source: str, first_row: int) -> Times:
@@ -70,10 +71,10 @@ def _read_text(array: Any, name: str, source: str, first_row: int) -> Times:
             numbers = array.cast(number)
         except pa.ArrowInvalid:
             continue
-        return _read_numbers(numbers.cast(pa.float64()).to_numpy(), numbers, name, source, first_row)
-    for form in _FORMATS:
+        return _read_numbers(numbers.cast(pa.float64(), safe=False).to_numpy(), numbers, name, source, first_row)
+    for form in TIME_FORMS:
         try:
-            return Times(_nanoseconds(pc.strptime(array, format=form, unit="ns")), "local")
+            return Times(_nanoseconds(pc.strptime(array, format=form, unit="ns")), "local", form)
         except pa.ArrowInvalid:
             continue
     texts = array.to_pylist()

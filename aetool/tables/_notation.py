@@ -12,15 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime.categories import MISSING
+from aetool.runtime.cells import NO_VALUE
 
-NO_VALUE = MISSING | {
-    *("?", "*", "-", "--", "---", ".", "..", "\N{EN DASH}", "\N{EM DASH}", "None", "none", "NONE", "nil", "NIL"),
-    *("Null", "N.A.", "n.a.", "na", "Na", "NAN", "Nan", "NaT", "<NA>", "missing", "Missing", "MISSING"),
-    *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "-nan(ind)", "nan(ind)"),
-    *(r"\N", "(null)", "(NULL)", "[NULL]", "k.A.", "k. A."),
-}
-"""Cells of a column of numbers that mean a missing value."""
 FLAGS = (
     ("false", "true"),
     ("no", "yes"),

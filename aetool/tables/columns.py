@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aetool.errors import InputError
 from aetool.runtime.categories import UNKNOWN, factorise, to_indexes
+from aetool.runtime.cells import UNIX_SECONDS
 from aetool.tables._choice import AUTO, ColumnChoice, Options, listed
 from aetool.tables._labels import read_labels
 from aetool.tables._layout import Reading
@@ -327,10 +328,6 @@ def _is_text(column: Any) -> bool:
 def _holds_no_kinds(kind: Any) -> bool:
     """Return whether values of an Arrow type cannot be categories either."""
     return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-UNIX_SECONDS = (946_684_800, 2_208_988_800)
-"""2000 to 2040, in seconds since 1970."""
 
 
 def _is_unix_time(name: str, numbers: NDArray[Any]) -> bool:

@@ -208,6 +208,8 @@ class Log:
         self.seen = Seen()
         self.kind = "local"
         """Of the times, once a row was read: see `_log_columns.Times`."""
+        self.form: str | None = None
+        """Of the times, likewise."""
         self._kinds: set[str] = set()
         self._anomalous: dict[str, bool] | None = None
 
@@ -231,7 +233,9 @@ class Log:
             limits=self.limits,
         )
         self.channels, self.like = table.names, table.reading
-        return Head(table.names, table.reading, table.notes, table.left_out, self._usual_step())
+        step = self._usual_step()
+        self.like = replace(self.like, time=self.form)
+        return Head(table.names, self.like, table.notes, table.left_out, step)
 
     def _usual_step(self) -> float | None:
         if self.series.time is None:
@@ -303,7 +307,7 @@ class Log:
                 times = read_times(batch.kept[series.time], series.time, str(path), done)
                 self._kinds.add(times.kind)
                 require_one_kind(self._kinds, series.time, self.source)
-                self.kind = times.kind
+                self.kind, self.form = times.kind, times.form
                 found = found._replace(times=times.values)
             if series.group is not None:
                 groups, places = read_groups(batch.kept[series.group], series.group)

@@ -4,14 +4,13 @@ import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?"))
-"""Words for a missing value."""
+from aetool.runtime.cells import NO_VALUE, example_of, seconds_of
+
 _SEPARATORS = (";", "\t", ",")
 _GROUP = 200  # characters of its name
 _SHOWN = 60  # characters of a message in a note
@@ -40,6 +39,26 @@ class MalformedError(Exception):
     """A message that holds no sample; never leaves this room."""
 
 
+class Written(NamedTuple):
+    """How the log that a model was trained on was written, as far as a message may be in doubt."""
+
+    decimal: str = "."
+    na: frozenset[str] = frozenset()
+    """Cells that mean a missing value, besides the common words."""
+    time: str | None = None
+    """Form of dates that are not ISO 8601, as strptime has it."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> "Written":
+        """Return the hints that a bundle keeps; the usual where there are none, as in older ones."""
+        kept = provenance.get("reading")
+        if not isinstance(kept, Mapping):
+            return cls()
+        na, time = kept.get("na", ()), kept.get("time")
+        words = frozenset(map(str, na)) if isinstance(na, list | tuple) else frozenset()
+        return cls(str(kept.get("decimal", ".")), words, time if isinstance(time, str) else None)
+
+
 class Reader:
     """Function from messages to samples of a model's features."""
 
@@ -50,7 +69,7 @@ class Reader:
         time: str | None = None,
         group: str | None = None,
         columns: Sequence[str] = (),
-        decimal: str = ".",
+        written: Written = Written(),  # noqa: B008
         encode: Callable[[Mapping[str, Any]], NDArray[np.float32]] | None = None,
     ) -> None:
         """Read what a model takes.
@@ -60,17 +79,17 @@ class Reader:
             time: column of the time, if messages have one.
             group: column of the group, if messages have one.
             columns: names of the fields of a line of CSV; without them the first line names them.
-            decimal: decimal mark of numbers that are texts.
+            written: how the log was written that the model was trained on.
             encode: makes a row of values by name, for a model that has categories.
         """
         self._features, self._time, self._group, self._encode = tuple(features), time, group, encode
-        self._comma = decimal == ","
+        self._written = written
         self.columns = tuple(columns)
         """Names of the fields of a line; learnt from the first line where they were not given."""
         self._separator = ","
 
     def read(self, message: Message) -> list[GroupSample]:
-        """Return the samples of a message: one, those of a list, or none for a line of column names.
+        """Return the samples of a message: one, those of a list or of several lines, or none for column names.
 
         Raises:
             MalformedError: the message holds no samples; none is returned then.
@@ -83,30 +102,52 @@ class Reader:
                 content = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise MalformedError(f"not valid JSON: {_short(text)}") from error
-            return [self._sample(each, message.topic) for each in _records(content)]
-        fields = self._fields(text)
-        return [] if fields is None else [self._sample(fields, message.topic)]
+            return [self._sample(each, message.topic) for each in self._records(content)]
+        read = [self._fields(line.strip()) for line in text.split("\n") if line.strip()]
+        return [self._sample(fields, message.topic) for fields in read if fields is not None]
+
+    def _records(self, content: Any) -> list[Any]:
+        """Return the samples in JSON: those of a list of objects or of lists, or the one that it is."""
+        if isinstance(content, list) and content and isinstance(content[0], dict | list):
+            return [self._named(each) for each in content]
+        return [self._named(content)]
+
+    def _named(self, content: Any) -> Any:
+        if isinstance(content, list) and self.columns and len(content) == len(self.columns):
+            return dict(zip(self.columns, content, strict=True))
+        return content
 
     def _fields(self, text: str) -> Mapping[str, Any] | Sequence[Any] | None:
         """Return the values of a line by name, or in order where they have none; None for the names themselves."""
-        if not self.columns and not _is_values(text):
-            self._separator = max(_SEPARATORS, key=text.count)
-            names = _split(text, self._separator)
-            if absent := [name for name in self._features if name not in names]:
-                raise MalformedError(
-                    f"the first line must name the columns; {absent[0]!r} is not in it: {_short(text)}"
-                )
-            self.columns = tuple(names)
-            return None
-        separator = self._separator if self._separator in text else max(_SEPARATORS, key=text.count)
-        fields = _split(text, separator)
-        if tuple(fields) == self.columns:  # again, as in the next file of a log
+        fields = self._cells(text)
+        # Again, as in the next file of a log, or in another order.
+        if all(name in fields for name in self._features) and not _is_values(text):
+            self.columns = tuple(fields)
+        if tuple(fields) == self.columns:
             return None
         if not self.columns:
+            if not _is_values(text):
+                absent = next(name for name in self._features if name not in fields)
+                raise MalformedError(
+                    f"the first line must name the columns; {absent!r} is not in it: {_short(text)}"
+                )
             return fields
         if len(fields) != len(self.columns):
             raise MalformedError(f"{len(self.columns)} fields expected, found {len(fields)}: {_short(text)}")
         return dict(zip(self.columns, fields, strict=True))
+
+    def _cells(self, text: str) -> list[str]:
+        """Return the cells of a line: with a decimal comma, commas do not stand between them alone."""
+        count = len(self.columns or self._features)
+        for separator in (self._separator, *_SEPARATORS):
+            fields = _split(text, separator)
+            if len(fields) == count:
+                break
+        else:
+            separator = max(_SEPARATORS, key=text.count)
+            fields = _split(text, separator)
+        self._separator = separator
+        return fields
 
     def _sample(self, content: Any, topic: str) -> GroupSample:
         if isinstance(content, Mapping):
@@ -114,8 +155,11 @@ class Reader:
             group = topic if self._group is None else self._group_in(content, topic)
             return GroupSample(group, time, when, self._values(content))
         if self._time is not None or (self._group is not None and not topic):
-            needed = self._time if self._time is not None else self._group
-            raise MalformedError(f"no {needed!r} in a message without names: {_short(str(content))}")
+            needed = [name for name in (self._time, self._group) if name is not None]
+            raise MalformedError(
+                f"values without names, and the model needs {' and '.join(map(repr, needed))} too; give --columns "
+                f"with the names, or begin with the line that has them: {_short(str(content))}"
+            )
         if not isinstance(content, Sequence) or isinstance(content, str) or len(content) != len(self._features):
             raise MalformedError(f"{len(self._features)} values expected: {_short(str(content))}")
         return GroupSample(topic, None, None, self._values(dict(zip(self._features, content, strict=True))))
@@ -125,8 +169,14 @@ class Reader:
             return None, None
         if self._time not in content:
             raise MalformedError(f"no time {self._time!r}: {_short(str(dict(content)))}")
-        when = content[self._time]
-        return seconds(when), when
+        when, form = content[self._time], self._written.time
+        try:
+            return seconds_of(when, form), when
+        except (TypeError, ValueError, OverflowError) as error:
+            shown = example_of(form)
+            raise MalformedError(
+                f"not a time: {_short(str(when))}; expected seconds, or a date as {shown!r}"
+            ) from error
 
     def _group_in(self, content: Mapping[str, Any], topic: str) -> str:
         found = content.get(self._group or "")
@@ -140,9 +190,7 @@ class Reader:
         try:
             if self._encode is not None:
                 return self._encode({name: content[name] for name in self._features})
-            numbers = [content[name] for name in self._features]
-            if self._comma:
-                numbers = [value.replace(",", ".") if isinstance(value, str) else value for value in numbers]
+            numbers = [self._plain(content[name]) for name in self._features]
         except KeyError as error:
             raise MalformedError(f"no {error.args[0]!r}: {_short(str(dict(content)))}") from error
         try:
@@ -154,40 +202,25 @@ class Reader:
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and an anomaly
             return found.astype(np.float32)
 
-
-def seconds(when: Any) -> float:
-    """Return a time in seconds since 1970, of a number of seconds or a date and time in ISO 8601, UTC by default.
-
-    Raises:
-        MalformedError: it is no time.
-    """
-    try:
-        if isinstance(when, str):
-            try:
-                found = float(when)
-            except ValueError:
-                moment = datetime.fromisoformat(when)
-                found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        else:
-            found = float(when)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedError(f"not a time: {_short(str(when))}") from error
-    if not math.isfinite(found):
-        raise MalformedError(f"not a time: {_short(str(when))}")
-    return found
+    def _plain(self, value: Any) -> Any:
+        """Return a value without the decimal comma, or None where it is a word for a missing one."""
+        if not isinstance(value, str):
+            return None if self._written.na and str(value) in self._written.na else value
+        text = value.strip()
+        if text in self._written.na:
+            return None
+        if self._written.decimal == "," and "," in text:
+            return text.replace(".", "").replace(",", ".")
+        return text
 
 
 def _number(value: Any, name: str) -> float:
-    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+    if value is None or (isinstance(value, str) and (value in NO_VALUE or value.lower() in NO_VALUE)):
         return math.nan
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise MalformedError(f"column {name!r} is no number: {_short(str(value))}") from error
-
-
-def _records(content: Any) -> list[Any]:
-    return content if isinstance(content, list) and content and isinstance(content[0], dict) else [content]
 
 
 def _split(text: str, separator: str) -> list[str]:

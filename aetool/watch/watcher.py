@@ -14,11 +14,13 @@ from aetool.watch._counts import WatchCounts, serve_metrics
 from aetool.watch._groups import Groups, Rules
 from aetool.watch._journal import Journal
 from aetool.watch._lines import MessageSource, Stop
-from aetool.watch._messages import MalformedError, Message, Reader
+from aetool.watch._messages import MalformedError, Message, Reader, Written
 from aetool.watch._outputs import MOST_WAITING, AlertOutput, Record
 
 _REPORT_S = 10.0
 """Seconds between notes on what was left out."""
+_TAKEN = ("samples", "late", "duplicate")
+"""Counts of messages that hold a sample."""
 _PATIENCE_S = 5.0
 """Seconds that the end waits for receivers of alerts."""
 
@@ -89,7 +91,7 @@ class Watcher:
             time=options.time or (series.time if series else None),
             group=options.group or (series.group if series else None),
             columns=options.columns,
-            decimal=str((model.manifest.provenance.get("reading") or {}).get("decimal", ".")),
+            written=Written.of(model.manifest.provenance),
             encode=encode,
         )
         least, of = options.smooth or (1, 1)
@@ -103,6 +105,8 @@ class Watcher:
         self._sequence = 0
         self._waiting: deque[Record] = deque()
         """Alerts that not every output has."""
+        self.first_fault = ""
+        """Why the first message was left out that held no sample."""
         self._told_at, self._told, self._why = time.monotonic(), self.counts.left_out(), ""
         self._position: list[Any] | None = None
         self._marks: dict[str, int] = {}
@@ -200,6 +204,7 @@ class Watcher:
         return found
 
     def _leave_out(self, why: str) -> None:
+        self.first_fault = self.first_fault or why
         if not self.counts["malformed"]:
             self._tell(f"Left out a message: {why}")
         self.counts.count("malformed")
@@ -296,7 +301,11 @@ def watch(
     tell: Callable[[str], None],
     counts: WatchCounts | None = None,
 ) -> WatchSummary:
-    """Take messages from `source` until it ends or `stop` is requested."""
+    """Take messages from `source` until it ends or `stop` is requested.
+
+    Raises:
+        InputError: the source has ended, and none of its messages held a sample.
+    """
     began = time.monotonic()
     watcher = Watcher(model, options, outputs=outputs, tell=tell, counts=counts)
     metrics = None
@@ -307,6 +316,7 @@ def watch(
             lambda: {"groups": watcher.groups, "up_seconds": round(time.monotonic() - began, 3)},
         )
         tell(f"Metrics: http://127.0.0.1:{metrics.server_address[1]}/metrics")
+    before = {name: watcher.counts[name] for name in _TAKEN}
     try:
         source.seek(watcher.position)
         for messages in source.batches(stop):
@@ -320,4 +330,8 @@ def watch(
     finally:
         if metrics is not None:
             metrics.shutdown()
+    if not stop.requested and watcher.first_fault and all(watcher.counts[n] == before[n] for n in _TAKEN):
+        raise InputError(
+            f"no sample in any of {watcher.counts['messages']:,} messages; the first fault: {watcher.first_fault}"
+        )
     return WatchSummary(dict(watcher.counts), watcher.groups, time.monotonic() - began)

@@ -136,6 +136,40 @@ def test_what_cannot_be_cut_is_refused_in_words(aetool, log, tmp_path, options, 
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.fixture(scope="module")
+def shifts(tmp_path_factory):
+    """A log in German notation, of which no column is named yet."""
+    path = tmp_path_factory.mktemp("logs") / "shifts.csv"
+    lines = ["Zeit;Maschine;Zustand;Strom;Befund"]
+    for minute in range(60):
+        for machine in ("press-1", "press-2"):
+            state, found = ("idle", "run")[minute % 7 > 2], ("ok", "fault")[minute == 50]
+            lines.append(f"01.03.2026 06:{minute:02};{machine};{state};{minute % 9},5;{found}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_options_that_name_a_logs_columns_are_offered_by_what_these_hold(aetool, shifts, tmp_path):
+    named = "--time Zeit --group Maschine --label Befund"
+    say = lambda *options: " ".join(aetool("train", shifts, "-o", tmp_path / "c", *options).stderr.split())  # noqa: E731
+    assert f"try {named} --drop Zustand" in say("--window", 8)
+    assert f"looks like a log; a model of how its rows follow one another: --window 32 {named}" in say()
+    # Who obeys "no text" must not get windows of mixed machines.
+    silent = say("--window", 8, "--drop", "Maschine,Zustand,Befund")
+    assert "'Zeit' holds times" in silent and f"try {named}, or --drop Zeit" in silent
+    assert f"try {named}" in say("--window", 8, "--time", "Zeit", "--drop", "Maschine,Zustand")
+    assert not (tmp_path / "c").exists()
+
+
+def test_windows_in_the_order_of_rows_alone_are_trained_with_a_warning(aetool, shifts, tmp_path):
+    drop = "--drop", "Zeit,Maschine,Zustand,Befund"
+    result = aetool("train", shifts, "--window", 8, *drop, "--epochs", 1, "-o", tmp_path / "checkpoint")
+    assert result.exit_code == 0, result.output
+    assert "without --time Zeit, windows cross gaps, and rows of several machines" in " ".join(
+        result.stderr.split()
+    )
+
+
 @pytest.mark.parametrize(
     "options", [("--time", "t"), ("--stride", 2), ("--every", "1s"), ("--sort",), ("--architecture", "conv")]
 )

@@ -68,8 +68,11 @@ static aetool_step random_step(const aetool_plan *plan) {
     step.m = between(1, 60);
     step.offset = between(0, plan->n_indexes - step.n);
     wide_a = step.m;
-  } else if (step.operation == AETOOL_ROW) {
-    step.n = between(1, 20), step.m = between(1, 20);
+  } else if (step.operation == AETOOL_COLUMN || step.operation == AETOOL_COLUMN_BF16) {
+    const int32_t there = step.operation == AETOOL_COLUMN ? plan->n_floats : plan->n_halves;
+    step.n = between(1, 20), step.c = step.n + between(0, 5);
+    step.b = step.m + (4 - step.m % 4) % 4 + 4 * (int32_t)(next() % 4);
+    step.offset = between(0, there - step.c * step.b);
     wide_a = 1, wide_out = step.n;
   } else if (step.operation >= AETOOL_SUM) {
     step.n = between(1, 6), step.m = between(1, 40);
@@ -83,7 +86,6 @@ static aetool_step random_step(const aetool_plan *plan) {
     step.b = place(plan, step.operation == AETOOL_SELECT ? step.n : step.m, 0);
     step.c = place(plan, step.n, 0);
   }
-  if (step.operation == AETOOL_ROW) step.b = place(plan, step.n * step.m, 0);
   if (next() % 40 == 0) {
     int32_t *const fields[] = {&step.operation, &step.out, &step.a, &step.b, &step.c, &step.n, &step.m, &step.offset};
     int32_t *const field = fields[next() % 8];

@@ -125,10 +125,10 @@ def maximum_of(values: Floats) -> Floats:
     return found + F(0)
 
 
-def row_of(x: Floats, rows: Floats) -> Floats:
-    """Row x of (batch, m, n); 0 where there is none."""
-    there = (x > 0) & (x < rows.shape[1])
-    return rows[np.arange(len(x)), np.where(there, x, F(0)).astype(np.int64)]
+def column_of(x: Floats, weights: Floats) -> Floats:
+    """Column x of (n, m); 0 where there is none."""
+    there = (x > 0) & (x < weights.shape[1])
+    return weights.T[np.where(there, x, F(0)).astype(np.int64)]
 
 
 def dense(x: Floats, start: Floats, weights: Floats) -> Floats:
@@ -140,15 +140,16 @@ def dense(x: Floats, start: Floats, weights: Floats) -> Floats:
 
 def weights_of(program: Program, operation: int, n: int, m: int, filled: int, offset: int) -> Floats:
     """Return the (n, m) weights of a dense step from where the page says that they lie."""
-    source = program.floats if operation == Operation.DENSE else program.halves
+    is_float = operation in (Operation.DENSE, Operation.COLUMN)
+    source = program.floats if is_float else program.halves
     j = np.arange(m)
     f = j // 64 * 64
     width, k = np.minimum(64, filled - f), j - f
-    if operation == Operation.DENSE_BF16:
+    if not is_float:
         group = k // 32 * 32
         k = np.where(group + 32 <= width, group + k % 16 * 2 + k % 32 // 16, k)
     found = source[offset + n * f + np.arange(n)[:, None] * width + k]
-    if operation == Operation.DENSE:
+    if is_float:
         return found
     return (found.astype(np.uint32) << 16).view(np.float32)
 
@@ -206,8 +207,9 @@ def specified(program: Program, rows: Floats, second: Floats | None = None) -> l
                 found = np.where(at(c, n) != 0, at(a, n), at(b, n))
             elif operation == Operation.GATHER:
                 found = at(a, m)[:, indexes[offset : offset + n]]
-            elif operation == Operation.ROW:
-                found = row_of(at(a, 1)[:, 0], at(b, n * m).reshape(count, m, n))
+            elif operation in (Operation.COLUMN, Operation.COLUMN_BF16):
+                weights = weights_of(program, operation, c, m, b, offset)[:n]
+                found = F(alpha) * column_of(at(a, 1)[:, 0], weights)
             elif operation == Operation.MAX:
                 found = maximum_of(at(a, n * m).reshape(count, n, m))
             else:

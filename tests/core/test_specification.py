@@ -27,7 +27,7 @@ def numbers(random: np.random.Generator, shape: tuple[int, ...], odd: float) -> 
         return np.where(random.random(shape) < odd, random.choice(ODD, shape), found).astype(np.float32)
 
 
-LOADED = [Operation(number) for number in range(Operation.ROW + 1) if number not in range(26, 30)]
+LOADED = [Operation(number) for number in range(Operation.COLUMN_BF16 + 1) if number not in range(26, 30)]
 """Operations that a loaded plan may have."""
 
 
@@ -50,6 +50,10 @@ class Growing:
         assert size is not None
         return numbers(self.random, (size,), self.odd), size
 
+    def weights(self, n: int, m: int, halves: bool) -> np.ndarray[Any, np.dtype[Any]]:
+        found = numbers(self.random, (n, m), self.odd / 10) / np.float32(np.sqrt(n))
+        return (found.view(np.uint32) >> 16).astype(np.uint16) if halves else found
+
     def grow(self, operation: Operation) -> None:
         random = self.random
         source, size = self.any()
@@ -58,9 +62,7 @@ class Growing:
             step: Step = Joined([source, other], [size, more])
         elif operation in (Operation.DENSE, Operation.DENSE_BF16):
             m = int(random.integers(1, 201))
-            weights = numbers(random, (size, m), self.odd / 10) / np.float32(np.sqrt(size))
-            if operation is Operation.DENSE_BF16:
-                weights = (weights.view(np.uint32) >> 16).astype(np.uint16)
+            weights = self.weights(size, m, operation is Operation.DENSE_BF16)
             step = Step(operation, [source, self.any(m)[0]], size, m, weights=weights)
         elif operation in UNARY:
             step = Step(operation, [source], size, alpha=float(np.float32(random.normal())))
@@ -69,12 +71,13 @@ class Growing:
             step = Step(operation, [source, self.any(many)[0]], size, many)
         elif operation is Operation.SELECT:
             step = Step(operation, [source, self.any(size)[0], self.any(size)[0]], size)
-        elif operation is Operation.ROW:
-            rows = int(random.integers(1, 9))
-            which = Step(Operation.ARG_MAX, [self.any(rows)[0]], 1, rows)
+        elif operation in (Operation.COLUMN, Operation.COLUMN_BF16):
+            m, inputs = int(random.integers(1, 201)), size + int(random.integers(0, 5))
+            which = Step(Operation.ARG_MAX, [self.any(m)[0]], 1, m)
             index = which if random.random() < 0.7 else self.any(1)[0]
             self.steps += [which] if index is which else []
-            step = Step(operation, [index, self.any(size * rows)[0]], size, rows)
+            weights = self.weights(inputs, m, operation is Operation.COLUMN_BF16)
+            step = Step(operation, [index], size, m, alpha=float(np.float32(random.normal())), weights=weights)
         elif operation is Operation.GATHER:
             indexes = random.integers(0, size, int(random.integers(1, 201))).astype(np.int32)
             step = Step(operation, [source], indexes.size, size, weights=indexes)

@@ -12,6 +12,9 @@ from onnx import TensorProto
 from small_graphs import bfloat16, model_of, node, program_of, rows_for, small_bundles, value
 from specified import compiled, specified
 
+from aetool.core.translate import translate_tail
+from aetool.onnx_check.model import read_model
+
 core: Any = pytest.importorskip("aetool.core._native", reason="the core is not compiled here")
 KIND = core.variants()[0]
 LONG = os.environ.get("AETOOL_LONG") == "1"
@@ -355,6 +358,78 @@ def test_the_nearest_prototype_is_the_same():
         constants["last"] = np.array([-1])
         content = model_of(nodes, constants, [9], [value("largest", []), value("difference", [9])])
         require_same(content, random.normal(size=(70, 9)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("twice", "halves"), [(True, False), (False, False), (True, True)])
+def test_prototypes_that_stand_in_a_graph_twice_are_kept_once(twice, halves):
+    centres = np.random.default_rng(5).normal(size=(17, 9)).astype(np.float32)
+    if halves:
+        centres = (centres.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    weights = (2 if twice else 1) * centres.T
+    nodes = [
+        *([node("Cast", ["w"], ["wide"], to=FLOAT)] if halves else []),
+        node("MatMul", ["features", "wide" if halves else "w"], ["likeness"]),
+        node("ArgMax", ["likeness"], ["nearest"], axis=1, keepdims=0),
+        node("Gather", ["centres", "nearest"], ["prototype"]),
+    ]
+
+    def content(centres: Any) -> bytes:
+        constants = {"w": bfloat16(weights) if halves else weights, "centres": centres}
+        return model_of(nodes, constants, [9], [value("prototype", [9])])
+
+    def numbers(content: bytes) -> int:
+        program = program_of(content, (9,))
+        return len(program.floats) + len(program.halves)
+
+    rows = np.random.default_rng(6).normal(size=(70, 9)).astype(np.float32)
+    require_same(content(centres), rows)
+    others = centres.copy()
+    others[3, 4] += 1  # another matrix: both are needed
+    require_same(content(others), rows)
+    assert numbers(content(others)) >= numbers(content(centres)) + 9 * 17
+
+
+def test_a_tail_multiplies_the_small_part_itself_and_gives_the_same_score():
+    """With prototypes two products are last: onnxruntime gives the large one, the core computes the small one."""
+    random = np.random.default_rng(7)
+    nodes = [
+        node("Gemm", ["features", "v", "a"], ["hidden"]),
+        node("Gemm", ["hidden", "u", "features"], ["residual"]),
+        node("Gemm", ["features", "w", "b"], ["likeness"]),
+        node("ReduceMax", ["likeness", "last"], ["largest"], keepdims=0),
+        node("ReduceSumSquare", ["residual", "last"], ["error"], keepdims=0),
+        node("Sub", ["error", "largest"], ["score"]),
+    ]
+    shapes = {"v": (20, 300), "a": (300,), "u": (300, 20), "w": (20, 40), "b": (40,)}
+    constants = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    constants["last"] = np.array([-1])
+    content = model_of(nodes, constants, [20], [value("score", [])])
+    rows = random.normal(size=(21, 20)).astype(np.float32)
+    tail = translate_tail(read_model(content, 64, 20_000), (20,))
+    assert tail is not None and (tail.product, tail.begins, tail.multiplied) == ("residual", True, 20 * 40)
+    hidden = rows @ constants["v"] + constants["a"]
+    found = compiled(core, KIND, tail.program, rows, hidden @ constants["u"])[0]
+    assert np.allclose(found[:, 0], on_core(content, rows)[0], rtol=1e-5)
+    constants["w"] = random.normal(size=(20, 400)).astype(np.float32)  # as much as the rest: nothing is gained
+    constants["b"] = np.zeros(400, np.float32)
+    content = model_of(nodes, constants, [20], [value("score", [])])
+    assert translate_tail(read_model(content, 64, 20_000), (20,)) is None
+
+
+def test_steps_run_in_the_order_that_takes_less_memory():
+    """A wide value is written over by the last step that reads it, so that the others have to come before."""
+    nodes = [
+        node("MatMul", ["features", "v"], ["hidden"]),
+        node("Mul", ["features", "g"], ["scaled"]),
+        node("Gemm", ["hidden", "u", "scaled"], ["residual"]),
+        node("ReduceSumSquare", ["scaled", "last"], ["square"], keepdims=0),
+        node("ReduceSumSquare", ["residual", "last"], ["error"], keepdims=0),
+        node("Add", ["error", "square"], ["score"]),
+    ]
+    constants = {"v": np.ones((100, 30), np.float32), "g": np.ones(100, np.float32)}
+    constants |= {"u": np.ones((30, 100), np.float32), "last": np.array([-1])}
+    content = model_of(nodes, constants, [100], [value("score", [])])
+    assert program_of(content, (100,)).work == 100 + 1 + 30
 
 
 def test_a_gather_of_one_number_takes_a_side_away():

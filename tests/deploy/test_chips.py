@@ -32,3 +32,11 @@ def test_the_detector_takes_little_flash_and_stack_on_a_microcontroller(cancer_b
     found = chips.needed(source, cancer_bundle, board, "-Os", Path(tmp_path))
     weights, activations = 4 * (30 * 120 + 120 * 30 + 150), 4 * 180
     assert found["flash"] < weights + 8192 and found["stack"] < activations + 256
+
+
+def test_chromium_gives_the_bits_of_the_c_for_every_output(cancer_bundle, tmp_path, need):
+    need("Chromium")
+    graphs = ("autoencoder", "detector", "explainer")
+    source = chips.deployed(cancer_bundle, "fp32", tmp_path / "c", graphs)
+    expected = chips.checked(source, chips.TARGETS[HERE], tmp_path)
+    assert chips.hashed_in_chromium(cancer_bundle, source, graphs) == expected

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import runpy
+import shutil
 from pathlib import Path
 
 import conformance
@@ -11,7 +12,10 @@ import hosts
 import numpy as np
 import pytest
 
+from aetool.bundle.golden import read_golden
 from aetool.checks.parity import SCALED_TOLERANCE
+from aetool.deploy.web import web_page
+from aetool.quantize import QuantizeOptions, quantize
 
 ROOT = Path(__file__).parents[2]
 PAGE = runpy.run_path(str(ROOT / "docs" / "conformance.py"))
@@ -49,6 +53,16 @@ def test_a_host_computes_what_was_trained(name, host, bundles, need):
     assert found["flipped"] == 0
     assert found["max_scaled_difference"] <= SCALED_TOLERANCE
     assert found["passed"] and found["anomalies"] > 0 and found["outputs"] >= 4
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 600_000)])
+def test_the_page_of_one_file_is_small(precision, most, bundles, tmp_path):
+    bundle = bundles("reference")
+    if precision == "bf16":
+        path = shutil.copytree(bundle.path, tmp_path / "bundle")
+        rows = read_golden(bundle)["features"].astype(np.float32)
+        bundle = quantize(path, rows, precision="bf16", options=QuantizeOptions(rounds=1, seconds=0.01)).bundle
+    assert web_page(bundle, precision=precision).size <= most
 
 
 def test_a_host_that_is_wrong_by_little_is_found(bundles, monkeypatch):

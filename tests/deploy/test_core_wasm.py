@@ -10,6 +10,7 @@ import hosts
 import numpy as np
 import pytest
 
+import aetool
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.golden import read_golden
 from aetool.core import reference
@@ -99,6 +100,15 @@ def test_onnxruntime_is_taken_where_it_is_asked_for_or_the_core_lacks_something(
         node(segmented, "core")
 
 
+_FIELDS_AT_THE_FIRST_SCORE = """
+new MutationObserver((_, observer) => {
+    if (!document.getElementById("verdict-score")?.textContent) return;
+    window.fields = document.querySelectorAll("#feature-rows tr").length;
+    observer.disconnect();
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
 @pytest.mark.parametrize("single", [True, False], ids=["one file", "directory"])
 def test_the_page_computes_on_the_core_alone_and_says_so(cancer_bundle, write, need, tmp_path, single):
     need("Chromium")
@@ -112,21 +122,40 @@ def test_the_page_computes_on_the_core_alone_and_says_so(cancer_bundle, write, n
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        page.add_init_script(_FIELDS_AT_THE_FIRST_SCORE)
         page.goto((tmp_path / "page.html").as_uri() if single else url)
         page.wait_for_selector("#check-mark:is(.good, .bad)")
         assert re.search(r"\d\d golden rows", page.inner_text("#check-text")) and wrong == []
         assert "Runs on aetool's core." in page.inner_text("footer")
+        assert re.fullmatch(
+            r"p = [\d.]+: about \d+ % of normal rows score this high\.", page.inner_text("#verdict-p")
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        page.click("#abnormal")
+        page.wait_for_selector(".is-anomaly")
+        assert page.inner_text("#verdict-p") == "p < 0.000001: no known normal row scores this high."
+        assert page.evaluate("[fields, document.querySelectorAll('#feature-rows tr').length]") == [0, 30]
         if not single:
             assert not [one for one in asked if "onnxruntime" in one or one.endswith(".onnx")]
-            bits = (
-                "async () => Array.from((await (await import('./aetool.mjs')).load().then((m) => m.score(ROW))))"
+            rows = read_golden(cancer_bundle)["features"].astype(np.float32)
+            code = (
+                "(rows) => import('./aetool.mjs').then(({ load }) => load())"
+                ".then((model) => model.pValue(rows)).then((found) => Array.from(found))"
             )
-            row = read_golden(cancer_bundle)["features"][0].astype(np.float32)
-            score = np.float32(page.evaluate(bits.replace("ROW", f"[{list(map(float, row))}]"))[0])
-            results, steps = steps_of(admitted_model(cancer_bundle, "detector"), (30,))
-            step = next(step for output, step in results.items() if output.name == "score")
-            assert score == reference.run(steps, row[None])[id(step)][0, 0]
+            with aetool.load(cancer_bundle.path, provider="native") as model:
+                assert np.allclose(page.evaluate(code, rows.tolist()), model.p_value(rows), rtol=1e-4, atol=0)
+
+
+def test_the_program_of_one_file_is_packed_too_and_an_old_browser_is_told(cancer_bundle, need, tmp_path):
+    content = web_page(cancer_bundle).files["index.html"]
+    assert b"function showVerdict" not in content and len(content) < 125_000
+    need("Chromium")
+    (tmp_path / "page.html").write_bytes(content)
+    with hosts.browser() as chromium:
+        page = chromium.new_page()
+        page.add_init_script("delete globalThis.DecompressionStream")
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_selector("#check-text:has-text('needs a browser of 2023 or later')")
 
 
 def test_weights_of_all_graphs_lie_once(cancer_bundle):

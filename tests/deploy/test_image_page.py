@@ -39,9 +39,7 @@ def test_the_page_draws_rows_and_lists_no_pixels(cancer_bundle, write, need, tmp
         assert "images of 5 \N{MULTIPLICATION SIGN} 6" in page.inner_text("#about")
         assert page.evaluate("document.documentElement.scrollWidth") == 375
         page.set_input_files("#csv", table)
-        page.wait_for_function(
-            "document.getElementById('found').ariaLabel?.startsWith('Row 1 of one.csv as found')"
-        )
+        page.wait_for_selector("#found[aria-label^='Row 1 of one.csv as found']")
         width, height, *found = page.evaluate(PIXELS, "found")
         expected, difference = (page.evaluate(PIXELS, name)[2:] for name in ("expected", "difference"))
         assert wrong == []

@@ -35,6 +35,12 @@ def test_threshold_lies_amid_a_gap_not_on_a_score() -> None:
     assert found.value == pytest.approx((HUNDRED[89] + HUNDRED[90]) / 2)
 
 
+def test_the_flagged_share_may_be_counted_on_some_of_the_scores() -> None:
+    found = choose_threshold(HUNDRED, 0.1, None, counted=HUNDRED[80:])
+    assert found.value == choose_threshold(HUNDRED, 0.1, None).value
+    assert (found.rule["rows"], found.rule["flagged_share"]) == (20, 0.5)
+
+
 def test_tied_scores_fall_on_one_side() -> None:
     scores = np.repeat([1.0, 2.0, 3.0], [50, 45, 5])
     assert flagged(scores, choose_threshold(scores, 0.2, None).value) == 5

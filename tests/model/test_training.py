@@ -1,6 +1,8 @@
 """Training: repeatable, polite to its caller, blind to labels and to held-out rows."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 
 from aetool.errors import InputError
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
+from aetool.model._adam import Adam
 
 MakeTable = Callable[..., Any]
 RNG = np.random.default_rng(1)
@@ -134,19 +137,43 @@ def test_learning_rate_climbs_then_falls_to_nothing(
     make_table: MakeTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    step = torch.optim.Adam.step
+    step = Adam.step
 
-    def note(self: Any, *arguments: Any) -> Any:
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *arguments)
+    def note(self: Adam, learning_rate: float) -> None:
+        rates.append(learning_rate)
+        step(self, learning_rate)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", note)
+    monkeypatch.setattr(Adam, "step", note)
     train(make_table(ROWS), TrainingConfig(epochs=20, batch_size=16, learning_rate=0.01, patience=99), SMALL)
     top = int(np.argmax(rates))
     assert max(rates) <= 0.01
     assert rates[0] < 0.001
     assert 0 < top < len(rates) / 4
     assert rates[-1] < 1e-4
+
+
+def test_training_leaves_out_the_compiler_that_takes_a_second_to_import() -> None:
+    code = (
+        "import sys, numpy as np; from aetool.model import train, TrainingConfig; "
+        "train(np.random.default_rng(0).random((50, 4)), TrainingConfig(epochs=1)); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_steps_are_those_of_pytorchs_own_class() -> None:
+    weights = [[torch.randn(5, 3, requires_grad=True), torch.randn(3, requires_grad=True)] for _ in range(2)]
+    for ours, theirs in zip(*weights, strict=True):
+        theirs.data.copy_(ours.data)
+    own, reference = Adam(weights[0], 0.01), torch.optim.Adam(weights[1], lr=0.1, weight_decay=0.01, fused=True)
+    for step in range(5):
+        for matrix, vector in weights:
+            ((matrix.sum(dim=0) - vector).square().sum() * (step + 1)).backward()
+        own.step(0.1)
+        reference.step()
+        reference.zero_grad()
+    for ours, theirs in zip(*weights, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -202,14 +202,9 @@ def test_a_convolution_is_computed_in_integers(copied, tmp_path, loose):
     assert np.median(np.abs(int8 / exact - 1)) < 0.05
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "fp16"])
 def test_prototypes_stay_in_float32(tmp_path, make_table, precision, loose):
-    from aetool.export import export_checkpoint
-    from aetool.model import TrainingConfig, train
-
-    rows = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
-    rows[:, 3:] = rows[:, :3] + 0.1 * rows[:, 3:]
-    export_checkpoint(train(make_table(rows), TrainingConfig(epochs=20)), tmp_path / "b")
+    rows = _with_prototypes(tmp_path / "b", make_table)
     found = quantize(tmp_path / "b", rows, precision=precision, options=QUICK, budget=loose)
     graph = onnx.load(tmp_path / "b" / precision / "detector.onnx").graph
     compared = next(node.input[0] for node in graph.node if node.op_type == "ReduceMax")
@@ -217,3 +212,38 @@ def test_prototypes_stay_in_float32(tmp_path, make_table, precision, loose):
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     assert product.op_type == "Gemm" and {kinds[name] for name in product.input[1:]} == {onnx.TensorProto.FLOAT}
     assert found.figures["fidelity"]["rank_correlation"] > 0.98
+
+
+def test_prototypes_in_bf16_are_rounded_once_for_the_distance_and_for_the_explanation(tmp_path, make_table, loose):
+    rows = _with_prototypes(tmp_path / "b", make_table)
+    found = quantize(tmp_path / "b", rows, precision="bf16", options=QUICK, budget=loose)
+    assert found.figures["fidelity"]["rank_correlation"] > 0.999
+    constants = {}
+    for name in ("detector", "explainer"):
+        graph = onnx.load(tmp_path / "b" / "bf16" / f"{name}.onnx").graph
+        constants |= {tensor.name: tensor for tensor in graph.initializer}
+        made = {node.output[0]: node for node in graph.node}
+        compared = next(node.input[0] for node in graph.node if node.op_type in ("ReduceMax", "ArgMax"))
+        _, weights, offset = made[compared].input
+        halves = constants[made[weights].input[0]]
+        assert made[weights].op_type == "Cast" and halves.data_type == onnx.TensorProto.BFLOAT16
+        centres = onnx.numpy_helper.to_array(halves).astype(np.float64).T / 2
+        squares = onnx.numpy_helper.to_array(constants[offset])
+        np.testing.assert_allclose(-squares, np.square(centres).sum(axis=1), rtol=1e-6)
+    table = next(node.input[0] for node in graph.node if node.op_type == "Gather")
+    named = onnx.numpy_helper.to_array(constants[made[table].input[0]])
+    np.testing.assert_array_equal(named.astype(np.float64), centres)
+    model = aetool.load(tmp_path / "b", precision="bf16")
+    parts = model.run("explainer", rows)["contribution"].sum(axis=1)
+    np.testing.assert_allclose(parts, model.score(rows), rtol=1e-3)
+
+
+def _with_prototypes(path, make_table):
+    """Export a model with prototypes; return its rows."""
+    from aetool.export import export_checkpoint
+    from aetool.model import TrainingConfig, train
+
+    rows = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    rows[:, 3:] = rows[:, :3] + 0.1 * rows[:, 3:]
+    export_checkpoint(train(make_table(rows), TrainingConfig(epochs=20)), path)
+    return rows

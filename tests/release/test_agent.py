@@ -203,6 +203,13 @@ def test_a_current_version_that_the_disk_has_damaged_is_left_for_the_one_before_
     assert site.poll().event == "switched" and site.whole()
 
 
+def test_a_damaged_manifest_of_the_only_version_is_fetched_again(site):
+    version = site.push("a")
+    site.poll()
+    (site.current / "manifest.json").write_text("{")
+    assert site.poll().event == "switched" and site.whole() and site.current.name == version
+
+
 def test_files_that_two_versions_share_are_fetched_once(site):
     site.push("a")
     site.poll()

@@ -9,6 +9,7 @@ from registries import BASIC, PASSWORD, USER, Proxy, Registry, Tokens, with_pass
 
 from aetool import InputError, ReleaseError
 from aetool.bundle.bundle import Bundle
+from aetool.bundle.keys import write_keys
 from aetool.release import _oci as oci
 from aetool.release import listing, open_store, push, renew
 
@@ -84,8 +85,6 @@ def test_a_version_is_an_artifact_as_modelpack_has_it(remote, registry, named):
 
 
 def test_a_signature_of_another_key_replaces_that_of_a_version_that_is_there(remote, tmp_path):
-    from aetool.bundle.keys import write_keys
-
     version = remote.push("a")
     other = tmp_path / "other.pem"
     public = write_keys(other)
@@ -135,6 +134,11 @@ def unsigned(registry, named, site, version):
     push(site.made / "b", site.store)
 
 
+def of_a_stranger(registry, named, site, version):
+    write_keys(site.device.with_name("stranger.pem"))
+    push(site.made / "b", site.store, private_key=site.device.with_name("stranger.pem"))
+
+
 def without_a_file(registry, named, site, version):
     artifact = json.loads(asked(registry, f"{named}/manifests/{version}"))
     artifact["layers"] = [each for each in artifact["layers"] if each["annotations"][oci._PATH] != "golden.npz"]
@@ -154,6 +158,7 @@ REFUSED = {
     longer: "detector.onnx: .* longer than",
     of_another_bundle: "manifest.json: sha256 .* expected, found",
     unsigned: "stable.json: is not signed, and a signature is required",
+    of_a_stranger: "stable.json: made with the key",
     without_a_file: "golden.npz: cannot be read: not in the registry",
     an_image: "manifest.json: cannot be read: the artifact .* is not what a registry holds of aetool",
 }
@@ -191,6 +196,15 @@ def test_a_release_larger_than_allowed_is_refused_before_it_is_fetched(proxied):
 
 
 # A registry that misbehaves
+
+
+def test_a_file_that_the_registry_has_damaged_is_named_since_it_cannot_be_written_again(proxied):
+    site, proxy = proxied
+    site.push("a")
+    digest = Bundle.open(site.made / "a").manifest.files["detector.onnx"].sha256
+    proxy.instead[digest] = (200, b"not it", {})
+    with pytest.raises(ReleaseError, match=f"detector.onnx is damaged in the registry; delete sha256:{digest}"):
+        site.push("a")
 
 
 def test_a_download_that_was_cut_goes_on_where_it_stopped(proxied):

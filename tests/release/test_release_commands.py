@@ -81,11 +81,12 @@ def test_two_devices_a_canary_a_bad_release_and_a_rollback(aetool, made, keys):
 def test_what_is_printed_for_people(aetool, made, keys):
     private, public = keys
     code, text = aetool("release", "push", made / "a", "store", "--private-key", private)
-    assert code == 0 and "signed   yes" in text and "aetool agent store -o DIR --channel stable" in text
+    assert code == 0 and "signed   yes" in text and f"-o DIR --channel stable --public-key {public}" in text
     assert "Not signed" in aetool("release", "push", made / "a", "unsigned")[1]
     assert "breast-cancer" in aetool("release", "list", "store")[1]
     code, text = aetool("agent", "store", "-o", "device", "--once", "--public-key", public)
-    assert code == 0 and "has proven itself and is current" in text
+    assert code == 0 and "has proven itself and is current" in text and "whoever made it" not in text
+    assert "whoever made it" in aetool("agent", "store", "-o", "device", "--once")[1]
     assert "sequence 1" in aetool("agent", "status", "device")[1]
     assert "10 rows, 1 flagged" in aetool("agent", "report", "device", "--rows", "10", "--flagged", "1")[1]
     assert "until" in aetool("release", "renew", "store", "--private-key", private, "--public-key", public)[1]
@@ -121,7 +122,7 @@ def test_an_agent_runs_until_it_is_told_to_stop_and_takes_back_at_once(site, mad
         assert json.loads(process.stderr.readline())["version"] == second
         add_report(site.device, error="no")
         told = json.loads(process.stderr.readline())
-        assert (told["event"], told["version"]) == ("rolled back", first)
+        assert (told["event"], told["version"]) == ("rolled back", first) and told["time"].endswith("Z")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -97,6 +97,17 @@ def test_a_version_that_flags_nothing_where_some_were_promised_is_taken_back(on_
         assert outcome.event == "rolled back" and "less than calibration promised" in outcome.message
 
 
+def test_no_device_goes_back_to_a_version_that_was_withdrawn(site):
+    older, newer = site.push("a"), site.push("b")
+    site.poll()
+    site.push("a", allow_downgrade=True)
+    assert site.poll().version == older
+    with site.agent() as agent:
+        add_report(site.device, error="no score")
+        assert agent.look().event == "failing" and agent.version == older
+    assert not (site.device / "versions" / newer).exists()
+
+
 def test_live_anomalies_can_be_tolerated(on_probation, promised):
     site, promise = on_probation, promise_of(Bundle.open(promised).manifest)
     with site.agent(tolerated=0.5) as agent:

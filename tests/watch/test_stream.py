@@ -100,6 +100,37 @@ def test_columns_are_taken_by_name(model):
     assert model.stream().push(block) == model.score(samples)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (0.1, 2, -3.0),
+        (2**53 + 1, 2**60 + 2**36 + 1, -(2**24) - 1),
+        (float("nan"), -0.0, 1e-45),
+        (None, True, 0.5),
+        (np.float64(0.1), np.float32(0.1), 7),
+        (3.4028235677973366e38, 1.0, 2.0),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_lists_of_numbers_give_the_bits_of_arrays(model, kind, odd):
+    listed, arrays = model.stream(), model.stream()
+    for i, sample in enumerate(waves(40, 3).tolist()):
+        cells = odd if i % 11 == 9 else sample
+        array = np.array([np.nan if cell is None else cell for cell in cells], np.float64)
+        whole = all(type(cell) is int for cell in cells)
+        found = outcome(listed, kind(cells))
+        assert found == outcome(arrays, np.array(cells).astype(np.float32) if whole else array)
+        assert (listed.state(), listed.until_next) == (arrays.state(), arrays.until_next)
+
+
+def outcome(stream, sample):
+    """The bits of the scores, or what was wrong."""
+    try:
+        return bits(stream.push(sample)).tolist()
+    except InputError as error:
+        return str(error)
+
+
 def test_a_gap_begins_anew_and_no_gap_does_not(model):
     samples = waves(16, 3)
     stream = model.stream(max_gap=2)

@@ -15,6 +15,7 @@ from aetool.cli._options import limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, say, show_facts
 from aetool.cli._progress import steps
 from aetool.cli.show.training import epochs_line
+from aetool.errors import InputError
 from aetool.suggest import few
 
 _SHOWN = 8
@@ -106,6 +107,7 @@ def train_series(
         reading=reading_in_force(),
         limits=limits_in_force(),
     )
+    _require_named(log, chosen)
     head = log.head()
     log.series = with_gap(series, head.step)
     with needs("train", "training"):
@@ -139,6 +141,37 @@ def train_series(
         say(note)
     model.save_checkpoint(trained, output, overwrite=overwrite)
     return _result(trained, output)
+
+
+def _require_named(log: Any, chosen: LogOptions) -> None:
+    """Refuse a log with columns of text, or of dates, that nobody named: the message tells what they may be."""
+    from aetool.tables import command_option
+    from aetool.tables.hints import log_columns
+
+    if chosen.columns is not None or (found := log_columns(log.files[0], log.reading, log.limits)) is None:
+        return
+    series = log.series
+    named = {*chosen.drop, series.time, series.group, chosen.label}
+    given = {"time": series.time, "group": series.group, "label": chosen.label}
+    guess = found._replace(
+        **{name: value for name, value in given.items() if value is not None},
+        text=tuple(name for name in found.text if name not in chosen.drop),
+    )
+    if text := [name for name in found.text if name not in named]:
+        raise InputError(
+            f"{log.source}: not numbers: column{'s' * (len(text) > 1)} {', '.join(map(repr, text))}, as a "
+            f"channel must be; by what the columns hold, try {guess.options()}"
+        )
+    if series.time is None and found.time is not None:
+        if found.time not in chosen.drop:
+            raise InputError(
+                f"{log.source}: column {found.time!r} holds times, and nothing says that windows follow it; try "
+                f"{guess.options()}, or {command_option('drop', [found.time])} if the order of rows is enough"
+            )
+        say(
+            f"without --time {found.time}, windows cross gaps, and rows of several machines if there are any; "
+            f"{guess.options()} keeps them apart"
+        )
 
 
 def _result(trained: Any, output: Path) -> Result:

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from aetool.cli import _options as options
 from aetool.cli._options import limit, limits_in_force
-from aetool.cli._output import Result, facts, reports
+from aetool.cli._output import Result, facts, reports, say
 from aetool.cli._progress import steps
 from aetool.cli.commands.release import channel
 from aetool.cli.main import FAILED, INTERRUPTED, NOT_CURRENT, CommandGroup
@@ -83,12 +84,15 @@ def run(
     from aetool.release import Agent, AgentOutcome
 
     steps().close()
+    if public_key is None:
+        say("No --public-key: whatever the store holds is taken, whoever made it.")
     told: list[AgentOutcome] = []
 
     def tell(outcome: AgentOutcome) -> None:
         told[:] = [outcome]
         if not once:
-            click.echo(json.dumps(outcome._asdict()), err=True)
+            moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            click.echo(json.dumps({"time": moment, **outcome._asdict()}), err=True)
 
     stop, interrupted = threading.Event(), threading.Event()
     options_of_agent: dict[str, Any] = {} if max_bytes is None else {"most_bytes": max_bytes}

@@ -85,7 +85,8 @@ def push(
         ("signed", "yes" if pushed.signed else "no"),
     ]
     document = {**found._asdict(), "store": store, "written": pushed.written, "signed": pushed.signed}
-    following = f"aetool agent {store} -o DIR --channel {channel}"
+    key = f" --public-key {private_key}.pub" if private_key is not None else ""
+    following = f"aetool agent {store} -o DIR --channel {channel}{key}"
     return Result(document, lambda out: show_facts(out, pairs, following))
 
 

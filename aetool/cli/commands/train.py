@@ -18,6 +18,7 @@ from aetool.cli._progress import steps
 from aetool.cli._tables import tell_reading
 from aetool.cli.commands._train_series import LogOptions, require_no_series, series_options, train_series
 from aetool.cli.show.training import epochs_line
+from aetool.errors import InputError
 from aetool.suggest import few
 
 _SHOWN = 8  # names of features in a message
@@ -126,13 +127,13 @@ def train(
         limits=limits_in_force(),
     )
     paths.require_free(output, overwrite, paths.CHECKPOINT)
-    table = file.read()  # before torch, which takes its time
+    table = _read(file, data)  # before torch, which takes its time
     with needs("train", "training"):
         from aetool import model
     if resume is None and model.is_first_process():
         say(f"{len(table.names):,} features: {few(table.names, _SHOWN)}")
         tell_reading(table)
-        for hint in hints(table):
+        for hint in [*hints(table), *_like_a_log(data)]:
             say(hint)
     previous = model.load_checkpoint(resume) if resume else None
     shape = {k: v for k, v in chosen.items() if k in _fields(model.AutoencoderConfig)}
@@ -192,6 +193,26 @@ def _ending(last: Any, patience: int, interrupted: bool) -> str:
     why = "interrupted" if interrupted else f"no better for {patience} epochs"
     ended = f"epoch {last.number:,} of {last.of:,}"
     return f"trained to {ended}" if last.number == last.of else f"stopped at {ended}: {why}"
+
+
+def _read(file: Any, data: Path) -> Any:
+    """Read a table; if it cannot be, and looks like a log, the error says so."""
+    try:
+        return file.read()
+    except InputError as error:
+        if log := _like_a_log(data):
+            raise InputError(f"{error}\n{log[0]}") from error
+        raise
+
+
+def _like_a_log(data: Path) -> list[str]:
+    """Return a hint if the rows follow one another in time, at equal steps."""
+    from aetool.tables.hints import log_columns
+
+    found = log_columns(data, reading_in_force(), limits_in_force())
+    if found is None or found.time is None or not found.is_regular:
+        return []
+    return [f"this looks like a log; a model of how its rows follow one another: --window 32 {found.options()}"]
 
 
 def _normal_rows(table: Any) -> int:

@@ -24,10 +24,13 @@ from aetool.cli.main import INTERRUPTED
 @click.option("-o", "--output", type=options.PATH, help="Append alerts to this file.  [default: stdout]")
 @click.option("--publish", metavar="URL", help="Publish alerts to an MQTT topic: mqtt://host/topic")
 @click.option("--webhook", metavar="URL", help="POST each alert to this address.")
-@click.option("--time", help="Column of the time: seconds, or ISO 8601.  [default: the bundle's]")
+@click.option("--time", help="Column of the time: seconds, or dates.  [default: the bundle's]")
 @click.option("--group", help="Column of the group.  [default: the bundle's; with --mqtt the topic]")
 @click.option(
-    "--columns", type=options.CommaList(), default=(), help="Names of the fields of CSV lines without a header."
+    "--columns",
+    type=options.CommaList(),
+    default=(),
+    help="Names of the fields of lines without a header, or of lists.",
 )
 @click.option("--smooth", type=options.OfLast(), help="Alert when K of the last N scores are above the threshold.")
 @click.option("--scores", is_flag=True, help="Write every score, not only alerts.")
@@ -64,7 +67,8 @@ def watch(
 
     Reads lines of CSV or JSON from stdin, from a file, from a file that grows (--follow), or from an MQTT broker
     (--mqtt, needs the extra mqtt). Each group, such as a machine, has a window of its own. The first line of CSV
-    names the columns. A message in JSON is an object, a list of objects, or a list of values in the model's order.
+    names the columns: pipe with tail -n +1 -F, or give --columns. A message in JSON is an object, a list of
+    objects, or a list of values in the order of --columns.
 
     Alerts are lines of JSON: "start" when a score is above the threshold, with the channels that contribute most,
     and "end" with the peak. For a table each row that is an anomaly is an alert. Late, duplicate and malformed

@@ -99,7 +99,9 @@ export declare class Autoencoder {
   score(rows: Rows): Promise<Float32Array>;
   /** Whether each row is an anomaly, by the model's threshold or by another. */
   detect(rows: Rows, options?: { threshold?: number }): Promise<boolean[]>;
-  /** The share of normal rows that score as high, above 0; of a bundle that keeps scores of normal rows. */
+  /** Whether the bundle keeps scores of normal rows, which p-values are made of. */
+  readonly hasPValues: boolean;
+  /** The share of normal rows that score as high, above 0; an error unless `hasPValues`. */
   pValue(rows: Rows): Promise<Float32Array>;
   /** Why each row scores as it does, in numbers. */
   explain(rows: Rows): Promise<Explanation[]>;

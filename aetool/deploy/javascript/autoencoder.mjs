@@ -5,7 +5,6 @@ import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { compareGraph, readArrays } from "./golden.mjs";
 import { Stream } from "./stream.mjs";
 
-const CALIBRATION = "calibration.json"; // of a package on the core
 const LARGEST_FLOAT = 3.4028234663852886e38;
 const LEAST_FLOAT = 1.1754943508222875e-38;
 const ROWS_AT_ONCE = 1024;
@@ -89,18 +88,20 @@ export class Autoencoder {
     return Array.from(await this.score(rows), (score) => !(score <= limit)); // as the graph decides, bit for bit
   }
 
+  /** Whether the bundle keeps scores of normal rows, which p-values are made of. */
+  get hasPValues() {
+    return Boolean(this.manifest.variants[this.precision].calibrator);
+  }
+
   /** The share of normal rows that score as high, above 0: a Float32Array. */
   async pValue(rows) {
-    const { calibrator } = this.manifest.variants[this.precision];
-    if (!calibrator) {
+    if (!this.hasPValues) {
       throw new Error(`${this.name} has no scores of normal rows to compare with: keep some with aetool calibrate`);
-    }
-    if (this.#ort.isCore && calibrator !== CALIBRATION) {
-      throw new Error("a page on the core leaves out what p-values need: deploy node, or with --engine onnxruntime");
     }
     const score = await this.score(rows);
     if (this.#ort.isCore) {
-      this.#calibration ??= this.#read(CALIBRATION).then((bytes) => JSON.parse(new TextDecoder().decode(bytes)));
+      const { calibrator } = this.manifest.variants[this.precision];
+      this.#calibration ??= this.#read(calibrator).then(calibrationIn);
       const calibration = await this.#calibration;
       return score.map((number) => pValueOf(number, calibration));
     }
@@ -270,6 +271,12 @@ export class Autoencoder {
     }
     return this.#sessions.get(graph);
   }
+}
+
+/** What calibration.json holds, the scores in float32. */
+function calibrationIn(bytes) {
+  const { scores, ...tail } = JSON.parse(new TextDecoder().decode(bytes));
+  return { scores: Float32Array.from(scores), ...tail };
 }
 
 /** (1 + scores at or above) / (1 + scores); beyond the largest it falls with the tail. */

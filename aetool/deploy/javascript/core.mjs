@@ -2,7 +2,6 @@
 
 const ALIGNED = 64;
 const STEP_BYTES = 36;
-const PANEL = 64; // outputs in one panel of weights
 const MAX_OUTPUTS = 8;
 const ROWS_TOGETHER = 8; // rows of working memory, as AETOOL_ROWS of core.h
 const PLAN_BYTES = 84; // of aetool_plan in 32 bits
@@ -32,6 +31,15 @@ class Memory {
     this.free += aligned(bytes.length);
     this.grow(this.free);
     new Uint8Array(this.buffer).set(bytes, at);
+    return at;
+  }
+
+  /** The same for numbers of `width` bytes, of which all first bytes come first, then all second ones, and so on. */
+  keepShuffled(bytes, width) {
+    const at = this.keep(bytes);
+    const from = this.keep(bytes);
+    this.core.unshuffle(from, at, bytes.length / width, width);
+    this.free = from; // the bytes as they came are needed no more
     return at;
   }
 }
@@ -108,38 +116,6 @@ class Tensor {
   }
 }
 
-/** Numbers of `width` bytes, of which first all first bytes were kept, then all second ones, and so on. */
-function together(bytes, width) {
-  const whole = new Uint8Array(bytes.length);
-  const count = bytes.length / width;
-  for (let k = 0, from = 0; k < width; k += 1) {
-    for (let i = 0; i < count; i += 1, from += 1) whole[i * width + k] = bytes[from];
-  }
-  return whole;
-}
-
-/** Put matrices in the place of their differences from another matrix, each output times a factor. */
-function restore(buffer, [floats, halves], scaled) {
-  const number = new Float32Array(1);
-  const bits = new Int32Array(number.buffer);
-  for (const { kind, at, of, n, m, by } of scaled) {
-    const factors = new Float32Array(buffer, floats + 4 * by, m);
-    const isHalf = kind === "halves";
-    const all = isHalf ? new Uint16Array(buffer, halves) : new Int32Array(buffer, floats);
-    for (let panel = 0, place = 0; panel < m; panel += PANEL) {
-      const width = Math.min(PANEL, m - panel);
-      for (let k = 0; k < n * width; k += 1, place += 1) {
-        bits[0] = isHalf ? all[of + place] << 16 : all[of + place];
-        number[0] *= factors[panel + (k % width)];
-        // To bfloat16 by rounding to nearest, ties to even.
-        const predicted = isHalf ? (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) >>> 16 : bits[0];
-        const folded = all[at + place]; // 0, 1, 2, 3 for differences of 0, -1, 1, -2
-        all[at + place] = predicted + ((folded >>> 1) ^ -(folded & 1));
-      }
-    }
-  }
-}
-
 /** The core in the place of onnxruntime-web or onnxruntime-node, with the graphs of one model.core; `instance` is core.wasm. */
 export function coreRuntime(instance, content) {
   const memory = new Memory(instance.exports);
@@ -152,8 +128,11 @@ export function coreRuntime(instance, content) {
     return content.subarray(from - size, from);
   };
   const [floats, halves, indexes] = sizes.map(next);
-  const places = [together(floats, 4), together(halves, 2), indexes].map((bytes) => memory.keep(bytes));
-  restore(memory.buffer, places, scaled);
+  const places = [memory.keepShuffled(floats, 4), memory.keepShuffled(halves, 2), memory.keep(indexes)];
+  for (const { kind, at, of, n, m, by } of scaled) {
+    const [restore, from, width] = kind === "floats" ? ["restore", places[0], 4] : ["restore_half", places[1], 2];
+    memory.core[restore](from + width * at, from + width * of, places[0] + 4 * by, n, m);
+  }
   const steps = Object.fromEntries(Object.entries(graphs).map(([name, graph]) => [name, next(graph.steps)]));
   const session = async (name) => new Session(memory, graphs[name], steps[name], { places, sizes });
   return { Tensor, session, isCore: true };

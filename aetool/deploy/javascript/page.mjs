@@ -17,7 +17,7 @@ const shown = (number) => (Number.isFinite(number) ? String(Number(number.toPrec
 
 let model; // the bundle
 let golden; // its rows
-let inputs; // one field per value; none where rows are images
+let inputs = []; // one field per value; none where rows are images
 let imageShape; // where they are
 let imageRow; // what is shown of them
 let decimalComma; // numbers may be typed as the training table wrote them
@@ -43,15 +43,11 @@ function featureAt(place) {
   return { ...model.features[place % model.features.length], name: labels[place] };
 }
 
-function goldenRow(index) {
-  const row = golden.features.data.slice(index * model.width, (index + 1) * model.width);
-  return model.toCells(Array.from(row, shortest));
-}
+const goldenNumbers = (index) => golden.features.data.slice(index * model.width, (index + 1) * model.width);
 
-function fillGolden(index) {
-  const kind = golden.is_anomaly.data[index] ? "An abnormal row" : "A normal row";
-  return fill(goldenRow(index), `${kind}, golden row ${index + 1}`);
-}
+const goldenName = (index) => `${golden.is_anomaly.data[index] ? "An abnormal row" : "A normal row"}, golden row ${index + 1}`;
+
+const fillGolden = (index) => fill(model.toCells(Array.from(goldenNumbers(index), shortest)), goldenName(index));
 
 /** The place of the golden row of a kind with the middle score, or -1. */
 function typicalRow(anomalous) {
@@ -61,16 +57,16 @@ function typicalRow(anomalous) {
   return kind.length ? kind[kind.length >> 1].index : -1;
 }
 
-function makeForm() {
+/** Choose what the page shows of a row: a picture, or a form. */
+function choosePanels() {
   const { image, series } = model.manifest;
   imageShape = image ?? (model.inputShape.length === 3 && !series ? model.inputShape : undefined);
   for (const part of document.querySelectorAll(".explained")) part.hidden = !explains() || Boolean(imageShape);
   at("image").hidden = !imageShape;
   at("form").hidden = Boolean(imageShape);
-  if (imageShape) {
-    inputs = [];
-    return;
-  }
+}
+
+function makeForm() {
   inputs = Array.from({ length: model.width }, (_, i) => {
     const feature = featureAt(i);
     const field = feature.categories
@@ -172,12 +168,13 @@ async function scoreTurn(turn) {
     const { score } = await model.run("detector", numbers);
     const { reconstruction, embedding } = await model.run("autoencoder", numbers);
     const [explanation] = explains() && !imageShape ? await model.explain(numbers) : [];
+    const [pValue] = model.hasPValues ? await model.pValue(numbers) : [];
     if (turn !== turns) return;
     if (imageShape) showRow(numbers, reconstruction.data);
     else showExpected(reconstruction.data);
     if (explanation) showShares(explanation);
     if (embedding) showEmbedding(embedding.data);
-    showVerdict(score.data[0], !(score.data[0] <= model.threshold));
+    showVerdict(score.data[0], pValue);
   } catch (error) {
     if (turn === turns) forget(error.message);
   } finally {
@@ -198,6 +195,7 @@ function forget(why) {
   at("verdict-word").textContent = "Not scored";
   at("verdict-word").className = "";
   at("verdict-score").textContent = why;
+  at("verdict-p").textContent = "";
   echo("Not scored", "");
   at("scale-fill").style.width = "0";
   at("reasons").replaceChildren();
@@ -210,14 +208,24 @@ function forget(why) {
   }
 }
 
-function showVerdict(score, anomalous) {
+function showVerdict(score, pValue) {
+  const anomalous = !(score <= model.threshold);
   at("verdict").classList.toggle("is-anomaly", anomalous);
   at("verdict-word").textContent = anomalous ? "Anomaly" : "Normal";
   at("verdict-word").className = anomalous ? "bad" : "good";
   const limit = hasThreshold() ? `up to ${shown(model.threshold)} is normal` : "the bundle has no threshold";
   at("verdict-score").textContent = `Score ${shown(score)}; ${limit}.`;
+  at("verdict-p").textContent = pValue === undefined ? "" : rarity(pValue);
   echo(`${at("verdict-word").textContent}, score ${shown(score)}`, at("verdict-word").className);
   at("scale-fill").style.width = `${100 * (Number.isNaN(score) ? 1 : scale(score))}%`;
+}
+
+/** A p-value in words. */
+function rarity(pValue) {
+  const rows = `normal ${model.manifest.series ? "windows" : "rows"}`;
+  if (pValue < 1e-6) return `p < 0.000001: fewer than 1 in a million ${rows} score this high.`;
+  if (pValue > 0.1) return `p = ${shown(pValue)}: about ${percent(pValue)} of ${rows} score this high.`;
+  return `p = ${shown(pValue)}: about 1 in ${Number((1 / pValue).toPrecision(2)).toLocaleString("en")} ${rows} scores this high.`;
 }
 
 /** The verdict beside the fields, where the page is scrolled down to them. */
@@ -356,8 +364,11 @@ async function takeFile(file) {
   }
 }
 
-/** Let the browser show what there is, and take clicks, before what comes next. */
+/** Let the browser take clicks before what comes next. */
 const pause = () => new Promise((done) => setTimeout(done));
+
+/** Let the browser show what there is before what comes next. */
+const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
 /** A log, drawn as its samples come; of several groups the one that is chosen. */
 async function takeLog(file) {
@@ -397,9 +408,9 @@ async function takeLog(file) {
 
 /** What worker.mjs finds; never, once another file has come. */
 function scoredInWorker(file) {
-  // A page of one file has no other to load: its program stands in the page, and runs in the worker again.
-  const own = at("program")?.textContent;
-  const url = own ? URL.createObjectURL(new Blob([own], { type: "text/javascript" })) : "worker.mjs";
+  // A page of one file has no other to load: its program runs in the worker again, after the packed files.
+  const own = at("program") && ["packed = ", at("packed").textContent, ";", at("program").textContent];
+  const url = own ? URL.createObjectURL(new Blob(own, { type: "text/javascript" })) : "worker.mjs";
   // Not as a module: a browser loads none from a page that was opened from the disk.
   const begun = new Worker(url, { type: own ? "classic" : "module" });
   if (own) URL.revokeObjectURL(url);
@@ -515,15 +526,23 @@ async function start() {
   golden = await rows;
   decimalComma = model.manifest.provenance?.reading?.decimal === ",";
   const into = model.embeddingShape ? `, embedding of ${model.embeddingShape.join(" × ")}` : "";
-  makeForm();
+  choosePanels();
   const isTable = model.features.length && !model.manifest.series;
   const table = isTable ? `${model.width} features` : `rows of ${model.inputShape.join(" × ")}`;
   const kind = imageShape ? `images of ${imageShape.join(" × ")}` : table;
   at("about").textContent = `An autoencoder: ${kind}${into}. Everything is computed in this page; no row leaves it.`;
   at("bundle").textContent = model.manifest.id.slice(0, 12);
   makeScale();
+  const first = Math.max(0, typicalRow(false));
+  // The score first: a browser takes longer to lay out a long form than for all of what comes before.
+  nameRow(goldenName(first));
+  const row = Float32Array.from(goldenNumbers(first));
+  const [[score], [pValue]] = await Promise.all([model.score(row), model.hasPValues ? model.pValue(row) : []]);
+  showVerdict(score, pValue);
+  await painted();
+  if (!imageShape) makeForm();
   listen();
-  await fillGolden(Math.max(0, typicalRow(false)));
+  await fillGolden(first);
   await pause();
   showCheck(await model.check());
 }
