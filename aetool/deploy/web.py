@@ -121,11 +121,20 @@ CORE_MODULES = ("core.mjs", "packed.mjs")
 """Modules besides for the core."""
 CORE_ENTRY = "aetool.core.mjs"
 """What becomes `aetool.mjs` where the core computes."""
-_OF_SERIES = ("stream.mjs", "live.mjs")
+_OF_SERIES = ("stream.mjs", "log.mjs", "moments.mjs", "live.mjs")
 """Modules that only the bundle of a series calls."""
 _OF_IMAGES = ("images.mjs",)
 """Modules that only the page of images calls."""
-_PAGE_MODULES = ("notation.mjs", "csv.mjs", "live.mjs", "images.mjs", "worker.mjs", "page.mjs")
+_PAGE_MODULES = (
+    "notation.mjs",
+    "csv.mjs",
+    "log.mjs",
+    "moments.mjs",
+    "live.mjs",
+    "images.mjs",
+    "worker.mjs",
+    "page.mjs",
+)
 _ORT = "onnxruntime-web"
 _PROGRAM = "page.mjs"
 """Names of scripts among the packed files of a page."""

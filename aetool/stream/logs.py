@@ -54,6 +54,8 @@ class RunMoments(NamedTuple):
     moments: MomentScores
     shares: Mapping[int, NDArray[np.float64]]
     """Window -> share of each channel in its score, of windows above the threshold, if they were explained."""
+    labels: NDArray[np.bool_] | None = None
+    """(rows,) True = anomaly; None where the log was read without."""
 
 
 def moments_of_log(model: AutoencoderSession, log: Log, *, explained: bool) -> list[RunMoments]:
@@ -80,19 +82,23 @@ def moments_of_log(model: AutoencoderSession, log: Log, *, explained: bool) -> l
                 first + int(i): channel_shares(part) for i, part in zip(odd, contribution, strict=True)
             }
         known.scores.append(scores)
+        # Rows up to the end of the last window, without those that are there already.
+        stop = int(found.starts[-1]) + window
+        fresh = slice(max(0, known.rows - run.offset), stop)
+        known.rows = run.offset + stop
         if run.times is not None:
-            # Rows up to the end of the last window, without those that are there already.
-            stop = int(found.starts[-1]) + window
-            known.times.append(run.times[max(0, known.rows - run.offset) : stop])
-            known.rows = run.offset + stop
+            known.times.append(run.times[fresh])
+        if run.labels is not None:
+            known.labels.append(run.labels[fresh])
     result = []
     for number in sorted(begun):
         known = begun[number]
         scores = np.concatenate(known.scores)
         length = (len(scores) - 1) * stride + window
         times = np.concatenate(known.times) if known.times else None
+        labels = np.concatenate(known.labels) if known.labels else None
         moments = moment_scores(scores, length, window, stride)
-        result.append(RunMoments(known.group, times, known.first_row, scores, moments, known.shares))
+        result.append(RunMoments(known.group, times, known.first_row, scores, moments, known.shares, labels))
     return result
 
 
@@ -103,6 +109,7 @@ class _Begun:
         self.group, self.first_row = group, first_row
         self.scores: list[NDArray[np.float32]] = []
         self.times: list[NDArray[Any]] = []
+        self.labels: list[NDArray[np.bool_]] = []
         self.rows = 0
         self.shares: dict[int, NDArray[np.float64]] = {}
 

@@ -10,7 +10,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, reports
 from aetool.cli._progress import steps
-from aetool.cli._tables import as_float32, as_read, check_rows, manifest_of, was_trained_on
+from aetool.cli._tables import as_float32, as_read, check_rows, is_log, log_of, manifest_of, was_trained_on
 from aetool.errors import InputError, OutputError
 from aetool.runtime.providers import ProviderName
 
@@ -107,6 +107,8 @@ def _of_bundle(
         rows = as_float32(table)
         real = {"rows": rows.values, "labels": rows.labels, "kept": rows.kept, "source": data.name}
         real["trained_on"] = was_trained_on(manifest, table)
+        if is_log(manifest, data):
+            real["log_events"] = _log_events(manifest, bundle, data, label, provider, precision, threshold)
     steps().step("computing what the page shows")
     portrait = portray(
         bundle,
@@ -128,6 +130,25 @@ def _of_bundle(
     steps().step("drawing the page")
     summary = f"{portrait.rows:,} {'golden rows' if portrait.is_golden else 'rows'}"
     return _written(output, bundle_page(portrait, measured), overwrite, document, summary)
+
+
+def _log_events(
+    manifest: Any,
+    bundle: Path,
+    data: Path,
+    label: str | None,
+    provider: ProviderName,
+    precision: str,
+    threshold: float | None,
+) -> Any:
+    from aetool import load
+    from aetool.report.bundle.log_events import events_of
+
+    steps().step("finding the events")
+    with load(
+        bundle, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force()
+    ) as model:
+        return events_of(model, log_of(manifest, data, label=label))
 
 
 def _of_measurement(file: Path, output: Path, overwrite: bool) -> Result:

@@ -1,101 +1,113 @@
-/** A log played through a stream: its channels, the score of each window, and what is abnormal, drawn as it comes. */
+/** A group of a log, drawn: its channels, the score of each row, and what is abnormal. */
 
-const WIDTH = 960;
-const LANE = 34; // height of a channel
+const LEFT = 104; // of the names
+const LANE = 46; // height of a channel
 const MOST_LANES = 8;
-const SCORE = 120; // height of the scores
-const FRAMES = 60; // of a log, at most
+const SCORE_HEIGHT = 110;
+const FOOT = 22;
+const BREAK = 14; // between two runs
+const NARROW = 480;
+const NAME_LETTERS = 13;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The stretches of windows that are abnormal: {start, end, peak, score}, samples counted from 0. */
-export function eventsOf(ends, scores, threshold) {
-  const found = [];
-  scores.forEach((score, i) => {
-    if (score <= threshold) return;
-    const last = found.at(-1);
-    if (!last || last.window !== i - 1) found.push({ start: ends[i], peak: ends[i], score });
-    else if (!(score <= last.score)) Object.assign(last, { peak: ends[i], score });
-    Object.assign(found.at(-1), { end: ends[i], window: i });
-  });
-  return found;
-}
-
 /**
- * Play samples (flat) into `svg`.
+ * Draw the runs of a group into `svg`, one after another, with a break where there is a gap in time.
  *
- * @param isOver () => whether something else is to be played
- * @param show (events, done) => what to do with the events so far
+ * @param parts {run, mean, events} of each run, see log.mjs and moments.mjs
+ * @param whenOf (run, moment) => its time as text
+ * @param chosen the event that is marked, if any
  */
-export async function playLog(svg, model, samples, { isOver, show }) {
-  const { features, threshold } = model;
-  const channels = features.length;
-  const count = samples.length / channels;
-  const lanes = features.slice(0, MOST_LANES);
-  const top = lanes.length * LANE;
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${top + SCORE}`);
+export function drawGroup(svg, model, parts, whenOf, chosen) {
+  const width = Math.max(300, svg.clientWidth);
+  const lanes = model.features.slice(0, MOST_LANES);
+  const channels = model.features.length;
+  const bottom = lanes.length * LANE + SCORE_HEIGHT;
+  const total = parts.reduce((sum, { mean }) => sum + mean.length, 0);
+  const step = (width - LEFT - BREAK * (parts.length - 1) - 2) / Math.max(1, total);
+  svg.setAttribute("viewBox", `0 0 ${width} ${bottom + FOOT}`);
   svg.replaceChildren();
-  const draw = (tag, name, attributes = {}) => {
+  const draw = (tag, name, attributes = {}, text = "") => {
     const made = document.createElementNS(SVG, tag);
     made.setAttribute("class", name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
     svg.append(made);
     return made;
   };
-  const x = (sample) => (WIDTH * sample) / Math.max(1, count - 1);
-  const shades = draw("path", "shade");
-  const lines = lanes.map(({ name }, lane) => {
-    const [low, high] = rangeOf(samples, lane, channels);
-    const y = (value) => (lane + 0.9 - (0.8 * (value - low)) / (high - low || 1)) * LANE;
-    const path = draw("path", "channel");
-    draw("text", "name", { x: 4, y: (lane + 0.4) * LANE }).textContent = name;
-    return { path, y, lane };
+  let begun = LEFT;
+  const placed = parts.map((part) => {
+    const start = begun;
+    begun += part.mean.length * step + BREAK;
+    return { ...part, x: (moment) => start + moment * step };
   });
-  const ends = [];
-  const scores = [];
-  let most = 2 * Math.max(threshold, Number.MIN_VALUE);
-  const y = (score) => top + SCORE - 4 - (SCORE - 12) * Math.min(1, Number.isNaN(score) ? 1 : score / most);
-  const score = draw("path", "score");
-  const limit = draw("path", "limit");
-  const stream = model.stream();
-  const step = Math.ceil(count / FRAMES);
-  for (let first = 0; first < count; first += step) {
-    const last = Math.min(count, first + step);
-    const fresh = await stream.push(samples.subarray(first * channels, last * channels));
-    if (isOver()) return;
-    fresh.forEach((value) => {
-      ends.push(model.inputShape[0] - 1 + scores.length * model.manifest.series.stride);
-      scores.push(value);
-    });
-    most = scores.reduce((found, value) => (Number.isFinite(value) && value > found ? value : found), most);
-    for (const { path, y: height, lane } of lines) {
-      path.setAttribute("d", lineOf(last, (i) => samples[i * channels + lane], x, height));
+  for (const { x, events } of placed) {
+    for (const event of events) {
+      const [left, right] = [x(event.start), x(event.stop)];
+      const made = draw("path", event === chosen ? "shade chosen" : "shade", {
+        d: `M${left} 0H${Math.max(right, left + 1)}V${bottom}H${left}Z`,
+      });
+      made.append(Object.assign(document.createElementNS(SVG, "title"), { textContent: "an event" }));
     }
-    score.setAttribute("d", lineOf(scores.length, (i) => scores[i], (i) => x(ends[i]), y));
-    limit.setAttribute("d", `M0 ${y(threshold)}H${WIDTH}`);
-    const events = eventsOf(ends, scores, threshold);
-    shades.setAttribute("d", events.map(({ start, end }) => `M${x(start)} 0H${x(end) + 1}V${top + SCORE}H${x(start)}Z`).join(""));
-    show(events, last === count);
-    await new Promise((resolve) => requestAnimationFrame(resolve));
   }
+  const axis = (name, top, height, low, high) => {
+    draw("text", "name", { x: 0, y: top + height / 2 + 4 }, name.length > NAME_LETTERS ? `${name.slice(0, NAME_LETTERS - 1)}…` : name);
+    draw("text", "tick", { x: LEFT - 6, y: top + 13, "text-anchor": "end" }, short(high));
+    draw("text", "tick", { x: LEFT - 6, y: top + height - 5, "text-anchor": "end" }, short(low));
+    draw("path", "axis", { d: `M${LEFT} ${top + 4}V${top + height - 4}` });
+    return (value) => top + height - 6 - ((height - 12) * (value - low)) / (high - low || 1);
+  };
+  lanes.forEach(({ name }, lane) => {
+    const valueOf = ({ run }) => (moment) => run.samples[moment * channels + lane];
+    const y = axis(name, lane * LANE, LANE, ...rangeOf(placed, valueOf));
+    for (const part of placed) draw("path", "channel", { d: lineOf(part, valueOf(part), y) });
+  });
+  const [, highest] = rangeOf(placed, ({ mean }) => (moment) => mean[moment]);
+  const most = Math.max(highest, Number.isFinite(model.threshold) && model.threshold < 1e30 ? 1.2 * model.threshold : 0);
+  const y = axis("score", lanes.length * LANE, SCORE_HEIGHT, 0, most);
+  for (const part of placed) draw("path", "score", { d: lineOf(part, (moment) => part.mean[moment], (score) => y(Math.min(score, most))) });
+  draw("path", "limit", { d: `M${LEFT} ${y(Math.min(model.threshold, most))}H${width}` });
+  for (const { x } of placed.slice(1)) draw("path", "gap", { d: `M${x(0) - BREAK / 2} 0V${bottom}` });
+  draw("path", "axis", { d: `M${LEFT} ${bottom}H${width}` });
+  const last = placed.at(-1);
+  const ending = (text) => (width < NARROW ? text.replace(/(\d:\d\d):\d\d.*$/, "$1") : text); // without seconds
+  draw("text", "tick", { x: LEFT, y: bottom + 16 }, ending(whenOf(placed[0].run, 0)));
+  draw("text", "tick", { x: width - 1, y: bottom + 16, "text-anchor": "end" }, ending(whenOf(last.run, last.mean.length - 1)));
 }
 
-/** A line through at most two values for each point of the picture's width. */
-function lineOf(count, value, x, y) {
-  const stride = Math.max(1, Math.floor(count / (2 * WIDTH)));
-  let path = "";
-  for (let i = 0; i < count; i += stride) {
-    const now = value(i);
-    if (!Number.isFinite(now) && !Number.isNaN(y(now)) && path) path += `L${x(i).toFixed(1)} ${y(now).toFixed(1)}`;
-    else if (Number.isFinite(now)) path += `${path ? "L" : "M"}${x(i).toFixed(1)} ${y(now).toFixed(1)}`;
+const short = (value) => String(Number(value.toPrecision(3)));
+
+/** A line through the lowest and the highest value at each place of the picture. */
+function lineOf({ mean, x }, value, y) {
+  const size = Math.max(1, Math.floor(mean.length / (x(mean.length) - x(0)) / 2));
+  let [path, isOpen] = ["", false];
+  for (let first = 0; first < mean.length; first += size) {
+    let low, high;
+    for (let i = first; i < Math.min(first + size, mean.length); i += 1) {
+      const now = value(i);
+      if (!Number.isFinite(now)) continue;
+      if (low === undefined || now < value(low)) low = i;
+      if (high === undefined || now > value(high)) high = i;
+    }
+    const ends = low === undefined ? [] : low === high ? [low] : [Math.min(low, high), Math.max(low, high)];
+    if (!ends.length) isOpen = false;
+    for (const i of ends) {
+      path += `${isOpen ? "L" : "M"}${x(i).toFixed(1)} ${y(value(i)).toFixed(1)}`;
+      isOpen = true;
+    }
   }
   return path;
 }
 
-function rangeOf(samples, lane, channels) {
+function rangeOf(parts, valueOf) {
   let [low, high] = [Infinity, -Infinity];
-  for (let i = lane; i < samples.length; i += channels) {
-    if (samples[i] < low) low = samples[i];
-    if (samples[i] > high) high = samples[i];
+  for (const part of parts) {
+    const value = valueOf(part);
+    for (let i = 0; i < part.mean.length; i += 1) {
+      const now = value(i);
+      if (!Number.isFinite(now)) continue;
+      if (now < low) low = now;
+      if (now > high) high = now;
+    }
   }
   return low <= high ? [low, high] : [0, 1];
 }

@@ -62,11 +62,11 @@ export function logOf(file, model, progress) {
     throw new Error(`${grouped(seen.repeated)} of ${grouped(count)} rows have the time of the row before; ${why}`);
   }
   if (!runs.length) throw new Error(`no window of ${window} rows: every stretch without a gap is shorter; add rows`);
-  return { runs, count, textsOf: times ? textsOf : undefined, notes: [...notes, ...notesOf(seen, window)] };
+  return { runs, count, textsOf: times ? textsOf : undefined, notes: [...notes, ...notesOnCut(seen, window)] };
 }
 
 /** What was found, in the words of Python. */
-function notesOf({ gaps, repeated, short }, window) {
+function notesOnCut({ gaps, repeated, short }, window) {
   const names = [...short.keys()].filter(Boolean);
   const more = names.length > GROUPS_SHOWN ? ` and ${names.length - GROUPS_SHOWN} more` : "";
   const of = names.length ? ` of ${names.slice(0, GROUPS_SHOWN).map((name) => `'${name}'`).join(", ")}${more}` : "";

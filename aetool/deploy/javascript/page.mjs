@@ -5,11 +5,14 @@ import { categoryOf, cellToNumber, isMissing } from "./categories.mjs";
 import { rowsOf } from "./csv.mjs";
 import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { showImages } from "./images.mjs";
-import { playLog } from "./live.mjs";
+import { drawGroup } from "./live.mjs";
+import { logOf } from "./log.mjs";
+import { eventsOfRun } from "./moments.mjs";
 
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
 const REASONS = 3;
+const MOST_CALIBRATED = 2000; // scores of normal rows that a bundle keeps
 const CHANGED = ", changed";
 const LARGEST = 3.4e38; // a threshold that was never chosen is float32's largest number
 const at = (id) => document.getElementById(id);
@@ -64,6 +67,9 @@ function choosePanels() {
   for (const part of document.querySelectorAll(".explained")) part.hidden = !explains() || Boolean(imageShape);
   at("image").hidden = !imageShape;
   at("form").hidden = Boolean(imageShape);
+  if (!series) return;
+  at("fold").open = false; // a field for each number of a window
+  at("fold-name").hidden = false;
 }
 
 function makeForm() {
@@ -95,6 +101,7 @@ function makeForm() {
 
 /** Put a row into the form, and score it; `name` says which row it is. */
 function fill(cells, name) {
+  showRowCards(true);
   if (imageShape) imageRow = Float32Array.from(model.toNumbers(cells));
   else fillForm(cells);
   nameRow(name);
@@ -220,12 +227,13 @@ function showVerdict(score, pValue) {
   at("scale-fill").style.width = `${100 * (Number.isNaN(score) ? 1 : scale(score))}%`;
 }
 
-/** A p-value in words. */
+/** A p-value in words; one below all that can be counted is extrapolated. */
 function rarity(pValue) {
-  const rows = `normal ${model.manifest.series ? "windows" : "rows"}`;
-  if (pValue < 1e-6) return `p < 0.000001: fewer than 1 in a million ${rows} score this high.`;
-  if (pValue > 0.1) return `p = ${shown(pValue)}: about ${percent(pValue)} of ${rows} score this high.`;
-  return `p = ${shown(pValue)}: about 1 in ${Number((1 / pValue).toPrecision(2)).toLocaleString("en")} ${rows} scores this high.`;
+  const one = model.manifest.series ? "window" : "row";
+  const p = pValue < 1e-6 ? "p < 0.000001" : `p = ${shown(pValue)}`;
+  if (pValue < 1 / MOST_CALIBRATED) return `${p}: no known normal ${one} scores this high.`;
+  if (pValue > 0.1) return `${p}: about ${percent(pValue)} of normal ${one}s score this high.`;
+  return `${p}: about 1 in ${Number((1 / pValue).toPrecision(2)).toLocaleString("en")} normal ${one}s scores this high.`;
 }
 
 /** The verdict beside the fields, where the page is scrolled down to them. */
@@ -344,7 +352,7 @@ async function takeFile(file) {
   at("file").hidden = true;
   at("error").hidden = true;
   nameRow(file.name);
-  cancel(model.manifest.series ? "A log is drawn below." : "Reading the file …");
+  cancel("Reading the file …");
   try {
     if (model.manifest.series) {
       await takeLog(file);
@@ -370,40 +378,70 @@ const pause = () => new Promise((done) => setTimeout(done));
 /** Let the browser show what there is before what comes next. */
 const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
-/** A log, drawn as its samples come; of several groups the one that is chosen. */
+/** A log: the events of all its groups, and a drawing of the one with most. */
 async function takeLog(file) {
   logs += 1;
   const mine = logs;
-  const { time, group } = model.manifest.series;
-  const keep = [time, group].filter(Boolean);
-  const { count, numbers, kept } = rowsOf(new Uint8Array(await file.arrayBuffer()), model, undefined, keep);
-  if (!count) throw new Error("a header and no rows: add rows below it");
-  const groups = kept[group] ?? [];
-  const names = [...new Set(groups)];
-  const channels = model.features.length;
-  at("live").hidden = false;
-  at("live-groups").hidden = names.length < 2;
-  at("live-group").replaceChildren(...names.map((text) => element("option", { value: text }, text)));
-  let plays = 0;
-  const begin = async () => {
-    plays += 1;
-    const play = plays;
-    const own = Array.from({ length: count }, (_, i) => i).filter((i) => names.length < 2 || groups[i] === at("live-group").value);
-    const samples = new Float32Array(own.length * channels);
-    own.forEach((row, i) => samples.set(numbers.subarray(row * channels, (row + 1) * channels), i * channels));
-    const when = (sample) => kept[time]?.[own[sample]] ?? `row ${own[sample] + 1}`;
-    const show = (events, isDone) => {
-      at("live-title").textContent = `${file.name}: ${events.length} event${events.length === 1 ? "" : "s"}${isDone ? "" : " so far"}`;
-      at("live-events").replaceChildren(
-        ...events.map(({ start, end, peak, score }) =>
-          element("li", {}, `${when(start)} to ${when(end)}, peak ${shown(score)} at ${when(peak)}`),
-        ),
-      );
-    };
-    await playLog(at("live-plot"), model, samples, { isOver: () => mine !== logs || play !== plays, show });
+  showRowCards(false);
+  at("live").hidden = true;
+  const log = logOf(new Uint8Array(await file.arrayBuffer()), model);
+  for (const [place, run] of log.runs.entries()) {
+    showProgress(place / log.runs.length, `${place} of ${log.runs.length} stretches scored`);
+    run.scores = await model.stream().push(run.samples);
+    if (mine !== logs) return;
+  }
+  at("progress").hidden = true;
+  const whenOf = (run, moment) => (log.textsOf ? log.textsOf([run.times[moment]])[0] : `row ${run.rows[moment] + 1}`);
+  const names = [...new Set(log.runs.map(({ group }) => group))];
+  const rows = log.runs.reduce((sum, { rows: own }) => sum + own.length, 0);
+  let parts = [];
+  const showGroup = (group, chosen) => {
+    at("live-group").value = group ?? "";
+    drawGroup(at("live-plot"), model, parts.filter(({ run }) => run.group === group), whenOf, chosen);
   };
-  at("live-group").onchange = begin;
-  await begin();
+  const find = async () => {
+    const smooth = at("live-smooth").value ? at("live-smooth").value.split("/").map(Number) : undefined;
+    const found = [];
+    for (const run of log.runs) found.push({ run, ...(await eventsOfRun(model, run, run.scores, smooth)) });
+    if (mine !== logs) return;
+    parts = found;
+    const events = parts.flatMap((part) => part.events.map((event) => ({ ...part, event })));
+    const count = (group) => events.filter(({ run }) => run.group === group).length;
+    at("live").hidden = false;
+    at("live-title").textContent = `${file.name}: ${events.length} event${events.length === 1 ? "" : "s"} in ${rows.toLocaleString("en-US")} rows`;
+    at("live-notes").textContent = log.notes.join("; ");
+    at("live-groups").hidden = names.length < 2;
+    at("live-group").replaceChildren(...names.map((name) => element("option", { value: name ?? "" }, `${name ?? ""} (${count(name)})`)));
+    at("live-table").hidden = !events.length;
+    at("live-whose").textContent = model.manifest.series.group ?? "";
+    at("live-events").replaceChildren(...events.map((each) => eventRow(each, whenOf, showGroup)));
+    showGroup(names.reduce((most, name) => (count(name) > count(most) ? name : most)));
+  };
+  at("live-group").onchange = () => showGroup(at("live-group").value || names[0]);
+  at("live-smooth").onchange = find;
+  await find();
+}
+
+function eventRow({ run, event }, whenOf, showGroup) {
+  const open = element("button", { type: "button", className: "link" }, whenOf(run, event.start));
+  const cells = [
+    whenOf(run, event.stop - 1),
+    shown(event.score),
+    event.channels.slice(0, REASONS).map(({ name, share }) => `${name} ${percent(share)}`).join(", "),
+  ];
+  const row = element("tr", {}, element("td", {}, run.group ?? ""), element("td", {}, open), ...cells.map((text) => element("td", {}, text)));
+  open.addEventListener("click", () => {
+    document.querySelector("#live-events [aria-current]")?.removeAttribute("aria-current");
+    row.ariaCurrent = "true";
+    showGroup(run.group, event);
+  });
+  return row;
+}
+
+/** Show what is of one row; a log has its own. */
+function showRowCards(isShown) {
+  for (const id of ["verdict", "why", "embedding-card"]) at(id).classList.toggle("away", !isShown);
+  at("source").classList.toggle("wide", !isShown);
 }
 
 /** What worker.mjs finds; never, once another file has come. */

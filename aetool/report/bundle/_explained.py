@@ -48,7 +48,7 @@ def key_to_marks(row: ExplainedRow) -> Markup:
 def _card(row: ExplainedRow, kept: Sequence[str], most: int, *, has_threshold: bool) -> Markup:
     flagged = "" if not has_threshold else ", flagged" if row.is_anomaly else ", not flagged"
     label = "" if row.label is None else ", labelled an anomaly" if row.label else ", labelled normal"
-    name = f"Row {row_number(row.number)}"
+    name = f"{'Window' if row.channels else 'Row'} {row_number(row.number)}"
     identity = ", ".join(f"{column} {text}" for column, text in zip(kept, row.kept, strict=True))
     return tag(
         "article",

@@ -1,6 +1,6 @@
 """Single rows: what was found, what was expected, and what each feature contributes to the score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +28,16 @@ def explained(
     score: NDArray[np.float64],
     labels: NDArray[np.bool_] | None,
     texts: Texts,
+    kept: Mapping[str, NDArray[Any]],
 ) -> tuple[tuple[ExplainedRow, ...], tuple[ExplainedRow, ...]]:
-    """Explain the worst and the best rows, of those with a finite score."""
+    """Explain the worst and the best rows, of those with a finite score; of windows that overlap, one."""
     if "explainer" not in model.graphs:
         return (), ()
     order = _by_score(score)
-    worst = order[::-1][:_WORST]
-    best = order[: max(0, min(_BEST, len(order) - len(worst)))]
+    kept = {} if model.manifest.series is None else kept
+    stretch = _stretches(score, model.threshold, kept)
+    worst = _apart(order[::-1], stretch, kept, _WORST)
+    best = _apart(order, stretch, kept, max(0, min(_BEST, len(order) - len(worst))))
     worst_rows, best_rows = (
         _explained_rows(model, rows, chosen, score, labels, texts) for chosen in (worst, best)
     )
@@ -110,6 +113,37 @@ def error_grid_of(model: AutoencoderSession, rows: NDArray[Any], score: NDArray[
         tuple(tuple(share[:, column].tolist()) for column in columns),
         share.shape[1] - len(columns),
     )
+
+
+def _stretches(score: NDArray[np.float64], threshold: float, kept: Mapping[str, NDArray[Any]]) -> NDArray[np.intp]:
+    """Return the number of the stretch of each row: of windows that overlap, on one side of the threshold, one."""
+    if "start" not in kept or len(score) < 2:
+        return np.arange(len(score))
+    start, end = kept["start"], kept["end"]
+    apart = np.append(True, ~((start[1:] > start[:-1]) & (start[1:] <= end[:-1])))
+    if "group" in kept:
+        apart[1:] |= kept["group"][1:] != kept["group"][:-1]
+    flagged = ~(score <= threshold)
+    apart[1:] |= flagged[1:] != flagged[:-1]
+    return np.cumsum(apart)
+
+
+def _apart(
+    order: NDArray[np.intp], stretch: NDArray[np.intp], kept: Mapping[str, NDArray[Any]], most: int
+) -> NDArray[np.intp]:
+    """Return the first rows in `order`, at most one of a stretch, and of windows none that overlaps another."""
+    if "start" not in kept:
+        return order[:most]
+    start, end = kept["start"], kept["end"]
+    group = kept.get("group", np.zeros(len(start), np.intp))
+    _, first = np.unique(stretch[order], return_index=True)
+    found: list[int] = []
+    for place in order[np.sort(first)].tolist():
+        if len(found) == most:
+            break
+        if not any(group[place] == group[o] and start[place] <= end[o] and start[o] <= end[place] for o in found):
+            found.append(place)
+    return np.array(found, np.intp)
 
 
 def _by_score(score: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from aetool.bundle.manifest import Manifest
 from aetool.report.draw import svg
 from aetool.report.draw.markup import Markup, joined, tag
 from aetool.report.draw.svg import linear_ticks, log_ticks
-from aetool.report.draw.units import percent
+from aetool.report.draw.units import TIMES, percent
 
 # The loss of every epoch.
 
@@ -109,6 +109,8 @@ class _Layer(NamedTuple):
 def layers(manifest: Manifest) -> Markup | None:
     """Draw the layers; None where their widths are not known, or they are too many."""
     known = manifest.provenance.get("architecture")
+    if isinstance(known, Mapping) and known.get("architecture", "dense") != "dense":
+        known = None  # convolutions and the like have no widths
     layers = _known_layers(known) if isinstance(known, Mapping) else _ends(manifest)
     if layers is None or len(layers) > _MOST_LAYERS:
         return None
@@ -168,12 +170,15 @@ def _known_layers(architecture: Mapping[str, Any]) -> list[_Layer] | None:
     outer = share if position in ("embedding", "both") else 0.0
     encoder = [_Layer(width, "hidden", inner) for width in hidden]
     assert isinstance(features, int) and isinstance(embedding, int)
+    shape = ""
+    if isinstance(window := architecture.get("window"), int):
+        features, shape = window * features, f" {window} {TIMES} {features}"
     return [
-        _Layer(features, "input"),
+        _Layer(features, f"input{shape}"),
         *encoder,
         _Layer(embedding, "embedding", outer),
         *encoder[::-1],
-        _Layer(features, "output"),
+        _Layer(features, f"output{shape}"),
     ]
 
 

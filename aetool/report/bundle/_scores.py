@@ -170,18 +170,19 @@ def _histogram(portrait: Portrait) -> Markup:
     x = scale(portrait.threshold)
     own = portrait.sweep.own
     flagged = portrait.sweep.flagged[own]
-    groups = [(histogram.counts, "s0", "rows" if histogram.anomalies is None else "normal rows")]
+    groups = [(histogram.counts, "s0", f"{'' if histogram.anomalies is None else 'normal '}{portrait.things}")]
     if histogram.anomalies is not None:
         groups.append((histogram.anomalies, "s1", "labelled anomalies"))
     # Of two groups the shares, so that a few anomalies are seen beside many normal rows.
     sizes = [1 if histogram.anomalies is None else max(sum(counts), 1) for counts, _, _ in groups]
     highest = max(max(counts) / size for (counts, _, _), size in zip(groups, sizes, strict=True)) or 1.0
     up = svg.Scale(0.0, highest, _BOTTOM, _TOP, log=False)
-    unit, tick = ("rows", count) if histogram.anomalies is None else ("share of its kind", _rounded)
+    unit, tick = (portrait.things, count) if histogram.anomalies is None else ("share of its kind", _rounded)
     picture = svg.picture(
         "scores",
         "Distribution of the scores",
-        f"{rows(portrait.rows)} on a logarithmic axis from {figure(scale.low)} to {figure(scale.high)}; "
+        f"{portrait.rows:,} {portrait.things} on a logarithmic axis from {figure(scale.low)} to "
+        f"{figure(scale.high)}; "
         + (
             f"{flagged:,} lie above the threshold {threshold_text(portrait.threshold)}."
             if portrait.has_threshold
@@ -222,6 +223,7 @@ def _histogram(portrait: Portrait) -> Markup:
             value=own,
             data_own=own,
             data_rows=portrait.rows,
+            data_things=portrait.things,
             data_anomalies=portrait.anomalies,
             data_thresholds=json.dumps([float(f"{value:.6g}") for value in portrait.sweep.thresholds]),
             data_flagged=json.dumps(portrait.sweep.flagged, separators=(",", ":")),
@@ -257,14 +259,20 @@ def _does(portrait: Portrait) -> Markup:
     flagged = sweep.flagged[own]
     facts = {
         "threshold": ("threshold", threshold_text(portrait.threshold)),
-        "flagged": ("rows flagged", f"{flagged:,} of {portrait.rows:,} ({percent(flagged / portrait.rows)})"),
+        "flagged": (
+            f"{portrait.things} flagged",
+            f"{flagged:,} of {portrait.rows:,} ({percent(flagged / portrait.rows)})",
+        ),
     }
     if sweep.hits is not None and portrait.anomalies is not None:
         hits, normal = sweep.hits[own], portrait.rows - portrait.anomalies
         facts |= {
-            "precision": ("precision", f"{_share(hits, flagged)} of the flagged rows are anomalies"),
+            "precision": ("precision", f"{_share(hits, flagged)} of the flagged {portrait.things} are anomalies"),
             "recall": ("recall", f"{_share(hits, portrait.anomalies)} of the anomalies are flagged"),
-            "false": ("false alarms", f"{flagged - hits:,}, {_share(flagged - hits, normal)} of the normal rows"),
+            "false": (
+                "false alarms",
+                f"{flagged - hits:,}, {_share(flagged - hits, normal)} of the normal {portrait.things}",
+            ),
         }
     pairs = (joined([tag("dt", name), tag("dd", text, id=f"does-{key}")]) for key, (name, text) in facts.items())
     return tag(
@@ -334,7 +342,11 @@ def _others(portrait: Portrait) -> Markup:
             effect = f"{flagged[stop]:,} ({percent(flagged[stop] / portrait.rows)})"
             lines.append([percent(share), (threshold_text(value), value), (effect, flagged[stop])])
     title = "Other thresholds"
-    return tag("div", tag("h3", title), table(title, ("to flag at most", "threshold", "rows flagged"), lines))
+    return tag(
+        "div",
+        tag("h3", title),
+        table(title, ("to flag at most", "threshold", f"{portrait.things} flagged"), lines),
+    )
 
 
 def _rounded(share: float) -> str:

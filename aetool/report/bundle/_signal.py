@@ -19,6 +19,10 @@ def figures(signal: Signal, threshold: float | None) -> Markup:
         "lowest to highest": svg.bar(0, 3, 14, 8, "s0 band"),
         "a window here is flagged": svg.bar(0, 0, 14, 14, "odd"),
     }
+    if any(signal.labelled):
+        marks["labelled as an anomaly"] = svg.bar(0, 9, 14, 5, "finding")
+    if signal.breaks:
+        marks["a gap in time"] = svg.line(7, 0, 7, 14, "break")
     drawn = [_channel(signal, channel) for channel in signal.channels if channel.low]
     return joined(
         [
@@ -33,7 +37,7 @@ def _score(signal: Signal, threshold: float | None) -> Markup:
     top = max([*known, *([threshold] if threshold is not None else [])]) or 1.0
     up = svg.Scale(0.0, top * 1.08, _BOTTOM, _TOP, log=False)
     across = _across(signal, _LEFT)
-    lines = [svg.path(part, "s1 line") for part in _parts(signal.score, across, up)]
+    lines = [svg.path(part, "s1 line") for part in _parts(signal, signal.score, across, up)]
     limit = (
         None if threshold is None else svg.line(_LEFT, up(threshold), svg.WIDTH - svg.EDGE, up(threshold), "peak")
     )
@@ -50,7 +54,7 @@ def _channel(signal: Signal, channel: SignalChannel) -> Markup:
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     room = (high - low) * 0.06 or 1.0
     up, across = svg.Scale(low - room, high + room, _BOTTOM, _TOP, log=False), _across(signal, _LEFT)
-    lows, highs = _parts(channel.low, across, up), _parts(channel.high, across, up)
+    lows, highs = (_parts(signal, values, across, up) for values in (channel.low, channel.high))
     shapes = [
         svg.path([*upper, *lower[::-1]], "s0 band line", closed=True)
         for lower, upper in zip(lows, highs, strict=True)
@@ -97,9 +101,11 @@ def _picture(signal: Signal, up: svg.Scale, across: svg.Scale, name: str, *shape
     edges = [across(place) for place in range(len(signal.score) + 1)]
     return tag(
         "svg",
-        *_flagged(signal, across),
+        *_stretches(signal.flagged, across, _TOP, _BOTTOM - _TOP, "odd"),
         svg.axis_beside(up, ticks, _LEFT, lambda value: f"{value:.3g}"),
         *shapes,
+        *(svg.line(across(place), _TOP, across(place), _BOTTOM, "break") for place in signal.breaks),
+        *_stretches(signal.labelled, across, _BOTTOM - 6, 6, "finding"),
         _ends(signal, across, _BOTTOM),
         svg.strips(edges, _TOP, _BOTTOM, hints),
         viewBox=f"0 0 {svg.WIDTH} {_BOTTOM + 22:.0f}",
@@ -113,14 +119,16 @@ def _across(signal: Signal, left: float) -> svg.Scale:
     return svg.Scale(0.0, float(len(signal.score)), left, svg.WIDTH - svg.EDGE, log=False)
 
 
-def _flagged(signal: Signal, across: svg.Scale) -> Iterator[Markup]:
-    """Draw a bar behind each stretch of flagged windows."""
+def _stretches(
+    marked: Sequence[bool], across: svg.Scale, top: float, height: float, class_: str
+) -> Iterator[Markup]:
+    """Draw a bar at each stretch that is marked."""
     begin = None
-    for place, odd in enumerate((*signal.flagged, False)):
-        if odd and begin is None:
+    for place, is_marked in enumerate((*marked, False)):
+        if is_marked and begin is None:
             begin = place
-        elif not odd and begin is not None:
-            yield svg.bar(across(begin), _TOP, across(place) - across(begin), _BOTTOM - _TOP, "odd")
+        elif not is_marked and begin is not None:
+            yield svg.bar(across(begin), top, across(place) - across(begin), height, class_)
             begin = None
 
 
@@ -137,12 +145,14 @@ def _ends(signal: Signal, across: svg.Scale, y: float, left: float = _LEFT) -> M
     )
 
 
-def _parts(values: Sequence[float | None], across: svg.Scale, up: svg.Scale) -> list[list[tuple[float, float]]]:
-    """Return the points of a line, in a part for each stretch in which there are values."""
+def _parts(
+    signal: Signal, values: Sequence[float | None], across: svg.Scale, up: svg.Scale
+) -> list[list[tuple[float, float]]]:
+    """Return the points of a line, in a part for each stretch without a gap in which there are values."""
     parts: list[list[tuple[float, float]]] = [[]]
     for place, value in enumerate(values):
-        if value is None:
+        if value is None or place in signal.breaks:
             parts.append([])
-        else:
+        if value is not None:
             parts[-1].append((across(place + 0.5), up(value)))
     return [part for part in parts if part]

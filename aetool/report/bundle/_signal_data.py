@@ -1,6 +1,6 @@
-"""The signal of a log around its worst window: score, channels and their contributions, over time."""
+"""Signals of a log, one a group, around its worst window: score, channels and their contributions, over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,61 @@ _BINS = 120
 _WINDOWS = 4000
 """Most windows that are explained."""
 _BLOCK = 512
+_GROUPS = 4
+"""Most groups that are drawn."""
 _DRAWN, _LISTED = 5, 12
 """Channels with a picture of their own, and in the picture of contributions."""
 
 
-def signal_of(
-    model: AutoencoderSession, rows: NDArray[Any], score: NDArray[np.float64], kept: Mapping[str, NDArray[Any]]
-) -> Signal | None:
-    """Return the signal of the group with the highest score; None where rows are no windows of a log.
+def signals_of(
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    score: NDArray[np.float64],
+    kept: Mapping[str, NDArray[Any]],
+    labels: NDArray[np.bool_] | None = None,
+    groups: Sequence[str | None] = (),
+) -> tuple[tuple[Signal, ...], int]:
+    """Return the signals of some groups, the highest score first, and how many are left out.
+
+    Without such groups, that of the group with the highest score; none where rows are no windows of a log.
 
     Args:
         model: explains the windows.
         rows: (windows, window, channels), those of a group in the order of their time.
         score: (windows,)
         kept: `start` and `end` of each window, and `group` where there are groups.
+        labels: (windows,) whether a row of it is labelled as an anomaly.
+        groups: those with events.
     """
-    series = model.manifest.series
     finite = np.isfinite(score)
-    if series is None or "start" not in kept or not finite.any():
-        return None
-    worst = int(np.where(finite, score, -np.inf).argmax())
+    if model.manifest.series is None or "start" not in kept or not finite.any():
+        return (), 0
+    height = np.where(finite, score, -np.inf)
+    whose = kept.get("group", np.zeros(len(rows), np.intp))
+    is_wanted = np.isin(whose, [str(group) for group in groups]) if "group" in kept else np.ones(len(rows), bool)
+    height = np.where(is_wanted | (not is_wanted.any()), height, -np.inf)
+    order = np.argsort(-height, kind="stable")
+    _, first = np.unique(whose[order], return_index=True)
+    worst = [place for place in order[np.sort(first)].tolist() if height[place] > -np.inf]
+    shown = worst[:_GROUPS] if is_wanted.any() else worst[:1]
+    signals = tuple(_signal(model, rows, score, kept, labels, whose == whose[place], place) for place in shown)
+    return signals, len(worst) - len(shown) if is_wanted.any() else 0
+
+
+def _signal(
+    model: AutoencoderSession,
+    rows: NDArray[Any],
+    score: NDArray[np.float64],
+    kept: Mapping[str, NDArray[Any]],
+    labels: NDArray[np.bool_] | None,
+    is_own: NDArray[np.bool_],
+    worst: int,
+) -> Signal:
+    """Return the signal of a group around its worst window."""
+    series = model.manifest.series
+    assert series is not None
     group = str(kept["group"][worst]) if "group" in kept else None
-    own = np.flatnonzero(kept["group"] == kept["group"][worst]) if "group" in kept else np.arange(len(rows))
+    own = np.flatnonzero(is_own)
     first = max(0, min(int(np.searchsorted(own, worst)) - _WINDOWS // 2, len(own) - _WINDOWS))
     own = own[first : first + _WINDOWS]
     bins = np.array_split(own, min(_BINS, len(own)))
@@ -62,9 +95,32 @@ def signal_of(
         windows=len(own),
         score=tuple(_end(highest[part], np.max) for part in bins),
         flagged=tuple(bool(flagged[part].any()) for part in bins),
+        labelled=()
+        if labels is None
+        else tuple(bool(part.any()) for part in np.split(_rows(labels, own, kept), at[1:])),
+        breaks=tuple(np.unique(np.searchsorted(at, _gaps(own, kept), side="right") - 1).tolist()),
         channels=tuple(channels),
         left_out=max(0, len(names) - _LISTED),
     )
+
+
+def _gaps(own: NDArray[np.intp], kept: Mapping[str, NDArray[Any]]) -> NDArray[np.intp]:
+    """Return the places of windows that begin after a gap; of windows that do not overlap it is not known."""
+    start, end = kept["start"][own], kept["end"][own]
+    apart = np.flatnonzero(start[1:] > end[:-1]) + 1
+    return apart if len(apart) < len(own) // 2 else np.empty(0, np.intp)
+
+
+def _rows(labels: NDArray[np.bool_], own: NDArray[np.intp], kept: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return, for each window of a group, whether the rows that it begins with are labelled.
+
+    They are in the windows before it too, as far as these overlap: all of them are then labelled.
+    """
+    overlap = int((kept["start"][own] <= kept["end"][own[0]]).sum())
+    found = labels[own].copy()
+    for back in range(1, min(overlap, len(own))):
+        found[back:] &= labels[own[:-back]]
+    return found
 
 
 def _by_channel(model: AutoencoderSession, rows: NDArray[Any], own: NDArray[np.intp]) -> NDArray[np.float64]:

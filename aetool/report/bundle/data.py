@@ -21,12 +21,13 @@ from aetool.checks.evaluation import finite_last, operating_points, ranking
 from aetool.errors import DependencyError, InputError
 from aetool.report.bundle._explained_data import Texts, error_grid_of, explained
 from aetool.report.bundle._images import change_of, image_of
-from aetool.report.bundle._signal_data import signal_of
+from aetool.report.bundle._signal_data import signals_of
 from aetool.report.bundle.records import (
     LARGEST,
     ColumnChange,
     Curves,
     EmbeddingMap,
+    LogEvents,
     MapPoint,
     Picture,
     Portrait,
@@ -183,6 +184,7 @@ def portray(
     labels: Any = None,
     *,
     kept: Mapping[str, NDArray[Any]] | None = None,
+    log_events: LogEvents | None = None,
     source: str = "the rows given",
     trained_on: bool | None = None,
     provider: ProviderName = "auto",
@@ -198,6 +200,7 @@ def portray(
         rows: (rows, n_features) in raw units, or columns by name; None: the golden rows of the bundle.
         labels: (rows,) not 0 for anomalies.
         kept: columns, (rows,) each, that tell people which row it is, such as an id.
+        log_events: events of the log that `rows` are windows of, see `log_events.events_of`.
         source: what to call the rows.
         provider: execution provider, see `load`.
         precision: one that the bundle has.
@@ -223,7 +226,9 @@ def portray(
         if len(rows) == 0:
             raise InputError("report: expected one row or more, found none; give a table with rows")
         score = model.score(rows).astype(np.float64)
-        worst, best = explained(model, rows, score, labels, texts)
+        worst, best = explained(model, rows, score, labels, texts, kept)
+        groups = [] if log_events is None else [event.group for event in log_events.events]
+        signals, left_out = signals_of(model, rows, score, kept, labels, groups)
         always = [row.number for row in (*worst, *best)]
         shape = shown_shape(model.manifest)
         drift = None if is_golden else _drift(path, rows, labels, model, limits)
@@ -248,7 +253,9 @@ def portray(
             embedding_map=_map(model, rows, score, labels, texts, always, method),
             kept=tuple(kept),
             drift=None if drift is None else {"drifted": drift.drifted, **asdict(drift)},
-            signal=signal_of(model, rows, score, kept),
+            signals=signals,
+            signals_left_out=left_out,
+            log_events=log_events,
             changes=() if drift is None or shape is not None else _changes(bundle, _normal(rows, labels), drift),
             drift_image=None
             if drift is None or shape is None

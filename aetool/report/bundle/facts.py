@@ -118,6 +118,12 @@ _NAMES = {
     "epochs": "epochs",
     "torch": "PyTorch",
 }
+_OF_WINDOWS = {
+    "rows_trained": "training windows",
+    "rows_held_out": "held-out windows",
+    "rows_labelled_anomalous": "windows, one from each row on, with a labelled row, not trained on",
+    "validation_loss_of_mean": "loss if every window were the mean",
+}
 _OF_TRAINING = tuple(name for name in _NAMES if name != "torch")
 _DRAWN = ("n_features", "hidden_dims", "embedding_dim", "dropout", "dropout_on")
 """Options that the picture of the layers shows."""
@@ -134,7 +140,7 @@ def training(manifest: Manifest) -> Markup:
     """Return the facts of the training."""
     return _pairs(
         {
-            **_single({name: manifest.provenance.get(name) for name in _OF_TRAINING}),
+            **_single(manifest, {name: manifest.provenance.get(name) for name in _OF_TRAINING}),
             "options": _options(manifest.provenance.get("training")),
             "architecture": _options(manifest.provenance.get("architecture")),
         }
@@ -156,7 +162,8 @@ def card(manifest: Manifest, *, is_trained: bool) -> Markup:
         "score": str(manifest.score.get("definition", "not recorded")),
         "threshold": chosen,
         **_single(
-            {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING}
+            manifest,
+            {name: value for name, value in provenance.items() if not is_trained or name not in _OF_TRAINING},
         ),
         "training": "" if is_trained else _options(provenance.get("training")),
         "architecture": "" if is_trained else _options(provenance.get("architecture")),
@@ -178,10 +185,11 @@ def _features(manifest: Manifest) -> str:
     return ", ".join(names[i] for i in shown) + more or f"{_shape(manifest.input_shape)} numbers, no names"
 
 
-def _single(values: Mapping[str, Any]) -> dict[str, str]:
+def _single(manifest: Manifest, values: Mapping[str, Any]) -> dict[str, str]:
     """Return the provenance entries that hold a single value."""
+    names = _NAMES if manifest.series is None else _NAMES | _OF_WINDOWS
     return {
-        _NAMES.get(name, name.replace("_", " ")): _text(value)
+        names.get(name, name.replace("_", " ")): _text(value)
         for name, value in values.items()
         if isinstance(value, str | int | float)
         and not name.endswith("fingerprint")

@@ -8,6 +8,7 @@ from aetool.report.bench.verdicts import cards as speed_cards
 from aetool.report.bench.verdicts import summary, verdicts
 from aetool.report.bundle import _drift as drift
 from aetool.report.bundle import _embedding_map as embedding_map
+from aetool.report.bundle import _events as events
 from aetool.report.bundle import _explained as explained
 from aetool.report.bundle import _model as model
 from aetool.report.bundle import _scores as scores
@@ -17,7 +18,7 @@ from aetool.report.bundle.facts import names_of, threshold_text
 from aetool.report.bundle.records import ErrorGrid, Portrait
 from aetool.report.draw.markup import Markup, escaped, joined, tag
 from aetool.report.draw.page import Section, page, section
-from aetool.report.draw.units import MISSING, moment, percent, rows
+from aetool.report.draw.units import MISSING, counted, moment, percent, rows
 
 _SCRIPTS = ("tables.js", "threshold.js", "map.js")
 
@@ -39,9 +40,10 @@ def bundle_page(portrait: Portrait, bench: BenchResult | None = None) -> str:
     sections = (
         _golden_only() if portrait.is_golden else None,
         _tiles(portrait),
+        _events(portrait),
         section("Scores", _introduction(portrait), scores.figures(portrait)),
         _signal(portrait),
-        section("Rows", _about_rows(portrait), _rows(portrait)),
+        section(portrait.things.capitalize(), _about_rows(portrait), _rows(portrait)),
         _map(portrait),
         section("Segments", "What is typical of each segment.", _segments(portrait))
         if manifest.segments
@@ -88,12 +90,30 @@ def _lead(portrait: Portrait) -> Markup:
         )
     else:
         result = escaped(
-            f"The model flags {flagged:,} of {rows(portrait.rows)} ({share}) in {portrait.source} as anomalies."
+            f"The model flags {flagged:,} of {_whole(portrait)} ({share}) in {portrait.source} as anomalies."
+        )
+    if portrait.log_events is not None and portrait.has_threshold:
+        found, read = portrait.log_events, rows(portrait.log_events.rows)
+        series = portrait.manifest.series
+        whole = _whole(portrait) if series is None else f"{_whole(portrait)} of {series.window} rows"
+        result = escaped(
+            f"{counted(len(found.events), 'event')} in {read} of {portrait.source}: the model flags "
+            f"{flagged:,} of {whole} ({share})."
         )
     if portrait.drift is None or not portrait.drift["drifted"]:
         return result
     badge = tag("span", "Drift:", class_="badge more")
     return joined([badge, f" {drift.headline(portrait)} ", result])
+
+
+def _whole(portrait: Portrait) -> str:
+    return rows(portrait.rows) if portrait.manifest.series is None else counted(portrait.rows, "window")
+
+
+def _hits(portrait: Portrait, hits: int) -> str:
+    return (
+        f"{hits:,} of {portrait.anomalies:,} anomalies{'' if portrait.manifest.series is None else ' (windows)'}"
+    )
 
 
 def _golden_only() -> Markup:
@@ -113,13 +133,13 @@ def _tiles(portrait: Portrait) -> Markup:
     flagged = sweep.flagged[sweep.own]
     tiles = []
     if portrait.has_threshold:
-        tiles.append(_tile("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {rows(portrait.rows)}"))
+        tiles.append(_tile("flagged", percent(flagged / portrait.rows), f"{flagged:,} of {_whole(portrait)}"))
     if portrait.has_threshold and sweep.hits is not None and portrait.anomalies:
         hits = sweep.hits[sweep.own]
         recall, precision = hits / portrait.anomalies, percent(hits / flagged) if flagged else MISSING
         tiles += [
-            _tile("recall", percent(recall), f"{hits:,} of {portrait.anomalies:,} anomalies"),
-            _tile("precision", precision, "of the flagged rows are anomalies"),
+            _tile("recall", percent(recall), _hits(portrait, hits)),
+            _tile("precision", precision, f"of the flagged {portrait.things} are anomalies"),
         ]
     if curves is not None:
         tiles.append(_tile("AUROC", f"{curves.auroc:.4f}", "1: all anomalies score higher; 0.5: chance"))
@@ -155,7 +175,13 @@ def _tile(name: str, value: str, words: str, details: str | None = None) -> Mark
 def _introduction(portrait: Portrait) -> str:
     text = "The worse the model reconstructs a row, the higher its score. Rows above the threshold are flagged. "
     if (series := portrait.manifest.series) is not None:
-        text = f"A row here is a window: {series.window} rows of the log after one another. {text}"
+        text = (
+            f"A window is {series.window} rows after one another; one begins every {series.stride} rows. "
+            "The worse the model reconstructs a window, the higher its score. Windows above the threshold are "
+            "flagged. "
+        )
+        if portrait.anomalies is not None:
+            text += f"{counted(portrait.anomalies, 'window')} hold a row that is labelled as an anomaly. "
     if portrait.curves is not None:
         text += "The diamond on each curve is the threshold. "
     elif portrait.anomalies is not None:
@@ -172,7 +198,7 @@ def _about_rows(portrait: Portrait) -> Markup:
             "farther apart. Rows are counted from 1, without the header."
         )
     elif portrait.worst and portrait.worst[0].channels:
-        text = "The values of each row and what the model expected. Rows are counted from 1."
+        text = "The values of each window and what the model expected. Of windows that overlap, one is shown."
     else:
         text = (
             "The values of each row and what the model expected, in raw units. Features that contribute most to "
@@ -183,14 +209,30 @@ def _about_rows(portrait: Portrait) -> Markup:
     return joined([f"{text} Add names of rows with ", tag("code", "--keep COLUMN"), "."])
 
 
-def _signal(portrait: Portrait) -> Section | None:
-    shown = portrait.signal
-    if shown is None:
+def _events(portrait: Portrait) -> Section | None:
+    found = portrait.log_events
+    if found is None or not portrait.has_threshold:
         return None
-    group = "" if shown.group is None else f" of {shown.group}, which has the highest score"
-    text = f"The log{group}: {shown.windows:,} windows from {shown.start} to {shown.end}."
+    return section("Events", events.about(found), events.figures(found, portrait))
+
+
+def _signal(portrait: Portrait) -> Section | None:
+    if not portrait.signals:
+        return None
     threshold = portrait.threshold if portrait.has_threshold else None
-    return section("Signal", text, signal.figures(shown, threshold))
+    parts = []
+    for shown in portrait.signals:
+        span = f"{shown.windows:,} windows from {shown.start} to {shown.end}"
+        parts += [
+            tag("h3", span if shown.group is None else f"{shown.group}: {span}", class_="apart"),
+            signal.figures(shown, threshold),
+        ]
+    text = None
+    if portrait.signals[0].group is not None:
+        text = "Groups with events, the highest score first."
+        if portrait.signals_left_out:
+            text += f" {portrait.signals_left_out:,} more are left out."
+    return section("Signal", text, joined(parts))
 
 
 def _rows(portrait: Portrait) -> Markup:
@@ -233,7 +275,8 @@ def _map(portrait: Portrait) -> Section | None:
     )
     return section(
         "Embeddings",
-        f"Each dot is a row ({count} rows). Rows that are similar to the model lie close together.",
+        f"Each dot is a {portrait.things[:-1]} ({count} {portrait.things}). Those that are similar to the model "
+        "lie close together.",
         joined(
             [
                 embedding_map.figures(shown, portrait.kept, names_of(portrait.manifest.segments)),

@@ -175,6 +175,38 @@ class EmbeddingMap:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A stretch of rows of a log that are abnormal."""
+
+    group: str | None
+    start: str
+    end: str
+    peak: str
+    """Times of the first row, the last one and the one with the highest score; without times their numbers."""
+    rows: int
+    score: float
+    """Score of the peak."""
+    channels: tuple[tuple[str, float], ...]
+    """Channels that contribute most at the peak, with their shares, the largest first."""
+    label: bool | None
+    """True where a row of it is labelled as an anomaly; None without labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvents:
+    """The events of a log."""
+
+    events: tuple[LogEvent, ...]
+    """The one with the highest score first."""
+    rows: int
+    """Rows of the log that a window covers."""
+    labelled: int | None
+    """Stretches of rows that are labelled as anomalies; None without labels."""
+    met: int
+    """Those of them in which a row is flagged."""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalChannel:
     """One channel of a log over time, stretch by stretch."""
 
@@ -201,6 +233,10 @@ class Signal:
     """Highest score of each stretch."""
     flagged: tuple[bool, ...]
     """True where a window of the stretch is an anomaly."""
+    labelled: tuple[bool, ...]
+    """True where a row of the stretch is labelled as an anomaly; none without labels."""
+    breaks: tuple[int, ...]
+    """Stretches before which there is a gap in time."""
     channels: tuple[SignalChannel, ...]
     """Those that contribute most, the largest first."""
     left_out: int
@@ -245,12 +281,21 @@ class Portrait:
     """Drift in the form of `aetool drift --json`; None for golden rows."""
     changes: tuple[ColumnChange, ...]
     """Columns that drifted, the most changed first; none where the bundle has no baseline."""
-    signal: Signal | None = None
-    """The log over time; None where the rows are no windows of one."""
+    signals: tuple[Signal, ...] = ()
+    """The log over time, group by group, the highest score first; none where the rows are no windows of one."""
+    signals_left_out: int = 0
+    """Groups with flagged windows that are not among them."""
+    log_events: LogEvents | None = None
+    """The events of the log; None where the rows are no windows of one."""
     drift_image: Picture | None = None
     """Drift of each pixel; None where rows are no images, or there is no `drift`."""
     segment_images: tuple[Picture | None, ...] = ()
     """Mean of the rows of each segment; None for a segment without rows. Empty where rows are no images."""
+
+    @property
+    def things(self) -> str:
+        """Return what rows are called: `windows`, or `rows`."""
+        return "rows" if self.manifest.series is None else "windows"
 
     @property
     def is_image(self) -> bool:

@@ -14,6 +14,7 @@
       JSON.parse(slider.dataset[key] ?? "null"),
     );
     const [rows, anomalies] = [Number(slider.dataset.rows), Number(slider.dataset.anomalies ?? 0)];
+    const { things } = slider.dataset;
     const [start, end] = slider.dataset.line.split(",").map(Number);
     const line = byId("threshold-line");
     const place = (id, x, y) => {
@@ -30,18 +31,19 @@
         threshold: figure(thresholds[stop]),
         flagged: `${whole(count)} of ${whole(rows)} (${share(count, rows)})`,
       };
-      const tiles = { flagged: [share(count, rows), `${whole(count)} of ${whole(rows)} rows`] };
+      const tiles = { flagged: [share(count, rows), `${whole(count)} of ${whole(rows)} ${things}`] };
       if (hits) {
         const hit = hits[stop];
         const normal = rows - anomalies;
-        said.precision = `${share(hit, count)} of the flagged rows are anomalies`;
+        said.precision = `${share(hit, count)} of the flagged ${things} are anomalies`;
         said.recall = `${share(hit, anomalies)} of the anomalies are flagged`;
-        said.false = `${whole(count - hit)}, ${share(count - hit, normal)} of the normal rows`;
+        said.false = `${whole(count - hit)}, ${share(count - hit, normal)} of the normal ${things}`;
         said["true-positives"] = whole(hit);
         said["false-negatives"] = whole(anomalies - hit);
         said["false-positives"] = whole(count - hit);
         said["true-negatives"] = whole(normal - count + hit);
-        tiles.recall = [share(hit, anomalies), `${whole(hit)} of ${whole(anomalies)} anomalies`];
+        const kind = things === "rows" ? "" : ` (${things})`;
+        tiles.recall = [share(hit, anomalies), `${whole(hit)} of ${whole(anomalies)} anomalies${kind}`];
         tiles.precision = [share(hit, count)];
         place("roc-mark", (count - hit) / normal, hit / anomalies);
         place("precision-recall-mark", hit / anomalies, count ? hit / count : 1);
