@@ -196,12 +196,13 @@ def test_impute_last_needs_a_window(aetool, log):
         ("score", ("--keep", "state"), "--keep state copies a cell of a row, and a window or an event has many"),
         ("score", ("--events", "--keep", "state"), "--keep state copies a cell of a row"),
         ("feedback", ("--label", "state", "--keep", "time"), "--keep time copies a cell of a row"),
+        ("feedback", ("--label", "state", "--data", "{log}", "--id", "time"), "--id is for tables"),
         ("score", ("--fdr", "5%"), "--fdr is for tables"),
         ("score", ("-o", "scores"), "a log's windows go into one file"),
     ],
 )
 def test_what_windows_of_a_log_have_not_is_refused(aetool, log, trained, command, options, told):
-    result = aetool(command, trained[2], log, *options)
+    result = aetool(command, trained[2], log, *(str(option).format(log=log) for option in options))
     assert result.exit_code == 2 and told in " ".join(result.output.split())
 
 

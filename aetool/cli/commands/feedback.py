@@ -13,7 +13,7 @@ from aetool.cli._goals import goal_of, goals, outcome_pairs, tell_published
 from aetool.cli._options import limit, limits_in_force, reading_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
-from aetool.cli._tables import manifest_of, rows_for
+from aetool.cli._tables import is_log, manifest_of, rows_for
 from aetool.errors import InputError
 
 _SHOWN = 10
@@ -65,6 +65,10 @@ def feedback(
     manifest = manifest_of(bundle)
     if (data is None) != (key is None):
         raise click.UsageError("--data and --id go together: LABELS has ids, --data the rows")
+    if data is not None and is_log(manifest, data):
+        raise click.UsageError(
+            "--id is for tables: a window has many rows; give the log with its labels as LABELS"
+        )
     goal = goal_of(given) if any(value is not None for value in given.values()) else None
     if new is not None and goal is None:
         raise click.UsageError("--to writes a bundle with another threshold; give a goal such as --fdr")
