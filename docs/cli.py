@@ -25,7 +25,7 @@ terminal `aetool score` shows the most anomalous rows as a table; a pipe gets CS
 | 0 | success |
 | 1 | failure |
 | 2 | wrong command line |
-| 3 | `aetool drift` found drift |
+| 3 | no: `drift` found drift, `compare` a condition not met, `agent run --once` refused the version |
 | 130 | interrupted |
 
 Every command has these options:

@@ -37,7 +37,7 @@ def as_read(manifest: Manifest, data: Path, *, label: str | None = None, keep: t
     from aetool.tables import read_array
 
     if is_log(manifest, data):
-        _require_no_keep(data, keep)
+        require_no_keep(keep)
         return windows_of(log_of(manifest, data, label=label))
     if len(manifest.input_shape) > 1:
         return read_array(data, label=label, keep=keep, limits=limits_in_force())
@@ -85,9 +85,13 @@ def windows_of(log: Any) -> Any:
     return dataclasses.replace(found.table, kept=kept)
 
 
-def _require_no_keep(data: Path, keep: tuple[str, ...]) -> None:
+def require_no_keep(keep: tuple[str, ...]) -> None:
+    """Refuse --keep for a log: neither a window nor an event is one row."""
     if keep:
-        raise InputError(f"{data}: --keep {keep[0]!r} copies a cell of a row, and a window has many; leave it out")
+        raise click.UsageError(
+            f"--keep {keep[0]} copies a cell of a row, and a window or an event has many rows; leave it out: "
+            "group, start and end tell which rows they are"
+        )
 
 
 def _table_file(manifest: Manifest, data: Path, label: str | None, keep: tuple[str, ...]) -> Any:
@@ -132,7 +136,7 @@ def check_rows(manifest: Manifest, data: Path, *, label: str | None = None, keep
     from aetool.tables.arrays import require_array
 
     if is_log(manifest, data):
-        _require_no_keep(data, keep)
+        require_no_keep(keep)
         log_of(manifest, data, label=label).head()
     elif len(manifest.input_shape) == 1:
         _table_file(manifest, data, label, keep)
@@ -259,6 +263,7 @@ def given(
     overwrite: bool,
     arrays: bool = False,
     more: Sequence[tuple[str, str]] = (),
+    of_rows: bool = True,
 ) -> Result:
     """Return a result whose `columns` go to `output`, or to stdout as CSV.
 
@@ -269,6 +274,7 @@ def given(
         document: of --json; "rows" are those that were read.
         arrays: they have more axes than a table's columns.
         more: facts for a person, after the file and its rows.
+        of_rows: each value is that of a row, so that their number is told.
     """
     from aetool.tables import without_formulas, write_arrays, write_table
 
@@ -288,7 +294,8 @@ def given(
             return
         written = len(next(iter(columns.values()), ()))
         of = "" if written == document["rows"] else f" of {document['rows']:,}"
-        out.print(facts([("output", str(output)), ("rows", f"{written:,}{of}"), *more]))
+        rows = [("rows", f"{written:,}{of}")] if of_rows else []
+        out.print(facts([("output", str(output)), *rows, *more]))
 
     return Result(document, show)
 

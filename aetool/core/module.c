@@ -403,10 +403,11 @@ static Py_ssize_t floats_of(PyObject *cells, float *to) {
     const int whole = PyLong_CheckExact(cell);
     if (!whole && !PyFloat_CheckExact(cell)) return -1;
     const double number = whole ? PyLong_AsDouble(cell) : PyFloat_AsDouble(cell);
-    if (whole && !(number >= -EXACT && number <= EXACT)) { /* numpy rounds a whole number once */
+    if (number == -1.0 && PyErr_Occurred()) { /* a whole number beyond any double */
       PyErr_Clear();
       return -1;
     }
+    if (whole && !(number >= -EXACT && number <= EXACT)) return -1; /* numpy rounds it once */
     if (number > FLT_MAX || number < -FLT_MAX) return -1; /* infinite, or nearly: the slow way tells */
     to[i] = (float)number;
   }

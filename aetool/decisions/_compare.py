@@ -282,6 +282,9 @@ def _quality(
 ) -> list[dict[str, float | None]]:
     if labels is None:
         return [{}, {}]
+    if labels.all() or not labels.any():
+        which = "an anomaly" if not labels.any() else "normal"
+        raise InputError(f"labels: no row is labelled {which}; give rows of both kinds, or leave the labels out")
     recall = float(flagged[0][labels].mean())
     found: list[dict[str, float | None]] = []
     for score, flags in zip(scores, flagged, strict=True):

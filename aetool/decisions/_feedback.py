@@ -14,7 +14,7 @@ from aetool.checks.evaluation import finite_last
 from aetool.decisions._calibrate import Calibrated, calibrate
 from aetool.decisions._choice import Goal, ThresholdOutcome, choose, outcome, sorted_scores
 from aetool.errors import InputError
-from aetool.runtime.explain import feature_labels
+from aetool.runtime.explain import explained, feature_labels
 from aetool.runtime.session import load
 
 Labels = NDArray[np.bool_]
@@ -102,7 +102,7 @@ def feedback(
         alarms = alarms[np.argsort(-order[alarms], kind="stable")]
         causes: Mapping[str, int] = {}
         if len(alarms) and "explainer" in model.graphs:
-            names, largest = feature_labels(model), model.explain(values[alarms]).largest(1)[:, 0]
+            names, largest = feature_labels(model), explained(model, values[alarms]).largest(1)[:, 0]
             causes = dict(Counter(names[place] for place in largest.tolist()).most_common())
     normal, anomalous = sorted_scores(score[~labels]), sorted_scores(score[labels])
     normal = normal[np.isfinite(normal)]

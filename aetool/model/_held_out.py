@@ -1,7 +1,8 @@
 """What is kept of the rows held out: golden rows, and the scores that a threshold is chosen from.
 
 A hundred or two rows say little about the highest hundredth of the scores: one odd row among them would decide.
-Where no more are held out, the rows that were trained on are scored as if they had been, too.
+Where no more are held out, the rows that were trained on are scored as if they had been, too. By the
+reconstruction alone they are not: its errors on rows that the network has seen are lower, the highest most.
 """
 
 import copy
@@ -52,7 +53,7 @@ def held_out(
         anomalies = anomalies[_scores(reference, anomalies) < _COMPARABLE]
         sample = np.concatenate([sample, anomalies[evenly(len(anomalies), _GOLDEN_ANOMALIES)]])
     others = None
-    if len(scores) < _ENOUGH:
+    if pipeline.nearest is not None and len(scores) < _ENOUGH:
         others = as_if_held_out(_cross_fitted(reference, trained, learnt_from, seed), scores)
     return HeldOut(sample.astype(np.float32), scores[order], others)
 
@@ -72,8 +73,6 @@ def as_if_held_out(seen: Rows, unseen: Rows) -> Rows:
 
 def _cross_fitted(reference: Pipeline, rows: Rows, learnt_from: NDArray[np.float32], seed: int) -> Rows:
     """Return scores of rows trained on, (rows,), each by prototypes that were learnt without it."""
-    if reference.nearest is None or len(rows) < _PARTS:
-        return _scores(reference, rows)
     pipeline, scores = copy.deepcopy(reference), np.empty(len(rows))
     part = np.random.default_rng(seed).permutation(len(rows)) % _PARTS
     for one in range(_PARTS):

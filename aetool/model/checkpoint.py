@@ -49,7 +49,8 @@ class HeldOut:
     scores: NDArray[np.float64]
     """Scores of all held-out normal rows, ascending."""
     others: NDArray[np.float64] | None = None
-    """Scores of the rows trained on, as if they had been held out, ascending; None where enough rows were."""
+    """Scores of the rows trained on, as if they had been held out, ascending; None where enough rows were, or
+    without prototypes."""
 
     @property
     def all_scores(self) -> NDArray[np.float64]:

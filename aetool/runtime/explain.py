@@ -86,7 +86,7 @@ class Reason(NamedTuple):
 
 def reasons_of(model: _Model, features: Any, count: int) -> list[list[Reason]]:
     """Return for each row, also a single one, the `count` features that contribute most, the largest first."""
-    found = _explained(model, features)
+    found = explained(model, features)
     names, largest, share = feature_labels(model), found.largest(count), shares(found)
     columns = [_values(model, name, part) for name, part in zip(names, _flat(found.found).T, strict=True)]
     expected = [_values(model, name, part) for name, part in zip(names, _flat(found.expected).T, strict=True)]
@@ -115,7 +115,7 @@ def by_channel(found: Explanation) -> Explanation:
     return Explanation(total, expected, own)
 
 
-def _explained(model: _Model, features: Any) -> Explanation:
+def explained(model: _Model, features: Any) -> Explanation:
     """Return explanations of rows, of windows by channel; also of a single row without its batch axis."""
     found = model.explain(features)
     if found.contribution.shape == model.input_shape:
@@ -168,9 +168,9 @@ def why_columns(model: _Model, rows: Any, count: int, unseen: Mapping[str, Any])
     Categories are given by name, those that the model does not know as `unseen` has them; where a model has any,
     expected and found are texts.
     """
-    explained, names = _explained(model, rows), np.array(feature_labels(model))
-    largest, share = explained.largest(count), shares(explained)
-    expected, found = (_flat(part) for part in (explained.expected, explained.found))
+    why, names = explained(model, rows), np.array(feature_labels(model))
+    largest, share = why.largest(count), shares(why)
+    expected, found = (_flat(part) for part in (why.expected, why.found))
     if model.categories:
         expected, found = _texts(model, expected, {}), _texts(model, found, unseen)
     columns: dict[str, Any] = {}

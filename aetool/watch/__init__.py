@@ -5,12 +5,13 @@ stream for each group, alerts), `_journal` (what survives a kill), `_lines` and 
 `_outputs` (where alerts go), `_counts` (counts, and the port that shows them).
 """
 
-from aetool.watch._counts import WatchCounts
+from aetool.watch._counts import AgentVersion, WatchCounts
 from aetool.watch._lines import FileSource, PipeSource, Stop
 from aetool.watch._outputs import TextOutput, WebhookOutput
 from aetool.watch.watcher import Watcher, WatchOptions, WatchSummary, watch
 
 __all__ = [
+    "AgentVersion",
     "FileSource",
     "PipeSource",
     "Stop",

@@ -1,15 +1,19 @@
-"""Counts of what happened, and a port that shows them to Prometheus."""
+"""Counts of what happened, a port that shows them to Prometheus, and an agent that is told."""
 
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+from aetool.bundle.manifest import MANIFEST
 from aetool.errors import InputError, reason_of
+from aetool.runtime.following import CURRENT, Tenure
 
 COUNTED: Mapping[str, str] = {
     "messages": "Messages taken.",
     "samples": "Samples pushed into a stream.",
     "scores": "Windows scored.",
+    "flagged": "Windows whose score is above the threshold.",
     "alerts": "Alerts begun.",
     "late": "Samples left out: older than the last one of their group.",
     "duplicate": "Samples left out: as old as the last one of their group.",
@@ -36,6 +40,38 @@ class WatchCounts(dict[str, int]):
     def left_out(self) -> dict[str, int]:
         """Return what was left out so far."""
         return {name: self[name] for name in _SHOWN if self[name]}
+
+
+class AgentVersion:
+    """The version that `aetool agent` keeps in use, for as long as it does."""
+
+    def __init__(self, folder: Path, *, reports: bool) -> None:
+        """Take the current version of an agent's directory; `reports`: the agent is told what was scored."""
+        self._link = folder / CURRENT
+        self._target = self._link.readlink()
+        self.bundle = folder / self._target
+        """Its bundle."""
+        self._tenure = Tenure(self.bundle, None, folder)
+        self._before: tuple[int, int] | None = None
+        self._reports = reports
+
+    @classmethod
+    def of(cls, path: Path, *, reports: bool) -> "AgentVersion | None":
+        """Return that of `path`, an agent's directory; None for a bundle."""
+        is_agents = (path / CURRENT).is_symlink() and not (path / MANIFEST).exists()
+        return cls(path, reports=reports) if is_agents else None
+
+    def tell(self, counts: Mapping[str, int]) -> bool:
+        """Report to the agent what was scored since the last time; return whether it has another version now."""
+        now = counts["scores"], counts["flagged"]
+        if self._before is not None and self._reports:
+            self._tenure.add(now[0] - self._before[0], now[1] - self._before[1])
+            self._tenure.report()
+        self._before = now
+        try:
+            return self._link.readlink() != self._target
+        except OSError:
+            return False
 
 
 def serve_metrics(

@@ -208,6 +208,8 @@ class Groups:
     def _decided(self, group: GroupStream, sample: GroupSample, score: float) -> Iterator[dict[str, Any]]:
         rules = self._rules
         is_anomaly = not score <= self._threshold
+        if is_anomaly:
+            self._count("flagged")
         group.flags = ((group.flags << 1) | is_anomaly) & self._mask
         here = {"group": sample.group, "time": sample.when, "score": _plain(score)}
         if sample.time is None:

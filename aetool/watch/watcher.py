@@ -10,7 +10,7 @@ from typing import Any
 
 from aetool.errors import InputError
 from aetool.runtime.session import AutoencoderSession
-from aetool.watch._counts import WatchCounts, serve_metrics
+from aetool.watch._counts import AgentVersion, WatchCounts, serve_metrics
 from aetool.watch._groups import Groups, Rules
 from aetool.watch._journal import Journal
 from aetool.watch._lines import MessageSource, Stop
@@ -300,8 +300,9 @@ def watch(
     stop: Stop,
     tell: Callable[[str], None],
     counts: WatchCounts | None = None,
+    agent: AgentVersion | None = None,
 ) -> WatchSummary:
-    """Take messages from `source` until it ends or `stop` is requested.
+    """Take messages from `source` until it ends, `stop` is requested, or the agent has another version.
 
     Raises:
         InputError: the source has ended, and none of its messages held a sample.
@@ -317,11 +318,16 @@ def watch(
         )
         tell(f"Metrics: http://127.0.0.1:{metrics.server_address[1]}/metrics")
     before = {name: watcher.counts[name] for name in _TAKEN}
+    if agent is not None:
+        agent.tell(watcher.counts)  # what the state brought was reported already
     try:
         source.seek(watcher.position)
         for messages in source.batches(stop):
             watcher.take(messages, source.position, is_settling=source.is_settling)
             source.acknowledge()
+            if agent is not None and agent.tell(watcher.counts):
+                tell("The agent has another version now: ended, to be started again with it")
+                stop.request()
     except BaseException:
         watcher.close(after_error=True)
         raise

@@ -344,7 +344,7 @@ def test_what_is_wrong_in_a_manifest_is_named(content, change, named):
     assert len(str(caught.value)) < 500
 
 
-OPTIONAL = ("segments", "calibration", "series", "unknown")
+OPTIONAL = ("segments", "calibration", "series", "image", "unknown")
 
 
 @pytest.mark.parametrize("key", [name for name in Manifest._fields if name not in OPTIONAL])

@@ -85,6 +85,12 @@ def test_the_worst_windows_are_explained_by_channel(aetool, log, trained):
 def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_path):
     evaluated = json.loads(aetool("evaluate", trained[2], log, "--label", "state", "--json").stdout)
     assert evaluated["anomalies"] == 9 and evaluated["auroc"] > 0.99
+    found = evaluated["events"]
+    assert (found["findings"], found["found"]) == (1, 1) and 0 <= found["after_median"] <= WINDOW + 20
+    smoothed = aetool("evaluate", trained[2], log, "--label", "state", "--smooth", "3/5")
+    assert "1 of 1 findings found" in " ".join(smoothed.stdout.split()), smoothed.output
+    refused = aetool("evaluate", trained[2], log, "--smooth", "3/5")
+    assert refused.exit_code == 2 and "give --label" in refused.output
     before = json.loads(
         aetool("evaluate", trained[2].parent / "checkpoint", log, "--label", "state", "--json").stdout
     )
@@ -187,7 +193,9 @@ def test_impute_last_needs_a_window(aetool, log):
     ("command", "options", "told"),
     [
         ("reconstruct", (), "a log has no one reconstruction"),
-        ("score", ("--keep", "state"), "--keep is for tables"),
+        ("score", ("--keep", "state"), "--keep state copies a cell of a row, and a window or an event has many"),
+        ("score", ("--events", "--keep", "state"), "--keep state copies a cell of a row"),
+        ("feedback", ("--label", "state", "--keep", "time"), "--keep time copies a cell of a row"),
         ("score", ("--fdr", "5%"), "--fdr is for tables"),
         ("score", ("-o", "scores"), "a log's windows go into one file"),
     ],
@@ -195,3 +203,33 @@ def test_impute_last_needs_a_window(aetool, log):
 def test_what_windows_of_a_log_have_not_is_refused(aetool, log, trained, command, options, told):
     result = aetool(command, trained[2], log, *options)
     assert result.exit_code == 2 and told in " ".join(result.output.split())
+
+
+def test_false_alarms_of_a_log_are_listed_with_their_channels(aetool, log, trained, tmp_path):
+    goal = "--threshold", "0.0001"  # every window is flagged
+    low = aetool("calibrate", trained[2], *goal, "-o", tmp_path / "low")
+    assert low.exit_code == 0, low.output
+    result = aetool("feedback", tmp_path / "low", log, "--label", "state", "--json")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["causes"]) <= {"flow", "heat"}
+
+
+def test_a_comparison_needs_labels_of_both_kinds(aetool, log, trained, tmp_path):
+    normal = tmp_path / "normal.csv"
+    normal.write_text(log.read_text().replace(",worn,", ",ok,"))
+    result = aetool("compare", trained[2], trained[2], "--data", normal, "--label", "state")
+    assert result.exit_code == 1 and "no row is labelled an anomaly" in result.output
+
+
+def test_rows_of_training_are_no_measure_of_false_alarms(aetool, log, trained, tmp_path):
+    again = aetool(
+        "calibrate", trained[2], "--data", log, "--label", "state", "--false-alarms", "5%", "-o", tmp_path / "b"
+    )
+    assert "log.csv, if it is the log of training" in again.stderr and "give others" in " ".join(
+        again.stderr.split()
+    )
+
+
+def test_a_file_of_events_tells_their_number_alone(aetool, log, trained, tmp_path):
+    said = aetool("score", trained[2], log, "--events", "-o", tmp_path / "events.csv").stdout
+    assert re.search(r"^events +\d", said, re.MULTILINE) and not re.search(r"^rows", said, re.MULTILINE)

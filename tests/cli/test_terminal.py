@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from rich.console import Console
+from series_bundles import WAVES, waves
 
 from aetool.bundle.manifest import Variant
 from aetool.cli._output import times_as_fast
@@ -67,6 +68,18 @@ def test_scores_on_a_terminal_are_a_table_the_most_anomalous_first(environment, 
     assert re.search(r"expected -?[\d.]+ *$", lines[head + 1])
     text = " ".join(lines[head + 21 :])
     assert "of 40 rows are anomalies" in text and "20 more rows; --top N shows more" in text
+
+
+def test_events_on_a_terminal_are_a_table(environment, tmp_path):
+    lines = ["time,machine,c0,c1,c2"]
+    for t, row in enumerate(waves(60, 3, 0)):
+        lines.append(f"{t},a,{','.join(str(value * (8 if 30 <= t < 36 else 1)) for value in row)}")
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    shown = left(seen(("score", WAVES, tmp_path / "log.csv", "--events", "--quiet"), environment))
+    head = next(place for place, line in enumerate(shown) if line.startswith("group"))
+    assert shown[head].split() == ["group", "start", "end", "rows", "score", "most", "of", "it"]
+    assert re.match(r"a +\d\d\.0 +\d\d\.0 +\d+ +[\d.]+ +c[012] \d+%", shown[head + 1])
+    assert re.search(r"^events +1 *$", "\n".join(shown), re.MULTILINE)
 
 
 def test_scores_in_a_pipe_are_csv_though_stderr_is_a_terminal(environment, made):

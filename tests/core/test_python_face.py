@@ -371,7 +371,9 @@ def test_push_fills_a_window_steps_on_and_computes_a_full_one():
 
 @pytest.mark.parametrize(
     "sample",
-    [[1.0, 2.0, 3.0], np.zeros(3), np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.zeros(0, np.float32),
+    [[1.0, None, 3.0], ["1", 2.0, 3.0], (1.0, True, 3.0), [1.0, 2.0], [0.0] * 6, [0.0] * 300, [], [1e39, 0.0, 0.0],
+     [2**60, 0, 0], [10**400, 0, 0], np.zeros(3), np.zeros(2, np.float32), np.zeros((1, 3), np.float32),
+     np.zeros(0, np.float32),
      np.zeros(6, np.float32), np.zeros(6, np.float32)[::2], np.float32(1), None],
 )  # fmt: skip
 def test_push_leaves_other_samples_to_somebody_else(sample):

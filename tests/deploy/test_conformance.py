@@ -55,7 +55,7 @@ def test_a_host_computes_what_was_trained(name, host, bundles, need):
     assert found["passed"] and found["anomalies"] > 0 and found["outputs"] >= 4
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 600_000)])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 600_000), ("bf16", 250_000)])
 def test_the_page_of_one_file_is_small(precision, most, bundles, tmp_path):
     bundle = bundles("reference")
     if precision == "bf16":

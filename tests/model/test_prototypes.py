@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 import aetool
 from aetool.errors import InputError
 from aetool.export import export_checkpoint
-from aetool.model import TrainingConfig, load_checkpoint, save_checkpoint, train
+from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, save_checkpoint, train
 from aetool.model.prototypes import learn_prototypes
 from aetool.tables import table_from_columns
 
@@ -122,3 +123,26 @@ def test_prototypes_are_64_or_half_as_many_as_rows():
 def test_another_score_is_refused():
     with pytest.raises(InputError, match="score: expected prototypes or reconstruction, found 'both'"):
         TrainingConfig(score="both")
+
+
+def test_the_core_scores_any_number_of_rows_of_a_small_model_with_prototypes_the_same_bits(trained, tmp_path):
+    export_checkpoint(trained, tmp_path / "b")
+    rows, bundle = BLOBS, tmp_path / "b"
+    with aetool.load(bundle) as auto, aetool.load(bundle, provider="cpu") as cpu:
+        if not cpu.native_rows() and not auto.native_rows():
+            pytest.skip("the core is not compiled here")
+        assert auto.native_rows() == sys.maxsize
+        many = auto.score(rows)
+        assert many[:5].tobytes() == auto.score(rows[:5]).tobytes()
+        np.testing.assert_allclose(many, cpu.score(rows), rtol=1e-4)
+        assert np.array_equal(auto.detect(rows), cpu.detect(rows))
+
+
+def test_a_wide_model_with_prototypes_scores_many_rows_with_products_of_onnxruntime(tmp_path, make_table):
+    rows = np.random.default_rng(0).normal(size=(300, 80)).astype(np.float32)
+    wide = AutoencoderConfig(80, 64, (128,))
+    export_checkpoint(train(make_table(rows), TrainingConfig(epochs=1), wide), tmp_path / "b")
+    with aetool.load(tmp_path / "b") as auto, aetool.load(tmp_path / "b", provider="cpu") as cpu:
+        np.testing.assert_allclose(auto.score(rows), cpu.score(rows), rtol=1e-5)
+        assert np.array_equal(auto.detect(rows), cpu.detect(rows))
+        assert auto.native_rows() in (0, 16)

@@ -317,6 +317,15 @@ def test_a_registry_that_asks_who_it_is_gets_user_and_password(site, tmp_path, n
     )
 
 
+def test_a_damaged_file_of_docker_is_named(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with Proxy(None) as proxy:
+        proxy.instead["/v2/"] = (401, b"", {"WWW_Authenticate": "Basic"})
+        site.store = f"oci://{proxy.host}/models"
+        assert f"{tmp_path}/config.json: cannot be read: " in site.poll().message
+
+
 @pytest.mark.parametrize(
     "uri",
     ["oci://", "oci:///models", "oci://host", "oci://host/Models", "oci://host/models:v1", "oci://me:secret@host/models",

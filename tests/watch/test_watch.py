@@ -284,3 +284,23 @@ def test_watching_needs_no_packages_but_the_runtime(series, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], input="", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_current_version_of_an_agent_is_used_told_and_given_way_to(series, tmp_path):
+    device, log, alerts = tmp_path / "dev-1", tmp_path / "log.jsonl", tmp_path / "alerts.jsonl"
+    (device / "reports").mkdir(parents=True)
+    for version in ("one", "two"):
+        shutil.copytree(series, device / "versions" / version)
+    (device / "current").symlink_to("versions/one")
+    samples = log_of(40, fault=slice(30, 36))
+    log.write_text(json_lines(samples))
+    expected = expected_scores(series, samples)
+    with Watching(device, "--follow", log, "-o", alerts, "--scores") as watching:
+        until(lambda: len(scores_in(records_in(alerts))) == len(expected), "the scores")
+        assert scores_in(records_in(alerts)) == expected
+        (device / "next").symlink_to("versions/two")
+        (device / "next").rename(device / "current")
+        _, said = watching.process.communicate(timeout=60)
+        assert watching.process.returncode == 0 and "The agent has another version now" in said
+    report = json.loads((device / "reports" / "one.json").read_text())
+    assert report["rows"] == len(expected) and 0 < report["flagged"] < 10

@@ -12,6 +12,7 @@ from aetool.bundle.manifest import Series
 from aetool.cli import main
 from aetool.runtime.cells import TIME_FORMS, seconds_of
 from aetool.tables.windows import Log
+from aetool.watch._messages import Message, Reader
 
 NOON = 1772366400.0  # 2026-03-01 12:00:00, UTC
 
@@ -119,3 +120,14 @@ def test_words_that_meant_missing_in_training_do_so_here(watch):
     _, found = watch("\n".join(text), na=["-999"])
     assert found[0]["score"] == "nan"
     assert watch("\n".join(text))[1][0]["score"] != "nan"
+
+
+def test_an_mqtt_message_may_hold_its_own_names_and_several_lines():
+    reader = Reader(("c0", "c1"), time="t")
+    first = reader.read(Message("t;c0;c1\r\n1;2;3\n2;3;4\n", "plant/a"))
+    assert [(each.group, each.time, each.values.tolist()) for each in first] == [
+        ("plant/a", 1.0, [2, 3]),
+        ("plant/a", 2.0, [3, 4]),
+    ]
+    (other,) = reader.read(Message("c1,c0,t\n9,8,3", "plant/b"))  # in another order
+    assert (other.group, other.time, other.values.tolist()) == ("plant/b", 3.0, [8, 9])

@@ -1,17 +1,20 @@
 """`aetool score --events` and `--moments`: a log's scores row by row, and the stretches that are abnormal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from rich.console import Console
 
 from aetool.bundle.manifest import Manifest
 from aetool.cli import _paths as paths
 from aetool.cli._options import limits_in_force, needs
-from aetool.cli._output import Result, say
+from aetool.cli._output import Result, facts, is_on_terminal, say, table
 from aetool.cli._progress import steps
-from aetool.cli._tables import given, log_of
+from aetool.cli._tables import given, log_of, require_no_keep
 from aetool.cli.commands._infer_stream import Inference, anomalies_line
 
 CHANNELS = 3
@@ -45,7 +48,8 @@ class Moments(NamedTuple):
         name = "--events" if self.events else "--moments"
         if not is_log:
             raise click.UsageError(f"{name} is for a log and a model of windows; see aetool train --window")
-        others = (("--top", top), ("--explain", what.explain), ("--p-value", what.p_value), ("--keep", what.keep))
+        require_no_keep(what.keep)
+        others = (("--top", top), ("--explain", what.explain), ("--p-value", what.p_value))
         if wrong := [option for option, value in others if value]:
             raise click.UsageError(f"{wrong[0]} is for windows; leave out {name}")
 
@@ -110,7 +114,24 @@ def infer_moments(
     document = {"rows": count, "rows_read": log.seen.rows, "events": events, "anomalies": abnormal}
     document["threshold"] = threshold
     more = [("events", f"{events:,}"), anomalies_line(abnormal, count, threshold, None)]
-    return given(columns, document, output, overwrite=what.overwrite, more=more)
+    result = given(columns, document, output, overwrite=what.overwrite, more=more, of_rows=wanted.moments)
+    if output is None and wanted.events and is_on_terminal():
+        return replace(result, show=partial(_show, columns, more))
+    return result
+
+
+def _show(columns: Mapping[str, Any], more: Sequence[tuple[str, str]], out: Console) -> None:
+    """Show events to a person, each with the channel that contributes most."""
+    names = [name for name in ("group", "start", "end", "rows", "score") if name in columns]
+    lines = []
+    for place in range(len(columns["start"])):
+        cells = {name: columns[name][place] for name in names}
+        channel = f"{columns['channel_1'][place]} {columns['channel_1_share'][place]:.0%}"
+        lines.append([*(f"{cell:.3g}" if name == "score" else str(cell) for name, cell in cells.items()), channel])
+    if lines:
+        out.print(table([*names, "most of it"], lines, right=("rows", "score")))
+        out.print()
+    out.print(facts(more))
 
 
 def _covered(length: int, series: Any) -> Any:

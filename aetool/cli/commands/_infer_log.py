@@ -14,7 +14,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limits_in_force, needs
 from aetool.cli._output import Result, is_on_terminal, say
 from aetool.cli._progress import steps
-from aetool.cli._tables import given, log_of
+from aetool.cli._tables import given, log_of, require_no_keep
 from aetool.cli.commands import _infer_stream as infer_stream
 from aetool.cli.commands._infer_stream import Inference
 
@@ -100,7 +100,8 @@ def _require_possible(command: str, what: Inference, output: str | None) -> None
             "windows overlap, so a log has no one reconstruction: give windows as an array (.npy or .npz), or use "
             "aetool score --explain"
         )
-    for option, is_given in (("--keep", what.keep), ("--fdr", what.fdr), ("--per-segment", what.per_segment)):
+    require_no_keep(what.keep)
+    for option, is_given in (("--fdr", what.fdr), ("--per-segment", what.per_segment)):
         if is_given:
             raise click.UsageError(f"{option} is for tables, not for the windows of a log; leave it out")
     if output is not None and infer_stream.is_directory(output):

@@ -199,9 +199,15 @@ def _result(trained: Any, output: Path) -> Result:
         pairs = [
             ("checkpoint", str(output)),
             ("log", f"{facts['rows']:,} rows in {facts['runs']:,} runs without a gap"),
-            ("windows", f"{series.window} rows x {len(trained.names)} channels, one every {series.stride} rows"),
+            (
+                "windows",
+                f"{series.window} rows x {len(trained.names)} channels; scored: one every {series.stride} rows",
+            ),
             ("shape", f"{config.architecture}, embedding {config.embedding_dim}"),
-            ("trained on", f"{trained_on:,}{sample} windows, {facts['rows_held_out']:,} held out"),
+            (
+                "trained on",
+                f"{trained_on:,}{sample} windows, one from every row on; {facts['rows_held_out']:,} held out",
+            ),
             ("epochs", epochs_line(trained.history, facts["validation_loss_of_mean"])),
         ]
         show_facts(out, pairs, f"aetool export {shlex.quote(str(output))}")

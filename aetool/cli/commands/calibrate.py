@@ -13,7 +13,11 @@ from aetool.cli._goals import goal_of, goals, outcome_pairs, tell_published
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
-from aetool.cli._tables import check_rows, manifest_of, rows_for
+from aetool.cli._tables import as_float32, as_read, check_rows, is_log, manifest_of, was_trained_on
+
+_TRAINED_ON = (
+    "the model knows rows that it was trained on: new rows raise more false alarms than these; give others"
+)
 
 
 @click.command()
@@ -64,8 +68,13 @@ def calibrate(
         manifest = manifest_of(bundle)
         check_rows(manifest, data, label=label)
         steps().step(f"reading {data.name}")
-        read = rows_for(manifest, data, label=label)
+        found = as_read(manifest, data, label=label)
+        read = as_float32(found)
         rows, labels = read.values, read.labels
+        if was_trained_on(manifest, found):
+            say(f"{data.name}: {_TRAINED_ON}")
+        elif is_log(manifest, data) and data.name == manifest.provenance.get("data"):
+            say(f"{data.name}, if it is the log of training, which has that name: {_TRAINED_ON}")
     elif goal.threshold is None:
         raise click.UsageError("rows are needed to choose a threshold with; give --data")
     steps().step("choosing the threshold" if rows is None else f"scoring {len(rows):,} rows")

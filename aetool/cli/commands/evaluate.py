@@ -12,7 +12,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
 from aetool.cli._progress import steps
-from aetool.cli._tables import as_float32, rows_for, windows_of
+from aetool.cli._tables import as_float32, is_log, log_of, rows_for, windows_of
 from aetool.runtime.providers import ProviderName
 
 NAMES = {
@@ -27,6 +27,7 @@ NAMES = {
 @click.argument("model", type=options.PATH)
 @click.argument("data", type=options.PATH)
 @options.label
+@click.option("--smooth", type=options.OfLast(), help="Of a log: K of the last N must be abnormal, as in score.")
 @options.provider
 @options.precision
 @options.threshold
@@ -36,6 +37,7 @@ def evaluate(
     model: Path,
     data: Path,
     label: str | None,
+    smooth: tuple[int, int] | None,
     provider: ProviderName,
     precision: str,
     threshold: float | None,
@@ -46,9 +48,14 @@ def evaluate(
     a second array. Without --label, it measures the median score and the root mean squared error of the
     reconstructions, in the units of the rows.
 
+    For a bundle of windows and a log with --label, it also compares events with findings: the stretches of rows
+    that are labelled. Events are those of aetool score --events, with the same --smooth; an alert comes when
+    aetool watch, with the same --smooth, would begin one.
+
     \b
     Example:
       aetool evaluate exported/machines test.csv --label broken
+      aetool evaluate exported/pumps log.csv --label state --smooth 3/5
     """
     import numpy as np
 
@@ -57,6 +64,9 @@ def evaluate(
     from aetool.tables import Reading, read_table
 
     scorer: Any
+    found: Any = None
+    if smooth is not None and label is None:
+        raise click.UsageError("--smooth is for events against findings; give --label, the column of the findings")
     if paths.what(model) == paths.CHECKPOINT:
         with needs("train", "evaluating a checkpoint"):
             from aetool.model import load_checkpoint
@@ -81,17 +91,60 @@ def evaluate(
         scorer = load(model, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force())
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
+        if label is not None and is_log(scorer.manifest, data):
+            found = _findings(scorer, data, label, smooth)
+    if smooth is not None and found is None:
+        raise click.UsageError("--smooth is for a log and a bundle of windows; leave it out")
     steps().step(f"scoring {len(rows):,} rows")
     numbers = np.array([name not in scorer.categories for name in names]) if scorer.categories else None
     definition = scorer.manifest.score["definition"] if hasattr(scorer, "manifest") else None
     result = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
     document = {key: value for key, value in asdict(result).items() if value is not None}
+    of_events = {} if found is None else {"events": {**found._asdict(), "smooth": smooth and list(smooth)}}
 
     def show(out: Console) -> None:
         named = [(NAMES.get(key, key.replace("_", " ")), _text(value)) for key, value in document.items()]
-        out.print(facts([*named, *([("score", definition)] if definition else [])]))
+        named += [("score", definition)] if definition else []
+        named += [] if found is None else [("events", found.text())]
+        out.print(facts(named))
 
-    return Result({"model": str(model), **document, **({"score": definition} if definition else {})}, show)
+    about = {"score": definition} if definition else {}
+    return Result({"model": str(model), **document, **about, **of_events}, show)
+
+
+def _findings(model: Any, data: Path, label: str, smooth: tuple[int, int] | None) -> Any:
+    """Compare the events of a log with what is labelled in it."""
+    import numpy as np
+
+    from aetool.checks.findings import ScoredRun, measure_findings
+    from aetool.stream.logs import moments_of_log
+
+    steps().step("comparing events with findings")
+    log = log_of(model.manifest, data, label=label)
+    labels: dict[int, Any] = {}
+    times: dict[int, Any] = {}
+    for run in log.runs():
+        labels[run.number] = _with_piece(labels.get(run.number), run.labels, run.offset)
+        if run.times is not None:
+            own = run.times.view(np.int64) / 1e9 if run.times.dtype.kind == "M" else run.times
+            times[run.number] = _with_piece(times.get(run.number), own, run.offset)
+    scored = moments_of_log(model, log_of(model.manifest, data), explained=False)
+    numbers = sorted(labels)
+    runs = [
+        ScoredRun(labels[number], times.get(number), run.scores, run.moments.mean)
+        for number, run in zip(numbers, scored, strict=True)
+    ]
+    return measure_findings(runs, model.threshold, log.series.window, log.series.stride, smooth)
+
+
+def _with_piece(known: Any, piece: Any, offset: int) -> Any:
+    """Return a run's rows with those of its next piece, which may share some, or leave some out."""
+    import numpy as np
+
+    if known is None:
+        return piece
+    left_out = np.repeat(piece[:1], max(0, offset - len(known)))
+    return np.concatenate([known, left_out, piece[max(0, len(known) - offset) :]])
 
 
 def _text(value: float | int) -> str:

@@ -125,8 +125,10 @@ def score(**arguments: Any) -> Result:
 
     --moments gives each row of the log the mean (score) and the maximum (highest) of the scores of the windows
     that cover it; it is an anomaly if the mean is above the threshold. --events gives each stretch of such rows:
-    start, end, peak, and the channels that contribute most there. --smooth 3/5 counts a row as abnormal if 3 of
-    the last 5 are, itself included.
+    start, end and peak (its first and last row, and the one with the highest score), rows, score (that of the
+    peak), highest (the highest score of a window), and channel_1, channel_1_share, ...: the channels that
+    contribute most at the peak. --smooth 3/5 counts a row as abnormal if 3 of the last 5 rows are, itself
+    included; aetool watch counts scores as they come, so that its alerts differ from events.
 
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.

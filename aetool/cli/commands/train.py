@@ -100,7 +100,10 @@ def train(
         if resume is not None:
             raise click.UsageError("--resume continues tables; train on the windows of a log from scratch")
         if categorical:
-            raise click.UsageError("--categorical is for tables; channels of a log are numbers, --drop leaves out")
+            raise click.UsageError(
+                "--categorical is for tables; channels of a log are numbers: leave text out with --drop, or write "
+                "states as numbers, such as run 1 and idle 0"
+            )
         paths.require_free(output, overwrite, paths.CHECKPOINT)
         chosen_columns = LogOptions(label, options.flat(drop), options.flat(columns) or None)
         return train_series(data, output, chosen_columns, settings, overwrite)

@@ -78,6 +78,13 @@ def watch(
     they are in the state; with a time column none is lost or scored twice. SIGTERM ends the run after the messages
     that were received.
 
+    BUNDLE may be the directory of an agent: its current version is used, and told what was scored. When the agent
+    has another version, the run ends with exit code 0, for systemd (Restart=always) to start it with that one.
+
+    --smooth counts scores, one every stride rows, as they come, where aetool score --events counts rows, by the
+    mean of all windows that cover them: alerts and events of the same log differ. An alert comes when the K-th
+    abnormal window is complete; aetool evaluate --label tells how late that is.
+
     \b
     Example:
       aetool watch exported/machines log.csv --smooth 3/5
@@ -86,12 +93,24 @@ def watch(
     """
     if sum(each is not None for each in (data, follow, mqtt)) > 1:
         raise click.UsageError("DATA, --follow and --mqtt are sources; give one of them")
-    paths.require_bundle(bundle)
     steps().step("importing the runtime")
     from aetool import load
-    from aetool.watch import FileSource, PipeSource, Stop, TextOutput, WatchCounts, WatchOptions, WebhookOutput
+    from aetool.watch import (
+        AgentVersion,
+        FileSource,
+        PipeSource,
+        Stop,
+        TextOutput,
+        WatchCounts,
+        WatchOptions,
+        WebhookOutput,
+    )
     from aetool.watch import watch as watch_messages
 
+    # With another threshold, nothing was promised of the share that is flagged.
+    agent = AgentVersion.of(bundle, reports=threshold is None)
+    opened = bundle if agent is None else agent.bundle
+    paths.require_bundle(opened)
     counts = WatchCounts()
     name = client_id or _client(bundle, given["state"])
     source: Any
@@ -125,7 +144,7 @@ def watch(
 
     steps().step("opening the bundle")
     with load(
-        bundle, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force()
+        opened, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force()
     ) as model:
         steps().close()
         before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
@@ -142,6 +161,7 @@ def watch(
                 stop=stop,
                 tell=say,
                 counts=counts,
+                agent=agent,
             )
         finally:
             for each, handler in before.items():

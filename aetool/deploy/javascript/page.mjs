@@ -12,6 +12,7 @@ import { eventsOfRun } from "./moments.mjs";
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
 const REASONS = 3;
+const MOST_CALIBRATED = 2000; // scores of normal rows that a bundle keeps
 const CHANGED = ", changed";
 const LARGEST = 3.4e38; // a threshold that was never chosen is float32's largest number
 const at = (id) => document.getElementById(id);
@@ -226,12 +227,13 @@ function showVerdict(score, pValue) {
   at("scale-fill").style.width = `${100 * (Number.isNaN(score) ? 1 : scale(score))}%`;
 }
 
-/** A p-value in words. */
+/** A p-value in words; one below all that can be counted is extrapolated. */
 function rarity(pValue) {
-  const rows = `normal ${model.manifest.series ? "windows" : "rows"}`;
-  if (pValue < 1e-6) return `p < 0.000001: fewer than 1 in a million ${rows} score this high.`;
-  if (pValue > 0.1) return `p = ${shown(pValue)}: about ${percent(pValue)} of ${rows} score this high.`;
-  return `p = ${shown(pValue)}: about 1 in ${Number((1 / pValue).toPrecision(2)).toLocaleString("en")} ${rows} scores this high.`;
+  const one = model.manifest.series ? "window" : "row";
+  const p = pValue < 1e-6 ? "p < 0.000001" : `p = ${shown(pValue)}`;
+  if (pValue < 1 / MOST_CALIBRATED) return `${p}: no known normal ${one} scores this high.`;
+  if (pValue > 0.1) return `${p}: about ${percent(pValue)} of normal ${one}s score this high.`;
+  return `${p}: about 1 in ${Number((1 / pValue).toPrecision(2)).toLocaleString("en")} normal ${one}s scores this high.`;
 }
 
 /** The verdict beside the fields, where the page is scrolled down to them. */
