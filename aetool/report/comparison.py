@@ -14,7 +14,7 @@ from aetool.report.draw.svg import log_scale, log_ticks
 from aetool.report.draw.units import figure, percent, rate, rows, seconds, size
 
 MOST_POINTS, MOST_LISTED = 3000, 100
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70.0, 560.0, 12.0, 420.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, svg.WIDTH - svg.EDGE, 12.0, 340.0
 
 Kept = Mapping[str, NDArray[Any]]
 
@@ -81,7 +81,8 @@ def _scatter(found: ModelComparison) -> Markup:
     for place in chosen.tolist():
         kind = "dot s1" if place in marks else "dot s0"
         hint = f"row {place + 1}: {old[place]:.4g}, {new[place]:.4g}"
-        groups[kind].append(svg.marker(0, across(old[place]), up(new[place]), kind, hint, 3))
+        shape, radius = (3, 5) if place in marks else (0, 2.5)
+        groups[kind].append(svg.marker(shape, across(old[place]), up(new[place]), kind, hint, radius))
     limits = [
         svg.line(across(found.old.threshold), _TOP, across(found.old.threshold), _BOTTOM, "threshold")
         if low < found.old.threshold < high
@@ -110,8 +111,8 @@ def _scatter(found: ModelComparison) -> Markup:
         ),
     )
     legend = svg.legend(
-        (svg.sign(svg.marker(0, 7, 7, kind)), text)
-        for kind, text in (("dot s0", "same decision"), ("dot s1", "decision changes"))
+        (svg.marker(shape, 7, 7, kind), text)
+        for shape, kind, text in ((0, "dot s0", "same decision"), (3, "dot s1", "decision changes"))
     )
     return tag("figure", tag("figcaption", "Old score across, new score up"), picture, legend)
 
