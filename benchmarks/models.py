@@ -1,6 +1,6 @@
 """The two models that speed is measured on, each as a checkpoint and its bundle, with rows of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +42,10 @@ def make(name: str, folder: Path) -> Model:
     config = {"tiny": CONFIG, "heavy": HEAVY}.get(name, model.AutoencoderConfig())
     rows = log_mel_rows(4096) if name == "tiny" else correlated_rows(4096, columns=config.n_features)
     table = table_from_columns({f"x_{i}": column for i, column in enumerate(rows.T)}, source="made")
-    trained = model.train(table, model.TrainingConfig(epochs=1 if name == "heavy" else 3), config)
+    training = model.TrainingConfig(epochs=1 if name == "heavy" else 3)
+    if name == "tiny":  # MLPerf Tiny scores by the reconstruction alone
+        training = replace(training, score="reconstruction")
+    trained = model.train(table, training, config)
     made = Model(name, folder / f"{name}-bundle", folder / f"{name}-checkpoint", rows)
     model.save_checkpoint(trained, made.checkpoint)
     export_checkpoint(trained, made.bundle)

@@ -165,13 +165,12 @@ def _require_room(bundle: Bundle, sources: Mapping[str, CSource], options: COpti
     ram = STACK_BYTES + max(source.activations_bytes + _given_bytes(source) for source in sources.values())
     for what, need, room in (("flash", flash, options.flash), ("ram", ram, options.ram)):
         if room is not None and need > room:
+            remedies = [] if options.int8 else ["deploy --precision int8"]
+            if "prototypes" in str(bundle.manifest.score["kind"]):
+                remedies.append("train with --score reconstruction, which needs no prototypes")
             raise BudgetError(
                 f"{bundle.path}: needs {need:,} bytes of {what}, {need - room:,} more than --{what} {room:,}; "
-                + (
-                    "train a smaller network"
-                    if options.int8
-                    else "deploy --precision int8, or train a smaller network"
-                )
+                + ", or ".join([*remedies, "train a smaller network"])
             )
 
 
