@@ -205,7 +205,7 @@ def without(*packages):
         ("onnx", "onnx", "train", ("export", "checkpoint", "-o", "{out}")),
         ("torch", "torch", "train", ("export", "--module", "n.py:N", "--input-shape", "4", "-o", "{out}")),
         ("onnx", "onnx", "train", ("adopt", "m.onnx", "--data", "new.csv", "-o", "{out}")),
-        ("onnxruntime", "onnxruntime", "cpu", ("score", "bundle", "new.csv")),
+        ("onnxruntime", "onnxruntime", "cpu", ("score", "bundle", "new.csv", "--provider", "cpu")),
         ("onnxruntime", "onnxruntime", "cpu", ("export", "checkpoint", "-o", "{out}")),
         ("pyarrow", "pyarrow", "tables", ("score", "bundle", "new.csv")),
         ("uvicorn", "uvicorn", "serve", ("serve", "bundle")),
