@@ -444,7 +444,7 @@ typedef struct {
 #endif
 } block;
 
-#if defined(__OPTIMIZE_SIZE__) && defined(__GNUC__)
+#if (defined(__OPTIMIZE_SIZE__) || LANES == 1) && defined(__GNUC__)
 #define SHARED __attribute__((noinline)) /* many call it */
 #else
 #define SHARED inline
