@@ -32,7 +32,7 @@ VERBS = {
     "explainer": "explain",
     SEGMENTER: "segment",
 }
-CODE_BYTES = 8192
+CODE_BYTES = 9216
 """Flash that the code takes on a Cortex-M4F, at most (gcc -Os or -O2)."""
 STACK_BYTES = 512
 """Stack of the calls on a Cortex-M4F, at most, without activations."""

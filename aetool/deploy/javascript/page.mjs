@@ -572,11 +572,12 @@ async function start() {
   at("bundle").textContent = model.manifest.id.slice(0, 12);
   makeScale();
   const first = Math.max(0, typicalRow(false));
-  // The score first: a browser takes longer to lay out a long form than for all of what comes before.
+  // The score first: a browser takes longer to lay out all panels and a long form than for what comes before.
   nameRow(goldenName(first));
   const row = Float32Array.from(goldenNumbers(first));
   const [[score], [pValue]] = await Promise.all([model.score(row), model.hasPValues ? model.pValue(row) : []]);
   showVerdict(score, pValue);
+  document.querySelector("main").hidden = false;
   await painted();
   if (!imageShape) makeForm();
   listen();
