@@ -67,7 +67,8 @@ fuzz: $(STAMP)
 soak: $(STAMP)
 	AETOOL_LONG=1 $(BIN)/python -m pytest -s tests/faults/test_kills.py tests/faults/test_long_run.py \
 		tests/faults/test_disks_and_races.py tests/release/test_release_kills.py tests/release/test_following.py \
-		tests/serve/test_follows_agent.py tests/watch/test_stream.py tests/deploy/test_streams.py
+		tests/serve/test_follows_agent.py tests/watch/test_stream.py tests/deploy/test_streams.py \
+		tests/stream/test_ray_engine.py
 
 # A bill of materials (CycloneDX) of what an app takes in: the wheel, numpy, onnxruntime and what they bring.
 sbom: $(STAMP)
