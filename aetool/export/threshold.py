@@ -69,9 +69,12 @@ def choose_threshold(
     contamination = _DEFAULT_CONTAMINATION if contamination is None else contamination
     if not (_is_number(contamination) and 0 <= contamination < 1):
         raise InputError(f"contamination: expected 0 or more and below 1, found {reprlib.repr(contamination)}")
-    if len(scores) == 0 or not scores[-1] < LARGEST_SCORE:
+    if len(scores) == 0:
+        raise InputError(f"no scores of {rows} to choose a threshold from; pass --threshold")
+    if not scores[-1] < LARGEST_SCORE:
         raise InputError(
-            f"no scores of {rows} below {LARGEST_SCORE:.0e} to choose a threshold from; pass --threshold"
+            f"a score of {scores[-1]:.1e} among those of {rows}; all must be below {LARGEST_SCORE:.0e} to choose "
+            "a threshold; mend or leave out the row with the extreme value, or pass --threshold"
         )
     value = float(np.float32(_in_clear_gap(scores, contamination, max(CLEAR_GAP, rounding))))
     counted = scores if counted is None else counted

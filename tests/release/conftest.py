@@ -12,7 +12,7 @@ from aetool.bundle.keys import write_keys
 from aetool.bundle.write import sign_bundle
 from aetool.core.native import vectors
 from aetool.decisions import Goal, calibrate
-from aetool.release import Agent, prove_here, push
+from aetool.release import Agent, listing, prove_here, push, renew
 
 PROVIDER = "cpu" if vectors() is None else "native"
 """What proves soonest."""
@@ -89,6 +89,20 @@ class Site:
     def poll(self, **options):
         with self.agent(**options) as agent:
             return agent.poll()
+
+    def release_twice(self):
+        """Release one version to two channels and a newer one to one, which is renewed; a device takes both."""
+        version = self.push("a")
+        assert self.poll().version == version and self.whole()
+        assert push(self.made / "a", self.store, private_key=self.private, channel="canary").written == 0
+        newer = self.push("b")
+        assert self.poll().version == newer
+        channels, versions, problems = listing(self.store, public_key=self.public)
+        assert [(each.channel, each.version) for each in channels] == [("canary", version), ("stable", newer)]
+        assert [each.version for each in versions] == [version, newer] and not problems
+        assert renew(self.store, private_key=self.private, public_key=self.public).sequence == 3
+        assert self.poll().event == "current"
+        return version, newer
 
     @property
     def current(self):
