@@ -36,12 +36,12 @@ def by_hand(score: str, z: Any, y: Any) -> Any:
     return distance / np.prod(z.shape[1:])
 
 
-def assert_adds_up(path: Path, rows: Any) -> Any:
+def assert_adds_up(path: Path, rows: Any, rounding: float = 1e-6) -> Any:
     assert all(record.passed for record in verify_bundle(path))
     model = aetool.load(path)
     found = model.explain(rows)
     total = found.contribution.reshape(len(rows), -1).sum(axis=1, dtype=np.float64)
-    np.testing.assert_allclose(total, model.score(rows), rtol=1e-6)
+    np.testing.assert_allclose(total, model.score(rows), rtol=rounding)
     np.testing.assert_array_equal(found.expected, model.reconstruct(rows))
     return found
 
@@ -86,7 +86,7 @@ def test_of_rows_that_are_as_expected_are_zeros(tmp_path: Path) -> None:
 def test_of_a_column_of_categories_is_the_sum_over_its_indicators(mixed_trained: Any, mixed_bundle: Path) -> None:
     model = aetool.load(mixed_bundle)
     rows = mixed_trained.held_out.features
-    found = assert_adds_up(mixed_bundle, rows)
+    found = assert_adds_up(mixed_bundle, rows, rounding=3e-6)  # twice as many terms as features
     assert found.contribution.shape == rows.shape
     pipeline = mixed_trained.pipeline(torch.float64)
     encoded = pipeline.encoding(torch.from_numpy(rows).double())
