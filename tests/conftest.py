@@ -1,6 +1,7 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+# As `aetool` itself: to look for garbage among torch's half a million objects took a sixth of the time of exports.
+gc.set_threshold(20_000)
 
 # A run in the background of a script ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,9 +47,8 @@ def pytest_runtest_setup() -> None:
 
 @functools.cache
 def _keep_tables() -> None:
-    import torch
     from torch._export import utils
-    from torch._ops import OperatorBase
+    from torch.export import exported_program
     from torch.onnx._internal.exporter import _decomp, _registration
 
     registry = _registration.ONNXRegistry
@@ -54,20 +57,36 @@ def _keep_tables() -> None:
     table_of = functools.cache(lambda operators: _decomp_table(set(operators)))
     _decomp_table = _decomp.create_onnx_friendly_decomposition_table
     _decomp.create_onnx_friendly_decomposition_table = lambda operators: dict(table_of(frozenset(operators)))
-    by_any_key = OperatorBase.py_impl
-
-    def py_impl(self: Any, key: Any) -> Any:  # called 11,000 times an export; torch's makes types each time
-        if not isinstance(key, torch._C.DispatchKey) or key in self.py_kernels:
-            return by_any_key(self, key)
-        return functools.partial(_register, self, key)
-
-    OperatorBase.py_impl = py_impl
+    override = exported_program._override_composite_implicit_decomp
+    overrides = functools.cache(lambda operators: _Overrides(override, dict(operators)))
+    exported_program._override_composite_implicit_decomp = lambda given: overrides(frozenset(given.items()))
 
 
-def _register(operator: Any, key: Any, kernel: Any) -> Any:
-    operator.py_kernels[key] = kernel
-    operator._dispatch_cache.clear()
-    return kernel
+class _Overrides:
+    """What torch registers on a thousand operators for the time of an export, made once and then put in place."""
+
+    def __init__(self, override: Any, operators: dict[Any, Any]) -> None:
+        from torch._subclasses.fake_impls import op_implementations_dict
+
+        self.fakes = op_implementations_dict
+        with override(operators):
+            self.kernels = {operator: operator.py_kernels.copy() for operator in operators}
+            self.made = {operator: self.fakes[operator] for operator in operators if operator in self.fakes}
+
+    def __enter__(self) -> None:
+        self.before = {operator: operator.py_kernels for operator in self.kernels}
+        self._put({operator: kernels.copy() for operator, kernels in self.kernels.items()})
+        self.fakes.update(self.made)
+
+    def __exit__(self, *_: object) -> None:
+        self._put(self.before)
+        for operator in self.kernels:
+            self.fakes.pop(operator, None)
+
+    def _put(self, kernels: dict[Any, Any]) -> None:
+        for operator, those in kernels.items():
+            operator.py_kernels = those
+            operator._dispatch_cache.clear()
 
 
 @pytest.fixture(scope="session")
