@@ -1,6 +1,5 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
-import functools
 import gc
 import os
 import signal
@@ -16,6 +15,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from quick_exports import keep_tables  # noqa: E402
 
 # As `aetool` itself: to look for garbage among torch's half a million objects took a sixth of the time of exports.
 gc.set_threshold(20_000)
@@ -40,53 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Let torch's exporter keep the tables that it makes anew, and alike, for each export: half of its time."""
     if "torch.onnx._internal.exporter._core" in sys.modules:
-        _keep_tables()
-
-
-@functools.cache
-def _keep_tables() -> None:
-    from torch._export import utils
-    from torch.export import exported_program
-    from torch.onnx._internal.exporter import _decomp, _registration
-
-    registry = _registration.ONNXRegistry
-    registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))  # type: ignore[method-assign]
-    utils._materialize_cpp_cia_ops = functools.cache(utils._materialize_cpp_cia_ops)
-    table_of = functools.cache(lambda operators: _decomp_table(set(operators)))
-    _decomp_table = _decomp.create_onnx_friendly_decomposition_table
-    _decomp.create_onnx_friendly_decomposition_table = lambda operators: dict(table_of(frozenset(operators)))
-    override = exported_program._override_composite_implicit_decomp
-    overrides = functools.cache(lambda operators: _Overrides(override, dict(operators)))
-    exported_program._override_composite_implicit_decomp = lambda given: overrides(frozenset(given.items()))
-
-
-class _Overrides:
-    """What torch registers on a thousand operators for the time of an export, made once and then put in place."""
-
-    def __init__(self, override: Any, operators: dict[Any, Any]) -> None:
-        from torch._subclasses.fake_impls import op_implementations_dict
-
-        self.fakes = op_implementations_dict
-        with override(operators):
-            self.kernels = {operator: operator.py_kernels.copy() for operator in operators}
-            self.made = {operator: self.fakes[operator] for operator in operators if operator in self.fakes}
-
-    def __enter__(self) -> None:
-        self.before = {operator: operator.py_kernels for operator in self.kernels}
-        self._put({operator: kernels.copy() for operator, kernels in self.kernels.items()})
-        self.fakes.update(self.made)
-
-    def __exit__(self, *_: object) -> None:
-        self._put(self.before)
-        for operator in self.kernels:
-            self.fakes.pop(operator, None)
-
-    def _put(self, kernels: dict[Any, Any]) -> None:
-        for operator, those in kernels.items():
-            operator.py_kernels = those
-            operator._dispatch_cache.clear()
+        keep_tables()
 
 
 @pytest.fixture(scope="session")
