@@ -39,6 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+def pytest_unconfigure() -> None:
+    gc.freeze()  # the process ends: pytest would look for garbage among torch's objects five times
+
+
 def pytest_runtest_setup() -> None:
     if "torch.onnx._internal.exporter._core" in sys.modules:
         keep_tables()
