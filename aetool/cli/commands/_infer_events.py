@@ -73,12 +73,12 @@ def infer_moments(
     how: dict[str, Any] = {"provider": what.provider, "precision": what.precision, "threshold": what.threshold}
     with load(what.bundle, **how, limits=limits_in_force()) as model:
         runs = moments_of_log(model, log, explained=wanted.events)
-        threshold, names = model.threshold, model.feature_names
+        threshold, names = model.row_threshold, model.feature_names
     log.require_runs()
     rows: list[dict[str, Any]] = []
     count, abnormal, events = 0, 0, 0
     for run in runs:
-        score = run.moments.mean
+        score = run.moments.score
         flags = ~(score <= threshold) & _covered(len(score), log.series)
         if wanted.smooth is not None:
             flags = smoothed(flags, *wanted.smooth)

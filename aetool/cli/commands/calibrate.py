@@ -13,7 +13,7 @@ from aetool.cli._goals import goal_of, goals, outcome_pairs, tell_published
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
-from aetool.cli._tables import as_float32, as_read, check_rows, is_log, manifest_of, was_trained_on
+from aetool.cli._tables import as_float32, as_read, check_rows, is_log, log_of, manifest_of, was_trained_on
 
 _TRAINED_ON = (
     "the model knows rows that it was trained on: new rows raise more false alarms than these; give others"
@@ -63,7 +63,7 @@ def calibrate(
     goal = goal_of(given)
     if output is not None:
         require_new(output, overwrite)
-    rows = labels = None
+    rows = labels = row_scores = None
     if data is not None:
         manifest = manifest_of(bundle)
         check_rows(manifest, data, label=label)
@@ -75,6 +75,8 @@ def calibrate(
             say(f"{data.name}: {_TRAINED_ON}")
         elif is_log(manifest, data) and data.name == manifest.provenance.get("data"):
             say(f"{data.name}, if it is the log of training, which has that name: {_TRAINED_ON}")
+        if is_log(manifest, data) and manifest.row_threshold("fp32") is not None:
+            row_scores = _row_scores(bundle, log_of(manifest, data, label=label))
     elif goal.threshold is None:
         raise click.UsageError("rows are needed to choose a threshold with; give --data")
     steps().step("choosing the threshold" if rows is None else f"scoring {len(rows):,} rows")
@@ -88,6 +90,7 @@ def calibrate(
         source="" if data is None else data.name,
         probability=probability,
         per_segment=per_segment,
+        row_scores=row_scores,
         limits=limits_in_force(),
     )
     manifest = made.bundle.manifest
@@ -133,6 +136,16 @@ def calibrate(
             )
 
     return Result(document, show)
+
+
+def _row_scores(bundle: Path, log: Any) -> Any:
+    """Return the scores of the normal rows of a log, ascending."""
+    from aetool import load
+    from aetool.stream.logs import normal_row_scores
+
+    steps().step("scoring the rows of the log")
+    with load(bundle, provider="cpu", precision="fp32", limits=limits_in_force()) as model:
+        return normal_row_scores(model, log)
 
 
 def _segments(segments: Any) -> tuple[tuple[str, ...], list[list[str]]]:

@@ -24,9 +24,9 @@ def events_of(model: AutoencoderSession, log: Log) -> LogEvents:
     found: list[LogEvent] = []
     labelled, met = 0, 0
     for run in runs:
-        score = run.moments.mean
+        score = run.moments.score
         covered = np.arange(len(score)) % log.series.stride < log.series.window
-        flags = ~(score <= model.threshold) & covered
+        flags = ~(score <= model.row_threshold) & covered
         found += [_event(model, log, run, each) for each in find_events(flags, score)]
         if run.labels is not None:
             stretches = find_events(run.labels, run.labels)
@@ -37,14 +37,14 @@ def events_of(model: AutoencoderSession, log: Log) -> LogEvents:
     is_labelled = any(run.labels is not None for run in runs)
     return LogEvents(
         events=tuple(found[place] for place in order),
-        rows=sum(len(run.moments.mean) for run in runs),
+        rows=sum(len(run.moments.score) for run in runs),
         labelled=labelled if is_labelled else None,
         met=met,
     )
 
 
 def _event(model: AutoencoderSession, log: Log, run: RunMoments, event: Any) -> LogEvent:
-    times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(run.moments.mean))
+    times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(run.moments.score))
     start, end, peak = map(str, time_texts(times[[event.start, event.stop - 1, event.peak]]).tolist())
     share = run.shares.get(peak_window(run.scores, event, log.series.window, log.series.stride))
     order = () if share is None else np.argsort(-share, kind="stable")[:_CHANNELS].tolist()
