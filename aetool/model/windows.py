@@ -31,6 +31,8 @@ _HELD_OUT = 4096
 """Windows that are held out, at most."""
 _STRETCHED, _STRETCHED_NUMBERS = 4096, 1 << 23
 """Windows of held-out stretches, and their numbers, at most: they give scores of rows."""
+_ENOUGH_ROWS = 1000
+"""Rows of held-out stretches that need no others beside them: ten of them lie above a threshold for 1 %."""
 _WHOLE = 64
 """Windows, one after another, that are taken together from longer stretches."""
 _KEPT_BYTES = 256 << 20
@@ -396,21 +398,23 @@ def _held_out(trained: TrainedAutoencoder, normal: NDArray[np.float32], anomalie
 
 
 def _row_scores(trained: TrainedAutoencoder, stretches: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Return the finite scores of the rows of stretches, ascending, each by as many windows as most rows of a log.
+    """Return the finite scores of the rows of stretches, ascending.
 
-    Rows at the ends of a stretch have fewer, and vary more: they count only where a stretch has no others.
+    Rows at the ends of a stretch have fewer windows than most rows of a log, and their scores vary more. They are
+    left out where enough others are there; where there are few rows, each shows another part of what is normal.
     """
     assert trained.series is not None
     window, stride = trained.series.window, trained.series.stride
     module = trained.module(torch.float64)
-    found = [np.empty(0, np.float32)]
+    inner, ends = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
     for stretch in stretches:
         rows, parts = RowScores(window, stride), []
         for begin in range(0, len(stretch), _BLOCK):
             outputs = evaluate_rows(module, stretch[begin : begin + _BLOCK], torch.float64, _BLOCK)
             parts.append(rows.add(*by_moment(outputs["contribution"])).score)
         scores = np.concatenate([*parts, rows.end().score])
-        edge = max(0, window - stride)
-        found.append(scores[edge : len(scores) - edge] if len(scores) > 2 * edge else scores)
-    scores = np.concatenate(found)
+        edge = min(max(0, window - stride), len(scores) // 2)
+        inner.append(scores[edge : len(scores) - edge])
+        ends += [scores[:edge], scores[len(scores) - edge :]]
+    scores = np.concatenate(inner if sum(map(len, inner)) >= _ENOUGH_ROWS else inner + ends)
     return np.sort(scores[np.isfinite(scores)]).astype(np.float64)

@@ -148,11 +148,27 @@ def covering(
     return np.maximum(first, 0), np.minimum(moments // stride, count - 1)
 
 
-def peak_window(scores: NDArray[Any], event: Event, window: int, stride: int) -> int:
-    """Return the window with the highest score among those that cover the peak of an event."""
-    begin, end = (int(each[0]) for each in covering(np.array([event.peak]), len(scores), window, stride))
-    part = scores[begin : end + 1]
-    return begin + int(np.where(np.isnan(part), np.inf, part).argmax())
+def highest_windows(
+    moments: NDArray[np.int64], scores: NDArray[Any], window: int, stride: int, begin: int = 0
+) -> NDArray[np.int64]:
+    """Return the window with the highest score, the first of them, among those that cover each of some moments.
+
+    NaN is higher than every number. Where no window covers a moment, -1.
+
+    Args:
+        moments: of a run.
+        scores: of its windows from number `begin` on, with all that cover one of the moments.
+        window: moments of a window.
+        stride: moments from one window to the next.
+        begin: number of the first window that `scores` has.
+    """
+    height = np.where(np.isnan(scores), np.inf, scores)
+    first, last = covering(moments, begin + len(scores), window, stride)
+    best = np.minimum(first, last)
+    for step in range(1, -(-window // stride)):
+        place = np.minimum(first + step, last)
+        best = np.where(height[place - begin] > height[best - begin], place, best)
+    return np.where(first <= last, best, -1)
 
 
 def channel_shares(contribution: NDArray[Any], first: int = 0, stop: int | None = None) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.bundle.manifest import Series
-from aetool.runtime.moments import MomentScores, RowScores, by_moment, channel_shares, covering
+from aetool.runtime.moments import MomentScores, RowScores, by_moment, channel_shares, covering, highest_windows
 from aetool.runtime.session import AutoencoderSession
 from aetool.tables.windows import Log, Run, window_labels, windows
 
@@ -54,7 +54,7 @@ class RunMoments(NamedTuple):
     """(windows,)"""
     moments: MomentScores
     shares: Mapping[int, NDArray[np.float64]]
-    """Window -> share of each channel in its score, of those that an event may peak in, if they were explained."""
+    """Window -> share of each channel in its score, of those that an event may peak in, if it was asked for."""
     labels: NDArray[np.bool_] | None = None
     """(rows,) True = anomaly; None where the log was read without."""
 
@@ -119,8 +119,8 @@ class _Begun:
         self.labels: list[NDArray[np.bool_]] = []
         self.rows, self.scored = 0, 0
         self.shares: dict[int, NDArray[np.float64]] = {}
-        self.recent: NDArray[np.float32] | None = None
-        """Contributions to the last windows, as many as may cover a row that is not scored yet."""
+        self.recent: list[tuple[NDArray[np.float32], ...]] = []
+        """Scores of the last windows, and contributions to them, in blocks."""
 
     def add_scores(self, found: ComputedWindows, model: AutoencoderSession | None) -> None:
         """Take the next windows by their scores; `model` explains those above the threshold."""
@@ -139,30 +139,24 @@ class _Begun:
         scores, own = by_moment(contribution)
         moments = self.scorer.add(scores, own)
         if explained:
-            before = [] if self.recent is None else [self.recent]
-            self._explain(moments, [*before, contribution])
+            self.recent = [*self.recent, (scores, contribution)]
+            self._explain(moments)
+            # Kept are as many as may cover a row that has no score yet.
             most = -(-self.window // self.stride)
-            self.recent = np.concatenate([*before, contribution[-most:]])[-most:]
+            last = [[part[-most:] for part in parts] for parts in zip(*self.recent, strict=True)]
+            self.recent = [tuple(np.concatenate(parts)[-most:] for parts in last)]
         self._add(found, scores, moments)
 
-    def _explain(self, moments: MomentScores, contributions: list[NDArray[np.float32]]) -> None:
-        """Keep the shares of channels in the windows that cover abnormal ones among the moments scored last.
-
-        Args:
-            moments: those, behind the ones scored before.
-            contributions: to the last windows, in pieces.
-        """
+    def _explain(self, moments: MomentScores) -> None:
+        """Keep the shares of channels in the windows behind abnormal ones of the moments that were scored last."""
         odd = self.scored + np.flatnonzero(~(moments.score <= self.threshold))
-        first, last = covering(odd, self.scorer.windows, self.window, self.stride)
-        begin = self.scorer.windows - sum(map(len, contributions))
-        marks: NDArray[np.int64] = np.zeros(self.scorer.windows - begin + 1, np.int64)
-        np.add.at(marks, first[first <= last] - begin, 1)
-        np.add.at(marks, last[first <= last] + 1 - begin, -1)
-        wanted = np.cumsum(marks[:-1]) > 0
-        for part in contributions:
-            for place in np.flatnonzero(wanted[: len(part)]).tolist():
-                self.shares[begin + place] = channel_shares(part[place])
-            begin, wanted = begin + len(part), wanted[len(part) :]
+        begin = self.scorer.windows - sum(len(scores) for scores, _ in self.recent)
+        scores = np.concatenate([scores for scores, _ in self.recent])
+        behind = np.unique(highest_windows(odd, scores, self.window, self.stride, begin))
+        for scores, contribution in self.recent:
+            here = behind[(behind >= begin) & (behind < begin + len(scores))]
+            self.shares |= {place: channel_shares(contribution[place - begin]) for place in here.tolist()}
+            begin += len(scores)
 
     def _add(self, found: ComputedWindows, scores: NDArray[np.float32], moments: MomentScores) -> None:
         self.scores.append(scores)
@@ -180,8 +174,8 @@ class _Begun:
     def end(self) -> RunMoments:
         """Return the run, which has no more windows."""
         moments = self.scorer.end()
-        if self.recent is not None:
-            self._explain(moments, [self.recent])
+        if self.recent:
+            self._explain(moments)
         score, maximum = (np.concatenate(parts) for parts in zip(*self.moments, moments, strict=True))
         times = np.concatenate(self.times) if self.times else None
         labels = np.concatenate(self.labels) if self.labels else None

@@ -135,11 +135,16 @@ def test_a_checkpoint_of_windows_comes_back_as_it_was(tmp_path, kind):
     np.testing.assert_allclose(once["contribution"].sum(axis=(1, 2)), once["score"], rtol=1e-9)
 
 
-def test_scores_of_held_out_rows_are_those_of_rows_that_have_all_their_windows(tmp_path):
+def test_scores_of_held_out_rows_are_those_of_rows_that_have_all_their_windows_if_these_are_enough(
+    tmp_path, monkeypatch
+):
     log = log_of(tmp_path / "log.csv", (200, 200))
-    trained = train_windows(log, FEW)
-    expected = []
-    for stretch in sample_windows(log, FEW, 0.0).stretches:
+    stretches = sample_windows(log, FEW, 0.0).stretches
+    few = train_windows(log, FEW)
+    assert len(few.held_out.row_scores) == sum(4 * len(stretch) + 4 for stretch in stretches)
+    monkeypatch.setattr(training_windows, "_ENOUGH_ROWS", 20)
+    trained, expected = train_windows(log, FEW), []
+    for stretch in stretches:
         contribution = trained.evaluate(stretch)["contribution"]
         scores, own = contribution.sum(axis=(1, 2)), contribution.sum(axis=2)
         # Windows of 8, 4 apart: rows from the second half of the first to the first half of the last have two.

@@ -10,7 +10,7 @@ from aetool.runtime.moments import (
     by_moment,
     channel_shares,
     find_events,
-    peak_window,
+    highest_windows,
     smoothed,
 )
 
@@ -90,11 +90,14 @@ def test_events_are_stretches_with_their_peak_and_nan_is_the_highest():
     assert find_events(flags[:0], scores[:0]) == []
 
 
-def test_the_window_behind_a_peak_is_the_highest_that_covers_it():
-    scores = np.array([1, 1, 7, 1, 9], np.float32)  # windows of 4 with stride 2: moments 4 to 7 are of window 2
-    assert peak_window(scores, Event(4, 6, 5, 7.0), 4, 2) == 2
-    assert peak_window(scores, Event(0, 1, 0, 1.0), 4, 2) == 0
-    assert peak_window(scores, Event(9, 12, 11, 9.0), 4, 2) == 4
+def test_the_window_behind_a_moment_is_the_highest_that_covers_it():
+    # Windows of 4 with stride 2: window 2 covers moments 4 to 7.
+    for scores, behind in (([1, 1, 7, 1, 9], [0, 2, 4]), ([1, 1, 7, np.nan, np.nan], [0, 2, 4])):
+        found = highest_windows(np.array([0, 5, 11]), np.array(scores, np.float32), 4, 2)
+        assert found.tolist() == behind
+    found = highest_windows(np.array([6, 9]), np.array([7, np.nan, np.nan], np.float32), 4, 2, begin=2)
+    assert found.tolist() == [3, 3]
+    assert highest_windows(np.array([1, 3, 5]), np.ones(2), 2, 4).tolist() == [0, -1, 1]
 
 
 def test_channels_share_the_score_and_what_is_not_finite_comes_first():
