@@ -14,6 +14,7 @@ from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
 from aetool.cli._tables import as_float32, as_read, check_rows, is_log, log_of, manifest_of, was_trained_on
+from aetool.cli.show.bundle import row_threshold
 
 _TRAINED_ON = (
     "the model knows rows that it was trained on: new rows raise more false alarms than these; give others"
@@ -107,6 +108,7 @@ def calibrate(
         "from": manifest.provenance["calibrated_from"],
         "threshold": threshold,
         "before": made.before,
+        "row_threshold": manifest.row_threshold("fp32"),
         "thresholds": {name: variant.threshold for name, variant in manifest.variants.items()},
         "goal": manifest.calibration["goal"],
         **({} if made.outcome is None else asdict(made.outcome)),
@@ -117,7 +119,7 @@ def calibrate(
     }
 
     def show(out: Console) -> None:
-        pairs = [("threshold", f"{threshold:.6g} (before: {made.before:.6g})")]
+        pairs = [("threshold", f"{threshold:.6g} (before: {made.before:.6g})"), *row_threshold(manifest)]
         if made.outcome is not None:
             pairs += outcome_pairs(made.outcome, goal.false_alarms)
             pairs.append(
