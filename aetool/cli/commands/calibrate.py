@@ -51,6 +51,9 @@ def calibrate(
     bundle is published with a new id. The output says how sure the rate is: its exact 95 % interval, and how many
     rows would narrow that to half the rate and 1.5 times.
 
+    If rows of a log have a threshold of their own, it moves along: the same share of normal rows stays above it as
+    of windows above theirs.
+
     \b
     Example:
       aetool calibrate exported/machines --data normal.csv --false-alarms 1%
