@@ -1,6 +1,6 @@
 """Fixtures that more than one room's tests use. No import of torch here: tests/runtime runs without it."""
 
-import functools
+import gc
 import os
 import signal
 import sys
@@ -15,6 +15,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from quick_exports import keep_tables  # noqa: E402
+
+# As `aetool` itself: to look for garbage among torch's half a million objects took a sixth of the time of exports.
+gc.set_threshold(20_000)
 
 # A run in the background of a script ignores Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,39 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+def pytest_unconfigure() -> None:
+    gc.freeze()  # the process ends: pytest would look for garbage among torch's objects five times
+
+
 def pytest_runtest_setup() -> None:
-    """Let torch's exporter keep the tables that it makes anew, and alike, for each export: half of its time."""
     if "torch.onnx._internal.exporter._core" in sys.modules:
-        _keep_tables()
-
-
-@functools.cache
-def _keep_tables() -> None:
-    import torch
-    from torch._export import utils
-    from torch._ops import OperatorBase
-    from torch.onnx._internal.exporter import _decomp, _registration
-
-    registry = _registration.ONNXRegistry
-    registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))  # type: ignore[method-assign]
-    utils._materialize_cpp_cia_ops = functools.cache(utils._materialize_cpp_cia_ops)
-    table_of = functools.cache(lambda operators: _decomp_table(set(operators)))
-    _decomp_table = _decomp.create_onnx_friendly_decomposition_table
-    _decomp.create_onnx_friendly_decomposition_table = lambda operators: dict(table_of(frozenset(operators)))
-    by_any_key = OperatorBase.py_impl
-
-    def py_impl(self: Any, key: Any) -> Any:  # called 11,000 times an export; torch's makes types each time
-        if not isinstance(key, torch._C.DispatchKey) or key in self.py_kernels:
-            return by_any_key(self, key)
-        return functools.partial(_register, self, key)
-
-    OperatorBase.py_impl = py_impl
-
-
-def _register(operator: Any, key: Any, kernel: Any) -> Any:
-    operator.py_kernels[key] = kernel
-    operator._dispatch_cache.clear()
-    return kernel
+        keep_tables()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import click
 import click.testing
 from click.testing import CliRunner
 
+import aetool.bench.run
 import aetool.quantize
 from aetool.cli import main
 
@@ -27,6 +28,9 @@ HURRY = {"bench": {"run": {"seconds": 0.02, "offline_rows": 1024, "launches": 1,
 """Options that a page leaves out: how long is measured is not what it promises."""
 QUICK = functools.partial(aetool.quantize.QuantizeOptions, rounds=1, seconds=0.01)
 """The same for `aetool quantize`, which has no such option."""
+
+CEILING = functools.cache(functools.partial(aetool.bench.run.ceiling, threads=(1,), seconds=0.02))
+"""And for what the machine can do at most, which `aetool bench` measures twice."""
 
 
 def every_command(group=main, path=""):
@@ -113,7 +117,8 @@ def _on_a_terminal(words: list[str], exit_code: int) -> str:
     terminal = mock.patch.object(
         click.testing._NamedTextIOWrapper, "isatty", lambda stream: stream.name == "<stdout>"
     )
-    with terminal, mock.patch("aetool.quantize.QuantizeOptions", QUICK):
+    quick = mock.patch("aetool.quantize.QuantizeOptions", QUICK), mock.patch("aetool.bench.run.ceiling", CEILING)
+    with terminal, quick[0], quick[1]:
         result = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "80"}).invoke(main, words, default_map=HURRY)
     assert result.exit_code == exit_code, f"{shlex.join(words)}\n{result.output}"
     return result.output

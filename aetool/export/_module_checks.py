@@ -172,10 +172,11 @@ def _mixtures(together: Evaluate, sample: Rows) -> list[Rows]:
 def _require_apart(kind: str, evaluate: Evaluate, together: Evaluate, batches: Sequence[Rows]) -> None:
     alone = replace(evaluate, block=1)
     for rows in batches:
-        distinct = np.unique(rows, axis=0)  # a crowd repeats its rows
-        singles = {row.tobytes(): i for i, row in enumerate(distinct)}
-        order = [singles[row.tobytes()] for row in np.ascontiguousarray(rows)]
-        expected, found = alone(distinct), together(rows)
+        contents = [row.tobytes() for row in rows]
+        distinct = dict(zip(contents, rows, strict=True))  # a crowd repeats its rows
+        places = {content: place for place, content in enumerate(distinct)}
+        order = [places[content] for content in contents]
+        expected, found = alone(np.stack(list(distinct.values()))), together(rows)
         for name in [name for name in ("embedding", "reconstruction") if name in expected]:
             one, many = expected[name][order], found[name]
             if one.shape != many.shape or not _same(one, many, SAME[evaluate.dtype]):

@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from aetool.bundle.bom import BOM, ml_bom
 from aetool.bundle.bundle import Bundle
@@ -13,6 +11,10 @@ from aetool.decisions import Goal, calibrate
 
 
 def require_valid(text):
+    # Compiles a grammar for a second and a half, which every process that collects the tests would wait for.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     assert fault is None, str(fault)[:500]
 

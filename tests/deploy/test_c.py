@@ -165,6 +165,7 @@ def compiled(compiler, *arguments, cwd):
     return done.stdout + done.stderr if done.returncode else done.stderr
 
 
+DEBUG = ("-DCMAKE_BUILD_TYPE=Debug",)  # a name is right or wrong before anything is optimised
 NAMES = ["math", "int", "x" * 300, "größe", *(["test", "golden", "stdio", "all", "2"] if LONG else [])]
 
 
@@ -173,7 +174,7 @@ def test_a_name_that_means_something_elsewhere_builds(named, name, tmp_path):
     folder = named(name)
     assert max(len(path.name) for path in folder.iterdir()) < 100
     for command in (
-        ["cmake", "-S", str(folder), "-B", str(tmp_path), "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror"],
+        ["cmake", "-S", str(folder), "-B", str(tmp_path), "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror", *DEBUG],
         ["cmake", "--build", str(tmp_path)],
         ["ctest", "--test-dir", str(tmp_path), "--output-on-failure"],
     ):

@@ -198,7 +198,7 @@ int main(void) {{
 def test_a_category_that_is_unknown_stays_so_on_the_page(bundles, write, need, tmp_path):
     need("Chromium")
     (tmp_path / "rows.csv").write_text("job,size,region,weight\nboss,1,10.0,70\nNA,2,3,71\n", encoding="utf-8")
-    folder = write(web(bundles("categories"), hosts.NODE_MODULES / "onnxruntime-web"))
+    folder = write(web(bundles("categories")))
     with hosts.browser() as chromium, hosts.served(folder) as url:
         page = chromium.new_page()
         page.goto(url)

@@ -16,6 +16,9 @@ from aetool.deploy.web import VERSION, onnxruntime_web, web, web_page
 ROOT = Path(__file__).parents[2]
 RUNTIME = hosts.NODE_MODULES / "onnxruntime-web"
 CHECKED = "#check-mark:is(.good, .bad)"
+ENGINES = {"core": None, "ONNX Runtime Web": RUNTIME}
+on_both = pytest.mark.parametrize("site", ENGINES, indirect=True)
+"""What asks the model. The others ask the page: 14 MB of ONNX Runtime Web cost a second and a half each time."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +28,10 @@ def chromium(need):
         yield browser
 
 
-@pytest.fixture(scope="module")
-def site(cancer_bundle, write, need):
+@pytest.fixture(scope="module", params=["core"])
+def site(cancer_bundle, write, need, request):
     need("Chromium")
-    return write(web(cancer_bundle, RUNTIME))
+    return write(web(cancer_bundle, ENGINES[request.param]))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,7 @@ def verdict(page):
     )
 
 
+@pytest.mark.parametrize("site", ["ONNX Runtime Web"], indirect=True)  # the core's: test_core_wasm.py
 def test_the_page_checks_itself_and_shows_a_normal_row(opened, address):
     page = opened(address)
     told = page.inner_text("#check-text")
@@ -74,6 +78,7 @@ def test_the_page_checks_itself_and_shows_a_normal_row(opened, address):
     assert all(url.startswith((address, "data:")) for url in page.asked)
 
 
+@on_both
 def test_a_click_scores_a_row_as_pytorch_did(opened, address, cancer_bundle):
     page = opened(address)
     page.click("#abnormal")
@@ -161,6 +166,7 @@ def test_text_where_a_number_belongs_is_told_beside_its_field(opened, address):
     assert not page.is_visible("#error-1")
 
 
+@on_both
 def test_a_csv_is_scored_row_by_row(opened, address):
     page = opened(address)
     page.set_input_files("#csv", ROOT / "exported" / "samples.csv")
@@ -220,6 +226,7 @@ def test_a_file_that_cannot_be_read_leaves_nothing_of_the_one_before(opened, add
     assert not page.is_visible("#error")
 
 
+@on_both
 def test_an_empty_cell_alone_is_what_the_score_is_due_to(opened, address):
     page = opened(address)
     page.fill("#value-5", "")

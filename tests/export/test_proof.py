@@ -119,6 +119,12 @@ def test_an_encoder_is_not_lost_for_one_nan_in_the_first_row(tmp_path: Path) -> 
     assert exported.bundle.manifest.embedding_shape == (3,)
 
 
+def test_rows_of_zeros_may_have_either_sign(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[0], rows[1] = 0.0, -0.0
+    export_module(modules.Plain(WIDTH), tmp_path / "b", rows=rows)
+
+
 class MeanAndVariance(modules.Plain):
     def forward(self, x: Tensor) -> Any:
         z = self.encoder(x)

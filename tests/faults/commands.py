@@ -20,10 +20,14 @@ import numpy as np
 from aetool.bundle.bundle import Bundle
 
 _SCRIPT = """
-import functools, json, os, sys
+import functools, gc, json, os, sys
 import torch
-import aetool.quantize
+import aetool.export, aetool.quantize
 from aetool.cli import main
+from quick_exports import keep_tables
+
+keep_tables()
+gc.set_threshold(20_000)
 
 # A kill is to hit what writes, and not three seconds of measuring how fast that is.
 aetool.quantize.QuantizeOptions = functools.partial(aetool.quantize.QuantizeOptions, rounds=1, seconds=0.01)
@@ -34,6 +38,7 @@ for descriptor in (0, 1, 2):
     os.dup2(null, descriptor)
 for line in requests:
     arguments, apart = json.loads(line)
+    gc.freeze()  # a child that looked for garbage among all this would copy it
     pid = os.fork() if apart else os.getpid()
     if pid == 0 or not apart:
         try:
@@ -49,11 +54,18 @@ for line in requests:
 """
 
 
+def _environment() -> dict[str, str]:
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Runner:
     """Runs commands of aetool, one at a time."""
 
     def __enter__(self) -> "Runner":
-        self._process = subprocess.Popen([sys.executable, "-c", _SCRIPT], stdin=-1, stdout=-1, text=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SCRIPT], stdin=-1, stdout=-1, text=True, env=_environment()
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

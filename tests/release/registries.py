@@ -34,7 +34,17 @@ class Registry:
     """A registry on a port of its own; a context manager."""
 
     def __init__(self, folder, auth=None):
-        self.folder = folder
+        self.folder, self.auth = folder, auth
+
+    def __enter__(self):
+        require()
+        for _ in range(5):  # another program may take the port before the registry does
+            self._start()
+            if self._answers():
+                return self
+        raise AssertionError("docker-registry ended on every port")
+
+    def _start(self):
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.host = f"127.0.0.1:{one.getsockname()[1]}"
@@ -43,25 +53,29 @@ class Registry:
             "log": {"level": "error"},
             "storage": {"inmemory": {}},
             "http": {"addr": self.host},
-            **({"auth": auth} if auth else {}),
+            **({"auth": self.auth} if self.auth else {}),
         }
-        (folder / "registry.yml").write_text(json.dumps(config))
-
-    def __enter__(self):
-        require()
+        (self.folder / "registry.yml").write_text(json.dumps(config))
         self.process = subprocess.Popen(
             [PROGRAM, "serve", str(self.folder / "registry.yml")],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+
+    def _answers(self):
+        """Whether it answers; False where it ended at once."""
         host, port = self.host.split(":")
         for _ in range(600):
             try:
                 socket.create_connection((host, int(port)), 1).close()
             except OSError:
-                assert self.process.poll() is None, "docker-registry ended"
+                if self.process.poll() is not None:
+                    return False
                 time.sleep(0.05)
             else:
-                return self
+                # The program that took the port may be what answered: then the registry is about to end.
+                time.sleep(0.05)
+                return self.process.poll() is None
+        self.process.kill()
         raise AssertionError("docker-registry does not answer")
 
     def __exit__(self, *_):

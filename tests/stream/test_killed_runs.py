@@ -13,11 +13,13 @@ KILLS = 3
 FILES = 24
 
 
-@pytest.fixture
-def many(rows, as_table, tmp_path):
+@pytest.fixture(scope="module")
+def many(rows, as_table, tmp_path_factory):
+    """Nobody writes there."""
+    folder = tmp_path_factory.mktemp("killed") / "in"
     for number in range(FILES):
-        write(tmp_path / "in" / f"{number:02}.parquet", as_table(rows(20_000, number)))
-    return tmp_path / "in"
+        write(folder / f"{number:02}.parquet", as_table(rows(20_000, number)))
+    return folder
 
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(run, bundle, many, tmp_path):
