@@ -122,13 +122,6 @@ def judged(made: Made, score: Floats) -> dict[str, Any]:
     }
 
 
-def of_windows(score: Floats, rows: int) -> Floats:
-    """A score for each row: the mean of those of the windows that cover it, all of which begin a row apart."""
-    sums = np.convolve(score, np.ones(WINDOW))
-    counts = np.convolve(np.ones(len(score)), np.ones(WINDOW))
-    return (sums / counts)[:rows]
-
-
 def of_aetool(made: Made, architecture: str, folder: Path) -> dict[str, Any]:
     """Train and export with default options, and score every row."""
     import torch
@@ -137,8 +130,9 @@ def of_aetool(made: Made, architecture: str, folder: Path) -> dict[str, Any]:
     from aetool.bundle.manifest import Series
     from aetool.export import export_checkpoint
     from aetool.model.windows import for_windows, train_windows
+    from aetool.stream.logs import moments_of_log
     from aetool.tables import write_table
-    from aetool.tables.windows import Log, read_runs, windows
+    from aetool.tables.windows import Log
 
     torch.set_num_threads(1)
     names = [f"s{i}" for i in range(CHANNELS)]
@@ -154,33 +148,21 @@ def of_aetool(made: Made, architecture: str, folder: Path) -> dict[str, Any]:
     trained = train_windows(log, architecture=choice)
     seconds = time.process_time() - begin
     export_checkpoint(trained, folder / "bundle")
-    (run,) = read_runs(folder / "test.parquet", log.series, names)
-    begin = time.process_time()
     with aetool.load(folder / "bundle") as model:
-        score = model.score(windows(run, WINDOW, 1))
+        assert model.manifest.series is not None
+        test = Log(folder / "test.parquet", model.manifest.series, names)
+        begin = time.process_time()
+        (run,) = moments_of_log(model, test, explained=False)
         took = time.process_time() - begin
-        flagged = float(model.detect(windows(run, WINDOW, 1)[:100]).mean())
-        own = of_contributions(model, windows(run, WINDOW, 1))
+        score = run.moments.score.astype(np.float64)
+        flagged = float(np.mean(score[:100] > model.row_threshold))
     return {
         "train_s": seconds,
         "score_s": took,
         "architecture": trained.network.config.architecture,
-        "flagged_of_first_windows": flagged,
-        **judged(made, of_windows(score.astype(np.float64), len(made.test))),
-        "by_contribution": judged(made, own),
+        "flagged_of_first_rows": flagged,
+        **judged(made, score),
     }
-
-
-def of_contributions(model: Any, rows: NDArray[np.float32]) -> Floats:
-    """Another score for each row: the mean of what it contributes to the windows that cover it."""
-    sums, counts = np.zeros(len(rows) + WINDOW - 1), np.zeros(len(rows) + WINDOW - 1)
-    for begin in range(0, len(rows), 4096):
-        part = model.explain(rows[begin : begin + 4096]).contribution.sum(axis=2)
-        for place in range(WINDOW):
-            at = slice(begin + place, begin + place + len(part))
-            sums[at] += part[:, place]
-            counts[at] += 1
-    return sums / counts
 
 
 def of_peer(made: Made, name: str, peer: str, limit: int, folder: Path) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def test_the_schema_describes_every_key_that_aetool_writes(everything):
 
 def _as_series(manifest, **changes):
     """Turn the manifest into one of windows, with a fault."""
-    series = {"window": 4, "stride": 2, "every": 0.5, "time": "t", "group": None, "gap": 2.0}
+    series = {"window": 4, "stride": 2, "every": 0.5, "time": "t", "group": None, "gap": 2.0, "row_threshold": 0.5}
     manifest.update(input_shape=[4, 2], series={**series, **changes})
 
 
@@ -180,6 +180,7 @@ EDITS = {
     "$.series.every": lambda m: _as_series(m, every=0),
     "$.series.time": lambda m: _as_series(m, time=3),
     "$.series.gap": lambda m: _as_series(m, gap=-1.5),
+    "$.series.row_threshold": lambda m: _as_series(m, row_threshold=None),
     "$.image": lambda m: m.update(image=[2]),
     "$.image[1]": lambda m: m.update(image=[2, 0]),
     "$": lambda m: m.clear(),

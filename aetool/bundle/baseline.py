@@ -77,10 +77,15 @@ class Baseline:
     """Number of rows that `scores` stand for."""
     scores: tuple[float, ...]
     """Scores of normal rows, ascending."""
+    row_scores: tuple[float, ...] = ()
+    """Scores of the rows of a log, ascending, of whose windows `scores` are; none where rows are no windows."""
 
     def to_json(self) -> str:
         """Return the content of baseline.json."""
-        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False) + "\n"
+        content = asdict(self)
+        if not self.row_scores:
+            del content["row_scores"]
+        return json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def features_of(
@@ -95,13 +100,27 @@ def features_of(
     )
 
 
-def baseline_of(of: str, rows: int, features: Sequence[FeatureBaseline], scores: NDArray[np.float64]) -> Baseline:
-    """Return a baseline; `scores` are those of normal rows that were not trained on, where there are such."""
-    finite = np.sort(scores[np.isfinite(scores)])
-    kept = finite
-    if len(finite) > MOST_SCORES:
-        kept = finite[np.linspace(0, len(finite) - 1, MOST_SCORES).round().astype(int)]
-    return Baseline(of, rows, tuple(features), len(finite), tuple(kept.tolist()))
+def baseline_of(
+    of: str,
+    rows: int,
+    features: Sequence[FeatureBaseline],
+    scores: NDArray[np.float64],
+    row_scores: NDArray[np.float64] | None = None,
+) -> Baseline:
+    """Return a baseline; `scores` are those of normal rows that were not trained on, where there are such.
+
+    If those are windows of a log, `row_scores` are those of its rows.
+    """
+    of_rows = () if row_scores is None else _kept(row_scores)
+    return Baseline(of, rows, tuple(features), int(np.isfinite(scores).sum()), _kept(scores), of_rows)
+
+
+def _kept(scores: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the finite scores, ascending; quantiles, where there are more than are kept."""
+    kept = np.sort(scores[np.isfinite(scores)])
+    if len(kept) > MOST_SCORES:
+        kept = kept[np.linspace(0, len(kept) - 1, MOST_SCORES).round().astype(int)]
+    return tuple(kept.tolist())
 
 
 def read_baseline(bundle: Bundle) -> Baseline | None:
@@ -148,5 +167,5 @@ def _require_fit(baseline: Baseline, manifest: Manifest, where: str) -> None:
         known = len(manifest.categories[feature.name]) if feature.name in manifest.categories else None
         ascending = bool(np.all(np.diff(feature.edges) > 0))
         fit = fit and len(feature.shares) == bins and known == feature.categories and ascending
-    if not fit or np.any(np.diff(baseline.scores) < 0):
+    if not fit or any(np.any(np.diff(scores) < 0) for scores in (baseline.scores, baseline.row_scores)):
         raise BundleError(f"{where}: does not fit the features of its bundle; export the bundle again")

@@ -62,7 +62,7 @@ model.detect(rows)  # score above {threshold}, or not a number
 | --- | --- |
 | features | {columns or "no table"} |{listed}
 | score | {manifest.score["definition"]} |
-| threshold | {threshold}: {chosen} |
+| threshold | {threshold}: {chosen} |{_of_rows(manifest)}
 | made from | {_origin(manifest.provenance)} |
 | proven | {proven} |
 | opset | {manifest.opset} (IR {manifest.ir_version}) |
@@ -71,6 +71,12 @@ model.detect(rows)  # score above {threshold}, or not a number
 `aetool verify` runs golden.npz on the machine at hand: rows, with what the reference gave for them
 ({figures["reference"]}).
 """
+
+
+def _of_rows(manifest: Manifest) -> str:
+    """Return a line about the rows of a log, where they have a threshold of their own."""
+    threshold = manifest.row_threshold("fp32")
+    return "" if threshold is None else f"\n| threshold for rows of a log | {np.float32(threshold)!s} |"
 
 
 def _units(manifest: Manifest) -> str:

@@ -71,6 +71,8 @@ class Series(NamedTuple):
     """Column that tells whose rows they are; None where a log has one source."""
     gap: Annotated[Positive | None, OPTIONAL] = None
     """Longest time from one row to the next, in seconds, that a window may hold; None: any."""
+    row_threshold: Annotated[float | None, OPTIONAL, NOT_NULL] = None
+    """Highest score of a row of a log that still counts as normal, in fp32: see `Manifest.row_threshold`."""
     unknown: Mapping[str, Any] = _NONE
     """Keys of a later minor version: kept, ignored."""
 
@@ -187,6 +189,17 @@ class Manifest(NamedTuple):
     def categories(self) -> dict[str, tuple[str, ...]]:
         """Feature -> categories in the order of their indexes, for features that hold them."""
         return categories_of(self.features)
+
+    def row_threshold(self, precision: str) -> float | None:
+        """Return the threshold for rows of a log: that of fp32, moved as the one for windows is in this precision.
+
+        None where rows are scored by their windows alone, whose threshold is theirs too: in a bundle of an older
+        aetool, or without an explainer.
+        """
+        variant, first = self.variants[precision], self.variants["fp32"].threshold
+        if self.series is None or self.series.row_threshold is None or "explainer" not in variant.files:
+            return None
+        return self.series.row_threshold * (variant.threshold / first if first > 0 else 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file as plain values."""

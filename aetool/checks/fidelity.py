@@ -124,6 +124,16 @@ def matched(before: NDArray[np.float64], after: NDArray[np.float64], threshold: 
     return float(np.float32(threshold * (after[end] / before[end] if before[end] > 0 else 1.0)))
 
 
+def same_share(before: NDArray[np.float64], after: NDArray[np.float64], threshold: float) -> float:
+    """Return the threshold that flags the share of the scores `after` that `threshold` flags of those `before`.
+
+    As `matched`, but the scores are of other things, as those of windows and of their rows are.
+    """
+    if len(before) == 0 or len(after) == 0:
+        return threshold
+    return matched(before, np.quantile(after, np.linspace(0, 1, len(before))), threshold)
+
+
 def neighbour_overlap(first: NDArray[Any], second: NDArray[Any], *, seed: int = 0) -> float:
     """Return the mean share of each row's NEIGHBOURS nearest rows in `first` that are nearest in `second` too.
 

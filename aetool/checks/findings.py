@@ -22,6 +22,13 @@ class ScoredRun(NamedTuple):
     """(rows up to the end of the last window,)"""
 
 
+class Thresholds(NamedTuple):
+    """Highest scores that count as normal."""
+
+    rows: float
+    windows: float
+
+
 class Findings(NamedTuple):
     """What became of the findings."""
 
@@ -47,13 +54,13 @@ class Findings(NamedTuple):
 
 
 def measure_findings(
-    runs: Iterable[ScoredRun], threshold: float, window: int, stride: int, smooth: tuple[int, int] | None
+    runs: Iterable[ScoredRun], thresholds: Thresholds, window: int, stride: int, smooth: tuple[int, int] | None
 ) -> Findings:
     """Compare the events of `aetool score --events` with findings, and tell when `aetool watch` alerts.
 
     Args:
         runs: the runs of a log.
-        threshold: highest score that counts as normal.
+        thresholds: highest scores that count as normal.
         window: rows of a window.
         stride: rows from one window to the next.
         smooth: K of the last N rows, or, for alerts, of the last N scores, must be above the threshold.
@@ -63,7 +70,7 @@ def measure_findings(
     unit = "rows"
     for run in runs:
         own = find_events(run.labels, run.labels.astype(np.float32))
-        odd = ~(run.row_scores <= threshold) & (np.arange(len(run.row_scores)) % stride < window)
+        odd = ~(run.row_scores <= thresholds.rows) & (np.arange(len(run.row_scores)) % stride < window)
         flags = odd if smooth is None else smoothed(odd, *smooth)
         begun = find_events(flags, run.row_scores)
         findings, events = findings + len(own), events + len(begun)
@@ -71,7 +78,7 @@ def measure_findings(
         clock: NDArray[Any] = np.arange(len(run.labels), dtype=np.float64)
         if run.seconds is not None:
             clock, unit = run.seconds, "s"
-        odd = ~(run.window_scores <= threshold)
+        odd = ~(run.window_scores <= thresholds.windows)
         alerts = np.flatnonzero(odd if smooth is None else smoothed(odd, *smooth)) * stride + window - 1
         for finding in own:
             found += bool(flags[finding.start : finding.stop].any())

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.bundle.baseline import BASELINE, MOST_SCORES, baseline_of, column_names, features_of
+from aetool.bundle.baseline import BASELINE, MOST_SCORES, baseline_of, column_names, features_of, read_baseline
 from aetool.bundle.bundle import GOLDEN, Bundle
 from aetool.bundle.card import CARD, model_card
 from aetool.bundle.files import DEFAULT_LIMITS, Limits
 from aetool.bundle.golden import read_golden
-from aetool.bundle.manifest import MODEL_SIGNATURE, SIGNATURE, Manifest, Variant
+from aetool.bundle.manifest import MODEL_SIGNATURE, SIGNATURE, Manifest, Series, Variant
 from aetool.bundle.write import publish
 from aetool.checks.drift import FEWEST_ROWS, measure_drift
+from aetool.checks.fidelity import same_share
 from aetool.checks.parity import MARGIN
 from aetool.checks.verify import verify_bundle
 from aetool.decisions._choice import Goal, ThresholdOutcome, choose, outcome, sorted_scores
@@ -90,9 +91,12 @@ def calibrate(
     probability: bool = False,
     per_segment: bool = False,
     record: Mapping[str, Any] | None = None,
+    row_scores: NDArray[np.float64] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Calibrated:
     """Set the threshold of every precision of a bundle for a goal, and publish the bundle with it.
+
+    The threshold for rows of a log follows that for windows: the same share of normal rows lies above it.
 
     Args:
         path: the bundle.
@@ -106,6 +110,8 @@ def calibrate(
         probability: also fit a probability of an anomaly; needs labels.
         per_segment: also choose a threshold for each segment; needs segments, and false alarms as the goal.
         record: entries for the manifest's record of the calibration, beside its own.
+        row_scores: ascending scores of the normal rows of the log that `rows` are windows of, in fp32, see
+            `aetool.stream.logs.normal_row_scores`; without, those that the bundle keeps.
         limits: bounds on what is read of the bundle, see `load`.
 
     Raises:
@@ -141,8 +147,12 @@ def calibrate(
         drift = measure_drift(path, normal, provider="cpu", limits=limits).reasons
     was_signed = any((bundle.path / name).exists() for name in (SIGNATURE, MODEL_SIGNATURE))
     where = output, overwrite
-    published = _published(bundle, chosen, normal, goal, golden, source, drift, where, record or {}, limits)
     first = chosen["fp32"]
+    of_rows = None if row_scores is None or first.scores is None else row_scores
+    series = _with_row_threshold(bundle, first, of_rows)
+    published = _published(
+        bundle, chosen, normal, goal, golden, source, drift, where, record or {}, limits, series, of_rows
+    )
     before = bundle.manifest.variants["fp32"].threshold
     return Calibrated(published, before, first.outcome, first.segments, drift, was_signed)
 
@@ -165,6 +175,23 @@ def _moved(threshold: float, bundle: Bundle, variant: Variant) -> float:
     before = bundle.manifest.variants["fp32"].threshold
     ratio = variant.threshold / before if before > 0 else 1.0
     return as_threshold(threshold if variant.threshold == before else threshold * ratio)
+
+
+def _with_row_threshold(
+    bundle: Bundle, first: _Precision, row_scores: NDArray[np.float64] | None
+) -> Series | None:
+    """Return the series of a bundle with the threshold of rows that belongs to the new one of windows in fp32."""
+    series, before = bundle.manifest.series, bundle.manifest.variants["fp32"].threshold
+    if series is None or series.row_threshold is None or first.threshold == before:
+        return series
+    known = read_baseline(bundle)
+    if row_scores is not None and len(row_scores) and first.scores is not None:
+        value = same_share(first.scores, row_scores, first.threshold)
+    elif known is not None and known.row_scores:
+        value = same_share(np.array(known.scores), np.array(known.row_scores), first.threshold)
+    else:
+        value = series.row_threshold * (first.threshold / before if before > 0 else 1.0)
+    return series._replace(row_threshold=as_threshold(value))
 
 
 def _calibrated(
@@ -287,9 +314,11 @@ def _published(
     where: tuple[str | Path | None, bool],
     record: Mapping[str, Any],
     limits: Limits,
+    series: Series | None,
+    row_scores: NDArray[np.float64] | None,
 ) -> Bundle:
     manifest, first = bundle.manifest, chosen["fp32"]
-    identity = _identity(manifest.id, chosen)
+    identity = _identity(manifest.id, chosen, None if series is None else series.row_threshold)
     with np.errstate(invalid="ignore"):
         decisions = ~(golden["score"] <= first.threshold)
     files = {name: bundle.read(name) for name in manifest.files}
@@ -302,12 +331,15 @@ def _published(
     if normal is not None and first.scores is not None:
         names = column_names(manifest)
         features = features_of(normal, names, manifest.categories) if names else ()
-        made = baseline_of(f"rows that it was calibrated on ({source})", len(normal), features, first.scores)
+        made = baseline_of(
+            f"rows that it was calibrated on ({source})", len(normal), features, first.scores, row_scores
+        )
         files[BASELINE] = made.to_json().encode()
     manifest = manifest._replace(
         id=identity,
-        threshold=_rule(goal, first, source),
+        threshold=_rule(goal, first, source, series),
         variants=variants,
+        series=series,
         provenance={**manifest.provenance, "calibrated_from": manifest.id},
         calibration={**_record(goal, first, source, drift, manifest), **record},
     )
@@ -384,9 +416,10 @@ LEAST_OPSET = 9
 """Opset from which onnxruntime's Where and IsNaN are there."""
 
 
-def _identity(before: str, chosen: Mapping[str, _Precision]) -> str:
+def _identity(before: str, chosen: Mapping[str, _Precision], row_threshold: float | None) -> str:
     """Return the id of the calibrated bundle: sha256 of the old one and of all that decides its results anew."""
     found = hashlib.sha256(before.encode())
+    found.update(b"" if row_threshold is None else json.dumps(row_threshold).encode())
     for precision, each in sorted(chosen.items()):
         content = [precision, each.threshold, each.logistic, [part["threshold"] for part in each.segments]]
         found.update(json.dumps(content).encode())
@@ -394,9 +427,11 @@ def _identity(before: str, chosen: Mapping[str, _Precision]) -> str:
     return found.hexdigest()
 
 
-def _rule(goal: Goal, first: _Precision, source: str) -> dict[str, Any]:
+def _rule(goal: Goal, first: _Precision, source: str, series: Series | None) -> dict[str, Any]:
+    of_rows = None if series is None else series.row_threshold
+    told = {} if of_rows is None else {"of_rows": {"value": of_rows}}
     if first.outcome is None or first.outcome.false_alarms is None:
-        return {"value": first.threshold, "method": "given"}
+        return {"value": first.threshold, "method": "given", **told}
     alarms = first.outcome.false_alarms
     return {
         "value": first.threshold,
@@ -404,6 +439,7 @@ def _rule(goal: Goal, first: _Precision, source: str) -> dict[str, Any]:
         **({} if goal.false_alarms is None else {"contamination": goal.false_alarms}),
         "rows": alarms.rows,
         "flagged_share": alarms.share,
+        **told,
     }
 
 

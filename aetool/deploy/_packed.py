@@ -40,7 +40,10 @@ def core_files(
     if calibration is not None:
         files[CALIBRATION] = calibration.to_json().encode()
     variant = variant._replace(calibrator=CALIBRATION if files else None)
-    alone = bundle.manifest._replace(variants={precision: variant}, files={})
+    series = bundle.manifest.series
+    if series is not None:  # a package has no fp32 to tell the threshold of its rows by
+        series = series._replace(row_threshold=bundle.manifest.row_threshold(precision))
+    alone = bundle.manifest._replace(variants={precision: variant}, files={}, series=series)
     return {
         "core.wasm": asset("javascript/core.wasm"),
         "model.core": programs,

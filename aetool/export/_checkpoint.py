@@ -16,13 +16,14 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from aetool.bundle.baseline import Baseline, baseline_of
 from aetool.bundle.manifest import Feature
+from aetool.checks.fidelity import same_share
 from aetool.checks.parity import compare_graph
 from aetool.errors import InputError
 from aetool.export._export_input import ExportInput, Reference, RowCost, Rows, expected_outputs, out_of_range
 from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import target
 from aetool.export.publish import Exported, ExportOptions, prepare, publish_candidate
-from aetool.export.threshold import AS_IF_HELD_OUT, HELD_OUT, choose_threshold
+from aetool.export.threshold import AS_IF_HELD_OUT, HELD_OUT, Threshold, choose_threshold
 from aetool.model.checkpoint import TrainedAutoencoder, load_checkpoint
 from aetool.model.network import Autoencoder
 from aetool.model.pipeline import Outputs, Pipeline, evaluate_rows, filled, missing_of, scored
@@ -271,6 +272,10 @@ def export_checkpoint(
         rows=HELD_OUT if trained.held_out.others is None else AS_IF_HELD_OUT,
         counted=trained.held_out.scores,
     )
+    series, of_rows = trained.series, _row_threshold(trained, threshold)
+    if series is not None and of_rows is not None:
+        series = series._replace(row_threshold=of_rows.value)
+        threshold = replace(threshold, rule={**threshold.rule, **of_rows.rule})
     form, pipeline = _leanest(trained, rows, threshold.value)
     # Two rows or more to trace with, or the exporter would fix the batch.
     sample = torch.from_numpy(np.resize(rows, (3, *rows.shape[1:])))
@@ -302,7 +307,7 @@ def export_checkpoint(
             "history": [dict(epoch) for epoch in trained.history],
         },
         baseline=_baseline(trained),
-        series=trained.series,
+        series=series,
         cost=cost,
     )
 
@@ -336,10 +341,25 @@ def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
     return {**score, "definition": f"{score['definition']}{categories}{missing}"}
 
 
+def _row_threshold(trained: TrainedAutoencoder, threshold: Threshold) -> Threshold | None:
+    """Return the threshold of a log's rows: by the rule of the one of windows, or, where that was given, the one
+    above which the same share of held-out rows lies as of windows. None without scores of rows."""
+    known = trained.held_out.row_scores
+    if trained.series is None or known is None or len(known) == 0:
+        return None
+    if "contamination" in threshold.rule:
+        value = choose_threshold(known, threshold.rule["contamination"], None).value
+    else:
+        value = same_share(trained.held_out.all_scores, known, threshold.value)
+    flagged = float(np.mean(~(known <= value)))
+    return Threshold(value, {"of_rows": {"value": value, "rows": len(known), "flagged_share": flagged}})
+
+
 def _baseline(trained: TrainedAutoencoder) -> Baseline | None:
     rows = int(trained.provenance["rows_trained"])
     if trained.series is not None:
-        return baseline_of("windows that it was trained on", rows, (), trained.held_out.scores)
+        scores = trained.held_out.scores
+        return baseline_of("windows that it was trained on", rows, (), scores, trained.held_out.row_scores)
     if not trained.baseline:
         return None
     return baseline_of("rows that it was trained on", rows, trained.baseline, trained.held_out.scores)

@@ -106,8 +106,10 @@ class ExportInput:
         """Return the sha256 of what decides the outputs."""
         names = json.dumps([feature.name for feature in self.features], ensure_ascii=False)
         categories = json.dumps(self.categories, ensure_ascii=False) if self.categories else ""
+        of_rows = None if self.series is None else self.series.row_threshold
+        rows = "" if of_rows is None else repr(of_rows)
         content = self.graph.SerializeToString(deterministic=True)
-        return hashlib.sha256(content + (names + categories).encode()).hexdigest()
+        return hashlib.sha256(content + (names + categories + rows).encode()).hexdigest()
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:

@@ -36,7 +36,7 @@ WEIGHTS, STATISTICS, HELD_OUT, STATE = (
     f"{name}.safetensors" for name in ("weights", "statistics", "held_out", "state")
 )
 MAX_BYTES = 8 << 30
-_SCORES = ("scores", "others")
+_SCORES = ("scores", "others", "row_scores")
 _LOSSES = ("train_loss", "validation_loss")
 _NONE: Mapping[str, Any] = {}
 
@@ -53,6 +53,9 @@ class HeldOut:
     others: NDArray[np.float64] | None = None
     """Scores of the rows trained on, as if they had been held out, ascending; None where enough rows were, or
     without prototypes."""
+    row_scores: NDArray[np.float64] | None = None
+    """Scores of the rows of held-out stretches of a log, ascending; None where rows stand for themselves, and in
+    checkpoints of an older aetool."""
 
     @property
     def all_scores(self) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import evaluate_rows
 from aetool.model.statistics import Statistics, learn_statistics
+from aetool.runtime.moments import RowScores, by_moment
 from aetool.suggest import few
 from aetool.tables import command_option
 from aetool.tables.windows import Log, Run, window_labels, windows
@@ -28,6 +29,12 @@ NUMBERS = 1 << 25
 """Numbers of all windows that are trained on; a log with more gives a sample of its windows."""
 _HELD_OUT = 4096
 """Windows that are held out, at most."""
+_STRETCHED, _STRETCHED_NUMBERS = 4096, 1 << 23
+"""Windows of held-out stretches, and their numbers, at most: they give scores of rows."""
+_ENOUGH_ROWS = 1000
+"""Rows of held-out stretches that need no others beside them: ten of them lie above a threshold for 1 %."""
+_WHOLE = 64
+"""Windows, one after another, that are taken together from longer stretches."""
 _KEPT_BYTES = 256 << 20
 """Rows of a log that are kept in memory from the first pass to the second."""
 _ROWS = 1 << 18
@@ -63,6 +70,8 @@ class WindowSample:
     training: NDArray[np.float32]
     held_out: NDArray[np.float32]
     anomalies: NDArray[np.float32]
+    stretches: tuple[NDArray[np.float32], ...]
+    """Held-out windows again, those of a stretch together, a stride apart."""
     available: int
     """Normal windows to choose the training's from."""
     n_anomalies: int
@@ -156,7 +165,9 @@ def train_windows(
         {},
         series=series,
     )
-    return replace(trained, held_out=_held_out(trained, held_out, anomalies))
+    kept = _held_out(trained, held_out, anomalies)
+    stretches = [_prepared(stretch, training) for stretch in sample.stretches]
+    return replace(trained, held_out=replace(kept, row_scores=_row_scores(trained, stretches)))
 
 
 def for_windows(
@@ -202,32 +213,33 @@ def sample_windows(log: Log, training: TrainingConfig, label_share: float) -> Wi
         log.require_runs()
         seen = log.seen
         chosen, available, n_anomalies = _choose(lengths, series, training, label_share, len(log.channels or ()))
-        sample = _collect(iter(kept) if kept is not None else log.runs(), chosen, series.window)
+        sample = _collect(iter(kept) if kept is not None else log.runs(), chosen, series)
         log.seen = seen
     finally:
         log.series = series
-    train, held_out, anomalies = sample
+    train, held_out, anomalies, stretches = sample
     if len(train) < _FEWEST or len(held_out) < 2:
         raise InputError(
             f"{log.source}: {len(train):,} normal windows of {series.window} rows to train on and "
             f"{len(held_out):,} to hold out, {_FEWEST} and 2 or more are needed; give a shorter --window, or more "
             "rows"
         )
-    return WindowSample(train, held_out, anomalies, available, n_anomalies)
+    return WindowSample(train, held_out, anomalies, stretches, available, n_anomalies)
 
 
-_TRAINING, _HELD, _ANOMALY = range(3)
+_KINDS = _TRAINING, _HELD, _ANOMALY, _STRETCH = range(4)
 
 
 def _choose(
     lengths: dict[int, _RunLength], series: Series, training: TrainingConfig, label_share: float, channels: int
 ) -> tuple[dict[int, list[NDArray[np.int64]]], int, int]:
-    """Return the first rows of the chosen windows by run: to train on, held out, anomalies; then how many normal
-    windows there are to train on, and how many anomalies."""
+    """Return the first rows of the chosen windows by run: to train on, held out, anomalies, of held-out stretches;
+    then how many normal windows there are to train on, and how many anomalies."""
     window = series.window
     random = np.random.default_rng(training.seed)
     shares = list(_shares(lengths, window, training, random))
     starts: list[list[tuple[int, NDArray[np.int64]]]] = [[], [], []]
+    stretches: list[tuple[int, NDArray[np.int64]]] = []
     for share in shares:
         entry = lengths[share.run]
         places = np.arange(share.start, share.stop)
@@ -239,9 +251,12 @@ def _choose(
             # A window with fewer odd rows than the share asks for is neither: it would teach what is odd.
             places = places[~any_row] if label_share == 0 else places[~odd]
         starts[_HELD if share.held_out else _TRAINING].append((share.run, places))
+        if share.held_out:
+            places = places[(places - share.start) % series.stride == 0]
+            stretches += [(share.run, part) for part in _apart(places, series.stride)]
     counts = [sum(len(places) for _, places in kind) for kind in starts]
     most = [max(_FEWEST, NUMBERS // (window * channels)), _HELD_OUT, _GOLDEN_ANOMALIES]
-    chosen: dict[int, list[NDArray[np.int64]]] = {run: [np.empty(0, np.int64)] * 3 for run in lengths}
+    chosen: dict[int, list[NDArray[np.int64]]] = {run: [np.empty(0, np.int64)] * len(_KINDS) for run in lengths}
     for kind, (parts, count, limit) in enumerate(zip(starts, counts, most, strict=True)):
         picked = np.arange(count) if count <= limit else _some(count, limit, random)
         begin = 0
@@ -249,6 +264,9 @@ def _choose(
             here = picked[(picked >= begin) & (picked < begin + len(places))] - begin
             chosen[run][kind] = np.concatenate([chosen[run][kind], places[here]])
             begin += len(places)
+    limit = max(1, min(_STRETCHED, _STRETCHED_NUMBERS // (window * channels)))
+    for run, places in _some_stretches(stretches, limit, -(-window // series.stride), random):
+        chosen[run][_STRETCH] = np.sort(np.concatenate([chosen[run][_STRETCH], places]))
     return chosen, counts[_TRAINING], counts[_ANOMALY]
 
 
@@ -256,6 +274,25 @@ def _some(count: int, limit: int, random: np.random.Generator) -> NDArray[np.int
     """Return `limit` of `count` numbers, ascending, one from each of as many equal parts."""
     edges = np.linspace(0, count, limit + 1).astype(np.int64)
     return edges[:-1] + (random.random(limit) * np.diff(edges)).astype(np.int64)
+
+
+def _apart(places: NDArray[np.int64], stride: int) -> list[NDArray[np.int64]]:
+    """Return ascending places in parts, each of those that are a stride apart."""
+    return [part for part in np.split(places, np.flatnonzero(np.diff(places) != stride) + 1) if len(part)]
+
+
+def _some_stretches(
+    stretches: list[tuple[int, NDArray[np.int64]]], limit: int, overlapping: int, random: np.random.Generator
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """Return the stretches, or, where they have more windows than `limit`, parts of them drawn by chance."""
+    if sum(len(places) for _, places in stretches) <= limit:
+        return stretches
+    # Long enough for most rows to have all their windows, `overlapping` of them.
+    size = min(limit, max(_WHOLE, 4 * overlapping))
+    parts = [(run, places[i : i + size]) for run, places in stretches for i in range(0, len(places), size)]
+    drawn = [parts[place] for place in random.permutation(len(parts))]
+    within = np.cumsum([len(places) for _, places in drawn]) <= limit
+    return [part for part, is_taken in zip(drawn, within, strict=True) if is_taken]
 
 
 def _shares(
@@ -284,12 +321,14 @@ def _shares(
 
 
 def _collect(
-    runs: Iterator[Run], chosen: dict[int, list[NDArray[np.int64]]], window: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Copy the chosen windows, and no others."""
-    totals = [sum(len(kinds[kind]) for kinds in chosen.values()) for kind in range(3)]
-    made: list[Any] = [None] * 3
-    filled = [0] * 3
+    runs: Iterator[Run], chosen: dict[int, list[NDArray[np.int64]]], series: Series
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
+    """Copy the chosen windows, and no others; those of each stretch together."""
+    window = series.window
+    totals = [sum(len(kinds[kind]) for kinds in chosen.values()) for kind in _KINDS]
+    made: list[Any] = [None] * len(_KINDS)
+    filled = [0] * len(_KINDS)
+    whose: list[tuple[int, NDArray[np.int64]]] = []
     for run in runs:
         views = windows(run, window, 1)
         for kind, places in enumerate(chosen[run.number]):
@@ -298,7 +337,16 @@ def _collect(
                 made[kind] = np.empty((totals[kind], *views.shape[1:]), np.float32)
             made[kind][filled[kind] : filled[kind] + len(here)] = views[here]
             filled[kind] += len(here)
-    return tuple(made[kind][: filled[kind]] for kind in range(3))
+            if kind == _STRETCH:
+                whose.append((run.number, here + run.offset))
+    train, held_out, anomalies, stretched = (made[kind][: filled[kind]] for kind in _KINDS)
+    # Pieces of long runs come in turn: back into the order of each.
+    numbers = np.concatenate([np.full(len(places), number) for number, places in whose])
+    places = np.concatenate([places for _, places in whose])
+    order = np.lexsort((places, numbers))
+    breaks = (np.diff(numbers[order]) != 0) | (np.diff(places[order]) != series.stride)
+    stretches = np.split(order, np.flatnonzero(breaks) + 1)
+    return train, held_out, anomalies, tuple(stretched[part] for part in stretches if len(part))
 
 
 def _prepared(part: NDArray[np.float32], training: TrainingConfig) -> NDArray[np.float32]:
@@ -347,3 +395,26 @@ def _held_out(trained: TrainedAutoencoder, normal: NDArray[np.float32], anomalie
     if len(odd):
         golden = np.concatenate([golden, odd[evenly(len(odd), _GOLDEN_ANOMALIES)]])
     return HeldOut(golden, scores[order])
+
+
+def _row_scores(trained: TrainedAutoencoder, stretches: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Return the finite scores of the rows of stretches, ascending.
+
+    Rows at the ends of a stretch have fewer windows than most rows of a log, and their scores vary more. They are
+    left out where enough others are there; where there are few rows, each shows another part of what is normal.
+    """
+    assert trained.series is not None
+    window, stride = trained.series.window, trained.series.stride
+    module = trained.module(torch.float64)
+    inner, ends = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
+    for stretch in stretches:
+        rows, parts = RowScores(window, stride), []
+        for begin in range(0, len(stretch), _BLOCK):
+            outputs = evaluate_rows(module, stretch[begin : begin + _BLOCK], torch.float64, _BLOCK)
+            parts.append(rows.add(*by_moment(outputs["contribution"])).score)
+        scores = np.concatenate([*parts, rows.end().score])
+        edge = min(max(0, window - stride), len(scores) // 2)
+        inner.append(scores[edge : len(scores) - edge])
+        ends += [scores[:edge], scores[len(scores) - edge :]]
+    scores = np.concatenate(inner if sum(map(len, inner)) >= _ENOUGH_ROWS else inner + ends)
+    return np.sort(scores[np.isfinite(scores)]).astype(np.float64)

@@ -203,6 +203,15 @@ class OpenedBundle:
             for call in ("detect", ("detector", None)):
                 self._calls.pop(call, None)
 
+    @property
+    def row_threshold(self) -> float:
+        """Highest score of a row of a log that still counts as normal, as `aetool score --moments` gives scores.
+
+        `threshold` where one was set, or where the bundle has none of its own for rows.
+        """
+        own = self.manifest.row_threshold(self._precision) if self._own_threshold is None else None
+        return self.threshold if own is None else as_threshold(own)
+
     def __repr__(self) -> str:
         """Show name, sizes, precision and provider."""
         return (

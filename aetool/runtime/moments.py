@@ -1,6 +1,5 @@
-"""From scores of windows to a score for each moment, and from these to events: start, end, peak, channels."""
+"""From windows to a score for each moment, and from these to events: start, end, peak, channels."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +11,12 @@ Floats = NDArray[np.float32]
 
 
 class MomentScores(NamedTuple):
-    """Scores of the windows that cover each moment (sample) of a run; NaN where none does."""
+    """Scores of moments (samples) of a run; NaN where no window covers one."""
 
-    mean: Floats
-    """Sum of the scores of these windows, divided by their number."""
+    score: Floats
+    """(moments,) see `RowScores`."""
     maximum: Floats
-    """Largest of the scores of these windows."""
+    """(moments,) the highest score of the windows that cover each."""
 
 
 class Event(NamedTuple):
@@ -33,50 +32,90 @@ class Event(NamedTuple):
     """Score of that moment."""
 
 
-def moment_scores(scores: NDArray[Any], length: int, window: int, stride: int) -> MomentScores:
-    """Return the scores of the `length` moments of a run, of whose windows `scores` are, (windows,).
+class RowScores:
+    """Scores of the moments of a run, from its windows in order, block after block.
 
-    Window i covers the moments from i * stride to i * stride + window - 1. A window whose score is NaN makes NaN
-    of all moments that it covers: like the window they are abnormal.
+    The mean score of the windows that cover a moment tells how odd its surroundings are. The mean of what it
+    contributes to them, times the rows of a window, tells how odd it is itself. The score is the geometric mean of
+    both, or the first alone where contributions are not known. A window whose score is not finite makes those of
+    all moments that it covers NaN or infinite: like the window they are abnormal.
     """
-    count = 0 if length < window else (length - window) // stride + 1
-    if len(scores) != count:
-        raise InputError(
-            f"scores: a run of {length:,} moments has {count:,} windows of {window} with stride {stride}, "
-            f"found {len(scores):,} scores; give all of one run in order"
-        )
-    moments = np.arange(length)
-    last = moments // stride
-    first = -((window - 1 - moments) // stride)  # rounded up
-    number = np.minimum(last, count - 1) - np.maximum(first, 0) + 1
-    most = -(-window // stride)
-    sums = np.full(length, np.nan)
-    highest = np.full(length, np.nan)
+
+    def __init__(self, window: int, stride: int) -> None:
+        """Begin a run; window i covers the moments from i * stride to i * stride + window - 1."""
+        self._window, self._stride = window, stride
+        self.windows = 0
+        """Windows taken."""
+        self._first = 0
+        self._scores, self._own, self._number, self._highest = _sums(0)
+        self._knows_own = False
+
+    def add(self, scores: NDArray[Any], own: NDArray[np.float64] | None = None) -> MomentScores:
+        """Take the next windows, and return the scores of the moments that no later one covers.
+
+        Those of the first call begin with moment 0, those of another behind the ones before.
+
+        Args:
+            scores: (windows,)
+            own: (windows, window), what each moment contributes to the window's score; in every call or in none.
+        """
+        if not len(scores):
+            return self._take(0)
+        stride, span = self._stride, (len(scores) - 1) * self._stride
+        begin = self.windows * stride - self._first
+        grown = _sums(begin + span + self._window)
+        for old, new in zip((self._scores, self._own, self._number, self._highest), grown, strict=True):
+            new[: len(old)] = old
+        self._scores, self._own, self._number, self._highest = grown
+        self._knows_own = own is not None
+        with np.errstate(invalid="ignore", over="ignore"):
+            # From the last place to the first: each moment adds up its windows in their order, however they come.
+            for place in range(self._window - 1, -1, -1):
+                at = slice(begin + place, begin + place + span + 1, stride)
+                self._scores[at] += scores
+                self._number[at] += 1
+                self._highest[at] = np.maximum(self._highest[at], scores)
+                if own is not None:
+                    self._own[at] += own[:, place]
+        self.windows += len(scores)
+        return self._take(min(self.windows * stride, (self.windows - 1) * stride + self._window) - self._first)
+
+    def end(self) -> MomentScores:
+        """Return the scores of the moments that are left, up to the end of the last window."""
+        return self._take(len(self._scores))
+
+    def _take(self, count: int) -> MomentScores:
+        parts = self._scores, self._own, self._number, self._highest
+        scores, own, number, highest = (part[:count] for part in parts)
+        self._scores, self._own, self._number, self._highest = (part[count:] for part in parts)
+        self._first += count
+        with np.errstate(all="ignore"):
+            mean = scores / number
+            if self._knows_own:
+                mean = np.sqrt(mean * (self._window * own / number))
+            return MomentScores(mean.astype(np.float32), np.where(number > 0, highest, np.nan).astype(np.float32))
+
+
+def _sums(count: int) -> tuple[NDArray[np.float64], ...]:
+    """Return, before any window, the sum of the scores and of the contributions, the number, and the highest."""
+    return np.zeros(count), np.zeros(count), np.zeros(count), np.full(count, -np.inf)
+
+
+def by_moment(contribution: NDArray[Any]) -> tuple[Floats, NDArray[np.float64]]:
+    """Return the scores of windows, (windows,), and what each moment contributes to them, (windows, window).
+
+    Args:
+        contribution: (windows, window, channels), as an explainer gives it.
+    """
+    own: NDArray[np.float64] = np.zeros(contribution.shape[:2])
+    total: NDArray[np.float64] = np.zeros(len(own))
     with np.errstate(invalid="ignore", over="ignore"):
-        for size in {most, window // stride} - {0}:
-            wanted = (last - first + 1 == size) & (number > 0)
-            sums[wanted] = _over(scores, size, np.add, 0.0)[last[wanted]]
-            highest[wanted] = _over(scores, size, np.maximum, -np.inf)[last[wanted]]
-        mean = sums / np.maximum(number, 1)
-    return MomentScores(mean.astype(np.float32), highest.astype(np.float32))
-
-
-def _over(values: NDArray[Any], size: int, combine: Callable[..., Any], nothing: float) -> NDArray[np.float64]:
-    """Return at i what `combine` makes of the values from i - size + 1 to i; those outside are `nothing`."""
-    outside = np.full(size - 1, nothing)
-    level = np.concatenate((outside, values.astype(np.float64), outside))  # of 1, 2, 4, ... values from each on
-    length, at, width = len(values) + size - 1, 0, 1
-    found: Any = None
-    while size:
-        if size & 1:
-            part = level[at : at + length]
-            found = part if found is None else combine(found, part)
-            at += width
-        size >>= 1
-        if size:
-            level = combine(level[:-width], level[width:])
-            width *= 2
-    return np.asarray(found)
+        # One after the other: the order, and so the last bit, is the same in every language.
+        for channel in range(contribution.shape[2]):
+            own += contribution[:, :, channel]
+        for place in range(own.shape[1]):
+            total += own[:, place]
+        return total.astype(np.float32), own
 
 
 def smoothed(flags: NDArray[np.bool_], least: int, of: int) -> NDArray[np.bool_]:
@@ -101,12 +140,35 @@ def find_events(flags: NDArray[np.bool_], scores: NDArray[Any]) -> list[Event]:
     return found
 
 
-def peak_window(scores: NDArray[Any], event: Event, window: int, stride: int) -> int:
-    """Return the window with the highest score among those that cover the peak of an event."""
-    first = max(0, -((window - 1 - event.peak) // stride))
-    last = min(event.peak // stride, len(scores) - 1)
-    part = scores[first : last + 1]
-    return first + int(np.where(np.isnan(part), np.inf, part).argmax())
+def covering(
+    moments: NDArray[np.int64], count: int, window: int, stride: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and the last window, of `count`, that cover each moment; where none does, last < first."""
+    first = -((window - 1 - moments) // stride)  # rounded up
+    return np.maximum(first, 0), np.minimum(moments // stride, count - 1)
+
+
+def highest_windows(
+    moments: NDArray[np.int64], scores: NDArray[Any], window: int, stride: int, begin: int = 0
+) -> NDArray[np.int64]:
+    """Return the window with the highest score, the first of them, among those that cover each of some moments.
+
+    NaN is higher than every number. Where no window covers a moment, -1.
+
+    Args:
+        moments: of a run.
+        scores: of its windows from number `begin` on, with all that cover one of the moments.
+        window: moments of a window.
+        stride: moments from one window to the next.
+        begin: number of the first window that `scores` has.
+    """
+    height = np.where(np.isnan(scores), np.inf, scores)
+    first, last = covering(moments, begin + len(scores), window, stride)
+    best = np.minimum(first, last)
+    for step in range(1, -(-window // stride)):
+        place = np.minimum(first + step, last)
+        best = np.where(height[place - begin] > height[best - begin], place, best)
+    return np.where(first <= last, best, -1)
 
 
 def channel_shares(contribution: NDArray[Any], first: int = 0, stop: int | None = None) -> NDArray[np.float64]:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime.moments import MomentScores, channel_shares, moment_scores
+from aetool.bundle.manifest import Series
+from aetool.runtime.moments import MomentScores, RowScores, by_moment, channel_shares, covering, highest_windows
 from aetool.runtime.session import AutoencoderSession
-from aetool.tables.windows import Log, Run, windows
+from aetool.tables.windows import Log, Run, window_labels, windows
 
 _NUMBERS = 1 << 23
 """Numbers of the windows that are computed together: as float32, 32 MiB."""
@@ -53,13 +54,16 @@ class RunMoments(NamedTuple):
     """(windows,)"""
     moments: MomentScores
     shares: Mapping[int, NDArray[np.float64]]
-    """Window -> share of each channel in its score, of windows above the threshold, if they were explained."""
+    """Window -> share of each channel in its score, of those that an event may peak in, if it was asked for."""
     labels: NDArray[np.bool_] | None = None
     """(rows,) True = anomaly; None where the log was read without."""
 
 
 def moments_of_log(model: AutoencoderSession, log: Log, *, explained: bool) -> list[RunMoments]:
     """Return the runs of a log with a score for each row, in the order in which they begin.
+
+    Rows with a score above `model.row_threshold` are abnormal. Where the bundle has a threshold for rows, what a
+    row contributes counts in its score, else its windows alone: see `aetool.runtime.moments.RowScores`.
 
     Args:
         model: a bundle of windows.
@@ -69,51 +73,113 @@ def moments_of_log(model: AutoencoderSession, log: Log, *, explained: bool) -> l
     Raises:
         InputError: see `aetool.tables.windows.read_runs`.
     """
-    window, stride = log.series.window, log.series.stride
     begun: dict[int, _Begun] = {}
+    by_row = model.manifest.row_threshold(model.precision) is not None
     explained = explained and "explainer" in model.graphs
-    for found in compute_log(model, "detector", log):
-        run = found.run
-        known = begun.setdefault(run.number, _Begun(run.group, run.first_row))
-        first, scores = known.windows, found.outputs["score"]
-        if explained and (odd := np.flatnonzero(~(scores <= model.threshold))).size:
-            contribution = model.explain(found.rows[odd]).contribution
-            known.shares |= {
-                first + int(i): channel_shares(part) for i, part in zip(odd, contribution, strict=True)
-            }
-        known.scores.append(scores)
-        # Rows up to the end of the last window, without those that are there already.
-        stop = int(found.starts[-1]) + window
-        fresh = slice(max(0, known.rows - run.offset), stop)
-        known.rows = run.offset + stop
-        if run.times is not None:
-            known.times.append(run.times[fresh])
+    for found in compute_log(model, "explainer" if by_row else "detector", log):
+        known = begun.get(found.run.number)
+        if known is None:
+            known = begun[found.run.number] = _Begun(found.run, log.series, model.row_threshold)
+        if by_row:
+            # A score is the sum of its contributions: the explainer alone gives both.
+            known.add_contributions(found, explained=explained)
+        else:
+            known.add_scores(found, model if explained else None)
+    return [begun[number].end() for number in sorted(begun)]
+
+
+def normal_row_scores(model: AutoencoderSession, log: Log) -> NDArray[np.float64]:
+    """Return the finite scores of a log's rows, ascending, but of those that a window with a labelled row covers.
+
+    Raises:
+        InputError: see `aetool.tables.windows.read_runs`.
+    """
+    window, stride = log.series.window, log.series.stride
+    found = [np.empty(0)]
+    for run in moments_of_log(model, log, explained=False):
+        scores, places = run.moments.score, np.arange(len(run.moments.score))
         if run.labels is not None:
-            known.labels.append(run.labels[fresh])
-    result = []
-    for number in sorted(begun):
-        known = begun[number]
-        scores = np.concatenate(known.scores)
-        length = (len(scores) - 1) * stride + window
-        times = np.concatenate(known.times) if known.times else None
-        labels = np.concatenate(known.labels) if known.labels else None
-        moments = moment_scores(scores, length, window, stride)
-        result.append(RunMoments(known.group, times, known.first_row, scores, moments, known.shares, labels))
-    return result
+            odd = np.concatenate([[0], np.cumsum(window_labels(run.labels, window, stride))])
+            first, last = covering(places, len(run.scores), window, stride)
+            scores = scores[odd[last + 1] == odd[np.minimum(first, last + 1)]]
+        found.append(scores[np.isfinite(scores)].astype(np.float64))
+    return np.sort(np.concatenate(found))
 
 
 class _Begun:
     """What is known of a run so far."""
 
-    def __init__(self, group: str | None, first_row: int) -> None:
-        self.group, self.first_row = group, first_row
+    def __init__(self, run: Run, series: Series, threshold: float) -> None:
+        self.group, self.first_row, self.threshold = run.group, run.first_row, threshold
+        self.window, self.stride = series.window, series.stride
+        self.scorer = RowScores(series.window, series.stride)
         self.scores: list[NDArray[np.float32]] = []
+        self.moments: list[MomentScores] = []
         self.times: list[NDArray[Any]] = []
         self.labels: list[NDArray[np.bool_]] = []
-        self.rows = 0
+        self.rows, self.scored = 0, 0
         self.shares: dict[int, NDArray[np.float64]] = {}
+        self.recent: list[tuple[NDArray[np.float32], ...]] = []
+        """Scores of the last windows, and contributions to them, in blocks."""
 
-    @property
-    def windows(self) -> int:
-        """Return the number of windows."""
-        return sum(map(len, self.scores))
+    def add_scores(self, found: ComputedWindows, model: AutoencoderSession | None) -> None:
+        """Take the next windows by their scores; `model` explains those above the threshold."""
+        scores = found.outputs["score"]
+        if model is not None and (odd := np.flatnonzero(~(scores <= model.threshold))).size:
+            contribution = model.explain(found.rows[odd]).contribution
+            self.shares |= {
+                self.scorer.windows + int(i): channel_shares(part)
+                for i, part in zip(odd, contribution, strict=True)
+            }
+        self._add(found, scores, self.scorer.add(scores))
+
+    def add_contributions(self, found: ComputedWindows, *, explained: bool) -> None:
+        """Take the next windows by contributions; explain those of rows above the threshold if asked to."""
+        contribution = found.outputs["contribution"]
+        scores, own = by_moment(contribution)
+        moments = self.scorer.add(scores, own)
+        if explained:
+            self.recent = [*self.recent, (scores, contribution)]
+            self._explain(moments)
+            # Kept are as many as may cover a row that has no score yet.
+            most = -(-self.window // self.stride)
+            last = [[part[-most:] for part in parts] for parts in zip(*self.recent, strict=True)]
+            self.recent = [tuple(np.concatenate(parts)[-most:] for parts in last)]
+        self._add(found, scores, moments)
+
+    def _explain(self, moments: MomentScores) -> None:
+        """Keep the shares of channels in the windows behind abnormal ones of the moments that were scored last."""
+        odd = self.scored + np.flatnonzero(~(moments.score <= self.threshold))
+        begin = self.scorer.windows - sum(len(scores) for scores, _ in self.recent)
+        scores = np.concatenate([scores for scores, _ in self.recent])
+        behind = np.unique(highest_windows(odd, scores, self.window, self.stride, begin))
+        for scores, contribution in self.recent:
+            here = behind[(behind >= begin) & (behind < begin + len(scores))]
+            self.shares |= {place: channel_shares(contribution[place - begin]) for place in here.tolist()}
+            begin += len(scores)
+
+    def _add(self, found: ComputedWindows, scores: NDArray[np.float32], moments: MomentScores) -> None:
+        self.scores.append(scores)
+        self.moments.append(moments)
+        self.scored += len(moments.score)
+        # Rows up to the end of the last window, without those that are there already.
+        run, stop = found.run, int(found.starts[-1]) + self.window
+        fresh = slice(max(0, self.rows - run.offset), stop)
+        self.rows = run.offset + stop
+        if run.times is not None:
+            self.times.append(run.times[fresh])
+        if run.labels is not None:
+            self.labels.append(run.labels[fresh])
+
+    def end(self) -> RunMoments:
+        """Return the run, which has no more windows."""
+        moments = self.scorer.end()
+        if self.recent:
+            self._explain(moments)
+        score, maximum = (np.concatenate(parts) for parts in zip(*self.moments, moments, strict=True))
+        times = np.concatenate(self.times) if self.times else None
+        labels = np.concatenate(self.labels) if self.labels else None
+        scores = np.concatenate(self.scores)
+        return RunMoments(
+            self.group, times, self.first_row, scores, MomentScores(score, maximum), self.shares, labels
+        )

@@ -2,13 +2,19 @@
 
 import json
 import re
+import shutil
 
 import click.testing
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import aetool as aetool_package
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.write import publish
 from aetool.cli import main
+from aetool.stream.logs import normal_row_scores
+from aetool.tables.windows import Log, read_windows
 
 WINDOW, STRIDE = 16, 4
 
@@ -101,13 +107,53 @@ def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_pa
     assert calibrated.exit_code == 0, calibrated.output
 
 
+def flagged_shares(bundle, log, threshold=None):
+    """Shares of windows and of rows above their thresholds, of those without a labelled row."""
+    with aetool_package.load(bundle, provider="cpu") as model:
+        read = Log(log, model.manifest.series, model.feature_names, label="state")
+        windows = read_windows(read).table
+        rows, limit = normal_row_scores(model, read), model.row_threshold
+        return float(model.detect(windows.values[~windows.labels]).mean()), float((rows > limit).mean())
+
+
+def test_calibration_leaves_the_same_share_of_rows_flagged_as_of_windows(aetool, log, trained, tmp_path):
+    before = Bundle.open(trained[2]).manifest
+    assert before.series.row_threshold is not None
+    made = [tmp_path / "by rows", tmp_path / "given", tmp_path / "in proportion"]
+    goal = "--data", log, "--label", "state", "--false-alarms", "20%"
+    assert aetool("calibrate", trained[2], *goal, "-o", made[0]).exit_code == 0
+    assert flagged_shares(made[0], log) == pytest.approx((0.2, 0.2), abs=0.01)
+    # A number alone goes by the rows that the bundle keeps: now those of this log.
+    higher = 1.05 * Bundle.open(made[0]).manifest.variants["fp32"].threshold
+    assert aetool("calibrate", made[0], "--threshold", higher, "-o", made[1]).exit_code == 0
+    of_windows, of_rows = flagged_shares(made[1], log)
+    assert of_windows < 0.19 and of_rows == pytest.approx(of_windows, abs=0.01)
+    # And where it keeps none, both move by the same factor.
+    known = json.loads((made[1] / "baseline.json").read_text())
+    assert known.pop("row_scores")
+    without = Bundle.open(shutil.copytree(made[1], tmp_path / "without"))
+    files = {name: without.read(name) for name in without.manifest.files}
+    publish(without.path, without.manifest, {**files, "baseline.json": json.dumps(known).encode()}, overwrite=True)
+    assert aetool("calibrate", without.path, "--threshold", 2 * higher, "-o", made[2]).exit_code == 0
+    series = [Bundle.open(path).manifest.series for path in made[1:]]
+    assert series[1].row_threshold == pytest.approx(2 * series[0].row_threshold)
+    ids = {before.id, *(Bundle.open(path).manifest.id for path in made)}
+    assert len(ids) == 4
+
+
 def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_path):
     page = tmp_path / "page.html"
-    result = aetool("report", trained[2], "--data", log, "--label", "state", "-o", page)
+    options = "--data", log, "--label", "state", "--smooth", "3/5"
+    result = aetool("report", trained[2], *options, "-o", page)
     assert result.exit_code == 0, result.output
     text = page.read_text(encoding="utf-8")
     signal = text[text.index('id="signal"') : text.index('id="windows"')]
     assert "pump: 168 windows from 2026-03-01 08:00:00" in signal
+    assert "above the threshold (3 of the last 5); the score of a row is that of the windows" in text
+    refused = aetool("report", trained[2], "--smooth", "3/5", "-o", tmp_path / "other.html")
+    assert refused.exit_code == 2 and "--smooth is for a log" in refused.output
+    listed = aetool("score", trained[2], log, "--events", "--smooth", "3/5", "--json")
+    assert f"{json.loads(listed.stdout)['events']} event" in text
     assert re.findall(r'aria-label="(\w+) over time', signal) == ["score", "flow", "heat"]
     assert 'class="odd"' in signal  # the stretch that is flagged
     worn = re.findall(r"<title>flow, 2026-03-01 09:(\d\d):\d\d: 100% of the threshold", signal)

@@ -7,7 +7,7 @@ import re
 import hosts
 import pytest
 from click.testing import CliRunner
-from series_bundles import WAVES, waves
+from series_bundles import WAVES, waves, with_row_threshold
 
 from aetool.bundle.bundle import Bundle
 from aetool.cli import main
@@ -17,8 +17,10 @@ PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return Bundle.open(WAVES)
+def bundles(tmp_path_factory):
+    """One scored by windows alone, and one with a threshold for rows."""
+    by_row = with_row_threshold(WAVES, tmp_path_factory.mktemp("bundles") / "waves", 5.0)
+    return {"directory": WAVES, "single file": by_row}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,9 @@ def log(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["directory", "single file"])
-def test_the_page_draws_a_log_and_names_its_events(bundle, log, write, need, kind):
+def test_the_page_draws_a_log_and_names_its_events(bundles, log, write, need, kind):
     need("Chromium")
+    bundle = Bundle.open(bundles[kind])
     folder = write(web(bundle) if kind == "directory" else web_page(bundle))
     with hosts.browser() as browser:
         page, wrong = browser.new_page(), []
@@ -47,13 +50,13 @@ def test_the_page_draws_a_log_and_names_its_events(bundle, log, write, need, kin
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         if kind == "directory":
             with hosts.served(folder) as url:
-                look(page, url, log)
+                look(page, url, log, bundle.path)
         else:
-            look(page, (folder / "index.html").as_uri(), log)
+            look(page, (folder / "index.html").as_uri(), log, bundle.path)
         assert wrong == []
 
 
-def look(page, url, path):
+def look(page, url, path, bundle):
     page.goto(url)
     page.wait_for_selector("#check-mark.good", timeout=PATIENCE_MS)
     assert page.text_content("#feature-rows tr:nth-child(5) th") == "c1, 2"
@@ -68,7 +71,7 @@ def look(page, url, path):
     for smooth, options in (("", ()), ("3/5", ("--smooth", "3/5"))):
         page.select_option("#live-smooth", smooth)
         page.wait_for_timeout(300)
-        assert listed(page) == in_python(path, *options)
+        assert listed(page) == in_python(bundle, path, *options)
     assert not page.is_visible("#verdict") and not page.is_visible("#why")
     page.locator("#live-events button").nth(1).click()
     assert page.locator("#live-plot .chosen").count() == 1
@@ -82,7 +85,9 @@ def listed(page):
     return [(group, start, end, channels.split()[0]) for group, start, end, _, channels in lines]
 
 
-def in_python(path, *options):
-    done = CliRunner().invoke(main, ["score", str(WAVES), str(path), "--events", "--provider", "native", *options])
+def in_python(bundle, path, *options):
+    done = CliRunner().invoke(
+        main, ["score", str(bundle), str(path), "--events", "--provider", "native", *options]
+    )
     events = csv.DictReader(io.StringIO(done.stdout))
     return [(each["group"], each["start"], each["end"], each["channel_1"]) for each in events]

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from series_bundles import WAVES, waves
+from series_bundles import WAVES, waves, with_row_threshold
 
 from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import Series
@@ -22,6 +22,12 @@ MACHINES, ROWS, PAUSE = ("p1", 'p"2', "p3"), 200, 120
 def package(write, need):
     need("Node on the core")
     return write(node(Bundle.open(WAVES)))
+
+
+@pytest.fixture(scope="module")
+def by_row(tmp_path_factory):
+    """The bundle with a threshold for rows, to which what each row contributes counts."""
+    return with_row_threshold(WAVES, tmp_path_factory.mktemp("bundles") / "waves", 0.9)
 
 
 def date(second):
@@ -53,8 +59,8 @@ def scored(package, *given):
     return subprocess.run(["node", "score.mjs", *given], cwd=package, capture_output=True, text=True, check=False)
 
 
-def in_python(log, out, *options):
-    given = ["score", str(WAVES), str(log), "--provider", "native", "-o", str(out), *options]
+def in_python(log, out, *options, bundle=WAVES):
+    given = ["score", str(bundle), str(log), "--provider", "native", "-o", str(out), *options]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.output
     return out.read_text().splitlines()
@@ -76,6 +82,13 @@ def test_events_are_those_of_aetool_score_bit_for_bit(package, log, tmp_path, sm
     expected = in_python(log, tmp_path / "events.csv", "--events", *smooth)
     assert len(expected) > 1
     assert scored(package, log, "--events", *smooth).stdout.splitlines() == expected
+
+
+def test_events_by_row_are_those_of_aetool_score_bit_for_bit(by_row, log, tmp_path, write, need):
+    need("Node on the core")
+    expected = in_python(log, tmp_path / "events.csv", "--events", bundle=by_row)
+    assert len(expected) > 10 and expected != in_python(log, tmp_path / "others.csv", "--events")
+    assert scored(write(node(Bundle.open(by_row))), log, "--events").stdout.splitlines() == expected
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Windows of a log become a bundle that computes them as PyTorch does, dense ones on the core."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def exported(request, log, tmp_path_factory):
 def test_a_bundle_of_windows_says_how_a_log_is_cut(exported):
     _, trained, path = exported
     manifest = Bundle.open(path).manifest
-    assert manifest.series == trained.series == Series(WINDOW, 3, time="t", gap=5.0)
+    assert manifest.series._replace(row_threshold=None) == trained.series == Series(WINDOW, 3, time="t", gap=5.0)
     assert manifest.input_shape == (WINDOW, 2) and manifest.feature_names == ("flow", "heat")
 
 
@@ -61,6 +62,44 @@ def test_a_bundle_of_windows_computes_what_pytorch_does(exported, log):
         spoilt = rows[:1].copy()
         spoilt[:] = np.nan
         assert model.detect(spoilt).tolist() == [True]  # without any value there is nothing to call normal
+
+
+def test_rows_have_a_threshold_by_the_rule_of_windows(exported):
+    _, trained, path = exported
+    manifest, known = Bundle.open(path).manifest, trained.held_out.row_scores
+    threshold = manifest.series.row_threshold
+    assert manifest.threshold["of_rows"]["rows"] == len(known) > 50
+    assert manifest.threshold["of_rows"]["flagged_share"] == np.mean(known > threshold) <= 0.02
+    card = (path / "README.md").read_text("utf-8")
+    assert f"| threshold for rows of a log | {np.float32(threshold)!s} |" in card
+    with aetool.load(path) as model:
+        assert model.row_threshold == threshold != model.threshold
+        model.threshold = 0.5
+        assert model.row_threshold == 0.5
+
+
+def test_a_given_threshold_gives_rows_the_one_with_the_same_share_of_held_out_rows_above(exported, tmp_path):
+    kind, trained, _ = exported
+    if kind != "dense":
+        pytest.skip("one will do")
+    given = float(np.quantile(trained.held_out.scores, 0.7))
+    manifest = export_checkpoint(trained, tmp_path / "given", ExportOptions(threshold=given)).bundle.manifest
+    shares = [
+        np.mean(trained.held_out.scores > manifest.variants["fp32"].threshold),
+        np.mean(trained.held_out.row_scores > manifest.series.row_threshold),
+    ]
+    assert shares == pytest.approx([0.3, 0.3], abs=0.02)
+
+
+def test_a_checkpoint_without_scores_of_rows_gives_a_bundle_as_before(exported, tmp_path):
+    kind, trained, newer = exported
+    if kind != "dense":
+        pytest.skip("one will do")
+    older = replace(trained, held_out=replace(trained.held_out, row_scores=None))
+    manifest = export_checkpoint(older, tmp_path / "older").bundle.manifest
+    assert "row_threshold" not in manifest.to_dict()["series"] and "of_rows" not in manifest.threshold
+    assert manifest.id != Bundle.open(newer).manifest.id  # its rows get other verdicts
+    assert "row_scores" not in json.loads((tmp_path / "older" / "baseline.json").read_text())
 
 
 def test_dense_windows_run_on_the_core(exported):

@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from aetool.model import windows as training_windows
 from aetool.model._windowed import Windowed, held
 from aetool.model.pipeline import Outputs
 from aetool.model.windows import for_windows, sample_windows, train_windows
+from aetool.tables import _cutting
 from aetool.tables.windows import Log
 
 FEW = TrainingConfig(epochs=2, batch_size=64)
@@ -59,6 +62,35 @@ def test_windows_with_a_labelled_row_are_not_trained_on(tmp_path):
     assert all({50, 51, 280} & set(window[:, 0].astype(int)) for window in sample.anomalies)
 
 
+def test_held_out_stretches_are_windows_a_stride_apart_of_normal_rows_alone(tmp_path):
+    log = log_of(tmp_path / "log.csv", (400, 300), odd=(370, 680))
+    sample = sample_windows(log, FEW, 0.0)
+    rows = [part[:, :, 0].astype(int) for part in sample.stretches]
+    assert len(rows) == 4  # two runs, whose labelled rows break them
+    assert all((np.diff(part[:, 0]) == 4).all() and (np.diff(part, axis=1) == 1).all() for part in rows)
+    found = {row for part in rows for row in part.ravel().tolist()}
+    assert found < rows_in(sample.held_out) and len(found) > 0.8 * len(rows_in(sample.held_out))
+
+
+def test_of_long_held_out_stretches_parts_are_taken_whole_and_in_the_order_of_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_windows, "_STRETCHED", 80)
+    monkeypatch.setattr(training_windows, "_WHOLE", 20)
+    monkeypatch.setattr(training_windows, "_KEPT_BYTES", 100)
+    monkeypatch.setattr(_cutting, "PIECE_ROWS", 50)
+    rows = np.arange(4000)
+    machines = {"t": np.repeat(rows, 2), "machine": np.tile(["p", "q"], 4000), "row": np.arange(8000.0)}
+    pq.write_table(pa.table(machines), tmp_path / "log.parquet", row_group_size=64)
+    log = Log(tmp_path / "log.parquet", Series(8, 4, time="t", group="machine", gap=2.0), ["row"])
+    whole = sample_windows(log, FEW, 0.0).stretches
+    log.pieces = True  # those of both machines in turn
+    in_pieces = sample_windows(log, FEW, 0.0).stretches
+    assert max(map(len, log.runs())) < 100
+    lengths = [len(part) for part in whole]
+    assert 60 < sum(lengths) <= 80 and len(lengths) <= 4
+    assert all((np.diff(part[:, 0, 0]) == 8).all() for part in whole)
+    assert all(np.array_equal(one, two) for one, two in zip(whole, in_pieces, strict=True))
+
+
 def test_a_share_of_labelled_rows_may_be_asked_for(tmp_path):
     sample = sample_windows(log_of(tmp_path / "log.csv", (300,), odd=(50, 51)), FEW, 0.25)
     assert sample.n_anomalies == 7
@@ -94,11 +126,32 @@ def test_a_checkpoint_of_windows_comes_back_as_it_was(tmp_path, kind):
     )
     again, once = loaded.evaluate(windows), trained.evaluate(windows)
     assert all(np.array_equal(again[name], once[name]) for name in once)
+    kept = loaded.held_out.row_scores
+    assert len(kept) > 20 and (np.diff(kept) >= 0).all() and np.array_equal(kept, trained.held_out.row_scores)
     # The score is the mean of the squared residuals, standardised by channel.
     z = (windows.astype(np.float64) - trained.statistics.mean) / trained.statistics.scale
     y = (once["reconstruction"] - trained.statistics.mean) / trained.statistics.scale
     np.testing.assert_allclose(once["score"], ((z - y) ** 2).mean(axis=(1, 2)), rtol=1e-9)
     np.testing.assert_allclose(once["contribution"].sum(axis=(1, 2)), once["score"], rtol=1e-9)
+
+
+def test_scores_of_held_out_rows_are_those_of_rows_that_have_all_their_windows_if_these_are_enough(
+    tmp_path, monkeypatch
+):
+    log = log_of(tmp_path / "log.csv", (200, 200))
+    stretches = sample_windows(log, FEW, 0.0).stretches
+    few = train_windows(log, FEW)
+    assert len(few.held_out.row_scores) == sum(4 * len(stretch) + 4 for stretch in stretches)
+    monkeypatch.setattr(training_windows, "_ENOUGH_ROWS", 20)
+    trained, expected = train_windows(log, FEW), []
+    for stretch in stretches:
+        contribution = trained.evaluate(stretch)["contribution"]
+        scores, own = contribution.sum(axis=(1, 2)), contribution.sum(axis=2)
+        # Windows of 8, 4 apart: rows from the second half of the first to the first half of the last have two.
+        for i in range(len(stretch) - 1):
+            mean, mine = scores[i : i + 2].mean(), 8 * (own[i, 4:] + own[i + 1, :4]) / 2
+            expected += np.sqrt(mean * mine).tolist()
+    np.testing.assert_allclose(trained.held_out.row_scores, np.sort(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "window"), [("conv", 7), ("conv", 8), ("conv", 1), ("gru", 5)])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from series_bundles import WAVES, waves
+from series_bundles import WAVES, waves, with_row_threshold
 
 from aetool.cli import main
 
@@ -58,6 +58,21 @@ def test_it_lists_the_events_of_aetool_score_with_their_labels(made):
         next(event[7] for event in expected if event[:2] == cells[:2]) for cells in found
     ]
     assert "Of 3 stretches labelled as anomalies, events meet 3." in html
+
+
+def test_rows_with_a_threshold_of_their_own_are_judged_as_aetool_score_judges_them(tmp_path):
+    bundle = with_row_threshold(WAVES, tmp_path / "bundle", 5.0)
+    log = log_of(tmp_path / "log.csv", [("p2", 20, 30), ("p3", 50, 60)])
+    run("report", bundle, "--data", log, "-o", tmp_path / "page.html")
+    run("score", bundle, log, "--events", "-o", tmp_path / "events.csv")
+    html = (tmp_path / "page.html").read_text()
+    lines = re.findall(r"<tr>(.*?)</tr>", section(html, "events"), re.DOTALL)[1:]
+    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL)[:3] for line in lines]
+    expected = [
+        line.replace('"', "").split(",")[:3] for line in (tmp_path / "events.csv").read_text().splitlines()
+    ]
+    assert sorted(found) == sorted(expected[1:]) and len(found) == 2
+    assert "together with what it contributes to them" in html
 
 
 def test_the_headline_counts_events_windows_and_rows(made):

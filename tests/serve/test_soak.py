@@ -124,9 +124,9 @@ def test_an_arrival_of_the_open_loop_is_of_any_client():
         address = address_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         request = request_bytes(address, "GET", "/")
         async with server:
-            return await open_loop(address, [request], connections=8, arrivals_per_s=4000, count=800, spin_s=0.0)
+            return await open_loop(address, [request], connections=8, arrivals_per_s=500, count=400, spin_s=0.0)
 
     seen = asyncio.run(run())
-    assert seen.statuses == {OK: 800} and len(asked) == 8
+    assert seen.statuses == {OK: 400} and len(asked) == 8
     between = np.concatenate([np.diff(times) for times in asked])
-    assert np.count_nonzero(between == 1) > 20  # of one client twice in a row: never, where they take turns
+    assert np.count_nonzero(between == 1) > 8  # of one client twice in a row: never, where they take turns

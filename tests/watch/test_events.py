@@ -2,15 +2,19 @@
 
 import csv
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from series_bundles import waves
+from series_bundles import row_scores, waves, with_row_threshold
 
 import aetool
+from aetool.bundle.bundle import Bundle
+from aetool.bundle.manifest import MANIFEST
 from aetool.cli import main
-from aetool.runtime.moments import moment_scores
+from aetool.stream import logs
 
 
 @pytest.fixture(scope="module")
@@ -34,24 +38,74 @@ def score(bundle, log, *options):
     return done, list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def test_each_row_has_mean_and_maximum_of_its_windows_and_none_crosses_a_gap(series, log):
-    path, samples = log
-    done, rows = score(series, path, "--moments")
+@pytest.fixture(scope="module")
+def by_row(series, tmp_path_factory):
+    """The bundle with a threshold for rows, higher than that for windows."""
+    return with_row_threshold(series, tmp_path_factory.mktemp("bundles") / "by_row", 5.0)
+
+
+@pytest.mark.parametrize("kind", ["series", "by_row"])
+def test_each_row_is_scored_by_the_windows_that_cover_it_and_none_crosses_a_gap(kind, log, request):
+    bundle, (path, samples) = request.getfixturevalue(kind), log
+    done, rows = score(bundle, path, "--moments")
     assert done.exit_code == 0, done.stderr
     runs = [("a", samples["a"][:20]), ("a", samples["a"][20:]), ("b", samples["b"])]
-    with aetool.load(series, provider="native") as model:
+    with aetool.load(bundle, provider="native") as model:
+        assert model.row_threshold == (5.0 if kind == "by_row" else model.threshold)
         for number, (group, run) in enumerate(runs):
-            views = np.lib.stride_tricks.sliding_window_view(run, 8, axis=0)[::2].transpose(0, 2, 1)
-            scores = model.score(np.ascontiguousarray(views))
-            length = (len(scores) - 1) * 2 + 8
-            expected = moment_scores(scores, length, 8, 2)
+            views = np.ascontiguousarray(
+                np.lib.stride_tricks.sliding_window_view(run, 8, axis=0)[::2].transpose(0, 2, 1)
+            )
+            scores, own = model.score(views), None
+            if kind == "by_row":
+                own = model.explain(views).contribution.sum(axis=2, dtype=np.float64)
+            expected = row_scores(scores, 8, 2, own)
+            length = len(expected.score)
             begin = {0: 0, 1: 50, 2: 0}[number]
             mine = [row for row in rows if row["group"] == group and begin <= float(row["time"]) < begin + length]
             assert len(mine) == length
-            np.testing.assert_allclose([float(row["score"]) for row in mine], expected.mean, rtol=1e-5)
+            np.testing.assert_allclose([float(row["score"]) for row in mine], expected.score, rtol=1e-5)
             np.testing.assert_allclose([float(row["highest"]) for row in mine], expected.maximum, rtol=1e-5)
             flags = [row["is_anomaly"] == "true" for row in mine]
-            assert flags == (expected.mean > model.threshold).tolist()
+            assert flags == (expected.score > model.row_threshold).tolist()
+
+
+def test_what_a_row_contributes_makes_an_event_begin_and_end_with_its_fault(series, by_row, log):
+    (before,), (after,) = (score(bundle, log[0], "--events")[1] for bundle in (series, by_row))
+    assert int(after["rows"]) < int(before["rows"])
+    assert float(after["start"]) == 30 and float(after["end"]) == 35
+    assert after["channel_1"] == before["channel_1"] and float(after["channel_1_share"]) > 0.3
+
+
+@pytest.mark.parametrize("block", [1, 3, 50])
+def test_rows_and_channels_do_not_depend_on_how_many_windows_are_computed_together(
+    by_row, log, block, monkeypatch
+):
+    options = "--events", "--provider", "native", "--threshold", "0.6"
+    expected = score(by_row, log[0], *options)[1]
+    assert len(expected) > 3 and all(event["channel_1"] for event in expected)
+    monkeypatch.setattr(logs, "_NUMBERS", block * 8 * 3)
+    assert score(by_row, log[0], *options)[1] == expected
+
+
+def test_a_threshold_given_decides_about_rows_too(by_row, log):
+    _, rows = score(by_row, log[0], "--moments", "--threshold", "0.1")
+    flags = [row["is_anomaly"] == "true" for row in rows]
+    assert flags == [float(row["score"]) > 0.1 for row in rows] and any(flags)
+
+
+def test_the_threshold_of_rows_moves_with_that_of_windows_in_another_precision(by_row, tmp_path):
+    copy = shutil.copytree(by_row, tmp_path / "copy")
+    manifest = json.loads((copy / MANIFEST).read_text())
+    exact = manifest["variants"]["fp32"]
+    manifest["variants"]["int8"] = {**exact, "threshold": 2 * exact["threshold"]}
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    found = Bundle.open(copy).manifest
+    assert found.row_threshold("fp32") == 5.0 and found.row_threshold("int8") == 10.0
+    lacking = {name: file for name, file in exact["files"].items() if name != "explainer"}
+    manifest["variants"]["fp32"] = {**exact, "files": lacking}
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    assert Bundle.open(copy).manifest.row_threshold("fp32") is None
 
 
 def test_an_event_has_start_end_peak_and_channels(series, log):

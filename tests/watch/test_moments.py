@@ -2,53 +2,75 @@
 
 import numpy as np
 import pytest
+from series_bundles import row_scores
 
 from aetool.errors import InputError
 from aetool.runtime.moments import (
     Event,
+    by_moment,
     channel_shares,
     find_events,
-    moment_scores,
-    peak_window,
+    highest_windows,
     smoothed,
 )
 
 
-def written_out(scores, length, window, stride):
-    """Mean and maximum over the windows that cover each moment, one by one."""
-    mean, maximum = np.full(length, np.nan), np.full(length, np.nan)
+def written_out(scores, window, stride, own=None):
+    """Score and maximum from the windows that cover each moment, one by one."""
+    length = (len(scores) - 1) * stride + window
+    score, maximum = np.full(length, np.nan), np.full(length, np.nan)
     for moment in range(length):
-        covering = [s for i, s in enumerate(scores) if i * stride <= moment < i * stride + window]
+        covering = [i for i in range(len(scores)) if i * stride <= moment < i * stride + window]
         if covering:
-            mean[moment], maximum[moment] = np.mean(covering), np.max(covering)
-    return mean, maximum
+            score[moment], maximum[moment] = np.mean(scores[covering]), np.max(scores[covering])
+            if own is not None:
+                mine = window * np.mean([own[i, moment - i * stride] for i in covering])
+                score[moment] = np.sqrt(score[moment] * mine)
+    return score, maximum
 
 
 @pytest.mark.parametrize(
     ("length", "window", "stride"),
-    [(30, 8, 1), (30, 8, 2), (30, 8, 3), (31, 7, 7), (40, 5, 9), (8, 8, 8), (8, 8, 1), (7, 8, 1), (100, 64, 5)],
+    [(30, 8, 1), (30, 8, 2), (30, 8, 3), (31, 7, 7), (40, 5, 9), (8, 8, 8), (8, 8, 1), (100, 64, 5)],
 )
-def test_a_moment_has_mean_and_maximum_of_the_windows_that_cover_it(length, window, stride):
-    count = 0 if length < window else (length - window) // stride + 1
-    scores = np.random.default_rng(length).exponential(size=count).astype(np.float32)
-    found = moment_scores(scores, length, window, stride)
-    mean, maximum = written_out(scores, length, window, stride)
-    np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
-    np.testing.assert_array_equal(found.maximum, maximum.astype(np.float32))
+@pytest.mark.parametrize("by_row", [False, True])
+def test_a_moment_has_the_mean_of_its_windows_and_with_what_it_contributes_the_geometric_mean_of_both(
+    length, window, stride, by_row
+):
+    random = np.random.default_rng(length)
+    count = (length - window) // stride + 1
+    scores, own = by_moment(random.exponential(size=(count, window, 3)).astype(np.float32))
+    own = own if by_row else None
+    found = row_scores(scores, window, stride, own)
+    expected = written_out(scores, window, stride, own)
+    np.testing.assert_allclose(found.score, expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(found.maximum, expected[1].astype(np.float32))
+    for block in (1, 3):  # the same bits, however the windows come
+        again = row_scores(scores, window, stride, own, block)
+        assert [part.tobytes() for part in again] == [part.tobytes() for part in found]
 
 
-def test_a_score_that_is_nan_or_infinite_stays_where_its_window_is():
+def test_a_fault_that_fills_a_window_evenly_gives_its_moments_the_score_of_the_window():
+    scores, own = by_moment(np.full((20, 4, 2), 0.25, np.float32))
+    assert scores.tolist() == [2.0] * 20 and row_scores(scores, 4, 1, own).score.tolist() == [2.0] * 23
+
+
+def test_contributions_add_up_to_scores_and_one_that_is_not_finite_spoils_its_window_alone():
+    contribution = np.random.default_rng(0).exponential(size=(4, 5, 3)).astype(np.float32)
+    contribution[1, 2, 0], contribution[3, 0, 0] = np.nan, np.inf
+    scores, own = by_moment(contribution)
+    np.testing.assert_allclose(scores, contribution.sum(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(own, contribution.sum(axis=2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("own", [None, np.full((20, 4), 0.25)])
+def test_a_score_that_is_nan_or_infinite_stays_where_its_window_is(own):
     scores = np.ones(20, np.float32)
     scores[4], scores[14] = np.nan, np.inf
-    found = moment_scores(scores, 23, 4, 1)
-    assert np.flatnonzero(np.isnan(found.mean)).tolist() == [4, 5, 6, 7]
-    assert np.flatnonzero(np.isinf(found.mean)).tolist() == [14, 15, 16, 17]
-    assert (np.isnan(found.maximum) == np.isnan(found.mean)).all()
-
-
-def test_scores_of_another_number_are_refused():
-    with pytest.raises(InputError, match="23 moments has 20 windows"):
-        moment_scores(np.ones(19), 23, 4, 1)
+    found = row_scores(scores, 4, 1, own)
+    assert np.flatnonzero(np.isnan(found.score)).tolist() == [4, 5, 6, 7]
+    assert np.flatnonzero(np.isinf(found.score)).tolist() == [14, 15, 16, 17]
+    assert (np.isnan(found.maximum) == np.isnan(found.score)).all()
 
 
 def test_smoothing_asks_for_k_of_the_last_n():
@@ -68,11 +90,14 @@ def test_events_are_stretches_with_their_peak_and_nan_is_the_highest():
     assert find_events(flags[:0], scores[:0]) == []
 
 
-def test_the_window_behind_a_peak_is_the_highest_that_covers_it():
-    scores = np.array([1, 1, 7, 1, 9], np.float32)  # windows of 4 with stride 2: moments 4 to 7 are of window 2
-    assert peak_window(scores, Event(4, 6, 5, 7.0), 4, 2) == 2
-    assert peak_window(scores, Event(0, 1, 0, 1.0), 4, 2) == 0
-    assert peak_window(scores, Event(9, 12, 11, 9.0), 4, 2) == 4
+def test_the_window_behind_a_moment_is_the_highest_that_covers_it():
+    # Windows of 4 with stride 2: window 2 covers moments 4 to 7.
+    for scores, behind in (([1, 1, 7, 1, 9], [0, 2, 4]), ([1, 1, 7, np.nan, np.nan], [0, 2, 4])):
+        found = highest_windows(np.array([0, 5, 11]), np.array(scores, np.float32), 4, 2)
+        assert found.tolist() == behind
+    found = highest_windows(np.array([6, 9]), np.array([7, np.nan, np.nan], np.float32), 4, 2, begin=2)
+    assert found.tolist() == [3, 3]
+    assert highest_windows(np.array([1, 3, 5]), np.ones(2), 2, 4).tolist() == [0, -1, 1]
 
 
 def test_channels_share_the_score_and_what_is_not_finite_comes_first():

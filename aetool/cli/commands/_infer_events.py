@@ -73,12 +73,12 @@ def infer_moments(
     how: dict[str, Any] = {"provider": what.provider, "precision": what.precision, "threshold": what.threshold}
     with load(what.bundle, **how, limits=limits_in_force()) as model:
         runs = moments_of_log(model, log, explained=wanted.events)
-        threshold, names = model.threshold, model.feature_names
+        threshold, names = model.row_threshold, model.feature_names
     log.require_runs()
     rows: list[dict[str, Any]] = []
     count, abnormal, events = 0, 0, 0
     for run in runs:
-        score = run.moments.mean
+        score = run.moments.score
         flags = ~(score <= threshold) & _covered(len(score), log.series)
         if wanted.smooth is not None:
             flags = smoothed(flags, *wanted.smooth)
@@ -91,18 +91,12 @@ def infer_moments(
             rows.append(
                 {**whose, "time": times, "score": score, "highest": run.moments.maximum, "is_anomaly": flags}
             )
-        for event in found if wanted.events else ():
-            record = {
-                **group,
-                "start": times[event.start],
-                "end": times[event.stop - 1],
-                "peak": times[event.peak],
-                "rows": event.stop - event.start,
-                "score": np.float32(event.score),
-                "highest": run.moments.maximum[event.start : event.stop].max(),
-            }
+        elif found:
             rows.append(
-                {name: np.array([value]) for name, value in (record | _why(run, event, log, names)).items()}
+                {
+                    **{name: np.full(len(found), value) for name, value in group.items()},
+                    **_event_columns(run, found, times, log.series, names),
+                }
             )
     columns = _joined(rows) if rows else _no_events(manifest)
     if output is None or ".csv" in output.name.lower():
@@ -141,20 +135,36 @@ def _covered(length: int, series: Any) -> Any:
     return np.arange(length) % series.stride < series.window
 
 
-def _why(run: Any, event: Any, log: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return the channels that contribute most to the highest window behind an event's peak."""
+def _event_columns(
+    run: Any, found: Sequence[Any], times: Any, series: Any, names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the events of a run as columns, with the channels that contribute most to the highest window."""
     import numpy as np
 
-    from aetool.runtime.moments import peak_window
+    from aetool.runtime.moments import highest_windows
 
-    share = run.shares.get(peak_window(run.scores, event, log.series.window, log.series.stride))
-    found: dict[str, Any] = {}
-    for rank in range(1, min(CHANNELS, len(names)) + 1):
-        found |= {f"channel_{rank}": "", f"channel_{rank}_share": np.float32(0)}
-    if share is not None:
-        for rank, place in enumerate(np.argsort(-share, kind="stable")[:CHANNELS], 1):
-            found |= {f"channel_{rank}": names[place], f"channel_{rank}_share": np.float32(share[place])}
-    return found
+    start, stop, peak = (np.array([event[place] for event in found]) for place in range(3))
+    columns = {
+        "start": times[start],
+        "end": times[stop - 1],
+        "peak": times[peak],
+        "rows": stop - start,
+        "score": np.array([event.score for event in found], np.float32),
+        "highest": np.array([run.moments.maximum[event.start : event.stop].max() for event in found]),
+    }
+    count = min(CHANNELS, len(names))
+    channels = np.full((count, len(found)), "", dtype=object)
+    shares = np.zeros((count, len(found)), np.float32)
+    for place, behind in enumerate(highest_windows(peak, run.scores, series.window, series.stride).tolist()):
+        share = run.shares.get(behind)
+        if share is not None:
+            order = np.argsort(-share, kind="stable")[:count]
+            channels[:, place] = [names[channel] for channel in order]
+            shares[:, place] = share[order]
+    for rank in range(count):
+        columns[f"channel_{rank + 1}"] = channels[rank].astype(str)
+        columns[f"channel_{rank + 1}_share"] = shares[rank]
+    return columns
 
 
 def _joined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

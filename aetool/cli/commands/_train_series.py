@@ -180,7 +180,9 @@ def _result(trained: Any, output: Path) -> Result:
     document = {
         "checkpoint": str(output),
         "features": list(trained.names),
-        "series": {name: value for name, value in series._asdict().items() if name != "unknown"},
+        "series": {
+            name: value for name, value in series._asdict().items() if name not in ("row_threshold", "unknown")
+        },
         "architecture": asdict(config),
         "epochs": len(trained.history),
         "validation_loss": best["validation_loss"],

@@ -13,7 +13,8 @@ from aetool.cli._goals import goal_of, goals, outcome_pairs, tell_published
 from aetool.cli._options import limit, limits_in_force
 from aetool.cli._output import Result, facts, reports, say, table
 from aetool.cli._progress import steps
-from aetool.cli._tables import as_float32, as_read, check_rows, is_log, manifest_of, was_trained_on
+from aetool.cli._tables import as_float32, as_read, check_rows, is_log, log_of, manifest_of, was_trained_on
+from aetool.cli.show.bundle import row_threshold
 
 _TRAINED_ON = (
     "the model knows rows that it was trained on: new rows raise more false alarms than these; give others"
@@ -50,6 +51,9 @@ def calibrate(
     bundle is published with a new id. The output says how sure the rate is: its exact 95 % interval, and how many
     rows would narrow that to half the rate and 1.5 times.
 
+    If rows of a log have a threshold of their own, it moves along: the same share of normal rows stays above it as
+    of windows above theirs.
+
     \b
     Example:
       aetool calibrate exported/machines --data normal.csv --false-alarms 1%
@@ -63,7 +67,7 @@ def calibrate(
     goal = goal_of(given)
     if output is not None:
         require_new(output, overwrite)
-    rows = labels = None
+    rows = labels = row_scores = None
     if data is not None:
         manifest = manifest_of(bundle)
         check_rows(manifest, data, label=label)
@@ -75,6 +79,8 @@ def calibrate(
             say(f"{data.name}: {_TRAINED_ON}")
         elif is_log(manifest, data) and data.name == manifest.provenance.get("data"):
             say(f"{data.name}, if it is the log of training, which has that name: {_TRAINED_ON}")
+        if is_log(manifest, data) and manifest.row_threshold("fp32") is not None:
+            row_scores = _row_scores(bundle, log_of(manifest, data, label=label))
     elif goal.threshold is None:
         raise click.UsageError("rows are needed to choose a threshold with; give --data")
     steps().step("choosing the threshold" if rows is None else f"scoring {len(rows):,} rows")
@@ -88,6 +94,7 @@ def calibrate(
         source="" if data is None else data.name,
         probability=probability,
         per_segment=per_segment,
+        row_scores=row_scores,
         limits=limits_in_force(),
     )
     manifest = made.bundle.manifest
@@ -104,6 +111,7 @@ def calibrate(
         "from": manifest.provenance["calibrated_from"],
         "threshold": threshold,
         "before": made.before,
+        "row_threshold": manifest.row_threshold("fp32"),
         "thresholds": {name: variant.threshold for name, variant in manifest.variants.items()},
         "goal": manifest.calibration["goal"],
         **({} if made.outcome is None else asdict(made.outcome)),
@@ -114,7 +122,7 @@ def calibrate(
     }
 
     def show(out: Console) -> None:
-        pairs = [("threshold", f"{threshold:.6g} (before: {made.before:.6g})")]
+        pairs = [("threshold", f"{threshold:.6g} (before: {made.before:.6g})"), *row_threshold(manifest)]
         if made.outcome is not None:
             pairs += outcome_pairs(made.outcome, goal.false_alarms)
             pairs.append(
@@ -133,6 +141,16 @@ def calibrate(
             )
 
     return Result(document, show)
+
+
+def _row_scores(bundle: Path, log: Any) -> Any:
+    """Return the scores of the normal rows of a log, ascending."""
+    from aetool import load
+    from aetool.stream.logs import normal_row_scores
+
+    steps().step("scoring the rows of the log")
+    with load(bundle, provider="cpu", precision="fp32", limits=limits_in_force()) as model:
+        return normal_row_scores(model, log)
 
 
 def _segments(segments: Any) -> tuple[tuple[str, ...], list[list[str]]]:

@@ -116,7 +116,7 @@ def _findings(model: Any, data: Path, label: str, smooth: tuple[int, int] | None
     """Compare the events of a log with what is labelled in it."""
     import numpy as np
 
-    from aetool.checks.findings import ScoredRun, measure_findings
+    from aetool.checks.findings import ScoredRun, Thresholds, measure_findings
     from aetool.stream.logs import moments_of_log
 
     steps().step("comparing events with findings")
@@ -131,10 +131,11 @@ def _findings(model: Any, data: Path, label: str, smooth: tuple[int, int] | None
     scored = moments_of_log(model, log_of(model.manifest, data), explained=False)
     numbers = sorted(labels)
     runs = [
-        ScoredRun(labels[number], times.get(number), run.scores, run.moments.mean)
+        ScoredRun(labels[number], times.get(number), run.scores, run.moments.score)
         for number, run in zip(numbers, scored, strict=True)
     ]
-    return measure_findings(runs, model.threshold, log.series.window, log.series.stride, smooth)
+    thresholds = Thresholds(rows=model.row_threshold, windows=model.threshold)
+    return measure_findings(runs, thresholds, log.series.window, log.series.stride, smooth)
 
 
 def _with_piece(known: Any, piece: Any, offset: int) -> Any:

@@ -123,12 +123,16 @@ def score(**arguments: Any) -> Result:
     For a model of windows, DATA is a log, or several, and the results are those of its windows, one every stride
     rows: columns group (where there is one), start and end, the times of its first and last row.
 
-    --moments gives each row of the log the mean (score) and the maximum (highest) of the scores of the windows
-    that cover it; it is an anomaly if the mean is above the threshold. --events gives each stretch of such rows:
-    start, end and peak (its first and last row, and the one with the highest score), rows, score (that of the
-    peak), highest (the highest score of a window), and channel_1, channel_1_share, ...: the channels that
-    contribute most at the peak. --smooth 3/5 counts a row as abnormal if 3 of the last 5 rows are, itself
-    included; aetool watch counts scores as they come, so that its alerts differ from events.
+    --moments gives each row of the log a score: the geometric mean of the mean score of the windows that cover it
+    and of what the row itself contributes to them. It is an anomaly above the bundle's threshold of rows, or above
+    --threshold. The column highest has the highest score of these windows. In bundles of older versions, and those
+    without an explainer, the score is the mean of the windows, and their threshold decides.
+
+    --events gives each stretch of abnormal rows: start, end and peak (its first and last row, and the one with the
+    highest score), rows, score (that of the peak), highest, and channel_1, channel_1_share, ...: the channels that
+    contribute most at the peak. --smooth 3/5 counts a row as abnormal if 3 of the last 5 rows are, itself too;
+    without it, a single row just above the threshold is an event. aetool watch counts windows as they come, so
+    that its alerts differ from events.
 
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.

@@ -14,7 +14,7 @@ from aetool.cli import _paths as paths
 from aetool.cli._options import limit, limits_in_force, needs
 from aetool.cli._output import Result, facts, fail, file_sizes, reports, table
 from aetool.cli._progress import steps
-from aetool.cli.show.bundle import show_precisions
+from aetool.cli.show.bundle import row_threshold, show_precisions
 from aetool.cli.show.training import epochs_line
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def info(path: Path, every: bool) -> Result:
         *([("tuning", tuning.words)] if tuning else []),
         ("score", str(manifest.score.get("definition", ""))),
         ("threshold", f"{variant.threshold:.6g} ({manifest.threshold.get('method', '')})"),
+        *row_threshold(manifest),
         *([("arithmetic", "float64 inside")] if variant.figures.get("form") in DOUBLE else []),
         ("opset", f"{manifest.opset}, IR {manifest.ir_version}"),
         *_epochs(manifest.provenance),

@@ -1,5 +1,6 @@
 """`aetool report`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _ENDINGS = (".html", ".htm")
 @click.option("--bench", type=options.PATH, help="Result of aetool bench, to show on the page of a bundle.")
 @click.option("--umap", is_flag=True, help="Map the embeddings with UMAP (umap-learn) instead of PCA.")
 @click.option("--keep", type=options.CommaList(), multiple=True, help="Columns of --data that identify rows.")
+@click.option("--smooth", type=options.OfLast(), help="Of a log: K of the last N must be abnormal, as in score.")
 @options.provider
 @options.precision
 @options.threshold
@@ -60,8 +62,8 @@ def report(result: Path, output: Path | None, overwrite: bool, **given: Any) -> 
         return _of_bundle(result, output, overwrite, **given)
     if any(value not in (None, False, (), "auto") for value in given.values()):
         raise click.UsageError(
-            "--data, --label, --keep, --bench, --umap, --provider, --precision and --threshold go with a bundle; "
-            "RESULT is a measurement"
+            "--data, --label, --keep, --bench, --umap, --smooth, --provider, --precision and --threshold go with "
+            "a bundle; RESULT is a measurement"
         )
     return _of_measurement(result, output or result.with_suffix(".html"), overwrite)
 
@@ -86,6 +88,7 @@ def _of_bundle(
     bench: Path | None,
     umap: bool,
     keep: tuple[tuple[str, ...], ...],
+    smooth: tuple[int, int] | None,
     provider: ProviderName,
     precision: str,
     threshold: float | None,
@@ -94,6 +97,8 @@ def _of_bundle(
     from aetool.report.bundle.data import portray
 
     manifest, kept = manifest_of(bundle), options.flat(keep)
+    if smooth is not None and (data is None or not is_log(manifest, data)):
+        raise click.UsageError("--smooth is for a log and a bundle of windows; leave it out")
     if data is not None:
         check_rows(manifest, data, label=label, keep=kept)
     measured = None if bench is None else read_result(bench)
@@ -108,7 +113,8 @@ def _of_bundle(
         real = {"rows": rows.values, "labels": rows.labels, "kept": rows.kept, "source": data.name}
         real["trained_on"] = was_trained_on(manifest, table)
         if is_log(manifest, data):
-            real["log_events"] = _log_events(manifest, bundle, data, label, provider, precision, threshold)
+            how = {"provider": provider, "precision": precision, "threshold": threshold}
+            real["log_events"] = _log_events(bundle, log_of(manifest, data, label=label), smooth, how)
     steps().step("computing what the page shows")
     portrait = portray(
         bundle,
@@ -132,23 +138,13 @@ def _of_bundle(
     return _written(output, bundle_page(portrait, measured), overwrite, document, summary)
 
 
-def _log_events(
-    manifest: Any,
-    bundle: Path,
-    data: Path,
-    label: str | None,
-    provider: ProviderName,
-    precision: str,
-    threshold: float | None,
-) -> Any:
+def _log_events(bundle: Path, log: Any, smooth: tuple[int, int] | None, how: Mapping[str, Any]) -> Any:
     from aetool import load
     from aetool.report.bundle.log_events import events_of
 
     steps().step("finding the events")
-    with load(
-        bundle, provider=provider, precision=precision, threshold=threshold, limits=limits_in_force()
-    ) as model:
-        return events_of(model, log_of(manifest, data, label=label))
+    with load(bundle, **how, limits=limits_in_force()) as model:
+        return events_of(model, log, smooth)
 
 
 def _of_measurement(file: Path, output: Path, overwrite: bool) -> Result:

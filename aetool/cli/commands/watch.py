@@ -81,8 +81,8 @@ def watch(
     BUNDLE may be the directory of an agent: its current version is used, and told what was scored. When the agent
     has another version, the run ends with exit code 0, for systemd (Restart=always) to start it with that one.
 
-    --smooth counts scores, one every stride rows, as they come, where aetool score --events counts rows, by the
-    mean of all windows that cover them: alerts and events of the same log differ. An alert comes when the K-th
+    --smooth counts scores of windows, one every stride rows, as they come, where aetool score --events counts
+    rows, each by all windows that cover it: alerts and events of the same log differ. An alert comes when the K-th
     abnormal window is complete; aetool evaluate --label tells how late that is.
 
     \b

@@ -44,6 +44,7 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
             ("bundle", str(output)),
             ("files", file_sizes(document["files"])),
             ("threshold", f"{manifest.threshold['value']:.6g} ({manifest.threshold['method']})"),
+            *row_threshold(manifest),
             (
                 "proven",
                 f"equal to {figures['reference']} on {golden:,} {rows} rows and generated probes: largest "
@@ -54,6 +55,12 @@ def published(exported: Any, output: Path, verbose: bool) -> Result:
         show_facts(out, pairs, f"aetool score {shlex.quote(str(output))} DATA")
 
     return Result(document, show)
+
+
+def row_threshold(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return the threshold of rows for people, where a log's rows have one of their own."""
+    found = manifest.row_threshold("fp32")
+    return [] if found is None else [("threshold of rows", f"{found:.6g} (of a log, for --moments and --events)")]
 
 
 def show_worst(out: Console, records: Sequence[OutputParity]) -> None:

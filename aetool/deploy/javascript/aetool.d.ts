@@ -83,6 +83,10 @@ export declare class Autoencoder {
   readonly precision: string;
   /** The highest score that is normal: the bundle's, unless it is set. */
   threshold: number;
+  /** The highest score of a row of a log that is normal; `threshold` where it was set, or where rows have no other. */
+  readonly rowThreshold: number;
+  /** Whether rows of a log have a threshold of their own. */
+  readonly scoresRows: boolean;
   readonly features: Feature[];
   /** Of one row: [30] for a table of 30 columns. */
   readonly inputShape: number[];

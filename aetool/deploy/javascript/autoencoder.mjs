@@ -17,6 +17,7 @@ export class Autoencoder {
   #calibration;
   #categories;
   #threshold;
+  #isSet = false; // the threshold, by the caller
 
   /**
    * @param ort the module onnxruntime-web or onnxruntime-node
@@ -45,7 +46,7 @@ export class Autoencoder {
     this.features = manifest.features;
     this.inputShape = manifest.input_shape;
     this.embeddingShape = manifest.embedding_shape;
-    this.threshold = manifest.variants[precision].threshold;
+    this.#threshold = limitOf(manifest.variants[precision].threshold);
     this.graphs = Object.keys(manifest.variants[precision].files);
     this.#categories = manifest.features.map(
       ({ categories }) => categories && new Map(categories.map((text, index) => [text, index])),
@@ -59,6 +60,20 @@ export class Autoencoder {
 
   set threshold(value) {
     this.#threshold = limitOf(value);
+    this.#isSet = true;
+  }
+
+  /** Whether rows of a log have a threshold of their own: what each contributes to its windows then counts in its score. */
+  get scoresRows() {
+    return this.manifest.series?.row_threshold !== undefined && this.graphs.includes("explainer");
+  }
+
+  /** The highest score of a row of a log that is normal: `threshold` where it was set, or where rows have no other. */
+  get rowThreshold() {
+    if (this.#isSet || !this.scoresRows) return this.#threshold;
+    const own = this.manifest.variants[this.precision].threshold;
+    const first = this.manifest.variants.fp32?.threshold ?? own; // a package has one precision
+    return limitOf(this.manifest.series.row_threshold * (first > 0 ? own / first : 1));
   }
 
   /** Numbers in one row. */

@@ -13,7 +13,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Draw the runs of a group into `svg`, one after another, with a break where there is a gap in time.
  *
- * @param parts {run, mean, events} of each run, see log.mjs and moments.mjs
+ * @param parts {run, score, events} of each run, see log.mjs and moments.mjs
  * @param whenOf (run, moment) => its time as text
  * @param chosen the event that is marked, if any
  */
@@ -22,7 +22,7 @@ export function drawGroup(svg, model, parts, whenOf, chosen) {
   const lanes = model.features.slice(0, MOST_LANES);
   const channels = model.features.length;
   const bottom = lanes.length * LANE + SCORE_HEIGHT;
-  const total = parts.reduce((sum, { mean }) => sum + mean.length, 0);
+  const total = parts.reduce((sum, { score }) => sum + score.length, 0);
   const step = (width - LEFT - BREAK * (parts.length - 1) - 2) / Math.max(1, total);
   svg.setAttribute("viewBox", `0 0 ${width} ${bottom + FOOT}`);
   svg.replaceChildren();
@@ -37,7 +37,7 @@ export function drawGroup(svg, model, parts, whenOf, chosen) {
   let begun = LEFT;
   const placed = parts.map((part) => {
     const start = begun;
-    begun += part.mean.length * step + BREAK;
+    begun += part.score.length * step + BREAK;
     return { ...part, x: (moment) => start + moment * step };
   });
   for (const { x, events } of placed) {
@@ -61,28 +61,29 @@ export function drawGroup(svg, model, parts, whenOf, chosen) {
     const y = axis(name, lane * LANE, LANE, ...rangeOf(placed, valueOf));
     for (const part of placed) draw("path", "channel", { d: lineOf(part, valueOf(part), y) });
   });
-  const [, highest] = rangeOf(placed, ({ mean }) => (moment) => mean[moment]);
-  const most = Math.max(highest, Number.isFinite(model.threshold) && model.threshold < 1e30 ? 1.2 * model.threshold : 0);
+  const [, highest] = rangeOf(placed, ({ score }) => (moment) => score[moment]);
+  const limit = model.rowThreshold;
+  const most = Math.max(highest, Number.isFinite(limit) && limit < 1e30 ? 1.2 * limit : 0);
   const y = axis("score", lanes.length * LANE, SCORE_HEIGHT, 0, most);
-  for (const part of placed) draw("path", "score", { d: lineOf(part, (moment) => part.mean[moment], (score) => y(Math.min(score, most))) });
-  draw("path", "limit", { d: `M${LEFT} ${y(Math.min(model.threshold, most))}H${width}` });
+  for (const part of placed) draw("path", "score", { d: lineOf(part, (moment) => part.score[moment], (score) => y(Math.min(score, most))) });
+  draw("path", "limit", { d: `M${LEFT} ${y(Math.min(limit, most))}H${width}` });
   for (const { x } of placed.slice(1)) draw("path", "gap", { d: `M${x(0) - BREAK / 2} 0V${bottom}` });
   draw("path", "axis", { d: `M${LEFT} ${bottom}H${width}` });
   const last = placed.at(-1);
   const ending = (text) => (width < NARROW ? text.replace(/(\d:\d\d):\d\d.*$/, "$1") : text); // without seconds
   draw("text", "tick", { x: LEFT, y: bottom + 16 }, ending(whenOf(placed[0].run, 0)));
-  draw("text", "tick", { x: width - 1, y: bottom + 16, "text-anchor": "end" }, ending(whenOf(last.run, last.mean.length - 1)));
+  draw("text", "tick", { x: width - 1, y: bottom + 16, "text-anchor": "end" }, ending(whenOf(last.run, last.score.length - 1)));
 }
 
 const short = (value) => String(Number(value.toPrecision(3)));
 
 /** A line through the lowest and the highest value at each place of the picture. */
-function lineOf({ mean, x }, value, y) {
-  const size = Math.max(1, Math.floor(mean.length / (x(mean.length) - x(0)) / 2));
+function lineOf({ score, x }, value, y) {
+  const size = Math.max(1, Math.floor(score.length / (x(score.length) - x(0)) / 2));
   let [path, isOpen] = ["", false];
-  for (let first = 0; first < mean.length; first += size) {
+  for (let first = 0; first < score.length; first += size) {
     let low, high;
-    for (let i = first; i < Math.min(first + size, mean.length); i += 1) {
+    for (let i = first; i < Math.min(first + size, score.length); i += 1) {
       const now = value(i);
       if (!Number.isFinite(now)) continue;
       if (low === undefined || now < value(low)) low = i;
@@ -102,7 +103,7 @@ function rangeOf(parts, valueOf) {
   let [low, high] = [Infinity, -Infinity];
   for (const part of parts) {
     const value = valueOf(part);
-    for (let i = 0; i < part.mean.length; i += 1) {
+    for (let i = 0; i < part.score.length; i += 1) {
       const now = value(i);
       if (!Number.isFinite(now)) continue;
       if (now < low) low = now;

@@ -1,49 +1,70 @@
-/** From scores of windows to a score for each moment, and to events: the numbers of aetool/runtime/moments.py. */
+/** From windows to a score for each moment, and to events: the numbers of aetool/runtime/moments.py. */
 
-/** Scores of the windows that cover each moment of a run: {mean, maximum}, Float32Arrays, NaN where none does. */
-export function momentScores(scores, length, window, stride) {
-  const most = Math.ceil(window / stride);
-  const overs = [...new Set([most, Math.floor(window / stride)])].filter(Boolean).map((size) => ({
-    size,
-    sum: over(scores, size, (a, b) => a + b, 0),
-    highest: over(scores, size, Math.max, -Infinity),
-  }));
-  const mean = new Float32Array(length).fill(NaN);
-  const maximum = mean.slice();
-  for (let moment = 0; moment < length; moment += 1) {
-    const [first, last] = windowsAt(moment, window, stride);
-    const number = Math.min(last, scores.length - 1) - Math.max(first, 0) + 1;
-    const found = number > 0 && overs.find(({ size }) => size === last - first + 1);
-    if (!found) continue;
-    mean[moment] = found.sum[last] / number;
-    maximum[moment] = found.highest[last];
+const WINDOWS_AT_ONCE = 256;
+
+/**
+ * The scores of the moments of a run: {score, maximum, scores}, Float32Arrays; NaN where no window covers one.
+ *
+ * `score` is the mean of the windows that cover a moment. Where the bundle has a threshold for rows, it is the geometric
+ * mean of that and of what the moment itself contributes to them, times the length of a window. `maximum` is the highest
+ * score of these windows, `scores` are those of all windows.
+ */
+export async function momentsOfRun(model, { samples }) {
+  const { window, stride } = model.manifest.series;
+  const byRow = model.scoresRows;
+  const channels = samples.length && model.width / window;
+  const count = Math.floor((samples.length / channels - window) / stride) + 1;
+  const scores = byRow ? new Float32Array(count) : await model.stream().push(samples);
+  const length = (count - 1) * stride + window;
+  const [sum, own, number] = [0, 1, 2].map(() => new Float64Array(length));
+  const maximum = new Float32Array(length).fill(-Infinity);
+  for (let first = 0; first < count; first += WINDOWS_AT_ONCE) {
+    const last = Math.min(first + WINDOWS_AT_ONCE, count);
+    const each = byRow && contributionsOf(await explained(model, samples, first, last), window, channels);
+    for (let i = first; i < last; i += 1) {
+      if (byRow) scores[i] = each.scores[i - first];
+      for (let place = 0; place < window; place += 1) {
+        const moment = i * stride + place;
+        sum[moment] += scores[i];
+        number[moment] += 1;
+        maximum[moment] = Math.max(maximum[moment], scores[i]);
+        if (byRow) own[moment] += each.own[(i - first) * window + place];
+      }
+    }
   }
-  return { mean, maximum };
+  const score = new Float32Array(length);
+  for (let moment = 0; moment < length; moment += 1) {
+    const mean = sum[moment] / number[moment];
+    score[moment] = byRow ? Math.sqrt(mean * ((window * own[moment]) / number[moment])) : mean;
+    if (!number[moment]) maximum[moment] = NaN;
+  }
+  return { score, maximum, scores };
+}
+
+/** What each number of some windows contributes to their scores, flat. */
+async function explained(model, samples, first, last) {
+  const { window, stride } = model.manifest.series;
+  const { width } = model;
+  const rows = new Float32Array((last - first) * width);
+  for (let i = first; i < last; i += 1) {
+    const begin = i * stride * (width / window);
+    rows.set(samples.subarray(begin, begin + width), (i - first) * width);
+  }
+  return (await model.run("explainer", rows)).contribution.data;
+}
+
+/** {scores, own}: those of windows, and what each moment contributes to them; added up in the order of Python. */
+function contributionsOf(contribution, window, channels) {
+  const own = new Float64Array(contribution.length / channels);
+  for (let i = 0; i < contribution.length; i += 1) own[Math.floor(i / channels)] += contribution[i];
+  const scores = new Float64Array(own.length / window);
+  own.forEach((value, i) => (scores[Math.floor(i / window)] += value));
+  return { scores: Float32Array.from(scores), own };
 }
 
 /** The first and the last window that would cover a moment. */
 function windowsAt(moment, window, stride) {
   return [-Math.floor((window - 1 - moment) / stride), Math.floor(moment / stride)];
-}
-
-/** What `combine` makes of the values from i - size + 1 to i, in the order of sums in Python; those outside are `nothing`. */
-function over(values, size, combine, nothing) {
-  let level = new Float64Array(values.length + 2 * (size - 1)).fill(nothing); // of 1, 2, 4, ... values from each on
-  level.set(values, size - 1);
-  const length = values.length + size - 1;
-  let found;
-  for (let [left, at, width] = [size, 0, 1]; left; left >>= 1) {
-    if (left & 1) {
-      const part = level.subarray(at, at + length);
-      found = found ? found.map((value, i) => combine(value, part[i])) : part.slice();
-      at += width;
-    }
-    if (left > 1) {
-      level = level.subarray(0, level.length - width).map((value, i) => combine(value, level[i + width]));
-      width *= 2;
-    }
-  }
-  return found;
 }
 
 /** For each place, whether `least` or more of the last `of` flags are set, its own included. */
@@ -60,14 +81,12 @@ function smoothed(flags, [least, of]) {
  *
  * `channels` are {name, share} by the highest window behind the peak, the largest first; none without an explainer.
  *
+ * @param moments what `momentsOfRun` gives
  * @param smooth [K, N]: a moment is abnormal where K of the last N are
  */
-export async function eventsOfRun(model, { samples }, scores, smooth) {
+export async function eventsOfRun(model, { samples }, { score, maximum, scores }, smooth) {
   const { window, stride } = model.manifest.series;
-  const channels = samples.length && model.width / window;
-  const length = (scores.length - 1) * stride + window;
-  const { mean, maximum } = momentScores(scores, length, window, stride);
-  const odd = Array.from(mean, (score, i) => !(score <= model.threshold) && i % stride < window);
+  const odd = Array.from(score, (value, i) => !(value <= model.rowThreshold) && i % stride < window);
   const flags = smooth ? smoothed(odd, smooth) : odd;
   const found = [];
   flags.forEach((flag, i) => {
@@ -75,25 +94,26 @@ export async function eventsOfRun(model, { samples }, scores, smooth) {
     if (!flags[i - 1]) found.push({ start: i, peak: i });
     const event = found.at(-1);
     event.stop = i + 1;
-    if (height(mean[i]) > height(mean[event.peak])) event.peak = i;
+    if (height(score[i]) > height(score[event.peak])) event.peak = i;
   });
   for (const event of found) {
-    event.score = mean[event.peak];
-    event.highest = maximum.subarray(event.start, event.stop).reduce((most, score) => Math.max(most, score), -Infinity);
-    event.channels = model.graphs.includes("explainer") ? await channelsOf(model, samples, scores, event.peak, channels) : [];
+    event.score = score[event.peak];
+    event.highest = maximum.subarray(event.start, event.stop).reduce((most, value) => Math.max(most, value), -Infinity);
+    event.channels = model.graphs.includes("explainer") ? await channelsOf(model, samples, scores, event.peak) : [];
   }
-  return { events: found, mean };
+  return found;
 }
 
 const height = (score) => (Number.isNaN(score) ? Infinity : score);
 
-async function channelsOf(model, samples, scores, peak, channels) {
+async function channelsOf(model, samples, scores, peak) {
   const { window, stride } = model.manifest.series;
+  const channels = model.width / window;
   const [first, last] = windowsAt(peak, window, stride);
   let best = Math.max(0, first);
   for (let i = best; i <= Math.min(last, scores.length - 1); i += 1) if (height(scores[i]) > height(scores[best])) best = i;
-  if (scores[best] <= model.threshold) return [];
-  const [{ contribution }] = await model.explain(samples.slice(best * stride * channels, (best * stride + window) * channels));
+  if (!model.scoresRows && scores[best] <= model.threshold) return [];
+  const contribution = await explained(model, samples, best, best + 1);
   const isOdd = contribution.some((value) => !Number.isFinite(value));
   const weights = new Float64Array(channels); // what is no finite number counts before all others, in equal parts
   contribution.forEach((value, i) => (weights[i % channels] += isOdd ? !Number.isFinite(value) : value));

@@ -7,7 +7,7 @@ import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { showImages } from "./images.mjs";
 import { drawGroup } from "./live.mjs";
 import { logOf } from "./log.mjs";
-import { eventsOfRun } from "./moments.mjs";
+import { eventsOfRun, momentsOfRun } from "./moments.mjs";
 
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
@@ -387,7 +387,7 @@ async function takeLog(file) {
   const log = logOf(new Uint8Array(await file.arrayBuffer()), model);
   for (const [place, run] of log.runs.entries()) {
     showProgress(place / log.runs.length, `${place} of ${log.runs.length} stretches scored`);
-    run.scores = await model.stream().push(run.samples);
+    run.moments = await momentsOfRun(model, run);
     if (mine !== logs) return;
   }
   at("progress").hidden = true;
@@ -402,7 +402,7 @@ async function takeLog(file) {
   const find = async () => {
     const smooth = at("live-smooth").value ? at("live-smooth").value.split("/").map(Number) : undefined;
     const found = [];
-    for (const run of log.runs) found.push({ run, ...(await eventsOfRun(model, run, run.scores, smooth)) });
+    for (const run of log.runs) found.push({ run, score: run.moments.score, events: await eventsOfRun(model, run, run.moments, smooth) });
     if (mine !== logs) return;
     parts = found;
     const events = parts.flatMap((part) => part.events.map((event) => ({ ...part, event })));

@@ -10,7 +10,7 @@ import { load } from "./aetool.mjs";
 import { rowsOf } from "./csv.mjs";
 import { shortest } from "./explanation.mjs";
 import { logOf } from "./log.mjs";
-import { eventsOfRun } from "./moments.mjs";
+import { eventsOfRun, momentsOfRun } from "./moments.mjs";
 
 const CHANNELS = 3; // that an event names
 
@@ -52,15 +52,15 @@ async function windowsOf(bytes) {
   const { runs, notes, textsOf } = logOf(bytes, model);
   const found = [];
   for (const run of runs) {
-    const scores = await model.stream().push(run.samples);
     const row = (place) => ({ group: run.group, place: run.rows[place], time: run.times?.[place] });
     if (!events) {
+      const scores = await model.stream().push(run.samples);
       scores.forEach((score, i) =>
         found.push({ at: [row(i * stride), row(i * stride + window - 1)], rest: [decimal(score), isOdd(score)] }),
       );
       continue;
     }
-    for (const event of (await eventsOfRun(model, run, scores, smooth)).events) {
+    for (const event of await eventsOfRun(model, run, await momentsOfRun(model, run), smooth)) {
       const { start, stop, peak, score, highest, channels } = event;
       const why = Array.from({ length: Math.min(CHANNELS, model.features.length) }, (_, i) => channels[i] ?? { name: "", share: 0 });
       const named = why.flatMap(({ name, share }) => [quoted(name), decimal(Math.fround(share))]);

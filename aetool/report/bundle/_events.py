@@ -50,10 +50,15 @@ def _cells(event: LogEvent) -> dict[str, Cell | None]:
 
 def about(found: LogEvents) -> str:
     """Return what an event is, and how many the labels name."""
-    text = (
-        "An event is a stretch of rows above the threshold; the score of a row is the mean of the windows that "
-        "cover it, so that events begin up to a window early and end up to one late."
-    )
+    of_last = "" if found.smooth is None else f" ({found.smooth[0]} of the last {found.smooth[1]})"
+    text = f"An event is a stretch of rows above the threshold{of_last}; the score of a row is "
+    if found.by_row:
+        text += "that of the windows that cover it, together with what it contributes to them."
+    else:
+        text += (
+            "the mean of the windows that cover it, so that events begin up to a window early and end up to one "
+        )
+        text += "late."
     if found.labelled:
         stretches = counted(found.labelled, "stretch", "stretches")
         text += f" Of {stretches} labelled as anomalies, events meet {found.met:,}."

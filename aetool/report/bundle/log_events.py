@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aetool.report.bundle.records import LogEvent, LogEvents
-from aetool.runtime.moments import find_events, peak_window
+from aetool.runtime.moments import Event, find_events, highest_windows, smoothed
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.logs import RunMoments, moments_of_log
 from aetool.tables.windows import Log, time_texts
@@ -14,8 +15,13 @@ _CHANNELS = 3
 """Channels that an event names."""
 
 
-def events_of(model: AutoencoderSession, log: Log) -> LogEvents:
+def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | None = None) -> LogEvents:
     """Score the rows of a log, and return its events, the one with the highest score first.
+
+    Args:
+        model: a bundle of windows.
+        log: the log.
+        smooth: (K, N): K of the last N rows must be abnormal.
 
     Raises:
         InputError: see `aetool.tables.windows.read_runs`.
@@ -24,10 +30,16 @@ def events_of(model: AutoencoderSession, log: Log) -> LogEvents:
     found: list[LogEvent] = []
     labelled, met = 0, 0
     for run in runs:
-        score = run.moments.mean
+        score = run.moments.score
         covered = np.arange(len(score)) % log.series.stride < log.series.window
-        flags = ~(score <= model.threshold) & covered
-        found += [_event(model, log, run, each) for each in find_events(flags, score)]
+        flags = ~(score <= model.row_threshold) & covered
+        if smooth is not None:
+            flags = smoothed(flags, *smooth)
+        events = find_events(flags, score)
+        peaks = np.array([event.peak for event in events], np.int64)
+        behind = highest_windows(peaks, run.scores, log.series.window, log.series.stride)
+        shares = map(run.shares.get, behind.tolist())
+        found += [_event(model, run, each, share) for each, share in zip(events, shares, strict=True)]
         if run.labels is not None:
             stretches = find_events(run.labels, run.labels)
             labelled += len(stretches)
@@ -37,16 +49,17 @@ def events_of(model: AutoencoderSession, log: Log) -> LogEvents:
     is_labelled = any(run.labels is not None for run in runs)
     return LogEvents(
         events=tuple(found[place] for place in order),
-        rows=sum(len(run.moments.mean) for run in runs),
+        rows=sum(len(run.moments.score) for run in runs),
         labelled=labelled if is_labelled else None,
         met=met,
+        by_row=model.manifest.row_threshold(model.precision) is not None,
+        smooth=smooth,
     )
 
 
-def _event(model: AutoencoderSession, log: Log, run: RunMoments, event: Any) -> LogEvent:
-    times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(run.moments.mean))
+def _event(model: AutoencoderSession, run: RunMoments, event: Event, share: NDArray[Any] | None) -> LogEvent:
+    times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(run.moments.score))
     start, end, peak = map(str, time_texts(times[[event.start, event.stop - 1, event.peak]]).tolist())
-    share = run.shares.get(peak_window(run.scores, event, log.series.window, log.series.stride))
     order = () if share is None else np.argsort(-share, kind="stable")[:_CHANNELS].tolist()
     return LogEvent(
         group=run.group,

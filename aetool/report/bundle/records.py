@@ -204,6 +204,10 @@ class LogEvents:
     """Stretches of rows that are labelled as anomalies; None without labels."""
     met: int
     """Those of them in which a row is flagged."""
+    by_row: bool = False
+    """True: what a row contributes counts in its score, beside the windows that cover it."""
+    smooth: tuple[int, int] | None = None
+    """(K, N): K of the last N rows are abnormal; None: one is enough."""
 
 
 @dataclass(frozen=True, slots=True)
