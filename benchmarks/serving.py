@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from models import Model
 
 CLIENTS = 64
+SATURATING = 4 * ServerLimits().max_batch
+"""Clients that fill the batches of two workers, as 64 fill those of one: half a batch costs more a row."""
 DISTINCT = 4096
 
 
@@ -209,12 +211,14 @@ def echo(columns: int) -> None:
         runner.run(run())
 
 
-def in_turns(servers: dict[str, tuple[Server, str]], rows: Path, rounds: int, seconds: float) -> dict[str, Any]:
+def in_turns(
+    servers: dict[str, tuple[Server, str]], rows: Path, rounds: int, seconds: float, clients: int = CLIENTS
+) -> dict[str, Any]:
     """Requests a second and latencies of two servers, A B A B ...; and the ratio of the first to the second."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
     for turn in range(-1, rounds):
         for name, (server, model) in servers.items():
-            load = {"connections": CLIENTS, "seconds": seconds if turn >= 0 else seconds / 4}
+            load = {"connections": clients, "seconds": seconds if turn >= 0 else seconds / 4}
             before = server.cpu_s()
             found = Client(server, model, "reconstruction", rows, **load).found()
             assert set(found["statuses"]) == {str(OK)}, found
@@ -270,13 +274,13 @@ def workers(model: "Model", rows: Path, rounds: int, seconds: float, *options: A
     bundle = f"heavy={model.bundle}"
     with serving(bundle, "--workers", 2, *options) as two, serving(bundle, *options) as one:
         servers = {"two": (two, "heavy"), "one": (one, "heavy")}
-        found = in_turns(servers, rows, rounds, seconds)
+        found = in_turns(servers, rows, rounds, seconds, SATURATING)
         p99: dict[str, list[float]] = {name: [] for name in servers}
         for _ in range(rounds):
             for name, (server, served) in servers.items():
                 rate = 0.7 * found["requests_per_s"][name]
                 count = max(MINIMUM_SAMPLES["p99"], round(rate * seconds))
-                load = {"connections": CLIENTS, "arrivals_per_s": rate, "count": count}
+                load = {"connections": SATURATING, "arrivals_per_s": rate, "count": count, "spin_s": 0.0}
                 told = Client(server, served, "reconstruction", rows, **load).found()
                 assert set(told["statuses"]) == {str(OK)}, told
                 p99[name].append(told["latency_ms"].get("p99", float("nan")))

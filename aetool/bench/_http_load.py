@@ -1,6 +1,7 @@
 """Load on a server, closed or open loop, and the minimal HTTP/1.1 client that makes it."""
 
 import asyncio
+import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -288,9 +289,14 @@ async def open_loop(
     arrivals_per_s: float,
     count: int,
     seed: int = 0,
+    spin_s: float = _SPIN_S,
     check: Check | None = None,
 ) -> LoadResult:
-    """Send `count` requests as a Poisson process; one that finds no connection free waits for the next.
+    """Send `count` requests as a Poisson process, each on any free connection, or on the next that gets free.
+
+    In the order in which they were answered, connections would keep a batch together: all of it would come back at
+    once to the worker that answered it, and the others would have nothing to do. With `spin_s` at 0 a request may
+    be a millisecond late, and a core is left to a server that needs them all.
 
     Raises:
         OSError: nobody listens there.
@@ -298,13 +304,16 @@ async def open_loop(
     drive = _Drive(address, requests, check)
     await drive.open(connections)
     waiting: deque[tuple[int, float]] = deque()
+    pick = random.Random(seed).randrange
     gaps = np.random.default_rng(seed).exponential(1 / arrivals_per_s, count)
     begin = time.perf_counter() + 2 * _SPIN_S
     arrivals = (begin + np.cumsum(gaps)).tolist()
 
     def go_on() -> None:
-        while waiting and drive.free:
-            connection = drive.free.popleft()
+        while waiting and (free := drive.free):
+            chosen = pick(len(free))
+            free[0], free[chosen] = free[chosen], free[0]
+            connection = free.popleft()
             if connection.is_open:
                 drive.send(connection, *waiting.popleft())
 
@@ -312,7 +321,7 @@ async def open_loop(
     try:
         for number, due in enumerate(arrivals):
             while (left := due - time.perf_counter()) > 0:
-                await asyncio.sleep(left - _SPIN_S if left > _SPIN_S else 0)
+                await asyncio.sleep(left - spin_s if left > spin_s else 0)
             drive.late.append(time.perf_counter() - due)
             waiting.append((number, due))
             go_on()

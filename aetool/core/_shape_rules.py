@@ -66,7 +66,7 @@ def _factor(weights: NDArray[Any], wanted: NDArray[Any]) -> float | None:
     """Return what the first rows of `weights` are multiplied by to give exactly `wanted`; None if nothing is."""
     if len(weights) < len(wanted) or weights.shape[1] != wanted.shape[1]:
         return None
-    factors = (1.0, 0.5)  # likeness to a prototype c is x (2 c) - c c
+    factors = (1.0, 0.5)  # likeness to a prototype c is x c - c c / 2, or twice that
     first = weights[: len(wanted)]
     return next((factor for factor in factors if np.array_equal(np.float32(factor) * first, wanted)), None)
 

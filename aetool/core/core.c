@@ -359,6 +359,14 @@ static float max_of(const float *values, size_t n) {
   for (size_t i = 1; i < n; i++) found = found >= values[i] || found != found ? found : values[i];
   return found + 0.0f;
 }
+
+/* The first of the largest numbers; NaN is no larger than any. */
+static float arg_max(const float *values, size_t n) {
+  size_t best = 0;
+  for (size_t i = 1; i < n; i++)
+    if (values[i] > values[best]) best = i;
+  return (float)best;
+}
 #else
 enum { VECTORS = SUM_LANES / LANES };
 typedef int32_t mask_vector __attribute__((vector_size(4 * LANES)));
@@ -417,14 +425,44 @@ static float max_of(const float *values, size_t n) {
     for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] > lanes[k + half] ? lanes[k] : lanes[k + half];
   return any ? widen(0x7FC0) : lanes[0] + 0.0f;
 }
-#endif
 
+/* The first of the largest numbers; NaN is no larger than any. */
 static float arg_max(const float *values, size_t n) {
-  size_t best = 0;
-  for (size_t i = 1; i < n; i++)
-    if (values[i] > values[best]) best = i;
-  return (float)best;
+  vector found[VECTORS];
+  mask_vector place[VECTORS], at;
+  float lanes[SUM_LANES];
+  int32_t places[SUM_LANES];
+  UNROLL for (int32_t k = 0; k < LANES; k++) at[k] = k;
+  UNROLL for (size_t v = 0; v < VECTORS; v++) {
+    found[v] = ALL(values[0]);
+    place[v] = at - at;
+  }
+  for (size_t i = 0; i < n; i += SUM_LANES) {
+    const float *from = values + i;
+    if (n - i < SUM_LANES) {
+      fill(lanes, from, n - i, values[0]);
+      from = lanes;
+    }
+    UNROLL for (size_t v = 0; v < VECTORS; v++) {
+      const vector value = LOAD(from + v * LANES);
+      const mask_vector more = value > found[v];
+      found[v] = (vector)((more & (mask_vector)value) | (~more & (mask_vector)found[v]));
+      place[v] = (more & at) | (~more & place[v]);
+      at += LANES;
+    }
+  }
+  UNROLL for (size_t v = 0; v < VECTORS; v++) STORE(lanes + v * LANES, found[v]);
+  memcpy(places, place, sizeof places);
+  for (size_t half = SUM_LANES / 2; half; half /= 2)
+    for (size_t k = 0; k < half; k++) {
+      const float other = lanes[k + half];
+      const int better = (other > lanes[k]) | ((other == lanes[k]) & (places[k + half] < places[k]));
+      lanes[k] = better ? other : lanes[k];
+      places[k] = better ? places[k + half] : places[k];
+    }
+  return (float)places[0];
 }
+#endif
 
 /* Running */
 

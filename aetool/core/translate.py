@@ -79,7 +79,7 @@ def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
     layers = [step for step in needed_steps(results.values(), translator.steps) if step.operation in DENSE]
     left = {id(layer): _multiplied(results.values(), layer) for layer in layers}
     last = min(reversed(layers), key=lambda layer: left[id(layer)], default=None)
-    if last is None or left[id(last)] > max(_FEW_PRODUCTS, _multiplied(results.values()) // 4):
+    if last is None or left[id(last)] > max(_FEW_PRODUCTS, _multiplied(results.values()) // 2):
         return None
     product, begins = translator.products[id(last)]
     start, second = last.reads[1], Second(last.m)

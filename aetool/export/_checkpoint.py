@@ -62,8 +62,9 @@ class FoldedPipeline(nn.Module):
         residual       = hidden V'' + (x' - offset) gain   = (z - y) / sqrt(encoded width)
         difference     = (x' - offset) gain - p'           p' = (p - c) / sqrt(encoded width), p: the nearest
                                                            prototype
-        contribution   = residual**2 + difference**2           those of a column's categories summed
-        score          = sum(residual**2 + difference**2)
+        contribution   = residual**2 + w difference**2     those of a column's categories summed; w: the weight of
+                                                           prototypes
+        score          = sum(residual**2 + w difference**2)
 
     Where missing values are left out of the score, neither is divided beforehand, but their squares by the number
     of those that are there.
@@ -97,7 +98,7 @@ class FoldedPipeline(nn.Module):
         self.nearest = None
         if pipeline.nearest is not None:
             centres = (pipeline.nearest.centres.double() - last.bias.detach()) / width
-            self.nearest = Nearest(centres, leaves_out=self.leaves_out)
+            self.nearest = Nearest(centres, pipeline.nearest.importance, leaves_out=self.leaves_out)
         with torch.no_grad():
             first.bias.sub_(first.weight @ (shift / scale))
             first.weight.div_(scale)
@@ -236,7 +237,7 @@ BY_PROTOTYPES: dict[str, Any] = {
     **SCORE,
     "kind": "mse + prototypes",
     "definition": "mean over features of the squared difference between the standardised row and its "
-    "reconstruction, and of that between the standardised row and the nearest prototype, added",
+    "reconstruction, and of that between the standardised row and the nearest prototype times weight, added",
 }
 
 
@@ -328,7 +329,10 @@ def _score(trained: TrainedAutoencoder) -> dict[str, Any]:
     """Return the manifest's definition of the score."""
     categories = "; each category is a feature, 0 or 1" if trained.categories else ""
     missing = "; missing values are left out" if trained.statistics.leaves_out else ""
-    score = SCORE if trained.prototypes is None else {**BY_PROTOTYPES, "prototypes": len(trained.prototypes)}
+    score = SCORE
+    if trained.prototypes is not None:
+        rows, weight = trained.prototypes
+        score = {**BY_PROTOTYPES, "prototypes": len(rows), "weight": weight}
     return {**score, "definition": f"{score['definition']}{categories}{missing}"}
 
 

@@ -276,10 +276,11 @@ def _converted(
     categories = _categories(columns, names)
     held = tuple(names[source] for source in used)
     kept = ("rows_trained", "rows_held_out", "validation_loss_of_mean", "interrupted", "device", "torch")
+    near = trained.prototypes
     return replace(
         trained,
         network=_reordered(trained.network, order),
-        prototypes=None if trained.prototypes is None else trained.prototypes[:, list(order)],
+        prototypes=None if near is None else near._replace(rows=near.rows[:, list(order)]),
         # float64: what two scalings become in one, float32 would round.
         statistics=Statistics(mean, scale, _fill(placed, used, categories, names), scores_filled=True),  # type: ignore[arg-type]
         names=held,

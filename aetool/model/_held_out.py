@@ -1,4 +1,4 @@
-"""What is kept of the rows held out: golden rows, and the scores that a threshold is chosen from.
+"""What is learnt from the rows held out: the weight of prototypes, golden rows, and scores for a threshold.
 
 A hundred or two rows say little about the highest hundredth of the scores: one odd row among them would decide.
 Where no more are held out, the rows that were trained on are scored as if they had been, too. By the
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aetool.bundle.golden import evenly
 from aetool.model.checkpoint import HeldOut
 from aetool.model.pipeline import Pipeline, evaluate_rows
-from aetool.model.prototypes import Nearest, learn_prototypes
+from aetool.model.prototypes import Nearest, Prototypes, learn_prototypes
 
 Rows = NDArray[np.float64]
 
@@ -25,8 +25,34 @@ _COMPARABLE = 1e30
 _ENOUGH = 1000
 """Held-out rows that need no others beside them: ten of them lie above a threshold for 1 %."""
 _PARTS = 5
+_WEIGHED = 4096
+_MOST = 8
+"""Times that prototypes count more than the reconstruction, or less: more would make much of what is rounded."""
 _TYPICAL = 0.75
 """Quantile in which scores of rows that the network was trained on are compared with those of others."""
+
+
+def balanced(pipeline: Pipeline, prototypes: NDArray[np.float32], rows: Rows) -> Prototypes:
+    """Return prototypes with the weight that makes distances to them as large as errors of the reconstruction.
+
+    A table may be reconstructed almost without error and have no row near to another, or the other way about: the
+    larger of two sums would drown the other.
+
+    Args:
+        pipeline: what was trained, without prototypes.
+        prototypes: (prototypes, n_encoded).
+        rows: the normal rows held out, (rows, n_features), raw units.
+    """
+    rows = rows[evenly(len(rows), _WEIGHED)]
+    reference = copy.deepcopy(pipeline).double().eval()
+    errors = _scores(reference, rows)
+    reference.nearest = Nearest(torch.from_numpy(prototypes).double(), 1.0, leaves_out=reference.leaves_out)
+    distances = _scores(reference, rows) - errors
+    known = np.isfinite(distances)
+    error, distance = (float(np.median(part[known])) if known.any() else 0.0 for part in (errors, distances))
+    # Of rows that are all alike neither says anything.
+    weight = error / distance if error > 0 and distance > 0 else 1.0
+    return Prototypes(prototypes, float(np.clip(weight, 1 / _MOST, _MOST)))
 
 
 def held_out(
@@ -73,11 +99,12 @@ def as_if_held_out(seen: Rows, unseen: Rows) -> Rows:
 
 def _cross_fitted(reference: Pipeline, rows: Rows, learnt_from: NDArray[np.float32], seed: int) -> Rows:
     """Return scores of rows trained on, (rows,), each by prototypes that were learnt without it."""
-    pipeline, scores = copy.deepcopy(reference), np.empty(len(rows))
+    assert reference.nearest is not None
+    pipeline, scores, weight = copy.deepcopy(reference), np.empty(len(rows)), reference.nearest.importance
     part = np.random.default_rng(seed).permutation(len(rows)) % _PARTS
     for one in range(_PARTS):
         prototypes = torch.from_numpy(learn_prototypes(learnt_from[part != one], seed)).double()
-        pipeline.nearest = Nearest(prototypes, leaves_out=reference.leaves_out)
+        pipeline.nearest = Nearest(prototypes, weight, leaves_out=reference.leaves_out)
         scores[part == one] = _scores(pipeline, rows[part == one])
     return scores
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from aetool.bundle.baseline import features_of
 from aetool.errors import InputError
 from aetool.model._distributed import joined
-from aetool.model._held_out import held_out
+from aetool.model._held_out import balanced, held_out
 from aetool.model._loop import Epoch, Loop, finished, own_settings, without_inputs
 from aetool.model._one_hot import OneHot, encoded_width, one_hot
 from aetool.model.checkpoint import TrainedAutoencoder
@@ -90,7 +90,12 @@ def train(
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
     network, rows = loop.best_network(), standardised[training_rows].cpu().numpy()
-    prototypes = learn_prototypes(rows, training.seed) if training.score == "prototypes" else None
+    aside = normal.values[held_out_rows.numpy()]
+    prototypes = None
+    if training.score == "prototypes":
+        prototypes = balanced(
+            Pipeline(network, statistics, encoding), learn_prototypes(rows, training.seed), aside
+        )
     constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,
@@ -100,7 +105,7 @@ def train(
         loop.history,
         held_out(
             Pipeline(network, statistics, encoding, prototypes),
-            normal.values[held_out_rows.numpy()],
+            aside,
             table.values[:0] if table.labels is None else table.values[table.labels],
             normal.values[training_rows.numpy()],
             rows,

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from aetool.model._one_hot import encoded_width, one_hot
 from aetool.model._windowed import Windowed, repeated
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import BLOCK_ROWS, Outputs, Pipeline, evaluate_rows
+from aetool.model.prototypes import Prototypes
 from aetool.model.statistics import Statistics
 
 FORMAT = "aetool-checkpoint/1"
@@ -82,9 +84,9 @@ class TrainedAutoencoder:
     """Statistics of the training rows; empty in checkpoints of an older aetool."""
     series: Series | None = None
     """How a log becomes windows; None where rows stand for themselves."""
-    prototypes: NDArray[np.float32] | None = None
-    """Prototypes of the standardised training rows, (prototypes, n_encoded); None where the score is that of the
-    reconstruction alone, as in checkpoints of an older aetool."""
+    prototypes: Prototypes | None = None
+    """Prototypes of the standardised training rows; None where the score is that of the reconstruction alone, as
+    in checkpoints of an older aetool."""
 
     def __repr__(self) -> str:
         """Return the class and the main figures."""
@@ -175,7 +177,9 @@ def save_checkpoint(trained: TrainedAutoencoder, path: str | Path, *, overwrite:
         STATE: save_tensors(dict(trained.state)),
     }
     if trained.prototypes is not None:
-        files[PROTOTYPES] = save_tensors({"prototypes": torch.from_numpy(trained.prototypes)})
+        rows, weight = trained.prototypes
+        tensors = {"prototypes": torch.from_numpy(rows), "weight": torch.tensor([weight], dtype=torch.float64)}
+        files[PROTOTYPES] = save_tensors(tensors)
     description = _Description(
         format=FORMAT,
         architecture=trained.network.config,
@@ -236,14 +240,18 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
     )
 
 
-def _prototypes(path: Path, description: "_Description") -> NDArray[np.float32]:
-    found = _tensors(path, PROTOTYPES, description.files)["prototypes"].numpy()
+def _prototypes(path: Path, description: "_Description") -> Prototypes:
+    tensors = _tensors(path, PROTOTYPES, description.files)
+    found = tensors["prototypes"].numpy()
     width = description.architecture.n_features
     if found.ndim != 2 or found.shape[1] != width or not len(found) or found.dtype != np.float32:
         raise ValueError(f"prototypes: float32 (rows, {width}) expected, found {found.dtype} {found.shape}")
     if not np.isfinite(found).all():
         raise ValueError("prototypes: finite numbers expected")
-    return found
+    weight = float(tensors["weight"].item()) if "weight" in tensors else 1.0  # there was none once
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight of the prototypes: a positive number expected, found {weight}")
+    return Prototypes(found, weight)
 
 
 def network_from(config: AutoencoderConfig, weights: Mapping[str, Tensor]) -> Autoencoder:

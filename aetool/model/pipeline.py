@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aetool.model._one_hot import OneHot
 from aetool.model.network import Autoencoder
-from aetool.model.prototypes import Nearest
+from aetool.model.prototypes import Nearest, Prototypes
 from aetool.model.statistics import Statistics
 
 BLOCK_ROWS = 65_536
@@ -38,9 +38,10 @@ class Pipeline(nn.Module):
     embedding = encode(z)
     y = decode(embedding)
     reconstruction = y * scale + mean  of categories: the index of the largest
-    score = mean((z - y)**2 + (z - c)**2)  over encoded features, without those of missing values that were filled
-                                       in; c: the prototype nearest to z, where there are prototypes
-    contribution = (z - y)**2 + (z - c)**2, over the count of the same, 0 for the missing; those of a column's
+    score = mean((z - y)**2 + w (z - c)**2)  over encoded features, without those of missing values that were
+                                       filled in; c: the prototype nearest to z, where there are prototypes, w:
+                                       their weight
+    contribution = (z - y)**2 + w (z - c)**2, over the count of the same, 0 for the missing; those of a column's
                                        categories summed
 
     A row without any value has no score: NaN, which is an anomaly.
@@ -57,7 +58,7 @@ class Pipeline(nn.Module):
         network: Autoencoder,
         statistics: Statistics,
         encoding: OneHot | None = None,
-        prototypes: NDArray[np.float32] | None = None,
+        prototypes: Prototypes | None = None,
     ) -> None:
         """Put a network between its scaling and its score; without prototypes, that is the reconstruction's."""
         super().__init__()
@@ -74,7 +75,8 @@ class Pipeline(nn.Module):
         self.leaves_out = statistics.leaves_out
         self.nearest = None
         if prototypes is not None:
-            self.nearest = Nearest(torch.from_numpy(prototypes).double(), leaves_out=self.leaves_out)
+            centres = torch.from_numpy(prototypes.rows).double()
+            self.nearest = Nearest(centres, prototypes.weight, leaves_out=self.leaves_out)
 
     def missing(self, features: Tensor) -> Tensor | None:
         """Return a mask of encoded features that are left out of the score, (batch, n_encoded); None if none

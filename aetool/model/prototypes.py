@@ -5,15 +5,22 @@ trained on tells them apart. Prototypes are the centres of k-means (S. P. Lloyd,
 1982) in the network's own input, the standardised and encoded features.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 Floats = NDArray[np.float32]
 
-_MOST = 64
+_MOST = 192
 """Prototypes of a model, at most: more cost time and find little more."""
+_A_COLUMN, _NARROW = 12, 64
+"""So many for each column, and of few columns so many: a small network stays one."""
+_NUMBERS, _WIDE = 7168, 32
+"""Of many columns as many as together have so many numbers, and so many at least."""
 _ROWS_EACH = 64
 """Training rows for each prototype; of more, so many are drawn."""
 _PASSES = 12
@@ -22,13 +29,24 @@ _APART = 1e-3
 two: rounding would choose."""
 
 
+class Prototypes(NamedTuple):
+    """Prototypes, and how much the distance to the nearest counts beside that to the reconstruction."""
+
+    rows: Floats
+    """(prototypes, n_encoded)"""
+    weight: float
+    """Of the squared distance."""
+
+
 def learn_prototypes(rows: Floats, seed: int) -> Floats:
     """Return prototypes of standardised rows, (prototypes, n_encoded); NaN marks values that are missing.
 
     A prototype stands for two rows or more: an odd row among the training rows does not make its like normal.
     """
     random = np.random.default_rng(seed)
-    count = min(_MOST, max(1, len(rows) // 2))
+    columns = rows.shape[1]
+    most = min(_MOST, max(_NARROW, _A_COLUMN * columns), max(_WIDE, _NUMBERS // columns))
+    count = min(most, max(1, len(rows) // 2))
     if len(rows) > _ROWS_EACH * count:
         rows = rows[np.sort(random.choice(len(rows), _ROWS_EACH * count, replace=False))]
     known = ~np.isnan(rows)
@@ -70,45 +88,43 @@ def _means(values: Floats, shown: Floats, nearest: NDArray[np.intp], members: ND
 
 
 class Nearest(nn.Module):
-    """The squared distance to the nearest prototype, as one product with a matrix.
+    """The squared distance to the nearest prototype, times its weight, as one product with a matrix.
 
     |x - c|^2 = |x|^2 - 2 (x . c - |c|^2 / 2): the nearest prototype has the largest `x . c - |c|^2 / 2`.
     """
 
     centres: Tensor
-    weight: Tensor
-    offset: Tensor
+    less: Tensor
+    factor: Tensor
 
-    def __init__(self, centres: Tensor, *, leaves_out: bool) -> None:
+    def __init__(self, centres: Tensor, weight: float, *, leaves_out: bool) -> None:
         """Keep `centres`, (prototypes, n_encoded), in the units of the rows that will come.
 
         Args:
             centres: float64.
+            weight: of the squared distance.
             leaves_out: True if missing values are left out of the distance.
         """
         super().__init__()
-        self.leaves_out = leaves_out
-        squares = centres * centres
+        self.importance, self.leaves_out = weight, leaves_out
+        self.register_buffer("factor", torch.tensor(weight, dtype=centres.dtype))
+        halves = centres * centres / 2
         self.register_buffer("centres", centres)
-        if leaves_out:  # of the present values alone: what is taken off depends on which they are
-            self.register_buffer("weight", torch.cat([2 * centres, -squares], dim=1).T.contiguous())
-            self.register_buffer("offset", torch.zeros(len(centres), dtype=centres.dtype))
-        else:
-            self.register_buffer("weight", 2 * centres.T.contiguous())
-            self.register_buffer("offset", -squares.sum(dim=1))
+        # Of the present values alone, where what is taken off depends on which they are.
+        self.register_buffer("less", -halves if leaves_out else -halves.sum(dim=1))
 
     def forward(self, rows: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the squared distance, (batch,), and the square of each difference, (batch, n_encoded)."""
+        """Return the distance, (batch,), and its part of each feature, (batch, n_encoded)."""
         if missing is None:
-            likeness = torch.addmm(self.offset, rows, self.weight)
+            likeness = linear(rows, self.centres, self.less)
         else:
             rows = torch.where(missing, 0.0, rows)
             known = torch.logical_not(missing).to(rows.dtype)
-            likeness = torch.addmm(self.offset, torch.cat([rows, known], dim=1), self.weight)
-        squares = torch.sum(rows * rows, dim=1)
-        # Rounding may leave less than nothing of a row that is a prototype.
-        distance = torch.relu(squares - torch.amax(likeness, dim=1))
+            likeness = linear(rows, self.centres) + linear(known, self.less)
+        # Not |x|^2 less the largest likeness: of two large numbers that are nearly equal little would be left.
         difference = rows - torch.index_select(self.centres, 0, torch.argmax(likeness, dim=1))
         if missing is not None:
             difference = torch.where(missing, 0.0, difference)
-        return distance, difference * difference
+        squares = difference * difference
+        distance = torch.sum(squares, dim=1)
+        return (distance, squares) if self.importance == 1 else (distance * self.factor, squares * self.factor)

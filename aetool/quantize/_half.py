@@ -87,35 +87,38 @@ def to_bf16(model: ModelProto, in_float: Collection[str] = ()) -> None:
 def _round_prototypes(model: ModelProto) -> dict[str, list[NodeProto]]:
     """Put prototypes into bfloat16; return the nodes that make them float32 again, by what reads them.
 
-    Likeness to a prototype c is x (2 c) - c c: the last term is that of the rounded c. Where missing values are
-    left out, the squares are weights themselves, and the layer stays in float32.
+    Likeness to a prototype c is x c - c c / 2, or twice that: the last term is that of the rounded c. Where
+    missing values are left out, the squares are weights themselves, and the layer stays in float32.
     """
     before: dict[str, list[NodeProto]] = {}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for layer in compared_layers_of(model):
-        twice = layer.weight if layer.out_axis == 1 else layer.weight.T
-        if layer.bias is None or not np.allclose(layer.bias, _less_squares(twice), rtol=1e-4):
+        columns = layer.weight if layer.out_axis == 1 else layer.weight.T
+        if layer.bias is None:
+            continue
+        fits = (times for times in (1, 2) if np.allclose(layer.bias, _less(columns, times), rtol=1e-4))
+        if (factor := next(fits, None)) is None:
             continue
         of, rounded = f"{layer.output}/weight", layer.weight.astype(ml_dtypes.bfloat16)
         prototypes = (rounded if layer.out_axis == 1 else rounded.T).astype(np.float32)
         add_constant(model, f"{of}/bfloat16", rounded)
-        take_constants(model, layer, of, add_constant(model, f"{layer.output}/bias", _less_squares(prototypes)))
+        take_constants(model, layer, of, add_constant(model, f"{layer.output}/bias", _less(prototypes, factor)))
         before[layer.output] = [helper.make_node("Cast", [f"{of}/bfloat16"], [of], to=TensorProto.FLOAT)]
         for node in model.graph.node:
             table = constants.get(node.input[0]) if node.op_type == "Gather" else None
-            if table is None or not np.array_equal(numpy_helper.to_array(table), twice.T / 2):
+            if table is None or not np.array_equal(numpy_helper.to_array(table), columns.T / factor):
                 continue
             rows = f"{node.output[0]}/rows"
-            add_constant(model, f"{rows}/bfloat16", (prototypes.T / 2).astype(ml_dtypes.bfloat16))
+            add_constant(model, f"{rows}/bfloat16", (prototypes.T / factor).astype(ml_dtypes.bfloat16))
             node.input[0] = rows
             before[node.output[0]] = [helper.make_node("Cast", [f"{rows}/bfloat16"], [rows], to=TensorProto.FLOAT)]
     return before
 
 
-def _less_squares(twice: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return -c c for each column, 2 c, of a matrix."""
-    found: NDArray[np.float32] = -np.square(twice.astype(np.float64) / 2).sum(axis=0).astype(np.float32)
-    return found
+def _less(columns: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Return what is taken off for each column, a prototype times `factor`."""
+    squares: NDArray[np.float64] = np.square(columns.astype(np.float64)).sum(axis=0)
+    return (-squares / (2 * factor)).astype(np.float32)
 
 
 def _take_halves(model: ModelProto, layer: Layer, scale: NDArray[np.float32] | None) -> list[NodeProto]:

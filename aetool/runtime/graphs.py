@@ -43,7 +43,7 @@ WHY_MISSING = {
 FEW_THREADS = 4
 FEW_THREADS_BYTES = 4 << 20
 """Size of a graph, in bytes, below which more than FEW_THREADS in one run gain nothing."""
-SMALL_WEIGHTS = 16_384
+SMALL_WEIGHTS = 24_576
 """Weights up to which the core is faster for any number of rows, where it multiplies in the tail anyway."""
 NATIVE_ROWS = 16
 """Rows up to which the core answers where the provider is "auto", unless `aetool tune` has measured it."""

@@ -410,9 +410,15 @@ def test_a_tail_multiplies_the_small_part_itself_and_gives_the_same_score():
     hidden = rows @ constants["v"] + constants["a"]
     found = compiled(core, KIND, tail.program, rows, hidden @ constants["u"])[0]
     assert np.allclose(found[:, 0], on_core(content, rows)[0], rtol=1e-5)
-    constants["w"] = random.normal(size=(20, 400)).astype(np.float32)  # as much as the rest: nothing is gained
-    constants["b"] = np.zeros(400, np.float32)
-    content = model_of(nodes, constants, [20], [value("score", [])])
+    # Three parts, none of them the larger half: nothing is gained.
+    wide = {"w": random.normal(size=(20, 400)), "b": np.zeros(400), "t": random.normal(size=(20, 500))}
+    constants |= {name: part.astype(np.float32) for name, part in wide.items()}
+    more = [
+        node("MatMul", ["features", "t"], ["third"]),
+        node("ReduceMax", ["third", "last"], ["most"], keepdims=0),
+        node("Sub", ["score", "most"], ["total"]),
+    ]
+    content = model_of([*nodes, *more], constants, [20], [value("total", [])])
     assert translate_tail(read_model(content, 64, 20_000), (20,)) is None
 
 

@@ -61,7 +61,7 @@ def by_hand(trained: TrainedAutoencoder, rows: np.ndarray) -> dict[str, np.ndarr
         block = raw[:, start : start + (size or 1)]
         found.append(block.argmax(axis=1) if size else block[:, 0])
         start += size or 1
-    apart = ((z[:, None] - trained.prototypes) ** 2).mean(axis=2)
+    apart = trained.prototypes.weight * ((z[:, None] - trained.prototypes.rows) ** 2).mean(axis=2)
     return {
         "embedding": embedding,
         "reconstruction": np.stack(found, axis=1),

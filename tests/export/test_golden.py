@@ -8,10 +8,11 @@ from aetool.bundle.bundle import Bundle
 from aetool.model import TrainedAutoencoder
 
 
-def nearest_prototype(trained: TrainedAutoencoder, z: np.ndarray) -> np.ndarray:
+def squares_to_prototypes(trained: TrainedAutoencoder, z: np.ndarray) -> np.ndarray:
     assert trained.prototypes is not None
-    apart = ((z[:, None] - trained.prototypes.astype(np.float64)) ** 2).sum(axis=2)
-    found: np.ndarray = trained.prototypes.astype(np.float64)[apart.argmin(axis=1)]
+    rows, weight = trained.prototypes
+    apart = (z[:, None] - rows.astype(np.float64)) ** 2
+    found: np.ndarray = weight * apart[np.arange(len(z)), apart.sum(axis=2).argmin(axis=1)]
     return found
 
 
@@ -24,7 +25,7 @@ def test_golden_outputs_by_hand(trained: TrainedAutoencoder, bundle: Path) -> No
     hidden = z @ weights["encoder.0.weight"].T + weights["encoder.0.bias"]
     embedding = np.where(hidden > 0, hidden, 0.01 * hidden)
     y = embedding @ weights["decoder.0.weight"].T + weights["decoder.0.bias"]
-    score = ((z - y) ** 2 + (z - nearest_prototype(trained, z)) ** 2).mean(axis=1)
+    score = ((z - y) ** 2 + squares_to_prototypes(trained, z)).mean(axis=1)
 
     assert golden["features"].dtype == np.float32
     assert golden["embedding"].dtype == golden["reconstruction"].dtype == golden["score"].dtype == np.float64

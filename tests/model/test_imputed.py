@@ -66,9 +66,9 @@ def expected_scores(trained, rows):
     network = trained.pipeline(torch.float64).network
     with torch.no_grad():
         y = network.decode(network.encode(torch.from_numpy(z.astype(np.float64)))).numpy()
-    apart = np.where(missing[:, None], 0, (z[:, None] - trained.prototypes) ** 2)
+    apart = np.where(missing[:, None], 0, (z[:, None] - trained.prototypes.rows) ** 2)
     nearest = apart[np.arange(len(rows)), apart.sum(axis=2).argmin(axis=1)]
-    squares = np.where(missing, 0, (z - y) ** 2 + nearest)
+    squares = np.where(missing, 0, (z - y) ** 2 + trained.prototypes.weight * nearest)
     return squares.sum(axis=1) / (~missing).sum(axis=1), squares / (~missing).sum(axis=1)[:, None]
 
 

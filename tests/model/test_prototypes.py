@@ -7,11 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import aetool
+from aetool.bundle.files import sha256
 from aetool.errors import InputError
 from aetool.export import export_checkpoint
-from aetool.model import AutoencoderConfig, TrainingConfig, load_checkpoint, save_checkpoint, train
+from aetool.model import AutoencoderConfig, TrainingConfig, _held_out, load_checkpoint, save_checkpoint, train
+from aetool.model.checkpoint import PROTOTYPES
 from aetool.model.prototypes import learn_prototypes
 from aetool.tables import table_from_columns
 
@@ -37,10 +40,26 @@ def test_the_score_adds_the_distance_to_the_nearest_prototype(trained):
     found = trained.evaluate(rows)
     z = (rows.astype(np.float64) - trained.statistics.mean) / trained.statistics.scale
     y = (found["reconstruction"] - trained.statistics.mean) / trained.statistics.scale
-    apart = (z[:, None] - trained.prototypes) ** 2
-    terms = (z - y) ** 2 + apart[np.arange(50), apart.sum(axis=2).argmin(axis=1)]
+    apart = (z[:, None] - trained.prototypes.rows) ** 2
+    terms = (z - y) ** 2 + trained.prototypes.weight * apart[np.arange(50), apart.sum(axis=2).argmin(axis=1)]
     np.testing.assert_allclose(found["score"], terms.mean(axis=1), rtol=1e-9)
     np.testing.assert_allclose(found["contribution"], terms / 5, rtol=1e-6, atol=1e-12)
+
+
+def test_prototypes_count_as_much_as_the_reconstruction_on_rows_held_out():
+    found = trained_on(np.random.default_rng(2).normal(size=(300, 8)).astype(np.float32))
+    aside = found.held_out.features
+    alone = dataclasses.replace(found, prototypes=None).evaluate(aside)["score"]
+    near = found.evaluate(aside)["score"] - alone
+    assert np.median(near) == pytest.approx(np.median(alone), rel=1e-6)
+    assert 0.125 < found.prototypes.weight != 1
+
+
+def test_the_weight_of_prototypes_is_bounded_and_1_where_no_row_tells_it():
+    rows = np.repeat(np.array([[1.0, 2.0], [3.0, 5.0]], np.float32), 50, axis=0)
+    assert trained_on(rows).prototypes.weight == 8
+    pipeline = trained_on(BLOBS[:, :2]).pipeline()
+    assert _held_out.balanced(pipeline, np.zeros((1, 2), np.float32), rows[:0]).weight == 1
 
 
 def test_every_form_of_the_bundle_gives_that_score_and_contributions_that_add_up(tmp_path):
@@ -58,7 +77,8 @@ def test_every_form_of_the_bundle_gives_that_score_and_contributions_that_add_up
         np.testing.assert_allclose(why.contribution, expected["contribution"], rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(why.contribution.sum(axis=1), score, rtol=1e-4)
     assert "nearest prototype" in model.manifest.score["definition"]
-    assert model.manifest.score["prototypes"] == len(trained.prototypes)
+    assert model.manifest.score["prototypes"] == len(trained.prototypes.rows)
+    assert model.manifest.score["weight"] == trained.prototypes.weight
 
 
 def test_rows_between_the_normal_ones_score_higher_than_by_reconstruction_alone():
@@ -78,10 +98,23 @@ def test_no_prototype_stands_for_one_odd_row():
 
 
 def test_the_same_seed_gives_the_same_prototypes_and_a_checkpoint_keeps_them(trained, tmp_path):
-    np.testing.assert_array_equal(trained_on(BLOBS).prototypes, trained.prototypes)
-    assert not np.array_equal(trained_on(BLOBS, seed=1).prototypes, trained.prototypes)
+    again = trained_on(BLOBS).prototypes
+    np.testing.assert_array_equal(again.rows, trained.prototypes.rows)
+    assert again.weight == trained.prototypes.weight
+    assert not np.array_equal(trained_on(BLOBS, seed=1).prototypes.rows, again.rows)
     save_checkpoint(trained, tmp_path / "c")
-    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c").prototypes, trained.prototypes)
+    kept = load_checkpoint(tmp_path / "c").prototypes
+    np.testing.assert_array_equal(kept.rows, again.rows)
+    assert kept.weight == again.weight
+
+
+def test_prototypes_of_a_checkpoint_without_their_weight_have_the_weight_1(trained, tmp_path):
+    save_checkpoint(trained, tmp_path / "c")
+    path, description = tmp_path / "c" / PROTOTYPES, json.loads((tmp_path / "c" / "checkpoint.json").read_text())
+    save_file({"prototypes": torch.from_numpy(trained.prototypes.rows)}, path)
+    description["files"][PROTOTYPES] = sha256(path.read_bytes())
+    (tmp_path / "c" / "checkpoint.json").write_text(json.dumps(description))
+    assert load_checkpoint(tmp_path / "c").prototypes.weight == 1
 
 
 def test_a_checkpoint_of_an_older_aetool_keeps_the_score_of_the_reconstruction(trained, tmp_path):
@@ -114,10 +147,13 @@ def test_missing_values_are_left_out_as_prototypes_are_learnt():
     assert np.abs(found[:, :, None] - middles).min(axis=2).max() < 1.2
 
 
-def test_prototypes_are_64_or_half_as_many_as_rows():
-    for shape, most in (((10, 3), 5), ((2, 3), 1), ((9000, 3), 64), ((9000, 60), 64)):
-        found = learn_prototypes(np.random.default_rng(1).normal(size=shape).astype(np.float32), 0)
-        assert 0.4 * most <= len(found) <= most and found.shape[1] == shape[1]
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [((10, 3), 5), ((2, 3), 1), ((9000, 3), 64), ((9000, 9), 108), ((20_000, 36), 192), ((9000, 128), 56)],
+)
+def test_prototypes_are_as_many_as_the_columns_are_worth_and_half_as_many_as_rows_at_most(shape, most):
+    found = learn_prototypes(np.random.default_rng(1).normal(size=shape).astype(np.float32), 0)
+    assert 0.4 * most <= len(found) <= most and found.shape[1] == shape[1]
 
 
 def test_another_score_is_refused():

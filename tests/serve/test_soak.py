@@ -106,3 +106,27 @@ def test_an_open_loop_is_answered_in_full(server, distinct):
     seen = asyncio.run(load)
     assert seen.statuses == {OK: 500} and (seen.latencies_s > 0).all()
     assert 0.5 < seen.seconds < 20
+
+
+def test_an_arrival_of_the_open_loop_is_of_any_client():
+    asked = []
+
+    async def run():
+        async def answer(reader, writer):
+            number = len(asked)
+            asked.append([])
+            while await reader.read(1 << 16):
+                asked[number].append(sum(map(len, asked)))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        address = address_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        request = request_bytes(address, "GET", "/")
+        async with server:
+            return await open_loop(address, [request], connections=8, arrivals_per_s=4000, count=800, spin_s=0.0)
+
+    seen = asyncio.run(run())
+    assert seen.statuses == {OK: 800} and len(asked) == 8
+    between = np.concatenate([np.diff(times) for times in asked])
+    assert np.count_nonzero(between == 1) > 20  # of one client twice in a row: never, where they take turns
