@@ -1,8 +1,12 @@
 """Sphinx: `make docs` builds these pages into docs/_build/html, offline, and fails at the first warning."""
 
+import gc
+
 from jupyter_client.manager import KernelManager
 
 from aetool.version import __version__
+
+gc.set_threshold(20_000)  # torch and Sphinx make half a million objects that stay: fewer searches for garbage
 
 project = "aetool"
 release = __version__

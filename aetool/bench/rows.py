@@ -54,8 +54,10 @@ def make_pool(rows: NDArray[np.float32], manifest: Manifest, name: str, batch: i
     for i, feature in enumerate(manifest.features):
         if feature.categories is not None:
             spread[i] = 0.0
-    drawn = drawn + (_JITTER * spread * random.standard_normal(drawn.shape)).astype(np.float32)
+    made = random.standard_normal(drawn.shape, dtype=np.float32)
+    made *= (_JITTER * spread).astype(np.float32)  # in place: a wide pool is tens of megabytes
+    made += drawn
     return Pool(
-        np.ascontiguousarray(drawn, dtype=np.float32),
+        made,
         f"{len(rows):,} {name}, drawn again to {wanted:,}, jitter {_JITTER:.0%} of each column's deviation",
     )

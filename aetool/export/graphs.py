@@ -1,6 +1,7 @@
 """ONNX graphs: the export by torch, its checks, and the slices cut from it."""
 
 import contextlib
+import gc
 import io
 import logging
 import warnings
@@ -91,7 +92,7 @@ def _export(module: WithDecision, sample: Tensor, opset: int, *, dynamic: bool) 
     shapes = {"features": {0: torch.export.Dim(BATCH)}} if dynamic else None
     said = io.StringIO()
     try:
-        with _quiet() as said:
+        with _without_garbage_collection(), _quiet() as said:
             program = torch.onnx.export(
                 module,
                 (sample,),
@@ -277,6 +278,19 @@ def _drop_traces(model: ModelProto) -> None:
         del part.metadata_props[:]
         part.ClearField("doc_string")
     del model.graph.value_info[:]
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Leave garbage for later: the exporter makes hundreds of thousands of objects that stay, which Python would
+    look through again and again, a second of the four of a first export."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextlib.contextmanager

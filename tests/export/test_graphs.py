@@ -1,5 +1,6 @@
 """The graphs: the opset asked for, nothing of training, nothing of this machine, each alone enough."""
 
+import gc
 import getpass
 import json
 import socket
@@ -19,9 +20,10 @@ from aetool.bundle.bundle import Bundle
 from aetool.bundle.manifest import GRAPHS
 from aetool.errors import ExportError
 from aetool.export import ExportOptions, export_checkpoint
-from aetool.export.graphs import export_graph
+from aetool.export.graphs import WithDecision, export_graph
 from aetool.export.opset import OPSETS
 from aetool.model import AutoencoderConfig, TrainedAutoencoder, TrainingConfig, train
+from aetool.model.pipeline import Outputs
 from aetool.onnx_check.dangers import RANDOM
 
 
@@ -43,6 +45,30 @@ def deep_bundle(deep: TrainedAutoencoder, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module", params=["cancer", "deep"])
 def any_bundle(request: pytest.FixtureRequest, bundle: Path, deep_bundle: Path) -> Path:
     return bundle if request.param == "cancer" else deep_bundle
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_garbage_is_left_for_after_the_export_even_of_one_that_fails(
+    was_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def export(*_: Any, **__: Any) -> None:
+        seen.append(gc.isenabled())
+        raise RuntimeError
+
+    class Score(nn.Module):
+        def forward(self, features: torch.Tensor) -> Outputs:
+            return Outputs(None, features, features.sum(dim=1), features)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(ExportError, match="refuses the model"):
+            export_graph(WithDecision(Score().eval(), 1.0), torch.zeros(2, 3), OPSETS[0])
+        assert set(seen) == {False} and gc.isenabled() == was_on
+    finally:
+        gc.enable()
 
 
 def graphs(path: Path) -> dict[str, onnx.ModelProto]:
