@@ -22,11 +22,20 @@ class ScoredRun(NamedTuple):
     """(rows up to the end of the last window,)"""
 
 
-class Thresholds(NamedTuple):
-    """Highest scores that count as normal."""
+class Criterion(NamedTuple):
+    """When scores, one after another, are abnormal."""
 
-    rows: float
-    windows: float
+    threshold: float
+    """Highest score that counts as normal."""
+    smooth: tuple[int, int] | None = None
+    """(K, N): K of the last N scores must be above the threshold; None: each is judged alone."""
+
+    def flags(self, scores: NDArray[np.float32], at: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """Return for each score whether it is abnormal; where `at` is False, it counts as normal."""
+        odd = ~(scores <= self.threshold)
+        if at is not None:
+            odd &= at
+        return odd if self.smooth is None else smoothed(odd, *self.smooth)
 
 
 class Findings(NamedTuple):
@@ -54,32 +63,30 @@ class Findings(NamedTuple):
 
 
 def measure_findings(
-    runs: Iterable[ScoredRun], thresholds: Thresholds, window: int, stride: int, smooth: tuple[int, int] | None
+    runs: Iterable[ScoredRun], window: int, stride: int, *, events_by: Criterion, alerts_by: Criterion
 ) -> Findings:
     """Compare the events of `aetool score --events` with findings, and tell when `aetool watch` alerts.
 
     Args:
         runs: the runs of a log.
-        thresholds: highest scores that count as normal.
         window: rows of a window.
         stride: rows from one window to the next.
-        smooth: K of the last N rows, or, for alerts, of the last N scores, must be above the threshold.
+        events_by: when rows are abnormal.
+        alerts_by: when windows are.
     """
     findings = found = events = false = 0
     after: list[float] = []
     unit = "rows"
     for run in runs:
         own = find_events(run.labels, run.labels.astype(np.float32))
-        odd = ~(run.row_scores <= thresholds.rows) & (np.arange(len(run.row_scores)) % stride < window)
-        flags = odd if smooth is None else smoothed(odd, *smooth)
+        flags = events_by.flags(run.row_scores, np.arange(len(run.row_scores)) % stride < window)
         begun = find_events(flags, run.row_scores)
         findings, events = findings + len(own), events + len(begun)
         false += sum(not run.labels[event.start : event.stop].any() for event in begun)
         clock: NDArray[Any] = np.arange(len(run.labels), dtype=np.float64)
         if run.seconds is not None:
             clock, unit = run.seconds, "s"
-        odd = ~(run.window_scores <= thresholds.windows)
-        alerts = np.flatnonzero(odd if smooth is None else smoothed(odd, *smooth)) * stride + window - 1
+        alerts = np.flatnonzero(alerts_by.flags(run.window_scores)) * stride + window - 1
         for finding in own:
             found += bool(flags[finding.start : finding.stop].any())
             # Of the windows that hold a row of it, the first with an alert.

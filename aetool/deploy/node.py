@@ -9,6 +9,7 @@ from aetool.choices import Engine
 from aetool.deploy._deployment import Deployment, asset, bundle_files, identifier
 from aetool.deploy._packed import core_files, packed_module
 from aetool.deploy.web import CORE_ENTRY, CORE_MODULES, MODULES, core_programs
+from aetool.runtime.moments import EVENT_SMOOTHING
 
 ONNXRUNTIME_NODE = "1.30.0"
 _PROGRAMS = ("score.mjs", "check.mjs")
@@ -29,6 +30,7 @@ def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") 
     """
     programs = core_programs(bundle, engine, precision)
     core = programs is not None
+    series, by_row = bundle.manifest.series, bundle.manifest.row_threshold(precision) is not None
     package = {
         "name": identifier(bundle.manifest.name).replace("_", "-"),
         "version": "1.0.0",
@@ -46,7 +48,7 @@ def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") 
             "javascript/README.node.md",
             name=escape.markdown(bundle.manifest.name),
             install="" if core else asset("javascript/install.node.txt").decode(),
-            **(_OF_TABLES if bundle.manifest.series is None else _of_series(bundle.manifest.series)),
+            **(_OF_TABLES if series is None else _of_series(series, by_row=by_row)),
         ),
         "aetool.mjs": asset(f"javascript/{'aetool.node.mjs' if programs is None else CORE_ENTRY}"),
         "aetool.d.mts": asset("javascript/aetool.d.ts"),
@@ -64,7 +66,7 @@ def node(bundle: Bundle, engine: Engine | None = None, precision: str = "fp32") 
     return Deployment(files, f"cd {{output}} && {install}npm test", {"engine": _NAMES[core]})
 
 
-def _of_series(series: Series) -> dict[str, str]:
+def _of_series(series: Series, *, by_row: bool) -> dict[str, str]:
     """Return what the README says about a log and its stream."""
     columns = [f"`{escape.markdown(name)}`" for name in (series.time, series.group) if name is not None]
     asks = f" with {' and '.join(columns)} beside the channels" if columns else ""
@@ -72,9 +74,14 @@ def _of_series(series: Series) -> dict[str, str]:
     cut = [f"crosses a gap{gap}"] if series.time else []
     cut += ["goes from one machine to another"] if series.group else []
     crosses = f" No window {', or '.join(cut)}." if cut else ""
+    smoothing = "`--smooth 3/5` lists those in which 3 of the last 5 rows are above the threshold."
+    if by_row:
+        least, of = EVENT_SMOOTHING
+        smoothing = f"{least} of the last {of} rows must be above the threshold; `--smooth 1/1` takes single ones."
     log = f"""
 `log.csv` is a log{asks}. It is cut into windows as `aetool score` cuts it.{crosses}
 Each window is a line; with `--events` each stretch that is abnormal, with the channels that contribute most.
+{smoothing}
 """
     anew = f"after more than {series.gap:g} s the window begins anew" if series.gap else "see also stream.reset()"
     stream = f"""const stream = model.stream(); // samples of one machine: scores as soon as windows are complete
@@ -82,7 +89,7 @@ await stream.push(sample, time); // Float32Array, mostly empty; time in seconds:
 await stream.push(samples, times); // several at once, with a list of their times
 """
     return {
-        "scored": "log.csv                      # or --events --smooth 3/5",
+        "scored": "log.csv                      # or --events",
         "log": log,
         "stream": stream,
         "windows": f" Here a row is a window: {series.window} samples, the oldest first.",

@@ -9,6 +9,12 @@ from aetool.errors import InputError
 
 Floats = NDArray[np.float32]
 
+EVENT_SMOOTHING = (3, 5)
+"""Smoothing of events by default, K of the last N rows, where rows have a threshold of their own.
+
+One normal row in a hundred lies above it, mostly alone: without smoothing, each of these would be an event.
+"""
+
 
 class MomentScores(NamedTuple):
     """Scores of moments (samples) of a run; NaN where no window covers one."""
@@ -124,6 +130,16 @@ def smoothed(flags: NDArray[np.bool_], least: int, of: int) -> NDArray[np.bool_]
         raise InputError(f"smoothing: expected K of the last N with 1 <= K <= N, found {least} of {of}")
     counts: NDArray[np.int64] = np.cumsum(np.concatenate((np.zeros(of, np.int64), flags)))
     return counts[of:] - counts[:-of] >= least
+
+
+def event_smoothing(row_threshold: float | None, given: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the smoothing of events, K of the last N rows: the given one or the default; None for none.
+
+    Args:
+        row_threshold: see `Manifest.row_threshold`; None, as in older bundles, has no smoothing by default.
+        given: what the user chose, if anything; (1, 1) judges each row alone.
+    """
+    return EVENT_SMOOTHING if given is None and row_threshold is not None else given
 
 
 def find_events(flags: NDArray[np.bool_], scores: NDArray[Any]) -> list[Event]:

@@ -61,7 +61,7 @@ def infer_moments(
     import numpy as np
 
     from aetool import load
-    from aetool.runtime.moments import find_events, smoothed
+    from aetool.runtime.moments import event_smoothing, find_events, smoothed
 
     if output is not None:
         paths.require_free_file(output, what.overwrite)
@@ -74,14 +74,16 @@ def infer_moments(
     with load(what.bundle, **how, limits=limits_in_force()) as model:
         runs = moments_of_log(model, log, explained=wanted.events)
         threshold, names = model.row_threshold, model.feature_names
+        own = model.manifest.row_threshold(model.precision)
+    smooth = event_smoothing(own, wanted.smooth) if wanted.events else wanted.smooth
     log.require_runs()
     rows: list[dict[str, Any]] = []
     count, abnormal, events = 0, 0, 0
     for run in runs:
         score = run.moments.score
         flags = ~(score <= threshold) & _covered(len(score), log.series)
-        if wanted.smooth is not None:
-            flags = smoothed(flags, *wanted.smooth)
+        if smooth is not None:
+            flags = smoothed(flags, *smooth)
         times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(score))
         found = find_events(flags, score)
         count, abnormal, events = count + len(score), abnormal + int(flags.sum()), events + len(found)
@@ -105,13 +107,23 @@ def infer_moments(
                 columns[name] = time_texts(columns[name])
     for note in log.seen.notes(log.series.window):
         say(note)
-    document = {"rows": count, "rows_read": log.seen.rows, "events": events, "anomalies": abnormal}
-    document["threshold"] = threshold
-    more = [("events", f"{events:,}"), anomalies_line(abnormal, count, threshold, None)]
+    document = {"rows": count, "rows_read": log.seen.rows, "anomalies": abnormal}
+    document["threshold"], document["smooth"] = threshold, smooth and list(smooth)
+    last = of_last(smooth, "rows")
+    rule = None if last is None else f"{last} above {threshold:.6g}"
+    more = [anomalies_line(abnormal, count, threshold, rule)]
+    if wanted.events:
+        document["events"] = events
+        more.insert(0, ("events", f"{events:,}"))
     result = given(columns, document, output, overwrite=what.overwrite, more=more, of_rows=wanted.moments)
     if output is None and wanted.events and is_on_terminal():
         return replace(result, show=partial(_show, columns, more))
     return result
+
+
+def of_last(smooth: tuple[int, int] | None, things: str) -> str | None:
+    """Return a smoothing in words, such as "3 of the last 5 rows"; None where each is judged alone."""
+    return None if smooth in (None, (1, 1)) else "{} of the last {} {}".format(*smooth, things)
 
 
 def _show(columns: Mapping[str, Any], more: Sequence[tuple[str, str]], out: Console) -> None:

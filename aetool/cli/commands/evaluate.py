@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -13,6 +13,7 @@ from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
 from aetool.cli._progress import steps
 from aetool.cli._tables import as_float32, is_log, log_of, rows_for, windows_of
+from aetool.cli.commands._infer_events import of_last
 from aetool.runtime.providers import ProviderName
 
 NAMES = {
@@ -27,7 +28,7 @@ NAMES = {
 @click.argument("model", type=options.PATH)
 @click.argument("data", type=options.PATH)
 @options.label
-@click.option("--smooth", type=options.OfLast(), help="Of a log: K of the last N must be abnormal, as in score.")
+@click.option("--smooth", type=options.OfLast(), help="For a log: K of the last N must be abnormal.")
 @options.provider
 @options.precision
 @options.threshold
@@ -50,21 +51,24 @@ def evaluate(
 
     For a bundle of windows and a log with --label, it also compares events with findings: the stretches of rows
     that are labelled. Events are those of aetool score --events, and an alert comes when aetool watch would begin
-    one, both with the same --smooth.
+    one, both with the same --smooth. Without it, each has the default of its command: events of rows with a
+    threshold of their own take 3 of the last 5, alerts a single score.
 
     \b
     Example:
       aetool evaluate exported/machines test.csv --label broken
-      aetool evaluate exported/pumps log.csv --label state --smooth 3/5
+      aetool evaluate exported/pumps log.csv --label state
     """
     import numpy as np
 
     from aetool import load
     from aetool.checks import evaluation
+    from aetool.runtime.moments import event_smoothing
     from aetool.tables import Reading, read_table
 
     scorer: Any
     found: Any = None
+    smoothing = _Smoothing(smooth, smooth)
     if smooth is not None and label is None:
         raise click.UsageError("--smooth is for events against findings; give --label, the column of the findings")
     if paths.what(model) == paths.CHECKPOINT:
@@ -92,7 +96,9 @@ def evaluate(
         names, threshold = scorer.feature_names, scorer.threshold
         rows = rows_for(scorer.manifest, data, label=label)
         if label is not None and is_log(scorer.manifest, data):
-            found = _findings(scorer, data, label, smooth)
+            own = scorer.manifest.row_threshold(scorer.precision)
+            smoothing = _Smoothing(event_smoothing(own, smooth), smooth)
+            found = _findings(scorer, data, label, smoothing)
     if smooth is not None and found is None:
         raise click.UsageError("--smooth is for a log and a bundle of windows; leave it out")
     steps().step(f"scoring {len(rows):,} rows")
@@ -100,23 +106,40 @@ def evaluate(
     definition = scorer.manifest.score["definition"] if hasattr(scorer, "manifest") else None
     result = evaluation.evaluate(scorer, rows.values, rows.labels, threshold, numbers)
     document = {key: value for key, value in asdict(result).items() if value is not None}
-    of_events = {} if found is None else {"events": {**found._asdict(), "smooth": smooth and list(smooth)}}
+    of_events = {} if found is None else {"events": {**found._asdict(), **smoothing.document()}}
 
     def show(out: Console) -> None:
         named = [(NAMES.get(key, key.replace("_", " ")), _text(value)) for key, value in document.items()]
         named += [("score", definition)] if definition else []
-        named += [] if found is None else [("events", found.text())]
+        named += [] if found is None else [("events", found.text()), *smoothing.facts()]
         out.print(facts(named))
 
     about = {"score": definition} if definition else {}
     return Result({"model": str(model), **document, **about, **of_events}, show)
 
 
-def _findings(model: Any, data: Path, label: str, smooth: tuple[int, int] | None) -> Any:
+class _Smoothing(NamedTuple):
+    """(K, N) of events, which count rows, and of alerts, which count scores of windows."""
+
+    events: tuple[int, int] | None
+    alerts: tuple[int, int] | None
+
+    def document(self) -> dict[str, list[int] | None]:
+        """Return both for --json."""
+        return {"smooth": self.events and list(self.events), "alert_smooth": self.alerts and list(self.alerts)}
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return both for people; nothing where there is none."""
+        events, alerts = of_last(self.events, "rows"), of_last(self.alerts, "scores")
+        both = f"{events or 'none'} for events, {alerts or 'none'} for alerts"
+        return [] if events is alerts is None else [("smoothing", both)]
+
+
+def _findings(model: Any, data: Path, label: str, smoothing: _Smoothing) -> Any:
     """Compare the events of a log with what is labelled in it."""
     import numpy as np
 
-    from aetool.checks.findings import ScoredRun, Thresholds, measure_findings
+    from aetool.checks.findings import Criterion, ScoredRun, measure_findings
     from aetool.stream.logs import moments_of_log
 
     steps().step("comparing events with findings")
@@ -134,8 +157,13 @@ def _findings(model: Any, data: Path, label: str, smooth: tuple[int, int] | None
         ScoredRun(labels[number], times.get(number), run.scores, run.moments.score)
         for number, run in zip(numbers, scored, strict=True)
     ]
-    thresholds = Thresholds(rows=model.row_threshold, windows=model.threshold)
-    return measure_findings(runs, thresholds, log.series.window, log.series.stride, smooth)
+    return measure_findings(
+        runs,
+        log.series.window,
+        log.series.stride,
+        events_by=Criterion(model.row_threshold, smoothing.events),
+        alerts_by=Criterion(model.threshold, smoothing.alerts),
+    )
 
 
 def _with_piece(known: Any, piece: Any, offset: int) -> Any:

@@ -130,9 +130,10 @@ def score(**arguments: Any) -> Result:
 
     --events gives each stretch of abnormal rows: start, end and peak (its first and last row, and the one with the
     highest score), rows, score (that of the peak), highest, and channel_1, channel_1_share, ...: the channels that
-    contribute most at the peak. --smooth 3/5 counts a row as abnormal if 3 of the last 5 rows are, itself too;
-    without it, a single row just above the threshold is an event. aetool watch counts windows as they come, so
-    that its alerts differ from events.
+    contribute most at the peak. A row is abnormal here if 3 of the last 5 rows, itself included, are above the
+    threshold, so that a single one is no event; --smooth K/N sets other numbers, and --smooth 1/1 judges each row
+    alone, as --moments does unless --smooth is given, and as is the default for bundles without a threshold of
+    rows. aetool watch counts windows as they come, so that its alerts differ from events.
 
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.
@@ -147,7 +148,7 @@ def score(**arguments: Any) -> Result:
       aetool score exported/machines 2025/*.parquet -o scores --resume
       aetool score exported/machines new.csv --explain 3
       aetool score exported/machines 2025/*.parquet --top 20 --keep serial
-      aetool score exported/pumps log.csv --events --smooth 3/5 -o events.csv
+      aetool score exported/pumps log.csv --events -o events.csv
     """
     return _run("score", **arguments)
 

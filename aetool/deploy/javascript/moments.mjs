@@ -1,6 +1,10 @@
 /** From windows to a score for each moment, and to events: the numbers of aetool/runtime/moments.py. */
 
 const WINDOWS_AT_ONCE = 256;
+const EVENT_SMOOTHING = [3, 5]; // as in aetool/runtime/moments.py
+
+/** [K, N]: a row is abnormal in an event where K of the last N are above the threshold, unless other numbers are given. */
+export const smoothingOf = (model) => (model.scoresRows ? EVENT_SMOOTHING : [1, 1]);
 
 /**
  * The scores of the moments of a run: {score, maximum, scores}, Float32Arrays; NaN where no window covers one.
@@ -82,12 +86,12 @@ function smoothed(flags, [least, of]) {
  * `channels` are {name, share} by the highest window behind the peak, the largest first; none without an explainer.
  *
  * @param moments what `momentsOfRun` gives
- * @param smooth [K, N]: a moment is abnormal where K of the last N are
+ * @param smooth [K, N]: a moment is abnormal where K of the last N are above the threshold
  */
-export async function eventsOfRun(model, { samples }, { score, maximum, scores }, smooth) {
+export async function eventsOfRun(model, { samples }, { score, maximum, scores }, smooth = smoothingOf(model)) {
   const { window, stride } = model.manifest.series;
   const odd = Array.from(score, (value, i) => !(value <= model.rowThreshold) && i % stride < window);
-  const flags = smooth ? smoothed(odd, smooth) : odd;
+  const flags = smoothed(odd, smooth);
   const found = [];
   flags.forEach((flag, i) => {
     if (!flag) return;

@@ -7,7 +7,7 @@ import { labelsOf, largest, shares, shortest } from "./explanation.mjs";
 import { showImages } from "./images.mjs";
 import { drawGroup } from "./live.mjs";
 import { logOf } from "./log.mjs";
-import { eventsOfRun, momentsOfRun } from "./moments.mjs";
+import { eventsOfRun, momentsOfRun, smoothingOf } from "./moments.mjs";
 
 const MOST_DECADES = 4; // to each side of the threshold
 const MOST_TICKS = 5;
@@ -70,6 +70,7 @@ function choosePanels() {
   if (!series) return;
   at("fold").open = false; // a field for each number of a window
   at("fold-name").hidden = false;
+  at("live-smooth").value = smoothingOf(model).join("/");
 }
 
 function makeForm() {
@@ -400,7 +401,7 @@ async function takeLog(file) {
     drawGroup(at("live-plot"), model, parts.filter(({ run }) => run.group === group), whenOf, chosen);
   };
   const find = async () => {
-    const smooth = at("live-smooth").value ? at("live-smooth").value.split("/").map(Number) : undefined;
+    const smooth = at("live-smooth").value.split("/").map(Number);
     const found = [];
     for (const run of log.runs) found.push({ run, score: run.moments.score, events: await eventsOfRun(model, run, run.moments, smooth) });
     if (mine !== logs) return;

@@ -11,7 +11,8 @@ _MOST = 50
 def figures(found: LogEvents, portrait: Portrait) -> Markup:
     """Return the table of events; without any, a sentence."""
     if not found.events:
-        return tag("p", "No event: no row has a score above the threshold.")
+        nowhere = "no row has a score" if found.of_last is None else f"nowhere are {found.of_last} rows"
+        return tag("p", f"No event: {nowhere} above the threshold.")
     shown = found.events[:_MOST]
     columns = {
         "machine": any(event.group is not None for event in shown),
@@ -50,7 +51,7 @@ def _cells(event: LogEvent) -> dict[str, Cell | None]:
 
 def about(found: LogEvents) -> str:
     """Return what an event is, and how many the labels name."""
-    of_last = "" if found.smooth is None else f" ({found.smooth[0]} of the last {found.smooth[1]})"
+    of_last = "" if found.of_last is None else f" ({found.of_last})"
     text = f"An event is a stretch of rows above the threshold{of_last}; the score of a row is "
     if found.by_row:
         text += "that of the windows that cover it, together with what it contributes to them."

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.report.bundle.records import LogEvent, LogEvents
-from aetool.runtime.moments import Event, find_events, highest_windows, smoothed
+from aetool.runtime.moments import Event, event_smoothing, find_events, highest_windows, smoothed
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.logs import RunMoments, moments_of_log
 from aetool.tables.windows import Log, time_texts
@@ -21,12 +21,14 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
     Args:
         model: a bundle of windows.
         log: the log.
-        smooth: (K, N): K of the last N rows must be abnormal.
+        smooth: (K, N): K of the last N rows must be above the threshold.  [default: see `event_smoothing`]
 
     Raises:
         InputError: see `aetool.tables.windows.read_runs`.
     """
     runs = moments_of_log(model, log, explained=True)
+    own = model.manifest.row_threshold(model.precision)
+    smooth = event_smoothing(own, smooth)
     found: list[LogEvent] = []
     labelled, met = 0, 0
     for run in runs:
@@ -52,7 +54,7 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
         rows=sum(len(run.moments.score) for run in runs),
         labelled=labelled if is_labelled else None,
         met=met,
-        by_row=model.manifest.row_threshold(model.precision) is not None,
+        by_row=own is not None,
         smooth=smooth,
     )
 

@@ -207,7 +207,12 @@ class LogEvents:
     by_row: bool = False
     """True: what a row contributes counts in its score, beside the windows that cover it."""
     smooth: tuple[int, int] | None = None
-    """(K, N): K of the last N rows are abnormal; None: one is enough."""
+    """(K, N): K of the last N rows are above the threshold; None: one is enough."""
+
+    @property
+    def of_last(self) -> str | None:
+        """Return the smoothing in words; None where each row is judged alone."""
+        return None if self.smooth in (None, (1, 1)) else "{} of the last {}".format(*self.smooth)
 
 
 @dataclass(frozen=True, slots=True)
