@@ -93,8 +93,12 @@ def test_a_log_is_evaluated_verified_and_calibrated(aetool, log, trained, tmp_pa
     assert evaluated["anomalies"] == 9 and evaluated["auroc"] > 0.99
     found = evaluated["events"]
     assert (found["findings"], found["found"]) == (1, 1) and 0 <= found["after_median"] <= WINDOW + 20
+    # Events by their default, alerts by that of aetool watch.
+    assert (found["smooth"], found["alert_smooth"]) == ([3, 5], None)
     smoothed = aetool("evaluate", trained[2], log, "--label", "state", "--smooth", "3/5")
-    assert "1 of 1 findings found" in " ".join(smoothed.stdout.split()), smoothed.output
+    said = " ".join(smoothed.stdout.split())
+    assert "1 of 1 findings found" in said, smoothed.output
+    assert "smoothing 3 of the last 5 rows for events, 3 of the last 5 scores for alerts" in said
     refused = aetool("evaluate", trained[2], log, "--smooth", "3/5")
     assert refused.exit_code == 2 and "give --label" in refused.output
     before = json.loads(
@@ -143,7 +147,7 @@ def test_calibration_leaves_the_same_share_of_rows_flagged_as_of_windows(aetool,
 
 def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_path):
     page = tmp_path / "page.html"
-    options = "--data", log, "--label", "state", "--smooth", "3/5"
+    options = "--data", log, "--label", "state"
     result = aetool("report", trained[2], *options, "-o", page)
     assert result.exit_code == 0, result.output
     text = page.read_text(encoding="utf-8")
@@ -152,7 +156,7 @@ def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_
     assert "above the threshold (3 of the last 5); the score of a row is that of the windows" in text
     refused = aetool("report", trained[2], "--smooth", "3/5", "-o", tmp_path / "other.html")
     assert refused.exit_code == 2 and "--smooth is for a log" in refused.output
-    listed = aetool("score", trained[2], log, "--events", "--smooth", "3/5", "--json")
+    listed = aetool("score", trained[2], log, "--events", "--json")
     assert f"{json.loads(listed.stdout)['events']} event" in text
     assert re.findall(r'aria-label="(\w+) over time', signal) == ["score", "flow", "heat"]
     assert 'class="odd"' in signal  # the stretch that is flagged

@@ -12,6 +12,7 @@ from series_bundles import WAVES, waves, with_row_threshold
 from aetool.bundle.bundle import Bundle
 from aetool.cli import main
 from aetool.deploy.web import web, web_page
+from aetool.runtime.moments import event_smoothing
 
 PATIENCE_MS = 120_000
 
@@ -68,10 +69,13 @@ def look(page, url, path, bundle):
     assert page.locator("#live-plot .channel").count() == 2 * 3
     assert page.locator("#live-plot .gap").count() == 1 and page.locator("#live-plot .shade").count() == 2
     assert "2 gaps in time; no window crosses one" in page.inner_text("#live-notes")
-    for smooth, options in (("", ()), ("3/5", ("--smooth", "3/5"))):
-        page.select_option("#live-smooth", smooth)
+    smooth = event_smoothing(Bundle.open(bundle).manifest.row_threshold("fp32"), None)
+    assert page.input_value("#live-smooth") == ("1/1" if smooth is None else "{}/{}".format(*smooth))
+    assert listed(page) == in_python(bundle, path)
+    for chosen in ("1/1", "3/5"):
+        page.select_option("#live-smooth", chosen)
         page.wait_for_timeout(300)
-        assert listed(page) == in_python(bundle, path, *options)
+        assert listed(page) == in_python(bundle, path, "--smooth", chosen)
     assert not page.is_visible("#verdict") and not page.is_visible("#why")
     page.locator("#live-events button").nth(1).click()
     assert page.locator("#live-plot .chosen").count() == 1

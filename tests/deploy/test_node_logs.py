@@ -1,6 +1,7 @@
 """`score.mjs` of a model of windows: a log is cut and scored as `aetool score` does it, or refused in words."""
 
 import json
+import re
 import subprocess
 
 import numpy as np
@@ -13,6 +14,7 @@ from aetool.bundle.manifest import Series
 from aetool.cli import main
 from aetool.deploy.node import node
 from aetool.errors import AetoolError
+from aetool.runtime.moments import EVENT_SMOOTHING
 from aetool.tables.windows import Log, time_texts
 
 MACHINES, ROWS, PAUSE = ("p1", 'p"2', "p3"), 200, 120
@@ -84,11 +86,26 @@ def test_events_are_those_of_aetool_score_bit_for_bit(package, log, tmp_path, sm
     assert scored(package, log, "--events", *smooth).stdout.splitlines() == expected
 
 
-def test_events_by_row_are_those_of_aetool_score_bit_for_bit(by_row, log, tmp_path, write, need):
+@pytest.fixture(scope="module")
+def package_by_row(by_row, write, need):
     need("Node on the core")
-    expected = in_python(log, tmp_path / "events.csv", "--events", bundle=by_row)
-    assert len(expected) > 10 and expected != in_python(log, tmp_path / "others.csv", "--events")
-    assert scored(write(node(Bundle.open(by_row))), log, "--events").stdout.splitlines() == expected
+    return write(node(Bundle.open(by_row)))
+
+
+@pytest.mark.parametrize(("smooth", "least"), [((), 4), (("--smooth", "1/1"), 10)])
+def test_events_by_row_are_those_of_aetool_score_bit_for_bit(by_row, package_by_row, log, tmp_path, smooth, least):
+    expected = in_python(log, tmp_path / "events.csv", "--events", *smooth, bundle=by_row)
+    assert len(expected) > least and expected != in_python(log, tmp_path / "others.csv", "--events", *smooth)
+    assert scored(package_by_row, log, "--events", *smooth).stdout.splitlines() == expected
+
+
+def test_javascript_smooths_events_by_the_default_of_python_and_its_readme_says_so(package_by_row, package):
+    source = (package_by_row / "moments.mjs").read_text()
+    (found,) = re.findall(r"^const EVENT_SMOOTHING = (.*?);", source, re.MULTILINE)
+    assert tuple(json.loads(found)) == EVENT_SMOOTHING
+    told = "{} of the last {} rows must be above the threshold".format(*EVENT_SMOOTHING)
+    assert told in (package_by_row / "README.md").read_text()
+    assert told not in (package / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,11 @@ def test_it_lists_the_events_of_aetool_score_with_their_labels(made):
 
 def test_rows_with_a_threshold_of_their_own_are_judged_as_aetool_score_judges_them(tmp_path):
     bundle = with_row_threshold(WAVES, tmp_path / "bundle", 5.0)
-    log = log_of(tmp_path / "log.csv", [("p2", 20, 30), ("p3", 50, 60)])
+    log = log_of(tmp_path / "log.csv", [("p1", 52, 53), ("p2", 20, 30), ("p3", 50, 60)])
     run("report", bundle, "--data", log, "-o", tmp_path / "page.html")
     run("score", bundle, log, "--events", "-o", tmp_path / "events.csv")
+    run("score", bundle, log, "--events", "--smooth", "1/1", "-o", tmp_path / "more.csv")
+    assert "p1" in (tmp_path / "more.csv").read_text()  # a single row
     html = (tmp_path / "page.html").read_text()
     lines = re.findall(r"<tr>(.*?)</tr>", section(html, "events"), re.DOTALL)[1:]
     found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL)[:3] for line in lines]
@@ -73,6 +75,9 @@ def test_rows_with_a_threshold_of_their_own_are_judged_as_aetool_score_judges_th
     ]
     assert sorted(found) == sorted(expected[1:]) and len(found) == 2
     assert "together with what it contributes to them" in html
+    assert "a stretch of rows above the threshold (3 of the last 5)" in html
+    run("report", bundle, "--data", log, "--threshold", "1e6", "-o", tmp_path / "none.html")
+    assert "nowhere are 3 of the last 5 rows above the threshold" in (tmp_path / "none.html").read_text()
 
 
 def test_the_headline_counts_events_windows_and_rows(made):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -71,7 +72,8 @@ def test_each_row_is_scored_by_the_windows_that_cover_it_and_none_crosses_a_gap(
 
 
 def test_what_a_row_contributes_makes_an_event_begin_and_end_with_its_fault(series, by_row, log):
-    (before,), (after,) = (score(bundle, log[0], "--events")[1] for bundle in (series, by_row))
+    alone = "--events", "--smooth", "1/1"
+    (before,), (after,) = (score(bundle, log[0], *alone)[1] for bundle in (series, by_row))
     assert int(after["rows"]) < int(before["rows"])
     assert float(after["start"]) == 30 and float(after["end"]) == 35
     assert after["channel_1"] == before["channel_1"] and float(after["channel_1_share"]) > 0.3
@@ -81,7 +83,7 @@ def test_what_a_row_contributes_makes_an_event_begin_and_end_with_its_fault(seri
 def test_rows_and_channels_do_not_depend_on_how_many_windows_are_computed_together(
     by_row, log, block, monkeypatch
 ):
-    options = "--events", "--provider", "native", "--threshold", "0.6"
+    options = "--events", "--smooth", "1/1", "--provider", "native", "--threshold", "0.6"
     expected = score(by_row, log[0], *options)[1]
     assert len(expected) > 3 and all(event["channel_1"] for event in expected)
     monkeypatch.setattr(logs, "_NUMBERS", block * 8 * 3)
@@ -124,6 +126,34 @@ def test_smoothing_begins_later_and_too_much_of_it_leaves_nothing(series, log):
     assert float(smooth["start"]) == float(event["start"]) + 2
     done, events = score(series, log[0], "--events", "--smooth", "50/50")
     assert events == [] and done.stdout.startswith("group,start,end,peak,")
+
+
+def test_events_take_3_of_the_last_5_rows_where_rows_have_a_threshold_of_their_own(series, by_row, log):
+    """And --moments, and bundles of older versions, judge each row alone."""
+    low = "--threshold", "0.6"
+    for bundle, smooth in ((by_row, "3/5"), (series, "1/1")):
+        default, same, other = (
+            score(bundle, log[0], "--events", *low, *options)[1]
+            for options in ((), ("--smooth", smooth), ("--smooth", {"3/5": "1/1", "1/1": "3/5"}[smooth]))
+        )
+        assert default == same != other
+        rows, alone = (score(bundle, log[0], "--moments", *low, *more)[1] for more in ((), ("--smooth", "1/1")))
+        assert rows == alone != score(bundle, log[0], "--moments", *low, "--smooth", "3/5")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "smooth", "told"),
+    [
+        (("--events",), [3, 5], "3 of the last 5 rows above 5"),
+        (("--events", "--smooth", "2/4"), [2, 4], "2 of the last 4 rows above 5"),
+        (("--events", "--smooth", "1/1"), [1, 1], "score above 5"),
+        (("--moments",), None, "score above 5"),
+    ],
+)
+def test_the_smoothing_of_events_is_told(by_row, log, tmp_path, options, smooth, told):
+    done, _ = score(by_row, log[0], *options, "-o", str(tmp_path / "events.csv"))
+    assert re.search(rf"^anomalies .*, {told}$", done.stdout, re.MULTILINE), done.stdout
+    assert json.loads(score(by_row, log[0], *options, "--json")[0].stdout)["smooth"] == smooth
 
 
 def test_what_does_not_go_together_is_refused(series, log):
