@@ -28,7 +28,11 @@ NAMES = {
 @click.argument("model", type=options.PATH)
 @click.argument("data", type=options.PATH)
 @options.label
-@click.option("--smooth", type=options.OfLast(), help="For a log: K of the last N must be abnormal.")
+@click.option(
+    "--smooth",
+    type=options.OfLast(),
+    help="Of a log, K of the last N must be above the threshold.  [default: 3/5 for events]",
+)
 @options.provider
 @options.precision
 @options.threshold

@@ -102,7 +102,9 @@ def reconstruct(**arguments: Any) -> Result:
 @click.option("--events", is_flag=True, help="Give the events of a log rather than its windows.")
 @click.option("--moments", is_flag=True, help="Give a score for each row of a log rather than for its windows.")
 @click.option(
-    "--smooth", type=options.OfLast(), help="With --events or --moments: K of the last N rows must be abnormal."
+    "--smooth",
+    type=options.OfLast(),
+    help="K of the last N rows must be above the threshold.  [default: 3/5 with --events, 1/1 with --moments]",
 )
 @_infers
 @reports
@@ -131,9 +133,9 @@ def score(**arguments: Any) -> Result:
     --events gives each stretch of abnormal rows: start, end and peak (its first and last row, and the one with the
     highest score), rows, score (that of the peak), highest, and channel_1, channel_1_share, ...: the channels that
     contribute most at the peak. A row is abnormal here if 3 of the last 5 rows, itself included, are above the
-    threshold, so that a single one is no event; --smooth K/N sets other numbers, and --smooth 1/1 judges each row
-    alone, as --moments does unless --smooth is given, and as is the default for bundles without a threshold of
-    rows. aetool watch counts windows as they come, so that its alerts differ from events.
+    threshold, so that a single one is no event. --smooth sets other numbers; 1/1, the default of --moments and of
+    bundles without a threshold of rows, judges each row alone. aetool watch counts windows as they come, so that
+    its alerts differ from events.
 
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.

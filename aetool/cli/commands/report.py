@@ -26,7 +26,11 @@ _ENDINGS = (".html", ".htm")
 @click.option("--bench", type=options.PATH, help="Result of aetool bench, to show on the page of a bundle.")
 @click.option("--umap", is_flag=True, help="Map the embeddings with UMAP (umap-learn) instead of PCA.")
 @click.option("--keep", type=options.CommaList(), multiple=True, help="Columns of --data that identify rows.")
-@click.option("--smooth", type=options.OfLast(), help="For a log: K of the last N rows must be abnormal.")
+@click.option(
+    "--smooth",
+    type=options.OfLast(),
+    help="Of a log, K of the last N rows must be above the threshold.  [default: 3/5]",
+)
 @options.provider
 @options.precision
 @options.threshold
