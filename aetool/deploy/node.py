@@ -74,10 +74,10 @@ def _of_series(series: Series, *, by_row: bool) -> dict[str, str]:
     cut = [f"crosses a gap{gap}"] if series.time else []
     cut += ["goes from one machine to another"] if series.group else []
     crosses = f" No window {', or '.join(cut)}." if cut else ""
-    smoothing = "`--smooth 3/5` lists those in which 3 of the last 5 rows are above the threshold."
+    smoothing = "With `--smooth 3/5`, it takes 3 of the last 5 rows above the threshold."
     if by_row:
         least, of = EVENT_SMOOTHING
-        smoothing = f"{least} of the last {of} rows must be above the threshold; `--smooth 1/1` takes single ones."
+        smoothing = f"It takes {least} of the last {of} rows above the threshold; with `--smooth 1/1`, one."
     log = f"""
 `log.csv` is a log{asks}. It is cut into windows as `aetool score` cuts it.{crosses}
 Each window is a line; with `--events` each stretch that is abnormal, with the channels that contribute most.

@@ -153,7 +153,9 @@ def test_the_page_draws_the_log_with_what_was_flagged(aetool, log, trained, tmp_
     text = page.read_text(encoding="utf-8")
     signal = text[text.index('id="signal"') : text.index('id="windows"')]
     assert "pump: 168 windows from 2026-03-01 08:00:00" in signal
-    assert "above the threshold (3 of the last 5); the score of a row is that of the windows" in text
+    assert re.search(
+        r"3 of the last 5 rows are above the threshold of rows, [\d.]+; the score of a row is that", text
+    )
     refused = aetool("report", trained[2], "--smooth", "3/5", "-o", tmp_path / "other.html")
     assert refused.exit_code == 2 and "--smooth is for a log" in refused.output
     listed = aetool("score", trained[2], log, "--events", "--json")

@@ -103,7 +103,7 @@ def test_javascript_smooths_events_by_the_default_of_python_and_its_readme_says_
     source = (package_by_row / "moments.mjs").read_text()
     (found,) = re.findall(r"^const EVENT_SMOOTHING = (.*?);", source, re.MULTILINE)
     assert tuple(json.loads(found)) == EVENT_SMOOTHING
-    told = "{} of the last {} rows must be above the threshold".format(*EVENT_SMOOTHING)
+    told = "It takes {} of the last {} rows above the threshold".format(*EVENT_SMOOTHING)
     assert told in (package_by_row / "README.md").read_text()
     assert told not in (package / "README.md").read_text()
 

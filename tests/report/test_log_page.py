@@ -75,7 +75,7 @@ def test_rows_with_a_threshold_of_their_own_are_judged_as_aetool_score_judges_th
     ]
     assert sorted(found) == sorted(expected[1:]) and len(found) == 2
     assert "together with what it contributes to them" in html
-    assert "a stretch of rows above the threshold (3 of the last 5)" in html
+    assert "a stretch in which 3 of the last 5 rows are above the threshold of rows, 5; the score" in html
     run("report", bundle, "--data", log, "--threshold", "1e6", "-o", tmp_path / "none.html")
     assert "nowhere are 3 of the last 5 rows above the threshold" in (tmp_path / "none.html").read_text()
 

@@ -51,9 +51,10 @@ def _cells(event: LogEvent) -> dict[str, Cell | None]:
 
 def about(found: LogEvents) -> str:
     """Return what an event is, and how many the labels name."""
-    of_last = "" if found.of_last is None else f" ({found.of_last})"
-    text = f"An event is a stretch of rows above the threshold{of_last}; the score of a row is "
-    if found.by_row:
+    rows = "of rows" if found.of_last is None else f"in which {found.of_last} rows are"
+    own = "" if found.row_threshold is None else f" of rows, {figure(found.row_threshold)}"
+    text = f"An event is a stretch {rows} above the threshold{own}; the score of a row is "
+    if found.row_threshold is not None:
         text += "that of the windows that cover it, together with what it contributes to them."
     else:
         text += (

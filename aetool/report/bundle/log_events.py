@@ -54,7 +54,7 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
         rows=sum(len(run.moments.score) for run in runs),
         labelled=labelled if is_labelled else None,
         met=met,
-        by_row=own is not None,
+        row_threshold=None if own is None else model.row_threshold,
         smooth=smooth,
     )
 

@@ -232,6 +232,10 @@ def _signal(portrait: Portrait) -> Section | None:
         text = "Groups with events, the highest score first."
         if portrait.signals_left_out:
             text += f" {portrait.signals_left_out:,} more are left out."
+    if portrait.log_events is not None and portrait.log_events.row_threshold is not None:
+        text = (
+            f"{text or ''} Windows are flagged by a threshold of their own: not each is part of an event.".strip()
+        )
     return section("Signal", text, joined(parts))
 
 

@@ -204,8 +204,9 @@ class LogEvents:
     """Stretches of rows that are labelled as anomalies; None without labels."""
     met: int
     """Those of them in which a row is flagged."""
-    by_row: bool = False
-    """True: what a row contributes counts in its score, beside the windows that cover it."""
+    row_threshold: float | None = None
+    """Highest score of a row that counts as normal, where what it contributes counts in its score; None where that
+    is the mean of the windows that cover it, with their threshold."""
     smooth: tuple[int, int] | None = None
     """(K, N): K of the last N rows are above the threshold; None: one is enough."""
 
