@@ -41,7 +41,7 @@ def make(name: str, folder: Path) -> Bundle:
         return Bundle.open(models.make(name, folder).bundle)
     path = folder / name
     if name == "categories":
-        export_checkpoint(_customers(), path)
+        export_checkpoint(_customers(), path, ExportOptions(contamination=0.05))
     else:
         torch.manual_seed(0)
         export_module(ConvAutoencoder().eval(), path, rows=_images(256), options=ExportOptions(contamination=0.1))

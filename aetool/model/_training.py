@@ -93,9 +93,8 @@ def train(
     aside = normal.values[held_out_rows.numpy()]
     prototypes = None
     if training.score == "prototypes":
-        prototypes = balanced(
-            Pipeline(network, statistics, encoding), learn_prototypes(rows, training.seed), aside
-        )
+        learnt = learn_prototypes(rows, training.seed)
+        prototypes = balanced(Pipeline(network, statistics, encoding), learnt, aside)
     constant = constant_columns(normal.values[training_rows.numpy()], table.names)
     return TrainedAutoencoder(
         network,

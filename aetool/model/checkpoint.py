@@ -246,7 +246,7 @@ def load_checkpoint(path: str | Path) -> TrainedAutoencoder:
 def _prototypes(path: Path, description: "_Description") -> Prototypes:
     tensors = _tensors(path, PROTOTYPES, description.files)
     found = tensors["prototypes"].numpy()
-    width = description.architecture.n_features
+    width = description.architecture.n_inputs
     if found.ndim != 2 or found.shape[1] != width or not len(found) or found.dtype != np.float32:
         raise ValueError(f"prototypes: float32 (rows, {width}) expected, found {found.dtype} {found.shape}")
     if not np.isfinite(found).all():

@@ -15,12 +15,14 @@ from torch.nn.functional import linear
 
 Floats = NDArray[np.float32]
 
-_MOST = 192
+_MOST, _MOST_OF_WINDOWS = 192, 512
 """Prototypes of a model, at most: more cost time and find little more."""
 _A_COLUMN, _NARROW = 12, 64
 """So many for each column, and of few columns so many: a small network stays one."""
 _NUMBERS, _WIDE = 7168, 32
 """Of many columns as many as together have so many numbers, and so many at least."""
+_OF_WINDOWS, _PHASES = 32_768, 128
+"""Numbers of prototypes of windows, which need one for each phase: none where that makes less than so many."""
 _ROWS_EACH = 64
 """Training rows for each prototype; of more, so many are drawn."""
 _PASSES = 12
@@ -38,14 +40,19 @@ class Prototypes(NamedTuple):
     """Of the squared distance."""
 
 
-def learn_prototypes(rows: Floats, seed: int) -> Floats:
-    """Return prototypes of standardised rows, (prototypes, n_encoded); NaN marks values that are missing.
+def most_of_windows(numbers: int) -> int:
+    """Return the largest number of prototypes of windows of so many numbers; 0 where they would find nothing."""
+    most = min(_MOST_OF_WINDOWS, _OF_WINDOWS // numbers)
+    return most if most >= _PHASES else 0
+
+
+def learn_prototypes(rows: Floats, seed: int, most: int | None = None) -> Floats:
+    """Return prototypes of standardised rows, (prototypes, n_encoded), at most so many; NaN marks what is missing.
 
     A prototype stands for two rows or more: an odd row among the training rows does not make its like normal.
     """
-    random = np.random.default_rng(seed)
-    columns = rows.shape[1]
-    most = min(_MOST, max(_NARROW, _A_COLUMN * columns), max(_WIDE, _NUMBERS // columns))
+    random, columns = np.random.default_rng(seed), rows.shape[1]
+    most = most or min(_MOST, max(_NARROW, _A_COLUMN * columns), max(_WIDE, _NUMBERS // columns))
     count = min(most, max(1, len(rows) // 2))
     if len(rows) > _ROWS_EACH * count:
         rows = rows[np.sort(random.choice(len(rows), _ROWS_EACH * count, replace=False))]

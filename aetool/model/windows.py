@@ -14,11 +14,13 @@ from aetool.bundle.golden import evenly
 from aetool.bundle.manifest import Series
 from aetool.choices import Architecture
 from aetool.errors import InputError
+from aetool.model._held_out import balanced
 from aetool.model._loop import Epoch, Loop, own_settings, without_inputs
 from aetool.model._windowed import held, repeated
 from aetool.model.checkpoint import HeldOut, TrainedAutoencoder
 from aetool.model.network import Autoencoder, AutoencoderConfig, TrainingConfig
 from aetool.model.pipeline import evaluate_rows
+from aetool.model.prototypes import learn_prototypes, most_of_windows
 from aetool.model.statistics import Statistics, learn_statistics
 from aetool.runtime.moments import RowScores, by_moment
 from aetool.suggest import few
@@ -102,8 +104,7 @@ def train_windows(
     Raises:
         InputError: no window, too few, missing values without `impute`, or divergence.
     """
-    # Prototypes are of rows: windows would need one for each phase.
-    training, series = replace(training or TrainingConfig(), score="reconstruction"), log.series
+    training, series = training or TrainingConfig(), log.series
     assert log.channels is not None
     names = log.channels
     sample = sample_windows(log, training, label_share)
@@ -136,9 +137,14 @@ def train_windows(
             training,
             fill=None if fill is None else fill.to(device),
         )
+        learnt = None
+        if training.score == "prototypes" and (most := most_of_windows(standardised.shape[1])):
+            learnt = learn_prototypes(standardised.cpu().numpy(), training.seed, most)
         del standardised
         interrupted = loop.run(progress)
         loss_of_mean = loop.loss_of_mean()
+    if learnt is None:
+        training = replace(training, score="reconstruction")
     seen = log.seen
     trained = TrainedAutoencoder(
         loop.best_network(),
@@ -165,6 +171,9 @@ def train_windows(
         {},
         series=series,
     )
+    if learnt is not None:
+        rows = held_out.reshape(len(held_out), -1).astype(np.float64)
+        trained = replace(trained, prototypes=balanced(trained.pipeline(), learnt, rows))
     kept = _held_out(trained, held_out, anomalies)
     stretches = [_prepared(stretch, training) for stretch in sample.stretches]
     return replace(trained, held_out=replace(kept, row_scores=_row_scores(trained, stretches)))

@@ -50,6 +50,15 @@ def trained(log, tmp_path_factory):
     return json.loads(result.stdout), result.stderr, folder / "bundle"
 
 
+def test_prototypes_of_wide_windows_are_refused_with_the_largest_that_have_some(log, tmp_path):
+    command = ["train", str(log), "--window", "200", "--time", "time", "--group", "machine", "--label", "state"]
+    result = click.testing.CliRunner().invoke(
+        main, [*command, "--score", "prototypes", "-o", str(tmp_path / "checkpoint")]
+    )
+    assert result.exit_code == 2 and not (tmp_path / "checkpoint").exists()
+    assert "windows of up to 256 numbers; 200 rows of 2 channels are 400" in " ".join(result.output.split())
+
+
 def test_training_tells_how_the_log_was_cut(trained):
     document, said, _ = trained
     assert document["features"] == ["flow", "heat"]

@@ -1,6 +1,7 @@
 """Training on windows: which are trained on, which are held out, and what comes back from disk."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -128,10 +129,12 @@ def test_a_checkpoint_of_windows_comes_back_as_it_was(tmp_path, kind):
     assert all(np.array_equal(again[name], once[name]) for name in once)
     kept = loaded.held_out.row_scores
     assert len(kept) > 20 and (np.diff(kept) >= 0).all() and np.array_equal(kept, trained.held_out.row_scores)
-    # The score is the mean of the squared residuals, standardised by channel.
+    # The score is the mean of the squared residuals, standardised by channel, and of those to the nearest prototype.
     z = (windows.astype(np.float64) - trained.statistics.mean) / trained.statistics.scale
     y = (once["reconstruction"] - trained.statistics.mean) / trained.statistics.scale
-    np.testing.assert_allclose(once["score"], ((z - y) ** 2).mean(axis=(1, 2)), rtol=1e-9)
+    apart = np.square(z.reshape(len(z), 1, -1) - trained.prototypes.rows).mean(axis=2).min(axis=1)
+    expected = ((z - y) ** 2).mean(axis=(1, 2)) + trained.prototypes.weight * apart
+    np.testing.assert_allclose(once["score"], expected, rtol=1e-9)
     np.testing.assert_allclose(once["contribution"].sum(axis=(1, 2)), once["score"], rtol=1e-9)
 
 
@@ -196,3 +199,17 @@ def test_missing_values_are_refused_without_impute(tmp_path):
     flat = windows.copy()
     flat[0, 3:, 1] = flat[0, 2, 1]
     assert trained.score(windows) == pytest.approx(trained.score(flat))
+
+
+def test_narrow_windows_have_prototypes_and_wide_ones_the_reconstruction_alone(tmp_path):
+    narrow = train_windows(log_of(tmp_path / "log.csv", (500,)), FEW)
+    assert narrow.prototypes.rows.shape[1] == 8 * 2 and len(narrow.prototypes.rows) > 100
+    save_checkpoint(narrow, tmp_path / "c")
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c").prototypes.rows, narrow.prototypes.rows)
+    wide = train_windows(log_of(tmp_path / "log.csv", (900,), window=144), FEW)
+    assert wide.prototypes is None and wide.training.score == "reconstruction"
+
+
+def test_the_reconstruction_alone_may_be_asked_for(tmp_path):
+    found = train_windows(log_of(tmp_path / "log.csv", (300,)), replace(FEW, score="reconstruction"))
+    assert found.prototypes is None

@@ -89,8 +89,6 @@ def train_series(
     for needing in ("every", "gap", "sort"):
         if settings[needing] and series.time is None:
             raise click.UsageError(f"--{needing} needs --time: the column of the time")
-    if settings["score"] == "prototypes":
-        raise click.UsageError("--score prototypes is for tables; windows are scored by their reconstruction")
     if settings["label_share"] is not None and chosen.label is None:
         raise click.UsageError("--label-share needs --label: the column that marks anomalies")
     steps().step(f"reading {data.name}")
@@ -112,7 +110,14 @@ def train_series(
     log.series = with_gap(series, head.step)
     with needs("train", "training"):
         from aetool import model
+        from aetool.model.prototypes import most_of_windows
         from aetool.model.windows import for_windows, train_windows
+    numbers = window * len(head.channels)
+    if settings["score"] == "prototypes" and not most_of_windows(numbers):
+        raise click.UsageError(
+            f"--score prototypes is for windows of up to 256 numbers; {window:,} rows of {len(head.channels):,} "
+            f"channels are {numbers:,}; leave it out, or give a shorter --window or fewer --columns"
+        )
     say(f"{len(head.channels):,} channels: {few(head.channels, _SHOWN)}")
     for note in head.notes:
         say(note)
