@@ -129,7 +129,7 @@ def test_a_checkpoint_of_windows_comes_back_as_it_was(tmp_path, kind):
     assert all(np.array_equal(again[name], once[name]) for name in once)
     kept = loaded.held_out.row_scores
     assert len(kept) > 20 and (np.diff(kept) >= 0).all() and np.array_equal(kept, trained.held_out.row_scores)
-    # The score is the mean of the squared residuals, standardised by channel, and of those to the nearest prototype.
+    # The score is the mean of the squared residuals, standardised by channel, and of those to a prototype.
     z = (windows.astype(np.float64) - trained.statistics.mean) / trained.statistics.scale
     y = (once["reconstruction"] - trained.statistics.mean) / trained.statistics.scale
     apart = np.square(z.reshape(len(z), 1, -1) - trained.prototypes.rows).mean(axis=2).min(axis=1)

@@ -14,7 +14,7 @@ def test_what_this_process_and_its_own_do_is_not_others(monkeypatch):
     monkeypatch.setattr(candidates, "_busy_s", candidates._own_s)  # a machine where nobody else does anything
     found = Others()
     subprocess.run([sys.executable, "-c", SPIN], check=True)
-    assert found.share == 0.0
+    assert found.share < 0.05  # and not the half or the whole of the cores; clocks are read one after another
 
 
 def test_what_somebody_else_does_is(monkeypatch):
