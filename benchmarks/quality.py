@@ -80,7 +80,8 @@ def ours(path: Path, seed: int, folder: Path) -> dict[str, Any]:
         "false_alarms": int(session.detect(test)[~labels].sum()),
         "normal_rows": int((~labels).sum()),
         "threshold": dict(exported.bundle.manifest.threshold),
-        "prototypes": len(trained.prototypes),
+        "prototypes": len(trained.prototypes.rows),
+        "weight_of_prototypes": trained.prototypes.weight,
     }
 
 
