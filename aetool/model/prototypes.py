@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 _MOST, _MOST_OF_WINDOWS = 192, 512
 """Prototypes of a model, at most: more cost time and find little more."""
-_A_COLUMN, _NARROW = 12, 64
+_A_COLUMN, _NARROW = 20, 64
 """So many for each column, and of few columns so many: a small network stays one."""
 _NUMBERS, _WIDE = 7168, 32
 """Of many columns as many as together have so many numbers, and so many at least."""
