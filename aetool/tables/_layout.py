@@ -282,10 +282,11 @@ def _split(text: str, separator: str) -> Iterator[tuple[list[str], int]]:
     if separator in (" ", _ALONE):
         for line in re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text):
             end += len(line)
-            yield _uncommented(cells_by_spaces(line) if separator else [line.strip('" \t\r\n')], separator), end
+            cells = cells_by_spaces(line) if separator else [line.strip('" \t\r\n')]
+            yield cells if line.startswith('"') else _uncommented(cells, separator), end
         return
     stream = io.StringIO(text, newline="")
-    lines = iter(stream.readline, "")
+    lines, begin = iter(stream.readline, ""), 0
 
     def counted() -> Iterator[str]:
         nonlocal end
@@ -295,13 +296,14 @@ def _split(text: str, separator: str) -> Iterator[tuple[list[str], int]]:
 
     try:
         for row in csv.reader(counted(), delimiter=separator):
-            yield _uncommented(row, separator), end
+            yield row if text[begin : begin + 1] == '"' else _uncommented(row, separator), end
+            begin = end
     except csv.Error:  # a cell beyond csv's limit: a quote is left open
         return
 
 
 def _uncommented(row: list[str], separator: str) -> list[str]:
-    """Return a line's cells without the `# ` that numpy writes before the names."""
+    """Return a line's cells without the `# ` that numpy writes before the names; in quotes it is part of one."""
     if separator == " " and len(row) > 1 and row[0] == "#":
         return row[1:]
     if row and (mark := re.match(r"#\s+(?=\S)", row[0])):

@@ -36,6 +36,12 @@ def tables(draw, names=NAMES):
     return columns
 
 
+@pytest.mark.parametrize("name", ["# 0", "#\r0", "# a"])
+def test_a_name_like_a_comment_reads_back_as_it_is(tmp_path, name):
+    write_table(tmp_path / "t.csv", {name: np.array([1.5]), "b": np.array([2.0])})
+    assert read_table(tmp_path / "t.csv").names == (name, "b")
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".npz"])
 @settings(max_examples=50, deadline=None)
 @given(columns=tables())
