@@ -4,6 +4,7 @@ What can be found without a doubt is found and told in `Layout.notes`; a doubt i
 """
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
@@ -278,28 +279,25 @@ def _table_within(widths: Sequence[int], open_ended: Sequence[bool]) -> tuple[in
 
 def _split(text: str, separator: str) -> Iterator[tuple[list[str], int]]:
     """Yield the cells of each line, and the characters up to its end."""
-    end = 0
+    begin = end = 0
     if separator in (" ", _ALONE):
         for line in re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text):
             end += len(line)
             cells = cells_by_spaces(line) if separator else [line.strip('" \t\r\n')]
-            yield cells if line.startswith('"') else _uncommented(cells, separator), end
+            yield cells if line[0] == '"' else _uncommented(cells, separator), end
         return
     stream = io.StringIO(text, newline="")
-    lines, begin = iter(stream.readline, ""), 0
 
     def counted() -> Iterator[str]:
         nonlocal end
-        for line in lines:
+        for line in iter(stream.readline, ""):
             end += len(line)
             yield line
 
-    try:
+    with contextlib.suppress(csv.Error):  # a cell beyond csv's limit: a quote is left open
         for row in csv.reader(counted(), delimiter=separator):
             yield row if text[begin : begin + 1] == '"' else _uncommented(row, separator), end
             begin = end
-    except csv.Error:  # a cell beyond csv's limit: a quote is left open
-        return
 
 
 def _uncommented(row: list[str], separator: str) -> list[str]:
