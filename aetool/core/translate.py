@@ -70,7 +70,7 @@ class Tail(NamedTuple):
 
 
 def translate_tail(model: OnnxModel, row: tuple[int, ...]) -> Tail | None:
-    """Return what comes after the last dense layer, as far as it multiplies little itself; None where it is much.
+    """Return what comes after the last dense layer, if that multiplies no more than half itself; else None.
 
     Raises:
         UnsupportedError: as `translate`.

@@ -23,6 +23,8 @@ _NUMBERS, _WIDE = 7168, 32
 """Of many columns as many as together have so many numbers, and so many at least."""
 _OF_WINDOWS, _PHASES = 32_768, 128
 """Numbers of prototypes of windows, which need one for each phase: none where that makes less than so many."""
+WIDEST_WINDOW = _OF_WINDOWS // _PHASES
+"""Numbers of the widest windows that have prototypes."""
 _ROWS_EACH = 64
 """Training rows for each prototype; of more, so many are drawn."""
 _PASSES = 12
@@ -42,8 +44,7 @@ class Prototypes(NamedTuple):
 
 def most_of_windows(numbers: int) -> int:
     """Return the largest number of prototypes of windows of so many numbers; 0 where they would find nothing."""
-    most = min(_MOST_OF_WINDOWS, _OF_WINDOWS // numbers)
-    return most if most >= _PHASES else 0
+    return min(_MOST_OF_WINDOWS, _OF_WINDOWS // numbers) if numbers <= WIDEST_WINDOW else 0
 
 
 def learn_prototypes(rows: Floats, seed: int, most: int | None = None) -> Floats:

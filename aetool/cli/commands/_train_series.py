@@ -110,13 +110,14 @@ def train_series(
     log.series = with_gap(series, head.step)
     with needs("train", "training"):
         from aetool import model
-        from aetool.model.prototypes import most_of_windows
+        from aetool.model.prototypes import WIDEST_WINDOW
         from aetool.model.windows import for_windows, train_windows
     numbers = window * len(head.channels)
-    if settings["score"] == "prototypes" and not most_of_windows(numbers):
+    if settings["score"] == "prototypes" and numbers > WIDEST_WINDOW:
         raise click.UsageError(
-            f"--score prototypes is for windows of up to 256 numbers; {window:,} rows of {len(head.channels):,} "
-            f"channels are {numbers:,}; leave it out, or give a shorter --window or fewer --columns"
+            f"--score prototypes is for windows of up to {WIDEST_WINDOW} numbers; {window:,} rows of "
+            f"{len(head.channels):,} channels are {numbers:,}; leave it out, or give a shorter "
+            "--window or fewer --columns"
         )
     say(f"{len(head.channels):,} channels: {few(head.channels, _SHOWN)}")
     for note in head.notes:
