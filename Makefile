@@ -90,6 +90,7 @@ conformance: $(STAMP) $(HOSTS)
 # gcc-riscv64-linux-gnu wasi-libc libclang-rt-14-dev-wasm32 lld nodejs libc6-dev-arm64-cross libc6-dev-armhf-cross libc6-dev-riscv64-cross
 chips: $(STAMP)
 	$(BIN)/python benchmarks/chips.py
+	$(BIN)/python docs/conformance.py
 
 # The wheel built and tests run by an emulated Python on 64-bit ARM: mmdebstrap qemu-user gcc-aarch64-linux-gnu of Debian.
 arm64: $(STAMP)
