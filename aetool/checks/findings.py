@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aetool.runtime.moments import find_events, smoothed
+from aetool.runtime.moments import Event, count_overlapped, find_events, smoothed
 
 
 class ScoredRun(NamedTuple):
@@ -30,12 +30,14 @@ class Criterion(NamedTuple):
     smooth: tuple[int, int] | None = None
     """(K, N): K of the last N scores must be above the threshold; None: each is judged alone."""
 
-    def flags(self, scores: NDArray[np.float32], at: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """Return for each score whether it is abnormal; where `at` is False, it counts as normal."""
+    def flags(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return for each score whether it is abnormal."""
         odd = ~(scores <= self.threshold)
-        if at is not None:
-            odd &= at
         return odd if self.smooth is None else smoothed(odd, *self.smooth)
+
+    def events(self, scores: NDArray[np.float32], at: NDArray[np.bool_]) -> list[Event]:
+        """Return the events among scores; where `at` is False, one counts as normal."""
+        return find_events(~(scores <= self.threshold) & at, scores, self.smooth)
 
 
 class Findings(NamedTuple):
@@ -79,16 +81,14 @@ def measure_findings(
     unit = "rows"
     for run in runs:
         own = find_events(run.labels, run.labels.astype(np.float32))
-        flags = events_by.flags(run.row_scores, np.arange(len(run.row_scores)) % stride < window)
-        begun = find_events(flags, run.row_scores)
-        findings, events = findings + len(own), events + len(begun)
+        begun = events_by.events(run.row_scores, np.arange(len(run.row_scores)) % stride < window)
+        findings, events, found = findings + len(own), events + len(begun), found + count_overlapped(own, begun)
         false += sum(not run.labels[event.start : event.stop].any() for event in begun)
         clock: NDArray[Any] = np.arange(len(run.labels), dtype=np.float64)
         if run.seconds is not None:
             clock, unit = run.seconds, "s"
         alerts = np.flatnonzero(alerts_by.flags(run.window_scores)) * stride + window - 1
         for finding in own:
-            found += bool(flags[finding.start : finding.stop].any())
             # Of the windows that hold a row of it, the first with an alert.
             within = alerts[(alerts >= finding.start) & (alerts < finding.stop + window - 1)]
             if len(within):

@@ -1,5 +1,6 @@
 """From windows to a score for each moment, and from these to events: start, end, peak, channels."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,18 +143,38 @@ def event_smoothing(row_threshold: float | None, given: tuple[int, int] | None) 
     return EVENT_SMOOTHING if given is None and row_threshold is not None else given
 
 
-def find_events(flags: NDArray[np.bool_], scores: NDArray[Any]) -> list[Event]:
-    """Return the events of a run: each longest stretch of flags that are set, (moments,), with its peak.
+def find_events(
+    flags: NDArray[np.bool_], scores: NDArray[Any], smooth: tuple[int, int] | None = None
+) -> list[Event]:
+    """Return the events of a run: each longest stretch of flags that are set, with its peak.
 
-    A score that is NaN is higher than every other.
+    With a smoothing, each longest stretch of moments that are abnormal by it, from the first flag that made it so
+    to the last. A score that is NaN is higher than every other.
+
+    Args:
+        flags: (moments,)
+        scores: (moments,)
+        smooth: (K, N), see `smoothed`.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
-    found = []
-    for start, stop in edges.reshape(-1, 2).tolist():
+    abnormal = flags if smooth is None else smoothed(flags, *smooth)
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], abnormal, [False])).astype(np.int8)))
+    behind = 0 if smooth is None else smooth[1] - 1
+    found: list[Event] = []
+    for first, end in edges.reshape(-1, 2).tolist():
+        begin = max(first - behind, found[-1].stop if found else 0)
+        set_at = begin + np.flatnonzero(flags[begin:end])
+        start, stop = int(set_at[0]), int(set_at[-1]) + 1
         height = np.where(np.isnan(scores[start:stop]), np.inf, scores[start:stop])
         peak = start + int(height.argmax())
         found.append(Event(start, stop, peak, float(scores[peak])))
     return found
+
+
+def count_overlapped(stretches: Sequence[Event], events: Sequence[Event]) -> int:
+    """Return how many stretches an event overlaps; both are in order, and no two of one kind overlap."""
+    starts, stops = (np.array([event[place] for event in events]) for place in range(2))
+    after = [int(np.searchsorted(stops, each.start, side="right")) for each in stretches]
+    return sum(i < len(events) and starts[i] < each.stop for i, each in zip(after, stretches, strict=True))
 
 
 def covering(

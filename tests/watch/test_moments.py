@@ -1,7 +1,11 @@
 """Scores of moments, smoothing and events: plain arithmetic, held against the formula written out."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from series_bundles import row_scores
 
 from aetool.errors import InputError
@@ -9,6 +13,7 @@ from aetool.runtime.moments import (
     Event,
     by_moment,
     channel_shares,
+    count_overlapped,
     find_events,
     highest_windows,
     smoothed,
@@ -88,6 +93,39 @@ def test_events_are_stretches_with_their_peak_and_nan_is_the_highest():
     assert find_events(flags, scores)[:2] == [Event(1, 4, 2, 5.0), Event(5, 6, 5, 9.0)]
     assert find_events(flags, scores)[2][:3] == (7, 10, 8)
     assert find_events(flags[:0], scores[:0]) == []
+
+
+def test_a_smoothed_event_reaches_from_the_first_flag_that_made_it_to_the_last():
+    flags = np.array([0, 1, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0], bool)
+    (event,) = find_events(flags, np.arange(12.0), (3, 5))
+    assert event == Event(1, 5, 4, 4.0)
+    (event,) = find_events(flags, np.arange(12.0), (2, 4))
+    assert event[:2] == (1, 5)
+    # The flag at 4 belongs to the first event, though it is among those that make the second one.
+    both = find_events(np.array([1, 1, 0, 0, 1, 0, 1, 1], bool), np.zeros(8), (3, 5))
+    assert [event[:2] for event in both] == [(0, 5), (6, 8)]
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 6), st.integers(0, 6))
+def test_smoothed_events_begin_and_end_at_a_flag_and_never_overlap(flags, least, more):
+    odd = np.array(flags, bool)
+    events = find_events(odd, np.ones(len(odd)), (least, least + more))
+    assert all(odd[event.start] and odd[event.stop - 1] for event in events)
+    assert all(before.stop <= event.start for before, event in itertools.pairwise(events))
+    abnormal = smoothed(odd, least, least + more)
+    assert np.count_nonzero(np.diff(np.concatenate(([0], abnormal))) == 1) == len(events)
+    inside = np.zeros(len(odd), bool)
+    for event in events:
+        inside[event.start : event.stop] = True
+    assert (inside | ~(abnormal & odd)).all()
+
+
+@given(st.lists(st.booleans(), max_size=30), st.lists(st.booleans(), max_size=30))
+def test_overlapped_stretches_are_those_that_share_a_moment(first, second):
+    size = max(len(first), len(second))
+    masks = [np.resize(np.array([*each, *[False] * (size - len(each))], bool), size) for each in (first, second)]
+    stretches, events = (find_events(mask, np.zeros(size)) for mask in masks)
+    assert count_overlapped(stretches, events) == sum(masks[1][each.start : each.stop].any() for each in stretches)
 
 
 def test_the_window_behind_a_moment_is_the_highest_that_covers_it():

@@ -82,13 +82,15 @@ def infer_moments(
     for run in runs:
         score = run.moments.score
         flags = ~(score <= threshold) & _covered(len(score), log.series)
-        if smooth is not None:
-            flags = smoothed(flags, *smooth)
         times = run.times if run.times is not None else run.first_row + 1 + np.arange(len(score))
-        found = find_events(flags, score)
-        count, abnormal, events = count + len(score), abnormal + int(flags.sum()), events + len(found)
+        found = find_events(flags, score, smooth)
+        count, events = count + len(score), events + len(found)
         group = {} if run.group is None else {"group": run.group}
+        if wanted.events:
+            abnormal += sum(event.stop - event.start for event in found)
         if wanted.moments:
+            flags = flags if smooth is None else smoothed(flags, *smooth)
+            abnormal += int(flags.sum())
             whose = {name: np.full(len(score), value) for name, value in group.items()}
             rows.append(
                 {**whose, "time": times, "score": score, "highest": run.moments.maximum, "is_anomaly": flags}

@@ -132,10 +132,10 @@ def score(**arguments: Any) -> Result:
 
     --events gives each stretch of abnormal rows: start, end and peak (its first and last row, and the one with the
     highest score), rows, score (that of the peak), highest, and channel_1, channel_1_share, ...: the channels that
-    contribute most at the peak. A row is abnormal here if 3 of the last 5 rows, itself included, are above the
-    threshold, so that a single one is no event. --smooth sets other numbers; 1/1, the default of --moments and of
-    bundles without a threshold of rows, judges each row alone. aetool watch counts windows as they come, so that
-    its alerts differ from events.
+    contribute most at the peak. An event needs 3 of 5 rows, one after another, above the threshold, so that a
+    single one is none, and reaches from the first of them to the last. --smooth sets other numbers; 1/1, the
+    default of --moments and of bundles without a threshold of rows, judges each row alone. aetool watch counts
+    windows as they come, so that its alerts differ from events.
 
     --top adds a column row, the position of a row in the table, starting at 1. Rows without a score come last.
     With several files, a column file names the file of each row.

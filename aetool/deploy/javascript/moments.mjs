@@ -86,21 +86,24 @@ function smoothed(flags, [least, of]) {
  * `channels` are {name, share} by the highest window behind the peak, the largest first; none without an explainer.
  *
  * @param moments what `momentsOfRun` gives
- * @param smooth [K, N]: a moment is abnormal where K of the last N are above the threshold
+ * @param smooth [K, N]: an event begins with the first of K in the last N moments above the threshold, and ends with
+ *     the last one
  */
 export async function eventsOfRun(model, { samples }, { score, maximum, scores }, smooth = smoothingOf(model)) {
   const { window, stride } = model.manifest.series;
   const odd = Array.from(score, (value, i) => !(value <= model.rowThreshold) && i % stride < window);
-  const flags = smoothed(odd, smooth);
+  const abnormal = smoothed(odd, smooth);
   const found = [];
-  flags.forEach((flag, i) => {
-    if (!flag) return;
-    if (!flags[i - 1]) found.push({ start: i, peak: i });
-    const event = found.at(-1);
-    event.stop = i + 1;
-    if (height(score[i]) > height(score[event.peak])) event.peak = i;
+  abnormal.forEach((is, i) => {
+    if (is && !abnormal[i - 1]) {
+      let start = Math.max(i - smooth[1] + 1, found.at(-1)?.stop ?? 0);
+      while (!odd[start]) start += 1;
+      found.push({ start, peak: start });
+    }
+    if (is && odd[i]) found.at(-1).stop = i + 1;
   });
   for (const event of found) {
+    for (let i = event.start; i < event.stop; i += 1) if (height(score[i]) > height(score[event.peak])) event.peak = i;
     event.score = score[event.peak];
     event.highest = maximum.subarray(event.start, event.stop).reduce((most, value) => Math.max(most, value), -Infinity);
     event.channels = model.graphs.includes("explainer") ? await channelsOf(model, samples, scores, event.peak) : [];

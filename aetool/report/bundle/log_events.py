@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.report.bundle.records import LogEvent, LogEvents
-from aetool.runtime.moments import Event, event_smoothing, find_events, highest_windows, smoothed
+from aetool.runtime.moments import Event, count_overlapped, event_smoothing, find_events, highest_windows
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.logs import RunMoments, moments_of_log
 from aetool.tables.windows import Log, time_texts
@@ -35,9 +35,7 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
         score = run.moments.score
         covered = np.arange(len(score)) % log.series.stride < log.series.window
         flags = ~(score <= model.row_threshold) & covered
-        if smooth is not None:
-            flags = smoothed(flags, *smooth)
-        events = find_events(flags, score)
+        events = find_events(flags, score, smooth)
         peaks = np.array([event.peak for event in events], np.int64)
         behind = highest_windows(peaks, run.scores, log.series.window, log.series.stride)
         shares = map(run.shares.get, behind.tolist())
@@ -45,7 +43,7 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
         if run.labels is not None:
             stretches = find_events(run.labels, run.labels)
             labelled += len(stretches)
-            met += sum(bool(flags[stretch.start : stretch.stop].any()) for stretch in stretches)
+            met += count_overlapped(stretches, events)
     height = [event.score if np.isfinite(event.score) else np.inf for event in found]
     order = np.argsort([-value for value in height], kind="stable")
     is_labelled = any(run.labels is not None for run in runs)
