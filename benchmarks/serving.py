@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,11 @@ class Server:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def stay_on(self, cores: Collection[int]) -> None:
+        """Of one worker: all its threads, and those that they start."""
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
+
     def figure(self, name: str) -> float:
         """Of /metrics; 0 where there is none yet."""
         address = address_of(self.url)
@@ -132,8 +137,20 @@ class Client:
         return found
 
 
-def ask(url: str, model: str, output: str, rows: str, *, connections: int, answers: str = "", **load: Any) -> None:
+def ask(
+    url: str,
+    model: str,
+    output: str,
+    rows: str,
+    *,
+    connections: int,
+    answers: str = "",
+    cores: Collection[int] = (),
+    **load: Any,
+) -> None:
     """The client: single rows, as bytes; prints what it saw, and keeps the answers, one number each, in a file."""
+    if cores:
+        os.sched_setaffinity(0, cores)
     address = address_of(url)
     requests = []
     for row in np.load(rows):
@@ -270,21 +287,36 @@ def overload(model: "Model", rows: Path, seconds: float, queue: int = 128) -> di
 
 
 def workers(model: "Model", rows: Path, rounds: int, seconds: float, *options: Any) -> dict[str, Any]:
-    """Two workers against one: requests a second in turns, then the p99 of each at 70 % of what it can answer."""
-    bundle = f"heavy={model.bundle}"
+    """Two workers against one: requests a second in turns, then the p99 of each at 70 % of what it can answer.
+
+    The client takes its part of the cores that two workers need, while beside one worker it has idle ones. So the
+    p99 is also that of one worker that shares half of the cores with a client of half as many connections.
+    """
+    bundle, every = f"heavy={model.bundle}", sorted(os.sched_getaffinity(0))
     with serving(bundle, "--workers", 2, *options) as two, serving(bundle, *options) as one:
-        servers = {"two": (two, "heavy"), "one": (one, "heavy")}
-        found = in_turns(servers, rows, rounds, seconds, SATURATING)
-        p99: dict[str, list[float]] = {name: [] for name in servers}
+        found = in_turns({"two": (two, "heavy"), "one": (one, "heavy")}, rows, rounds, seconds, SATURATING)
+        cases = {
+            "two": (two, every, SATURATING),
+            "one": (one, every, SATURATING),
+            "one_on_half_of_the_cores": (one, every[: len(every) // 2 or 1], SATURATING // 2),
+        }
+        p99: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(rounds):
-            for name, (server, served) in servers.items():
-                rate = 0.7 * found["requests_per_s"][name]
+            for name, (server, cores, connections) in cases.items():
+                one.stay_on(cores)
+                load = {"connections": connections, "cores": cores}
+                told = Client(server, "heavy", "reconstruction", rows, **load, seconds=seconds).found()
+                rate = 0.7 * told["answered_per_s"]
+                load |= {"arrivals_per_s": rate, "spin_s": 0.0}
                 count = max(MINIMUM_SAMPLES["p99"], round(rate * seconds))
-                load = {"connections": SATURATING, "arrivals_per_s": rate, "count": count, "spin_s": 0.0}
-                told = Client(server, served, "reconstruction", rows, **load).found()
+                told = Client(server, "heavy", "reconstruction", rows, **load, count=count).found()
                 assert set(told["statuses"]) == {str(OK)}, told
                 p99[name].append(told["latency_ms"].get("p99", float("nan")))
-    return {**found, "p99_ms_at_70_percent": {name: statistics.median(each) for name, each in p99.items()}}
+    return {
+        **found,
+        "p99_ms_at_70_percent": {name: statistics.median(each) for name, each in p99.items()},
+        "p99_ms_at_70_percent_rounds": p99,
+    }
 
 
 def terminated(model: "Model", rows: Path, seconds: float) -> dict[str, Any]:
