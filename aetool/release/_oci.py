@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -35,7 +36,7 @@ _VERSION_TAG = re.compile(r"[0-9a-f]{12}-[0-9a-f]{12}")
 _CHANNEL_TAG = "channel-"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-_MOST_BYTES, _MOST_PAGES = 8 << 20, 1000
+_MOST_BYTES, _MOST_PAGES, _HELPER_S = 8 << 20, 1000, 30.0
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 MODEL = "application/vnd.cncf.model.manifest.v1+json"
@@ -297,22 +298,57 @@ def _as_damage(what: str) -> Iterator[None]:
 
 
 def _credentials(host: str) -> str | None:
-    """Return the Authorization of the environment's user, or of Docker's file; None where there is none.
+    """Return the Authorization of the environment's user, or of Docker's file or helper; None where there is none.
 
     Raises:
-        OSError: Docker's file is damaged.
+        OSError: Docker's file is damaged, or its helper fails.
     """
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if user is not None and password is not None:
-        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+        return _basic(user, password)
     path = Path(os.environ.get("DOCKER_CONFIG", "~/.docker"), "config.json")
     try:
         found = loads(path.expanduser().read_bytes())
         secret = found.get("auths", {}).get(host, {}).get("auth")
+        helper = found.get("credHelpers", {}).get(host) or found.get("credsStore")
     except (FileNotFoundError, PermissionError, RuntimeError):  # none for this user, who may have no home
         return None
     except (OSError, ValueError, AttributeError) as error:
         raise OSError(f"{path}: cannot be read: {reason_of(error)}; set {USER} and {PASSWORD}") from error
+    if isinstance(helper, str) and not secret:
+        return _helped(helper, host)
     if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable():
         return None
     return f"Basic {secret}"
+
+
+def _helped(helper: str, host: str) -> str | None:
+    """Return the Authorization that a credential helper of Docker knows; None where it knows none.
+
+    Raises:
+        OSError: it is not there, it fails, or knows a token instead of a password.
+    """
+    name = f"docker-credential-{helper}"
+    remedy = f"set {USER} and {PASSWORD}"
+    try:
+        done = subprocess.run(
+            [name, "get"], input=host, capture_output=True, text=True, timeout=_HELPER_S, check=False
+        )
+        if done.returncode:
+            said = (done.stdout or done.stderr).strip()[:200]
+            if "credentials not found" in said:
+                return None
+            raise OSError(f"{name}: ended with code {done.returncode}: {said}; {remedy}")
+        found = loads(done.stdout.encode())
+        user, password = found["Username"], found["Secret"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise OSError(f"{name}: gives no user and password; {remedy}") from error
+    except (subprocess.SubprocessError, FileNotFoundError, PermissionError) as error:
+        raise OSError(f"{name}, of Docker's config.json: {reason_of(error, 200)}; {remedy}") from error
+    if user == "<token>":
+        raise OSError(f"{name}: knows a token for {host}, a password is needed; {remedy}")
+    return _basic(user, password)
+
+
+def _basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

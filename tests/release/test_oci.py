@@ -1,6 +1,7 @@
 """An OCI registry as a store: a real one, and one behind a proxy that misbehaves."""
 
 import json
+import re
 import shutil
 import urllib.request
 
@@ -307,6 +308,44 @@ def test_a_registry_that_asks_who_it_is_gets_user_and_password(site, tmp_path, n
     scopes = {(name, *sorted(actions.split(","))) for name, _, actions in asked}
     repository = f"repository:{named}"
     assert scopes == (set() if kind == "password" else {(repository, "pull"), (repository, "pull", "push")})
+
+
+HELPER = """#!/bin/sh
+read host
+test "$1 $host" = "get $KNOWN" || {{ echo credentials not found in native keychain; exit 1; }}
+{answer}
+"""
+KNOWS = f"""echo '{{"Username": "{USER}", "Secret": "{PASSWORD}"}}'"""
+
+
+@pytest.mark.parametrize(
+    ("docker", "answer", "outcome"),
+    [
+        ({"credHelpers": {"HOST": "here"}}, KNOWS, "switched"),
+        ({"credsStore": "here"}, KNOWS, "switched"),
+        ({"credHelpers": {"elsewhere": "here"}}, KNOWS, "denies access"),
+        ({"credsStore": "here"}, "echo '{}'", "-here: gives no user and password; set"),
+        ({"credsStore": "here"}, "echo locked >&2; exit 3", "-here: ended with code 3: locked; set"),
+        ({"credsStore": "here"}, KNOWS.replace(USER, "<token>"), "a password is needed; set"),
+        ({"credsStore": "gone"}, "", "-gone, of Docker's config.json: .*; set AETOOL_REGISTRY_USER"),
+    ],
+)
+def test_a_credential_helper_of_docker_is_asked(site, tmp_path, named, monkeypatch, docker, answer, outcome):
+    with with_passwords(tmp_path) as registry:
+        site.store = f"oci://{registry.host}/{named}"
+        with pytest.MonkeyPatch.context() as user:
+            user.setenv(oci.USER, USER)
+            user.setenv(oci.PASSWORD, PASSWORD)
+            site.push("a")
+        helper = tmp_path / "docker-credential-here"
+        helper.write_text(HELPER.format(answer=answer))
+        helper.chmod(0o755)
+        (tmp_path / "config.json").write_text(json.dumps(docker).replace("HOST", registry.host))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        monkeypatch.setenv("KNOWN", registry.host)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        found = site.poll()
+    assert re.search(outcome, f"{found.event} {found.message}")
 
 
 def test_a_damaged_file_of_docker_is_named(site, tmp_path, monkeypatch):
