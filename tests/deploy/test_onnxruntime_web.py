@@ -42,7 +42,7 @@ def npm(tmp_path, monkeypatch):
     monkeypatch.chdir(work)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "INTEGRITY", module._integrity(archive()))
+    monkeypatch.setattr(module, "INTEGRITY", module._integrity(packed.read_bytes()))
     return tmp_path
 
 

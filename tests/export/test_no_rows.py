@@ -79,6 +79,8 @@ def test_no_rows_give_empty_results_from_a_recurrent_bundle_whoever_asks(recurre
         timeout=120,
         check=False,
     )
+    if "needs an Intel CPU" in done.stderr:
+        pytest.skip("the OpenVINO plugin offers no device on this CPU")
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 

@@ -60,11 +60,29 @@ def test_the_most_sensitive_layers_stay_in_float_where_calibration_does_not_help
     assert [attempt.recipe.calibration for attempt in made.tried[:3]] == ["minmax", "percentile", "entropy"]
 
 
+def at_the_threshold(bundle, rows, labels):
+    """Rows between a normal and an abnormal one each, whose score is the threshold or next to it."""
+    with aetool.load(bundle, provider="cpu") as model:
+        flagged = model.detect(rows)
+        low, high = (rows[mask][:100].astype(np.float64) for mask in (~flagged & ~labels, flagged & labels))
+        low = low[: len(high)]
+        for _ in range(30):
+            middle = (low + high) / 2
+            above = model.detect(middle)[:, None]
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return np.concatenate([rows, low, high]).astype(np.float32), np.append(labels, np.zeros(2 * len(low), bool))
+
+
 def test_what_nothing_saves_is_refused_with_layer_column_and_everything_tried(uneven, uneven_rows, copied):
     path = copied(uneven)
     before = sorted(file.name for file in path.rglob("*"))
     with pytest.raises(BudgetError) as caught:
-        quantize(path, *uneven_rows, options=QUICK, budget=Budget(max_flips=0.0, max_auroc_drop=0.0))
+        quantize(
+            path,
+            *at_the_threshold(uneven, *uneven_rows),
+            options=QUICK,
+            budget=Budget(max_flips=0.0, max_auroc_drop=0.0),
+        )
     message = str(caught.value)
     assert "int8 was not added: " in message and "flips" in message
     assert "calibration minmax, calibration percentile, calibration entropy" in message
