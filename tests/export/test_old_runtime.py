@@ -42,8 +42,9 @@ def old_python(pytestconfig: pytest.Config) -> Path:
     folder = pytestconfig.cache.mkdir(f"onnxruntime-{OLD}-py{sys.version_info.minor}")
     python = folder / "bin" / "python"
     if not (folder / "whole").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", f"onnxruntime=={OLD}", "numpy<2"]
+        venv.create(folder, with_pip=False, clear=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", "--no-deps"]
+        command = [*pip, f"onnxruntime=={OLD}", "numpy<2"]  # of the rest of its dependencies a session needs none
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 and "CI" not in os.environ:
             pytest.skip(f"onnxruntime {OLD} cannot be installed here: {done.stderr[-200:]}")
