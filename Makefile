@@ -54,9 +54,9 @@ gpu: $(STAMP)
 # What an app developer gets: the wheel and onnxruntime, nothing of PyTorch, onnx or pyarrow.
 wheel-test: $(STAMP)
 	rm -rf dist .venv-app
-	$(BIN)/python -m build --wheel --outdir dist .
-	$(PYTHON) -m venv .venv-app
-	.venv-app/bin/pip install --quiet -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest pytest-xdist hypothesis
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	$(PYTHON) -m venv --without-pip .venv-app
+	$(BIN)/pip --python .venv-app/bin/python install --quiet --no-compile -c constraints.txt "$$(ls dist/aetool-*.whl)[cpu]" pytest pytest-xdist hypothesis
 	.venv-app/bin/python -m pytest $(APP_TESTS) --numprocesses 2 --dist loadfile -p no:cacheprovider
 
 # The long versions of tests/faults and tests/core: `make test` runs the same tests on fewer files, kills and calls.
