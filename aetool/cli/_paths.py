@@ -6,10 +6,11 @@ from pathlib import Path
 from aetool.bundle.atomic import require_new
 from aetool.bundle.manifest import MANIFEST
 from aetool.errors import BundleError, CheckpointError, OutputError
+from aetool.runtime.following import CURRENT, REPORTS
 from aetool.suggest import file_hint
 
 _CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
-BUNDLE, CHECKPOINT = "a bundle", "a checkpoint"
+BUNDLE, CHECKPOINT, _AGENTS = "a bundle", "a checkpoint", "an agent's directory"
 
 
 def what(path: Path) -> str:
@@ -20,13 +21,21 @@ def what(path: Path) -> str:
         return BUNDLE
     if (path / _CHECKPOINT).exists():
         return CHECKPOINT
+    if (path / REPORTS).is_dir():
+        return _AGENTS
     return "another directory" if any(path.iterdir()) else "an empty directory"
 
 
 def require_bundle(path: Path) -> None:
     """Raise BundleError, with advice, unless `path` is a bundle."""
     if (found := what(path)) != BUNDLE:
-        remedies = {CHECKPOINT: f"make a bundle of it first: aetool export {path}"}
+        current = path / CURRENT
+        remedies = {
+            CHECKPOINT: f"make a bundle of it first: aetool export {path}",
+            _AGENTS: f"give {current}"
+            if current.is_symlink()
+            else f"it has no version yet, see aetool agent status {path}",
+        }
         raise BundleError(_expected(path, BUNDLE, MANIFEST, found, "export", remedies))
 
 

@@ -43,7 +43,17 @@ def old_python(pytestconfig: pytest.Config) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "whole").exists():
         venv.create(folder, with_pip=False, clear=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile", "--no-deps"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--no-deps",
+        ]
         command = [*pip, f"onnxruntime=={OLD}", "numpy<2"]  # of the rest of its dependencies a session needs none
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 and "CI" not in os.environ:

@@ -110,6 +110,20 @@ def test_a_mistake_is_one_line_with_the_remedy(aetool, words, code, message):
     assert found == code and message in text and "Traceback" not in text
 
 
+def test_where_a_bundle_is_expected_an_agents_directory_leads_to_its_version(aetool, made, keys):
+    private, public = keys
+    look = "agent", "store", "-o", "pump", "--once", "--public-key", public
+    Path("store").mkdir()
+    assert aetool(*look)[0] == 1
+    for command in ("verify", "watch", "serve"):
+        code, text = aetool(command, "pump")
+        assert code == 1 and "it has no version yet, see aetool agent status pump" in text
+    assert aetool("release", "push", made / "a", "store", "--private-key", private)[0] == 0
+    assert aetool(*look)[0] == 0
+    assert aetool("verify", "pump")[1].rstrip().endswith("found an agent's directory; give pump/current")
+    assert aetool("verify", "pump/current")[0] == 0
+
+
 def test_an_agent_runs_until_it_is_told_to_stop_and_takes_back_at_once(site, made):
     first = site.push("a")
     words = "agent", site.store, "-o", site.device, "--public-key", site.public, "--interval", "0.2s"
