@@ -39,6 +39,8 @@
 #ifdef LANES
 typedef float vector __attribute__((vector_size(4 * LANES)));
 typedef float unaligned_vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float quad __attribute__((vector_size(16)));
+typedef float unaligned_quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint32_t bits_vector __attribute__((vector_size(4 * LANES)));
 typedef uint32_t unaligned_bits __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 #define AHEAD(address) __builtin_prefetch(address)
@@ -64,7 +66,8 @@ static inline float widen(uint16_t half) {
   return number;
 }
 
-#define LOAD(from) (*(const unaligned_vector *)(from))
+#define LOAD_AS(kind, from) (*(const unaligned_##kind *)(from))
+#define LOAD(from) LOAD_AS(vector, from)
 #define STORE(to, value) (*(unaligned_vector *)(to) = (value))
 #define ALL(number) ((number) - (vector){0})
 
@@ -79,31 +82,35 @@ typedef struct {
 
 typedef void tile(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n);
 
-/* `rows` x `width` sums, which begin as in `begins`. */
-#define TILE(name, type, read, rows, width) \
+/* `rows` x `width` sums, which begin as in `begins`, in vectors of a kind. */
+#define TILE_OF(kind, lanes, name, type, read, rows, width) \
   static void name(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) { \
-    enum { vectors = (width) / LANES }; \
+    enum { vectors = (width) / (lanes) }; \
     const type *w = weights; \
-    vector sum[rows][vectors]; \
+    kind sum[rows][vectors]; \
     UNROLL for (size_t r = 0; r < (rows); r++) \
-      UNROLL for (size_t v = 0; v < vectors; v++) sum[r][v] = LOAD(begins.at + r * begins.stride + v * LANES); \
+      UNROLL for (size_t v = 0; v < vectors; v++) \
+        sum[r][v] = LOAD_AS(kind, begins.at + r * begins.stride + v * (lanes)); \
     for (size_t i = 0; i < n; i++, w += stride) { \
       UNROLL for (size_t ahead = 0; ahead < (width); ahead += 64 / sizeof(type)) AHEAD(w + DISTANCE + ahead); \
-      vector weight[vectors]; \
-      read(weight, w) \
+      kind weight[vectors]; \
+      read(kind, lanes, weight, w) \
       UNROLL for (size_t r = 0; r < (rows); r++) { \
-        const vector number = ALL(x.at[r * x.stride + i]); \
+        const kind number = x.at[r * x.stride + i] - (kind){0}; \
         UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = sum[r][v] + number * weight[v]; \
       } \
     } \
     UNROLL for (size_t r = 0; r < (rows); r++) \
-      UNROLL for (size_t v = 0; v < vectors; v++) STORE(sums.at + r * sums.stride + v * LANES, sum[r][v]); \
+      UNROLL for (size_t v = 0; v < vectors; v++) \
+        *(unaligned_##kind *)(sums.at + r * sums.stride + v * (lanes)) = sum[r][v]; \
   }
+#define TILE(name, type, read, rows, width) TILE_OF(vector, LANES, name, type, read, rows, width)
 
-#define READ(weight, w) UNROLL for (int v = 0; v < vectors; v++) weight[v] = LOAD(w + v * LANES);
+#define READ(kind, lanes, weight, w) \
+  UNROLL for (int v = 0; v < vectors; v++) weight[v] = LOAD_AS(kind, w + v * (lanes));
 
 #define PAIRS_OF_16 (16 / LANES)
-#define READ_PAIRS(weight, w) \
+#define READ_PAIRS(kind, lanes, weight, w) \
   UNROLL for (int v = 0; v < vectors / 2; v++) { \
     const bits_vector pairs = *(const unaligned_bits *)(const void *)(w + 2 * v * LANES); \
     const int low = v / PAIRS_OF_16 * 2 * PAIRS_OF_16 + v % PAIRS_OF_16; \
@@ -138,26 +145,31 @@ TILE(pairs_1_64, uint16_t, READ_PAIRS, 1, 64)
 #endif
 TILE(float_1_32, float, READ, 1, 32)
 TILE(float_1_16, float, READ, 1, 16)
+#if LANES > 4 || defined(__aarch64__)
+TILE_OF(quad, 4, float_4_8, float, READ, 4, 8)
+TILE_OF(quad, 4, float_4_4, float, READ, 4, 4)
+#endif
+TILE_OF(quad, 4, float_1_8, float, READ, 1, 8)
+TILE_OF(quad, 4, float_1_4, float, READ, 1, 4)
 TILE(pairs_1_32, uint16_t, READ_PAIRS, 1, 32)
 
-/* Four outputs of one row, `step` weights apart: what is left over. */
-#define NARROW(name, type, read, step) \
+/* Four outputs of one row, `step` bfloat16 weights apart: what is left over. */
+#define NARROW(name, step) \
   static void name(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) { \
-    const type *w = weights; \
+    const uint16_t *w = weights; \
     const float *const begin = begins.at; \
     float sum_0 = begin[0], sum_1 = begin[1], sum_2 = begin[2], sum_3 = begin[3]; \
     for (size_t i = 0; i < n; i++, w += stride) { \
       const float number = x.at[i]; \
-      sum_0 = sum_0 + number * read(w[0]); \
-      sum_1 = sum_1 + number * read(w[step]); \
-      sum_2 = sum_2 + number * read(w[2 * step]); \
-      sum_3 = sum_3 + number * read(w[3 * step]); \
+      sum_0 = sum_0 + number * widen(w[0]); \
+      sum_1 = sum_1 + number * widen(w[step]); \
+      sum_2 = sum_2 + number * widen(w[2 * step]); \
+      sum_3 = sum_3 + number * widen(w[3 * step]); \
     } \
     sums.at[0] = sum_0, sums.at[1] = sum_1, sums.at[2] = sum_2, sums.at[3] = sum_3; \
   }
-NARROW(narrow, float, , 1)
-NARROW(narrow_bf16, uint16_t, widen, 1)
-NARROW(narrow_pairs, uint16_t, widen, 2)
+NARROW(narrow_bf16, 1)
+NARROW(narrow_pairs, 2)
 
 typedef struct {
   tile *run;
@@ -172,7 +184,11 @@ static const sized_tile float_tiles[] = {
 #elif LANES == 8 || defined(__aarch64__)
     {float_4_16, 4, 16}, {float_2_32, 2, 32}, {float_2_16, 2, 16}, {float_1_64, 1, 64},
 #endif
-    {float_1_32, 1, 32}, {float_1_16, 1, 16}, {narrow, 1, 4},
+    {float_1_32, 1, 32}, {float_1_16, 1, 16},
+#if LANES > 4 || defined(__aarch64__)
+    {float_4_8, 4, 8}, {float_4_4, 4, 4},
+#endif
+    {float_1_8, 1, 8}, {float_1_4, 1, 4},
 };
 
 static const sized_tile pair_tiles[] = {
@@ -371,24 +387,34 @@ static float arg_max(const float *values, size_t n) {
 enum { VECTORS = SUM_LANES / LANES };
 typedef int32_t mask_vector __attribute__((vector_size(4 * LANES)));
 
-/* `n` numbers in the first lanes, and in the others `filling`. */
-static inline void fill(float *lanes, const float *values, size_t n, float filling) {
-  for (size_t k = 0; k < SUM_LANES; k++) lanes[k] = k < n ? values[k] : filling;
+/* Numbers from place `i` on; behind the last of `n`, `filling`. ENDLESS: there are enough. */
+#define ENDLESS ((size_t)-1)
+static inline vector numbers_from(const float *values, size_t i, size_t n, float filling) {
+  if (i + LANES <= n) return LOAD(values + i);
+  vector found = ALL(filling);
+  UNROLL for (size_t k = 0; k < LANES; k++)
+    if (i + k < n) found[k] = values[i + k];
+  return found;
+}
+
+static inline void add_lanes(vector *sums, const float *values, size_t i, size_t n, int squares) {
+  UNROLL for (size_t v = 0; v < VECTORS; v++) {
+    const vector value = numbers_from(values, i + v * LANES, n, 0);
+    sums[v] = sums[v] + (squares ? value * value : value);
+  }
 }
 
 static float sum_of(const float *values, size_t n, int squares) {
-  float lanes[SUM_LANES] = {0}, rest[SUM_LANES];
+  vector sums[VECTORS] = {{0}};
+  float lanes[LANES];
   size_t i = 0;
-  for (; i + SUM_LANES <= n; i += SUM_LANES)
-    for (size_t k = 0; k < SUM_LANES; k++) {
-      const float value = values[i + k];
-      lanes[k] = lanes[k] + (squares ? value * value : value);
-    }
-  fill(rest, values + i, n - i, 0);
-  for (size_t k = 0; k < SUM_LANES; k++) /* adding +0 changes no lane: none is -0 */
-    lanes[k] = lanes[k] + (squares ? rest[k] * rest[k] : rest[k]);
-  for (size_t half = SUM_LANES / 2; half; half /= 2)
-    for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] + lanes[k + half];
+  for (; i + SUM_LANES <= n; i += SUM_LANES) add_lanes(sums, values, i, ENDLESS, squares);
+  if (i < n) add_lanes(sums, values, i, n, squares); /* adding +0 changes no lane: none is -0 */
+  UNROLL for (size_t half = VECTORS / 2; half; half /= 2)
+    UNROLL for (size_t v = 0; v < half; v++) sums[v] = sums[v] + sums[v + half];
+  STORE(lanes, sums[0]);
+  UNROLL for (size_t half = LANES / 2; half; half /= 2)
+    UNROLL for (size_t k = 0; k < half; k++) lanes[k] = lanes[k] + lanes[k + half];
   return lanes[0];
 }
 
@@ -407,13 +433,8 @@ static float max_of(const float *values, size_t n) {
   size_t i = 0;
   UNROLL for (size_t v = 0; v < VECTORS; v++) found[v] = ALL(values[0]);
   for (; i < n; i += SUM_LANES) {
-    const float *from = values + i;
-    if (n - i < SUM_LANES) {
-      fill(lanes, from, n - i, values[0]);
-      from = lanes;
-    }
     UNROLL for (size_t v = 0; v < VECTORS; v++) {
-      const vector value = LOAD(from + v * LANES);
+      const vector value = numbers_from(values, i + v * LANES, n, values[0]);
       found[v] = larger(found[v], value);
       nan |= value != value;
     }
@@ -426,35 +447,44 @@ static float max_of(const float *values, size_t n) {
   return any ? widen(0x7FC0) : lanes[0] + 0.0f;
 }
 
+/* Take other numbers and their places in the lanes in which `more` says so. */
+static inline void take(mask_vector more, vector *found, mask_vector *place, vector other, mask_vector at) {
+  *found = (vector)((more & (mask_vector)other) | (~more & (mask_vector)*found));
+  *place = (more & at) | (~more & *place);
+}
+
+/* Of 16 numbers from place `i` on, those that are larger than what was found; see numbers_from. */
+static inline void take_larger(
+    vector *found, mask_vector *place, const float *values, size_t i, size_t n, float filling) {
+  mask_vector at;
+  UNROLL for (int32_t k = 0; k < LANES; k++) at[k] = k;
+  at += (int32_t)i;
+  UNROLL for (size_t v = 0; v < VECTORS; v++, at += LANES) {
+    const vector value = numbers_from(values, i + v * LANES, n, filling);
+    take(value > found[v], &found[v], &place[v], value, at);
+  }
+}
+
 /* The first of the largest numbers; NaN is no larger than any. */
 static float arg_max(const float *values, size_t n) {
   vector found[VECTORS];
-  mask_vector place[VECTORS], at;
-  float lanes[SUM_LANES];
-  int32_t places[SUM_LANES];
-  UNROLL for (int32_t k = 0; k < LANES; k++) at[k] = k;
-  UNROLL for (size_t v = 0; v < VECTORS; v++) {
-    found[v] = ALL(values[0]);
-    place[v] = at - at;
-  }
-  for (size_t i = 0; i < n; i += SUM_LANES) {
-    const float *from = values + i;
-    if (n - i < SUM_LANES) {
-      fill(lanes, from, n - i, values[0]);
-      from = lanes;
+  mask_vector place[VECTORS] = {{0}};
+  float lanes[LANES];
+  int32_t places[LANES];
+  size_t i = 0;
+  UNROLL for (size_t v = 0; v < VECTORS; v++) found[v] = ALL(values[0]);
+  for (; i + SUM_LANES <= n; i += SUM_LANES) take_larger(found, place, values, i, ENDLESS, values[0]);
+  if (i < n) take_larger(found, place, values, i, n, values[0]);
+  UNROLL for (size_t half = VECTORS / 2; half; half /= 2)
+    UNROLL for (size_t v = 0; v < half; v++) {
+      const vector other = found[v + half];
+      const mask_vector before = (other == found[v]) & (place[v + half] < place[v]);
+      take((other > found[v]) | before, &found[v], &place[v], other, place[v + half]);
     }
-    UNROLL for (size_t v = 0; v < VECTORS; v++) {
-      const vector value = LOAD(from + v * LANES);
-      const mask_vector more = value > found[v];
-      found[v] = (vector)((more & (mask_vector)value) | (~more & (mask_vector)found[v]));
-      place[v] = (more & at) | (~more & place[v]);
-      at += LANES;
-    }
-  }
-  UNROLL for (size_t v = 0; v < VECTORS; v++) STORE(lanes + v * LANES, found[v]);
+  STORE(lanes, found[0]);
   memcpy(places, place, sizeof places);
-  for (size_t half = SUM_LANES / 2; half; half /= 2)
-    for (size_t k = 0; k < half; k++) {
+  UNROLL for (size_t half = LANES / 2; half; half /= 2)
+    UNROLL for (size_t k = 0; k < half; k++) {
       const float other = lanes[k + half];
       const int better = (other > lanes[k]) | ((other == lanes[k]) & (places[k + half] < places[k]));
       lanes[k] = better ? other : lanes[k];
