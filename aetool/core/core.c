@@ -153,23 +153,20 @@ TILE_OF(quad, 4, float_1_8, float, READ, 1, 8)
 TILE_OF(quad, 4, float_1_4, float, READ, 1, 4)
 TILE(pairs_1_32, uint16_t, READ_PAIRS, 1, 32)
 
-/* Four outputs of one row, `step` bfloat16 weights apart: what is left over. */
-#define NARROW(name, step) \
-  static void name(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) { \
-    const uint16_t *w = weights; \
-    const float *const begin = begins.at; \
-    float sum_0 = begin[0], sum_1 = begin[1], sum_2 = begin[2], sum_3 = begin[3]; \
-    for (size_t i = 0; i < n; i++, w += stride) { \
-      const float number = x.at[i]; \
-      sum_0 = sum_0 + number * widen(w[0]); \
-      sum_1 = sum_1 + number * widen(w[step]); \
-      sum_2 = sum_2 + number * widen(w[2 * step]); \
-      sum_3 = sum_3 + number * widen(w[3 * step]); \
-    } \
-    sums.at[0] = sum_0, sums.at[1] = sum_1, sums.at[2] = sum_2, sums.at[3] = sum_3; \
+/* Four outputs of one row: what is left over of bfloat16 weights. */
+static void narrow_bf16(const void *weights, size_t stride, numbers x, numbers begins, numbers sums, size_t n) {
+  const uint16_t *w = weights;
+  const float *const begin = begins.at;
+  float sum_0 = begin[0], sum_1 = begin[1], sum_2 = begin[2], sum_3 = begin[3];
+  for (size_t i = 0; i < n; i++, w += stride) {
+    const float number = x.at[i];
+    sum_0 = sum_0 + number * widen(w[0]);
+    sum_1 = sum_1 + number * widen(w[1]);
+    sum_2 = sum_2 + number * widen(w[2]);
+    sum_3 = sum_3 + number * widen(w[3]);
   }
-NARROW(narrow_bf16, 1)
-NARROW(narrow_pairs, 2)
+  sums.at[0] = sum_0, sums.at[1] = sum_1, sums.at[2] = sum_2, sums.at[3] = sum_3;
+}
 
 typedef struct {
   tile *run;
@@ -197,7 +194,7 @@ static const sized_tile pair_tiles[] = {
 #elif LANES == 8 || defined(__aarch64__)
     {pairs_2_32, 2, 32}, {pairs_1_64, 1, 64},
 #endif
-    {pairs_1_32, 1, 32}, {narrow_pairs, 1, 4},
+    {pairs_1_32, 1, 32},
 };
 
 static const sized_tile rest_tiles[] = {{narrow_bf16, 1, 4}};
