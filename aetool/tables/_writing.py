@@ -94,10 +94,10 @@ def write_csv(stream: IO[bytes], columns: Mapping[str, NDArray[Any]]) -> None:
         # An empty line is no row to a reader, so nulls become quoted empty cells.
         parts = [pa.array(array) for array in arrays.values()]
         parts = [part.cast(pa.string()).fill_null("") if part.null_count else part for part in parts]
-        # A number is quoted, so that no reader takes it for a value.
-        quoted = (
-            n if re.fullmatch(r"[^\W\d][\w. -]*", n) else '"{}"'.format(n.replace('"', '""')) for n in arrays
-        )
+        # A number is quoted, so that no reader takes it for a value; of a single column, words are, so that none
+        # takes them for columns with spaces between.
+        plain = r"[^\W\d][\w. -]*" if len(arrays) > 1 else r"[^\W\d][\w.-]*"
+        quoted = (n if re.fullmatch(plain, n) else '"{}"'.format(n.replace('"', '""')) for n in arrays)
         stream.write((",".join(quoted) + "\n").encode())
         pacsv.write_csv(pa.table(parts, names=list(arrays)), stream, pacsv.WriteOptions(include_header=False))
     except (pa.ArrowException, UnicodeError) as error:

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from table_files import refusal
 
@@ -59,6 +59,7 @@ def test_what_is_written_reads_back_exactly(tmp_path_factory, ending, columns):
 
 @settings(max_examples=50, deadline=None)
 @given(columns=tables(PLAIN_NAMES))
+@example(columns={"_ 0": np.empty(0)})
 def test_csv_that_is_written_is_found_as_it_is(tmp_path_factory, columns):
     path = tmp_path_factory.getbasetemp() / "found.csv"
     write_table(path, columns, overwrite=True)
