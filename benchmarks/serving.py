@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -72,6 +73,8 @@ class Server:
             keep(line)
             self.url = (found := json.loads(line)).get("url", getattr(self, "url", ""))
             if found["event"] == ready:
+                # What it says from now on is read, or it would stand still as soon as the pipe is full.
+                threading.Thread(target=self.process.stderr.read, daemon=True).start()
                 return
         raise RuntimeError("the server did not start")
 
@@ -101,7 +104,7 @@ class Server:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate()
+        self.process.wait()
 
 
 @contextlib.contextmanager
@@ -206,7 +209,7 @@ def echo(columns: int) -> None:
         name, version, line = "echo", "1", Line(ServerLimits())
 
         def __init__(self) -> None:
-            self.signature, self.models = signature, {}
+            self.signature, self.models, self.calibrated = signature, {}, None
             self.infer = {"/v2/models/echo/infer": self}
 
         def batcher(self, request: Any) -> Any:
