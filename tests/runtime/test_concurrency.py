@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import signal
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -318,12 +319,21 @@ model = aetool.load(sys.argv[1])
 
 def test_an_interrupt_leaves_the_object_usable(model, many):
     expected = model.score(many)
+
+    def interrupted():
+        until = time.monotonic() + 1
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        try:
+            while time.monotonic() < until:
+                model.score(many)
+        except KeyboardInterrupt:
+            return True
+        return False
+
     old = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        with pytest.raises(KeyboardInterrupt):
-            while True:
-                model.score(many)
+        # Python drops one that comes while it runs what waits for the end of an object, such as a thread.
+        assert any(interrupted() for _ in range(20))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
