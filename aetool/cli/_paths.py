@@ -10,6 +10,7 @@ from aetool.runtime.following import CURRENT, REPORTS
 from aetool.suggest import file_hint
 
 _CHECKPOINT = "checkpoint.json"  # aetool.model.checkpoint.DESCRIPTION; importing it would import torch
+_VERSIONS = "versions"  # aetool.release._agent.VERSIONS; importing it would import what agents need
 BUNDLE, CHECKPOINT, _AGENTS = "a bundle", "a checkpoint", "an agent's directory"
 
 
@@ -21,7 +22,7 @@ def what(path: Path) -> str:
         return BUNDLE
     if (path / _CHECKPOINT).exists():
         return CHECKPOINT
-    if (path / REPORTS).is_dir():
+    if (path / REPORTS).is_dir() and (path / _VERSIONS).is_dir():
         return _AGENTS
     return "another directory" if any(path.iterdir()) else "an empty directory"
 

@@ -143,6 +143,11 @@ def event_smoothing(row_threshold: float | None, given: tuple[int, int] | None) 
     return EVENT_SMOOTHING if given is None and row_threshold is not None else given
 
 
+def smoothing_text(smooth: tuple[int, int] | None, things: str) -> str | None:
+    """Return a smoothing in words, such as "3 of the last 5 rows"; None where each is judged alone."""
+    return None if smooth in (None, (1, 1)) else "{} of the last {} {}".format(*smooth, things)
+
+
 def find_events(
     flags: NDArray[np.bool_], scores: NDArray[Any], smooth: tuple[int, int] | None = None
 ) -> list[Event]:

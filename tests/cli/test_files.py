@@ -204,6 +204,8 @@ def test_empty_and_other_directories_and_nothing_are_told(fails, made, work):
     (work / "empty").mkdir()
     assert "an empty directory" in fails("info", "empty")
     assert "another directory" in fails("verify", made)
+    (work / "project" / "reports").mkdir(parents=True)
+    assert "another directory" in fails("info", "project")
     assert "found nothing" in fails("export", "nowhere")
 
 

@@ -14,7 +14,7 @@ from aetool.bundle.manifest import Series
 from aetool.cli import main
 from aetool.deploy.node import node
 from aetool.errors import AetoolError
-from aetool.runtime.moments import EVENT_SMOOTHING
+from aetool.runtime.moments import EVENT_SMOOTHING, find_events
 from aetool.tables.windows import Log, time_texts
 
 MACHINES, ROWS, PAUSE = ("p1", 'p"2', "p3"), 200, 120
@@ -97,6 +97,31 @@ def test_events_by_row_are_those_of_aetool_score_bit_for_bit(by_row, package_by_
     expected = in_python(log, tmp_path / "events.csv", "--events", *smooth, bundle=by_row)
     assert len(expected) > least and expected != in_python(log, tmp_path / "others.csv", "--events", *smooth)
     assert scored(package_by_row, log, "--events", *smooth).stdout.splitlines() == expected
+
+
+RANDOM_EVENTS = """
+import { eventsOfRun } from "./moments.mjs";
+const { runs, smooth } = JSON.parse(process.argv[1]);
+const model = { manifest: { series: { window: 1, stride: 1 } }, rowThreshold: 0.5, graphs: [] };
+const found = runs.map(async (scores, i) => {
+  const score = Float32Array.from(scores);
+  const events = await eventsOfRun(model, {}, { score, maximum: score, scores: score }, smooth[i]);
+  return events.map(({ start, stop, peak, score }) => [start, stop, peak, score]);
+});
+console.log(JSON.stringify(await Promise.all(found)));
+"""
+
+
+def test_events_of_any_scores_and_smoothing_are_those_of_python(package):
+    random = np.random.default_rng(0)
+    runs = [random.choice([0.25, 0.75, 1.5], random.integers(0, 40), p=[0.6, 0.3, 0.1]) for _ in range(500)]
+    smooth = [(int(least), int(least + more)) for least, more in random.integers((1, 0), (5, 5), (500, 2))]
+    given = json.dumps({"runs": [run.tolist() for run in runs], "smooth": smooth})
+    command = ["node", "--input-type=module", "-e", RANDOM_EVENTS, given]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    expected = [find_events(run > 0.5, run, each) for run, each in zip(runs, smooth, strict=True)]
+    assert json.loads(done.stdout) == [[list(event) for event in events] for events in expected]
+    assert sum(map(len, expected)) > 500
 
 
 def test_javascript_smooths_events_by_the_default_of_python_and_its_readme_says_so(package_by_row, package):

@@ -61,7 +61,7 @@ def infer_moments(
     import numpy as np
 
     from aetool import load
-    from aetool.runtime.moments import event_smoothing, find_events, smoothed
+    from aetool.runtime.moments import event_smoothing, find_events, smoothed, smoothing_text
 
     if output is not None:
         paths.require_free_file(output, what.overwrite)
@@ -111,7 +111,7 @@ def infer_moments(
         say(note)
     document = {"rows": count, "rows_read": log.seen.rows, "anomalies": abnormal}
     document["threshold"], document["smooth"] = threshold, smooth and list(smooth)
-    last = of_last(smooth, "rows")
+    last = smoothing_text(smooth, "rows")
     rule = None if last is None else f"{last} above {threshold:.6g}"
     more = [anomalies_line(abnormal, count, threshold, rule)]
     if wanted.events:
@@ -121,11 +121,6 @@ def infer_moments(
     if output is None and wanted.events and is_on_terminal():
         return replace(result, show=partial(_show, columns, more))
     return result
-
-
-def of_last(smooth: tuple[int, int] | None, things: str) -> str | None:
-    """Return a smoothing in words, such as "3 of the last 5 rows"; None where each is judged alone."""
-    return None if smooth in (None, (1, 1)) else "{} of the last {} {}".format(*smooth, things)
 
 
 def _show(columns: Mapping[str, Any], more: Sequence[tuple[str, str]], out: Console) -> None:

@@ -13,7 +13,6 @@ from aetool.cli._options import limit, limits_in_force, needs, reading_in_force
 from aetool.cli._output import Result, facts, reports
 from aetool.cli._progress import steps
 from aetool.cli._tables import as_float32, is_log, log_of, rows_for, windows_of
-from aetool.cli.commands._infer_events import of_last
 from aetool.runtime.providers import ProviderName
 
 NAMES = {
@@ -134,7 +133,9 @@ class _Smoothing(NamedTuple):
 
     def facts(self) -> list[tuple[str, str]]:
         """Return both for people; nothing where there is none."""
-        events, alerts = of_last(self.events, "rows"), of_last(self.alerts, "scores")
+        from aetool.runtime.moments import smoothing_text
+
+        events, alerts = smoothing_text(self.events, "rows"), smoothing_text(self.alerts, "scores")
         both = f"{events or 'none'} for events, {alerts or 'none'} for alerts"
         return [] if events is alerts is None else [("smoothing", both)]
 

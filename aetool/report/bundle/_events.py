@@ -11,7 +11,7 @@ _MOST = 50
 def figures(found: LogEvents, portrait: Portrait) -> Markup:
     """Return the table of events; without any, a sentence."""
     if not found.events:
-        nowhere = "no row has a score" if found.of_last is None else f"nowhere are {found.of_last} rows"
+        nowhere = "no row has a score" if found.of_last is None else f"nowhere are {found.of_last}"
         return tag("p", f"No event: {nowhere} above the threshold.")
     shown = found.events[:_MOST]
     columns = {
@@ -51,7 +51,7 @@ def _cells(event: LogEvent) -> dict[str, Cell | None]:
 
 def about(found: LogEvents) -> str:
     """Return what an event is, and how many the labels name."""
-    rows = "of rows" if found.of_last is None else f"in which {found.of_last} rows are"
+    rows = "of rows" if found.of_last is None else f"in which {found.of_last} are"
     own = "" if found.row_threshold is None else f" of rows, {figure(found.row_threshold)}"
     text = f"An event is a stretch {rows} above the threshold{own}; the score of a row is "
     if found.row_threshold is not None:

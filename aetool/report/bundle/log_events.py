@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aetool.report.bundle.records import LogEvent, LogEvents
-from aetool.runtime.moments import Event, count_overlapped, event_smoothing, find_events, highest_windows
+from aetool.runtime.moments import (
+    Event,
+    count_overlapped,
+    event_smoothing,
+    find_events,
+    highest_windows,
+    smoothing_text,
+)
 from aetool.runtime.session import AutoencoderSession
 from aetool.stream.logs import RunMoments, moments_of_log
 from aetool.tables.windows import Log, time_texts
@@ -53,7 +60,7 @@ def events_of(model: AutoencoderSession, log: Log, smooth: tuple[int, int] | Non
         labelled=labelled if is_labelled else None,
         met=met,
         row_threshold=None if own is None else model.row_threshold,
-        smooth=smooth,
+        of_last=smoothing_text(smooth, "rows"),
     )
 
 

@@ -203,17 +203,12 @@ class LogEvents:
     labelled: int | None
     """Stretches of rows that are labelled as anomalies; None without labels."""
     met: int
-    """Those of them in which a row is flagged."""
+    """Those of them that an event overlaps."""
     row_threshold: float | None = None
     """Highest score of a row that counts as normal, where what it contributes counts in its score; None where that
     is the mean of the windows that cover it, with their threshold."""
-    smooth: tuple[int, int] | None = None
-    """(K, N): K of the last N rows are above the threshold; None: one is enough."""
-
-    @property
-    def of_last(self) -> str | None:
-        """Return the smoothing in words; None where each row is judged alone."""
-        return None if self.smooth in (None, (1, 1)) else "{} of the last {}".format(*self.smooth)
+    of_last: str | None = None
+    """How many rows must be above the threshold, such as "3 of the last 5 rows"; None: one is enough."""
 
 
 @dataclass(frozen=True, slots=True)
